@@ -1,0 +1,57 @@
+# make test          set up what is missing and run the tests
+# make test-oldest   the same on the oldest supported versions
+# make lint types    ruff and mypy
+# make all           lint, types and test
+#
+# Works in the active virtual environment if pet and the test tools are installed there; else in .venv,
+# which is made on first use. ARGS go to pytest: make test ARGS="tests/test_task.py -m ''"
+
+PYTHON ?= python3
+ARGS ?=
+
+# Asked from another folder: in this one, `import pet` works without any installation.
+ACTIVE := $(shell test -n "$$VIRTUAL_ENV" && cd / && "$$VIRTUAL_ENV/bin/python" -c \
+	'import pet, hypothesis, pytest, pytest_timeout, xdist' 2>/dev/null && echo "$$VIRTUAL_ENV")
+VENV ?= .venv
+ifeq ($(ACTIVE),)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+else
+BIN := $(ACTIVE)/bin
+READY :=
+endif
+OLDEST ?= .venv-oldest
+
+# One thread a worker: tiny models gain nothing from more, and results do not depend on the machine.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+EXTRAS := test,dev
+PYTEST := -m pytest -n 2 --dist loadfile
+
+.PHONY: all test test-oldest lint types
+all: lint types test
+
+test: $(READY)
+	$(BIN)/python $(PYTEST) $(ARGS)
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+
+types: $(READY)
+	$(BIN)/python -m mypy
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
+
+# $(call install,ENVIRONMENT,CONSTRAINTS,EXTRAS)
+define install
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -c $(2) -e '.[$(3)]'
+	touch $(1)/.ready
+endef
+
+$(VENV)/.ready: setup.cfg constraints.txt
+	$(call install,$(VENV),constraints.txt,$(EXTRAS))
+
+$(OLDEST)/.ready: setup.cfg constraints-oldest.txt
+	$(call install,$(OLDEST),constraints-oldest.txt,test)

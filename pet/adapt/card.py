@@ -1,0 +1,128 @@
+"""The model card of what `pet adapt` has made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pet.terminal import clean
+
+_SHAPE = {
+    "num_hidden_layers": "layers",
+    "hidden_size": "hidden size",
+    "intermediate_size": "feed-forward units",
+    "num_attention_heads": "attention heads",
+    "max_position_embeddings": "positions",
+}
+
+
+def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
+    """Write the README.md of an adapted model.
+
+    Parameters
+    ----------
+    name : str
+        Title: the name of the model's folder.
+    record : mapping
+        What `pet.adapt.recipe.adapt` found out; local paths in it must be names already.
+    command : str
+        The command that made the model.
+
+    Returns
+    -------
+    str
+        YAML front matter and Markdown.
+    """
+    parts = [
+        "---\nlibrary_name: transformers\npipeline_tag: fill-mask\ntags:\n- pet\n- fill-mask\n---",
+        f"# {_line(name)}\n\nA masked language model, {_origin(record)} with `pet adapt`.",
+        "## Use\n\n```python\nfrom transformers import pipeline\n\n"
+        'fill = pipeline("fill-mask", "path/of/this/folder")\n'
+        'fill(f"It was {fill.tokenizer.mask_token}.")\n```',
+        "## Model\n\n" + _table(_model_facts(record)),
+        "## Training\n\n" + _table(_training_facts(record)),
+    ]
+    if command:
+        parts.append(f"Made by\n\n```\n{_fenced(command)}\n```")
+    parts.append("## Held-out text\n\n" + _figures(record))
+    if record.get("samples"):
+        parts.append("## Fillings\n\n" + "\n".join(_sample(sample) for sample in record["samples"]))
+    parts.append(
+        "## Limits\n\nIt has learned what its text says and how often, prejudices included. Its licence follows from"
+        " that of the model it started from and of the text; state it here before you pass it on."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _origin(record: Mapping[str, Any]) -> str:
+    if record["base"] is None:
+        return "trained from scratch"
+    base = f"trained on from `{_line(record['base']).replace('`', '')}`"
+    return f"{base} (an encoder that got a new masked-LM head)" if record["new_head"] else base
+
+
+def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
+    facts = {"architecture": str(record["model_type"]), "parameters": f"{record['parameters']:,}"}
+    facts |= {_SHAPE[key]: f"{value:,}" for key, value in record["shape"].items()}
+    start = record["settings"]["start"]
+    if start["keep_layers"]:
+        facts["layers kept from the original"] = ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
+    facts["vocabulary"] = f"{record['vocabulary']:,} tokens"
+    facts["weights"] = str(record["save_dtype"])
+    return facts
+
+
+def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
+    text, settings = record["settings"]["text"], record["settings"]["settings"]
+    facts = {
+        "text": f"{', '.join(map(_line, text['sources']))}: {record['documents_trained']:,} documents, "
+        f"{record['characters']:,} characters, {record['tokens_in_text']:,} tokens",
+    }
+    if text["exclude"]:
+        facts["left out"] = (
+            f"{record['documents_dropped']:,} documents that share {text['exclude_words']} words in a row with one of "
+            f"{len(text['exclude'])} excluded files"
+        )
+    return facts | {
+        "unknown tokens in the text": f"{record['unknown_tokens']:,}",
+        "held out": f"{record['documents_held_out']:,} documents",
+        "tokens seen": f"{record['tokens']:,} ({record['epochs']:.2f} passes) in {record['step']:,} steps",
+        "sequences": f"{text['length']} tokens, packed without padding",
+        "masking": f"{settings['mask_rate']:.0%} of the {'words' if settings['whole_word'] else 'tokens'}, "
+        "anew in each pass; 80 % mask, 10 % random, 10 % as it was",
+        "batch": f"{settings['batch_tokens']:,} tokens",
+        "learning rate": f"{settings['lr']:g}, linear warm-up over {settings['warmup']:.0%}, then linear decay",
+        "time": f"{record['seconds'] / 60:.1f} minutes",
+        "hardware": str(record["machine"]),
+    }
+
+
+def _figures(record: Mapping[str, Any]) -> str:
+    names = {"loss": "loss (nats a masked token)", "perplexity": "perplexity", "accuracy": "masked accuracy"}
+    before, after = record["start"], record["evaluation"]
+    lines = ["| | before | after |", "|---|---:|---:|"]
+    lines += [f"| {label} | {before[key]:.3f} | {after[key]:.3f} |" for key, label in names.items()]
+    return "\n".join(lines)
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    words = ", ".join(f"{_line(word)} {probability:.2f}" for word, probability in sample["words"])
+    hidden = f" (hidden: {_line(sample['hidden'])})" if sample["hidden"] else ""
+    text = _line(sample["text"]).replace("{mask}", "\\_\\_\\_")
+    return f"- {text}{hidden}: {words}"
+
+
+def _table(facts: Mapping[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())])
+
+
+def _line(text: object) -> str:
+    """Any text as one line that is no HTML, no table cell border and no code mark."""
+    line = " ".join(clean(str(text)).split())
+    for mark, instead in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("[", "\\["), ("`", "\\`"), ("*", "\\*")):
+        line = line.replace(mark, instead)
+    return line
+
+
+def _fenced(command: str) -> str:
+    return "\n".join(clean(line) for line in command.replace("```", "'''").splitlines())

@@ -1,0 +1,71 @@
+"""Fillings of a mask, to see with one's own eyes what a model has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PIECES, AROUND = 4, 12
+
+
+def from_held_out(tokenizer: PreTrainedTokenizerBase, held: np.ndarray) -> list[tuple[str, str]]:
+    """(text with {mask}, the hidden word) of a few places in held-out text, always the same."""
+    rng = np.random.default_rng([0, 6])
+    special = set(tokenizer.all_special_ids)
+    found: list[tuple[str, str]] = []
+    for row in held[rng.permutation(len(held))]:
+        middle = int(rng.integers(len(row)))
+        word = tokenizer.decode([int(row[middle])]).strip()
+        near = row[max(0, middle - AROUND) : middle + AROUND + 1]
+        if len(word) < 3 or not word.isalpha() or special & {int(i) for i in near}:
+            continue
+        left = tokenizer.decode(row[max(0, middle - AROUND) : middle].tolist())
+        right = tokenizer.decode(row[middle + 1 : middle + AROUND + 1].tolist())
+        found.append((f"{left} {{mask}} {right}".replace("  ", " "), word))
+        if len(found) == PIECES:
+            break
+    return found
+
+
+def fill(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], held: np.ndarray, best: int = 5
+) -> list[dict[str, Any]]:
+    """The most probable tokens at the mask of each prompt.
+
+    Returns
+    -------
+    list of dict
+        ``text``, ``hidden`` (the word that stood there, or None) and ``words``, pairs of token and probability.
+
+    Raises
+    ------
+    PetError
+        If a prompt has not exactly one ``{mask}``.
+    """
+    for prompt in prompts:
+        if prompt.count("{mask}") != 1:
+            raise PetError(f"--sample {prompt!r}: must have {{mask}} once, as in 'It was {{mask}}.'")
+    pairs: list[tuple[str, str | None]] = [(prompt, None) for prompt in prompts] or [*from_held_out(tokenizer, held)]
+    results = []
+    was_training = model.training
+    model.eval()
+    for text, hidden in pairs:
+        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt", truncation=True)["input_ids"]
+        at = (ids[0] == tokenizer.mask_token_id).nonzero()
+        if not len(at):
+            raise PetError(f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it")
+        with torch.no_grad():
+            logits = model(input_ids=ids.to(model.device)).logits[0, int(at[0])].float()
+        top = logits.softmax(-1).topk(min(best, len(logits)))
+        words = [[tokenizer.decode([int(i)]).strip(), round(float(p), 3)] for p, i in zip(top.values, top.indices, strict=True)]
+        results.append({"text": text, "hidden": hidden, "words": words})
+    model.train(was_training)
+    return results

@@ -1,0 +1,190 @@
+"""The ensemble that a finished run has left in its folder, ready to score new texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.backbones.load import load_masked_lm, load_tokenizer, resolve_model
+from pet.backbones.masked import MaskedLM
+from pet.cloze.pvp import PVP
+from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.ensemble.labelling import score_rows
+from pet.ensemble.merge import member_weights
+from pet.errors import PetError
+from pet.run.job import bind_patterns
+from pet.run.manifest import read_config, read_stages
+from pet.run.repeat import read_settings
+from pet.task import Task
+from pet.training.recipe import Recipe, make_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accelerate import Accelerator
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+Array = NDArray[Any]
+KEEP_BYTES = 4 << 30  # weights of members that may stay in memory together
+
+
+@dataclass
+class SavedEnsemble:
+    """Members of a finished run.
+
+    Attributes
+    ----------
+    task, recipe : those of the run
+    names : of the members, in the order of `weights` and of the votes
+    models : for each member its folder, or the name of the pretrained model
+    pvps : for each member its pattern
+    weights : shape (members,)
+    tokenizer : of all members
+    columns : which columns the run's data files had
+    allow_pickle : whether pickled weights may be opened
+    """
+
+    task: Task
+    recipe: Recipe
+    names: list[str]
+    models: list[str]
+    pvps: list[PVP]
+    weights: Array
+    tokenizer: PreTrainedTokenizerBase
+    columns: Mapping[str, str]
+    allow_pickle: bool = False
+    _kept: dict[str, MaskedLM] = field(default_factory=dict)
+
+    def tokenize(self, table: Dataset) -> TokenTable:
+        """Each field of a table once, for all members."""
+        plain = self.pvps[0].encoder.plain
+        return tokenize_fields(table, token_keys([pvp.encoder.template for pvp in self.pvps], plain), plain)
+
+    def score(
+        self, table: Dataset, accelerator: Accelerator, on_rows: Callable[[int], object] = lambda n: None
+    ) -> list[Array]:
+        """Raw scores of each member: float32 arrays of shape (rows, L).
+
+        `on_rows` is told of every row of every member.
+        """
+        tokens = self.tokenize(table)
+        return [
+            score_rows(
+                lm, self.tokenizer, pvp, tokens, accelerator,
+                max_tokens=self.recipe.inference_tokens, on_rows=on_rows,
+            )
+            for lm, pvp in zip(self._open_each(), self.pvps, strict=True)
+        ]  # fmt: skip
+
+    def _open_each(self) -> Iterator[MaskedLM]:
+        """One model after another; from the second pass on out of memory, where all of them fit."""
+        keep = sum(_weight_bytes(name) for name in set(self.models)) <= KEEP_BYTES
+        last: tuple[str, MaskedLM] | None = None
+        for name in self.models:
+            lm = self._kept.get(name)
+            if lm is None and last is not None and last[0] == name:  # patterns of one untrained model
+                lm = last[1]
+            if lm is None:
+                last = None  # two models that are too large together are never in memory together
+                lm = MaskedLM(load_masked_lm(name, allow_pickle=self.allow_pickle))
+            if keep:
+                self._kept[name] = lm
+            last = (name, lm)
+            yield lm
+
+
+def _weight_bytes(name: str) -> int:
+    folder = Path(resolve_model(name))
+    if not folder.is_dir():
+        return 0  # a hub name: one pretrained model, which is needed anyway
+    return sum(p.stat().st_size for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
+
+
+def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> SavedEnsemble:
+    """The members of the last generation of a run; of a zero-shot run the pretrained model.
+
+    Parameters
+    ----------
+    folder : of a finished run
+    allow_pickle : also open a pretrained model's pickled weights; None: as the run did
+
+    Raises
+    ------
+    PetError
+        When the folder holds no run, a supervised one, or one that has not come so far.
+    """
+    place = Path(folder).expanduser()
+    settings = read_settings(place)
+    if settings.method == "supervised":
+        raise PetError(
+            f"{place} is a supervised run: it has a classifier and no ensemble; use "
+            f"`pet predict {place / 'student'}`"
+        )
+    task = Task.from_dict(settings.task)
+    recipe = _recipe(place, settings.recipe, settings.settings)
+    stages = read_stages(place)
+    if settings.method == "zero-shot":
+        patterns = list(range(len(task.patterns)))
+        names = [f"p{p}-r0" for p in patterns]
+        models = [settings.model] * len(patterns)
+        weights = member_weights(None, len(patterns), "uniform")
+    else:
+        generation = _last_generation(place, stages, len(task.patterns) * recipe.repetitions)
+        names = _member_names(len(task.patterns), recipe.repetitions)
+        patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
+        models = [str(place / f"g{generation}" / name) for name in names]
+        weights = _weights(stages, generation, names, patterns, recipe)
+    tokenizer = load_tokenizer(models[0])
+    pvps = bind_patterns(task, tokenizer, recipe.max_length)
+    return SavedEnsemble(
+        task, recipe, names, models, [pvps[p] for p in patterns], weights, tokenizer, settings.columns,
+        settings.allow_pickle if allow_pickle is None else allow_pickle,
+    )  # fmt: skip
+
+
+def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe as the run resolved it, whatever a name stands for in this version."""
+    resolved = read_config(place).get("recipe")
+    if not isinstance(resolved, dict):
+        return make_recipe(name, settings)
+    try:
+        return make_recipe("default", resolved)
+    except PetError as error:
+        raise PetError([f"{place / 'config.yaml'}: recipe: {problem}" for problem in error.problems]) from error
+
+
+def _member_names(patterns: int, repetitions: int) -> list[str]:
+    return [f"p{p}-r{r}" for p in range(patterns) for r in range(repetitions)]
+
+
+def _last_generation(place: Path, stages: Mapping[str, Any], members: int) -> int:
+    """The highest generation with members, all of which must be there."""
+    made = [name.split("/") for name, stage in stages.items() if stage.get("state") == "done"]
+    trained = [parts for parts in made if len(parts) == 2 and parts[1].startswith("p") and parts[0][1:].isdigit()]
+    generation = max((int(parts[0][1:]) for parts in trained), default=0)
+    there = sum(parts[0] == f"g{generation}" for parts in trained)
+    if there < members:
+        raise PetError(
+            f"{place}: this run is not finished: {there} of {members} members of generation {generation} are there; "
+            f"end it with `pet run {place / 'config.yaml'}`"
+        )
+    return generation
+
+
+def _weights(
+    stages: Mapping[str, Any], generation: int, names: Sequence[str], patterns: Sequence[int], recipe: Recipe
+) -> Array:
+    """The weights that the run merged with; worked out again where it had no pool to label."""
+    noted = stages.get(f"g{generation}/labels", {}).get("info") or {}
+    if set(noted.get("members", ())) == set(names):
+        by_name = dict(zip(noted["members"], noted["weights"], strict=True))
+        return np.asarray([by_name[name] for name in names], dtype=np.float64)
+    untrained = (stages.get("g0/untrained", {}).get("info") or {}).get("accuracy")
+    per_member = None if untrained is None else [untrained[p] for p in patterns]
+    return member_weights(per_member, len(names), recipe.merge)

@@ -1,0 +1,65 @@
+"""Looking at where results shall go before any work is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pet.errors import PetError
+
+
+def check_output(path: str | Path, endings: Sequence[str], source: str | None = None) -> Path:
+    """A file that can be written.
+
+    Parameters
+    ----------
+    path : the file
+    endings : those that are known
+    source : what will be read while it is written
+
+    Raises
+    ------
+    PetError
+        If its ending is not known, its folder is not there or may not be written to, it is a folder, or it
+        is the input itself.
+    """
+    place = Path(path).expanduser()
+    if place.suffix.lower() not in endings:
+        raise PetError(f"{path}: results are written as {', '.join(endings)}; give the file one of these endings")
+    if place.is_dir():
+        raise PetError(f"{path}: is a folder; name a file in it")
+    check_folder(place.parent)
+    if source is not None and place.exists() and Path(source).expanduser().exists():
+        if os.path.samefile(place, Path(source).expanduser()):
+            raise PetError(f"{path}: is the input itself; write the results to another file")
+    return place
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not there or may not be written to."""
+    if not folder.is_dir():
+        raise PetError(f"{folder}: there is no such folder; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PetError(f"{folder}: may not be written to; choose another folder")
+
+
+def check_new_folder(path: str | Path) -> Path:
+    """A folder that can be made, or is there and empty.
+
+    Raises
+    ------
+    PetError
+        If something is there already, or the folder that it goes into cannot be written to.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        if any(place.iterdir()):
+            raise PetError(f"{path}: is not empty; name a new folder, or delete this one first")
+    elif place.exists() or place.is_symlink():
+        raise PetError(f"{path}: is a file; name a new folder")
+    parent = place.absolute().parent
+    while not parent.exists():  # missing parents are made later
+        parent = parent.parent
+    check_folder(parent)
+    return place

@@ -1,0 +1,117 @@
+"""Soft labels for new texts, made by the ensemble of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pet.apply.ensemble import SavedEnsemble, open_ensemble
+from pet.apply.files import check_output
+from pet.data.read import iter_table
+from pet.ensemble.soft_labels import SoftLabels, SoftLabelWriter, make_soft_labels
+from pet.errors import PetError
+from pet.run.progress import Progress, Reporter
+from pet.training.device import make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CHUNK_ROWS = 32768
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """How many texts were labelled, and how many of them were sure enough to be written."""
+
+    texts: int
+    kept: int
+    per_label: Mapping[str, int]
+
+
+def label_file(
+    run: str | Path,
+    source: str,
+    output: str | Path,
+    *,
+    min_confidence: float = 0.0,
+    columns: Mapping[str, str] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    allow_pickle: bool | None = None,
+    reporter: Reporter | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> Labelled:
+    """Label texts of any number with a run's last generation, in constant memory.
+
+    Parameters
+    ----------
+    run : folder of a finished run; one of ``--method zero-shot`` labels with the pretrained model
+    source : the texts, as `pet.data.read.read_table` takes them
+    output : a .parquet or .jsonl file, replaced in whole when all is done
+    min_confidence : texts whose best label is less probable are left out
+    columns : field (or ``id``) -> column; what is not named is as in the run
+    device, precision : see `pet.training.device.make_accelerator`
+    allow_pickle : also open a pretrained model's pickled weights; None: as the run did
+    reporter : is told how far the work is
+    chunk_rows : texts that are in memory at a time
+
+    Returns
+    -------
+    Labelled
+
+    Raises
+    ------
+    PetError
+        For every mistake of the user's, before anything is scored.
+    """
+    reporter = reporter or Reporter("quiet")
+    if not 0 <= min_confidence <= 1:
+        raise PetError(f"--min-confidence is {min_confidence}: it must be from 0 to 1")
+    place = check_output(output, (".parquet", ".jsonl"), source)
+    ensemble = open_ensemble(run, allow_pickle=allow_pickle)
+    mapping = {**ensemble.columns, **(columns or {})}
+    mapping.pop("label", None)
+    chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
+    accelerator = make_accelerator(device, precision)
+    labels = ensemble.task.labels
+    counts = np.zeros(len(labels), dtype=np.int64)
+    texts = 0
+    with (
+        SoftLabelWriter(place, labels, ensemble.names) as writer,
+        reporter.task(f"label with {len(ensemble.names)} members", None, "text") as bar,
+    ):
+        for chunk in chunks:
+            scores = ensemble.score(chunk, accelerator, _Shares(bar, len(ensemble.names)))
+            ids, soft = _sure(chunk, make_soft_labels(scores, ensemble.weights), min_confidence)
+            if ids:
+                writer.write(ids, soft)
+            texts += len(chunk)
+            counts += np.bincount(soft.label, minlength=len(labels)) if ids else 0
+    per_label = {label: int(n) for label, n in zip(labels, counts, strict=True)}
+    return Labelled(texts, int(counts.sum()), per_label)
+
+
+class _Shares:
+    """Counts a text as done when as many scores are as there are members."""
+
+    def __init__(self, bar: Progress, members: int):
+        self._bar, self._members, self._left = bar, members, 0
+
+    def __call__(self, scores: int) -> None:
+        done, self._left = divmod(self._left + scores, self._members)
+        self._bar.update(done)
+
+
+def _sure(chunk: Dataset, soft: SoftLabels, min_confidence: float) -> tuple[list[str], SoftLabels]:
+    ids: list[str] = list(chunk["id"])
+    if min_confidence <= 0:
+        return ids, soft
+    rows = np.flatnonzero(soft.confidence >= min_confidence)
+    return [ids[i] for i in rows], SoftLabels(soft.probabilities[rows], soft.votes[rows])
+
+
+__all__ = ["Labelled", "SavedEnsemble", "label_file"]

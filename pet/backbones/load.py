@@ -1,0 +1,126 @@
+"""Opening models and tokenizers, with one clear message where that cannot be done."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from pet import resources
+from pet.compat import dtype_argument, without_progress_bars
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DEFAULT_MODEL = "mini-en"
+
+
+def resolve_model(name: str) -> str:
+    """A folder, the name of an embedded model, or a hub name, as ``from_pretrained`` wants it.
+
+    Raises
+    ------
+    PetError
+        If it looks like a folder and there is none.
+    """
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser())
+    embedded = resources.folder("models") / name
+    if "/" not in name and "\\" not in name and embedded.is_dir():
+        return str(embedded)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise PetError(f"model {name}: there is no such folder; name a folder made by save_pretrained or a hub model")
+    return name
+
+
+def _check_folder(folder: Path, allow_pickle: bool) -> None:
+    if not (folder / "config.json").is_file():
+        raise PetError(f"model {folder}: no config.json in this folder; name one made by save_pretrained")
+    if list(folder.glob("*.safetensors")):
+        return
+    pickled = [p.name for p in (*folder.glob("pytorch_model*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt"))]
+    if not pickled:
+        raise PetError(f"model {folder}: there are no weights (model.safetensors) in this folder")
+    if not allow_pickle:
+        raise PetError(
+            f"model {folder}: its weights ({pickled[0]}) are pickled, which can run code on your machine; convert them "
+            "to safetensors, or pass --allow-pickle if you trust where they come from"
+        )
+
+
+def load_problem(name: str, what: str, error: Exception) -> PetError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return PetError(
+        f"model {name}: cannot open the {what} ({reason[:300]}); check the name, the folder, or the network"
+    )
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder, an embedded model or a hub name."""
+    path = resolve_model(name)
+    try:
+        return transformers.AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise load_problem(name, "tokenizer", error) from error
+
+
+def load_model(
+    name: str, kind: Any, *, allow_pickle: bool = False, **options: Any
+) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    """A model in float32, and what ``from_pretrained`` said of its weights.
+
+    Parameters
+    ----------
+    name : folder, embedded model or hub name
+    kind : an ``Auto`` class of transformers
+    allow_pickle : also accept ``pytorch_model.bin``
+
+    Raises
+    ------
+    PetError
+        If there are no (safe) weights or the architecture does not fit.
+    """
+    path = resolve_model(name)
+    if Path(path).is_dir():
+        _check_folder(Path(path), allow_pickle)
+    options |= dtype_argument(torch.float32)
+    if not allow_pickle:
+        options["use_safetensors"] = True
+    before = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()  # missing and new weights are looked at below
+    try:
+        with warnings.catch_warnings(), without_progress_bars():
+            warnings.simplefilter("ignore")
+            return kind.from_pretrained(path, output_loading_info=True, **options)  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise load_problem(name, "weights", error) from error
+    finally:
+        transformers.utils.logging.set_verbosity(before)
+
+
+def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+    """A masked language model whose head has trained weights.
+
+    Raises
+    ------
+    PetError
+        If it is no masked LM, or its head would start from random numbers.
+    """
+    model, info = load_model(name, transformers.AutoModelForMaskedLM, allow_pickle=allow_pickle)
+    new = sorted(map(str, info["missing_keys"]))
+    body = f"{model.base_model_prefix}."
+    random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]
+    random_body = [key for key in new if key.startswith(body) and "pooler" not in key and "position_ids" not in key]
+    if random_head or random_body:
+        raise PetError(
+            f"model {name}: no trained weights for {', '.join((random_head + random_body)[:3])}"
+            f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; use a masked "
+            "language model, or give this encoder a head with `pet adapt`"
+        )
+    return model

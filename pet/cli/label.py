@@ -1,0 +1,61 @@
+"""``pet label``: soft labels for new texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pet.cli.options import (
+    column_pairs,
+    columns_option,
+    compute_options,
+    echo_json,
+    json_option,
+    quiet_option,
+    reporter_for,
+)
+
+EXAMPLES = """\b
+Examples:
+  pet label runs/agnews --input more.jsonl -o labels.parquet
+  pet label runs/agnews --input more.csv --column body=text -o labels.jsonl --min-confidence 0.9
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("run", metavar="RUN")
+@click.option("--input", "source", required=True, metavar="F", help="Texts: JSONL, CSV, TSV, Parquet, or hub:NAME.")
+@click.option("-o", "--output", required=True, metavar="F", help="Soft labels: .parquet or .jsonl.")
+@click.option(
+    "--min-confidence", type=float, default=0.0, metavar="P", help="Leave out texts whose best label is less probable."
+)
+@columns_option
+@compute_options
+@json_option
+@quiet_option
+def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Label new texts with the ensemble of a finished run.
+
+    RUN is the folder that `pet run` made. Input of any size is read piece by piece; the output holds id,
+    probabilities, label, confidence, entropy, agreement of the members, and the vote of each.
+    """
+    from pet.apply.label import label_file
+
+    counts = label_file(
+        run,
+        source,
+        output,
+        min_confidence=options["min_confidence"],
+        columns=column_pairs(options["columns"]),
+        device=options["device"] or "auto",
+        precision=options["precision"] or "auto",
+        allow_pickle=options["allow_pickle"],
+        reporter=reporter_for(quiet),
+    )
+    if as_json:
+        echo_json({"output": output, "texts": counts.texts, "kept": counts.kept, "per_label": dict(counts.per_label)})
+        return
+    kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
+    click.echo(f"{counts.texts} texts labelled, {kept} kept in {output}")
+    click.echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))

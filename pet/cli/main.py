@@ -1,0 +1,65 @@
+"""The ``pet`` command: finds the sub-command's module only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from pet.errors import PetError
+
+# name -> module in pet.cli that defines a click command of the same name. Importing torch takes
+# seconds, so nothing is imported before it is needed: `pet --help` reads only this table.
+COMMANDS = {
+    "run": "Train an ensemble, label the pool and distill a classifier.",
+    "label": "Label new texts with a finished run.",
+    "distill": "Train a classifier on soft labels.",
+    "predict": "Classify texts with a saved classifier.",
+    "evaluate": "Measure a saved classifier on labelled texts.",
+    "check": "Look at a task, its data and a model without training.",
+    "sample": "Draw a few-shot training set.",
+    "tasks": "List the task files that come with the package, or show one.",
+    "init": "Write a commented task file from a data file.",
+    "adapt": "Pretrain a masked language model on your own text.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own, loaded on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"pet.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PetError as error:
+            for problem in error.problems:
+                click.echo(f"error: {problem}", err=True)
+            ctx.exit(2)
+        except OSError as error:  # a full disk, an unwritable folder: the user's to mend
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"error: {error.strerror or error}{where}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pet", prog_name="pet")
+def main() -> None:
+    """Few-shot text classification by filling a blank (Pattern-Exploiting Training)."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Options that several commands share, and the small readers of their values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from pet.run.progress import Reporter
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+columns_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Which column of the data holds a field (or `label`, `id`), where it has another name. Repeatable.",
+)
+device_option = click.option(
+    "--device", metavar="D", help="auto, cpu, cuda, cuda:1, mps, ...  [default: auto, a GPU where there is one]"
+)
+precision_option = click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="[default: auto, bf16 on a GPU that has it, else fp32]"
+)
+pickle_option = click.option(
+    "--allow-pickle",
+    is_flag=True,
+    default=None,
+    help="Also open pickled weights (pytorch_model.bin), which can run code on your machine.",
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and results.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else."
+)
+settings_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the recipe; see --list-settings. Repeatable.",
+)
+
+
+def together(*options: Callable[[Any], Any]) -> Decorator[Any]:
+    """Several options as one decorator, in this order in the help text."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+compute_options = together(device_option, precision_option, pickle_option)
+
+
+def list_settings_option(command: Any) -> Any:
+    """``--list-settings``: print every setting of the recipes and end."""
+
+    def show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+        if wanted and not context.resilient_parsing:
+            click.echo(settings_table())
+            context.exit()
+
+    return click.option(
+        "--list-settings",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        help="List the recipes and every setting that --set can change, then end.",
+    )(command)
+
+
+def settings_table() -> str:
+    """All settings of the recipes: name, what it is, the value in each recipe."""
+    from dataclasses import fields
+
+    from pet.report.tables import text_table
+    from pet.training.recipe import RECIPES, Recipe
+
+    names = list(RECIPES)
+    rows = [
+        [item.name, *(f"{getattr(RECIPES[name], item.name)}" for name in names), item.metadata["help"]]
+        for item in fields(Recipe)
+    ]
+    return text_table(rows, ["setting", *names, "what it is"])
+
+
+def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
+    """``KEY=VALUE`` texts of a repeatable option as a mapping.
+
+    Raises
+    ------
+    PetError
+        Naming every one that has no ``=`` or no key, and every key that is there twice.
+    """
+    found: dict[str, str] = {}
+    problems = []
+    for text in values:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            problems.append(f"{option} {text}: write it as {example}")
+        elif key in found and found[key] != value:
+            problems.append(f"{option} {key} is given twice: {found[key]} and {value}; give it once")
+        found[key] = value.strip()
+    if problems:
+        raise PetError(problems)
+    return found
+
+
+def column_pairs(values: Iterable[str]) -> dict[str, str]:
+    """The values of ``--column``: field -> column."""
+    return pairs(values, "--column", "FIELD=COLUMN, as --column text=review")
+
+
+def setting_pairs(values: Iterable[str]) -> dict[str, str]:
+    """The values of ``--set``: setting -> value as text."""
+    return pairs(values, "--set", "KEY=VALUE, as --set steps=200")
+
+
+def reporter_for(quiet: bool) -> Reporter:
+    """Who talks on standard error."""
+    from pet.run.progress import Reporter
+
+    return Reporter("quiet" if quiet else "auto")
+
+
+def chosen_model(model: str | None, reporter: Reporter) -> str:
+    """The model that was named, or the embedded one with a line that says so."""
+    if model is not None:
+        return model
+    from pet.backbones.load import DEFAULT_MODEL
+
+    reporter.info(
+        f"model: {DEFAULT_MODEL}, the small English one that comes with the package; "
+        "a larger one does better (--model roberta-base, for instance)"
+    )
+    return DEFAULT_MODEL
+
+
+def echo_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,182 @@
+"""``pet run``: from a task and a few labelled texts to a classifier."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pet.cli.options import (
+    chosen_model,
+    column_pairs,
+    columns_option,
+    compute_options,
+    echo_json,
+    json_option,
+    list_settings_option,
+    quiet_option,
+    reporter_for,
+    setting_pairs,
+    settings_option,
+)
+from pet.errors import PetError
+from pet.run.settings import METHODS, RunSettings
+
+if TYPE_CHECKING:
+    from pet.run.progress import Reporter
+
+EXAMPLES = """\b
+Examples:
+  pet run agnews --train train.jsonl --unlabeled pool.jsonl --test test.jsonl -o runs/agnews
+  pet run agnews --train train.jsonl --shots 10 --unlabeled pool.jsonl -m roberta-base -o runs/ten
+  pet run yelp --method zero-shot --test test.csv --column text=review -o runs/zero
+  pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
+  pet run runs/agnews/config.yaml --seed 1 -o runs/again
+"""
+INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("task", metavar="TASK")
+@click.option("--train", metavar="F", help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
+@click.option("--unlabeled", metavar="F", help="Texts without labels that the student learns from.")
+@click.option("--test", metavar="F", help="Labelled texts that the results are measured on.")
+@click.option("-m", "--model", metavar="M", help="Masked language model: a folder or a hub name.  [default: mini-en]")
+@click.option("--student-model", metavar="M", help="What the student starts from.  [default: the same as --model]")
+@click.option("-o", "--output", metavar="DIR", help="The folder of the run; the same command goes on with it.")
+@click.option("--method", type=click.Choice(METHODS), help="[default: pet]")
+@click.option("--shots", type=int, metavar="N", help="Draw N labelled texts for each label.")
+@click.option("--examples", type=int, metavar="N", help="Draw N labelled texts in total, evenly over the labels.")
+@click.option("--as-drawn", is_flag=True, default=None, help="With --examples: draw them as the file has them.")
+@click.option("--pool-size", type=int, metavar="N", help="Draw N unlabelled texts.  [default: all]")
+@click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
+@click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
+@click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
+@settings_option
+@click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
+@list_settings_option
+@columns_option
+@click.option("--baselines", is_flag=True, default=None, help="Run the other methods with the same examples, too.")
+@compute_options
+@json_option
+@quiet_option
+def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Train an ensemble, label the pool and distill a classifier.
+
+    TASK is a task that comes with the package (`pet tasks`), the path of a task file, or the config.yaml
+    of an earlier run, whose settings are taken then; options change them.
+
+    The run can be stopped at any time: the same command goes on where it was.
+    """
+    reporter = reporter_for(quiet)
+    seeds = options.pop("seeds")
+    output = options.pop("output")
+    settings = _settings(task, options, reporter)
+    output = output or _folder_of(task)
+    seed_list = _seed_list(seeds, options["seed"])
+    from pet.run import pipeline
+
+    try:
+        if seed_list is None:
+            results = pipeline.run(settings, output, reporter)
+        else:
+            results = pipeline.run_seeds(settings, seed_list, output, reporter)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    if as_json:
+        echo_json(results)
+    else:
+        click.echo(summary(results, Path(output), settings))
+
+
+def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> RunSettings:
+    """Settings of an earlier run, or none, with the options that were given on top."""
+    from pet.run.repeat import is_config, read_settings
+    from pet.task import Task
+
+    given = {name: value for name, value in options.items() if value is not None}
+    columns = column_pairs(given.pop("columns"))
+    changed = setting_pairs(given.pop("settings"))
+    max_length = given.pop("max_length", None)
+    if max_length is not None:
+        changed["max_length"] = str(max_length)
+    if "as_drawn" in given:
+        given["balanced"] = not given.pop("as_drawn")
+    if is_config(task):
+        earlier = read_settings(Path(task).expanduser().parent)
+        if "shots" in given or "examples" in given:
+            given = {"shots": None, "examples": None} | given  # the one that is given replaces the other
+        given["columns"] = {**earlier.columns, **columns}
+        given["settings"] = {**earlier.settings, **changed}
+        return replace(earlier, **given)
+    given = {"train": None, "unlabeled": None, "test": None} | given
+    given["task"] = Task.load(task).to_dict()
+    given["model"] = chosen_model(given.get("model"), reporter)
+    return RunSettings(**given, columns=columns, settings=changed)
+
+
+def _folder_of(task: str) -> str:
+    from pet.run.repeat import is_config
+
+    if is_config(task):
+        return str(Path(task).expanduser().parent)
+    raise PetError("there is no folder for the run; name one with -o, as -o runs/first")
+
+
+def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
+    if seeds is None:
+        return None
+    if seed is not None:
+        raise PetError("--seed (one run) and --seeds (several runs) exclude each other; give one")
+    if seeds < 1:
+        raise PetError(f"--seeds is {seeds}: it must be 1 or more")
+    return list(range(seeds))
+
+
+def summary(results: Mapping[str, Any], output: Path, settings: RunSettings) -> str:
+    """What a person wants to see at the end of a run: figures, where things are, what to do next."""
+    from pet.report.tables import comparison_table
+    from pet.run.pipeline import headline_metrics, headlines_by_seed
+
+    runs = list(results["runs"].values()) if "runs" in results else [results]
+    table = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
+    parts = [comparison_table(table)] if table else []
+    members = _member_line(runs)
+    parts += [members] if members else []
+    if not table:
+        parts.append("There are no figures without --test.")
+    parts.append(_outcome(output if "runs" not in results else output / "seed-0", settings))
+    return "\n\n".join(parts)
+
+
+def _member_line(runs: Sequence[Mapping[str, Any]]) -> str:
+    accuracies = [m["accuracy"] for result in runs for m in (result.get("members") or {}).values()]
+    if not accuracies:
+        return ""
+    return f"{len(accuracies)} members: accuracy {min(accuracies):.3f} to {max(accuracies):.3f}"
+
+
+def _outcome(folder: Path, settings: RunSettings) -> str:
+    if (folder / "student").is_dir():
+        found = f"classifier: {folder / 'student'}\nreport:     {folder / 'report.html'}"
+        return f"{found}\nnext:       pet predict {_quoted(folder / 'student')} --input FILE -o predictions.jsonl"
+    found = f"report: {folder / 'report.html'}"
+    follow = f"pet label {_quoted(folder)} --input FILE -o labels.parquet"
+    labels = folder / "g0" / "labels.parquet"
+    if labels.is_file():
+        found = f"labels: {labels}\n{found}"
+        pool = settings.unlabeled or "FILE"
+        follow = (
+            f"pet distill --labels {_quoted(labels)} --input {_quoted(pool)} --model {_quoted(settings.model)} "
+            f"-o {_quoted(folder.with_name(folder.name + '-student'))}"
+        )
+    return f"{found}\nnext:   {follow}"
+
+
+def _quoted(text: object) -> str:
+    return shlex.quote(str(text))

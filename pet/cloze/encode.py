@@ -1,0 +1,217 @@
+"""Filling a pattern: spliced token ids, with the mask in them whatever the length of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.cloze.frame import probe_frame
+from pet.cloze.grammar import Field, Mask, Template, Text
+from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, TokenTable, ragged_index
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Filled patterns, ready to be batched.
+
+    Attributes
+    ----------
+    ids : Ragged of token ids, a row an example
+    types : int8 array, flat like ``ids.values``; token types
+    ordinary : bool array, flat like ``ids.values``; False on special tokens (the unknown one, too)
+        and on the mask
+    mask_position : int64 array of shape (rows,), counted from the start of the row
+    cut : bool array of shape (rows,), True where text was taken off
+    """
+
+    ids: Ragged
+    types: Array
+    ordinary: Array
+    mask_position: Array
+    cut: Array
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array:
+    """How many tokens of each field stay: the longest field gives first, from its end.
+
+    The result is that of taking single tokens off the field that is longest at the moment (the
+    later one of two that are as long) until the rest fits.
+
+    Parameters
+    ----------
+    lengths : int array of shape (rows, fields)
+    budget : tokens that there is room for
+    keep : for each field, whether it may not be cut
+
+    Returns
+    -------
+    int64 array of shape (rows, fields); rows sum to `budget` at most where the kept fields allow it.
+    Where they do not, the cut fields are 0 and the kept ones stay whole.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    kept = np.asarray(keep, dtype=bool)
+    if not lengths.size or kept.all():
+        return lengths.copy()
+    free = lengths[:, ~kept]
+    room = np.maximum(budget - lengths[:, kept].sum(axis=1), 0)
+    # The largest cap with sum(min(length, cap)) <= room, by bisection for all rows at once.
+    low = np.zeros(len(lengths), dtype=np.int64)
+    high = np.maximum(free.max(axis=1), low)
+    while (low < high).any():
+        middle = (low + high + 1) // 2
+        fits = np.minimum(free, middle[:, None]).sum(axis=1) <= room
+        low = np.where(fits, middle, low)
+        high = np.where(fits, high, middle - 1)
+    stay = np.minimum(free, low[:, None])
+    # What the cap leaves over goes, a token each, to the first fields that are longer than it.
+    longer = free > low[:, None]
+    left = room - stay.sum(axis=1)
+    stay += longer & (np.cumsum(longer, axis=1) <= left[:, None])
+    result = lengths.copy()
+    result[:, ~kept] = stay
+    return result
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of the filled pattern: fixed ids, or a field."""
+
+    type_id: int
+    key: FieldKey | None = None
+    keep: bool = False
+    ids: tuple[int, ...] = ()
+    ordinary: bool = False
+    mask: bool = False
+
+
+class ClozeEncoder:
+    """Splices tokenized fields into one pattern.
+
+    Parameters
+    ----------
+    tokenizer : a ``transformers`` tokenizer with a mask token
+    template : the pattern, or a template without a mask
+    max_length : longest row, special tokens included
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, max_length: int):
+        if tokenizer.mask_token_id is None and template.mask_segment is not None:
+            raise PetError(
+                f"{tokenizer.name_or_path}: the tokenizer has no mask token, and a pattern needs one; "
+                "use a masked language model (BERT, RoBERTa, DeBERTa, ModernBERT, ...)"
+            )
+        self.template = template
+        self.max_length = max_length
+        self.plain = PlainTextTokenizer(tokenizer, max_length)
+        self._mask_id = tokenizer.mask_token_id
+        self._unknown_id = tokenizer.unk_token_id
+        self._pieces = self._plan(tokenizer)
+        self._fields = [piece for piece in self._pieces if piece.key is not None]
+        self.fixed_length = sum(len(piece.ids) for piece in self._pieces)
+        if self.fixed_length >= max_length:
+            raise PetError(
+                f"pattern {template.source!r}: its own words take {self.fixed_length} tokens, which leaves no room "
+                f"for text in {max_length}; shorten the pattern or raise --max-length"
+            )
+
+    @property
+    def keys(self) -> list[FieldKey]:
+        return [piece.key for piece in self._fields if piece.key is not None]
+
+    def _plan(self, tokenizer: PreTrainedTokenizerBase) -> list[_Piece]:
+        frame = probe_frame(tokenizer, len(self.template.segments))
+        pieces: list[_Piece] = []
+        for number, parts in enumerate(self.template.segments):
+            gap, types = frame.gaps[number], frame.gap_types[number]
+            pieces += [_Piece(t, ids=(i,)) for i, t in zip(gap, types, strict=True)]
+            kind = frame.segment_types[number]
+            for position, part in enumerate(parts):
+                if isinstance(part, Text):
+                    glued = position > 0 and not part.space_before
+                    ids = self.plain.literal(part.text, space_before=part.space_before, glued=glued)
+                    pieces.append(_Piece(kind, ids=tuple(ids), ordinary=True))
+                elif isinstance(part, Field):
+                    pieces.append(_Piece(kind, key=self.plain.key(part, first=position == 0), keep=part.keep))
+                elif isinstance(part, Mask):
+                    pieces.append(_Piece(kind, ids=(self._mask_id,), mask=True))
+        pieces += [_Piece(t, ids=(i,)) for i, t in zip(frame.gaps[-1], frame.gap_types[-1], strict=True)]
+        return pieces
+
+    def encode(self, tokens: TokenTable, rows: Array | None = None) -> Encoded:
+        """Fill the pattern for some rows (all of them by default).
+
+        Raises
+        ------
+        PetError
+            If a field that may not be cut does not fit.
+        """
+        if not self._fields:
+            raise PetError(f"pattern {self.template.source!r} has no field")
+        ragged = [tokens[key] for key in self.keys]
+        if rows is None:
+            rows = np.arange(len(ragged[0]), dtype=np.int64)
+        lengths = np.stack([r.lengths[rows] for r in ragged], axis=1)
+        budget = self.max_length - self.fixed_length
+        stay = truncate_lengths(lengths, budget, [piece.keep for piece in self._fields])
+        self._check_kept(stay, budget, rows)
+        piece_lengths = np.zeros((len(rows), len(self._pieces)), dtype=np.int64)
+        field = 0
+        for i, piece in enumerate(self._pieces):
+            if piece.key is None:
+                piece_lengths[:, i] = len(piece.ids)
+            else:
+                piece_lengths[:, i] = stay[:, field]
+                field += 1
+        return self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1)))
+
+    def _check_kept(self, stay: Array, budget: int, rows: Array) -> None:
+        too_long = np.flatnonzero(stay.sum(axis=1) > budget)
+        if len(too_long):
+            names = ", ".join(piece.key.name for piece in self._fields if piece.keep and piece.key)
+            raise PetError(
+                f"pattern {self.template.source!r}: in {len(too_long)} row(s), the first being row "
+                f"{int(rows[too_long[0]]) + 1}, the field(s) marked !keep ({names}) do not fit into {self.max_length} "
+                "tokens; raise --max-length, shorten these texts or take !keep away"
+            )
+
+    def _splice(self, ragged: list[Ragged], rows: Array, piece_lengths: Array, cut: Array) -> Encoded:
+        row_lengths = piece_lengths.sum(axis=1)
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(row_lengths, out=offsets[1:])
+        total = int(offsets[-1])
+        ids = np.empty(total, dtype=np.int32)
+        types = np.empty(total, dtype=np.int8)
+        ordinary = np.empty(total, dtype=bool)
+        starts = offsets[:-1].copy()
+        mask_position = np.full(len(rows), -1, dtype=np.int64)
+        field = 0
+        for i, piece in enumerate(self._pieces):
+            count = piece_lengths[:, i]
+            if piece.mask:
+                mask_position = starts - offsets[:-1]
+            target = ragged_index(starts, count)
+            if piece.key is None:
+                ids[target] = np.tile(np.asarray(piece.ids, dtype=np.int32), len(rows))
+            else:
+                source = ragged[field]
+                ids[target] = source.values[ragged_index(source.offsets[rows], count)]
+                field += 1
+            types[target] = piece.type_id
+            ordinary[target] = piece.ordinary or piece.key is not None
+            starts += count
+        if self._unknown_id is not None:  # nothing is to be learnt from guessing an unknown token
+            ordinary &= ids != self._unknown_id
+        return Encoded(Ragged(ids, offsets), types, ordinary, mask_position, cut)

@@ -1,0 +1,265 @@
+"""Tokenizing text fields once, so that every pattern can splice them without the tokenizer.
+
+A field is tokenized on its own, as ordinary text: what looks like a special token (``[MASK]``,
+``</s>``) inside a user's text comes out as the characters that it is written with. The result is
+kept as ragged ``int32`` arrays, in memory or memory-mapped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.cloze.filters import apply_filters
+from pet.cloze.grammar import Field, Template
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+IntArray = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in one flat array.
+
+    Attributes
+    ----------
+    values : int32 array of shape (total,)
+    offsets : int64 array of shape (rows + 1,); row ``i`` is ``values[offsets[i]:offsets[i + 1]]``
+    """
+
+    values: IntArray
+    offsets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> IntArray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> IntArray:
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in arrays], out=offsets[1:])
+        values = np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32)
+        return cls(values, offsets)
+
+
+def ragged_index(starts: IntArray, lengths: IntArray) -> IntArray:
+    """Flat positions ``starts[i], starts[i] + 1, ...`` (``lengths[i]`` of them) for all i in turn."""
+    total = int(lengths.sum())
+    ends = np.cumsum(lengths)
+    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+
+
+@dataclass(frozen=True)
+class FieldKey:
+    """One way in which a text field is tokenized.
+
+    Attributes
+    ----------
+    name, filters : the field, and what is done to its text
+    space_before : a space stands before it, and changes its tokens
+    glued : other text stands right before it, and changes its tokens
+    """
+
+    name: str
+    filters: tuple[str, ...]
+    space_before: bool
+    glued: bool = False
+
+
+TokenTable = Mapping[FieldKey, Ragged]
+
+# What text is put behind to see how it goes on: letters would melt into words, brackets into signs.
+_BEFORE_WORDS = ("(", '"', ")")
+_BEFORE_SIGNS = ("word", "one", ")")
+
+
+class PlainTextTokenizer:
+    """Turns text into token ids, never into special tokens.
+
+    Parameters
+    ----------
+    tokenizer : a ``transformers`` tokenizer, fast or slow
+    max_tokens : longest row that is kept; a field is cut from its end, so more is never needed
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int):
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
+        # The unknown token is what characters outside the vocabulary become, in any text.
+        self._forbidden = self.special_ids - {tokenizer.unk_token_id}
+        names = sorted(filter(None, map(str, tokenizer.all_special_tokens)), key=len, reverse=True)
+        self._specials = re.compile("|".join(map(re.escape, names)), re.IGNORECASE) if names else None
+        alone = self._ids(["word"])
+        # Does a space before a word change its tokens? (Byte-level BPE: yes. WordPiece: no.)
+        self.spaces_matter = alone != self._ids([" word"])
+        # Does a word lose its mark of a word's start right behind a bracket? (SentencePiece: yes.)
+        self.glue_matters = alone != self._continue(["word"])
+
+    def key(self, field: Field, *, first: bool) -> FieldKey:
+        """How a field is tokenized where it stands; `first` in its segment it is never glued."""
+        glued = self.glue_matters and not first and not field.space_before
+        return FieldKey(field.name, field.filters, field.space_before and self.spaces_matter, glued)
+
+    def encode(
+        self, texts: Sequence[str], *, space_before: bool = False, glued: bool = False
+    ) -> list[list[int]]:
+        """Token ids of each text, at most ``max_tokens``; an empty text has none.
+
+        Parameters
+        ----------
+        texts : ordinary text, whatever it looks like
+        space_before : as the text is written behind a space
+        glued : as the text is written right behind other characters
+        """
+        prefix = " " if space_before and self.spaces_matter else ""
+        texts = [prefix + text if text else "" for text in map(str.strip, texts)]
+        rows = self._continue(texts) if glued else self._ids(texts)
+        for i, row in enumerate(rows):
+            if not self._forbidden.isdisjoint(row):
+                rows[i] = self._without_specials(texts[i], glued)
+        return [row[: self.max_tokens] for row in rows]
+
+    def literal(self, text: str, *, space_before: bool, glued: bool) -> list[int]:
+        """Ids of a pattern's own words as they stand after other text (`glued`: without a space)."""
+        return self.encode([text], space_before=space_before, glued=glued)[0]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        rows: list[list[int]] = encoded["input_ids"]
+        return rows
+
+    def _continue(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts that go on right behind other characters.
+
+        A tokenizer that marks word starts would put such a mark before ":" or "Hello"; seen behind
+        a word, or a bracket, it does not. The ids of what was put before are taken off again, where
+        they stay as they are.
+        """
+        rows: list[list[int] | None] = [None if text else [] for text in texts]
+        for tried in range(len(_BEFORE_WORDS)):
+            starts: dict[str, list[int]] = {}
+            for i, text in enumerate(texts):
+                if rows[i] is None:
+                    anchors = _BEFORE_WORDS if text[0].isalnum() else _BEFORE_SIGNS
+                    starts.setdefault(anchors[tried], []).append(i)
+            for anchor, group in starts.items():
+                before = self._ids([anchor])[0]
+                for i, joined in zip(group, self._ids([anchor + texts[i] for i in group]), strict=True):
+                    if joined[: len(before)] == before:
+                        rows[i] = joined[len(before) :]
+        return [self._ids([text])[0] if row is None else row for text, row in zip(texts, rows, strict=True)]
+
+    def _without_specials(self, text: str, glued: bool) -> list[int]:
+        """Tokenize again with every special token's text broken after its first character.
+
+        Unigram vocabularies hold "</s>" as an ordinary piece, and would find it in a user's text.
+        """
+        if self._specials is None or not self._specials.search(text):
+            # The tokenizer's normalisation made it one: full-width "＜/ｓ＞", for instance.
+            text = unicodedata.normalize("NFKC", text)
+        pieces: list[str] = []
+        start = 0
+        for found in self._specials.finditer(text) if self._specials else ():
+            pieces.append(text[start : found.start() + 1])
+            start = found.start() + 1
+        pieces.append(text[start:])
+        rows = self._continue(pieces) if glued else self._ids(pieces[:1]) + self._continue(pieces[1:])
+        return [i for row in rows for i in row if i not in self._forbidden]
+
+
+def token_keys(templates: Iterable[Template], plain: PlainTextTokenizer) -> list[FieldKey]:
+    """What must be tokenized so that all the templates can be filled, each once."""
+    keys = (
+        plain.key(part, first=position == 0)
+        for template in templates
+        for parts in template.segments
+        for position, part in enumerate(parts)
+        if isinstance(part, Field)
+    )
+    return list(dict.fromkeys(keys))
+
+
+def _batches(table: Dataset, names: list[str], size: int) -> Iterator[dict[str, list[str]]]:
+    columns = table.select_columns(names)
+    for start in range(0, len(table), size):
+        yield columns[start : start + size]
+
+
+def tokenize_fields(
+    table: Dataset,
+    keys: Sequence[FieldKey],
+    plain: PlainTextTokenizer,
+    *,
+    folder: Path | None = None,
+    batch_size: int = 2048,
+) -> dict[FieldKey, Ragged]:
+    """Tokenize the text fields of a table, each once, in batches.
+
+    Parameters
+    ----------
+    table : datasets.Dataset with a string column for each field named in `keys`
+    keys : which fields, with which filters and leading space
+    plain : the tokenizer
+    folder : where to keep the ids, memory-mapped; None keeps them in memory
+    batch_size : rows that are tokenized at once
+
+    Returns
+    -------
+    dict of FieldKey to Ragged, with a row for each row of the table
+    """
+    offsets = {key: np.zeros(len(table) + 1, dtype=np.int64) for key in keys}
+    names = list(dict.fromkeys(key.name for key in keys))
+    chunks: dict[FieldKey, list[IntArray]] = {key: [] for key in keys}
+    files = {key: (folder / f"{i}.ids").open("wb") for i, key in enumerate(keys)} if folder else {}
+    try:
+        start = 0
+        for batch in _batches(table, names, batch_size) if names else ():
+            for key in keys:
+                texts = [apply_filters(text, key.filters) for text in batch[key.name]]
+                rows = Ragged.from_rows(plain.encode(texts, space_before=key.space_before, glued=key.glued))
+                stop = start + len(rows)
+                offsets[key][start + 1 : stop + 1] = rows.offsets[1:] + offsets[key][start]
+                if folder:
+                    rows.values.tofile(files[key])
+                else:
+                    chunks[key].append(rows.values)
+            start += len(next(iter(batch.values())))
+    finally:
+        for file in files.values():
+            file.close()
+    empty = np.zeros(0, dtype=np.int32)
+    tokens: dict[FieldKey, Ragged] = {}
+    for i, key in enumerate(keys):
+        if folder and offsets[key][-1]:
+            values: IntArray = np.memmap(folder / f"{i}.ids", dtype=np.int32, mode="r")
+        else:
+            values = np.concatenate([empty, *chunks[key]])
+        tokens[key] = Ragged(values, offsets[key])
+    return tokens

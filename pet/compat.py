@@ -1,0 +1,37 @@
+"""The one place that knows how library versions differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+
+TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
+
+
+def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
+    """The keyword of ``from_pretrained`` for the weights' type: renamed in transformers 4.56."""
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own between our lines."""
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def save_model(model: Any, folder: Any) -> None:
+    """``save_pretrained`` as safetensors, silently."""
+    options = {} if TRANSFORMERS_MAJOR >= 5 else {"safe_serialization": True}
+    with without_progress_bars():
+        model.save_pretrained(folder, **options)

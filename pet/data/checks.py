@@ -1,0 +1,175 @@
+"""What is wrong with the data of a run: empty, doubled and contradictory texts, and leaks between tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import datasets
+
+Keys = NDArray[np.uint64]
+BATCH = 4096
+# White space, so that no normalised text holds it.
+SEPARATOR = "\x1f"
+
+
+@dataclass
+class DataReport:
+    """What `check_tables` found; the mappings have the keys `train`, `unlabeled` and `test` that are there.
+
+    Parameters
+    ----------
+    rows : mapping of str to int
+        Rows of each table.
+    label_counts : mapping of str to mapping of str to int
+        Table -> label -> rows, of the tables that have labels.
+    empty, duplicates, conflicts : mapping of str to int
+        Rows whose fields are all blank; rows that repeat an earlier one; texts with more than one label.
+    train_in_pool, train_in_test, pool_in_test : int
+        Rows of the second table whose text is in the first.
+    messages : list of str
+        The same for people, empty where nothing is wrong.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=dict)
+    duplicates: dict[str, int] = field(default_factory=dict)
+    conflicts: dict[str, int] = field(default_factory=dict)
+    train_in_pool: int = 0
+    train_in_test: int = 0
+    pool_in_test: int = 0
+    messages: list[str] = field(default_factory=list)
+
+
+def normalise(text: str) -> str:
+    """The text without differences of case and white space."""
+    return " ".join(text.casefold().split())
+
+
+def text_key(texts: Sequence[str]) -> int:
+    """A 64-bit hash of the normalised fields of one row, the same in every process."""
+    joined = SEPARATOR.join(map(normalise, texts))
+    return int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "little")
+
+
+def text_keys(table: datasets.Dataset, fields: Sequence[str]) -> Keys:
+    """`text_key` of every row: eight bytes a row, whatever the length of the texts."""
+    keys = np.empty(len(table), np.uint64)
+    start = 0
+    for part in table.select_columns(list(fields)).with_format("arrow").iter(batch_size=BATCH):
+        rows = zip(*(part.column(name).to_pylist() for name in fields))
+        keys[start : start + part.num_rows] = [text_key(row) for row in rows]
+        start += part.num_rows
+    return keys
+
+
+def check_tables(
+    task_fields: Sequence[str],
+    labels: Sequence[str],
+    train: datasets.Dataset | None,
+    unlabeled: datasets.Dataset | None,
+    test: datasets.Dataset | None,
+) -> DataReport:
+    """Look at the tables of a run together; any of them may be None.
+
+    Parameters
+    ----------
+    task_fields, labels : sequence of str
+        Of the task.
+    train, unlabeled, test : datasets.Dataset or None
+        As `pet.data.read.read_table` makes them, with a `label` column or without.
+    """
+    report = DataReport()
+    tables = {"train": train, "unlabeled": unlabeled, "test": test}
+    keys = {name: text_keys(table, task_fields) for name, table in tables.items() if table is not None}
+    blank = np.uint64(text_key([""] * len(task_fields)))
+    for name, table in tables.items():
+        if table is None:
+            continue
+        full = keys[name][keys[name] != blank]
+        report.rows[name] = len(table)
+        report.empty[name] = len(table) - len(full)
+        report.duplicates[name] = len(full) - len(np.unique(full))
+        if "label" in table.column_names and name != "unlabeled":
+            gold = column_labels(table)
+            counts = np.bincount(gold, minlength=len(labels))
+            report.label_counts[name] = dict(zip(labels, counts.tolist()))
+            report.conflicts[name] = _conflicts(keys[name], gold, blank)
+    report.train_in_pool = _shared(keys, "unlabeled", "train", blank)
+    report.train_in_test = _shared(keys, "test", "train", blank)
+    report.pool_in_test = _shared(keys, "test", "unlabeled", blank)
+    report.messages = _messages(report)
+    return report
+
+
+def remove_leaks(
+    pool: datasets.Dataset, train: datasets.Dataset, fields: Sequence[str]
+) -> tuple[datasets.Dataset, int]:
+    """The pool without the texts of `train` (case and white space aside), and how many rows went.
+
+    Rows keep their order. A row goes only if all its fields are those of one row of `train`.
+    """
+    keep = ~np.isin(text_keys(pool, fields), text_keys(train, fields))
+    removed = len(keep) - int(keep.sum())
+    return (pool if removed == 0 else pool.select(np.flatnonzero(keep))), removed
+
+
+def column_labels(table: datasets.Dataset) -> NDArray[np.int64]:
+    """The `label` column of a table, shape [n]."""
+    column = table.select_columns(["label"]).with_format("numpy")[:]["label"]
+    return np.asarray(column, np.int64)
+
+
+def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64) -> int:
+    """Rows of `table` whose text is in `other`; blank rows are counted elsewhere."""
+    if table not in keys or other not in keys:
+        return 0
+    mine = keys[table]
+    return int((np.isin(mine, keys[other]) & (mine != blank)).sum())
+
+
+def _conflicts(keys: Keys, gold: NDArray[np.int64], blank: np.uint64) -> int:
+    """Number of texts that carry two labels or more."""
+    order = np.lexsort((gold, keys))
+    ranked, labels = keys[order], gold[order]
+    differs = (ranked[1:] == ranked[:-1]) & (labels[1:] != labels[:-1]) & (ranked[1:] != blank)
+    return len(np.unique(ranked[1:][differs]))
+
+
+def _messages(report: DataReport) -> list[str]:
+    messages = []
+    for label, count in report.label_counts.get("train", {}).items():
+        if not count:
+            messages.append(f"train: label {label!r} has no example; a run knows it by its words alone")
+    for name in report.rows:
+        for number, what in (
+            (report.empty[name], "with no text in any field"),
+            (report.duplicates[name], "repeating the text of an earlier one"),
+        ):
+            if number:
+                messages.append(f"{name}: {_rows(number)} {what}")
+        if conflicts := report.conflicts.get(name, 0):
+            what = "text has" if conflicts == 1 else "texts have"
+            messages.append(f"{name}: {conflicts:,} {what} more than one label; see which is right")
+    for number, what in (
+        (report.train_in_pool, "unlabeled: {} with a text of train; a run leaves them out of the pool"),
+        (report.train_in_test, "test: {} with a text of train; the results will look better than they are"),
+        (
+            report.pool_in_test,
+            "test: {} with a text of unlabeled; the student sees the test texts in training",
+        ),
+    ):
+        if number:
+            messages.append(what.replace("{}", _rows(number)))
+    return messages
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} {'row' if number == 1 else 'rows'}"

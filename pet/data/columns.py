@@ -1,0 +1,203 @@
+"""From the columns of a file to the columns of a table: id, the fields, label."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pet.data.source import Source, Unsound
+from pet.errors import PetError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column of the file becomes which column of the table.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Column of the table -> column of the file, without the id.
+    id_column : str or None
+        Column of the file with the ids; None: ids are the row numbers, from 0.
+    codes : mapping of str to int, or None
+        Text in the label column -> index of the label; None: no labels are read.
+    stray_id : str or None
+        Column that the first JSON line lacks, so that rows are numbered: then no line may have it.
+    """
+
+    columns: Mapping[str, str]
+    id_column: str | None
+    codes: Mapping[str, int] | None
+    stray_id: str | None = None
+
+    @property
+    def file_columns(self) -> list[str]:
+        """The columns of the file that are needed, each once."""
+        wanted = [*self.columns.values(), *([self.id_column] if self.id_column is not None else [])]
+        return list(dict.fromkeys(wanted))
+
+    @property
+    def fields(self) -> list[str]:
+        return [column for column in self.columns if column != "label"]
+
+    @property
+    def schema(self) -> pa.Schema:
+        texts = [(name, pa.string()) for name in ("id", *self.fields)]
+        return pa.schema(texts + ([("label", pa.int64())] if self.codes is not None else []))
+
+
+def label_codes(labels: Sequence[str], label_map: Mapping[str, str]) -> dict[str, int]:
+    """Text in the data -> index into `labels`, by the label map first, then by the label itself."""
+    unknown = [
+        f"label map: {text!r} goes to {label!r}, which is no label of the task"
+        for text, label in label_map.items()
+        if label not in labels
+    ]
+    if unknown:
+        raise PetError([f"{line}; the labels are {some(labels)}" for line in unknown])
+    codes = {label: index for index, label in enumerate(labels)}
+    return codes | {text: codes[label] for text, label in label_map.items()}
+
+
+def lay_out(
+    header: Sequence[str] | None,
+    fields: Sequence[str],
+    codes: Mapping[str, int] | None,
+    columns: Mapping[str, str],
+    place: str,
+    *,
+    strict: bool,
+) -> Layout:
+    """Match the table with the columns that the file has.
+
+    `strict` says that `header` holds for every row (all but JSON lines); `place` begins the messages.
+    """
+    known = [*fields, "id", "label"]
+    problems = [
+        f"{place}: column mapping: {key!r} is no field of the task{near(key, known)}; "
+        f"the fields are {some(fields)}"
+        for key in columns
+        if key not in known
+    ]
+    problems += [
+        f"{place}: a field may not be called {key!r}, that name is taken; rename it"
+        for key in ("id", "label")
+        if key in fields
+    ]
+    wanted = {name: columns.get(name, name) for name in [*fields, *(["label"] if codes is not None else [])]}
+    id_column: str | None = columns.get("id", "id") or None
+    if strict and header is not None:
+        problems += [
+            missing_column(place, name, column, header)
+            for name, column in wanted.items()
+            if column not in header
+        ]
+        if "id" in columns and id_column is not None and id_column not in header:
+            problems.append(missing_column(place, "id", id_column, header))
+        twice = (
+            {column for column in wanted.values() if header.count(column) > 1}
+            if isinstance(header, list)
+            else set()
+        )
+        problems += [
+            f"{place}: column {column!r} is there twice; rename one of them" for column in sorted(twice)
+        ]
+    if problems:
+        raise PetError(problems)
+    if "id" in columns or (header is not None and "id" in header):
+        return Layout(wanted, id_column, codes)
+    return Layout(wanted, None, codes, stray_id=None if strict or header is None else "id")
+
+
+def missing_column(place: str, name: str, column: str, header: Iterable[str]) -> str:
+    """The message for a column that a file does not have."""
+    header = list(header)
+    thing = f"field {name!r}" if name not in ("id", "label") else name
+    via = f" (column {column!r})" if column != name else ""
+    return (
+        f"{place}: {thing}{via} is missing; there are {some(header)}{near(column, header)}; "
+        f"name the right one with --column {name}=COLUMN"
+    )
+
+
+def as_text(value: Any) -> str | None:
+    """The text of one value; None for null, NaN, arrays, objects and bytes."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"  # as JSON and Arrow write it
+    if value is None or isinstance(value, (list, tuple, dict, bytes)) or value != value:
+        return None
+    return str(value)
+
+
+def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int) -> pa.RecordBatch:
+    """The table's columns of a batch whose first row is number `start` of the table.
+
+    Raises
+    ------
+    Unsound
+        If a value is null or of a kind that has no text, or a label is unknown.
+    """
+    arrays = {name: _texts(batch, column, source) for name, column in layout.columns.items()}
+    if layout.id_column is None:
+        ids = pc.cast(pa.array(range(start, start + batch.num_rows), pa.int64()), pa.string())
+    else:
+        ids = _texts(batch, layout.id_column, source)
+    if layout.stray_id is not None and batch.column(layout.stray_id).null_count < batch.num_rows:
+        raise Unsound("some rows have an id, the first has none")
+    made = [ids, *(arrays[name] for name in layout.fields)]
+    if layout.codes is not None:
+        keys = pa.array(list(layout.codes), pa.string())
+        at = pc.index_in(arrays["label"], value_set=keys)
+        if at.null_count:
+            raise Unsound("unknown label")
+        made.append(pa.array(list(layout.codes.values()), pa.int64()).take(at))
+    return pa.RecordBatch.from_arrays(made, schema=layout.schema)
+
+
+def _texts(batch: pa.RecordBatch, column: str, source: Source) -> pa.Array:
+    array = batch.column(batch.schema.get_field_index(column))
+    names = source.class_names.get(column)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = array.type
+    if names is not None and pa.types.is_integer(kind):
+        inside = pc.and_(pc.greater_equal(array, 0), pc.less(array, len(names)))
+        array = pa.array(names, pa.string()).take(pc.if_else(inside, array, None))
+    elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_string(kind):
+        array = pc.cast(array, pa.string())
+    else:  # the text of other numbers is Python's, the same here and in the walk
+        array = pa.array([as_text(value) for value in array.to_pylist()], pa.string())
+    if array.null_count:
+        raise Unsound(f"no text in column {column!r}")
+    return array
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view")
+
+
+def near(word: str, choices: Iterable[str]) -> str:
+    """`, did you mean 'x'?` for the choice that is most like `word`, or nothing."""
+    listed = list(choices)
+    folded = [choice for choice in listed if choice.strip().casefold() == word.strip().casefold()]
+    likely = folded or difflib.get_close_matches(word[:100], listed, n=1, cutoff=0.7)
+    return f" (did you mean {likely[0]!r}?)" if likely else ""
+
+
+def some(words: Iterable[str], most: int = 12) -> str:
+    """Up to `most` words, with commas, for a message."""
+    listed = [shorten(word) for word in words]
+    more = f", … ({len(listed)} in all)" if len(listed) > most else ""
+    return (", ".join(listed[:most]) + more) or "nothing"
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """A quoted text for a message, with control characters escaped and cut to `width`."""
+    return repr(text if len(text) <= width else text[: width - 1] + "…")

@@ -1,0 +1,212 @@
+"""Tables of texts in one form, whatever they come from.
+
+Files go through Arrow in blocks. Where that fails, or a check over whole columns finds something, the
+file is walked row by row (`pet.data.diagnose`), which names the mistakes or, if there are none, reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pet.data.columns import Layout, label_codes, lay_out
+from pet.data.diagnose import walk
+from pet.data.fast import fast_batches
+from pet.data.ids import IdLedger
+from pet.data.problems import Problems
+from pet.data.source import Source, Unsound, column_names, open_source
+from pet.data.store import Store, dataset_of
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    import datasets
+
+CHUNK_BYTES = 64 << 20
+WALK_ROWS = 1024
+
+
+def read_table(
+    source: str | os.PathLike[str],
+    fields: Sequence[str],
+    *,
+    labels: Sequence[str] | None = None,
+    label_map: Mapping[str, str] = {},
+    columns: Mapping[str, str] = {},
+    name: str = "input",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> datasets.Dataset:
+    """Read a whole table; what is larger than 64 MB lies on disk, memory-mapped, until the process ends.
+
+    Parameters
+    ----------
+    source : str or path
+        A `.jsonl`, `.ndjson`, `.json` (one object a line), `.csv`, `.tsv` (each also with `.gz`) or
+        `.parquet` file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`.
+    fields : sequence of str
+        The text columns wanted. Numbers and booleans become text.
+    labels : sequence of str, optional
+        The task's labels in order; given, the table has a column of their indices.
+    label_map : mapping of str to str
+        Text in the data -> label of the task.
+    columns : mapping of str to str
+        Field (or `label`, `id`) -> column of the file. `{"id": ""}` numbers the rows although the
+        file has an id column.
+    name : str
+        What messages call this input.
+    cache_dir : path, optional
+        Where the temporary folder of a large table is made; default: the system's.
+
+    Returns
+    -------
+    datasets.Dataset
+        Columns `id` (string; the row number from 0 where the file has no ids), each field (string)
+        and, with `labels`, `label` (int64).
+
+    Raises
+    ------
+    PetError
+        With every mistake that was found: one message for each, with its first lines.
+    """
+    opened, layout = _prepare(source, fields, labels, label_map, columns, name)
+    store = Store(layout.schema, cache_dir, name)
+    try:
+        try:
+            for batch in _checked(fast_batches(opened, layout), layout, name):
+                store.add(batch)
+        except Unsound:
+            store.clear()
+            for batch in _walked(opened, layout, name):
+                store.add(batch)
+        return store.finish()
+    except BaseException:
+        store.clear()
+        raise
+
+
+def iter_table(
+    source: str | os.PathLike[str],
+    fields: Sequence[str],
+    *,
+    labels: Sequence[str] | None = None,
+    label_map: Mapping[str, str] = {},
+    columns: Mapping[str, str] = {},
+    name: str = "input",
+    chunk_rows: int = 32768,
+) -> Iterator[datasets.Dataset]:
+    """The rows of `read_table` in chunks, in memory that does not grow with the input.
+
+    The whole input is checked before the first chunk, so that hours of work are not lost to a bad
+    last line; it is therefore read twice. Parameters and errors are those of `read_table`.
+
+    Parameters
+    ----------
+    chunk_rows : int
+        Most rows of a chunk; one of long texts has fewer (about 64 MB).
+    """
+    opened, layout = _prepare(source, fields, labels, label_map, columns, name)
+    fast = True
+    try:
+        for _ in _checked(fast_batches(opened, layout), layout, name):
+            pass
+    except Unsound:
+        fast = False
+        for _ in _walked(opened, layout, name):
+            pass
+    return _stream(opened, layout, name, chunk_rows, fast)
+
+
+def _prepare(
+    source: str | os.PathLike[str],
+    fields: Sequence[str],
+    labels: Sequence[str] | None,
+    label_map: Mapping[str, str],
+    columns: Mapping[str, str],
+    name: str,
+) -> tuple[Source, Layout]:
+    codes = label_codes(labels, label_map) if labels is not None else None
+    opened = open_source(source, name)
+    header = column_names(opened)
+    place = f"{name}: {opened.shown}"
+    return opened, lay_out(header, fields, codes, columns, place, strict=opened.kind != "json")
+
+
+def _checked(batches: Iterator[pa.RecordBatch], layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
+    """The same batches; `Unsound` at the end if ids are doubled or there were no rows at all."""
+    rows = 0
+    with IdLedger(name) as ledger:
+        for batch in batches:
+            rows += batch.num_rows
+            if layout.id_column is not None:
+                ledger.add(batch.column("id"))
+            yield batch
+        if not rows or ledger.doubled():
+            raise Unsound("no rows, or the same id twice")
+
+
+def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
+    """Batches of the row-by-row walk; at its end a `PetError` if there were mistakes."""
+    problems = Problems(source, name)
+    rows: list[tuple[Any, ...]] = []
+    total = 0
+    with IdLedger(name) as ledger:
+        for _, values in walk(source, layout, problems):
+            rows.append(values)
+            if len(rows) == WALK_ROWS:
+                yield _batch(rows, layout, ledger)
+                total, rows = total + len(rows), []
+        if rows:
+            yield _batch(rows, layout, ledger)
+        if doubled := ledger.doubled():
+            _name_doubled(source, layout, problems, doubled)
+    problems.raise_if_any()
+    if not total + len(rows):
+        raise PetError(f"{name}: {source.shown}: is empty; it needs at least one example")
+
+
+def _batch(rows: list[tuple[Any, ...]], layout: Layout, ledger: IdLedger) -> pa.RecordBatch:
+    arrays = [pa.array(column, kind.type) for column, kind in zip(zip(*rows), layout.schema)]
+    if layout.id_column is not None:
+        ledger.add(arrays[0])
+    return pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
+
+
+def _name_doubled(source: Source, layout: Layout, problems: Problems, doubled: frozenset[int]) -> None:
+    """A second walk that finds the rows of the ids whose hashes are there twice."""
+    first: dict[str, tuple[int, int]] = {}
+    for place, values in walk(source, layout, Problems(source, "")):
+        text = values[0]
+        if hash(text) not in doubled:
+            continue
+        if text in first:
+            cure = "make the ids unique, or number the rows with --column id="
+            message = f"has the id {text[:60]!r} of {source.unit} {first[text][1]} again; {cure}"
+            problems.add(place, "id there twice", message, text)
+        else:
+            first[text] = place
+
+
+def _stream(
+    source: Source, layout: Layout, name: str, chunk_rows: int, fast: bool
+) -> Iterator[datasets.Dataset]:
+    batches = fast_batches(source, layout) if fast else _walked(source, layout, name)
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    try:
+        for batch in batches:
+            while batch.num_rows:
+                part = batch.slice(0, chunk_rows - rows)
+                batch = batch.slice(part.num_rows)
+                waiting.append(part)
+                rows, size = rows + part.num_rows, size + part.nbytes
+                if rows == chunk_rows or size > CHUNK_BYTES:
+                    yield dataset_of(waiting, layout.schema)
+                    waiting, rows, size = [], 0, 0
+    except Unsound:
+        raise PetError(
+            f"{name}: {source.shown}: changed while it was read; run again when it is whole"
+        ) from None
+    if waiting:
+        yield dataset_of(waiting, layout.schema)

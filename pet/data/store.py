@@ -1,0 +1,101 @@
+"""Where a table lies while it is used: in memory, or memory-mapped in a temporary folder."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    import datasets
+
+IN_MEMORY = 64 << 20
+
+
+def dataset_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> datasets.Dataset:
+    """An in-memory table of batches."""
+    import datasets
+    from datasets.table import InMemoryTable
+
+    return datasets.Dataset(InMemoryTable(pa.Table.from_batches(batches, schema)))
+
+
+class Store:
+    """Batches in memory, or in an Arrow file as soon as they are larger than `IN_MEMORY`."""
+
+    def __init__(self, schema: pa.Schema, cache_dir: str | os.PathLike[str] | None, name: str):
+        self.schema = schema
+        self.parent = cache_dir
+        self.name = name
+        self.batches: list[pa.RecordBatch] = []
+        self.size = 0
+        self.folder: Path | None = None
+        self.writer: Any = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take the next batch; a `PetError` if the disk has no room or may not be written."""
+        self.batches.append(batch)
+        self.size += batch.nbytes
+        if self.writer is not None or self.size > IN_MEMORY:
+            try:
+                self._spill()
+            except OSError as error:
+                raise self._no_room(error) from None
+
+    def _spill(self) -> None:
+        if self.writer is None:
+            if self.parent is not None:
+                os.makedirs(self.parent, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix=".tmp-read-", dir=self.parent))
+            atexit.register(_remove, self.folder, os.getpid())
+            self.writer = pa.ipc.new_stream(str(self.folder / "table.arrow"), self.schema)
+        for batch in self.batches:
+            self.writer.write_batch(batch)
+        self.batches = []
+
+    def finish(self) -> datasets.Dataset:
+        """All batches as one table."""
+        import datasets
+
+        if self.writer is None:
+            return dataset_of(self.batches, self.schema)
+        assert self.folder is not None
+        try:
+            self.writer.close()
+        except OSError as error:
+            raise self._no_room(error) from None
+        return datasets.Dataset.from_file(str(self.folder / "table.arrow"))
+
+    def clear(self) -> None:
+        """Forget all rows and remove the file, if there is one."""
+        if self.writer is not None:
+            with contextlib.suppress(OSError):  # a full disk again: the file goes anyway
+                self.writer.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.batches, self.size, self.folder, self.writer = [], 0, None, None
+
+    def _no_room(self, error: OSError) -> PetError:
+        return no_room(self.name, self.folder or self.parent or tempfile.gettempdir(), error)
+
+
+def no_room(name: str, folder: str | os.PathLike[str], error: OSError) -> PetError:
+    """The error for a temporary folder that is full or may not be written."""
+    reason = error.strerror or str(error)
+    return PetError(
+        f"{name}: temporary files cannot be written in {os.fspath(folder)} ({reason}); make room there, or "
+        "set TMPDIR to a folder with room"
+    )
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child must not remove its parent's files
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""Scoring texts with a member: every row once, in batches of rows of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pet.training.batching import pad_rows, to_tensors, token_budget_batches
+from pet.training.losses import label_scores
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerBase
+
+    from pet.backbones.masked import MaskedLM
+    from pet.cloze.pvp import PVP
+    from pet.cloze.tokens import TokenTable
+
+Array = NDArray[Any]
+CHUNK_ROWS = 16384  # rows that are encoded at a time: bounds the memory, leaves enough to sort by length
+
+
+def score_rows(
+    lm: MaskedLM,
+    tokenizer: PreTrainedTokenizerBase,
+    pvp: PVP,
+    tokens: TokenTable,
+    accelerator: Accelerator,
+    *,
+    max_tokens: int,
+    out: Array | None = None,
+    on_rows: Callable[[int], object] = lambda n: None,
+) -> Array:
+    """Raw label scores s(l|x) of every row.
+
+    Parameters
+    ----------
+    lm, tokenizer, pvp : the member
+    tokens : the texts, tokenized
+    accelerator : device and precision
+    max_tokens : tokens in a batch, padding included
+    out : float32 array of shape (rows, L) to fill, a memory map for instance; made when not given
+    on_rows : called with the number of rows done since the last call
+
+    Returns
+    -------
+    float32 array of shape (rows, L), in the order of the rows
+    """
+    count = len(tokens[pvp.encoder.keys[0]])
+    if out is None:
+        out = np.empty((count, pvp.word_to_label.shape[1]), dtype=np.float32)
+    device = accelerator.device
+    lm = lm.to(device).eval()
+    words = torch.from_numpy(pvp.words).to(device)
+    word_to_label = torch.from_numpy(pvp.word_to_label).to(device)
+    pad_id = int(tokenizer.pad_token_id or 0)
+    for start in range(0, count, CHUNK_ROWS):
+        rows = np.arange(start, min(start + CHUNK_ROWS, count))
+        encoded = pvp.encoder.encode(tokens, rows)
+        for chosen in token_budget_batches(encoded.ids.lengths, max_tokens):
+            batch, _ = pad_rows(encoded, chosen, pad_id)
+            batch |= {"rows": np.arange(len(chosen)), "positions": encoded.mask_position[chosen]}
+            tensors = to_tensors(batch, device)
+            with torch.inference_mode(), accelerator.autocast():
+                logits = lm.word_logits(tensors, tensors["rows"], tensors["positions"], words)
+                scores = label_scores(logits, word_to_label)
+            out[rows[chosen]] = scores.cpu().numpy()
+            on_rows(len(chosen))
+    return out

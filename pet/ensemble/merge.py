@@ -1,0 +1,60 @@
+"""From the members' scores to one: weighted means of raw scores, softmax afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def softmax(scores: Array, temperature: float = 1.0) -> Array:
+    """Probabilities over the last axis, in float64."""
+    scaled = np.asarray(scores, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    exponents = np.exp(scaled)
+    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
+
+
+def member_weights(accuracies: Sequence[float] | None, members: int, merge: str = "weighted") -> Array:
+    """Weights of the members, adding up to 1.
+
+    Parameters
+    ----------
+    accuracies : accuracy of each member on the training set before training (arXiv 2001.07676, section
+        3.3); None where there is no training set
+    members : how many there are
+    merge : ``weighted`` or ``uniform``
+
+    Returns
+    -------
+    float64 array of shape (members,). Uniform, too, where all accuracies are 0.
+    """
+    if members < 1:
+        raise ValueError("an ensemble has at least one member")
+    if merge == "weighted" and accuracies is not None and sum(accuracies) > 0:
+        weights = np.asarray(accuracies, dtype=np.float64)
+        return weights / np.sort(weights).sum()
+    return np.full(members, 1 / members)
+
+
+def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
+    """Weighted mean of raw label scores.
+
+    Parameters
+    ----------
+    scores : for each member an array of shape (rows, L)
+    weights : shape (members,)
+
+    Returns
+    -------
+    float64 array of shape (rows, L). The order of the members does not matter, to the last bit: each
+    number, and the sum of the weights, is summed in ascending order of its terms.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    shares = weights / np.sort(weights).sum()
+    terms = np.stack([np.asarray(s, dtype=np.float64) * w for s, w in zip(scores, shares, strict=True)])
+    return np.asarray(np.sort(terms, axis=0).sum(axis=0))

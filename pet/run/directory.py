@@ -1,0 +1,284 @@
+"""The folder of a run: stages that are there in whole or not at all, and a manifest of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pet.errors import PetError
+from pet.run.files import (
+    TEMPORARY,
+    disk_problem,
+    hash_file,
+    hash_inputs,
+    make_folders,
+    place_problem,
+    plain,
+    remove,
+    sync_folder,
+    sync_tree,
+)
+from pet.run.lock import FolderLock
+from pet.run.manifest import (
+    CONFIG,
+    check_config,
+    peak_memory,
+    read_stages,
+    versions,
+    write_config,
+    write_stages,
+)
+from pet.run.progress import Reporter
+
+__all__ = ["RunDirectory", "hash_file", "hash_inputs"]
+
+# What a process that was killed before it had written config.yaml may leave.
+_BEGUN = re.compile(rf"\.lock|{re.escape(TEMPORARY)}\d+-config\.yaml")
+
+
+class RunDirectory:
+    """A run's folder, held by one process, in which stages are made and found again.
+
+    Use it as a context manager. A process that is killed at any moment leaves every stage either
+    finished, or to be made again.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder. It is made when it is not there, and must be empty or hold the same run.
+    config : mapping
+        Everything resolved, in plain values; it becomes config.yaml.
+    reporter : Reporter
+        Is told which stages are kept.
+
+    Raises
+    ------
+    PetError
+        On entering: when the folder cannot be written to, is in use, holds another run, or holds
+        files that are no run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any], *, reporter: Reporter):
+        self.path = Path(path)
+        self.config: dict[str, Any] = plain(config)
+        hash_inputs(self.config)  # refuses NaN, which would differ from itself when read again
+        self.reporter = reporter
+        self._lock = FolderLock(self.path)
+        self._stages: dict[str, dict[str, Any]] | None = None
+
+    def __enter__(self) -> RunDirectory:
+        try:
+            self._open()
+        except OSError as error:
+            self._lock.release()
+            message = place_problem(error, f"make a run in {self.path}")
+            if message is None:
+                raise
+            raise PetError(message) from error
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _open(self) -> None:
+        # Looked at before the lock is made, so that nothing is left in a folder that is not ours.
+        self._refuse_foreign()
+        make_folders(self.path)
+        self._lock.acquire()
+        if not self._lock.supported:
+            self.reporter.warn(f"{self.path}: no file locks here; see to it that only one process uses it")
+        self._refuse_foreign()
+        for leftover in list(self.path.rglob(f"{TEMPORARY}*")):
+            remove(leftover)
+        if not (self.path / CONFIG).exists():
+            write_config(self.path, self.config)
+        self._stages = read_stages(self.path)
+
+    def _refuse_foreign(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise PetError(f"{self.path} is a file; name a folder for the run")
+        if not self.path.is_dir():
+            return
+        others = sorted(name for name in os.listdir(self.path) if not _BEGUN.fullmatch(name))
+        if (self.path / CONFIG).exists():
+            check_config(self.path, self.config)
+        elif others:
+            raise PetError(
+                f"{self.path} holds files that are no run ({', '.join(others[:3])}"
+                f"{', ...' if len(others) > 3 else ''}): choose an empty or a new folder"
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stages = None
+        self._lock.release()
+
+    def stage(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], Mapping[str, Any] | None],
+        *,
+        files: Sequence[str] | None = None,
+    ) -> Path:
+        """Make a stage, or find it made from the same inputs.
+
+        Parameters
+        ----------
+        name : str
+            Its place in the run, with ``/`` between folders: ``"g0/p2-r1"``.
+        inputs : mapping
+            All that its outcome depends on, in plain values. What it takes from an earlier stage
+            goes in as that stage's `fingerprint`.
+        build : callable
+            Gets an empty folder, writes into it, and returns what `info` shall know (plain
+            values; NaN becomes None). Not called when the stage is there.
+        files : sequence of str, optional
+            The files that `build` makes, when they shall stand beside other stages instead of in
+            a folder of their own: stage ``"g0/labels"`` with ``["labels.parquet"]`` makes
+            ``g0/labels.parquet``.
+
+        Returns
+        -------
+        Path
+            The folder that holds what was made: ``path/name``, or with `files` its parent.
+
+        Raises
+        ------
+        PetError
+            When the disk is full or may not be written to. Finished stages stay as they are.
+        """
+        self._check_name(name)
+        place = (self.path / name).parent if files is not None else self.path / name
+        fingerprint = hash_inputs(inputs)
+        if self._is_done(name, fingerprint, place):
+            self.reporter.info(f"{name}: found, kept")
+            return place
+        temporary = self.path / f"{TEMPORARY}{name.replace('/', '--')}"
+        try:
+            self._make(name, fingerprint, build, temporary, place, files)
+        except PetError:
+            raise
+        except Exception as error:
+            message = disk_problem(error, f"make {name} in {self.path}")
+            if message is None:
+                raise
+            raise PetError(message) from error
+        finally:
+            _remove_quietly(temporary)
+        return place
+
+    def info(self, name: str) -> dict[str, Any]:
+        """What `build` returned when the stage was made. KeyError for a stage that is not there."""
+        info: dict[str, Any] = self._known[name]["info"]
+        return info
+
+    def fingerprint(self, name: str) -> str:
+        """Hash of all that a stage has written: an input of the stages that read it."""
+        return hash_inputs(self._known[name]["outputs"])
+
+    def _make(
+        self,
+        name: str,
+        inputs: str,
+        build: Callable[[Path], Mapping[str, Any] | None],
+        temporary: Path,
+        place: Path,
+        files: Sequence[str] | None,
+    ) -> None:
+        remove(temporary)
+        os.mkdir(temporary)
+        begun = time.monotonic()
+        info = plain(build(temporary) or {}, finite=True)
+        seconds = round(time.monotonic() - begun, 3)
+        made = _files_in(temporary) if files is None else list(files)
+        lost = [file for file in made if not (temporary / file).is_file()]
+        if lost:
+            raise RuntimeError(f"stage {name} did not make {', '.join(lost)}")
+        outputs = {
+            (place / file).relative_to(self.path).as_posix(): [
+                (temporary / file).stat().st_size,
+                hash_file(temporary / file),
+            ]
+            for file in made
+        }
+        sync_tree(temporary)
+        self._drop(name)
+        make_folders(place if files is not None else place.parent)
+        if files is None:
+            self._move_folder(temporary, place)
+        else:
+            for file in files:
+                os.replace(temporary / file, place / file)
+            sync_folder(place)
+        self._known[name] = {
+            "state": "done",
+            "inputs": inputs,
+            "outputs": outputs,
+            "seconds": seconds,
+            **peak_memory(),
+            "versions": versions(),
+            "info": info,
+        }
+        try:
+            write_stages(self.path, self._known)
+        except BaseException:
+            del self._known[name]
+            raise
+
+    def _drop(self, name: str) -> None:
+        """Forget a stale stage before its files change, so that the manifest never says too much."""
+        if self._known.pop(name, None) is not None:
+            write_stages(self.path, self._known)
+
+    def _move_folder(self, made: Path, place: Path) -> None:
+        stale = made.with_name(made.name + ".stale")
+        try:
+            if place.exists() or place.is_symlink():
+                remove(stale)
+                os.replace(place, stale)
+            os.replace(made, place)
+            sync_folder(place.parent)
+            sync_folder(self.path)
+        finally:
+            _remove_quietly(stale)
+
+    def _is_done(self, name: str, inputs: str, place: Path) -> bool:
+        stage = self._known.get(name)
+        if stage is None or stage["state"] != "done" or stage["inputs"] != inputs:
+            return False
+        return place.is_dir() and all(
+            _size(self.path / file) == size for file, (size, _) in stage["outputs"].items()
+        )
+
+    def _check_name(self, name: str) -> None:
+        parts = name.split("/")
+        if any(part in ("", ".", "..") or part.startswith(TEMPORARY) or "\\" in part for part in parts):
+            raise ValueError(f"{name!r} cannot name a stage")
+
+    @property
+    def _known(self) -> dict[str, dict[str, Any]]:
+        if self._stages is None:
+            raise RuntimeError("a RunDirectory is used inside its `with` block only")
+        return self._stages
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _remove_quietly(path: Path) -> None:
+    # Cleaning up must not hide the error that made it necessary; the next start removes the rest.
+    with suppress(OSError):
+        remove(path)

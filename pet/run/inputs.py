@@ -1,0 +1,114 @@
+"""Opening what a run needs: its data, its labelled examples, its model by hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.backbones.load import resolve_model
+from pet.data.checks import check_tables, column_labels, remove_leaks
+from pet.data.read import read_table
+from pet.data.sample import sample_shots
+from pet.run.directory import hash_file, hash_inputs
+from pet.run.progress import Reporter
+from pet.run.seeds import derive_seed
+from pet.run.settings import RunSettings
+from pet.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The texts of a run.
+
+    Attributes
+    ----------
+    train : the labelled examples that were drawn, or None
+    pool : unlabelled texts without those of `train`, or None
+    test : labelled texts for the final figure, or None
+    report : label counts and what was found wrong, for the record
+    """
+
+    train: Dataset | None
+    pool: Dataset | None
+    test: Dataset | None
+    report: dict[str, Any]
+
+
+def load_data(settings: RunSettings, task: Task, reporter: Reporter) -> RunData:
+    """Read, draw and check. Everything that is odd is told; what is wrong raises PetError."""
+    labelled = {"labels": list(task.labels), "label_map": task.label_map, "columns": settings.columns}
+    train = pool = test = None
+    if settings.train is not None and settings.shots != 0 and settings.examples != 0:
+        train = read_table(settings.train, task.fields, **labelled, name="train")
+        if settings.shots is not None or settings.examples is not None:
+            rows = sample_shots(
+                column_labels(train),
+                len(task.labels),
+                shots=settings.shots,
+                examples=settings.examples,
+                seed=derive_seed(settings.seed, "sample"),
+                balanced=settings.balanced,
+                names=task.labels,
+            )
+            train = train.select(rows)
+    if settings.unlabeled is not None:
+        text_columns = {key: value for key, value in settings.columns.items() if key != "label"}
+        pool = read_table(settings.unlabeled, task.fields, columns=text_columns, name="unlabeled")
+    if settings.test is not None:
+        test = read_table(settings.test, task.fields, **labelled, name="test")
+    found = check_tables(task.fields, list(task.labels), train, pool, test)
+    for message in found.messages:
+        reporter.warn(message)
+    removed = 0
+    if pool is not None and train is not None:
+        pool, removed = remove_leaks(pool, train, task.fields)
+    if pool is not None and settings.pool_size is not None and settings.pool_size < len(pool):
+        generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
+        pool = pool.select(np.sort(generator.permutation(len(pool))[: settings.pool_size]))
+    report = {
+        "train": 0 if train is None else len(train),
+        "pool": 0 if pool is None else len(pool),
+        "test": 0 if test is None else len(test),
+        "train_per_label": {} if train is None else _counts(train, task),
+        "removed_from_pool": removed,
+        "messages": found.messages,
+    }
+    return RunData(train, pool, test, report)
+
+
+def _counts(table: Dataset, task: Task) -> dict[str, int]:
+    counts = np.bincount(column_labels(table), minlength=len(task.labels))
+    return {label: int(n) for label, n in zip(task.labels, counts, strict=True)}
+
+
+def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
+    """What tells one data source from another: a hash of its bytes, or the hub's own fingerprint."""
+    if source is None or table is None:
+        return None
+    path = Path(source).expanduser()
+    if path.is_file():
+        return hash_file(path)
+    if path.is_dir():
+        return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.is_file()})
+    return str(table._fingerprint)
+
+
+def model_fingerprint(name: str) -> str:
+    """Hash of a model folder's weights, config and tokenizer; for a hub name the commit."""
+    path = Path(resolve_model(name))
+    if path.is_dir():
+        wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
+        return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.suffix in wanted})
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(name)
+    return str(getattr(config, "_commit_hash", None) or name)

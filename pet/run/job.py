@@ -1,0 +1,134 @@
+"""A run under way: what all its stages share, opened once and only when needed."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import transformers
+
+from pet.backbones.load import load_masked_lm, load_tokenizer
+from pet.backbones.masked import MaskedLM, check_length
+from pet.classifier import TextInput
+from pet.cloze.pvp import PVP, bind_pattern
+from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.errors import PetError
+from pet.run.directory import RunDirectory
+from pet.run.inputs import RunData
+from pet.run.progress import Reporter
+from pet.run.settings import RunSettings
+from pet.task import Task
+from pet.training.device import make_accelerator
+from pet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+_KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
+
+
+@dataclass
+class Job:
+    """Everything that the stages of one run read.
+
+    Attributes
+    ----------
+    settings, task, recipe : what to do
+    data : the texts
+    directory : where finished stages are
+    reporter : who is told
+    """
+
+    settings: RunSettings
+    task: Task
+    recipe: Recipe
+    data: RunData
+    directory: RunDirectory
+    reporter: Reporter
+    _tables: dict[str, TokenTable] = field(default_factory=dict)
+    _folders: list[Any] = field(default_factory=list)
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        return make_accelerator(self.settings.device, self.settings.precision)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return load_tokenizer(self.settings.model)
+
+    @cached_property
+    def pvps(self) -> list[PVP]:
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length)
+
+    @property
+    def text_input(self) -> TextInput:
+        return TextInput(self.task.fields, self.task.input)
+
+    @property
+    def config_hash(self) -> str:
+        """All stages depend on the whole configuration, which one folder holds once."""
+        from pet.run.directory import hash_inputs
+
+        return hash_inputs(self.directory.config)
+
+    def tokens(self, part: str) -> TokenTable:
+        """Token table of ``train``, ``pool`` or ``test``, made at its first use."""
+        if part not in self._tables:
+            table: Dataset | None = getattr(self.data, part)
+            assert table is not None
+            folder = None
+            if len(table) > _KEEP_IN_MEMORY:
+                self._folders.append(tempfile.TemporaryDirectory(prefix="pet-tokens-"))
+                folder = Path(self._folders[-1].name)
+            plain = self.pvps[0].encoder.plain
+            keys = token_keys([pvp.encoder.template for pvp in self.pvps], plain)
+            self._tables[part] = tokenize_fields(table, keys, plain, folder=folder)
+        return self._tables[part]
+
+    def pretrained(self) -> MaskedLM:
+        """A fresh copy of the pretrained model."""
+        lm = MaskedLM(load_masked_lm(self.settings.model, allow_pickle=self.settings.allow_pickle))
+        check_length(lm.model, self.recipe.max_length, self.settings.model)
+        return lm
+
+    def close(self) -> None:
+        """Let go of temporary files."""
+        self._tables.clear()
+        for folder in self._folders:
+            folder.cleanup()
+        self._folders.clear()
+
+
+def bind_patterns(task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[PVP]:
+    """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once."""
+    pvps: list[PVP] = []
+    problems: list[str] = []
+    for number, pattern in enumerate(task.patterns, 1):
+        try:
+            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length))
+        except PetError as error:
+            where = f"{task.path or task.name}: pattern {number}"
+            problems += [f"{where}: {problem}" for problem in error.problems]
+    if problems:
+        raise PetError(problems)
+    return pvps
+
+
+def count_parameters(name: str) -> int:
+    """Number of weights of a model, from its configuration alone."""
+    import torch
+
+    from pet.backbones.load import load_problem, resolve_model
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(resolve_model(name))
+        with torch.device("meta"):
+            model = transformers.AutoModelForMaskedLM.from_config(config)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise load_problem(name, "configuration", error) from error
+    return sum(p.numel() for p in model.parameters())

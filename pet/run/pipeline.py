@@ -1,0 +1,225 @@
+"""A whole run, from the task file to the report; reads from top to bottom like the data flow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pet.data.checks import column_labels
+from pet.ensemble.members import MemberData
+from pet.ensemble.merge import member_weights
+from pet.report.card import student_card
+from pet.report.page import html_report
+from pet.report.tables import summarise
+from pet.run.directory import RunDirectory
+from pet.run.files import write_whole
+from pet.run.inputs import load_data, model_fingerprint, source_fingerprint
+from pet.run.job import Job, count_parameters
+from pet.run.progress import Reporter
+from pet.run.settings import RunSettings
+from pet.run.stages import (
+    Member,
+    ensemble_members,
+    ensemble_weights,
+    label_pool,
+    make_member,
+    make_student,
+    make_supervised,
+    measure_classifier,
+    measure_ensemble,
+    measure_untrained,
+    score_member,
+)
+from pet.task import Task
+from pet.training.recipe import Recipe, learning_rate_for, make_recipe, without_auxiliary_loss
+
+Results = dict[str, Any]
+
+
+def run_pet(job: Job) -> Results:
+    """Train the ensemble, label the pool, distill the student."""
+    assert job.data.train is not None
+    accuracies = measure_untrained(job)
+    members = ensemble_members(job)
+    data = MemberData(
+        job.tokens("train"),
+        column_labels(job.data.train),
+        None if job.data.pool is None else job.tokens("pool"),
+    )
+    for member in members:
+        make_member(job, member, data)
+        score_member(job, member, job.directory.path / member.stage)
+    weights = ensemble_weights(job, accuracies, members)
+    results = measure_ensemble(job, members, weights)
+    if job.data.pool is None:
+        job.reporter.warn(
+            "no unlabelled text: there is nothing to distill from, so the run ends with the ensemble"
+        )
+        return results
+    labels = label_pool(job, members, weights)
+    student = make_student(job, labels, "g0/labels")
+    return results | {"student": measure_classifier(job, student)}
+
+
+def run_zero_shot(job: Job, prefix: str = "") -> Results:
+    """Score and label with the untrained patterns."""
+    members = [Member(0, p, 0) for p in range(len(job.pvps))]
+    for member in members:
+        score_member(job, member, None, prefix)
+    weights = member_weights(None, len(members), "uniform")
+    if job.data.pool is not None:
+        label_pool(job, members, weights, prefix)
+    return measure_ensemble(job, members, weights, prefix)
+
+
+def run_supervised(job: Job, prefix: str = "") -> Results:
+    """Fine-tune a plain classifier on the labelled examples."""
+    return {"student": measure_classifier(job, make_supervised(job, prefix))}
+
+
+_RUN: Mapping[str, Callable[..., Results]] = {
+    "pet": run_pet,
+    "zero-shot": run_zero_shot,
+    "supervised": run_supervised,
+}
+
+
+def resolve_recipe(settings: RunSettings) -> Recipe:
+    """The recipe with nothing left open: learning rates by the size of the model, no auxiliary loss without text."""
+    recipe = make_recipe(settings.recipe, settings.settings)
+    if settings.unlabeled is None:
+        recipe = without_auxiliary_loss(settings.recipe, recipe, settings.settings)
+    rate = recipe.learning_rate or learning_rate_for(count_parameters(settings.model))
+    student_rate = recipe.student_learning_rate
+    if not student_rate:
+        student_rate = (
+            learning_rate_for(count_parameters(settings.student_model)) if settings.student_model else rate
+        )
+    return replace(recipe, learning_rate=rate, student_learning_rate=student_rate)
+
+
+def run(settings: RunSettings, output: str | Path, reporter: Reporter) -> Results:
+    """Run, or go on with, one run, and leave all of it in a folder.
+
+    Parameters
+    ----------
+    settings : what to do
+    output : the run directory; new, empty, or with the same run in it
+    reporter : is told how far the work is
+
+    Returns
+    -------
+    dict, as in metrics.json: task, method, model, seed, data (counts), and, where there is a test set,
+    ``members``, ``ensemble``, ``student`` and ``baselines`` with the figures of `pet.evaluate.evaluate`
+
+    Raises
+    ------
+    PetError
+        For every mistake of the user's, before anything is trained where that is possible.
+    """
+    task = Task.from_dict(settings.task)
+    recipe = resolve_recipe(settings)
+    data = load_data(settings, task, reporter)
+    config = _configuration(settings, recipe, data)
+    with RunDirectory(output, config, reporter=reporter) as directory:
+        job = Job(settings, task, recipe, data, directory, reporter)
+        try:
+            job.pvps  # noqa: B018  # a word that splits is found before anything is trained
+            figures = _RUN[settings.method](job)
+            if settings.baselines:
+                figures["baselines"] = _run_baselines(job)
+            results = {
+                "task": task.name,
+                "method": settings.method,
+                "model": settings.model,
+                "seed": settings.seed,
+                "data": data.report,
+                **figures,
+            }
+            write_results(job, results)
+        finally:
+            job.close()
+    return results
+
+
+def _configuration(settings: RunSettings, recipe: Recipe, data: Any) -> dict[str, Any]:
+    hashes = {
+        "model": model_fingerprint(settings.model),
+        "train": source_fingerprint(settings.train, data.train),
+        "unlabeled": source_fingerprint(settings.unlabeled, data.pool),
+        "test": source_fingerprint(settings.test, data.test),
+    }
+    if settings.student_model:
+        hashes["student_model"] = model_fingerprint(settings.student_model)
+    return {"settings": settings.to_dict(), "recipe": recipe.to_dict(), "hashes": hashes}
+
+
+def _run_baselines(job: Job) -> dict[str, Results]:
+    """The other methods, with the same examples, under ``baselines/``."""
+    others: dict[str, Results] = {}
+    if job.settings.method != "zero-shot":
+        others["zero-shot"] = run_zero_shot(job, "baselines/zero-shot/")
+    if job.settings.method != "supervised" and job.data.train is not None:
+        others["supervised"] = run_supervised(job, "baselines/supervised/")
+    return others
+
+
+def write_results(job: Job, results: Results) -> None:
+    """metrics.json, report.html and the student's card."""
+    root = job.directory.path
+    write_whole(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    page = results | {"config": job.directory.config, "messages": job.data.report["messages"]}
+    write_whole(root / "report.html", html_report(page))
+    if (root / "student").is_dir():
+        card = student_card(
+            task=job.task.name,
+            labels=job.task.labels,
+            method=job.settings.method,
+            base_model=job.settings.student_model or job.settings.model,
+            description=job.task.description,
+            patterns=[] if job.settings.method == "supervised" else [p.template.source for p in job.task.patterns],
+            text_pair=len(job.task.input.segments) > 1,
+            facts={"labelled examples": job.data.report["train"], "unlabelled texts": job.data.report["pool"]},
+            metrics=results.get("student"),
+        )
+        write_whole(root / "student" / "README.md", card)
+
+
+def run_seeds(settings: RunSettings, seeds: Sequence[int], output: str | Path, reporter: Reporter) -> Results:
+    """The same run for several seeds, each in a folder ``seed-N``, with mean and standard deviation.
+
+    Returns
+    -------
+    dict with ``runs`` (seed -> result) and ``summary`` (what -> figures as of `pet.report.tables.summarise`)
+    """
+    runs = {}
+    for seed in seeds:
+        reporter.info(f"seed {seed}")
+        runs[str(seed)] = run(replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter)
+    results = {
+        "task": settings.task["task"],
+        "method": settings.method,
+        "model": settings.model,
+        "runs": runs,
+        "summary": {name: summarise(rows) for name, rows in headlines_by_seed(list(runs.values())).items()},
+    }
+    write_whole(Path(output) / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    return results
+
+
+def headline_metrics(result: Results) -> dict[str, dict[str, Any]]:
+    """The rows of a comparison: what was measured -> its figures, baselines first."""
+    method = result["method"]
+    rows = {name: figures.get("student") or figures.get("ensemble") for name, figures in result.get("baselines", {}).items()}
+    rows["zero-shot" if method == "zero-shot" else f"{method} ensemble"] = result.get("ensemble")
+    rows["supervised" if method == "supervised" else f"{method} student"] = result.get("student")
+    return {name: figures for name, figures in rows.items() if figures}
+
+
+def headlines_by_seed(results: Sequence[Results]) -> dict[str, list[dict[str, Any]]]:
+    """The same rows over several runs: what was measured -> its figures for each seed."""
+    tables = [headline_metrics(result) for result in results]
+    return {name: [table[name] for table in tables] for name in (tables[0] if tables else ())}

@@ -1,0 +1,211 @@
+"""What a run tells the person who waits for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, TextIO
+
+from pet.terminal import clean, display_width, fit
+
+Mode = Literal["auto", "plain", "quiet"]
+
+_REDRAW_SECONDS = 0.1
+_PLAIN_SECONDS = 30.0
+
+
+class Reporter:
+    """Messages and progress, on the standard error stream.
+
+    Parameters
+    ----------
+    mode : {"auto", "plain", "quiet"}
+        ``auto``: one live line in a terminal, plain lines elsewhere. ``plain``: lines only, at the
+        start of a task, about every 30 seconds, and at its end. ``quiet``: warnings only.
+    stream : text stream, optional
+        Where to write; the standard error stream of the moment when not given.
+    clock : callable
+        Seconds that only grow.
+    width : callable, optional
+        Columns of the terminal.
+    """
+
+    def __init__(
+        self,
+        mode: Mode = "auto",
+        stream: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        width: Callable[[], int] | None = None,
+    ):
+        if mode not in ("auto", "plain", "quiet"):
+            raise ValueError(f"mode is {mode!r}: it can be auto, plain or quiet")
+        self.mode = mode
+        self.clock = clock
+        self._given = stream
+        self._width = width or (lambda: shutil.get_terminal_size().columns)
+        self._tasks: list[Progress] = []
+        self._drawn = 0  # columns of the live line that stands in the terminal now
+
+    def info(self, message: str) -> None:
+        """Say something that is good to know."""
+        if self.mode != "quiet":
+            self._line(message)
+
+    def warn(self, message: str) -> None:
+        """Say something that the user should see, in every mode."""
+        self._line(f"warning: {message}")
+
+    def task(self, label: str, total: int | None, unit: str = "step") -> Progress:
+        """Begin something that takes a while.
+
+        Parameters
+        ----------
+        label : str
+            What it is.
+        total : int or None
+            How many units there are, if that is known.
+        unit : str
+            One of them, in the singular.
+
+        Returns
+        -------
+        Progress
+            A context manager; call its ``update`` as the work goes on.
+        """
+        return Progress(self, label, total, unit)
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a terminal whose last line can be written anew."""
+        if self.mode != "auto" or os.environ.get("TERM") == "dumb":
+            return False
+        try:
+            return self._stream.isatty()
+        except (AttributeError, ValueError):  # a closed stream, or one that only writes
+            return False
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._given is None else self._given
+
+    def _line(self, message: str) -> None:
+        self._erase()
+        self._write("\n".join(clean(line) for line in message.split("\n")) + "\n")
+        if self._tasks:
+            self._tasks[-1]._draw_again()
+
+    def _draw(self, line: str) -> None:
+        # One column stays free: some terminals break the line as soon as the last one is filled.
+        line = fit(clean(line), max(self._width() - 1, 1))
+        width = display_width(line)
+        self._write("\r" + line + " " * (self._drawn - width))
+        self._drawn = width
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._write("\r" + " " * self._drawn + "\r")
+            self._drawn = 0
+
+    def _write(self, text: str) -> None:
+        stream = self._stream
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        try:
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # the terminal is gone; hours of work need not go with it
+
+
+class Progress:
+    """How far one task is. Made by `Reporter.task`."""
+
+    def __init__(self, reporter: Reporter, label: str, total: int | None, unit: str):
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.done = 0
+        self.figures: dict[str, float | str] = {}
+        self._reporter = reporter
+        self._begun = self._shown = reporter.clock()
+
+    def __enter__(self) -> Progress:
+        self._begun = self._shown = self._reporter.clock()
+        self._reporter._tasks.append(self)
+        if self._reporter.live:
+            self._draw_again()
+        elif self._reporter.mode != "quiet":
+            amount = "" if self.total is None else f": {_amount(self.total, self.unit)}"
+            self._reporter._line(f"{self.label}{amount}")
+        return self
+
+    def update(self, n: int = 1, **figures: float | str | None) -> None:
+        """Tell that `n` more units are done, and figures to show (``loss=0.12``).
+
+        A figure that is None keeps the value that it had.
+        """
+        self.done += n
+        self.figures.update({name: value for name, value in figures.items() if value is not None})
+        if self._reporter.mode == "quiet":
+            return
+        now = self._reporter.clock()
+        live = self._reporter.live
+        if now - self._shown < (_REDRAW_SECONDS if live else _PLAIN_SECONDS):
+            return
+        self._shown = now
+        if live:
+            self._reporter._draw(self._status(now))
+        else:
+            self._reporter._line(self._status(now))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        reporter = self._reporter
+        reporter._tasks.remove(self)
+        if reporter.mode == "quiet":
+            return
+        took = _duration(reporter.clock() - self._begun)
+        if kind is None:
+            state = f"{_amount(self.done, self.unit)} in {took}"
+        else:
+            state = f"stopped after {self._how_far()}, {took}"
+        reporter._line("  ".join([f"{self.label}: {state}", *self._figures()]))
+
+    def _draw_again(self) -> None:
+        if self._reporter.live:
+            self._shown = self._reporter.clock()
+            self._reporter._draw(self._status(self._shown))
+
+    def _status(self, now: float) -> str:
+        parts = [f"{self.label}: {self._how_far()}"]
+        passed = now - self._begun
+        if self.total and 0 < self.done <= self.total and passed > 0:
+            parts[0] += f" ({100 * self.done // self.total} %)"
+            parts.append(f"{_duration(passed * (self.total - self.done) / self.done)} left")
+        return "  ".join([*parts, *self._figures()])
+
+    def _how_far(self) -> str:
+        if self.total is None:
+            return _amount(self.done, self.unit)
+        return f"{self.done}/{_amount(self.total, self.unit)}"
+
+    def _figures(self) -> list[str]:
+        return [
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.figures.items()
+        ]
+
+
+def _amount(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds + 0.5)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

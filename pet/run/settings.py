@@ -1,0 +1,100 @@
+"""What a run was asked to do, in plain values that stand in its config.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pet.errors import PetError
+
+METHODS = ("pet", "supervised", "zero-shot")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run. Paths are kept as absolute ones, so that config.yaml means the same everywhere on a machine.
+
+    Attributes
+    ----------
+    task : the task as a mapping (`Task.to_dict`)
+    train, unlabeled, test : data sources, or None
+    model : folder, embedded model or hub name
+    method : one of `METHODS`
+    student_model : what the student starts from; None: as `model`
+    shots, examples : labelled texts to draw, per label or in total; None takes the whole file
+    balanced : draw as evenly as can be, or as the file has it
+    pool_size : unlabelled texts to draw; None takes all
+    seed : of everything that is random
+    recipe, settings : a named recipe, and what is changed of it
+    columns : field (or ``label``, ``id``) -> column of the data files
+    device, precision : see `pet.training.device.make_accelerator`
+    baselines : also run the other methods with the same examples, for comparison
+    allow_pickle : also open pickled weights
+    """
+
+    task: Mapping[str, Any]
+    train: str | None
+    unlabeled: str | None
+    test: str | None
+    model: str
+    method: str = "pet"
+    student_model: str | None = None
+    shots: int | None = None
+    examples: int | None = None
+    balanced: bool = True
+    pool_size: int | None = None
+    seed: int = 0
+    recipe: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    precision: str = "auto"
+    baselines: bool = False
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.method not in METHODS:
+            problems.append(f"method {self.method!r} is not known; there are {', '.join(METHODS)}")
+        if self.shots is not None and self.examples is not None:
+            problems.append("--shots (per label) and --examples (in total) exclude each other; give one")
+        for name in ("shots", "examples"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                problems.append(f"--{name} is {value}: it must be 0 or more")
+        no_labels = self.train is None or self.shots == 0 or self.examples == 0
+        if self.method in ("pet", "supervised") and no_labels:
+            problems.append(
+                f"--method {self.method} learns from labelled texts, and there are none; give --train (and no zero "
+                "for --shots or --examples), or use --method zero-shot"
+            )
+        if self.method == "zero-shot" and self.unlabeled is None and self.test is None:
+            problems.append("--method zero-shot has nothing to label: give --unlabeled or --test")
+        if self.pool_size is not None and self.pool_size < 1:
+            problems.append(f"--pool-size is {self.pool_size}: it must be 1 or more")
+        if problems:
+            raise PetError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        for name in ("train", "unlabeled", "test"):
+            values[name] = absolute(values[name])
+        for name in ("model", "student_model"):
+            values[name] = absolute(values[name], only_folder=True)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSettings:
+        names = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in names})
+
+
+def absolute(path: str | None, *, only_folder: bool = False) -> str | None:
+    """A path of a file or folder that is there as an absolute one; hub names stay as they are."""
+    if path is None or path.startswith("hub:"):
+        return path
+    place = Path(path).expanduser()
+    return os.path.abspath(place) if (place.is_dir() if only_folder else place.exists()) else path

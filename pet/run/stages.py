@@ -1,0 +1,280 @@
+"""The stages of a run, each finished or not there: members, soft labels, student, and their figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pet.backbones.load import load_masked_lm
+from pet.backbones.masked import MaskedLM
+from pet.classifier import new_classifier
+from pet.compat import save_model
+from pet.data.checks import column_labels
+from pet.distill import fit_classifier, one_hot
+from pet.ensemble.labelling import score_rows
+from pet.ensemble.members import MemberData, train_member
+from pet.ensemble.merge import member_weights, merge_scores, softmax
+from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
+from pet.evaluate import evaluate
+from pet.run.files import reserve
+from pet.run.job import Job
+from pet.run.seeds import derive_seed
+from pet.training.loop import Schedule
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One place in the ensemble: a generation, a pattern and a repetition, counted from 0."""
+
+    generation: int
+    pattern: int
+    repetition: int
+
+    @property
+    def name(self) -> str:
+        return f"p{self.pattern}-r{self.repetition}"
+
+    @property
+    def stage(self) -> str:
+        return f"g{self.generation}/{self.name}"
+
+    def seed(self, run_seed: int) -> int:
+        return derive_seed(run_seed, self.generation, self.pattern, self.repetition)
+
+
+class Column:
+    """A column of a table that is read slice by slice."""
+
+    def __init__(self, table: Dataset, name: str):
+        self._table = table.select_columns([name])
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, rows: slice) -> list[Any]:
+        values: list[Any] = self._table[rows][self._name]
+        return values
+
+
+def ensemble_members(job: Job, generation: int = 0) -> list[Member]:
+    """All members of a generation: pattern × repetition."""
+    return [Member(generation, p, r) for p in range(len(job.pvps)) for r in range(job.recipe.repetitions)]
+
+
+def measure_untrained(job: Job) -> list[float]:
+    """Accuracy of each pattern on the labelled examples before any training: the weights of its members."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        assert job.data.train is not None
+        labels = column_labels(job.data.train)
+        lm, accuracies = job.pretrained(), []
+        for pvp in job.pvps:
+            scores = score_rows(
+                lm,
+                job.tokenizer,
+                pvp,
+                job.tokens("train"),
+                job.accelerator,
+                max_tokens=job.recipe.inference_tokens,
+            )
+            accuracies.append(float((scores.argmax(axis=1) == labels).mean()))
+        (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
+        return {"accuracy": accuracies}
+
+    job.directory.stage("g0/untrained", {"config": job.config_hash}, build, files=["untrained.json"])
+    accuracies: list[float] = job.directory.info("g0/untrained")["accuracy"]
+    return accuracies
+
+
+def make_member(job: Job, member: Member, data: MemberData, upstream: str = "") -> None:
+    """Train a member and keep it as a ``save_pretrained`` folder."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        lm, pvp = job.pretrained(), job.pvps[member.pattern]
+        recipe = job.recipe
+        with job.reporter.task(f"train {member.stage}", recipe.steps) as bar:
+            losses = train_member(
+                lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, member.seed(job.settings.seed),
+                job.accelerator, lambda _, loss: bar.update(loss=loss),
+            )  # fmt: skip
+        save_model(lm.model, folder)
+        job.tokenizer.save_pretrained(folder)
+        pattern = job.task.patterns[member.pattern]
+        about = {
+            "pattern": pattern.template.source,
+            "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
+            "losses": losses,
+            "labeled": len(data.labels),
+        }
+        (folder / "member.json").write_text(
+            json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        return {"final_loss": losses[-1] if losses else None}
+
+    job.directory.stage(member.stage, {"config": job.config_hash, "upstream": upstream}, build)
+
+
+def score_member(job: Job, member: Member, folder: Path | None, prefix: str = "") -> None:
+    """Score pool and test with a member; `folder` None scores with the pretrained model."""
+    parts = [part for part in ("pool", "test") if getattr(job.data, part) is not None]
+    if not parts:
+        return
+
+    def build(target: Path) -> None:
+        lm = job.pretrained() if folder is None else MaskedLM(load_masked_lm(str(folder)))
+        for part in parts:
+            rows = len(getattr(job.data, part))
+            shape = (rows, len(job.task.labels))
+            out = np.lib.format.open_memmap(
+                target / f"{part}-logits.npy", mode="w+", dtype=np.float32, shape=shape
+            )
+            with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
+                score_rows(
+                    lm, job.tokenizer, job.pvps[member.pattern], job.tokens(part), job.accelerator,
+                    max_tokens=job.recipe.inference_tokens, out=out, on_rows=bar.update,
+                )  # fmt: skip
+            out.flush()
+
+    trained = "" if folder is None else job.directory.fingerprint(member.stage)
+    inputs = {"config": job.config_hash, "member": trained}
+    files = [f"{part}-logits.npy" for part in parts]
+    job.directory.stage(f"{prefix}{member.stage}/scores", inputs, build, files=files)
+
+
+def member_scores(job: Job, members: Sequence[Member], part: str, prefix: str = "") -> dict[str, Array]:
+    """Memory-mapped scores of each member on ``pool`` or ``test``: member -> (rows, L)."""
+    return {
+        m.name: np.load(job.directory.path / prefix / m.stage / f"{part}-logits.npy", mmap_mode="r")
+        for m in members
+    }
+
+
+def label_pool(job: Job, members: Sequence[Member], weights: Array, prefix: str = "") -> Path:
+    """Merge the members' scores of the pool into the table of soft labels."""
+    generation = members[0].generation
+    pool = job.data.pool
+    assert pool is not None
+
+    def build(folder: Path) -> dict[str, Any]:
+        scores = member_scores(job, members, "pool", prefix)
+        paths = [folder / "labels.parquet", folder / "labels.jsonl"]
+        write_soft_labels(paths, Column(pool, "id"), scores, weights, job.task.labels)
+        return {"members": list(scores), "weights": [float(w) for w in weights]}
+
+    upstream = [job.directory.fingerprint(f"{prefix}{m.stage}/scores") for m in members]
+    name = f"{prefix}g{generation}/labels"
+    inputs = {"config": job.config_hash, "scores": upstream, "weights": [float(w) for w in weights]}
+    job.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
+    return job.directory.path / prefix / f"g{generation}" / "labels.parquet"
+
+
+def _schedule(job: Job, kind: str) -> Schedule:
+    recipe = job.recipe
+    return Schedule(
+        steps=getattr(recipe, f"{kind}_steps"),
+        learning_rate=recipe.student_learning_rate,
+        warmup=recipe.warmup,
+        accumulation=getattr(recipe, f"{kind}_accumulation"),
+        weight_decay=recipe.weight_decay,
+        adam_epsilon=recipe.adam_epsilon,
+        max_grad_norm=recipe.max_grad_norm,
+    )
+
+
+def _fit(job: Job, kind: str, table: Dataset, targets: Array, folder: Path, label: str) -> dict[str, Any]:
+    """Train a classifier from fresh, ``student`` or ``supervised``, and save it with its test scores."""
+    seed = derive_seed(job.settings.seed, kind)
+    torch.manual_seed(derive_seed(seed, "head"))
+    name = job.settings.student_model or job.settings.model
+    classifier = new_classifier(
+        name, job.text_input, job.task.labels, job.recipe.max_length, allow_pickle=job.settings.allow_pickle
+    )
+    schedule = _schedule(job, kind)
+    gold = None
+    if kind == "student" and job.data.train is not None:
+        gold = (job.data.train, column_labels(job.data.train))
+    with job.reporter.task(f"train {label}", schedule.steps) as bar:
+        losses = fit_classifier(
+            classifier, table, targets, schedule, job.accelerator,
+            seed=seed,
+            batch_size=getattr(job.recipe, f"{kind}_batch"),
+            temperature=job.recipe.temperature if kind == "student" else None,
+            gold=gold,
+            gold_weight=job.recipe.gold_weight if kind == "student" else 0.0,
+            on_step=lambda _, loss: bar.update(loss=loss),
+        )  # fmt: skip
+    classifier.save(folder)
+    if job.data.test is not None:
+        with job.reporter.task(f"score test with {label}", len(job.data.test), "text") as bar:
+            scores = classifier.scores(
+                job.data.test, job.accelerator, max_tokens=job.recipe.inference_tokens, on_rows=bar.update
+            )
+        np.save(folder / "test-logits.npy", scores)
+    return {"losses": losses}
+
+
+def make_student(job: Job, labels_file: Path, labels_stage: str) -> str:
+    """Distill the soft labels of the pool into a classifier in ``student/``."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        assert job.data.pool is not None
+        soft = read_soft_labels(labels_file, job.task.labels)
+        return _fit(job, "student", job.data.pool, soft.probabilities, folder, "student")
+
+    inputs = {"config": job.config_hash, "labels": job.directory.fingerprint(labels_stage)}
+    job.directory.stage("student", inputs, build)
+    return "student"
+
+
+def make_supervised(job: Job, prefix: str = "") -> str:
+    """Train a plain classifier on the labelled examples alone."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        assert job.data.train is not None
+        targets = one_hot(column_labels(job.data.train), len(job.task.labels))
+        return _fit(job, "supervised", job.data.train, targets, folder, f"{prefix}supervised")
+
+    job.directory.stage(f"{prefix}student", {"config": job.config_hash}, build)
+    return f"{prefix}student"
+
+
+def measure_ensemble(job: Job, members: Sequence[Member], weights: Array, prefix: str = "") -> dict[str, Any]:
+    """Figures of each member and of the merged ensemble on the test texts."""
+    if job.data.test is None:
+        return {}
+    gold = column_labels(job.data.test)
+    scores = member_scores(job, members, "test", prefix)
+    figures = {name: evaluate(softmax(s), gold, job.task.labels) for name, s in scores.items()}
+    merged = softmax(merge_scores(list(scores.values()), weights))
+    return {"members": figures, "ensemble": evaluate(merged, gold, job.task.labels)}
+
+
+def measure_classifier(job: Job, stage: str) -> dict[str, Any]:
+    """Figures of a saved classifier on the test texts."""
+    if job.data.test is None:
+        return {}
+    scores = np.load(job.directory.path / stage / "test-logits.npy")
+    return evaluate(softmax(scores), column_labels(job.data.test), job.task.labels)
+
+
+def ensemble_weights(job: Job, accuracies: Sequence[float] | None, members: Sequence[Member]) -> Array:
+    """Weights of the members by the accuracy of their patterns before training."""
+    per_member = None if accuracies is None else [accuracies[m.pattern] for m in members]
+    if per_member is not None and job.recipe.merge == "weighted" and not any(per_member):
+        job.reporter.warn(
+            "no pattern labels a training example right before training: all members weigh the same"
+        )
+    return member_weights(per_member, len(members), job.recipe.merge)

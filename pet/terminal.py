@@ -1,0 +1,42 @@
+"""Text in a terminal: how wide it is, and what must not reach it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def clean(text: str) -> str:
+    """One line that cannot steer a terminal: control characters and line breaks become spaces."""
+    # Cc: control, Cf: invisible (among them those that reverse the reading order), Cs: lone
+    # surrogates, Zl and Zp: line and paragraph separators.
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+
+
+def display_width(text: str) -> int:
+    """Columns that a line takes: two for wide East Asian characters, none for combining marks."""
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def fit(text: str, width: int) -> str:
+    """The beginning of a line that takes no more than `width` columns, with "..." when cut."""
+    if display_width(text) <= width:
+        return text
+    room, kept = max(width - 3, 0), ""
+    for character in text:
+        room -= _columns(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "..."[: max(width, 0)]
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """A line filled up with spaces to `width` columns; `right` puts the text at the right edge."""
+    spaces = " " * max(width - display_width(text), 0)
+    return spaces + text if right else text + spaces

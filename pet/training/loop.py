@@ -1,0 +1,131 @@
+"""The one training loop: members, students and plain classifiers go through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_LOOK_EVERY = 10  # steps between looks at the loss: each look waits for the device
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How weights are updated.
+
+    Attributes
+    ----------
+    steps : updates, exactly
+    learning_rate : its peak; it rises linearly from 0 and falls linearly to 0
+    warmup : share of the steps in which it rises
+    accumulation : micro-batches an update
+    weight_decay, adam_epsilon, max_grad_norm : of AdamW and of the clipping
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: float = 0.0
+    accumulation: int = 1
+    weight_decay: float = 0.01
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at an update, counted from 0: up over the warm-up, then down to 0.
+
+    Without warm-up the first update has the whole rate and the one after the last would have 0.
+    """
+    rising = round(steps * warmup)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return max(0.0, (steps - step) / max(1, steps - rising))
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters that decay, and those that do not: biases and normalisation weights, which are vectors."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def train(
+    objective: nn.Module,
+    batches: Iterator[Any],
+    schedule: Schedule,
+    accelerator: Accelerator,
+    on_step: Callable[[int, float | None], None] = lambda step, loss: None,
+) -> list[float]:
+    """Update the weights of a module whose ``forward(batch)`` is the loss of a micro-batch.
+
+    Parameters
+    ----------
+    objective : module on the accelerator's device
+    batches : endless micro-batches, in the order in which they are used
+    schedule : how
+    accelerator : precision and processes
+    on_step : called after each update with its number from 1 and, now and then, the mean loss since
+
+    Returns
+    -------
+    list of float: the mean loss over each stretch of 10 updates
+
+    Raises
+    ------
+    PetError
+        When the loss is no longer a number.
+    """
+    fused = accelerator.device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(
+        parameter_groups(objective, schedule.weight_decay),
+        lr=schedule.learning_rate,
+        eps=schedule.adam_epsilon,
+        fused=fused,
+    )
+    module, stepper = accelerator.prepare(objective, optimizer)
+    module.train()
+    history: list[float] = []
+    since: list[torch.Tensor] = []
+    for step in range(schedule.steps):
+        for group in stepper.param_groups:
+            group["lr"] = schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
+        for micro in range(schedule.accumulation):
+            last = micro == schedule.accumulation - 1
+            with accelerator.autocast(), _synchronise(accelerator, module, last):
+                loss = module(next(batches)) / schedule.accumulation
+                accelerator.backward(loss)
+            since.append(loss.detach())
+        accelerator.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
+        stepper.step()
+        stepper.zero_grad()
+        mean = None
+        if (step + 1) % _LOOK_EVERY == 0 or step + 1 == schedule.steps:
+            mean = float(torch.stack(since).sum()) * schedule.accumulation / len(since)
+            since.clear()
+            history.append(mean)
+            if not math.isfinite(mean):
+                raise PetError(
+                    f"training: the loss is {mean} at step {step + 1}; lower learning_rate, or use --precision fp32"
+                )
+        on_step(step + 1, mean)
+    accelerator.free_memory()
+    objective.eval()
+    return history
+
+
+def _synchronise(accelerator: Accelerator, module: nn.Module, last: bool) -> Any:
+    """Gradients travel between processes only with the last micro-batch of an update."""
+    import contextlib
+
+    return contextlib.nullcontext() if last else accelerator.no_sync(module)

@@ -1,0 +1,51 @@
+"""The losses of members and students: tensors in, a scalar out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def label_scores(word_logits: Tensor, word_to_label: Tensor) -> Tensor:
+    """Score of each label: the mean of the raw logits of its words.
+
+    s(l|x) = mean over w in V_l of z_w (Schick and Schütze 2021, arXiv 2001.07676, section 3.1, with
+    several words a label as in arXiv 2010.13641).
+
+    Parameters
+    ----------
+    word_logits : shape (B, W)
+    word_to_label : shape (W, L), ``1 / |V_l|`` where word w belongs to label l, else 0
+
+    Returns
+    -------
+    float32, shape (B, L); never in half precision, where close scores would become equal
+    """
+    with torch.autocast(word_logits.device.type, enabled=False):
+        return word_logits.float() @ word_to_label
+
+
+def member_loss(cross_entropy: Tensor, mlm: Tensor | None, alpha: float) -> Tensor:
+    """L = (1 - alpha) * L_CE + alpha * L_MLM (arXiv 2001.07676, equation 3); L_CE alone without MLM text."""
+    if mlm is None:
+        return cross_entropy
+    return (1 - alpha) * cross_entropy + alpha * mlm
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 / B * sum of KL(softmax(teacher / T) || softmax(student / T)) (Hinton et al. 2015, arXiv 1503.02531).
+
+    Parameters
+    ----------
+    student, teacher : logits of shape (B, L). The logarithm of soft labels serves as the teacher's logits.
+    temperature : T, above 0
+    """
+    log_q = F.log_softmax(student / temperature, dim=-1)
+    log_p = F.log_softmax(teacher / temperature, dim=-1)
+    return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean") * temperature**2
+
+
+def soft_cross_entropy(student: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (B, L) with target probabilities (B, L)."""
+    return -(target * F.log_softmax(student, dim=-1)).sum(dim=-1).mean()

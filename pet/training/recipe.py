@@ -1,0 +1,138 @@
+"""Every hyper-parameter in one place, and the named sets of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any
+
+from pet.errors import PetError
+
+
+def _setting(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How members, students and plain classifiers are trained. Each field carries its own help."""
+
+    max_length: int = _setting(256, "longest input in tokens, the pattern and special tokens included", 8)
+    repetitions: int = _setting(3, "members trained for each pattern", 1)
+    learning_rate: float = _setting(
+        0.0, "peak learning rate of members; 0 chooses by the size of the model: 5e-5 up to 60 million parameters, "
+        "2e-5 up to 200 million, 1e-5 above", 0, 1)
+    weight_decay: float = _setting(0.01, "decay of matrices (not of biases and normalisation weights)", 0, 1)
+    adam_epsilon: float = _setting(1e-8, "epsilon of AdamW", 0, 1)
+    warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", 0, 1)
+    max_grad_norm: float = _setting(1.0, "gradients are scaled down to this norm", 0)
+    steps: int = _setting(150, "updates of a member", 0)
+    labeled_batch: int = _setting(8, "labelled texts in a micro-batch", 1)
+    unlabeled_batch: int = _setting(8, "unlabelled texts in a micro-batch, for the auxiliary loss; 0 turns it off", 0)
+    accumulation: int = _setting(1, "micro-batches in an update of a member", 1)
+    alpha: float = _setting(1e-4, "share of the auxiliary masked-LM loss", 0, 1)
+    mlm_probability: float = _setting(0.15, "share of the tokens that the auxiliary loss hides", 0, 1)
+    merge: str = _setting("weighted", "weights of the members: weighted (accuracy before training) or uniform")
+    temperature: float = _setting(2.0, "temperature of the distillation", 1e-3)
+    student_learning_rate: float = _setting(0.0, "peak learning rate of student and supervised; 0: as learning_rate", 0, 1)
+    student_steps: int = _setting(600, "updates of the student", 0)
+    student_batch: int = _setting(16, "texts in a micro-batch of the student", 1)
+    student_accumulation: int = _setting(1, "micro-batches in an update of the student", 1)
+    gold_weight: float = _setting(0.0, "share of the labelled texts' cross-entropy in the student's loss", 0, 1)
+    supervised_steps: int = _setting(150, "updates of the plain classifier (--method supervised)", 0)
+    supervised_batch: int = _setting(8, "texts in a micro-batch of the plain classifier", 1)
+    supervised_accumulation: int = _setting(1, "micro-batches in an update of the plain classifier", 1)
+    inference_tokens: int = _setting(8192, "tokens in a batch, padding included, when labelling", 1)
+
+    def __post_init__(self) -> None:
+        problems = [text for item in fields(self) for text in _check(item, getattr(self, item.name))]
+        if self.merge not in ("weighted", "uniform"):
+            problems.append(f"merge is {self.merge!r}: it can be weighted or uniform")
+        if problems:
+            raise PetError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _check(item: Field[Any], value: Any) -> list[str]:
+    low, high = item.metadata["low"], item.metadata["high"]
+    if isinstance(value, str):
+        return []
+    if value != value or (low is not None and value < low) or (high is not None and value > high):
+        above = f" and at most {high}" if high is not None else ""
+        return [f"{item.name} is {value}: it must be at least {low}{above} ({item.metadata['help']})"]
+    return []
+
+
+# Step counts and batches of "paper" are those of arXiv 2001.07676, of "fewglue" those of arXiv 2009.07118.
+_PAPER = Recipe(
+    learning_rate=1e-5, warmup=0.0, steps=1000, labeled_batch=1, unlabeled_batch=3, accumulation=4,
+    student_steps=5000, student_batch=4, student_accumulation=4,
+    supervised_steps=250, supervised_batch=4, supervised_accumulation=4,
+)  # fmt: skip
+RECIPES: dict[str, Recipe] = {
+    "default": Recipe(),
+    "paper": _PAPER,
+    "fewglue": replace(
+        _PAPER, steps=250, labeled_batch=2, unlabeled_batch=0, accumulation=8,
+        student_batch=2, student_accumulation=8, supervised_batch=2, supervised_accumulation=8,
+    ),
+}  # fmt: skip
+
+
+def _parse(item: Field[Any], text: Any) -> Any:
+    kind = type(item.default)
+    if kind is int and isinstance(text, bool):
+        raise ValueError("not a number")
+    return kind(text) if not isinstance(text, kind) else text
+
+
+def make_recipe(name: str = "default", settings: Mapping[str, Any] | None = None) -> Recipe:
+    """A named recipe with some of its settings changed.
+
+    Parameters
+    ----------
+    name : one of `RECIPES`
+    settings : setting -> value, as text or as its own type
+
+    Raises
+    ------
+    PetError
+        Naming every unknown setting (with the nearest known one) and every value that is out of range.
+    """
+    if name not in RECIPES:
+        raise PetError(f"recipe {name!r} is not known; there are {', '.join(RECIPES)}")
+    known = {item.name: item for item in fields(Recipe)}
+    problems, values = [], {}
+    for key, text in (settings or {}).items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            problems.append(f"setting {key!r} is not known; {hint}")
+            continue
+        try:
+            values[key] = _parse(known[key], text)
+        except (ValueError, TypeError):
+            problems.append(f"setting {key} is {text!r}: it must be a {type(known[key].default).__name__}")
+    if problems:
+        raise PetError(problems)
+    return replace(RECIPES[name], **values)
+
+
+def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe for a run that has no unlabelled text: ``paper`` then takes 250 steps of 4 × 4."""
+    given = settings or {}
+    changes: dict[str, Any] = {"unlabeled_batch": 0}
+    if name == "paper":
+        plain = {"steps": 250, "labeled_batch": 4, "accumulation": 4}
+        changes |= {key: value for key, value in plain.items() if key not in given}
+    return replace(recipe, **changes)
+
+
+def learning_rate_for(parameters: int) -> float:
+    """A peak learning rate by the size of the model: small models need larger steps."""
+    if parameters <= 60_000_000:
+        return 5e-5
+    return 2e-5 if parameters <= 200_000_000 else 1e-5

@@ -1,0 +1,83 @@
+"""Fixtures that every test file may use: tiny models, easy rows, and the project's shared folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_text
+from families import build_family
+
+# Nothing in the suite may reach out: a name that is not a local folder has to fail at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+NO_SHARED = f"no folder {SHARED}: real models and data are not part of the repository"
+
+
+@pytest.fixture(scope="session")
+def family_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``family_model(name)``: the directory of a family's tiny model, built on first use."""
+    root = tmp_path_factory.mktemp("families")
+    built: dict[str, Path] = {}
+
+    def model(name: str) -> Path:
+        if name not in built:
+            built[name] = build_family(name, root / name)
+        return built[name]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_model(family_model: Callable[[str], Path]) -> Path:
+    """The directory of a tiny BERT."""
+    return family_model("bert")
+
+
+@pytest.fixture
+def news_rows() -> list[dict[str, str]]:
+    """Forty rows ``{"id", "text", "label"}`` of four topics, in turn; see `tiny_text.LABELS`."""
+    return tiny_text.news_rows()
+
+
+WriteRows = Callable[[str, Iterable[Mapping[str, Any]]], Path]
+
+
+@pytest.fixture
+def write_jsonl(tmp_path: Path) -> WriteRows:
+    """``write_jsonl(name, rows)``: one JSON object a line, in the test's own folder."""
+
+    def write(name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows]
+        path.write_text("".join(lines), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of real models and data beside the checkout; without it the test is skipped."""
+    if not SHARED.is_dir():
+        pytest.skip(NO_SHARED)
+    return SHARED
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+    if item.get_closest_marker("shared") and not SHARED.is_dir():
+        pytest.skip(NO_SHARED)

@@ -1,0 +1,148 @@
+"""Metrics against constants that were worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pet.errors import PetError
+from pet.evaluate import evaluate, format_metrics
+
+LABELS = ["World", "Sports", "Sci/Tech"]
+
+
+def certain(predicted: list[int], n_labels: int = 3) -> np.ndarray:
+    return np.eye(n_labels)[predicted]
+
+
+def test_worked_out_by_hand():
+    # hits 1, 2, 1 of 2 each; claimed 2, 3, 1
+    metrics = evaluate(certain([0, 1, 1, 1, 2, 0]), [0, 0, 1, 1, 2, 2], LABELS)
+    assert metrics["n"] == 6
+    assert metrics["confusion"] == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
+    assert metrics["accuracy"] == pytest.approx(4 / 6)
+    assert metrics["per_class"] == {
+        "World": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2},
+        "Sports": {"precision": pytest.approx(2 / 3), "recall": 1.0, "f1": pytest.approx(0.8), "support": 2},
+        "Sci/Tech": {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2},
+    }
+    assert list(metrics["per_class"]) == LABELS
+    assert metrics["macro_f1"] == pytest.approx((0.5 + 0.8 + 2 / 3) / 3)
+    # (4 * 6 - 12) / sqrt((36 - 14) * (36 - 12)) = 12 / sqrt(528)
+    assert metrics["mcc"] == pytest.approx(0.5222329679)
+    # sure of everything, right in 4 of 6
+    assert metrics["ece"] == pytest.approx(1 / 3)
+
+
+def test_mcc_of_two_labels_is_the_familiar_one():
+    # tp 3, tn 2, fp 1, fn 2: (3*2 - 1*2) / sqrt(4 * 5 * 3 * 4)
+    metrics = evaluate(certain([1, 1, 1, 0, 0, 0, 0, 1], 2), [1, 1, 1, 1, 1, 0, 0, 0], ["no", "yes"])
+    assert metrics["mcc"] == pytest.approx(4 / 240**0.5)
+
+
+def test_calibration_worked_out_by_hand():
+    # bin (.867, .933]: .9 right, .9 wrong, gap .4; bin (.533, .6]: .6 right, .55 wrong, gap .075
+    probabilities = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.45, 0.55]]
+    metrics = evaluate(probabilities, [0, 0, 0, 0], ["a", "b"])
+    assert metrics["ece"] == pytest.approx((2 * 0.4 + 2 * 0.075) / 4)
+    assert len(metrics["calibration"]) == 15
+    filled = {i: row for i, row in enumerate(metrics["calibration"]) if row["n"]}
+    assert filled.keys() == {8, 13}
+    assert filled[8] == {
+        "lower": pytest.approx(8 / 15),
+        "upper": 0.6,
+        "n": 2,
+        "confidence": pytest.approx(0.575),
+        "accuracy": 0.5,
+    }
+    assert metrics["calibration"][0]["confidence"] is None
+
+
+def test_labels_that_nobody_has_or_predicts_count_as_zero():
+    metrics = evaluate(certain([0, 0, 0]), [0, 0, 1], LABELS)
+    assert metrics["per_class"]["Sci/Tech"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert metrics["macro_f1"] == pytest.approx(0.8 / 3)
+    assert metrics["mcc"] == 0.0
+
+
+def test_one_label_and_one_example():
+    metrics = evaluate([[1.0]], [0], ["only"])
+    assert (metrics["accuracy"], metrics["macro_f1"], metrics["mcc"], metrics["ece"]) == (1.0, 1.0, 0.0, 0.0)
+
+
+def test_first_of_equal_probabilities_is_the_prediction():
+    assert evaluate([[0.5, 0.5]], [0], ["a", "b"])["accuracy"] == 1.0
+
+
+def test_half_precision_and_plain_values():
+    metrics = evaluate(np.array([[1.002, 0.0]], np.float16), np.array([0], np.int32), ["a", "b"])
+    assert metrics["calibration"][14]["n"] == 1
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_agrees_with_scikit_learn(n_labels: int, n: int, seed: int):
+    scores = pytest.importorskip("sklearn.metrics")
+    draw = np.random.default_rng(seed)
+    probabilities = draw.dirichlet(np.ones(n_labels), n)
+    gold, predicted = draw.integers(n_labels, size=n), probabilities.argmax(1)
+    metrics = evaluate(probabilities, gold, [str(i) for i in range(n_labels)])
+    names = list(range(n_labels))
+    f1 = scores.f1_score(gold, predicted, labels=names, average="macro", zero_division=0)
+    assert metrics["accuracy"] == pytest.approx(scores.accuracy_score(gold, predicted))
+    assert metrics["macro_f1"] == pytest.approx(f1)
+    # scikit-learn gives nothing to divide by the value 0, as we do
+    assert metrics["mcc"] == pytest.approx(scores.matthews_corrcoef(gold, predicted), abs=1e-9)
+    assert metrics["confusion"] == scores.confusion_matrix(gold, predicted, labels=names).tolist()
+    assert 0 <= metrics["ece"] <= 1
+    assert sum(row["n"] for row in metrics["calibration"]) == n
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (0,)])
+def test_nothing_to_evaluate_is_the_users_mistake(shape: tuple[int, ...]):
+    with pytest.raises(PetError, match="nothing to evaluate"):
+        evaluate(np.zeros(shape), np.zeros(0, int), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "gold", "labels"),
+    [
+        ([[0.5, 0.5]], [0], ["a"]),
+        ([[0.5, 0.5]], [0, 1], ["a", "b"]),
+        ([0.5, 0.5], [0, 1], ["a", "b"]),
+        ([[0.5, 0.5]], [2], ["a", "b"]),
+        ([[0.5, 0.5]], [-1], ["a", "b"]),
+        ([[0.5, 0.5]], [0.0], ["a", "b"]),
+        ([[0.5, 0.5]], [0], ["a", "a"]),
+        ([[np.nan, 0.5]], [0], ["a", "b"]),
+        ([[3.0, -1.0]], [0], ["a", "b"]),
+    ],
+)
+def test_arrays_that_do_not_fit(probabilities: list, gold: list, labels: list[str]):
+    with pytest.raises(ValueError):
+        evaluate(probabilities, gold, labels)
+
+
+def test_text_for_a_terminal():
+    metrics = evaluate(certain([0, 1, 1, 1, 2, 0]), [0, 0, 1, 1, 2, 2], ["World", "体育", "a\x1b[31m"])
+    assert format_metrics(metrics).splitlines() == [
+        "6 examples, accuracy 0.667, macro F1 0.656, MCC 0.522, ECE 0.333",
+        "",
+        "label   precision  recall     F1  support",
+        "------  ---------  ------  -----  -------",
+        "World       0.500   0.500  0.500        2",
+        "体育        0.667   1.000  0.800        2",
+        "a [31m      1.000   0.500  0.667        2",
+        "",
+        "gold \\ predicted  0  1  2",
+        "----------------  -  -  -",
+        "0 World           1  1  0",
+        "1 体育            0  2  0",
+        "2 a [31m          1  0  1",
+    ]

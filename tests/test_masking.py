@@ -1,0 +1,104 @@
+"""Hiding tokens for the auxiliary loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
+
+SPECIAL = [0, 1, 2, 3, 4]
+MASK = 4
+VOCABULARY = 1000
+RULE = MaskingRule(MASK, ordinary_vocabulary(VOCABULARY, SPECIAL))
+
+
+def _batch(rows: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows ``[2] words … [4] words … [3] [0] …``, with padding of a different length in each."""
+    generator = np.random.default_rng(seed)
+    ids = generator.integers(5, VOCABULARY, (rows, width))
+    ids[:, 0] = 2
+    ids[:, width // 3] = MASK
+    for row, length in enumerate(generator.integers(width // 2, width + 1, rows)):
+        ids[row, length - 1] = 3
+        ids[row, length:] = 0
+    return ids, ~np.isin(ids, SPECIAL)
+
+
+def test_shares_of_chosen_masked_random_and_unchanged_tokens():
+    ids, ordinary = _batch(400, 128)
+    generator = np.random.default_rng(1)
+    counts = np.zeros(4)
+    for _ in range(10):
+        hidden, rows, positions, targets = hide_tokens(ids, ordinary, RULE, generator)
+        now = hidden[rows, positions]
+        counts += [len(rows), (now == MASK).sum(), ((now != MASK) & (now != targets)).sum(), (now == targets).sum()]
+    chosen = counts[0]
+    assert chosen / (10 * ordinary.sum()) == pytest.approx(0.15, abs=0.003)
+    # 1 in 995 random tokens is the old one again
+    np.testing.assert_allclose(counts[1:] / chosen, [0.8, 0.1, 0.1], atol=0.008)
+
+
+def test_every_ordinary_place_is_chosen_alike():
+    ids = np.full((1, 10), 50)
+    ordinary = np.ones((1, 10), dtype=bool)
+    generator = np.random.default_rng(0)
+    hits = np.zeros(10)
+    for _ in range(4000):
+        hits[hide_tokens(ids, ordinary, RULE, generator)[2]] += 1
+    # 0.15 of the draws, and a tenth of those that would have chosen none
+    expected = 4000 * (0.15 + 0.85**10 / 10)
+    np.testing.assert_allclose(hits, expected, rtol=0.12)
+
+
+@given(st.integers(1, 6), st.integers(6, 40), st.integers(0, 2**32 - 1))
+def test_only_ordinary_tokens_are_touched(rows, width, seed):
+    ids, ordinary = _batch(rows, width, seed)
+    before = ids.copy()
+    hidden, at_rows, positions, targets = hide_tokens(ids, ordinary, RULE, np.random.default_rng(seed))
+    np.testing.assert_array_equal(ids, before)  # the batch itself stays as it is
+    chosen = np.zeros_like(ordinary)
+    chosen[at_rows, positions] = True
+    assert chosen.sum() == len(at_rows) >= 1  # each place once
+    assert not (chosen & ~ordinary).any()
+    np.testing.assert_array_equal(hidden[~chosen], ids[~chosen])
+    np.testing.assert_array_equal(targets, ids[at_rows, positions])
+    assert not np.isin(np.setdiff1d(hidden[chosen], [MASK]), SPECIAL).any()
+
+
+def test_at_least_one_token_is_chosen_where_there_is_one():
+    ids = np.array([[2, 77, 3]])
+    ordinary = np.array([[False, True, False]])
+    for seed in range(20):
+        _, rows, positions, targets = hide_tokens(ids, ordinary, RULE, np.random.default_rng(seed))
+        assert (list(rows), list(positions), list(targets)) == ([0], [1], [77])
+
+
+def test_nothing_is_chosen_where_nothing_is_ordinary():
+    ids = np.array([[2, 4, 3]])
+    hidden, rows, _, targets = hide_tokens(ids, np.zeros((1, 3), dtype=bool), RULE, np.random.default_rng(0))
+    np.testing.assert_array_equal(hidden, ids)
+    assert len(rows) == len(targets) == 0
+
+
+def test_the_same_seed_draws_the_same_and_the_next_draw_differs():
+    ids, ordinary = _batch(8, 64)
+    generator = np.random.default_rng(5)
+    first, second = (hide_tokens(ids, ordinary, RULE, generator) for _ in range(2))
+    again = hide_tokens(ids, ordinary, RULE, np.random.default_rng(5))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(first[0], second[0])
+
+
+def test_random_tokens_come_from_the_whole_ordinary_vocabulary_and_are_never_special():
+    rule = MaskingRule(MASK, ordinary_vocabulary(12, SPECIAL), probability=1.0, mask_share=0.0, random_share=1.0)
+    ids = np.full((50, 40), 11)
+    hidden = hide_tokens(ids, np.ones(ids.shape, dtype=bool), rule, np.random.default_rng(0))[0]
+    assert set(np.unique(hidden)) == set(range(5, 12))
+
+
+def test_ordinary_vocabulary_may_begin_at_zero():
+    np.testing.assert_array_equal(ordinary_vocabulary(6, [5, 3]), [0, 1, 2, 4])
