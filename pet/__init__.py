@@ -1,3 +1,76 @@
-"""Pattern-Exploiting Training: few-shot text classification by filling a blank."""
+"""Pattern-Exploiting Training: few-shot text classification by filling a blank.
+
+The names below are the Python API; each is imported when it is first used, so that ``import pet`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "PetClassifier",
+    "PetError",
+    "RunSettings",
+    "Task",
+    "distill_file",
+    "evaluate_file",
+    "label_file",
+    "make_recipe",
+    "merge_scores",
+    "predict_file",
+    "read_soft_labels",
+    "read_table",
+    "run_task",
+    "sample_shots",
+]
+
+if TYPE_CHECKING:
+    from pet.apply.distill import distill_file
+    from pet.apply.label import label_file
+    from pet.apply.measure import evaluate_file
+    from pet.apply.predict import predict_file
+    from pet.data.read import read_table
+    from pet.data.sample import sample_shots
+    from pet.ensemble.merge import merge_scores
+    from pet.ensemble.soft_labels import read_soft_labels
+    from pet.errors import PetError
+    from pet.estimator import PetClassifier
+    from pet.run.pipeline import run as run_task
+    from pet.run.settings import RunSettings
+    from pet.task import Task
+    from pet.training.recipe import make_recipe
+
+# Name -> module, and the name in it. No name may be that of a module of the package, such as `pet.run`:
+# importing the module would put it in the place of the function.
+_HOME = {
+    "PetClassifier": ("pet.estimator", "PetClassifier"),
+    "PetError": ("pet.errors", "PetError"),
+    "RunSettings": ("pet.run.settings", "RunSettings"),
+    "Task": ("pet.task", "Task"),
+    "distill_file": ("pet.apply.distill", "distill_file"),
+    "evaluate_file": ("pet.apply.measure", "evaluate_file"),
+    "label_file": ("pet.apply.label", "label_file"),
+    "make_recipe": ("pet.training.recipe", "make_recipe"),
+    "merge_scores": ("pet.ensemble.merge", "merge_scores"),
+    "predict_file": ("pet.apply.predict", "predict_file"),
+    "read_soft_labels": ("pet.ensemble.soft_labels", "read_soft_labels"),
+    "read_table": ("pet.data.read", "read_table"),
+    "run_task": ("pet.run.pipeline", "run"),
+    "sample_shots": ("pet.data.sample", "sample_shots"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'pet' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -82,9 +82,10 @@ def encode_texts(
             return_attention_mask=False,
             verbose=False,
         )
-        ids.append(Ragged.from_rows(encoded["input_ids"]))
+        # A tokenizer without special tokens, a decoder's, makes nothing of an empty text.
+        ids.append(Ragged.from_rows([row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]))
         kinds = encoded.get("token_type_ids")
-        types += [np.asarray(t, dtype=np.int8) for t in kinds] if kinds else [np.zeros(len(ids[-1].values), np.int8)]
+        types += [np.asarray(t or [0], dtype=np.int8) for t in kinds] if kinds else [np.zeros(len(ids[-1].values), np.int8)]
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, int), *(r.lengths for r in ids)]))])
     values = np.concatenate([np.zeros(0, np.int32), *(r.values for r in ids)])
     flat_types = np.concatenate([np.zeros(0, np.int8), *types])
@@ -138,6 +139,7 @@ class Classifier:
         save_model(self.model, folder)
         # A pipeline then reads "[SEP]" in a text as these characters, as this package does, and cuts
         # at the length that the model was trained with.
+        self.tokenizer.split_special_tokens = True
         self.tokenizer.init_kwargs["split_special_tokens"] = True
         self.tokenizer.model_max_length = self.max_length
         self.tokenizer.save_pretrained(folder)
@@ -160,7 +162,18 @@ def new_classifier(
     check_length(model, max_length, name)
     model.config.problem_type = "single_label_classification"
     tokenizer = load_tokenizer(name)
+    _set_padding(name, model, tokenizer)
     return Classifier(model, tokenizer, text_input, tuple(labels), max_length)
+
+
+def _set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Decoders are often saved without a padding token: the one that ends a text serves as well."""
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise PetError(f"model {name}: its tokenizer has neither a padding token nor one that ends a text")
+        tokenizer.pad_token = tokenizer.eos_token
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
 
 
 def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
@@ -182,6 +195,7 @@ def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
             "run for instance"
         )
     tokenizer = load_tokenizer(name)
+    _set_padding(name, model, tokenizer)
     labels = tuple(str(model.config.id2label[i]) for i in range(int(model.config.num_labels)))
     fields, source = ["text"], "{text}"
     if (folder / _NOTE).is_file():

@@ -40,7 +40,9 @@ def from_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
 
     tokenizer = load_tokenizer(name)
     if tokenizer.mask_token_id is None:
-        raise PetError(f"model {name}: its tokenizer has no mask token, so it is no masked language model; name another")
+        raise PetError(
+            f"model {name}: its tokenizer has no mask token, so it is no masked language model; name another"
+        )
     quiet = logging.getLogger("transformers")
     level = quiet.level
     quiet.setLevel(logging.ERROR)  # that head weights are missing is what we came to mend
@@ -53,7 +55,9 @@ def from_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     missing = [key for key in map(str, info["missing_keys"]) if "position_ids" not in key]
     broken = sorted(key for key in missing if key.startswith(body) and "pooler" not in key)
     if broken:
-        raise PetError(f"model {name}: there are no weights for {', '.join(broken[:3])}; the checkpoint is not whole")
+        raise PetError(
+            f"model {name}: there are no weights for {', '.join(broken[:3])}; the checkpoint is not whole"
+        )
     new_head = any(key.endswith("weight") for key in missing if not key.startswith(body))
     if new_head:
         model.config.tie_word_embeddings = True
@@ -70,14 +74,19 @@ def train_tokenizer(
 
     smallest = len(SPECIAL_TOKENS) + 10
     if vocabulary < smallest:
-        raise PetError(f"--vocab {vocabulary}: is too small for a tokenizer; use at least {smallest}, better some thousands")
+        raise PetError(
+            f"--vocab {vocabulary}: is too small for a tokenizer; use at least {smallest}, better some thousands"
+        )
     pad, unknown, first, last, mask = SPECIAL_TOKENS
     core = Tokenizer(models.WordPiece(unk_token=unknown))
     core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), limit_alphabet=min(1000, vocabulary // 4), show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        limit_alphabet=min(1000, vocabulary // 4),
+        show_progress=False,
     )
     core.train_from_iterator(documents, trainer=trainer)
     core.post_processor = processors.TemplateProcessing(

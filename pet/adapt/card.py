@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pet.terminal import clean
@@ -66,7 +68,9 @@ def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
     facts |= {_SHAPE[key]: f"{value:,}" for key, value in record["shape"].items()}
     start = record["settings"]["start"]
     if start["keep_layers"]:
-        facts["layers kept from the original"] = ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
+        facts["layers kept from the original"] = (
+            ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
+        )
     facts["vocabulary"] = f"{record['vocabulary']:,} tokens"
     facts["weights"] = str(record["save_dtype"])
     return facts
@@ -119,10 +123,22 @@ def _table(facts: Mapping[str, str]) -> str:
 def _line(text: object) -> str:
     """Any text as one line that is no HTML, no table cell border and no code mark."""
     line = " ".join(clean(str(text)).split())
-    for mark, instead in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("[", "\\["), ("`", "\\`"), ("*", "\\*")):
+    for mark, instead in (
+        ("\\", "\\\\"),
+        ("|", "\\|"),
+        ("<", "&lt;"),
+        ("[", "\\["),
+        ("`", "\\`"),
+        ("*", "\\*"),
+    ):
         line = line.replace(mark, instead)
     return line
 
 
 def _fenced(command: str) -> str:
     return "\n".join(clean(line) for line in command.replace("```", "'''").splitlines())
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command as it can be shown to others: of absolute paths only the last part."""
+    return shlex.join(["pet", *(Path(a).name if Path(a).is_absolute() else a for a in arguments)])

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WORK_SUFFIX = ".work"
+NEW_HEAD_SHARE = 0.03  # a random head would at first only disturb a trained encoder
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -105,12 +106,18 @@ def adapt(
         raise PetError(f"{out}: exists already; choose another --out, or pass --overwrite")
     accelerator = Accelerator(mixed_precision=_mixed(precision))
     work = out.with_name(out.name + WORK_SUFFIX)
-    asked = json.loads(json.dumps({"text": asdict(text), "start": asdict(start), "settings": asdict(settings)}))
+    asked = json.loads(
+        json.dumps({"text": asdict(text), "start": asdict(start), "settings": asdict(settings)})
+    )
     with accelerator.main_process_first():  # the others find what the first one has prepared
         _prepare(work, asked, text, start, settings, say if accelerator.is_main_process else lambda _: None)
     model, tokenizer, facts = _load_prepared(work)
     blocks, held = np.load(work / "train.npy", mmap_mode="r"), np.load(work / "held.npy")
-    say(f"{facts['parameters']:,} parameters, {blocks.shape[0]:,} sequences of {blocks.shape[1]} tokens on {accelerator.device}")
+    say(
+        f"{facts['parameters']:,} parameters, {blocks.shape[0]:,} sequences of {blocks.shape[1]} tokens on {accelerator.device}"
+    )
+    if settings.head_share is None and facts["new_head"] and start.model is not None:
+        settings = replace(settings, head_share=NEW_HEAD_SHARE)
     result = train(
         model,
         blocks,
@@ -123,7 +130,13 @@ def adapt(
         clock=clock,
         stop=stop,
     )
-    record = {**facts, **result, "machine": _machine(accelerator), "settings": _public(asked), "save_dtype": save_dtype}
+    record = {
+        **facts,
+        **result,
+        "machine": _machine(accelerator),
+        "settings": _public(asked),
+        "save_dtype": save_dtype,
+    }
     if result["finished"] and accelerator.is_main_process:
         record["samples"] = samples.fill(model, tokenizer, list(prompts), held)
         _write(out, model.to(DTYPES[save_dtype]), tokenizer, record, command, overwrite)
@@ -147,12 +160,18 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) ->
 def _check_start(start: Start) -> None:
     sizes = [name for name in ("layers", "hidden") if getattr(start, name) is not None]
     if start.model is not None and sizes:
-        raise PetError(f"--{sizes[0]} is for a model from scratch; leave it out, or leave out --model {start.model}")
+        raise PetError(
+            f"--{sizes[0]} is for a model from scratch; leave it out, or leave out --model {start.model}"
+        )
     if start.model is None:
         if len(sizes) < 2 or start.vocab is None:
-            raise PetError("name a --model to go on from, or give --layers, --hidden and --vocab to start from scratch")
+            raise PetError(
+                "name a --model to go on from, or give --layers, --hidden and --vocab to start from scratch"
+            )
         if start.keep_layers or start.feed_forward or start.keep_words:
-            raise PetError("--keep-layers, --feed-forward and --keep-words shrink a checkpoint; name one with --model")
+            raise PetError(
+                "--keep-layers, --feed-forward and --keep-words shrink a checkpoint; name one with --model"
+            )
 
 
 def _mixed(precision: str) -> str:
@@ -186,12 +205,22 @@ def _public(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prepare(
-    work: Path, asked: dict[str, Any], text: Text, start: Start, settings: Settings, say: Callable[[str], None]
+    work: Path,
+    asked: dict[str, Any],
+    text: Text,
+    start: Start,
+    settings: Settings,
+    say: Callable[[str], None],
 ) -> None:
     """Fill `work` with the model to start from, its tokenizer, the packed text and facts about them."""
     if (work / "asked.json").exists():
         before = json.loads((work / "asked.json").read_text(encoding="utf-8"))
-        differ = sorted(f"{part}.{k}" for part in asked for k in asked[part] if asked[part][k] != before.get(part, {}).get(k))
+        differ = sorted(
+            f"{part}.{k}"
+            for part in asked
+            for k in asked[part]
+            if asked[part][k] != before.get(part, {}).get(k)
+        )
         if differ:
             raise PetError(
                 f"{work}: an unfinished training with other settings is there ({', '.join(differ)} differ); run the same "
@@ -206,13 +235,21 @@ def _prepare(
     if text.exclude:
         others = (string for path in text.exclude for string in corpus.read_strings(path))
         documents, dropped = corpus.drop_overlapping(documents, others, text.exclude_words)
-        say(f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files")
+        say(
+            f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files"
+        )
     training, held = corpus.hold_out(documents, text.held_out, settings.seed)
 
     if start.model is None:
-        tokenizer = build.train_tokenizer(training, start.vocab or 0, lowercase=not start.cased, positions=start.positions)
+        tokenizer = build.train_tokenizer(
+            training, start.vocab or 0, lowercase=not start.cased, positions=start.positions
+        )
         model = build.from_scratch(
-            tokenizer, layers=start.layers or 0, hidden=start.hidden or 0, positions=start.positions, seed=settings.seed
+            tokenizer,
+            layers=start.layers or 0,
+            hidden=start.hidden or 0,
+            positions=start.positions,
+            seed=settings.seed,
         )
         new_head = True
     else:
@@ -227,7 +264,10 @@ def _prepare(
     if start.model is not None and start.vocab is not None:
         keep = shrink.choose_tokens(tokenizer, counts, start.vocab, start.keep_words)
         tokenizer = shrink.prune_tokenizer(tokenizer, keep)
-        special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep")}
+        special = {
+            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
+            for name in ("pad", "bos", "eos", "cls", "sep")
+        }
         model = shrink.prune_model(model, keep, special)
         encoded = packing.encode(tokenizer, training)
         counts = np.bincount(np.concatenate(encoded), minlength=len(tokenizer))
@@ -247,7 +287,13 @@ def _prepare(
         "model_type": model.config.model_type,
         "shape": {
             name: getattr(model.config, name)
-            for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings")
+            for name in (
+                "num_hidden_layers",
+                "hidden_size",
+                "intermediate_size",
+                "num_attention_heads",
+                "max_position_embeddings",
+            )
             if hasattr(model.config, name)
         },
         "vocabulary": len(tokenizer),
@@ -295,13 +341,20 @@ def _load_prepared(work: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
 
 
 def _write(
-    out: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, record: dict[str, Any], command: str, overwrite: bool
+    out: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    record: dict[str, Any],
+    command: str,
+    overwrite: bool,
 ) -> None:
     beside = out.with_name(f".{out.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     model.cpu().save_pretrained(beside)
     tokenizer.save_pretrained(beside)
-    (beside / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (beside / "training.json").write_text(
+        json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (beside / "README.md").write_text(card.model_card(out.name, record, command), encoding="utf-8")
     if out.exists() and overwrite:
         shutil.rmtree(out)

@@ -36,7 +36,11 @@ def from_held_out(tokenizer: PreTrainedTokenizerBase, held: np.ndarray) -> list[
 
 
 def fill(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], held: np.ndarray, best: int = 5
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    held: np.ndarray,
+    best: int = 5,
 ) -> list[dict[str, Any]]:
     """The most probable tokens at the mask of each prompt.
 
@@ -53,19 +57,28 @@ def fill(
     for prompt in prompts:
         if prompt.count("{mask}") != 1:
             raise PetError(f"--sample {prompt!r}: must have {{mask}} once, as in 'It was {{mask}}.'")
-    pairs: list[tuple[str, str | None]] = [(prompt, None) for prompt in prompts] or [*from_held_out(tokenizer, held)]
+    pairs: list[tuple[str, str | None]] = [(prompt, None) for prompt in prompts] or [
+        *from_held_out(tokenizer, held)
+    ]
     results = []
     was_training = model.training
     model.eval()
     for text, hidden in pairs:
-        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt", truncation=True)["input_ids"]
+        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt", truncation=True)[
+            "input_ids"
+        ]
         at = (ids[0] == tokenizer.mask_token_id).nonzero()
         if not len(at):
-            raise PetError(f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it")
+            raise PetError(
+                f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it"
+            )
         with torch.no_grad():
             logits = model(input_ids=ids.to(model.device)).logits[0, int(at[0])].float()
         top = logits.softmax(-1).topk(min(best, len(logits)))
-        words = [[tokenizer.decode([int(i)]).strip(), round(float(p), 3)] for p, i in zip(top.values, top.indices, strict=True)]
+        words = [
+            [tokenizer.decode([int(i)]).strip(), round(float(p), 3)]
+            for p, i in zip(top.values, top.indices, strict=True)
+        ]
         results.append({"text": text, "hidden": hidden, "words": words})
     model.train(was_training)
     return results

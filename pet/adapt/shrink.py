@@ -22,7 +22,14 @@ State = dict[str, torch.Tensor]
 _LAYER = re.compile(r"^(.*\blayers?)\.(\d+)\.(.+)$")
 # (name of the layer into the feed-forward units, name of the layer out of them)
 _FEED_FORWARD = ((".intermediate.dense.", ".output.dense."), (".ffn.lin1.", ".ffn.lin2."))
-_SLOW_FILES = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model")
+_SLOW_FILES = (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+)
 
 
 def rebuild(model: PreTrainedModel, config: Any, state: State) -> PreTrainedModel:
@@ -58,7 +65,9 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
         if int(match[2]) in layers:
             state[f"{match[1]}.{list(layers).index(int(match[2]))}.{match[3]}"] = tensor
     if seen != set(range(total)) or getattr(model.config, "layer_types", None):
-        raise PetError(f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, none can be left out")
+        raise PetError(
+            f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, none can be left out"
+        )
     config = _copy(model)
     config.num_hidden_layers = len(layers)
     return rebuild(model, config, state)
@@ -86,7 +95,9 @@ def narrow(model: PreTrainedModel, units: int) -> PreTrainedModel:
             state[out] = state[out][:, best].clone()
             state[name] = state[name][best].clone()
     if len(before) != 1:
-        raise PetError(f"--feed-forward: the layers of a {model.config.model_type} model are built in another way, leave it out")
+        raise PetError(
+            f"--feed-forward: the layers of a {model.config.model_type} model are built in another way, leave it out"
+        )
     (width,) = before
     if not 1 <= units < width:
         raise PetError(f"--feed-forward {units}: this model has {width}; choose a smaller number, at least 1")
@@ -139,7 +150,9 @@ def choose_tokens(
         must |= {i for i in singles if counts[i]}
     parents = _merge_parents(spec) if kind == "BPE" else {}
     if len(must) > size:
-        raise PetError(f"--vocab {size}: special tokens and single characters alone are {len(must)}; choose a larger number")
+        raise PetError(
+            f"--vocab {size}: special tokens and single characters alone are {len(must)}; choose a larger number"
+        )
     keep = _closed(must, parents, vocabulary, spelling)
     for i in np.argsort(-counts, kind="stable"):
         if len(keep) >= size or not counts[i]:
@@ -159,7 +172,10 @@ def _merge_parents(spec: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def _closed(
-    ids: Iterable[int], parents: Mapping[str, tuple[str, str]], vocabulary: Mapping[str, int], spelling: Mapping[int, str]
+    ids: Iterable[int],
+    parents: Mapping[str, tuple[str, str]],
+    vocabulary: Mapping[str, int],
+    spelling: Mapping[int, str],
 ) -> set[int]:
     """With each token of a BPE also those that it is merged from."""
     todo = [spelling[i] for i in ids]
@@ -183,7 +199,9 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
     from transformers import AutoTokenizer
 
     if not tokenizer.is_fast:
-        raise PetError(f"tokenizer {tokenizer.name_or_path}: is a slow one and cannot be pruned; save it as tokenizer.json first")
+        raise PetError(
+            f"tokenizer {tokenizer.name_or_path}: is a slow one and cannot be pruned; save it as tokenizer.json first"
+        )
     spelling = {i: token for token, i in tokenizer.get_vocab().items()}
     new = {spelling[i]: place for place, i in enumerate(keep)}
     moved = {old: place for place, old in enumerate(keep)}
@@ -202,11 +220,15 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         elif model["type"] == "Unigram":
             scores = dict(model["vocab"])
             added = {entry["content"] for entry in spec["added_tokens"]}
-            model["vocab"] = [[token, scores.get(token, 0.0)] for token in new if token in scores or token in added]
+            model["vocab"] = [
+                [token, scores.get(token, 0.0)] for token in new if token in scores or token in added
+            ]
             if model.get("unk_id") is not None:
                 model["unk_id"] = moved[model["unk_id"]]
         else:
-            raise PetError(f"tokenizer {tokenizer.name_or_path}: a {model['type']} vocabulary cannot be pruned; leave --vocab out")
+            raise PetError(
+                f"tokenizer {tokenizer.name_or_path}: a {model['type']} vocabulary cannot be pruned; leave --vocab out"
+            )
         for entry in spec["added_tokens"]:
             entry["id"] = moved[entry["id"]]
         if spec.get("post_processor"):
@@ -221,7 +243,9 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         Path(folder, "added_tokens.json").unlink(missing_ok=True)
         pruned = AutoTokenizer.from_pretrained(folder)
     if len(pruned) != len(keep):
-        raise PetError(f"tokenizer {tokenizer.name_or_path}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out")
+        raise PetError(
+            f"tokenizer {tokenizer.name_or_path}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out"
+        )
     pruned.name_or_path = ""
     return pruned
 
@@ -246,7 +270,9 @@ def _renumber(node: Any, new: Mapping[str, int]) -> None:
             _renumber(value, new)
 
 
-def prune_model(model: PreTrainedModel, keep: Sequence[int], special: Mapping[str, int | None]) -> PreTrainedModel:
+def prune_model(
+    model: PreTrainedModel, keep: Sequence[int], special: Mapping[str, int | None]
+) -> PreTrainedModel:
     """The model with only the rows `keep` of its embeddings and its output.
 
     Parameters
@@ -263,10 +289,16 @@ def prune_model(model: PreTrainedModel, keep: Sequence[int], special: Mapping[st
     places = {tensor.data_ptr() for tensor in tensors}
     state: State = {}
     for name, tensor in model.state_dict().items():
-        head_bias = tensor.dim() == 1 and tensor.shape[0] == vocabulary and not name.startswith(f"{model.base_model_prefix}.")
+        head_bias = (
+            tensor.dim() == 1
+            and tensor.shape[0] == vocabulary
+            and not name.startswith(f"{model.base_model_prefix}.")
+        )
         if tensor.data_ptr() in places or (head_bias and name.endswith("bias")):
             if tensor.shape[0] < max(keep) + 1:
-                raise PetError(f"--vocab: the tokenizer knows more tokens than {name} has rows; this pair does not fit")
+                raise PetError(
+                    f"--vocab: the tokenizer knows more tokens than {name} has rows; this pair does not fit"
+                )
             state[name] = tensor[rows].clone()
         else:
             state[name] = tensor

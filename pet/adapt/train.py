@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,9 @@ class Settings:
     micro_tokens: int = 8192  #: tokens that go through the model at once on one device
     lr: float = 5e-4
     warmup: float = 0.06  #: share of the training in which the learning rate rises
-    head_share: float = 0.0  #: share of the training, at its beginning, that trains only a new head
+    head_share: float | None = (
+        None  #: share of the training, at first, for a new head alone; None: 0.03 if there is one
+    )
     weight_decay: float = 0.01
     clip: float = 1.0
     dropout: float = 0.0
@@ -46,16 +48,25 @@ class Settings:
     eval_tokens: int = 65536
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "max_steps", "max_minutes", "batch_tokens", "micro_tokens", "lr", "checkpoint_minutes", "eval_tokens")
+        positive = (
+            "epochs",
+            "max_steps",
+            "max_minutes",
+            "batch_tokens",
+            "micro_tokens",
+            "lr",
+            "checkpoint_minutes",
+            "eval_tokens",
+        )
         problems = [
             f"--{name.replace('_', '-')} {value}: must be more than 0"
             for name in positive
             if (value := getattr(self, name)) is not None and not value > 0
         ]
         problems += [
-            f"--{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1"
+            f"--{name.replace('_', '-')} {value}: must be at least 0 and less than 1"
             for name in ("warmup", "head_share", "dropout", "mask_rate")
-            if not 0 <= getattr(self, name) < 1
+            if (value := getattr(self, name)) is not None and not 0 <= value < 1
         ]
         if self.mask_rate == 0:
             problems.append("--mask-rate 0: nothing would be learned; use something like 0.15")
@@ -84,7 +95,10 @@ def rows_of_step(step: int, rows: int, count: int, seed: int) -> np.ndarray:
     array of int, shape (rows,)
     """
     places = np.arange(step * rows, (step + 1) * rows)
-    orders = {epoch: np.random.default_rng([seed, 3, int(epoch)]).permutation(count) for epoch in np.unique(places // count)}
+    orders = {
+        epoch: np.random.default_rng([seed, 3, int(epoch)]).permutation(count)
+        for epoch in np.unique(places // count)
+    }
     return np.array([orders[place // count][place % count] for place in places])
 
 
@@ -97,17 +111,23 @@ def masked_batch(
 
 
 def evaluate(
-    model: PreTrainedModel, blocks: np.ndarray, words: Vocabulary, settings: Settings, accelerator: Accelerator
+    model: PreTrainedModel,
+    blocks: np.ndarray,
+    words: Vocabulary,
+    settings: Settings,
+    accelerator: Accelerator,
 ) -> dict[str, float]:
     """Loss, perplexity and accuracy at masked positions of held-out text; the masks are the same each time.
 
     Returns
     -------
     dict
-        ``loss`` (nats a masked token), ``perplexity``, ``accuracy``, ``tokens`` (masked ones).
+        ``loss`` (nats a masked token), ``perplexity``, ``accuracy``, ``masked`` (how many tokens).
     """
     blocks = blocks[: max(1, settings.eval_tokens // blocks.shape[1])]
-    inputs, chosen = masked_batch(blocks, words, settings.mask_rate, settings.whole_word, np.random.default_rng([settings.seed, 4]))
+    inputs, chosen = masked_batch(
+        blocks, words, settings.mask_rate, settings.whole_word, np.random.default_rng([settings.seed, 4])
+    )
     at_once = max(1, settings.micro_tokens // blocks.shape[1])
     loss, hits = 0.0, 0
     was_training = model.training
@@ -121,7 +141,7 @@ def evaluate(
     model.train(was_training)
     total = int(chosen.sum())
     mean = loss / total
-    return {"loss": mean, "perplexity": math.exp(min(mean, 50.0)), "accuracy": hits / total, "tokens": total}
+    return {"loss": mean, "perplexity": math.exp(min(mean, 50.0)), "accuracy": hits / total, "masked": total}
 
 
 def _forward(
@@ -129,7 +149,9 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     device = accelerator.device
     with accelerator.autocast():
-        logits = logits_at(model, torch.from_numpy(inputs).long().to(device), torch.from_numpy(chosen).to(device))
+        logits = logits_at(
+            model, torch.from_numpy(inputs).long().to(device), torch.from_numpy(chosen).to(device)
+        )
     return logits.float(), torch.from_numpy(ids[chosen]).long().to(device)
 
 
@@ -145,7 +167,9 @@ def _add_up_gradients(parameters: list[torch.nn.Parameter], accelerator: Acceler
             size += gradients[end].numel()
             end += 1
         summed = accelerator.reduce(torch.cat([g.reshape(-1) for g in gradients[start:end]]), reduction="sum")
-        for g, part in zip(gradients[start:end], summed.split([g.numel() for g in gradients[start:end]]), strict=True):
+        for g, part in zip(
+            gradients[start:end], summed.split([g.numel() for g in gradients[start:end]]), strict=True
+        ):
             g.copy_(part.view_as(g))
         start = end
 
@@ -198,18 +222,27 @@ def train(
         by_text = max(1, math.ceil(epochs * count / rows))
         steps = by_text if steps is None else min(steps, by_text)
     limit = None if settings.max_minutes is None else settings.max_minutes * 60.0
+    head_share = settings.head_share or 0.0
 
     model.to(accelerator.device)
     _set_dropout(model, settings.dropout)
-    optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), eps=1e-6)
+    optimizer = torch.optim.AdamW(
+        _groups(model, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), eps=1e-6
+    )
     place = folder / "checkpoint"
     state = checkpoint.load(place, model, optimizer)
     if state is None:
-        state = {"step": 0, "tokens": 0, "seconds": 0.0, "history": [], "start": evaluate(model, held, words, settings, accelerator)}
+        state = {
+            "step": 0,
+            "tokens": 0,
+            "seconds": 0.0,
+            "history": [],
+            "start": evaluate(model, held, words, settings, accelerator),
+        }
         say(f"before training: {_figures(state['start'])}")
     else:
         say(f"going on from step {state['step']}")
-    encoder = [p for p in model.base_model.parameters()]
+    encoder = list(model.base_model.parameters())
     model.train()
     began = clock() - state["seconds"]
     last_saved = last_said = state["seconds"]
@@ -226,11 +259,11 @@ def train(
         done = schedule.progress(state["step"], steps, seconds, limit)
         if done >= 1.0:
             break
-        head_only = done < settings.head_share
+        head_only = done < head_share
         for p in encoder:
             p.requires_grad_(not head_only)
         rate = settings.lr * schedule.factor(
-            done / settings.head_share if head_only else (done - settings.head_share) / (1 - settings.head_share),
+            done / head_share if head_only else (done - head_share) / (1 - head_share),
             settings.warmup,
             1.0 if head_only else 0.0,
         )
@@ -260,14 +293,17 @@ def train(
 
         losses.append(float(accelerator.reduce(summed, reduction="sum")))
         if not math.isfinite(losses[-1]):
-            raise PetError(f"the loss is {losses[-1]} at step {step}: the training has come apart; use a smaller --lr")
+            raise PetError(
+                f"the loss is {losses[-1]} at step {step}: the training has come apart; use a smaller --lr"
+            )
         state["step"], state["tokens"] = step + 1, state["tokens"] + ids.size
         state["seconds"] = _agreed(clock() - began, accelerator)
         if state["seconds"] - last_said >= 20.0:
             speed = (state["tokens"] - tokens_said) / (state["seconds"] - last_said)
             left = _seconds_left(state, steps, limit)
+            of_all = f"/{steps}" if steps else ""
             say(
-                f"step {state['step']}{f'/{steps}' if steps else ''}  loss {np.mean(losses):.3f}  lr {rate:.1e}  "
+                f"step {state['step']}{of_all}  loss {np.mean(losses):.3f}  lr {rate:.1e}  "
                 f"{state['tokens'] / 1e6:.2f} M tokens  {speed:,.0f} tokens/s  {_clock_text(left)} left"
             )
             last_said, tokens_said, losses = state["seconds"], state["tokens"], []
@@ -275,7 +311,9 @@ def train(
         if stopping or state["seconds"] - last_saved >= settings.checkpoint_minutes * 60:
             if not stopping:
                 figures = evaluate(model, held, words, settings, accelerator)
-                state["history"].append({"step": state["step"], "tokens": state["tokens"], "seconds": state["seconds"], **figures})
+                state["history"].append(
+                    {"step": state["step"], "tokens": state["tokens"], "seconds": state["seconds"], **figures}
+                )
                 say(f"held-out text at step {state['step']}: {_figures(figures)}")
             save()
             last_saved = state["seconds"]
@@ -318,10 +356,5 @@ def _clock_text(seconds: float) -> str:
 
 
 def _figures(figures: dict[str, float]) -> str:
-    return f"loss {figures['loss']:.3f}, perplexity {figures['perplexity']:.1f}, masked accuracy {figures['accuracy']:.3f}"
-
-
-def as_record(settings: Settings) -> dict[str, Any]:
-    """The settings that are not at their default, for a model card."""
-    default = asdict(Settings())
-    return {name: value for name, value in asdict(settings).items() if value != default[name]}
+    loss, perplexity, accuracy = (figures[name] for name in ("loss", "perplexity", "accuracy"))
+    return f"loss {loss:.3f}, perplexity {perplexity:.1f}, masked accuracy {accuracy:.3f}"

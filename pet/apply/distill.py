@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pet.apply.files import check_new_folder
 from pet.classifier import Classifier, TextInput, new_classifier
 from pet.cloze.grammar import parse_template
-from pet.compat import without_bars
 from pet.data.checks import column_labels
 from pet.data.read import read_table
 from pet.distill import fit_classifier, one_hot
@@ -118,7 +117,7 @@ def distill_file(
                 seed=seed, batch_size=recipe.student_batch,
                 temperature=None if hard else recipe.temperature,
                 gold=gold, gold_weight=gold_weight,
-                on_step=lambda _, loss: bar.update(**({} if loss is None else {"loss": loss})),
+                on_step=lambda _, loss: bar.update(loss=loss),
             )  # fmt: skip
         facts = {
             "texts with soft labels": len(table),
@@ -172,11 +171,9 @@ def _join(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids = pa.chunked_array(table.data.column("id").chunks).combine_chunks() if table._indices is None else None
-    if ids is None:
-        ids = pa.array(table["id"], pa.string())
+    ids = table.select_columns(["id"]).with_format("arrow")[:]["id"].combine_chunks()
     wanted = pa.array(soft.ids, pa.string())
-    lost = pc.filter(wanted, pc.invert(pc.is_in(wanted, value_set=ids.cast(pa.string()))))
+    lost = pc.filter(wanted, pc.invert(pc.is_in(wanted, value_set=ids)))
     if len(lost):
         some = ", ".join(map(repr, lost[:_NAMED].to_pylist()))
         raise PetError(
@@ -184,7 +181,7 @@ def _join(
             f"{', ...' if len(lost) > _NAMED else ''}); give the texts that were labelled, with the same ids "
             "(--column id=COLUMN names the column that holds them)"
         )
-    at = np.asarray(pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=wanted), -1))
+    at = np.asarray(pc.fill_null(pc.index_in(ids, value_set=wanted), -1))
     sure = soft.probabilities.max(axis=1) >= min_confidence
     rows = np.flatnonzero((at >= 0) & sure[at])
     if not len(rows):
@@ -228,8 +225,7 @@ def _open_beside(place: Path) -> Path:
 
 
 def _save(student: Classifier, beside: Path, place: Path, card: str) -> None:
-    with without_bars():
-        student.save(beside)
+    student.save(beside)
     (beside / "README.md").write_text(card, encoding="utf-8")
     sync_tree(beside)
     if place.is_dir():

@@ -82,9 +82,31 @@ class SavedEnsemble:
             for lm, pvp in zip(self._open_each(), self.pvps, strict=True)
         ]  # fmt: skip
 
+    def keep_all(self) -> bool:
+        """Take all members into memory, if they fit; the run's folder is then not needed any more."""
+        if not self._fits:
+            return False
+        for _ in self._open_each():
+            pass
+        return True
+
+    @property
+    def kept(self) -> bool:
+        """Whether all members are in memory."""
+        return all(name in self._kept for name in self.models)
+
+    @property
+    def _fits(self) -> bool:
+        return self.kept or sum(_weight_bytes(name) for name in set(self.models)) <= KEEP_BYTES
+
+    def to_cpu(self) -> None:
+        """Bring the members that are in memory back to the processor; scoring moves them again."""
+        for lm in self._kept.values():
+            lm.to("cpu")
+
     def _open_each(self) -> Iterator[MaskedLM]:
         """One model after another; from the second pass on out of memory, where all of them fit."""
-        keep = sum(_weight_bytes(name) for name in set(self.models)) <= KEEP_BYTES
+        keep = self._fits
         last: tuple[str, MaskedLM] | None = None
         for name in self.models:
             lm = self._kept.get(name)
@@ -129,23 +151,44 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     task = Task.from_dict(settings.task)
     recipe = _recipe(place, settings.recipe, settings.settings)
     stages = read_stages(place)
+    allow_pickle = settings.allow_pickle if allow_pickle is None else allow_pickle
     if settings.method == "zero-shot":
-        patterns = list(range(len(task.patterns)))
-        names = [f"p{p}-r0" for p in patterns]
-        models = [settings.model] * len(patterns)
-        weights = member_weights(None, len(patterns), "uniform")
-    else:
-        generation = _last_generation(place, stages, len(task.patterns) * recipe.repetitions)
-        names = _member_names(len(task.patterns), recipe.repetitions)
-        patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
-        models = [str(place / f"g{generation}" / name) for name in names]
-        weights = _weights(stages, generation, names, patterns, recipe)
+        return untrained_ensemble(task, recipe, settings.model, settings.columns, allow_pickle=allow_pickle)
+    generation = _last_generation(place, stages, len(task.patterns) * recipe.repetitions)
+    names = _member_names(len(task.patterns), recipe.repetitions)
+    patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
+    models = [str(place / f"g{generation}" / name) for name in names]
+    weights = _weights(stages, generation, names, patterns, recipe)
     tokenizer = load_tokenizer(models[0])
     pvps = bind_patterns(task, tokenizer, recipe.max_length)
     return SavedEnsemble(
         task, recipe, names, models, [pvps[p] for p in patterns], weights, tokenizer, settings.columns,
-        settings.allow_pickle if allow_pickle is None else allow_pickle,
+        allow_pickle,
     )  # fmt: skip
+
+
+def untrained_ensemble(
+    task: Task,
+    recipe: Recipe,
+    model: str,
+    columns: Mapping[str, str] | None = None,
+    *,
+    allow_pickle: bool = False,
+) -> SavedEnsemble:
+    """A pretrained model as it is, once for each pattern of the task, all with the same weight.
+
+    Raises
+    ------
+    PetError
+        When the model cannot be opened, or a word of the task is not one token of it.
+    """
+    tokenizer = load_tokenizer(model)
+    pvps = bind_patterns(task, tokenizer, recipe.max_length)
+    names = [f"p{p}-r0" for p in range(len(pvps))]
+    weights = member_weights(None, len(pvps), "uniform")
+    return SavedEnsemble(
+        task, recipe, names, [model] * len(pvps), pvps, weights, tokenizer, columns or {}, allow_pickle
+    )
 
 
 def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pet.errors import PetError
+from pet.run.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
 
 
 def check_output(path: str | Path, endings: Sequence[str], source: str | None = None) -> Path:
@@ -63,3 +65,32 @@ def check_new_folder(path: str | Path) -> Path:
         parent = parent.parent
     check_folder(parent)
     return place
+
+
+@contextmanager
+def writing_folder(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place` that takes its name when the block ends well, and goes when it does not.
+
+    Raises
+    ------
+    PetError
+        When the disk is full or may not be written to.
+    """
+    beside = place.absolute().with_name(f"{TEMPORARY}{os.getpid()}-{place.name}")
+    try:
+        make_folders(beside.parent)
+        remove(beside)
+        os.mkdir(beside)
+        yield beside
+        sync_tree(beside)
+        if place.is_dir():
+            place.rmdir()  # it was empty; if it is no longer, this fails and what is there stays
+        os.replace(beside, place)
+        sync_folder(place.absolute().parent)
+    except Exception as error:
+        message = None if isinstance(error, PetError) else disk_problem(error, f"write {place}")
+        if message is None:
+            raise
+        raise PetError(message) from error
+    finally:
+        remove(beside)

@@ -54,6 +54,19 @@ def _check_folder(folder: Path, allow_pickle: bool) -> None:
         )
 
 
+def check_model(name: str, *, allow_pickle: bool = False) -> None:
+    """Refuse a folder without weights that may be opened; hub names are not looked up.
+
+    Raises
+    ------
+    PetError
+        If there is no such folder, or no (safe) weights in it.
+    """
+    path = Path(resolve_model(name))
+    if path.is_dir():
+        _check_folder(path, allow_pickle)
+
+
 def load_problem(name: str, what: str, error: Exception) -> PetError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return PetError(

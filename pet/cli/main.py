@@ -49,6 +49,11 @@ class LazyGroup(click.Group):
             for problem in error.problems:
                 click.echo(f"error: {problem}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)  # what a shell reports for a command that ended on Ctrl-C
+        except BrokenPipeError:
+            raise  # `pet ... | head`: click ends quietly
         except OSError as error:  # a full disk, an unwritable folder: the user's to mend
             where = f" ({error.filename})" if error.filename else ""
             click.echo(f"error: {error.strerror or error}{where}", err=True)

@@ -103,7 +103,7 @@ def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
     Raises
     ------
     PetError
-        Naming every one that has no ``=`` or no key, and every key that is there twice.
+        Naming every one that has no ``=`` or no key. Of a key that is there twice the last counts.
     """
     found: dict[str, str] = {}
     problems = []
@@ -112,9 +112,7 @@ def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
         key = key.strip()
         if not equals or not key:
             problems.append(f"{option} {text}: write it as {example}")
-        elif key in found and found[key] != value:
-            problems.append(f"{option} {key} is given twice: {found[key]} and {value}; give it once")
-        found[key] = value.strip()
+        found[key] = value  # as it is: a column may be called " text"
     if problems:
         raise PetError(problems)
     return found

@@ -28,6 +28,7 @@ from pet.run.settings import METHODS, RunSettings
 
 if TYPE_CHECKING:
     from pet.run.progress import Reporter
+    from pet.task import Task
 
 EXAMPLES = """\b
 Examples:
@@ -75,16 +76,16 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     reporter = reporter_for(quiet)
     seeds = options.pop("seeds")
     output = options.pop("output")
-    settings = _settings(task, options, reporter)
+    settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
     from pet.run import pipeline
 
     try:
         if seed_list is None:
-            results = pipeline.run(settings, output, reporter)
+            results = pipeline.run(settings, output, reporter, task=loaded)
         else:
-            results = pipeline.run_seeds(settings, seed_list, output, reporter)
+            results = pipeline.run_seeds(settings, seed_list, output, reporter, task=loaded)
     except KeyboardInterrupt:
         click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -94,8 +95,8 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
         click.echo(summary(results, Path(output), settings))
 
 
-def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> RunSettings:
-    """Settings of an earlier run, or none, with the options that were given on top."""
+def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
+    """Settings of an earlier run, or none, with the options that were given on top; a task file as it was read."""
     from pet.run.repeat import is_config, read_settings
     from pet.task import Task
 
@@ -113,11 +114,12 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> RunSett
             given = {"shots": None, "examples": None} | given  # the one that is given replaces the other
         given["columns"] = {**earlier.columns, **columns}
         given["settings"] = {**earlier.settings, **changed}
-        return replace(earlier, **given)
+        return replace(earlier, **given), None
     given = {"train": None, "unlabeled": None, "test": None} | given
-    given["task"] = Task.load(task).to_dict()
+    loaded = Task.load(task)
+    given["task"] = loaded.to_dict()
     given["model"] = chosen_model(given.get("model"), reporter)
-    return RunSettings(**given, columns=columns, settings=changed)
+    return RunSettings(**given, columns=columns, settings=changed), loaded
 
 
 def _folder_of(task: str) -> str:

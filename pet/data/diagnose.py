@@ -17,7 +17,7 @@ from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, arrow_batches,
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
     """Place and values (id, fields, label index) of every sound row; mistakes go to `problems`."""
-    for number, (place, record) in enumerate(_records(source, layout, problems)):
+    for number, (place, record) in enumerate(records(source, layout, problems)):
         values = _values(place, record, layout, problems)
         if values is not None:
             yield place, (values[0] if layout.id_column is not None else str(number), *values[1:])
@@ -90,9 +90,15 @@ def _whole(text: str) -> bool:
     return True
 
 
-def _records(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def records(
+    source: Source, layout: Layout, problems: Problems, *, numbers: bool = False
+) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Place and columns of every row that can be read; what cannot goes to `problems`.
+
+    Numbers of JSON lines come as the text that they are written with; with `numbers`, as numbers.
+    """
     if source.kind == "json":
-        return _json_records(source, layout, problems)
+        return _json_records(source, layout, problems, numbers)
     if source.kind in DELIMITERS:
         return _csv_records(source, problems)
     return _arrow_records(source, layout, problems)
@@ -140,11 +146,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_records(
-    source: Source, layout: Layout, problems: Problems
+    source: Source, layout: Layout, problems: Problems, numbers: bool
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     # Numbers stay as they are written; NaN is how some libraries write null.
+    kind = None if numbers else str
     decoder = json.JSONDecoder(
-        parse_int=str, parse_float=str, parse_constant=lambda _: None, object_pairs_hook=_object
+        parse_int=kind, parse_float=kind, parse_constant=lambda _: None, object_pairs_hook=_object
     )
     wanted = set(layout.file_columns)
     for number, line in _lines(source, problems):
@@ -163,8 +170,8 @@ def _json_records(
         elif isinstance(record, dict):
             yield place, record
         else:
-            kind = _kind(record) if isinstance(record, list) or record is None else "a single value"
-            problems.add(place, "object", f'is {kind}; each line must be an object such as {{"text": "…"}}')
+            what = _kind(record) if isinstance(record, list) or record is None else "a single value"
+            problems.add(place, "object", f'is {what}; each line must be an object such as {{"text": "…"}}')
 
 
 def _json_mistake(line: str, error: ValueError | RecursionError) -> str:

@@ -29,6 +29,7 @@ from pet.run.manifest import (
     CONFIG,
     check_config,
     peak_memory,
+    read_config,
     read_stages,
     versions,
     write_config,
@@ -96,7 +97,7 @@ class RunDirectory:
         self._refuse_foreign()
         for leftover in list(self.path.rglob(f"{TEMPORARY}*")):
             remove(leftover)
-        if not (self.path / CONFIG).exists():
+        if not (self.path / CONFIG).exists() or not self._others():
             write_config(self.path, self.config)
         self._stages = read_stages(self.path)
 
@@ -105,14 +106,21 @@ class RunDirectory:
             raise PetError(f"{self.path} is a file; name a folder for the run")
         if not self.path.is_dir():
             return
-        others = sorted(name for name in os.listdir(self.path) if not _BEGUN.fullmatch(name))
+        others = self._others()
         if (self.path / CONFIG).exists():
-            check_config(self.path, self.config)
+            # A run that was refused before it made anything may begin anew with other settings.
+            if others or read_config(self.path).keys() != self.config.keys():
+                check_config(self.path, self.config)
         elif others:
             raise PetError(
                 f"{self.path} holds files that are no run ({', '.join(others[:3])}"
                 f"{', ...' if len(others) > 3 else ''}): choose an empty or a new folder"
             )
+
+    def _others(self) -> list[str]:
+        """What is in the folder besides the lock, the config, and what a killed process left of it."""
+        names = (name for name in os.listdir(self.path) if name != CONFIG)
+        return sorted(name for name in names if not _BEGUN.fullmatch(name))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +16,11 @@ from pet.backbones.load import resolve_model
 from pet.data.checks import check_tables, column_labels, remove_leaks
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
+from pet.errors import PetError
 from pet.run.directory import hash_file, hash_inputs
 from pet.run.progress import Reporter
 from pet.run.seeds import derive_seed
-from pet.run.settings import RunSettings
+from pet.run.settings import MEMORY, RunSettings
 from pet.task import Task
 
 if TYPE_CHECKING:
@@ -43,12 +47,21 @@ class RunData:
     report: dict[str, Any]
 
 
-def load_data(settings: RunSettings, task: Task, reporter: Reporter) -> RunData:
-    """Read, draw and check. Everything that is odd is told; what is wrong raises PetError."""
+def load_data(
+    settings: RunSettings, task: Task, reporter: Reporter, tables: Mapping[str, Dataset] | None = None
+) -> RunData:
+    """Read, draw and check. Everything that is odd is told; what is wrong raises PetError.
+
+    Parameters
+    ----------
+    settings, task : what the run is
+    reporter : is told what is odd
+    tables : ``train``, ``unlabeled`` or ``test`` -> its texts, where they are in memory; in place of the file
+    """
     labelled = {"labels": list(task.labels), "label_map": task.label_map, "columns": settings.columns}
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:
-        train = read_table(settings.train, task.fields, **labelled, name="train")
+        train = _table("train", settings.train, tables, task, **labelled)
         if settings.shots is not None or settings.examples is not None:
             rows = sample_shots(
                 column_labels(train),
@@ -62,9 +75,9 @@ def load_data(settings: RunSettings, task: Task, reporter: Reporter) -> RunData:
             train = train.select(rows)
     if settings.unlabeled is not None:
         text_columns = {key: value for key, value in settings.columns.items() if key != "label"}
-        pool = read_table(settings.unlabeled, task.fields, columns=text_columns, name="unlabeled")
+        pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns)
     if settings.test is not None:
-        test = read_table(settings.test, task.fields, **labelled, name="test")
+        test = _table("test", settings.test, tables, task, **labelled)
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)
@@ -85,6 +98,16 @@ def load_data(settings: RunSettings, task: Task, reporter: Reporter) -> RunData:
     return RunData(train, pool, test, report)
 
 
+def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: Task, **how: Any) -> Dataset:
+    if tables and name in tables:
+        return tables[name]
+    if source.startswith(MEMORY):
+        raise PetError(
+            f"{name}: these texts were given in Python and are in no file; run it again from Python"
+        )
+    return read_table(source, task.fields, **how, name=name)
+
+
 def _counts(table: Dataset, task: Task) -> dict[str, int]:
     counts = np.bincount(column_labels(table), minlength=len(task.labels))
     return {label: int(n) for label, n in zip(task.labels, counts, strict=True)}
@@ -94,12 +117,24 @@ def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
     """What tells one data source from another: a hash of its bytes, or the hub's own fingerprint."""
     if source is None or table is None:
         return None
+    if source.startswith(MEMORY):
+        return _content_hash(table)
     path = Path(source).expanduser()
     if path.is_file():
         return hash_file(path)
     if path.is_dir():
         return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.is_file()})
     return str(table._fingerprint)
+
+
+def _content_hash(table: Dataset) -> str:
+    """Hash of the values of all columns, whatever the chunks that they lie in."""
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(f"{name}\n".encode())
+        for batch in table.select_columns([name]).iter(batch_size=4096):
+            digest.update("".join(f"{json.dumps(value)}\n" for value in batch[name]).encode())
+    return digest.hexdigest()
 
 
 def model_fingerprint(name: str) -> str:

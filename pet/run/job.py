@@ -27,7 +27,7 @@ from pet.training.recipe import Recipe
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
 
@@ -106,21 +106,31 @@ class Job:
 
 def bind_patterns(task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[PVP]:
     """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once."""
+    if tokenizer.mask_token_id is None:  # else every word would be reported first
+        raise PetError(
+            f"model {tokenizer.name_or_path}: its tokenizer has no mask token, and a pattern needs one; use a masked "
+            "language model (BERT, RoBERTa, DeBERTa, ModernBERT, ...)"
+        )
     pvps: list[PVP] = []
     problems: list[str] = []
     for number, pattern in enumerate(task.patterns, 1):
         try:
             pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length))
         except PetError as error:
-            where = f"{task.path or task.name}: pattern {number}"
-            problems += [f"{where}: {problem}" for problem in error.problems]
+            where = pattern.place or f"{task.name}: pattern {number}"
+            # Words carry the line where they stand, which several patterns may share.
+            file = f"{where.rpartition(':')[0]}:"
+            problems += [p if pattern.place and p.startswith(file) else f"{where}: {p}" for p in error.problems]
     if problems:
-        raise PetError(problems)
+        raise PetError(dict.fromkeys(problems))
     return pvps
 
 
-def count_parameters(name: str) -> int:
-    """Number of weights of a model, from its configuration alone."""
+def outline(name: str) -> PreTrainedModel:
+    """The encoder of a model, from its configuration alone: shapes and no weights.
+
+    It has no head: a student need not be a masked language model.
+    """
     import torch
 
     from pet.backbones.load import load_problem, resolve_model
@@ -128,7 +138,12 @@ def count_parameters(name: str) -> int:
     try:
         config = transformers.AutoConfig.from_pretrained(resolve_model(name))
         with torch.device("meta"):
-            model = transformers.AutoModelForMaskedLM.from_config(config)
+            model: PreTrainedModel = transformers.AutoModel.from_config(config)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise load_problem(name, "configuration", error) from error
-    return sum(p.numel() for p in model.parameters())
+    return model
+
+
+def count_parameters(name: str) -> int:
+    """Number of weights of a model's encoder, from its configuration alone."""
+    return sum(p.numel() for p in outline(name).parameters())

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pet.backbones.load import check_model
+from pet.backbones.masked import check_length
 from pet.data.checks import column_labels
 from pet.ensemble.members import MemberData
 from pet.ensemble.merge import member_weights
+from pet.errors import PetError
 from pet.report.card import student_card
 from pet.report.page import html_report
 from pet.report.tables import summarise
 from pet.run.directory import RunDirectory
 from pet.run.files import write_whole
 from pet.run.inputs import load_data, model_fingerprint, source_fingerprint
-from pet.run.job import Job, count_parameters
+from pet.run.job import Job, count_parameters, outline
 from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
 from pet.run.stages import (
@@ -35,6 +39,9 @@ from pet.run.stages import (
 )
 from pet.task import Task
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe, without_auxiliary_loss
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Results = dict[str, Any]
 
@@ -101,14 +108,24 @@ def resolve_recipe(settings: RunSettings) -> Recipe:
     return replace(recipe, learning_rate=rate, student_learning_rate=student_rate)
 
 
-def run(settings: RunSettings, output: str | Path, reporter: Reporter) -> Results:
+def run(
+    settings: RunSettings,
+    output: str | Path,
+    reporter: Reporter | None = None,
+    *,
+    task: Task | None = None,
+    tables: Mapping[str, Dataset] | None = None,
+) -> Results:
     """Run, or go on with, one run, and leave all of it in a folder.
 
     Parameters
     ----------
     settings : what to do
     output : the run directory; new, empty, or with the same run in it
-    reporter : is told how far the work is
+    reporter : is told how far the work is; None: of warnings only
+    task : the task that `settings` holds as a mapping, where it was read from a file; messages then name its lines
+    tables : ``train``, ``unlabeled`` or ``test`` -> texts that are in memory (`pet.data.memory.table_of`), in place
+        of a file; the source in `settings` is then a name that begins with ``memory:``
 
     Returns
     -------
@@ -120,14 +137,22 @@ def run(settings: RunSettings, output: str | Path, reporter: Reporter) -> Result
     PetError
         For every mistake of the user's, before anything is trained where that is possible.
     """
-    task = Task.from_dict(settings.task)
+    reporter = reporter or Reporter("quiet")
+    task = task or Task.from_dict(settings.task)
+    models = [model for model in (settings.model, settings.student_model) if model is not None]
+    for model in models:
+        check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
-    data = load_data(settings, task, reporter)
+    for model in models:
+        check_length(outline(model), recipe.max_length, model)
+    data = load_data(settings, task, reporter, tables)
     config = _configuration(settings, recipe, data)
-    with RunDirectory(output, config, reporter=reporter) as directory:
-        job = Job(settings, task, recipe, data, directory, reporter)
+    directory = RunDirectory(output, config, reporter=reporter)
+    job = Job(settings, task, recipe, data, directory, reporter)
+    # A word that splits, a model without a mask or a device that is not there leave no folder behind.
+    _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
+    with directory:
         try:
-            job.pvps  # noqa: B018  # a word that splits is found before anything is trained
             figures = _RUN[settings.method](job)
             if settings.baselines:
                 figures["baselines"] = _run_baselines(job)
@@ -188,17 +213,25 @@ def write_results(job: Job, results: Results) -> None:
         write_whole(root / "student" / "README.md", card)
 
 
-def run_seeds(settings: RunSettings, seeds: Sequence[int], output: str | Path, reporter: Reporter) -> Results:
+def run_seeds(
+    settings: RunSettings,
+    seeds: Sequence[int],
+    output: str | Path,
+    reporter: Reporter,
+    *,
+    task: Task | None = None,
+) -> Results:
     """The same run for several seeds, each in a folder ``seed-N``, with mean and standard deviation.
 
     Returns
     -------
     dict with ``runs`` (seed -> result) and ``summary`` (what -> figures as of `pet.report.tables.summarise`)
     """
+    _refuse_other_files(Path(output))
     runs = {}
     for seed in seeds:
         reporter.info(f"seed {seed}")
-        runs[str(seed)] = run(replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter)
+        runs[str(seed)] = run(replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter, task=task)
     results = {
         "task": settings.task["task"],
         "method": settings.method,
@@ -208,6 +241,16 @@ def run_seeds(settings: RunSettings, seeds: Sequence[int], output: str | Path, r
     }
     write_whole(Path(output) / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     return results
+
+
+def _refuse_other_files(output: Path) -> None:
+    known = re.compile(r"seed-\d+|metrics\.json|\.tmp-.*")
+    others = sorted(p.name for p in output.iterdir() if not known.fullmatch(p.name)) if output.is_dir() else []
+    if others:
+        raise PetError(
+            f"{output} holds files that are no runs with several seeds ({', '.join(others[:3])}"
+            f"{', ...' if len(others) > 3 else ''}): choose an empty or a new folder"
+        )
 
 
 def headline_metrics(result: Results) -> dict[str, dict[str, Any]]:

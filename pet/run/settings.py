@@ -11,6 +11,7 @@ from typing import Any
 from pet.errors import PetError
 
 METHODS = ("pet", "supervised", "zero-shot")
+MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
 
 
 @dataclass(frozen=True)

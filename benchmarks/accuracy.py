@@ -1,0 +1,131 @@
+"""PET, supervised and zero-shot on real data: accuracy by task, number of examples and seed.
+
+    python benchmarks/accuracy.py agnews:10 agnews:50 sst2:32 --seeds 3
+
+Reads ../shared (data sets and models that are not part of the project). Each line of the output file
+is one run with its three methods; lines that are there already are not run again. At the end the
+table is written as Markdown beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+HERE = Path(__file__).resolve().parent
+MODELS = {"eprstmt": "albert-tiny-zh"}
+COLUMNS = ["zero-shot", "supervised", "pet ensemble", "pet student"]
+
+
+def first_rows(source: Path, count: int, target: Path) -> Path:
+    """The first rows of a file: the test sets are larger than two cores have time for."""
+    with source.open(encoding="utf-8") as lines:
+        target.write_text("".join(islice(lines, count)), encoding="utf-8")
+    return target
+
+
+def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared: Path) -> dict[str, Any]:
+    """Train and measure all three methods once."""
+    from pet.report.tables import HEADLINE
+    from pet.run.pipeline import headline_metrics, run
+    from pet.run.progress import Reporter
+    from pet.run.settings import RunSettings
+    from pet.task import Task
+
+    data = shared / "data" / name
+    with tempfile.TemporaryDirectory(prefix="pet-accuracy-") as folder:
+        test = first_rows(data / "test.jsonl", options["test_rows"], Path(folder) / "test.jsonl")
+        settings = RunSettings(
+            task=Task.load(name).to_dict(),
+            train=str(data / "train.jsonl"),
+            unlabeled=str(data / "unlabeled.jsonl"),
+            test=str(test),
+            model=str(shared / "models" / MODELS.get(name, options["model"])),
+            examples=examples,
+            pool_size=options["pool_size"],
+            seed=seed,
+            recipe=options["recipe"],
+            settings=options["settings"],
+            baselines=True,
+        )
+        begun = time.monotonic()
+        result = run(settings, Path(folder) / "run", Reporter("plain"))
+        seconds = time.monotonic() - begun
+        shutil.rmtree(Path(folder) / "run")
+    rows = headline_metrics(result)
+    members = {member: figures["accuracy"] for member, figures in result["members"].items()}
+    return {
+        "task": name,
+        "examples": examples,
+        "seed": seed,
+        "model": MODELS.get(name, options["model"]),
+        "recipe": options["recipe"],
+        "settings": options["settings"],
+        "pool": result["data"]["pool"],
+        "test": result["data"]["test"],
+        "seconds": round(seconds),
+        "cores": os.cpu_count(),
+        "results": {row: {figure: rows[row][figure] for figure in HEADLINE} for row in COLUMNS},
+        "members": members,
+    }
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    from pet.report.tables import summarise
+
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault((line["task"], line["examples"], line["model"], line["pool"], line["test"]), []).append(line)
+    head = ["task", "examples", *COLUMNS, "one member", "seeds", "minutes a run", "pool", "test", "model"]
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for (name, examples, model, pool, test), runs in groups.items():
+        cells = [name, str(examples)]
+        for column in COLUMNS:
+            figure = summarise([run["results"][column] for run in runs])["accuracy"]
+            spread = "" if figure["std"] is None else f" ± {100 * figure['std']:.1f}"
+            cells.append(f"{100 * figure['mean']:.1f}{spread}")
+        singles = [accuracy for run in runs for accuracy in run["members"].values()]
+        minutes = sum(run["seconds"] for run in runs) / len(runs) / 60
+        cells += [f"{100 * sum(singles) / len(singles):.1f}", str(len(runs)), f"{minutes:.1f}"]
+        rows.append("| " + " | ".join([*cells, str(pool), str(test), model]) + " |")
+    return "\n".join(rows) + "\n"
+
+
+@click.command()
+@click.argument("wanted", nargs=-1, metavar="TASK:EXAMPLES...")
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--shared", type=click.Path(path_type=Path), default=Path("../shared"), show_default=True)
+@click.option("--model", default="minilm-mlm-en", show_default=True)
+@click.option("--pool-size", default=1000, show_default=True)
+@click.option("--test-rows", default=1000, show_default=True)
+@click.option("--recipe", default="default", show_default=True)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=HERE / "results" / "accuracy.jsonl")
+def main(wanted: tuple[str, ...], seeds: int, shared: Path, output: Path, changes: tuple[str, ...], **options: Any) -> None:
+    """Run what is not there yet and print the table."""
+    options["settings"] = dict(change.split("=", 1) for change in changes)
+    done = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
+    keys = {(line["task"], line["examples"], line["seed"]) for line in done}
+    for seed in range(seeds):
+        for item in wanted:
+            name, _, examples = item.partition(":")
+            if (name, int(examples), seed) in keys:
+                continue
+            done.append(one_run(name, int(examples), seed, options, shared))
+            with output.open("a") as file:
+                file.write(json.dumps(done[-1]) + "\n")
+            output.with_suffix(".md").write_text(table(done))
+    click.echo(table(done))
+
+
+if __name__ == "__main__":
+    main()

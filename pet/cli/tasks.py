@@ -1,0 +1,72 @@
+"""``pet tasks``: the task files that come with the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pet.cli.options import echo_json, json_option
+
+if TYPE_CHECKING:
+    from pet.task import Task
+
+EXAMPLES = """\b
+Examples:
+  pet tasks
+  pet tasks agnews
+  pet tasks agnews > mine.yaml
+  pet tasks --json
+"""
+MOST_LABELS = 6
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("name", required=False, metavar="[TASK]")
+@json_option
+def tasks(name: str | None, as_json: bool) -> None:
+    """List the tasks that come with the package, or show the file of one.
+
+    TASK is a name of the list, or the path of a task file, which is checked and shown.
+    """
+    from pet.task import Task, find_task, list_tasks
+
+    if name is None:
+        shipped = [Task.load(known) for known in list_tasks()]
+        if as_json:
+            echo_json([_about(task) for task in shipped])
+        else:
+            click.echo(_table(shipped))
+        return
+    task = Task.load(name)
+    if as_json:
+        echo_json(task.to_dict())
+    else:
+        click.echo(find_task(name).read_text(encoding="utf-8-sig"), nl=False)
+
+
+def _about(task: Task) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "name": task.path.stem if task.path else task.name,
+        "description": task.description,
+        "fields": list(task.fields),
+        "labels": list(task.labels),
+        "patterns": [pattern.template.source for pattern in task.patterns],
+    }
+
+
+def _table(shipped: list[Task]) -> str:
+    from pet.report.tables import text_table
+
+    rows = [
+        [
+            task.path.stem if task.path else task.name,
+            ", ".join(task.fields),
+            len(task.patterns),
+            f"{len(task.labels)}: {', '.join(task.labels[:MOST_LABELS])}"
+            + (", ..." if len(task.labels) > MOST_LABELS else ""),
+        ]
+        for task in shipped
+    ]
+    return text_table(rows, ["task", "fields", "patterns", "labels"])

@@ -1,0 +1,74 @@
+"""A run that takes seconds: a task of four topics, a few texts, a recipe of a few steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from tiny_text import LABELS, news_rows
+
+from pet.cli.main import main
+
+TASK = f"""\
+task: topics
+fields: [text]
+labels: [{", ".join(LABELS)}]
+verbalizer: {{{", ".join(f"{label}: {label.lower()}" for label in LABELS)}}}
+patterns:
+  - "{{mask}}: {{text}}"
+  - "{{text}} It is {{mask}}."
+"""
+# Options of every small run: one member a pattern, a few updates, rows that fit the tiny models.
+QUICK = [
+    *("--set", "repetitions=1", "--set", "steps=3", "--set", "labeled_batch=4", "--set", "unlabeled_batch=2"),
+    *("--set", "student_steps=4", "--set", "student_batch=4", "--set", "supervised_steps=3"),
+    *("--max-length", "64", "--device", "cpu"),
+]
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """One JSON object a line."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_inputs(folder: Path) -> Path:
+    """task.yaml, train.jsonl (12 texts), pool.jsonl (16, unlabelled) and test.jsonl (12) in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = news_rows()
+    (folder / "task.yaml").write_text(TASK, encoding="utf-8")
+    write_rows(folder / "train.jsonl", rows[:12])
+    write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[12:28]])
+    write_rows(folder / "test.jsonl", rows[28:])
+    return folder
+
+
+def run_options(inputs: Path, model: Path, *, parts: Iterable[str] = ("train", "unlabeled", "test")) -> list[str]:
+    """Arguments of ``pet run``, but for ``-o``."""
+    files = {"train": "train.jsonl", "unlabeled": "pool.jsonl", "test": "test.jsonl"}
+    data = [text for part in parts for text in (f"--{part}", str(inputs / files[part]))]
+    return ["run", str(inputs / "task.yaml"), *data, "--model", str(model), *QUICK]
+
+
+def pet(*arguments: object, expect: int = 0) -> Result:
+    """The ``pet`` command in this process; what it says on the two streams is kept apart."""
+    try:
+        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]  # click before 8.2
+    except TypeError:
+        runner = CliRunner()
+    result = runner.invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, f"exit status {result.exit_code}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def refused(*arguments: object) -> str:
+    """What the command says when it refuses: status 2, nothing on standard output."""
+    result = pet(*arguments, expect=2)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr

@@ -1,0 +1,181 @@
+"""Logits of chosen words at chosen places, against running the whole model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES, POSITIONS, build_family
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from pet.backbones import masked
+from pet.backbones.load import load_masked_lm
+from pet.backbones.masked import MaskedLM, check_length, position_limit
+from pet.errors import PetError
+
+every_family = pytest.mark.parametrize("name", list(FAMILIES))
+TEXTS = ["It was good.", "The river rose in the night and the old bridge was closed", "no"]
+PAIRS = ["A lovely film", "bad", "The soup was cold, the waiter was rude"]
+
+
+def _batch(folder: Path) -> dict[str, torch.Tensor]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = dict(tokenizer(TEXTS, PAIRS, padding=True, return_tensors="pt"))
+    batch.setdefault("token_type_ids", torch.zeros_like(batch["input_ids"]))
+    return batch
+
+
+def _all_logits(model: nn.Module, batch: dict[str, torch.Tensor], types: bool) -> torch.Tensor:
+    return model(**{name: values for name, values in batch.items() if types or name != "token_type_ids"}).logits
+
+
+ROWS, PLACES = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([2, 7, 1, 4, 2])
+SOME_WORDS = torch.tensor([17, 0, 600, 42])
+
+
+def _with_random_biases(model: nn.Module) -> nn.Module:
+    """Fresh models have biases of 0 and norms of 1, so that a forgotten one would not be seen."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+@every_family
+@pytest.mark.parametrize("words", [None, SOME_WORDS], ids=["all", "some"])
+def test_equals_the_whole_model(family_model, name, words):
+    lm = MaskedLM(_with_random_biases(load_masked_lm(str(family_model(name))))).eval()
+    assert lm._find_head is not None
+    batch = _batch(family_model(name))
+    with torch.no_grad():
+        expected = _all_logits(lm.model, batch, lm.has_token_types)[ROWS, PLACES]
+        found = lm.word_logits(batch, ROWS, PLACES, words)
+    torch.testing.assert_close(found, expected if words is None else expected[:, words], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert", "deberta-v3"])
+def test_gradients_equal_those_of_the_whole_model(family_model, name):
+    lm = MaskedLM(_with_random_biases(load_masked_lm(str(family_model(name))))).eval()
+    batch = _batch(family_model(name))
+    targets = torch.tensor([0, 3, 1, 2, 0])
+
+    def gradients(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        lm.zero_grad()
+        F.cross_entropy(logits, targets).backward()
+        return {
+            n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in lm.model.named_parameters()
+        }
+
+    whole = gradients(_all_logits(lm.model, batch, lm.has_token_types)[ROWS, PLACES][:, SOME_WORDS])
+    picked = gradients(lm.word_logits(batch, ROWS, PLACES, SOME_WORDS))
+    assert max(float(g.abs().max()) for g in whole.values()) > 1e-3
+    for key in whole:
+        torch.testing.assert_close(picked[key], whole[key], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta"])
+def test_a_family_that_is_not_in_the_table_is_run_whole(family_model, name, monkeypatch):
+    model = _with_random_biases(load_masked_lm(str(family_model(name)))).eval()
+    batch = _batch(family_model(name))
+    with torch.no_grad():
+        expected = MaskedLM(model).word_logits(batch, ROWS, PLACES, SOME_WORDS)
+        monkeypatch.delitem(masked._HEADS, model.config.model_type)
+        lm = MaskedLM(model)
+        assert lm._find_head is None
+        torch.testing.assert_close(lm.word_logits(batch, ROWS, PLACES, SOME_WORDS), expected, atol=1e-5, rtol=1e-5)
+
+
+@every_family
+def test_the_vocabulary_is_never_multiplied_with_the_whole_sequence(family_model, name, monkeypatch):
+    lm = MaskedLM(load_masked_lm(str(family_model(name)))).eval()
+    batch = _batch(family_model(name))
+    vocabulary = lm.model.config.vocab_size
+    shapes: list[tuple[int, ...]] = []
+    linear = F.linear
+
+    def watched(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        shapes.append((inputs.numel() // inputs.shape[-1], weight.shape[0]))
+        return linear(inputs, weight, bias)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model's own output layer was run")
+
+    monkeypatch.setattr(F, "linear", watched)
+    for key, module in lm.model.named_modules():
+        is_output = isinstance(module, nn.Linear) and module.out_features == vocabulary
+        if is_output or key in ("cls", "lm_head", "predictions", "lm_predictions"):  # heads as a whole
+            module.register_forward_pre_hook(refuse)
+    with torch.no_grad():
+        lm.word_logits(batch, ROWS, PLACES, SOME_WORDS)
+        assert shapes[-1] == (5, 4)
+        assert all(rows <= 5 for rows, columns in shapes if columns == vocabulary)
+        shapes.clear()
+        lm.word_logits(batch, ROWS, PLACES, None)
+    assert [rows for rows, columns in shapes if columns == vocabulary] == [5]
+
+
+@every_family
+def test_saved_and_opened_again_it_is_the_same(family_model, name, tmp_path: Path):
+    lm = MaskedLM(_with_random_biases(load_masked_lm(str(family_model(name))))).eval()
+    lm.model.save_pretrained(tmp_path, safe_serialization=True)
+    again = MaskedLM(load_masked_lm(str(tmp_path))).eval()
+    batch = _batch(family_model(name))
+    with torch.no_grad():
+        expected = lm.word_logits(batch, ROWS, PLACES, None)
+        torch.testing.assert_close(again.word_logits(batch, ROWS, PLACES, None), expected, atol=0, rtol=0)
+
+
+@every_family
+def test_padding_does_not_matter(family_model, name):
+    lm = MaskedLM(_with_random_biases(load_masked_lm(str(family_model(name))))).eval()
+    batch = _batch(family_model(name))
+    alone = {key: values[2:3, : int(batch["attention_mask"][2].sum())] for key, values in batch.items()}
+    with torch.no_grad():
+        padded = lm.word_logits(batch, torch.tensor([2]), torch.tensor([1]), None)
+        bare = lm.word_logits(alone, torch.tensor([0]), torch.tensor([1]), None)
+    torch.testing.assert_close(padded, bare, atol=2e-5, rtol=1e-4)
+
+
+# --- lengths -----------------------------------------------------------------------------------------
+
+
+@every_family
+def test_the_longest_row_is_found_from_the_model(family_model, name):
+    model = AutoModelForMaskedLM.from_pretrained(family_model(name)).eval()
+    assert position_limit(model) == MaskedLM(model).max_positions == POSITIONS
+    # none of the ids is padding, which RoBERTa's positions skip
+    longest = torch.full((1, POSITIONS), 20)
+    with torch.no_grad():
+        assert torch.isfinite(model(input_ids=longest, attention_mask=torch.ones_like(longest)).logits).all()
+    check_length(model, POSITIONS, name)
+    with pytest.raises(PetError, match=rf"model {name}: it has {POSITIONS} positions, and --max-length is 97"):
+        check_length(model, POSITIONS + 1, name)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "mpnet", "xlm-r"])
+def test_one_token_more_would_not_work(family_model, name):
+    model = AutoModelForMaskedLM.from_pretrained(family_model(name)).eval()
+    too_long = torch.full((1, POSITIONS + 1), 20)
+    with pytest.raises((IndexError, RuntimeError)), torch.no_grad():
+        model(input_ids=too_long, attention_mask=torch.ones_like(too_long))
+
+
+# --- models that cannot fill a blank -----------------------------------------------------------------
+
+
+def test_a_model_without_a_trained_head_is_refused(family_model, tmp_path: Path):
+    model = AutoModelForMaskedLM.from_pretrained(family_model("bert"))
+    model.base_model.save_pretrained(tmp_path)
+    with pytest.raises(PetError, match="no trained weights for cls.predictions"):
+        load_masked_lm(str(tmp_path))
+
+
+def test_deberta_with_either_head(tmp_path: Path):
+    for name, legacy in (("deberta-v2", True), ("deberta-v3", False)):
+        model = load_masked_lm(str(build_family(name, tmp_path / name)))
+        assert getattr(model.config, "legacy", True) is legacy
+        assert MaskedLM(model)._find_head is masked._deberta
