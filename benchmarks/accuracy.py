@@ -110,7 +110,9 @@ def table(lines: list[dict[str, Any]]) -> str:
 @click.option("--recipe", default="default", show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=HERE / "results" / "accuracy.jsonl")
-def main(wanted: tuple[str, ...], seeds: int, shared: Path, output: Path, changes: tuple[str, ...], **options: Any) -> None:
+def main(
+    wanted: tuple[str, ...], seeds: int, shared: Path, output: Path, changes: tuple[str, ...], **options: Any
+) -> None:
     """Run what is not there yet and print the table."""
     options["settings"] = dict(change.split("=", 1) for change in changes)
     done = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []

@@ -85,7 +85,9 @@ def encode_texts(
         # A tokenizer without special tokens, a decoder's, makes nothing of an empty text.
         ids.append(Ragged.from_rows([row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]))
         kinds = encoded.get("token_type_ids")
-        types += [np.asarray(t or [0], dtype=np.int8) for t in kinds] if kinds else [np.zeros(len(ids[-1].values), np.int8)]
+        types += (
+            [np.asarray(t or [0], dtype=np.int8) for t in kinds] if kinds else [np.zeros(len(ids[-1].values), np.int8)]
+        )
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, int), *(r.lengths for r in ids)]))])
     values = np.concatenate([np.zeros(0, np.int32), *(r.values for r in ids)])
     flat_types = np.concatenate([np.zeros(0, np.int8), *types])
@@ -113,7 +115,11 @@ class Classifier:
     max_length: int
 
     def scores(
-        self, table: Dataset, accelerator: Accelerator, *, max_tokens: int = 8192,
+        self,
+        table: Dataset,
+        accelerator: Accelerator,
+        *,
+        max_tokens: int = 8192,
         on_rows: Callable[[int], object] = lambda n: None,
     ) -> Array:
         """Logits of every row: float32 array of shape (rows, L), in the order of `labels`."""
@@ -205,7 +211,9 @@ def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
         except (ValueError, KeyError, TypeError) as error:
             raise PetError(f"{folder / _NOTE}: damaged ({error}); copy it from the original folder") from error
     max_length = int(min(tokenizer.model_max_length, position_limit(model)))
-    return Classifier(model, tokenizer, TextInput(tuple(fields), parse_template(source, fields, mask=False)), labels, max_length)
+    return Classifier(
+        model, tokenizer, TextInput(tuple(fields), parse_template(source, fields, mask=False)), labels, max_length
+    )
 
 
 def prediction_rows(ids: Sequence[str], probabilities: Array, labels: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -57,7 +57,14 @@ class StudentObjective(nn.Module):
 
 
 def _batches(
-    encoded: Encoded, targets: Array, soft_rows: int, size: int, gold_size: int, pad_id: int, device: torch.device, seed: int
+    encoded: Encoded,
+    targets: Array,
+    soft_rows: int,
+    size: int,
+    gold_size: int,
+    pad_id: int,
+    device: torch.device,
+    seed: int,
 ) -> Iterator[dict[str, Tensor]]:
     """Micro-batches of `size` soft rows and, behind them, `gold_size` gold rows."""
     soft = shuffled_batches(soft_rows, size, np.random.default_rng(derive_seed(seed, "rows")))

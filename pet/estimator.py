@@ -163,11 +163,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : list, array or Series of n str
             The labelled texts. For a task with several fields: n tuples in the order of its fields, n
-            mappings, an array of shape (n, fields), or a DataFrame. With ``zero-shot`` it is not looked at
-            and may be None.
+            mappings, an array of shape (n, fields), or a DataFrame. ``zero-shot`` does not use them: None
+            will do.
         y : array-like of shape (n,)
             Their labels: text, numbers or truth values whose text is a label of the task, or a text
-            of its ``label_map``. With ``zero-shot`` it may be None.
+            of its ``label_map``. ``zero-shot`` does not use them: None will do.
         unlabeled : as `X`, optional
             Texts without labels, for the auxiliary loss and the student.
 
@@ -231,12 +231,13 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trains = self.method != "zero-shot"
         if y is None and trains:
             raise PetError(f"method {self.method!r} requires y to be passed, but the target y is None")
-        tables, seen = {}, []
-        if y is not None:
-            seen = self._targets(y)
-            labels = label_positions(seen, task.labels, task.label_map)
+        tables: dict[str, Dataset] = {}
+        seen = [] if y is None else self._targets(y)
+        if X is not None or trains:
+            labels = None if y is None else label_positions(seen, task.labels, task.label_map)
+            texts = table_of(X, task.fields, labels=labels)  # looked at in any case, for the mistakes in it
             if trains:
-                tables["train"] = table_of(X, task.fields, labels=labels)
+                tables["train"] = texts
         if unlabeled is not None and self.method != "supervised":
             tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled")
         return tables, seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import IO
 
 
 def clean(text: str) -> str:
@@ -40,3 +41,9 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
     """A line filled up with spaces to `width` columns; `right` puts the text at the right edge."""
     spaces = " " * max(width - display_width(text), 0)
     return spaces + text if right else text + spaces
+
+
+def is_utf8(stream: IO[str]) -> bool:
+    """Whether every character can be written to a stream; one in memory takes them all."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig")

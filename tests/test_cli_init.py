@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pet.cli.main import main
 from pet.cloze.draft import field_names, guess_words
 from pet.cloze.grammar import NAME
+from pet.data.draw import draw_file
 from pet.data.read import read_table
 from pet.data.survey import MOST_LABELS
 from pet.new_task import write_new_task
@@ -42,7 +43,9 @@ def labelled(labels: list[Any], text: str = "text", label: str = "label") -> lis
 
 
 def test_a_data_file_becomes_a_task_that_loads(tmp_path: Path, write_jsonl: WriteRows) -> None:
-    source = write_jsonl("train.jsonl", [{"id": i} | row for i, row in enumerate(labelled(["Sports", "World"] * 5))])
+    source = write_jsonl(
+        "train.jsonl", [{"id": i} | row for i, row in enumerate(labelled(["Sports", "World"] * 5))]
+    )
     target = tmp_path / "task.yaml"
     result = call("news", "--input", source, "-o", target)
     assert result.exit_code == 0, result.output
@@ -61,7 +64,10 @@ def test_columns_are_guessed_by_what_is_in_them(tmp_path: Path) -> None:
     with source.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["guid", "first", "second", "verdict"])
-        writer.writerows([i, SENTENCES[i % 6] + str(i), SENTENCES[-i % 6] + str(-i), "yes" if i % 2 else "no"] for i in range(8))
+        writer.writerows(
+            [i, SENTENCES[i % 6] + str(i), SENTENCES[-i % 6] + str(-i), "yes" if i % 2 else "no"]
+            for i in range(8)
+        )
     made = write_new_task("pairs", str(source), tmp_path / "task.yaml")
     assert (made.fields, made.labels) == (("first", "second"), ("no", "yes"))
     assert made.columns == {"label": "verdict"}
@@ -83,6 +89,27 @@ def test_named_columns_win_over_the_guess(tmp_path: Path, write_jsonl: WriteRows
     source = write_jsonl("train.jsonl", rows)
     made = write_new_task("tone", str(source), tmp_path / "task.yaml", text=["text"], label="tone")
     assert (made.labels, made.columns) == (("cold", "warm"), {"label": "tone"})
+
+
+def test_classes_that_the_file_names_keep_their_order(tmp_path: Path) -> None:
+    import datasets
+
+    kinds = datasets.ClassLabel(names=["zebra", "ant", "mole"])
+    features = datasets.Features({"text": datasets.Value("string"), "kind": kinds})
+    rows = {"text": SENTENCES, "kind": [0, 1, 0, 1, 0, 1]}
+    source = tmp_path / "train.parquet"
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(source)
+    made = write_new_task("animals", str(source), tmp_path / "task.yaml")
+    assert made.labels == ("zebra", "ant", "mole")
+    draw_file(
+        Task.load(tmp_path / "task.yaml"),
+        str(source),
+        tmp_path / "few.parquet",
+        examples=2,
+        columns=made.columns,
+    )
+    few = datasets.Dataset.from_parquet(str(tmp_path / "few.parquet"), cache_dir=str(tmp_path))
+    assert sorted(few["kind"]) == ["ant", "zebra"]
 
 
 HOSTILE = [
@@ -119,7 +146,9 @@ def test_hostile_labels_and_columns_are_only_text(tmp_path: Path, write_jsonl: W
     assert task.name == "n: {a}\n# b"
     assert set(task.labels) == {x for x in HOSTILE if x.strip()}
     assert made.columns == {task.fields[0]: text, "label": label}
-    assert len(read_table(source, task.fields, labels=task.labels, columns=made.columns)) == 3 * len(task.labels)
+    assert len(read_table(source, task.fields, labels=task.labels, columns=made.columns)) == 3 * len(
+        task.labels
+    )
 
 
 # Names as data has them: any text that UTF-8 can hold and that is not blank.
@@ -148,7 +177,13 @@ def test_any_names_make_a_task_that_reads_its_data(
     assert list(table[task.fields[0]]) == [row[text] for row in rows]
 
 
-@given(st.lists(NAMES | st.sampled_from(["mask", "label", "id", "soft", "text_id", "a b", "a_b"]), unique=True, max_size=6))
+@given(
+    st.lists(
+        NAMES | st.sampled_from(["mask", "label", "id", "soft", "text_id", "a b", "a_b"]),
+        unique=True,
+        max_size=6,
+    )
+)
 def test_fields_are_names_and_each_its_own(columns: list[str]) -> None:
     fields = field_names(columns)
     assert list(fields.values()) == columns
@@ -192,10 +227,19 @@ BAD = {
         b'{"text": "a b c", "label": "x"}\n{"text": "d e f", "label": "y"}\n{"text": "g", "label": null}\n',
         ":3: label is null",
     ),
-    "blank label": (b'{"text": "a b", "label": "x"}\n{"text": "d e", "label": "y"}\n{"text": "g", "label": ""}\n', ":3:"),
-    "half a character": (b'{"text": "a b c", "label": "x"}\n{"text": "d e f", "label": "\\ud800"}\n', "half a character"),
+    "blank label": (
+        b'{"text": "a b", "label": "x"}\n{"text": "d e", "label": "y"}\n{"text": "g", "label": ""}\n',
+        ":3:",
+    ),
+    "half a character": (
+        b'{"text": "a b c", "label": "x"}\n{"text": "d e f", "label": "\\ud800"}\n',
+        "half a character",
+    ),
     "half a column": (b'{"text": "a b", "\\ud800": "x"}\n{"text": "d e", "\\ud800": "y"}\n', "error"),
-    "long label": (b'{"text": "a", "label": "%s"}\n{"text": "b", "label": "y"}\n' % (b"x" * 101), "free text"),
+    "long label": (
+        b'{"text": "a", "label": "%s"}\n{"text": "b", "label": "y"}\n' % (b"x" * 101),
+        "free text",
+    ),
 }
 
 

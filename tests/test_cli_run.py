@@ -58,9 +58,7 @@ def test_the_student_is_a_plain_classifier(finished: tuple[Path, Path, str]):
     assert not list(folder.glob("*.bin"))
 
 
-def test_the_same_command_again_keeps_everything_and_prints_json(
-    finished: tuple[Path, Path, str], tiny_model: Path
-):
+def test_the_same_command_again_keeps_everything_and_prints_json(finished: tuple[Path, Path, str], tiny_model: Path):
     inputs, folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     result = pet(*run_options(inputs, tiny_model), "--baselines", "--json", "-o", folder)
@@ -72,7 +70,12 @@ def test_the_same_command_again_keeps_everything_and_prints_json(
 def test_a_config_repeats_its_run(finished: tuple[Path, Path, str], tmp_path: Path):
     _, folder, _ = finished
     pet("run", folder / "config.yaml", "-q", "-o", tmp_path / "again")
-    for name in ("g0/p0-r0/model.safetensors", "g0/labels.parquet", "student/model.safetensors", "config.yaml"):
+    for name in (
+        "g0/p0-r0/model.safetensors",
+        "g0/labels.parquet",
+        "student/model.safetensors",
+        "config.yaml",
+    ):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
     pet("run", folder / "config.yaml", "-q", "--seed", 7, "-o", tmp_path / "other")
     changed = yaml.safe_load((tmp_path / "other" / "config.yaml").read_text())["settings"]
@@ -156,9 +159,7 @@ def test_a_label_without_examples_is_told(inputs: Path, tiny_model: Path, tmp_pa
     assert len(json.loads((tmp_path / "run/metrics.json").read_text())["ensemble"]["per_class"]) == 4
 
 
-def test_the_default_model_is_told(
-    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_default_model_is_told(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pet.backbones.load.DEFAULT_MODEL", str(tiny_model))
     options = run_options(inputs, tiny_model, parts=["train"])
     at = options.index("--model")
@@ -212,13 +213,25 @@ BAD_DATA: dict[str, tuple[Change, list[str]]] = {
         ["train.jsonl", "UTF-8"],
     ),
     "arrays": (_write("train.jsonl", '["a", "b"]\n'), ["train.jsonl:1", "array"]),
-    "missing field": (_write("train.jsonl", '{"txt": "a", "label": "Sports"}\n'), ["'text'", "--column text="]),
-    "other case": (_write("train.jsonl", ROW.replace("Sports", "sports")), ["'sports'", "did you mean 'Sports'"]),
+    "missing field": (
+        _write("train.jsonl", '{"txt": "a", "label": "Sports"}\n'),
+        ["'text'", "--column text="],
+    ),
+    "other case": (
+        _write("train.jsonl", ROW.replace("Sports", "sports")),
+        ["'sports'", "did you mean 'Sports'"],
+    ),
     "empty pool": (_write("pool.jsonl", "\n"), ["pool.jsonl", "empty"]),
     "no mask": (_task("{mask}: ", "Topic: "), ["task.yaml", "mask"]),
     "attribute access": (_task("{text} It", "{text.__class__} It"), ["task.yaml", "text.__class__"]),
-    "Python tag": (_write("task.yaml", "!!python/object/apply:os.system ['true']\n"), ["task.yaml", "python"]),
-    "one label": (_task("labels: [World, Sports, Business, Technology]", "labels: [World]"), ["task.yaml", "label"]),
+    "Python tag": (
+        _write("task.yaml", "!!python/object/apply:os.system ['true']\n"),
+        ["task.yaml", "python"],
+    ),
+    "one label": (
+        _task("labels: [World, Sports, Business, Technology]", "labels: [World]"),
+        ["task.yaml", "label"],
+    ),
     "a word that splits": (_task("Sports: sports", "Sports: zeppelin"), ["task.yaml:4", "'zeppelin'"]),
 }
 
@@ -268,7 +281,13 @@ def test_what_must_be_given(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert "-o" in refused(*run_options(inputs, tiny_model))
     message = refused(*run_options(inputs, tiny_model, parts=["unlabeled"]), "-o", tmp_path / "run")
     assert "--train" in message
-    options = [*run_options(inputs, tiny_model, parts=["train"]), "--method", "zero-shot", "-o", tmp_path / "run"]
+    options = [
+        *run_options(inputs, tiny_model, parts=["train"]),
+        "--method",
+        "zero-shot",
+        "-o",
+        tmp_path / "run",
+    ]
     assert "--unlabeled or --test" in refused(*options)
     assert "agnwes" in refused("run", "agnwes", "-o", tmp_path / "run")
 

@@ -32,7 +32,13 @@ verbalizer: {good: great, bad: terrible}
 patterns: ["{text} It was {mask}."]
 """
 ROWS: list[dict[str, Any]] = [
-    {"id": f"r{i}", "text": f"text {i}, with a comma", "label": ("good", "bad")[i % 3 == 0], "stars": i, "x": None}
+    {
+        "id": f"r{i}",
+        "text": f"text {i}, with a comma",
+        "label": ("good", "bad")[i % 3 == 0],
+        "stars": i,
+        "x": None,
+    }
     for i in range(24)
 ]
 
@@ -64,11 +70,17 @@ def json_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_draw_keeps_all_columns_and_the_rest_loses_its_labels(tmp_path: Path, task: Path, source: Path) -> None:
+def test_a_draw_keeps_all_columns_and_the_rest_loses_its_labels(
+    tmp_path: Path, task: Path, source: Path
+) -> None:
     out, rest = tmp_path / "train.jsonl", tmp_path / "pool.jsonl"
     result = call(task, "--input", source, "--shots", 3, "-o", out, "--rest", rest)
     assert result.exit_code == 0, result.output
-    assert "6 rows in" in result.stdout and "good: 3" in result.stdout and "18 rows without labels" in result.stdout
+    assert (
+        "6 rows in" in result.stdout
+        and "good: 3" in result.stdout
+        and "18 rows without labels" in result.stdout
+    )
     drawn, others = json_rows(out), json_rows(rest)
     assert all(row in ROWS for row in drawn)
     assert [row["label"] for row in drawn].count("bad") == 3
@@ -86,7 +98,9 @@ def test_the_rows_are_those_of_a_run_with_this_seed(tmp_path: Path, task: Path, 
     assert [row["id"] for row in json_rows(out)] == list(train["id"])
 
 
-def test_larger_draws_begin_with_smaller_ones_and_seeds_differ(tmp_path: Path, task: Path, source: Path) -> None:
+def test_larger_draws_begin_with_smaller_ones_and_seeds_differ(
+    tmp_path: Path, task: Path, source: Path
+) -> None:
     loaded = Task.load(task)
 
     def drawn(seed: int, **size: Any) -> list[str]:
@@ -110,7 +124,9 @@ def test_every_format_to_every_format(origin: str, ending: str, tmp_path: Path, 
     else:
         with source.open("w", newline="") as stream:
             writer = csv.writer(stream, delimiter="," if origin == ".csv" else "\t")
-            writer.writerows([list(rows[0]), *(["" if v is None else v for v in row.values()] for row in rows)])
+            writer.writerows(
+                [list(rows[0]), *(["" if v is None else v for v in row.values()] for row in rows)]
+            )
     out, rest = tmp_path / f"out{ending}", tmp_path / f"rest{ending}"
     loaded = Task.load(task)
     assert draw_file(loaded, str(source), out, rest=rest, shots=2).per_label == {"good": 2, "bad": 2}
@@ -142,7 +158,9 @@ def test_types_of_parquet_stay(tmp_path: Path, task: Path) -> None:
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_columns_that_only_later_lines_have_are_kept(tmp_path: Path, task: Path, write_jsonl: WriteRows) -> None:
+def test_columns_that_only_later_lines_have_are_kept(
+    tmp_path: Path, task: Path, write_jsonl: WriteRows
+) -> None:
     rows = [{"text": "a", "label": "good"}, {"text": "b", "label": "bad", "note": {"deep": [1]}}]
     source = write_jsonl("all.jsonl", rows)
     draw_file(Task.load(task), str(source), tmp_path / "out.csv", examples=2)
@@ -155,7 +173,9 @@ def test_values_of_different_kinds_do_not_fit_into_parquet(
     tmp_path: Path, task: Path, write_jsonl: WriteRows
 ) -> None:
     rows = [{"text": "a", "label": "good", "n": 1}, {"text": "b", "label": "bad", "n": "two"}]
-    said = failure(task, "--input", write_jsonl("a.jsonl", rows), "--shots", 1, "-o", tmp_path / "out.parquet")
+    said = failure(
+        task, "--input", write_jsonl("a.jsonl", rows), "--shots", 1, "-o", tmp_path / "out.parquet"
+    )
     assert "different kinds" in said and ".jsonl" in said
     assert not (tmp_path / "out.parquet").exists()
 

@@ -27,7 +27,8 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two shipped tasks of this test's own, one of them with many labels."""
     labels = ", ".join(f"l{i}" for i in range(9))
     words = ", ".join(f"l{i}: w{i}" for i in range(9))
-    many = f'task: many\nfields: [a, b]\nlabels: [{labels}]\nverbalizer: {{{words}}}\npatterns: ["{{a}} {{mask}} {{b}}"]\n'
+    head = f"task: many\nfields: [a, b]\nlabels: [{labels}]\n"
+    many = head + f'verbalizer: {{{words}}}\npatterns: ["{{a}} {{mask}} {{b}}"]\n'
     (tmp_path / "films.yaml").write_text(TASK)
     (tmp_path / "many.yaml").write_text(many)
     monkeypatch.setattr(pet.task, "folder", lambda kind: tmp_path)
@@ -68,7 +69,11 @@ def test_the_shipped_tasks_all_load() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "did you mean 'films'"), ("task: x\n", "'fields' is missing"), ("a: !!python/name:os.system x\n", "tag")],
+    [
+        (None, "did you mean 'films'"),
+        ("task: x\n", "'fields' is missing"),
+        ("a: !!python/name:os.system x\n", "tag"),
+    ],
 )
 def test_mistakes(content: str | None, message: str, shipped: Path, tmp_path: Path) -> None:
     name: object = "film"

@@ -34,7 +34,12 @@ def test_shares_of_chosen_masked_random_and_unchanged_tokens():
     for _ in range(10):
         hidden, rows, positions, targets = hide_tokens(ids, ordinary, RULE, generator)
         now = hidden[rows, positions]
-        counts += [len(rows), (now == MASK).sum(), ((now != MASK) & (now != targets)).sum(), (now == targets).sum()]
+        counts += [
+            len(rows),
+            (now == MASK).sum(),
+            ((now != MASK) & (now != targets)).sum(),
+            (now == targets).sum(),
+        ]
     chosen = counts[0]
     assert chosen / (10 * ordinary.sum()) == pytest.approx(0.15, abs=0.003)
     # 1 in 995 random tokens is the old one again
@@ -94,7 +99,9 @@ def test_the_same_seed_draws_the_same_and_the_next_draw_differs():
 
 
 def test_random_tokens_come_from_the_whole_ordinary_vocabulary_and_are_never_special():
-    rule = MaskingRule(MASK, ordinary_vocabulary(12, SPECIAL), probability=1.0, mask_share=0.0, random_share=1.0)
+    rule = MaskingRule(
+        MASK, ordinary_vocabulary(12, SPECIAL), probability=1.0, mask_share=0.0, random_share=1.0
+    )
     ids = np.full((50, 40), 11)
     hidden = hide_tokens(ids, np.ones(ids.shape, dtype=bool), rule, np.random.default_rng(0))[0]
     assert set(np.unique(hidden)) == set(range(5, 12))

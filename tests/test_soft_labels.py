@@ -17,7 +17,7 @@ from pet.ensemble.merge import merge_scores, softmax
 from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels, read_soft_labels, write_soft_labels
 from pet.errors import PetError
 
-LABELS = ["no", "yes, ünd \"more\"", "3"]
+LABELS = ["no", 'yes, ünd "more"', "3"]
 MEMBERS = ["p0-r0", "p1-r0"]
 WEIGHTS = np.array([0.75, 0.25])
 
@@ -33,9 +33,7 @@ def _scores(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
 def test_merging_votes_confidence_entropy_and_agreement_by_hand():
     first, second = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[-1.0, 1.0], [4.0, 0.0]])
     soft = make_soft_labels([first, second], WEIGHTS)
-    np.testing.assert_allclose(
-        soft.probabilities, [[0.731059, 0.268941], [0.562177, 0.437823]], atol=5e-7
-    )
+    np.testing.assert_allclose(soft.probabilities, [[0.731059, 0.268941], [0.562177, 0.437823]], atol=5e-7)
     assert soft.votes.tolist() == [[0, 1], [1, 0]]
     assert soft.label.tolist() == [0, 0]
     np.testing.assert_allclose(soft.confidence, [0.731059, 0.562177], atol=5e-7)
@@ -117,7 +115,9 @@ def test_other_endings_are_refused(tmp_path: Path):
 
 def _jsonl(folder: Path, *rows: Any) -> Path:
     path = folder / "theirs.jsonl"
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8"
+    )
     return path
 
 
@@ -203,7 +203,10 @@ GOOD = {"id": "g", "probabilities": {"a": 0.5, "b": 0.5}}
         ({"id": "x", "probabilities": {"a": "1", "b": 0}}, "line 2: `probabilities` must be 2 numbers"),
         ({"id": "x", "probabilities": {"a": True, "b": 0}}, "line 2: `probabilities` must be 2 numbers"),
         ({"id": "x", "probabilities": {"a": None, "b": 1}}, "line 2: `probabilities` must be 2 numbers"),
-        ({"id": "x", "probabilities": {"a": float("nan"), "b": 1}}, "line 2: `probabilities` must be 2 numbers"),
+        (
+            {"id": "x", "probabilities": {"a": float("nan"), "b": 1}},
+            "line 2: `probabilities` must be 2 numbers",
+        ),
         ({"id": "x", "probabilities": {"a": -0.5, "b": 1.5}}, "line 2: `probabilities` must be 2 numbers"),
         ({"id": "x", "probabilities": {"a": 0.9, "b": 0.2}}, "line 2: the probabilities add up to 1.1000"),
         ({"id": "x", "probabilities": {"a": 0, "b": 0}}, "line 2: the probabilities add up to 0.0000"),

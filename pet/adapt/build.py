@@ -74,9 +74,7 @@ def train_tokenizer(
 
     smallest = len(SPECIAL_TOKENS) + 10
     if vocabulary < smallest:
-        raise PetError(
-            f"--vocab {vocabulary}: is too small for a tokenizer; use at least {smallest}, better some thousands"
-        )
+        raise PetError(f"--vocab {vocabulary}: is too small for a tokenizer; use {smallest} or more")
     pad, unknown, first, last, mask = SPECIAL_TOKENS
     core = Tokenizer(models.WordPiece(unk_token=unknown))
     core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)

@@ -50,8 +50,9 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
     if record.get("samples"):
         parts.append("## Fillings\n\n" + "\n".join(_sample(sample) for sample in record["samples"]))
     parts.append(
-        "## Limits\n\nIt has learned what its text says and how often, prejudices included. Its licence follows from"
-        " that of the model it started from and of the text; state it here before you pass it on."
+        "## Limits\n\nIt has learned what its text says and how often, prejudices included."
+        " Its licence follows from that of the model it started from and of the text;"
+        " state it here before you pass it on."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -84,8 +85,8 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
     }
     if text["exclude"]:
         facts["left out"] = (
-            f"{record['documents_dropped']:,} documents that share {text['exclude_words']} words in a row with one of "
-            f"{len(text['exclude'])} excluded files"
+            f"{record['documents_dropped']:,} documents that share {text['exclude_words']} words in a row "
+            f"with one of {len(text['exclude'])} excluded files"
         )
     return facts | {
         "unknown tokens in the text": f"{record['unknown_tokens']:,}",
@@ -95,7 +96,7 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
         "masking": f"{settings['mask_rate']:.0%} of the {'words' if settings['whole_word'] else 'tokens'}, "
         "anew in each pass; 80 % mask, 10 % random, 10 % as it was",
         "batch": f"{settings['batch_tokens']:,} tokens",
-        "learning rate": f"{settings['lr']:g}, linear warm-up over {settings['warmup']:.0%}, then linear decay",
+        "learning rate": f"{settings['lr']:g}, warm-up over {settings['warmup']:.0%}, then linear decay",
         "time": f"{record['seconds'] / 60:.1f} minutes",
         "hardware": str(record["machine"]),
     }

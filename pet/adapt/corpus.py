@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from pet.errors import PetError
 
 DOCUMENTS = ("line", "blank", "file")
 _RECORDS = {".jsonl", ".ndjson"}
-_OPENERS = {".xz": lzma.open, ".gz": gzip.open}
+_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -63,16 +64,16 @@ def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
     compressed = path.suffix in _OPENERS
     kind = Path(path.stem).suffix if compressed else path.suffix
     try:
-        raw = _OPENERS[path.suffix](path, "rb") if compressed else open(path, "rb")
-        with raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as stream:  # type: ignore[arg-type]
+        opener = _OPENERS.get(path.suffix, open)
+        with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as stream:
             if kind in _RECORDS:
                 yield from _records(stream, source, fields)
             else:
                 yield from _split(stream, document)
     except UnicodeDecodeError as error:
         raise PetError(
-            f"{source}: is not UTF-8 text ({error.reason} in the bytes {error.object[error.start : error.start + 4]!r}); "
-            "convert it first, as with `iconv -t utf-8`"
+            f"{source}: is not UTF-8 text (byte {error.object[error.start]:#x}, {error.reason}); "
+            "convert it first (`iconv -t utf-8`)"
         ) from None
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise PetError(
@@ -118,7 +119,8 @@ def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
     for field in fields:
         if field not in record:
             raise PetError(
-                f"{where}: has no field {field!r}, only {', '.join(map(repr, record))}; choose --field among them"
+                f"{where}: has no field {field!r}, only {', '.join(map(repr, record))}; "
+                "choose --field among them"
             )
         value = record[field]
         if value is not None and not isinstance(value, str):
@@ -132,7 +134,7 @@ def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
 def _read_hub(source: str, fields: Sequence[str]) -> Iterator[str]:
     from pet.data.hub import open_hub
 
-    rows = open_hub(source, "text").dataset
+    rows: Any = open_hub(source, "text").dataset
     if not fields:
         raise PetError(f"{source}: say which column holds the text, as in --field {rows.column_names[0]}")
     for number, row in enumerate(rows):
@@ -202,8 +204,8 @@ def hold_out(documents: Sequence[str], share: float, seed: int) -> tuple[list[st
     """
     if len(documents) < 2:
         raise PetError(
-            f"the text has {len(documents)} document, and one must be held out to evaluate on; give more text, or choose "
-            "--document so that the file has several"
+            f"the text has {len(documents)} document, and one must be held out to evaluate on; give more "
+            "text, or choose --document so that the file has several"
         )
     order = np.random.default_rng([seed, 1]).permutation(len(documents))
     count = min(max(1, round(share * len(documents))), len(documents) - 1)

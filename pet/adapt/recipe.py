@@ -17,6 +17,7 @@ import torch
 
 from pet.adapt import build, card, corpus, packing, samples, shrink
 from pet.adapt.train import Settings, Vocabulary, train
+from pet.backbones.masked import position_limit
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def adapt(
     model, tokenizer, facts = _load_prepared(work)
     blocks, held = np.load(work / "train.npy", mmap_mode="r"), np.load(work / "held.npy")
     say(
-        f"{facts['parameters']:,} parameters, {blocks.shape[0]:,} sequences of {blocks.shape[1]} tokens on {accelerator.device}"
+        f"{facts['parameters']:,} parameters, {blocks.shape[0]:,} sequences of {blocks.shape[1]} tokens "
+        f"on {accelerator.device}"
     )
     if settings.head_share is None and facts["new_head"] and start.model is not None:
         settings = replace(settings, head_share=NEW_HEAD_SHARE)
@@ -223,8 +225,8 @@ def _prepare(
         )
         if differ:
             raise PetError(
-                f"{work}: an unfinished training with other settings is there ({', '.join(differ)} differ); run the same "
-                "command again to go on with it, or remove that folder to start anew"
+                f"{work}: an unfinished training with other settings is there ({', '.join(differ)} differ); "
+                "run the same command again to go on with it, or remove that folder to start anew"
             )
         say(f"found {work}")
         return
@@ -236,7 +238,8 @@ def _prepare(
         others = (string for path in text.exclude for string in corpus.read_strings(path))
         documents, dropped = corpus.drop_overlapping(documents, others, text.exclude_words)
         say(
-            f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files"
+            f"left out {dropped:,} documents that share {text.exclude_words} words in a row with "
+            "the excluded files"
         )
     training, held = corpus.hold_out(documents, text.held_out, settings.seed)
 
@@ -328,8 +331,7 @@ def _digest(documents: Sequence[str]) -> str:
 
 
 def _check_length(length: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    limits = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)]
-    limit = min(value for value in limits if value)
+    limit = min(tokenizer.model_max_length, position_limit(model))
     if length > limit:
         raise PetError(f"--length {length}: this model reads at most {limit} tokens; use {limit} or fewer")
 

@@ -19,17 +19,22 @@ PIECES, AROUND = 4, 12
 def from_held_out(tokenizer: PreTrainedTokenizerBase, held: np.ndarray) -> list[tuple[str, str]]:
     """(text with {mask}, the hidden word) of a few places in held-out text, always the same."""
     rng = np.random.default_rng([0, 6])
-    special = set(tokenizer.all_special_ids)
+    special = np.isin(held, tokenizer.all_special_ids)
     found: list[tuple[str, str]] = []
-    for row in held[rng.permutation(len(held))]:
-        middle = int(rng.integers(len(row)))
-        word = tokenizer.decode([int(row[middle])]).strip()
-        near = row[max(0, middle - AROUND) : middle + AROUND + 1]
-        if len(word) < 3 or not word.isalpha() or special & {int(i) for i in near}:
+    for i in rng.permutation(len(held)):
+        middle = int(rng.integers(held.shape[1]))
+        word = tokenizer.decode([int(held[i, middle])]).strip()
+        ends = np.flatnonzero(special[i])  # the neighbourhood stops where another document begins
+        start = max([middle - AROUND, 0, *(ends[ends < middle] + 1)])
+        stop = min([middle + AROUND + 1, held.shape[1], *ends[ends > middle]])
+        if special[i, middle] or len(word) < 3 or not word.isalpha() or stop - start < AROUND // 2:
             continue
-        left = tokenizer.decode(row[max(0, middle - AROUND) : middle].tolist())
-        right = tokenizer.decode(row[middle + 1 : middle + AROUND + 1].tolist())
-        found.append((f"{left} {{mask}} {right}".replace("  ", " "), word))
+        left, right = (
+            tokenizer.decode(held[i, part].tolist()).strip()
+            for part in (slice(start, middle), slice(middle + 1, stop))
+        )
+        if "{mask}" not in left + right:
+            found.append((f"{left} {{mask}} {right}".strip(), word))
         if len(found) == PIECES:
             break
     return found
@@ -47,7 +52,8 @@ def fill(
     Returns
     -------
     list of dict
-        ``text``, ``hidden`` (the word that stood there, or None) and ``words``, pairs of token and probability.
+        ``text``, ``hidden`` (the word that stood there, or None) and ``words``:
+        pairs of token and probability.
 
     Raises
     ------

@@ -52,7 +52,8 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
     wrong = [i for i in layers if not 0 <= i < total]
     if wrong or not layers or len(set(layers)) != len(layers):
         raise PetError(
-            f"--keep-layers {','.join(map(str, layers))}: this model has the layers 0 to {total - 1}; name each at most once"
+            f"--keep-layers {','.join(map(str, layers))}: this model has the layers 0 to {total - 1}; "
+            "name each at most once"
         )
     state: State = {}
     seen: set[int] = set()
@@ -66,7 +67,8 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
             state[f"{match[1]}.{list(layers).index(int(match[2]))}.{match[3]}"] = tensor
     if seen != set(range(total)) or getattr(model.config, "layer_types", None):
         raise PetError(
-            f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, none can be left out"
+            f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, "
+            "none can be left out"
         )
     config = _copy(model)
     config.num_hidden_layers = len(layers)
@@ -96,7 +98,8 @@ def narrow(model: PreTrainedModel, units: int) -> PreTrainedModel:
             state[name] = state[name][best].clone()
     if len(before) != 1:
         raise PetError(
-            f"--feed-forward: the layers of a {model.config.model_type} model are built in another way, leave it out"
+            f"--feed-forward: the layers of a {model.config.model_type} model are built in another way, "
+            "leave it out"
         )
     (width,) = before
     if not 1 <= units < width:
@@ -114,7 +117,7 @@ def _copy(model: PreTrainedModel) -> Any:
 def choose_tokens(
     tokenizer: PreTrainedTokenizerBase, counts: np.ndarray, size: int, words: Iterable[str] = ()
 ) -> list[int]:
-    """The token ids to keep: special ones, those of `words`, single characters in use, then the most frequent.
+    """The token ids to keep: special ones, those of `words`, characters in use, then the most frequent.
 
     Parameters
     ----------
@@ -151,7 +154,8 @@ def choose_tokens(
     parents = _merge_parents(spec) if kind == "BPE" else {}
     if len(must) > size:
         raise PetError(
-            f"--vocab {size}: special tokens and single characters alone are {len(must)}; choose a larger number"
+            f"--vocab {size}: special tokens and single characters alone are {len(must)}; "
+            "choose a larger number"
         )
     keep = _closed(must, parents, vocabulary, spelling)
     for i in np.argsort(-counts, kind="stable"):
@@ -163,17 +167,17 @@ def choose_tokens(
     return sorted(keep)
 
 
-def _merge_parents(spec: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def _merge_parents(spec: Mapping[str, Any]) -> dict[str, list[str]]:
     pairs = [tuple(m) if isinstance(m, list) else tuple(m.split(" ", 1)) for m in spec["model"]["merges"]]
-    parents: dict[str, tuple[str, str]] = {}
+    parents: dict[str, list[str]] = {}
     for left, right in pairs:
-        parents.setdefault(left + right, (left, right))
+        parents.setdefault(left + right, []).extend((left, right))
     return parents
 
 
 def _closed(
     ids: Iterable[int],
-    parents: Mapping[str, tuple[str, str]],
+    parents: Mapping[str, list[str]],
     vocabulary: Mapping[str, int],
     spelling: Mapping[int, str],
 ) -> set[int]:
@@ -200,7 +204,8 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
 
     if not tokenizer.is_fast:
         raise PetError(
-            f"tokenizer {tokenizer.name_or_path}: is a slow one and cannot be pruned; save it as tokenizer.json first"
+            f"tokenizer {tokenizer.name_or_path}: is a slow one and cannot be pruned; "
+            "save it as tokenizer.json first"
         )
     spelling = {i: token for token, i in tokenizer.get_vocab().items()}
     new = {spelling[i]: place for place, i in enumerate(keep)}
@@ -213,9 +218,9 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         spec = json.loads(path.read_text(encoding="utf-8"))
         model = spec["model"]
         if model["type"] == "WordPiece":
-            model["vocab"] = {token: place for token, place in new.items()}
+            model["vocab"] = new
         elif model["type"] == "BPE":
-            model["vocab"] = {token: place for token, place in new.items()}
+            model["vocab"] = new
             model["merges"] = [m for m in model["merges"] if _merge_stays(m, new)]
         elif model["type"] == "Unigram":
             scores = dict(model["vocab"])
@@ -227,7 +232,8 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
                 model["unk_id"] = moved[model["unk_id"]]
         else:
             raise PetError(
-                f"tokenizer {tokenizer.name_or_path}: a {model['type']} vocabulary cannot be pruned; leave --vocab out"
+                f"tokenizer {tokenizer.name_or_path}: a {model['type']} vocabulary cannot be pruned; "
+                "leave --vocab out"
             )
         for entry in spec["added_tokens"]:
             entry["id"] = moved[entry["id"]]
@@ -244,7 +250,8 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         pruned = AutoTokenizer.from_pretrained(folder)
     if len(pruned) != len(keep):
         raise PetError(
-            f"tokenizer {tokenizer.name_or_path}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out"
+            f"tokenizer {tokenizer.name_or_path}: pruning left {len(pruned)} tokens for {len(keep)}; "
+            "leave --vocab out"
         )
     pruned.name_or_path = ""
     return pruned

@@ -27,7 +27,7 @@ from pet.run.seeds import derive_seed
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.loop import Schedule
-from pet.training.recipe import Recipe, learning_rate_for, make_recipe
+from pet.training.recipe import Recipe, make_recipe, student_rate_for
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -157,7 +157,7 @@ def _in_order(path: str | Path, soft: SoftLabelTable, task: Task | None) -> Soft
         return soft
     if set(task.labels) != set(soft.labels):
         raise PetError(
-            f"{path}: its labels are {', '.join(map(repr, soft.labels))}, and those of the task {task.name} are "
+            f"{path}: its labels are {', '.join(map(repr, soft.labels))}, and those of task {task.name} are "
             f"{', '.join(map(repr, task.labels))}; name the task that the soft labels were made for"
         )
     order = [soft.labels.index(label) for label in task.labels]
@@ -206,7 +206,7 @@ def _schedule(recipe: Recipe, student: Classifier) -> Schedule:
     size = sum(p.numel() for p in student.model.parameters())
     return Schedule(
         steps=recipe.student_steps,
-        learning_rate=recipe.student_learning_rate or recipe.learning_rate or learning_rate_for(size),
+        learning_rate=recipe.student_learning_rate or student_rate_for(size),
         warmup=recipe.warmup,
         accumulation=recipe.student_accumulation,
         weight_decay=recipe.weight_decay,

@@ -47,6 +47,7 @@ class SavedEnsemble:
     weights : shape (members,)
     tokenizer : of all members
     columns : which columns the run's data files had
+    precision : that of the run
     allow_pickle : whether pickled weights may be opened
     """
 
@@ -58,6 +59,7 @@ class SavedEnsemble:
     weights: Array
     tokenizer: PreTrainedTokenizerBase
     columns: Mapping[str, str]
+    precision: str = "auto"
     allow_pickle: bool = False
     _kept: dict[str, MaskedLM] = field(default_factory=dict)
 
@@ -145,8 +147,7 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     settings = read_settings(place)
     if settings.method == "supervised":
         raise PetError(
-            f"{place} is a supervised run: it has a classifier and no ensemble; use "
-            f"`pet predict {place / 'student'}`"
+            f"{place} is a supervised run: it has a classifier and no ensemble; use `pet predict {place / 'student'}`"
         )
     task = Task.from_dict(settings.task)
     recipe = _recipe(place, settings.recipe, settings.settings)
@@ -163,6 +164,7 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     pvps = bind_patterns(task, tokenizer, recipe.max_length)
     return SavedEnsemble(
         task, recipe, names, models, [pvps[p] for p in patterns], weights, tokenizer, settings.columns,
+        settings.precision,
         allow_pickle,
     )  # fmt: skip
 
@@ -214,8 +216,8 @@ def _last_generation(place: Path, stages: Mapping[str, Any], members: int) -> in
     there = sum(parts[0] == f"g{generation}" for parts in trained)
     if there < members:
         raise PetError(
-            f"{place}: this run is not finished: {there} of {members} members of generation {generation} are there; "
-            f"end it with `pet run {place / 'config.yaml'}`"
+            f"{place}: this run is not finished: {there} of {members} members of generation {generation} "
+            f"are there; end it with `pet run {place / 'config.yaml'}`"
         )
     return generation
 

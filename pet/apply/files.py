@@ -32,9 +32,9 @@ def check_output(path: str | Path, endings: Sequence[str], source: str | None = 
     if place.is_dir():
         raise PetError(f"{path}: is a folder; name a file in it")
     check_folder(place.parent)
-    if source is not None and place.exists() and Path(source).expanduser().exists():
-        if os.path.samefile(place, Path(source).expanduser()):
-            raise PetError(f"{path}: is the input itself; write the results to another file")
+    given = None if source is None else Path(source).expanduser()
+    if given is not None and given.exists() and place.exists() and os.path.samefile(place, given):
+        raise PetError(f"{path}: is the input itself; write the results to another file")
     return place
 
 

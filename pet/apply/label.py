@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pet.apply.ensemble import SavedEnsemble, open_ensemble
+from pet.apply.ensemble import open_ensemble
 from pet.apply.files import check_output
 from pet.data.read import iter_table
 from pet.ensemble.soft_labels import SoftLabels, SoftLabelWriter, make_soft_labels
@@ -40,7 +40,7 @@ def label_file(
     min_confidence: float = 0.0,
     columns: Mapping[str, str] | None = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str | None = None,
     allow_pickle: bool | None = None,
     reporter: Reporter | None = None,
     chunk_rows: int = CHUNK_ROWS,
@@ -54,7 +54,7 @@ def label_file(
     output : a .parquet or .jsonl file, replaced in whole when all is done
     min_confidence : texts whose best label is less probable are left out
     columns : field (or ``id``) -> column; what is not named is as in the run
-    device, precision : see `pet.training.device.make_accelerator`
+    device, precision : see `pet.training.device.make_accelerator`; precision None: as in the run
     allow_pickle : also open a pretrained model's pickled weights; None: as the run did
     reporter : is told how far the work is
     chunk_rows : texts that are in memory at a time
@@ -76,7 +76,7 @@ def label_file(
     mapping = {**ensemble.columns, **(columns or {})}
     mapping.pop("label", None)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
-    accelerator = make_accelerator(device, precision)
+    accelerator = make_accelerator(device, precision or ensemble.precision)
     labels = ensemble.task.labels
     counts = np.zeros(len(labels), dtype=np.int64)
     texts = 0
@@ -112,6 +112,3 @@ def _sure(chunk: Dataset, soft: SoftLabels, min_confidence: float) -> tuple[list
         return ids, soft
     rows = np.flatnonzero(soft.confidence >= min_confidence)
     return [ids[i] for i in rows], SoftLabels(soft.probabilities[rows], soft.votes[rows])
-
-
-__all__ = ["Labelled", "SavedEnsemble", "label_file"]

@@ -24,7 +24,7 @@ def evaluate_file(
     columns: Mapping[str, str] | None = None,
     label_map: Mapping[str, str] | None = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str = "fp32",
     allow_pickle: bool = False,
     max_tokens: int = 8192,
     reporter: Reporter | None = None,
@@ -38,7 +38,7 @@ def evaluate_file(
     source : the texts with their labels, as `pet.data.read.read_table` takes them
     columns : field (or ``label``, ``id``) -> column; what is not named is as in the classifier's run
     label_map : text in the data -> label of the classifier; None: as in the classifier's run
-    device, precision : see `pet.training.device.make_accelerator`
+    device, precision : see `pet.training.device.make_accelerator`; fp32 is what a pipeline has
     allow_pickle : also open pickled weights
     max_tokens : tokens in a batch, padding included
     reporter : is told how far the work is

@@ -18,6 +18,7 @@ from pet.classifier import prediction_rows
 from pet.data.read import iter_table
 from pet.run.files import writing
 from pet.run.progress import Reporter
+from pet.terminal import is_utf8
 from pet.training.device import make_accelerator
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def predict_file(
     *,
     columns: Mapping[str, str] | None = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str = "fp32",
     allow_pickle: bool = False,
     max_tokens: int = 8192,
     reporter: Reporter | None = None,
@@ -57,7 +58,7 @@ def predict_file(
     output : a .jsonl, .csv or .parquet file, replaced in whole when all is done; or a text stream,
         which gets JSON lines. Each row has id, label, confidence and the probability of each label.
     columns : field (or ``id``) -> column
-    device, precision : see `pet.training.device.make_accelerator`
+    device, precision : see `pet.training.device.make_accelerator`; fp32 is what a pipeline has
     allow_pickle : also open pickled weights
     max_tokens : tokens in a batch, padding included
     reporter : is told how far the work is
@@ -78,16 +79,12 @@ def predict_file(
     saved = open_classifier(model, allow_pickle=allow_pickle)
     classifier = saved.classifier
     mapping = {key: value for key, value in {**saved.columns, **(columns or {})}.items() if key != "label"}
-    chunks = iter_table(
-        source, classifier.text_input.fields, columns=mapping, name="input", chunk_rows=chunk_rows
-    )
+    chunks = iter_table(source, classifier.text_input.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
     accelerator = make_accelerator(device, precision)
     total = 0
     with _writer(place, classifier.labels) as writer, reporter.task("predict", None, "text") as bar:
         for chunk in chunks:
-            probabilities = classifier.probabilities(
-                chunk, accelerator, max_tokens=max_tokens, on_rows=bar.update
-            )
+            probabilities = classifier.probabilities(chunk, accelerator, max_tokens=max_tokens, on_rows=bar.update)
             writer.write(list(chunk["id"]), probabilities)
             total += len(chunk)
     return total
@@ -115,10 +112,11 @@ class JsonLines:
 
     def __init__(self, stream: IO[str], labels: Sequence[str]):
         self._stream, self._labels = stream, labels
+        self._ascii = not is_utf8(stream)
 
     def write(self, ids: Sequence[str], probabilities: Array) -> None:
         for row in prediction_rows(ids, probabilities, self._labels):
-            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._stream.write(json.dumps(row, ensure_ascii=self._ascii) + "\n")
 
 
 class Csv:
@@ -135,7 +133,7 @@ class Csv:
 
 
 class Parquet:
-    """Columns id, probabilities (in the order of the labels), label, confidence; `pet distill` reads it, too."""
+    """Columns id, probabilities (in the order of the labels), label, confidence; `pet distill` reads it."""
 
     def __init__(self, place: Path, labels: Sequence[str]):
         import pyarrow.parquet as pq

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pet import resources
-from pet.compat import dtype_argument, without_progress_bars
+from pet.compat import loading_arguments, without_progress_bars
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def load_model(
     path = resolve_model(name)
     if Path(path).is_dir():
         _check_folder(Path(path), allow_pickle)
-    options |= dtype_argument(torch.float32)
+    options |= loading_arguments(torch.float32)
     if not allow_pickle:
         options["use_safetensors"] = True
     before = transformers.utils.logging.get_verbosity()

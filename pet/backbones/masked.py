@@ -157,6 +157,4 @@ def check_length(model: PreTrainedModel, max_length: int, name: str) -> None:
     """Refuse rows that are longer than the model's positions."""
     limit = position_limit(model)
     if max_length > limit:
-        raise PetError(
-            f"model {name}: it has {limit} positions, and --max-length is {max_length}; lower --max-length"
-        )
+        raise PetError(f"model {name}: it has {limit} positions, and --max-length is {max_length}; lower --max-length")

@@ -242,8 +242,11 @@ def adapt(
     if options["layers"] is None and options["hidden"] is None:
         options["model"] = chosen_model(options["model"], reporter)
     options["micro_tokens"] = options["micro_tokens"] or min(8192, options["batch_tokens"])
-    kinds = (Text, Start, Settings)
-    text, start, settings = (kind(**{f.name: options[f.name] for f in fields(kind)}) for kind in kinds)
+
+    def given(kind: Any) -> dict[str, Any]:
+        return {field.name: options[field.name] for field in fields(kind) if field.name in options}
+
+    text, start, settings = Text(**given(Text)), Start(**given(Start)), Settings(**given(Settings))
     with _stopping() as stop:
         record = run(
             text,

@@ -35,12 +35,24 @@ Examples:
 @click.option("-m", "--model", metavar="M", help="What the student starts from.  [default: mini-en]")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder of the student; new, or empty.")
 @click.option("--task", metavar="T", help="Says which fields there are, how they are joined, the labels' order.")
-@click.option("--field", "fields", multiple=True, metavar="NAME", help="Text column, without --task. Repeatable.  [default: text]")
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Text column, without --task. Repeatable.  [default: text]",
+)
 @click.option("--train", metavar="F", help="Labelled texts to mix in, with --gold-weight.")
 @click.option("--gold-weight", type=float, metavar="W", help="Their share of the loss, 0 to 1.")
 @click.option("--temperature", type=float, metavar="T", help="Of the distillation.  [default: that of the recipe, 2]")
 @click.option("--hard", is_flag=True, help="Train on the most probable label instead of the probabilities.")
-@click.option("--min-confidence", type=float, default=0.0, metavar="P", help="Leave out texts whose best label is less probable.")
+@click.option(
+    "--min-confidence",
+    type=float,
+    default=0.0,
+    metavar="P",
+    help="Leave out texts whose best label is less probable.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Of everything that is random.")
 @click.option("--recipe", default="default", metavar="R", help="default, paper or fewglue; see --list-settings.")
 @settings_option
@@ -64,7 +76,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     if options["max_length"] is not None:
         changed["max_length"] = str(options["max_length"])
     from pet.apply.distill import distill_file, student_recipe
-    from pet.task import Task
+    from pet.run.repeat import load_task
 
     reporter = reporter_for(quiet)
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
@@ -74,7 +86,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
         source,
         chosen_model(options["model"], reporter),
         output,
-        task=Task.load(options["task"]) if options["task"] else None,
+        task=load_task(options["task"]) if options["task"] else None,
         fields=options["fields"] or ("text",),
         train=options["train"],
         gold_weight=recipe.gold_weight if gold_weight is None and options["train"] else gold_weight or 0.0,

@@ -9,8 +9,8 @@ import click
 from pet.cli.options import (
     column_pairs,
     columns_option,
-    compute_options,
     echo_json,
+    exact_compute_options,
     json_option,
     quiet_option,
     reporter_for,
@@ -26,10 +26,16 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
-@click.option("--input", "source", required=True, metavar="F", help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="F",
+    help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
+)
 @click.option("--task", metavar="T", help="A task whose label_map says what the labels of the data mean.")
 @columns_option
-@compute_options
+@exact_compute_options
 @json_option
 @quiet_option
 def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -40,15 +46,15 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
     """
     from pet.apply.measure import evaluate_file
     from pet.evaluate import format_metrics
-    from pet.task import Task
+    from pet.run.repeat import load_task
 
     metrics = evaluate_file(
         model,
         source,
         columns=column_pairs(options["columns"]),
-        label_map=Task.load(task).label_map if task else None,
+        label_map=load_task(task).label_map if task else None,
         device=options["device"] or "auto",
-        precision=options["precision"] or "auto",
+        precision=options["precision"] or "fp32",
         allow_pickle=bool(options["allow_pickle"]),
         reporter=reporter_for(quiet),
     )

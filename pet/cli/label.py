@@ -28,7 +28,11 @@ Examples:
 @click.option("--input", "source", required=True, metavar="F", help="Texts: JSONL, CSV, TSV, Parquet, or hub:NAME.")
 @click.option("-o", "--output", required=True, metavar="F", help="Soft labels: .parquet or .jsonl.")
 @click.option(
-    "--min-confidence", type=float, default=0.0, metavar="P", help="Leave out texts whose best label is less probable."
+    "--min-confidence",
+    type=float,
+    default=0.0,
+    metavar="P",
+    help="Leave out texts whose best label is less probable.",
 )
 @columns_option
 @compute_options
@@ -49,12 +53,19 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         min_confidence=options["min_confidence"],
         columns=column_pairs(options["columns"]),
         device=options["device"] or "auto",
-        precision=options["precision"] or "auto",
+        precision=options["precision"],
         allow_pickle=options["allow_pickle"],
         reporter=reporter_for(quiet),
     )
     if as_json:
-        echo_json({"output": output, "texts": counts.texts, "kept": counts.kept, "per_label": dict(counts.per_label)})
+        echo_json(
+            {
+                "output": output,
+                "texts": counts.texts,
+                "kept": counts.kept,
+                "per_label": dict(counts.per_label),
+            }
+        )
         return
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
     click.echo(f"{counts.texts} texts labelled, {kept} kept in {output}")

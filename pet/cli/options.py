@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pet.errors import PetError
+from pet.terminal import is_utf8
 
 if TYPE_CHECKING:
     from pet.run.progress import Reporter
@@ -26,10 +28,18 @@ columns_option = click.option(
     help="Which column of the data holds a field (or `label`, `id`), where it has another name. Repeatable.",
 )
 device_option = click.option(
-    "--device", metavar="D", help="auto, cpu, cuda, cuda:1, mps, ...  [default: auto, a GPU where there is one]"
+    "--device",
+    metavar="D",
+    help="auto, cpu, cuda, cuda:1, mps, ...  [default: auto, a GPU where there is one]",
 )
 precision_option = click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="[default: auto, bf16 on a GPU that has it, else fp32]"
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="[default: auto, bf16 where GPU or processor compute in it, else fp32]",
+)
+# What a saved classifier says should be what it says in anyone's hands.
+exact_precision_option = click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="[default: fp32, as a pipeline of transformers]"
 )
 pickle_option = click.option(
     "--allow-pickle",
@@ -62,6 +72,7 @@ def together(*options: Callable[[Any], Any]) -> Decorator[Any]:
 
 
 compute_options = together(device_option, precision_option, pickle_option)
+exact_compute_options = together(device_option, exact_precision_option, pickle_option)
 
 
 def list_settings_option(command: Any) -> Any:
@@ -150,4 +161,4 @@ def chosen_model(model: str | None, reporter: Reporter) -> str:
 
 def echo_json(document: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_utf8(sys.stdout)))

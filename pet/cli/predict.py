@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
-from pet.cli.options import column_pairs, columns_option, compute_options, quiet_option, reporter_for
+from pet.cli.options import (
+    column_pairs,
+    columns_option,
+    exact_compute_options,
+    quiet_option,
+    reporter_for,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -18,14 +25,12 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
-@click.option(
-    "--input", "source", required=True, metavar="F", help="Texts: JSONL, CSV, TSV, Parquet, or hub:NAME."
-)
+@click.option("--input", "source", required=True, metavar="F", help="Texts: JSONL, CSV, TSV, Parquet, or hub:NAME.")
 @click.option(
     "-o", "--output", required=True, metavar="F", help="A .jsonl, .csv or .parquet file, or - for JSON lines."
 )
 @columns_option
-@compute_options
+@exact_compute_options
 @quiet_option
 def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -> None:
     """Classify texts with a saved classifier.
@@ -39,10 +44,10 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
     count = predict_file(
         model,
         source,
-        click.get_text_stream("stdout", encoding="utf-8") if output == "-" else output,
+        sys.stdout if output == "-" else output,
         columns=column_pairs(options["columns"]),
         device=options["device"] or "auto",
-        precision=options["precision"] or "auto",
+        precision=options["precision"] or "fp32",
         allow_pickle=bool(options["allow_pickle"]),
         reporter=reporter_for(quiet),
     )

@@ -96,7 +96,7 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
 
 def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
-    """Settings of an earlier run, or none, with the options that were given on top; a task file as it was read."""
+    """What to do: an earlier run's settings, if one is named, under the options; and the task file as read."""
     from pet.run.repeat import is_config, read_settings
     from pet.task import Task
 
@@ -165,16 +165,19 @@ def _member_line(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _outcome(folder: Path, settings: RunSettings) -> str:
     if (folder / "student").is_dir():
-        found = f"classifier: {folder / 'student'}\nreport:     {folder / 'report.html'}"
-        return f"{found}\nnext:       pet predict {_quoted(folder / 'student')} --input FILE -o predictions.jsonl"
+        student = folder / "student"
+        found = f"classifier: {student}\nreport:     {folder / 'report.html'}"
+        return f"{found}\nnext:       pet predict {_quoted(student)} --input FILE -o predictions.jsonl"
     found = f"report: {folder / 'report.html'}"
     follow = f"pet label {_quoted(folder)} --input FILE -o labels.parquet"
     labels = folder / "g0" / "labels.parquet"
     if labels.is_file():
         found = f"labels: {labels}\n{found}"
         pool = settings.unlabeled or "FILE"
+        columns = "".join(f"--column {_quoted(f'{key}={value}')} " for key, value in settings.columns.items())
         follow = (
-            f"pet distill --labels {_quoted(labels)} --input {_quoted(pool)} --model {_quoted(settings.model)} "
+            f"pet distill --labels {_quoted(labels)} --input {_quoted(pool)} "
+            f"--task {_quoted(folder / 'config.yaml')} {columns}--model {_quoted(settings.model)} "
             f"-o {_quoted(folder.with_name(folder.name + '-student'))}"
         )
     return f"{found}\nnext:   {follow}"

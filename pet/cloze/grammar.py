@@ -263,10 +263,10 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | None
         return None, [f"{shown} is reserved for soft prompts, which do not exist yet; write words instead"]
     if name == "mask":
         return _parse_mask(shown, rest)
-    problems = []
     if not name:
-        problems.append(f"{shown} does not begin with a name; fields: {', '.join(fields)}")
-    elif name not in fields:
+        return None, [f"{shown} does not begin with a name; fields: {', '.join(fields)}"]
+    problems = []
+    if name not in fields:
         problems.append(f"{shown}: unknown field {name!r}; {suggest(name, [*fields, 'mask'])}")
     filters, keep, wrong = _parse_suffixes(shown, name, rest)
     problems += wrong

@@ -34,9 +34,7 @@ class PVP:
     word_to_label: NDArray[Any]
 
 
-def bind_pattern(
-    pattern: Pattern, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> PVP:
+def bind_pattern(pattern: Pattern, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> PVP:
     """Look the words of a pattern up and prepare its encoder.
 
     Raises

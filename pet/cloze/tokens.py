@@ -118,9 +118,7 @@ class PlainTextTokenizer:
         glued = self.glue_matters and not first and not field.space_before
         return FieldKey(field.name, field.filters, field.space_before and self.spaces_matter, glued)
 
-    def encode(
-        self, texts: Sequence[str], *, space_before: bool = False, glued: bool = False
-    ) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], *, space_before: bool = False, glued: bool = False) -> list[list[int]]:
         """Token ids of each text, at most ``max_tokens``; an empty text has none.
 
         Parameters

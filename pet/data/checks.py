@@ -64,7 +64,7 @@ def text_keys(table: datasets.Dataset, fields: Sequence[str]) -> Keys:
     keys = np.empty(len(table), np.uint64)
     start = 0
     for part in table.select_columns(list(fields)).with_format("arrow").iter(batch_size=BATCH):
-        rows = zip(*(part.column(name).to_pylist() for name in fields))
+        rows = zip(*(part.column(name).to_pylist() for name in fields), strict=True)
         keys[start : start + part.num_rows] = [text_key(row) for row in rows]
         start += part.num_rows
     return keys
@@ -100,7 +100,7 @@ def check_tables(
         if "label" in table.column_names and name != "unlabeled":
             gold = column_labels(table)
             counts = np.bincount(gold, minlength=len(labels))
-            report.label_counts[name] = dict(zip(labels, counts.tolist()))
+            report.label_counts[name] = dict(zip(labels, counts.tolist(), strict=True))
             report.conflicts[name] = _conflicts(keys[name], gold, blank)
     report.train_in_pool = _shared(keys, "unlabeled", "train", blank)
     report.train_in_test = _shared(keys, "test", "train", blank)

@@ -208,7 +208,7 @@ def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Ma
                 if ("UTF-8", "") in problems.groups:  # without its names no column can be judged
                     return
             elif len(row) == len(header):
-                yield (0, start), dict(zip(header, row))
+                yield (0, start), dict(zip(header, row, strict=False))
             elif ("UTF-8", "") not in problems.groups:  # a line that was not decoded has lost its columns
                 message = f"has {len(row)} columns where the header has {len(header)}"
                 cure = "; quote values that hold the separator"

@@ -24,7 +24,7 @@ class IdLedger:
         self.name = name
         self.count = 0
         try:
-            self.file = tempfile.TemporaryFile()
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         except OSError as error:
             raise no_room(name, "the temporary folder", error) from None
 

@@ -65,10 +65,10 @@ def table_of(
 
 def _columns(texts: Any, fields: list[str], name: str) -> tuple[list[list[Any]], list[str]]:
     """A list of values for each field, and what is wrong with them."""
+    if hasattr(texts, "tocsr"):
+        raise PetError(f"{name} is a sparse matrix, which holds no texts; give the texts themselves")
     if texts is None or isinstance(texts, (str, bytes, Mapping)):
         raise PetError(f"{name} is a {type(texts).__name__}; give a list of texts, even if there is only one")
-    if hasattr(texts, "tocsr"):
-        raise PetError(f"{name} is a sparse matrix, and holds no texts; give the texts themselves")
     names = getattr(texts, "column_names", None)  # of a data set
     if names is None:
         names = getattr(texts, "columns", None)  # of a data frame
@@ -141,7 +141,7 @@ def _plain(
         text = _text(value)
         if text is None:
             kind = type(value).__name__
-            what = "missing" if kind in _MISSING or _is_nan(value) else f"a {kind}"
+            what = "missing (None or NaN)" if kind in _MISSING or _is_nan(value) else f"a {kind}"
             problems.append(f"{name}: row {number} (counted from 0): {field} is {what}; give a text")
         texts.append(text or "")
     return texts, problems

@@ -167,7 +167,7 @@ def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatc
 
 
 def _batch(rows: list[tuple[Any, ...]], layout: Layout, ledger: IdLedger) -> pa.RecordBatch:
-    arrays = [pa.array(column, kind.type) for column, kind in zip(zip(*rows), layout.schema)]
+    arrays = [pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), layout.schema, strict=True)]
     if layout.id_column is not None:
         ledger.add(arrays[0])
     return pa.RecordBatch.from_arrays(arrays, schema=layout.schema)

@@ -35,6 +35,9 @@ OnStep = Callable[[int, "float | None"], None]
 class MemberObjective(nn.Module):
     """The loss of a member for one micro-batch of labelled and unlabelled rows."""
 
+    words: Tensor
+    word_to_label: Tensor
+
     def __init__(self, lm: MaskedLM, pvp: PVP, alpha: float):
         super().__init__()
         self.lm = lm
@@ -75,9 +78,9 @@ class MemberData:
     unlabeled: TokenTable | None
 
 
-def _join(labeled: Encoded, chosen: Array, unlabeled: Encoded | None, hidden: Array | None, pad_id: int) -> tuple[
-    dict[str, Array], Array
-]:
+def _join(
+    labeled: Encoded, chosen: Array, unlabeled: Encoded | None, hidden: Array | None, pad_id: int
+) -> tuple[dict[str, Array], Array]:
     """Labelled and unlabelled rows in one padded batch."""
     batch, ordinary = pad_rows(labeled, chosen, pad_id)
     ordinary[:] = False  # the auxiliary loss hides nothing in labelled rows
@@ -112,7 +115,9 @@ def member_batches(
         recipe.mlm_probability,
     )
     labeled = pvp.encoder.encode(data.labeled)
-    labeled_rows = shuffled_batches(len(labeled), recipe.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled")))
+    labeled_rows = shuffled_batches(
+        len(labeled), recipe.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
+    )
     generator = np.random.default_rng(derive_seed(seed, "masking"))
     pool_size = 0
     if data.unlabeled is not None and recipe.unlabeled_batch:

@@ -211,6 +211,16 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
     JSONL lines hold ``id`` and ``probabilities``, a mapping of label to probability, or a list in the
     order of `labels`. Numbers that do not add up to 1 are refused, small rounding aside.
 
+    Parameters
+    ----------
+    path : a .parquet or .jsonl file
+    labels : the labels in the order in which the probabilities shall be; None: as in the file
+
+    Returns
+    -------
+    SoftLabelTable
+        ``ids``, ``probabilities`` of shape (rows, L), and ``labels``.
+
     Raises
     ------
     PetError

@@ -84,6 +84,8 @@ def load_data(
     removed = 0
     if pool is not None and train is not None:
         pool, removed = remove_leaks(pool, train, task.fields)
+        if not len(pool) and settings.method != "supervised":
+            raise PetError("unlabeled: all of its texts are in train, too; give other texts, or none")
     if pool is not None and settings.pool_size is not None and settings.pool_size < len(pool):
         generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
         pool = pool.select(np.sort(generator.permutation(len(pool))[: settings.pool_size]))
@@ -102,9 +104,7 @@ def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: T
     if tables and name in tables:
         return tables[name]
     if source.startswith(MEMORY):
-        raise PetError(
-            f"{name}: these texts were given in Python and are in no file; run it again from Python"
-        )
+        raise PetError(f"{name}: these texts were given in Python and are in no file; run it again from Python")
     return read_table(source, task.fields, **how, name=name)
 
 

@@ -38,7 +38,7 @@ from pet.run.stages import (
     score_member,
 )
 from pet.task import Task
-from pet.training.recipe import Recipe, learning_rate_for, make_recipe, without_auxiliary_loss
+from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,9 +62,7 @@ def run_pet(job: Job) -> Results:
     weights = ensemble_weights(job, accuracies, members)
     results = measure_ensemble(job, members, weights)
     if job.data.pool is None:
-        job.reporter.warn(
-            "no unlabelled text: there is nothing to distill from, so the run ends with the ensemble"
-        )
+        job.reporter.warn("no unlabelled text: there is nothing to distill from, so the run ends with the ensemble")
         return results
     labels = label_pool(job, members, weights)
     student = make_student(job, labels, "g0/labels")
@@ -100,11 +98,8 @@ def resolve_recipe(settings: RunSettings) -> Recipe:
     if settings.unlabeled is None:
         recipe = without_auxiliary_loss(settings.recipe, recipe, settings.settings)
     rate = recipe.learning_rate or learning_rate_for(count_parameters(settings.model))
-    student_rate = recipe.student_learning_rate
-    if not student_rate:
-        student_rate = (
-            learning_rate_for(count_parameters(settings.student_model)) if settings.student_model else rate
-        )
+    student = settings.student_model or settings.model
+    student_rate = recipe.student_learning_rate or student_rate_for(count_parameters(student))
     return replace(recipe, learning_rate=rate, student_learning_rate=student_rate)
 
 
@@ -256,7 +251,9 @@ def _refuse_other_files(output: Path) -> None:
 def headline_metrics(result: Results) -> dict[str, dict[str, Any]]:
     """The rows of a comparison: what was measured -> its figures, baselines first."""
     method = result["method"]
-    rows = {name: figures.get("student") or figures.get("ensemble") for name, figures in result.get("baselines", {}).items()}
+    rows = {
+        name: figures.get("student") or figures.get("ensemble") for name, figures in result.get("baselines", {}).items()
+    }
     rows["zero-shot" if method == "zero-shot" else f"{method} ensemble"] = result.get("ensemble")
     rows["supervised" if method == "supervised" else f"{method} student"] = result.get("student")
     return {name: figures for name, figures in rows.items() if figures}

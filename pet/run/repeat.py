@@ -11,6 +11,7 @@ from typing import Any
 from pet.errors import PetError
 from pet.run.manifest import CONFIG, read_config
 from pet.run.settings import RunSettings
+from pet.task import Task
 
 _SEED = re.compile(r"seed-\d+")
 
@@ -29,6 +30,13 @@ def is_config(path: str | Path) -> bool:
 def is_run(folder: str | Path) -> bool:
     """Whether a folder holds a run."""
     return is_config(Path(folder, CONFIG))
+
+
+def load_task(name_or_path: str) -> Task:
+    """The task of that name, in that task file, or of the run with that config.yaml."""
+    if is_config(name_or_path):
+        return Task.from_dict(read_settings(Path(name_or_path).expanduser().parent).task)
+    return Task.load(name_or_path)
 
 
 def read_settings(folder: str | Path) -> RunSettings:

@@ -23,7 +23,6 @@ from pet.ensemble.members import MemberData, train_member
 from pet.ensemble.merge import member_weights, merge_scores, softmax
 from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
 from pet.evaluate import evaluate
-from pet.run.files import reserve
 from pet.run.job import Job
 from pet.run.seeds import derive_seed
 from pet.training.loop import Schedule
@@ -119,9 +118,7 @@ def make_member(job: Job, member: Member, data: MemberData, upstream: str = "") 
             "losses": losses,
             "labeled": len(data.labels),
         }
-        (folder / "member.json").write_text(
-            json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return {"final_loss": losses[-1] if losses else None}
 
     job.directory.stage(member.stage, {"config": job.config_hash, "upstream": upstream}, build)
@@ -138,9 +135,7 @@ def score_member(job: Job, member: Member, folder: Path | None, prefix: str = ""
         for part in parts:
             rows = len(getattr(job.data, part))
             shape = (rows, len(job.task.labels))
-            out = np.lib.format.open_memmap(
-                target / f"{part}-logits.npy", mode="w+", dtype=np.float32, shape=shape
-            )
+            out = np.lib.format.open_memmap(target / f"{part}-logits.npy", mode="w+", dtype=np.float32, shape=shape)
             with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
                 score_rows(
                     lm, job.tokenizer, job.pvps[member.pattern], job.tokens(part), job.accelerator,
@@ -157,8 +152,7 @@ def score_member(job: Job, member: Member, folder: Path | None, prefix: str = ""
 def member_scores(job: Job, members: Sequence[Member], part: str, prefix: str = "") -> dict[str, Array]:
     """Memory-mapped scores of each member on ``pool`` or ``test``: member -> (rows, L)."""
     return {
-        m.name: np.load(job.directory.path / prefix / m.stage / f"{part}-logits.npy", mmap_mode="r")
-        for m in members
+        m.name: np.load(job.directory.path / prefix / m.stage / f"{part}-logits.npy", mmap_mode="r") for m in members
     }
 
 
@@ -274,7 +268,5 @@ def ensemble_weights(job: Job, accuracies: Sequence[float] | None, members: Sequ
     """Weights of the members by the accuracy of their patterns before training."""
     per_member = None if accuracies is None else [accuracies[m.pattern] for m in members]
     if per_member is not None and job.recipe.merge == "weighted" and not any(per_member):
-        job.reporter.warn(
-            "no pattern labels a training example right before training: all members weigh the same"
-        )
+        job.reporter.warn("no pattern labels a training example right before training: all members weigh the same")
     return member_weights(per_member, len(members), job.recipe.merge)

@@ -19,28 +19,34 @@ class Recipe:
     """How members, students and plain classifiers are trained. Each field carries its own help."""
 
     max_length: int = _setting(256, "longest input in tokens, the pattern and special tokens included", 8)
-    repetitions: int = _setting(3, "members trained for each pattern", 1)
+    repetitions: int = _setting(1, "members trained for each pattern", 1)
     learning_rate: float = _setting(
-        0.0, "peak learning rate of members; 0 chooses by the size of the model: 5e-5 up to 60 million parameters, "
-        "2e-5 up to 200 million, 1e-5 above", 0, 1)
+        0.0,
+        "peak learning rate of members; 0 chooses by the size of the model: 5e-5 up to 60 million parameters, "
+        "2e-5 up to 200 million, 1e-5 above",
+        0,
+        1,
+    )
     weight_decay: float = _setting(0.01, "decay of matrices (not of biases and normalisation weights)", 0, 1)
     adam_epsilon: float = _setting(1e-8, "epsilon of AdamW", 0, 1)
     warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", 0, 1)
     max_grad_norm: float = _setting(1.0, "gradients are scaled down to this norm", 0)
-    steps: int = _setting(150, "updates of a member", 0)
+    steps: int = _setting(50, "updates of a member", 0)
     labeled_batch: int = _setting(8, "labelled texts in a micro-batch", 1)
-    unlabeled_batch: int = _setting(8, "unlabelled texts in a micro-batch, for the auxiliary loss; 0 turns it off", 0)
+    unlabeled_batch: int = _setting(4, "unlabelled texts in a micro-batch, for the auxiliary loss; 0 turns it off", 0)
     accumulation: int = _setting(1, "micro-batches in an update of a member", 1)
     alpha: float = _setting(1e-4, "share of the auxiliary masked-LM loss", 0, 1)
     mlm_probability: float = _setting(0.15, "share of the tokens that the auxiliary loss hides", 0, 1)
     merge: str = _setting("weighted", "weights of the members: weighted (accuracy before training) or uniform")
     temperature: float = _setting(2.0, "temperature of the distillation", 1e-3)
-    student_learning_rate: float = _setting(0.0, "peak learning rate of student and supervised; 0: as learning_rate", 0, 1)
-    student_steps: int = _setting(600, "updates of the student", 0)
+    student_learning_rate: float = _setting(
+        0.0, "peak learning rate of student and supervised; 0: twice that of members, for the fresh head", 0, 1
+    )
+    student_steps: int = _setting(300, "updates of the student", 0)
     student_batch: int = _setting(16, "texts in a micro-batch of the student", 1)
     student_accumulation: int = _setting(1, "micro-batches in an update of the student", 1)
     gold_weight: float = _setting(0.0, "share of the labelled texts' cross-entropy in the student's loss", 0, 1)
-    supervised_steps: int = _setting(150, "updates of the plain classifier (--method supervised)", 0)
+    supervised_steps: int = _setting(100, "updates of the plain classifier (--method supervised)", 0)
     supervised_batch: int = _setting(8, "texts in a micro-batch of the plain classifier", 1)
     supervised_accumulation: int = _setting(1, "micro-batches in an update of the plain classifier", 1)
     inference_tokens: int = _setting(8192, "tokens in a batch, padding included, when labelling", 1)
@@ -68,7 +74,8 @@ def _check(item: Field[Any], value: Any) -> list[str]:
 
 # Step counts and batches of "paper" are those of arXiv 2001.07676, of "fewglue" those of arXiv 2009.07118.
 _PAPER = Recipe(
-    learning_rate=1e-5, warmup=0.0, steps=1000, labeled_batch=1, unlabeled_batch=3, accumulation=4,
+    learning_rate=1e-5, student_learning_rate=1e-5, repetitions=3, warmup=0.0,
+    steps=1000, labeled_batch=1, unlabeled_batch=3, accumulation=4,
     student_steps=5000, student_batch=4, student_accumulation=4,
     supervised_steps=250, supervised_batch=4, supervised_accumulation=4,
 )  # fmt: skip
@@ -83,7 +90,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def _parse(item: Field[Any], text: Any) -> Any:
-    kind = type(item.default)
+    kind: Any = type(item.default)
     if kind is int and isinstance(text, bool):
         raise ValueError("not a number")
     return kind(text) if not isinstance(text, kind) else text
@@ -96,6 +103,11 @@ def make_recipe(name: str = "default", settings: Mapping[str, Any] | None = None
     ----------
     name : one of `RECIPES`
     settings : setting -> value, as text or as its own type
+
+    Returns
+    -------
+    Recipe
+        A frozen dataclass with a field for every hyper-parameter.
 
     Raises
     ------
@@ -136,3 +148,8 @@ def learning_rate_for(parameters: int) -> float:
     if parameters <= 60_000_000:
         return 5e-5
     return 2e-5 if parameters <= 200_000_000 else 1e-5
+
+
+def student_rate_for(parameters: int) -> float:
+    """The same for a classifier, whose fresh head learns faster: twice the rate of a member."""
+    return 2 * learning_rate_for(parameters)

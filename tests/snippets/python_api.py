@@ -6,9 +6,9 @@ more_texts = ["The striker scored twice.", "Oil prices rose.", "The coach was ha
 
 classifier = PetClassifier(
     patterns=["{mask}: {text}", "{text} (News about {mask}.)"],
-    verbalizer={"sports": ["sports"], "business": ["business"]},
+    verbalizer={"sports": "sports", "business": "business"},
 )
 classifier.fit(texts, labels, unlabeled=more_texts)
 print(classifier.predict(["The team lost the final.", "The factory hires workers."]))
 print(classifier.predict_proba(["The market closed higher."]).round(2))
-classifier.save("my-classifier")  # a folder for transformers: pipeline("text-classification", "my-classifier")
+classifier.save("my-classifier")  # for transformers' pipeline("text-classification") and for `pet predict`

@@ -1,0 +1,138 @@
+"""A run that is killed and started again ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_run import refused, run_options, write_inputs, write_rows
+from tiny_text import SENTENCES
+
+import pet
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
+
+# Figures of time and memory differ from run to run; the lock holds the number of a process.
+DIFFERENT = {"manifest.json", ".lock"}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inputs of the small run with a pool of some forty texts more."""
+    folder = write_inputs(tmp_path_factory.mktemp("resume") / "in")
+    texts = [{"id": f"s{i}", "text": line} for i, line in enumerate(SENTENCES.splitlines())]
+    write_rows(folder / "pool.jsonl", texts)
+    return folder
+
+
+def start(inputs: Path, model: Path, folder: Path) -> subprocess.Popen[str]:
+    options = [*run_options(inputs, model), "--set", "steps=6", "--set", "student_steps=8", "-o", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pet.cli.main", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(pet.__file__).parents[1],
+    )
+
+
+def finish(inputs: Path, model: Path, folder: Path) -> list[str]:
+    """Run to the end; what was said on the way."""
+    with start(inputs, model, folder) as process:
+        assert process.stderr is not None
+        said = process.stderr.read().splitlines()
+        assert process.wait() == 0, said
+    return said
+
+
+def kill_after(process: subprocess.Popen[str], news: int, seconds: float) -> bool:
+    """Kill a process a moment after it has said something new so many times; False: it had ended."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        news -= not line.rstrip().endswith("found, kept")
+        if news < 0:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], int]:
+    """Files of a run that nobody disturbed, and how many lines it said."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    said = finish(inputs, tiny_model, folder)
+    return contents(folder), len(said)
+
+
+def killed_again_and_again(inputs: Path, model: Path, folder: Path, moments: Iterator[tuple[int, float]]) -> int:
+    """Start and kill a run at each of the moments, then let it end; how many kills hit it."""
+    hits = 0
+    for news, seconds in moments:
+        with start(inputs, model, folder) as process:
+            hits += kill_after(process, news, seconds)
+    finish(inputs, model, folder)
+    return hits
+
+
+def compare(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+    endings = (".npy", "labels.parquet", "labels.jsonl", "student/model.safetensors", "metrics.json")
+    assert all(any(name.endswith(ending) for name in found) for ending in endings)
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_several_moments(
+    inputs: Path, tiny_model: Path, tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int]
+):
+    expected, _ = uninterrupted
+    # In the first member, between two stages, while scoring, and in the student.
+    moments = iter([(0, 0.02), (2, 0.0), (4, 0.01), (3, 0.03)])
+    assert killed_again_and_again(inputs, tiny_model, tmp_path / "run", moments) >= 3
+    compare(contents(tmp_path / "run"), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_many_random_moments(
+    inputs: Path, tiny_model: Path, tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int], seed: int
+):
+    expected, lines = uninterrupted
+    dice = random.Random(seed)
+    # Mostly early in what is still to do, so that there are many kills before the run is through.
+    moments = ((min(int(dice.expovariate(0.4)), lines), dice.uniform(0, 0.15)) for _ in range(12))
+    assert killed_again_and_again(inputs, tiny_model, tmp_path / "run", moments) >= 4
+    compare(contents(tmp_path / "run"), expected)
+
+
+@pytest.mark.timeout(600)
+def test_a_second_process_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
+    with start(inputs, tiny_model, tmp_path / "run") as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # it works in the folder now
+        process.send_signal(signal.SIGSTOP)  # and stays there
+        try:
+            options = [*run_options(inputs, tiny_model), "--set", "steps=6", "--set", "student_steps=8"]
+            message = refused(*options, "-o", tmp_path / "run")
+            assert f"in use by process {process.pid}" in message
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.communicate()
