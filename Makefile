@@ -1,3 +1,4 @@
+# make demo          set up what is missing and run the main job on the sample data
 # make test          set up what is missing and run the tests
 # make test-oldest   the same on the oldest supported versions
 # make lint types    ruff and mypy
@@ -28,8 +29,12 @@ export TOKENIZERS_PARALLELISM ?= false
 EXTRAS := test,dev
 PYTEST := -m pytest -n 2 --dist loadfile
 
-.PHONY: all test test-oldest lint types
+.PHONY: all demo test test-oldest lint types
 all: lint types test
+
+demo: $(READY)
+	env -u OMP_NUM_THREADS $(BIN)/pet run news --train data/news/train.jsonl --unlabeled data/news/unlabeled.jsonl \
+		--test data/news/test.jsonl --examples 10 --baselines -o runs/news
 
 test: $(READY)
 	$(BIN)/python $(PYTEST) $(ARGS)

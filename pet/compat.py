@@ -12,18 +12,19 @@ import transformers
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
 
-def loading_arguments(dtype: torch.dtype) -> dict[str, Any]:
-    """Keywords of ``from_pretrained`` that differ between versions.
-
-    The one for the weights' type was renamed in transformers 4.56. The other way of loading, of which
-    version 5 knows no alternative, is needed with 4.48: it otherwise reads the output bias of RoBERTa
-    and ALBERT as zeros.
-    """
+def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
+    """The keyword of ``from_pretrained`` for the weights' type: renamed in transformers 4.56."""
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    arguments: dict[str, Any] = {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
-    if TRANSFORMERS_MAJOR < 5:
-        arguments["low_cpu_mem_usage"] = True
-    return arguments
+    return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
+
+
+def masked_lm_arguments() -> dict[str, Any]:
+    """Keywords of ``from_pretrained`` for models with an output layer.
+
+    transformers 4.48 reads the output bias of RoBERTa and ALBERT as zeros unless it loads in the way
+    that became the only one later. A fresh head (of a classifier) it can only make in the older way.
+    """
+    return {"low_cpu_mem_usage": True} if TRANSFORMERS_MAJOR < 5 else {}
 
 
 @contextmanager

@@ -46,6 +46,10 @@ def _as_value_error() -> Iterator[None]:
         raise InputError(error.problems) from error
 
 
+def _fp32_if_auto(precision: str) -> str:
+    return "fp32" if precision == "auto" else precision
+
+
 class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify texts after a few examples, with the help of patterns and of unlabelled text.
 
@@ -78,7 +82,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     precision : str
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. With ``auto`` the student predicts in fp32.
     output : path, optional
         Folder in which to keep the run; a fit that was interrupted goes on there, and commands like ``pet
         label`` take it. None: a temporary one that is removed.
@@ -345,16 +349,18 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "classes_")
         with _as_value_error():
             table = table_of(X, self.task_.fields)
-            accelerator = make_accelerator(self.device, self.precision)
             if self.student_ is not None:
+                # As `pet predict` and a pipeline have it, unless the user wants it otherwise.
+                accelerator = make_accelerator(self.device, _fp32_if_auto(self.precision))
                 with self._reporter().task("predict", len(table), "text") as bar:
                     return self.student_.probabilities(table, accelerator, on_rows=bar.update)
             assert self.ensemble_ is not None
+            accelerator = make_accelerator(self.device, self.precision)
             members = len(self.ensemble_.names)
             label = f"predict with {members} members"
             with self._reporter().task(label, len(table) * members, "score") as bar:
                 scores = self.ensemble_.score(table, accelerator, bar.update)
-            return softmax(merge_scores(scores, self.ensemble_.weights))
+            return softmax(merge_scores(scores, self.ensemble_.weights) + self.ensemble_.bias)
 
     def predict(self, X: Any) -> Array:
         """The most probable label of each text.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -105,6 +106,16 @@ def test_other_methods_have_the_same_output(method: str, inputs: Path, tiny_mode
     assert method in result.stdout.splitlines()[2]
     follow = "pet predict" if method == "supervised" else "pet distill --labels"
     assert follow in result.stdout.splitlines()[-1]
+
+
+def test_the_command_that_a_zero_shot_run_names_works(inputs: Path, tiny_model: Path, tmp_path: Path):
+    rows = [{"review": row["text"], "id": row["id"]} for row in news_rows()]
+    write_rows(inputs / "pool.jsonl", rows)
+    options = [*run_options(inputs, tiny_model, parts=["unlabeled"]), "--column", "text=review"]
+    result = pet(*options, "--method", "zero-shot", "--pool-size", 30, "-q", "-o", tmp_path / "my run")
+    _, command, *arguments = shlex.split(result.stdout.splitlines()[-1].removeprefix("next:"))
+    pet(command, *arguments, "--set", "student_steps=1", "--max-length", 64, "-q")
+    assert (tmp_path / "my run-student" / "config.json").is_file()
 
 
 def test_without_pool_and_test(inputs: Path, tiny_model: Path, tmp_path: Path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pet.ensemble.merge import member_weights, merge_scores, softmax
+from pet.ensemble.merge import member_weights, merge_scores, prior_correction, softmax
 
 FIRST = np.array([[2.0, 0.0], [0.0, 1.0]])
 SECOND = np.array([[-1.0, 1.0], [4.0, 0.0]])
@@ -95,3 +95,23 @@ def test_softmax_gives_probabilities_for_any_scores(scores, temperature):
 def test_softmax_with_temperature():
     np.testing.assert_allclose(softmax(np.array([0.0, 2 * np.log(3)]), 2), [0.25, 0.75])
     np.testing.assert_allclose(softmax(np.array([1e6, 0.0])), [1, 0])
+
+
+def test_prior_correction_by_hand() -> None:
+    # One row, two labels: softmax((1 + b, 0 - b)) = (1/2, 1/2) needs b = -1/2.
+    np.testing.assert_allclose(prior_correction(np.array([[1.0, 0.0]]), np.array([0.5, 0.5])), [-0.5, 0.5], atol=1e-5)
+    # To (.8, .2): the difference of the scores must become ln 4, so b = (ln 4 - 1) / 2 for the first.
+    expected = (np.log(4) - 1) / 2
+    np.testing.assert_allclose(
+        prior_correction(np.array([[1.0, 0.0]]), np.array([0.8, 0.2])), [expected, -expected], atol=1e-5
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+def test_prior_correction_reaches_the_ratio_and_keeps_a_ratio_that_is_right(seed: int, labels: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores = generator.normal(size=(50, labels)) * 2 + generator.normal(size=labels)
+    target = generator.dirichlet(np.full(labels, 5.0))
+    bias = prior_correction(scores, target)
+    np.testing.assert_allclose(softmax(scores + bias).mean(axis=0), target, atol=1e-4)
+    np.testing.assert_allclose(prior_correction(scores + bias, target), 0, atol=1e-3)

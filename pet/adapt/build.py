@@ -55,9 +55,7 @@ def from_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     missing = [key for key in map(str, info["missing_keys"]) if "position_ids" not in key]
     broken = sorted(key for key in missing if key.startswith(body) and "pooler" not in key)
     if broken:
-        raise PetError(
-            f"model {name}: there are no weights for {', '.join(broken[:3])}; the checkpoint is not whole"
-        )
+        raise PetError(f"model {name}: there are no weights for {', '.join(broken[:3])}; the checkpoint is not whole")
     new_head = any(key.endswith("weight") for key in missing if not key.startswith(body))
     if new_head:
         model.config.tie_word_embeddings = True

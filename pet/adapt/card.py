@@ -69,9 +69,7 @@ def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
     facts |= {_SHAPE[key]: f"{value:,}" for key, value in record["shape"].items()}
     start = record["settings"]["start"]
     if start["keep_layers"]:
-        facts["layers kept from the original"] = (
-            ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
-        )
+        facts["layers kept from the original"] = ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
     facts["vocabulary"] = f"{record['vocabulary']:,} tokens"
     facts["weights"] = str(record["save_dtype"])
     return facts

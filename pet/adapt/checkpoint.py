@@ -14,9 +14,7 @@ from safetensors.torch import load_file, save_file
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def save(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+def save(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Write a checkpoint beside `folder` and put it in its place."""
     beside = folder.with_name(folder.name + ".new")
     shutil.rmtree(beside, ignore_errors=True)

@@ -76,9 +76,7 @@ def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
             "convert it first (`iconv -t utf-8`)"
         ) from None
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise PetError(
-            f"{source}: is cut off or not a {path.suffix} file ({error}); fetch it again"
-        ) from None
+        raise PetError(f"{source}: is cut off or not a {path.suffix} file ({error}); fetch it again") from None
 
 
 def _split(stream: Iterable[str], document: str) -> Iterator[str]:
@@ -104,13 +102,9 @@ def _records(stream: Iterable[str], source: str, fields: Sequence[str]) -> Itera
         try:
             record = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise PetError(
-                f"{source}, line {number}: is not JSON ({error}); mend or remove the line"
-            ) from None
+            raise PetError(f"{source}, line {number}: is not JSON ({error}); mend or remove the line") from None
         if not isinstance(record, dict):
-            raise PetError(
-                f'{source}, line {number}: is not a JSON object; each line needs one, as {{"text": ...}}'
-            )
+            raise PetError(f'{source}, line {number}: is not a JSON object; each line needs one, as {{"text": ...}}')
         yield _join(record, f"{source}, line {number}", fields)
 
 
@@ -119,14 +113,11 @@ def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
     for field in fields:
         if field not in record:
             raise PetError(
-                f"{where}: has no field {field!r}, only {', '.join(map(repr, record))}; "
-                "choose --field among them"
+                f"{where}: has no field {field!r}, only {', '.join(map(repr, record))}; choose --field among them"
             )
         value = record[field]
         if value is not None and not isinstance(value, str):
-            raise PetError(
-                f"{where}: field {field!r} is not text but {type(value).__name__}; choose another --field"
-            )
+            raise PetError(f"{where}: field {field!r} is not text but {type(value).__name__}; choose another --field")
         parts.append(value or "")
     return " ".join(parts)
 
@@ -160,9 +151,7 @@ def drop_overlapping(documents: Sequence[str], others: Iterable[str], size: int)
     for text in others:
         forbidden |= word_ngrams(text, size)
     kept = (
-        [text for text in documents if forbidden.isdisjoint(word_ngrams(text, size))]
-        if forbidden
-        else list(documents)
+        [text for text in documents if forbidden.isdisjoint(word_ngrams(text, size))] if forbidden else list(documents)
     )
     return kept, len(documents) - len(kept)
 
@@ -179,9 +168,7 @@ def read_strings(path: str) -> list[str]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise PetError(
-                    f"{path}, line {number}: is not JSON ({error}); mend or remove the line"
-                ) from None
+                raise PetError(f"{path}, line {number}: is not JSON ({error}); mend or remove the line") from None
             texts += _strings(record)
     return texts
 

@@ -22,9 +22,7 @@ def frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     for start in range(len(whole) - len(inner) + 1):
         if whole[start : start + len(inner)] == inner:
             return whole[:start], whole[start + len(inner) :]
-    raise PetError(
-        f"tokenizer {tokenizer.name_or_path}: a text is not found again between its special tokens"
-    )
+    raise PetError(f"tokenizer {tokenizer.name_or_path}: a text is not found again between its special tokens")
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[np.ndarray]:
@@ -33,9 +31,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list
     for start in range(0, len(documents), _AT_ONCE):
         batch = list(documents[start : start + _AT_ONCE])
         # Longer than the model on purpose: the stream is cut into blocks afterwards.
-        ids = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)[
-            "input_ids"
-        ]
+        ids = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
         encoded += [np.asarray(row, dtype=np.int32) for row in ids]
     return encoded
 
@@ -66,9 +62,7 @@ def pack(stream: np.ndarray, length: int, before: Sequence[int], after: Sequence
     """
     room = length - len(before) - len(after)
     if room < 1:
-        raise PetError(
-            f"--length {length}: leaves no room for text beside the special tokens; use at least 16"
-        )
+        raise PetError(f"--length {length}: leaves no room for text beside the special tokens; use at least 16")
     if not len(stream):
         raise PetError("the text gives no tokens; check that the tokenizer knows its script")
     room = min(room, len(stream))

@@ -28,6 +28,10 @@ NEW_HEAD_SHARE = 0.03  # a random head would at first only disturb a trained enc
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+def _silent(_message: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class Text:
     """Which text to train on."""
@@ -67,7 +71,7 @@ def adapt(
     prompts: Sequence[str] = (),
     command: str = "",
     overwrite: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = _silent,
     clock: Callable[[], float] = time.monotonic,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
@@ -106,12 +110,12 @@ def adapt(
     if out.exists() and not overwrite:
         raise PetError(f"{out}: exists already; choose another --out, or pass --overwrite")
     accelerator = Accelerator(mixed_precision=_mixed(precision))
+    if not accelerator.is_main_process:
+        say = _silent
     work = out.with_name(out.name + WORK_SUFFIX)
-    asked = json.loads(
-        json.dumps({"text": asdict(text), "start": asdict(start), "settings": asdict(settings)})
-    )
+    asked = json.loads(json.dumps({"text": asdict(text), "start": asdict(start), "settings": asdict(settings)}))
     with accelerator.main_process_first():  # the others find what the first one has prepared
-        _prepare(work, asked, text, start, settings, say if accelerator.is_main_process else lambda _: None)
+        _prepare(work, asked, text, start, settings, say)
     model, tokenizer, facts = _load_prepared(work)
     blocks, held = np.load(work / "train.npy", mmap_mode="r"), np.load(work / "held.npy")
     say(
@@ -128,7 +132,7 @@ def adapt(
         settings,
         work,
         accelerator=accelerator,
-        say=say if accelerator.is_main_process else lambda _: None,
+        say=say,
         clock=clock,
         stop=stop,
     )
@@ -144,7 +148,7 @@ def adapt(
         _write(out, model.to(DTYPES[save_dtype]), tokenizer, record, command, overwrite)
         shutil.rmtree(work)
     accelerator.wait_for_everyone()
-    return record
+    return {**record, "main_process": accelerator.is_main_process}
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Vocabulary:
@@ -162,18 +166,12 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) ->
 def _check_start(start: Start) -> None:
     sizes = [name for name in ("layers", "hidden") if getattr(start, name) is not None]
     if start.model is not None and sizes:
-        raise PetError(
-            f"--{sizes[0]} is for a model from scratch; leave it out, or leave out --model {start.model}"
-        )
+        raise PetError(f"--{sizes[0]} is for a model from scratch; leave it out, or leave out --model {start.model}")
     if start.model is None:
         if len(sizes) < 2 or start.vocab is None:
-            raise PetError(
-                "name a --model to go on from, or give --layers, --hidden and --vocab to start from scratch"
-            )
+            raise PetError("name a --model to go on from, or give --layers, --hidden and --vocab to start from scratch")
         if start.keep_layers or start.feed_forward or start.keep_words:
-            raise PetError(
-                "--keep-layers, --feed-forward and --keep-words shrink a checkpoint; name one with --model"
-            )
+            raise PetError("--keep-layers, --feed-forward and --keep-words shrink a checkpoint; name one with --model")
 
 
 def _mixed(precision: str) -> str:
@@ -218,10 +216,7 @@ def _prepare(
     if (work / "asked.json").exists():
         before = json.loads((work / "asked.json").read_text(encoding="utf-8"))
         differ = sorted(
-            f"{part}.{k}"
-            for part in asked
-            for k in asked[part]
-            if asked[part][k] != before.get(part, {}).get(k)
+            f"{part}.{k}" for part in asked for k in asked[part] if asked[part][k] != before.get(part, {}).get(k)
         )
         if differ:
             raise PetError(
@@ -237,10 +232,7 @@ def _prepare(
     if text.exclude:
         others = (string for path in text.exclude for string in corpus.read_strings(path))
         documents, dropped = corpus.drop_overlapping(documents, others, text.exclude_words)
-        say(
-            f"left out {dropped:,} documents that share {text.exclude_words} words in a row with "
-            "the excluded files"
-        )
+        say(f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files")
     training, held = corpus.hold_out(documents, text.held_out, settings.seed)
 
     if start.model is None:
@@ -268,8 +260,7 @@ def _prepare(
         keep = shrink.choose_tokens(tokenizer, counts, start.vocab, start.keep_words)
         tokenizer = shrink.prune_tokenizer(tokenizer, keep)
         special = {
-            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
-            for name in ("pad", "bos", "eos", "cls", "sep")
+            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep")
         }
         model = shrink.prune_model(model, keep, special)
         encoded = packing.encode(tokenizer, training)
@@ -312,7 +303,7 @@ def _prepare(
     beside = work.with_name(work.name + ".new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    model.save_pretrained(beside / "start")
+    save_model(model, beside / "start")
     tokenizer.save_pretrained(beside / "start")
     np.save(beside / "train.npy", blocks)
     np.save(beside / "held.npy", packing.pack(held_stream, blocks.shape[1], before, after))
@@ -321,6 +312,21 @@ def _prepare(
     if work.exists():
         raise PetError(f"{work}: is in the way and no training of this command; remove it")
     os.replace(beside, work)
+
+
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """`save_pretrained`, without its progress bar, and readable for everybody."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    for path in folder.glob("*.safetensors"):  # some versions write them for the owner alone
+        path.chmod(0o644)
 
 
 def _digest(documents: Sequence[str]) -> str:
@@ -352,11 +358,9 @@ def _write(
 ) -> None:
     beside = out.with_name(f".{out.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
-    model.cpu().save_pretrained(beside)
+    save_model(model.cpu(), beside)
     tokenizer.save_pretrained(beside)
-    (beside / "training.json").write_text(
-        json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (beside / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (beside / "README.md").write_text(card.model_card(out.name, record, command), encoding="utf-8")
     if out.exists() and overwrite:
         shutil.rmtree(out)

@@ -30,8 +30,7 @@ def from_held_out(tokenizer: PreTrainedTokenizerBase, held: np.ndarray) -> list[
         if special[i, middle] or len(word) < 3 or not word.isalpha() or stop - start < AROUND // 2:
             continue
         left, right = (
-            tokenizer.decode(held[i, part].tolist()).strip()
-            for part in (slice(start, middle), slice(middle + 1, stop))
+            tokenizer.decode(held[i, part].tolist()).strip() for part in (slice(start, middle), slice(middle + 1, stop))
         )
         if "{mask}" not in left + right:
             found.append((f"{left} {{mask}} {right}".strip(), word))
@@ -63,21 +62,15 @@ def fill(
     for prompt in prompts:
         if prompt.count("{mask}") != 1:
             raise PetError(f"--sample {prompt!r}: must have {{mask}} once, as in 'It was {{mask}}.'")
-    pairs: list[tuple[str, str | None]] = [(prompt, None) for prompt in prompts] or [
-        *from_held_out(tokenizer, held)
-    ]
+    pairs: list[tuple[str, str | None]] = [(prompt, None) for prompt in prompts] or [*from_held_out(tokenizer, held)]
     results = []
     was_training = model.training
     model.eval()
     for text, hidden in pairs:
-        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt", truncation=True)[
-            "input_ids"
-        ]
+        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt", truncation=True)["input_ids"]
         at = (ids[0] == tokenizer.mask_token_id).nonzero()
         if not len(at):
-            raise PetError(
-                f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it"
-            )
+            raise PetError(f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it")
         with torch.no_grad():
             logits = model(input_ids=ids.to(model.device)).logits[0, int(at[0])].float()
         top = logits.softmax(-1).topk(min(best, len(logits)))

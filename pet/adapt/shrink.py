@@ -67,8 +67,7 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
             state[f"{match[1]}.{list(layers).index(int(match[2]))}.{match[3]}"] = tensor
     if seen != set(range(total)) or getattr(model.config, "layer_types", None):
         raise PetError(
-            f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, "
-            "none can be left out"
+            f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, none can be left out"
         )
     config = _copy(model)
     config.num_hidden_layers = len(layers)
@@ -98,8 +97,7 @@ def narrow(model: PreTrainedModel, units: int) -> PreTrainedModel:
             state[name] = state[name][best].clone()
     if len(before) != 1:
         raise PetError(
-            f"--feed-forward: the layers of a {model.config.model_type} model are built in another way, "
-            "leave it out"
+            f"--feed-forward: the layers of a {model.config.model_type} model are built in another way, leave it out"
         )
     (width,) = before
     if not 1 <= units < width:
@@ -154,8 +152,7 @@ def choose_tokens(
     parents = _merge_parents(spec) if kind == "BPE" else {}
     if len(must) > size:
         raise PetError(
-            f"--vocab {size}: special tokens and single characters alone are {len(must)}; "
-            "choose a larger number"
+            f"--vocab {size}: special tokens and single characters alone are {len(must)}; choose a larger number"
         )
     keep = _closed(must, parents, vocabulary, spelling)
     for i in np.argsort(-counts, kind="stable"):
@@ -204,8 +201,7 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
 
     if not tokenizer.is_fast:
         raise PetError(
-            f"tokenizer {tokenizer.name_or_path}: is a slow one and cannot be pruned; "
-            "save it as tokenizer.json first"
+            f"tokenizer {tokenizer.name_or_path}: is a slow one and cannot be pruned; save it as tokenizer.json first"
         )
     spelling = {i: token for token, i in tokenizer.get_vocab().items()}
     new = {spelling[i]: place for place, i in enumerate(keep)}
@@ -225,15 +221,12 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         elif model["type"] == "Unigram":
             scores = dict(model["vocab"])
             added = {entry["content"] for entry in spec["added_tokens"]}
-            model["vocab"] = [
-                [token, scores.get(token, 0.0)] for token in new if token in scores or token in added
-            ]
+            model["vocab"] = [[token, scores.get(token, 0.0)] for token in new if token in scores or token in added]
             if model.get("unk_id") is not None:
                 model["unk_id"] = moved[model["unk_id"]]
         else:
             raise PetError(
-                f"tokenizer {tokenizer.name_or_path}: a {model['type']} vocabulary cannot be pruned; "
-                "leave --vocab out"
+                f"tokenizer {tokenizer.name_or_path}: a {model['type']} vocabulary cannot be pruned; leave --vocab out"
             )
         for entry in spec["added_tokens"]:
             entry["id"] = moved[entry["id"]]
@@ -250,8 +243,7 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         pruned = AutoTokenizer.from_pretrained(folder)
     if len(pruned) != len(keep):
         raise PetError(
-            f"tokenizer {tokenizer.name_or_path}: pruning left {len(pruned)} tokens for {len(keep)}; "
-            "leave --vocab out"
+            f"tokenizer {tokenizer.name_or_path}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out"
         )
     pruned.name_or_path = ""
     return pruned
@@ -277,9 +269,7 @@ def _renumber(node: Any, new: Mapping[str, int]) -> None:
             _renumber(value, new)
 
 
-def prune_model(
-    model: PreTrainedModel, keep: Sequence[int], special: Mapping[str, int | None]
-) -> PreTrainedModel:
+def prune_model(model: PreTrainedModel, keep: Sequence[int], special: Mapping[str, int | None]) -> PreTrainedModel:
     """The model with only the rows `keep` of its embeddings and its output.
 
     Parameters
@@ -297,15 +287,11 @@ def prune_model(
     state: State = {}
     for name, tensor in model.state_dict().items():
         head_bias = (
-            tensor.dim() == 1
-            and tensor.shape[0] == vocabulary
-            and not name.startswith(f"{model.base_model_prefix}.")
+            tensor.dim() == 1 and tensor.shape[0] == vocabulary and not name.startswith(f"{model.base_model_prefix}.")
         )
         if tensor.data_ptr() in places or (head_bias and name.endswith("bias")):
             if tensor.shape[0] < max(keep) + 1:
-                raise PetError(
-                    f"--vocab: the tokenizer knows more tokens than {name} has rows; this pair does not fit"
-                )
+                raise PetError(f"--vocab: the tokenizer knows more tokens than {name} has rows; this pair does not fit")
             state[name] = tensor[rows].clone()
         else:
             state[name] = tensor

@@ -96,8 +96,7 @@ def rows_of_step(step: int, rows: int, count: int, seed: int) -> np.ndarray:
     """
     places = np.arange(step * rows, (step + 1) * rows)
     orders = {
-        epoch: np.random.default_rng([seed, 3, int(epoch)]).permutation(count)
-        for epoch in np.unique(places // count)
+        epoch: np.random.default_rng([seed, 3, int(epoch)]).permutation(count) for epoch in np.unique(places // count)
     }
     return np.array([orders[place // count][place % count] for place in places])
 
@@ -149,9 +148,7 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     device = accelerator.device
     with accelerator.autocast():
-        logits = logits_at(
-            model, torch.from_numpy(inputs).long().to(device), torch.from_numpy(chosen).to(device)
-        )
+        logits = logits_at(model, torch.from_numpy(inputs).long().to(device), torch.from_numpy(chosen).to(device))
     return logits.float(), torch.from_numpy(ids[chosen]).long().to(device)
 
 
@@ -167,9 +164,7 @@ def _add_up_gradients(parameters: list[torch.nn.Parameter], accelerator: Acceler
             size += gradients[end].numel()
             end += 1
         summed = accelerator.reduce(torch.cat([g.reshape(-1) for g in gradients[start:end]]), reduction="sum")
-        for g, part in zip(
-            gradients[start:end], summed.split([g.numel() for g in gradients[start:end]]), strict=True
-        ):
+        for g, part in zip(gradients[start:end], summed.split([g.numel() for g in gradients[start:end]]), strict=True):
             g.copy_(part.view_as(g))
         start = end
 
@@ -226,9 +221,7 @@ def train(
 
     model.to(accelerator.device)
     _set_dropout(model, settings.dropout)
-    optimizer = torch.optim.AdamW(
-        _groups(model, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), eps=1e-6
-    )
+    optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), eps=1e-6)
     place = folder / "checkpoint"
     state = checkpoint.load(place, model, optimizer)
     if state is None:
@@ -293,9 +286,7 @@ def train(
 
         losses.append(float(accelerator.reduce(summed, reduction="sum")))
         if not math.isfinite(losses[-1]):
-            raise PetError(
-                f"the loss is {losses[-1]} at step {step}: the training has come apart; use a smaller --lr"
-            )
+            raise PetError(f"the loss is {losses[-1]} at step {step}: the training has come apart; use a smaller --lr")
         state["step"], state["tokens"] = step + 1, state["tokens"] + ids.size
         state["seconds"] = _agreed(clock() - began, accelerator)
         if state["seconds"] - last_said >= 20.0:

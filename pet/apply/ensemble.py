@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class SavedEnsemble:
     models : for each member its folder, or the name of the pretrained model
     pvps : for each member its pattern
     weights : shape (members,)
+    bias : shape (L,), added to the merged scores (`pet.ensemble.merge.prior_correction`)
     tokenizer : of all members
     columns : which columns the run's data files had
     precision : that of the run
@@ -57,6 +58,7 @@ class SavedEnsemble:
     models: list[str]
     pvps: list[PVP]
     weights: Array
+    bias: Array
     tokenizer: PreTrainedTokenizerBase
     columns: Mapping[str, str]
     precision: str = "auto"
@@ -154,7 +156,9 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     stages = read_stages(place)
     allow_pickle = settings.allow_pickle if allow_pickle is None else allow_pickle
     if settings.method == "zero-shot":
-        return untrained_ensemble(task, recipe, settings.model, settings.columns, allow_pickle=allow_pickle)
+        untrained = untrained_ensemble(task, recipe, settings.model, allow_pickle=allow_pickle)
+        bias = _bias(stages, "g0/labels", task)
+        return replace(untrained, bias=bias, columns=settings.columns, precision=settings.precision)
     generation = _last_generation(place, stages, len(task.patterns) * recipe.repetitions)
     names = _member_names(len(task.patterns), recipe.repetitions)
     patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
@@ -163,17 +167,23 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     tokenizer = load_tokenizer(models[0])
     pvps = bind_patterns(task, tokenizer, recipe.max_length)
     return SavedEnsemble(
-        task, recipe, names, models, [pvps[p] for p in patterns], weights, tokenizer, settings.columns,
-        settings.precision,
-        allow_pickle,
-    )  # fmt: skip
+        task=task,
+        recipe=recipe,
+        names=names,
+        models=models,
+        pvps=[pvps[p] for p in patterns],
+        weights=weights,
+        tokenizer=tokenizer,
+        columns=settings.columns,
+        precision=settings.precision,
+        allow_pickle=settings.allow_pickle if allow_pickle is None else allow_pickle,
+    )
 
 
 def untrained_ensemble(
     task: Task,
     recipe: Recipe,
     model: str,
-    columns: Mapping[str, str] | None = None,
     *,
     allow_pickle: bool = False,
 ) -> SavedEnsemble:
@@ -189,8 +199,14 @@ def untrained_ensemble(
     names = [f"p{p}-r0" for p in range(len(pvps))]
     weights = member_weights(None, len(pvps), "uniform")
     return SavedEnsemble(
-        task, recipe, names, [model] * len(pvps), pvps, weights, tokenizer, columns or {}, allow_pickle
+        task, recipe, names, [model] * len(pvps), pvps, weights, tokenizer, {}, allow_pickle=allow_pickle
     )
+
+
+def _bias(stages: Mapping[str, Any], name: str, task: Task) -> Array:
+    """The correction that the run's soft labels were made with; zeros where it labelled no pool."""
+    noted = (stages.get(name, {}).get("info") or {}).get("bias")
+    return np.zeros(len(task.labels)) if noted is None else np.asarray(noted, dtype=np.float64)
 
 
 def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:

@@ -86,7 +86,7 @@ def label_file(
     ):
         for chunk in chunks:
             scores = ensemble.score(chunk, accelerator, _Shares(bar, len(ensemble.names)))
-            ids, soft = _sure(chunk, make_soft_labels(scores, ensemble.weights), min_confidence)
+            ids, soft = _sure(chunk, make_soft_labels(scores, ensemble.weights, ensemble.bias), min_confidence)
             if ids:
                 writer.write(ids, soft)
             texts += len(chunk)

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pet import resources
-from pet.compat import loading_arguments, without_progress_bars
+from pet.compat import dtype_argument, masked_lm_arguments, without_progress_bars
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def load_model(
     path = resolve_model(name)
     if Path(path).is_dir():
         _check_folder(Path(path), allow_pickle)
-    options |= loading_arguments(torch.float32)
+    options |= dtype_argument(torch.float32)
     if not allow_pickle:
         options["use_safetensors"] = True
     before = transformers.utils.logging.get_verbosity()
@@ -125,7 +125,9 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     PetError
         If it is no masked LM, or its head would start from random numbers.
     """
-    model, info = load_model(name, transformers.AutoModelForMaskedLM, allow_pickle=allow_pickle)
+    model, info = load_model(
+        name, transformers.AutoModelForMaskedLM, allow_pickle=allow_pickle, **masked_lm_arguments()
+    )
     new = sorted(map(str, info["missing_keys"]))
     body = f"{model.base_model_prefix}."
     random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]

@@ -90,9 +90,7 @@ def _words(_context: click.Context, _option: click.Parameter, value: str | None)
     metavar="M",
     help="What to start from: a folder or hub name.  [default: mini-en; nothing, with --layers]",
 )
-@click.option(
-    "--keep-layers", callback=_numbers, metavar="0,1,3", help="Keep only these layers, counted from 0."
-)
+@click.option("--keep-layers", callback=_numbers, metavar="0,1,3", help="Keep only these layers, counted from 0.")
 @click.option(
     "--feed-forward",
     type=int,
@@ -118,9 +116,7 @@ def _words(_context: click.Context, _option: click.Parameter, value: str | None)
 )
 @click.option("--cased", is_flag=True, help="From scratch: tell capitals from small letters.")
 @click.option("--length", type=int, default=128, show_default=True, metavar="N", help="Tokens in a sequence.")
-@click.option(
-    "--epochs", type=float, metavar="X", help="Passes over the text.  [default: 1, without another end]"
-)
+@click.option("--epochs", type=float, metavar="X", help="Passes over the text.  [default: 1, without another end]")
 @click.option("--max-steps", type=int, metavar="N", help="End after N steps.")
 @click.option(
     "--max-minutes", type=float, metavar="X", help="End after X minutes; the learning rate is fitted to them."
@@ -188,9 +184,7 @@ def _words(_context: click.Context, _option: click.Parameter, value: str | None)
     metavar="N",
     help="How much held-out text to evaluate on.",
 )
-@click.option(
-    "--seed", type=int, default=0, show_default=True, metavar="S", help="Of everything that is random."
-)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Of everything that is random.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -264,6 +258,8 @@ def adapt(
     if not record["finished"]:
         click.echo(f"interrupted at step {record['step']}; the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED)
+    if not record["main_process"]:
+        return  # of several processes one tells the result
     if as_json:
         echo_json(record)
     else:

@@ -140,7 +140,7 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
     return list(range(seeds))
 
 
-def summary(results: Mapping[str, Any], output: Path, settings: RunSettings) -> str:
+def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
     """What a person wants to see at the end of a run: figures, where things are, what to do next."""
     from pet.report.tables import comparison_table
     from pet.run.pipeline import headline_metrics, headlines_by_seed
@@ -156,7 +156,7 @@ def summary(results: Mapping[str, Any], output: Path, settings: RunSettings) -> 
     return "\n\n".join(parts)
 
 
-def _member_line(runs: Sequence[Mapping[str, Any]]) -> str:
+def _member_line(runs: Sequence[dict[str, Any]]) -> str:
     accuracies = [m["accuracy"] for result in runs for m in (result.get("members") or {}).values()]
     if not accuracies:
         return ""

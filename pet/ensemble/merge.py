@@ -58,3 +58,32 @@ def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
     shares = weights / np.sort(weights).sum()
     terms = np.stack([np.asarray(s, dtype=np.float64) * w for s, w in zip(scores, shares, strict=True)])
     return np.asarray(np.sort(terms, axis=0).sum(axis=0))
+
+
+def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
+    """A bias for each label that makes the mean prediction over many texts equal to a known class ratio.
+
+    A language model prefers some words whatever the text; with few examples that preference outlives the
+    training. Where the ratio of the labels in the pool is known, adding this bias to the merged scores takes
+    it away. The fixed point is that of the EM re-estimation of priors (Saerens et al. 2002, Neural Computation
+    14) run backwards: the prior is given and the bias is sought.
+
+    Parameters
+    ----------
+    scores : raw scores of shape (rows, L)
+    target : shape (L,), above 0, adding up to 1; the ratio of the labels
+    rounds : at most so many repetitions of ``b += log(target) - log(mean softmax(scores + b))``
+
+    Returns
+    -------
+    float64 array of shape (L,), adding up to 0
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    goal = np.log(np.asarray(target, dtype=np.float64))
+    bias = np.zeros(scores.shape[1])
+    for _ in range(rounds):
+        step = goal - np.log(softmax(scores + bias).mean(axis=0))
+        bias += step - step.mean()
+        if np.abs(step).max() < 1e-6:
+            break
+    return bias

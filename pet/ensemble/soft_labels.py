@@ -64,10 +64,13 @@ class SoftLabels:
         return np.asarray((self.votes == self.label[:, None]).mean(axis=1))
 
 
-def make_soft_labels(scores: Sequence[Array], weights: Array) -> SoftLabels:
-    """Merge the members' raw scores, each of shape (rows, L), into soft labels (temperature 1)."""
+def make_soft_labels(scores: Sequence[Array], weights: Array, bias: Array | float = 0.0) -> SoftLabels:
+    """Merge the members' raw scores, each of shape (rows, L), into soft labels (temperature 1).
+
+    `bias`, of shape (L,), is added to the merged scores; see `pet.ensemble.merge.prior_correction`.
+    """
     votes = np.stack([np.asarray(s).argmax(axis=1) for s in scores], axis=1)
-    return SoftLabels(softmax(merge_scores(scores, weights)), votes)
+    return SoftLabels(softmax(merge_scores(scores, weights) + bias), votes)
 
 
 def soft_label_schema(labels: Sequence[str]) -> pa.Schema:
@@ -165,6 +168,7 @@ def write_soft_labels(
     scores: Mapping[str, Array],
     weights: Array,
     labels: Sequence[str],
+    bias: Array | float = 0.0,
 ) -> None:
     """Merge score arrays, which may be memory maps, and write the result in constant memory.
 
@@ -175,6 +179,7 @@ def write_soft_labels(
     scores : member -> array of shape (rows, L)
     weights : shape (members,)
     labels : the task's labels
+    bias : shape (L,), added to the merged scores
     """
     from contextlib import ExitStack
 
@@ -183,7 +188,7 @@ def write_soft_labels(
         writers = [stack.enter_context(SoftLabelWriter(path, labels, members)) for path in paths]
         for start in range(0, len(ids), MERGE_ROWS):
             stop = min(start + MERGE_ROWS, len(ids))
-            soft = make_soft_labels([scores[m][start:stop] for m in members], weights)
+            soft = make_soft_labels([scores[m][start:stop] for m in members], weights, bias)
             chunk = list(ids[start:stop])
             for writer in writers:
                 writer.write(chunk, soft)

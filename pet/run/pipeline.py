@@ -60,11 +60,11 @@ def run_pet(job: Job) -> Results:
         make_member(job, member, data)
         score_member(job, member, job.directory.path / member.stage)
     weights = ensemble_weights(job, accuracies, members)
-    results = measure_ensemble(job, members, weights)
     if job.data.pool is None:
         job.reporter.warn("no unlabelled text: there is nothing to distill from, so the run ends with the ensemble")
-        return results
+        return measure_ensemble(job, members, weights)
     labels = label_pool(job, members, weights)
+    results = measure_ensemble(job, members, weights)
     student = make_student(job, labels, "g0/labels")
     return results | {"student": measure_classifier(job, student)}
 
@@ -248,7 +248,7 @@ def _refuse_other_files(output: Path) -> None:
         )
 
 
-def headline_metrics(result: Results) -> dict[str, dict[str, Any]]:
+def headline_metrics(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The rows of a comparison: what was measured -> its figures, baselines first."""
     method = result["method"]
     rows = {
@@ -259,7 +259,7 @@ def headline_metrics(result: Results) -> dict[str, dict[str, Any]]:
     return {name: figures for name, figures in rows.items() if figures}
 
 
-def headlines_by_seed(results: Sequence[Results]) -> dict[str, list[dict[str, Any]]]:
+def headlines_by_seed(results: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The same rows over several runs: what was measured -> its figures for each seed."""
     tables = [headline_metrics(result) for result in results]
     return {name: [table[name] for table in tables] for name in (tables[0] if tables else ())}

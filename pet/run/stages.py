@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from pet.data.checks import column_labels
 from pet.distill import fit_classifier, one_hot
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData, train_member
-from pet.ensemble.merge import member_weights, merge_scores, softmax
+from pet.ensemble.merge import member_weights, merge_scores, prior_correction, softmax
 from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
 from pet.evaluate import evaluate
 from pet.run.job import Job
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
+_PRIOR_ROWS = 20_000  # rows of the pool that are enough to see the mean prediction
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,36 @@ def label_pool(job: Job, members: Sequence[Member], weights: Array, prefix: str 
     def build(folder: Path) -> dict[str, Any]:
         scores = member_scores(job, members, "pool", prefix)
         paths = [folder / "labels.parquet", folder / "labels.jsonl"]
-        write_soft_labels(paths, Column(pool, "id"), scores, weights, job.task.labels)
-        return {"members": list(scores), "weights": [float(w) for w in weights]}
+        bias = _prior_bias(job, scores, weights)
+        write_soft_labels(paths, Column(pool, "id"), scores, weights, job.task.labels, bias)
+        return {"members": list(scores), "weights": [float(w) for w in weights], "bias": [float(b) for b in bias]}
 
     upstream = [job.directory.fingerprint(f"{prefix}{m.stage}/scores") for m in members]
     name = f"{prefix}g{generation}/labels"
     inputs = {"config": job.config_hash, "scores": upstream, "weights": [float(w) for w in weights]}
     job.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
     return job.directory.path / prefix / f"g{generation}" / "labels.parquet"
+
+
+def _prior_bias(job: Job, scores: Mapping[str, Array], weights: Array) -> Array:
+    """The correction that the recipe asks for, from evenly spaced rows of the pool; zeros for none."""
+    count = len(job.task.labels)
+    target = np.full(count, 1 / count)
+    if job.recipe.prior == "labeled" and job.data.train is not None:
+        # One more of each, so that a label without an example is rare and not impossible.
+        counts = np.bincount(column_labels(job.data.train), minlength=count) + 1.0
+        target = counts / counts.sum()
+    if job.recipe.prior == "none":
+        return np.zeros(count)
+    rows = slice(None, None, max(1, len(next(iter(scores.values()))) // _PRIOR_ROWS))
+    return prior_correction(merge_scores([s[rows] for s in scores.values()], weights), target)
+
+
+def pool_bias(job: Job, generation: int = 0, prefix: str = "") -> Array:
+    """The correction that the soft labels of a generation were made with; zeros where there is no pool."""
+    if job.data.pool is None:
+        return np.zeros(len(job.task.labels))
+    return np.asarray(job.directory.info(f"{prefix}g{generation}/labels")["bias"])
 
 
 def _schedule(job: Job, kind: str) -> Schedule:
@@ -252,7 +275,7 @@ def measure_ensemble(job: Job, members: Sequence[Member], weights: Array, prefix
     gold = column_labels(job.data.test)
     scores = member_scores(job, members, "test", prefix)
     figures = {name: evaluate(softmax(s), gold, job.task.labels) for name, s in scores.items()}
-    merged = softmax(merge_scores(list(scores.values()), weights))
+    merged = softmax(merge_scores(list(scores.values()), weights) + pool_bias(job, members[0].generation, prefix))
     return {"members": figures, "ensemble": evaluate(merged, gold, job.task.labels)}
 
 

@@ -38,6 +38,11 @@ class Recipe:
     alpha: float = _setting(1e-4, "share of the auxiliary masked-LM loss", 0, 1)
     mlm_probability: float = _setting(0.15, "share of the tokens that the auxiliary loss hides", 0, 1)
     merge: str = _setting("weighted", "weights of the members: weighted (accuracy before training) or uniform")
+    prior: str = _setting(
+        "none",
+        "correct the merged scores to a class ratio of the pool: none, balanced (all labels as frequent), or "
+        "labeled (as in the labelled texts)",
+    )
     temperature: float = _setting(2.0, "temperature of the distillation", 1e-3)
     student_learning_rate: float = _setting(
         0.0, "peak learning rate of student and supervised; 0: twice that of members, for the fresh head", 0, 1
@@ -55,6 +60,8 @@ class Recipe:
         problems = [text for item in fields(self) for text in _check(item, getattr(self, item.name))]
         if self.merge not in ("weighted", "uniform"):
             problems.append(f"merge is {self.merge!r}: it can be weighted or uniform")
+        if self.prior not in ("none", "balanced", "labeled"):
+            problems.append(f"prior is {self.prior!r}: it can be none, balanced or labeled")
         if problems:
             raise PetError(problems)
 
