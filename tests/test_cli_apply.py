@@ -71,6 +71,14 @@ def test_label_makes_what_the_run_made_of_its_pool(run: Path, inputs: Path, tmp_
     assert "16 texts labelled, all kept" in result.stdout
 
 
+def test_label_corrects_the_prior_as_the_run_did(inputs: Path, tiny_model: Path, tmp_path: Path):
+    corrected = _run(inputs, tiny_model, "prior", "--method", "zero-shot", "--set", "prior=uniform")
+    assert any(json.loads((corrected / "manifest.json").read_text())["stages"]["g0/labels"]["info"]["bias"])
+    output = tmp_path / "labels.jsonl"
+    pet("label", corrected, "--input", inputs / "pool.jsonl", "-o", output, "-q", "--device", "cpu")
+    assert output.read_bytes() == (corrected / "g0" / "labels.jsonl").read_bytes()
+
+
 def test_label_streams(run: Path, inputs: Path, tmp_path: Path):
     whole = read_soft_labels(run / "g0" / "labels.parquet")
     counts = label_file(run, str(inputs / "pool.jsonl"), tmp_path / "some.parquet", chunk_rows=5)

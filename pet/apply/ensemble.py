@@ -77,14 +77,17 @@ class SavedEnsemble:
 
         `on_rows` is told of every row of every member.
         """
-        tokens = self.tokenize(table)
-        return [
-            score_rows(
-                lm, self.tokenizer, pvp, tokens, accelerator,
-                max_tokens=self.recipe.inference_tokens, on_rows=on_rows,
-            )
-            for lm, pvp in zip(self._open_each(), self.pvps, strict=True)
-        ]  # fmt: skip
+        tokens, scores, models = self.tokenize(table), [], self._open_each()
+        for pvp in self.pvps:
+            lm = next(models)
+            scores.append(
+                score_rows(
+                    lm, self.tokenizer, pvp, tokens, accelerator,
+                    max_tokens=self.recipe.inference_tokens, on_rows=on_rows,
+                )
+            )  # fmt: skip
+            del lm  # a large one is gone before the next is opened
+        return scores
 
     def keep_all(self) -> bool:
         """Take all members into memory, if they fit; the run's folder is then not needed any more."""
@@ -173,10 +176,11 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
         models=models,
         pvps=[pvps[p] for p in patterns],
         weights=weights,
+        bias=_bias(stages, f"g{generation}/labels", task),
         tokenizer=tokenizer,
         columns=settings.columns,
         precision=settings.precision,
-        allow_pickle=settings.allow_pickle if allow_pickle is None else allow_pickle,
+        allow_pickle=allow_pickle,
     )
 
 
@@ -197,9 +201,17 @@ def untrained_ensemble(
     tokenizer = load_tokenizer(model)
     pvps = bind_patterns(task, tokenizer, recipe.max_length)
     names = [f"p{p}-r0" for p in range(len(pvps))]
-    weights = member_weights(None, len(pvps), "uniform")
     return SavedEnsemble(
-        task, recipe, names, [model] * len(pvps), pvps, weights, tokenizer, {}, allow_pickle=allow_pickle
+        task=task,
+        recipe=recipe,
+        names=names,
+        models=[model] * len(pvps),
+        pvps=pvps,
+        weights=member_weights(None, len(pvps), "uniform"),
+        bias=np.zeros(len(task.labels)),
+        tokenizer=tokenizer,
+        columns={},
+        allow_pickle=allow_pickle,
     )
 
 

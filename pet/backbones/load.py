@@ -125,9 +125,16 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     PetError
         If it is no masked LM, or its head would start from random numbers.
     """
-    model, info = load_model(
-        name, transformers.AutoModelForMaskedLM, allow_pickle=allow_pickle, **masked_lm_arguments()
-    )
+    failure: PetError | None = None
+    kind = transformers.AutoModelForMaskedLM
+    try:
+        model, info = load_model(name, kind, allow_pickle=allow_pickle, **masked_lm_arguments())
+    except PetError as error:
+        if not masked_lm_arguments():
+            raise
+        # The older way of loading goes on where weights are missing, and so can tell which.
+        failure = error
+        model, info = load_model(name, kind, allow_pickle=allow_pickle)
     new = sorted(map(str, info["missing_keys"]))
     body = f"{model.base_model_prefix}."
     random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]
@@ -138,4 +145,6 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
             f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; use a masked "
             "language model, or give this encoder a head with `pet adapt`"
         )
+    if failure is not None:
+        raise failure
     return model

@@ -31,7 +31,7 @@ class Recipe:
     adam_epsilon: float = _setting(1e-8, "epsilon of AdamW", 0, 1)
     warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", 0, 1)
     max_grad_norm: float = _setting(1.0, "gradients are scaled down to this norm", 0)
-    steps: int = _setting(50, "updates of a member", 0)
+    steps: int = _setting(40, "updates of a member", 0)
     labeled_batch: int = _setting(8, "labelled texts in a micro-batch", 1)
     unlabeled_batch: int = _setting(4, "unlabelled texts in a micro-batch, for the auxiliary loss; 0 turns it off", 0)
     accumulation: int = _setting(1, "micro-batches in an update of a member", 1)
@@ -47,11 +47,11 @@ class Recipe:
     student_learning_rate: float = _setting(
         0.0, "peak learning rate of student and supervised; 0: twice that of members, for the fresh head", 0, 1
     )
-    student_steps: int = _setting(300, "updates of the student", 0)
+    student_steps: int = _setting(200, "updates of the student", 0)
     student_batch: int = _setting(16, "texts in a micro-batch of the student", 1)
     student_accumulation: int = _setting(1, "micro-batches in an update of the student", 1)
     gold_weight: float = _setting(0.0, "share of the labelled texts' cross-entropy in the student's loss", 0, 1)
-    supervised_steps: int = _setting(100, "updates of the plain classifier (--method supervised)", 0)
+    supervised_steps: int = _setting(80, "updates of the plain classifier (--method supervised)", 0)
     supervised_batch: int = _setting(8, "texts in a micro-batch of the plain classifier", 1)
     supervised_accumulation: int = _setting(1, "micro-batches in an update of the plain classifier", 1)
     inference_tokens: int = _setting(8192, "tokens in a batch, padding included, when labelling", 1)
