@@ -18,15 +18,6 @@ def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
     return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
 
 
-def masked_lm_arguments() -> dict[str, Any]:
-    """Keywords of ``from_pretrained`` for models with an output layer.
-
-    transformers 4.48 reads the output bias of RoBERTa and ALBERT as zeros unless it loads in the way
-    that became the only one later. A fresh head (of a classifier) it can only make in the older way.
-    """
-    return {"low_cpu_mem_usage": True} if TRANSFORMERS_MAJOR < 5 else {}
-
-
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Keep transformers from drawing bars of its own between our lines."""

@@ -105,8 +105,6 @@ def test_ragged_index(stretches):
 
 
 def test_to_tensors():
-    tensors = to_tensors(
-        {"a": np.array([[1, 2]]), "b": np.array([0.5], dtype=np.float32)}, torch.device("cpu")
-    )
+    tensors = to_tensors({"a": np.array([[1, 2]]), "b": np.array([0.5], dtype=np.float32)}, torch.device("cpu"))
     torch.testing.assert_close(tensors["a"], torch.tensor([[1, 2]]))
     assert tensors["b"].dtype == torch.float32

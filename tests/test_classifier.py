@@ -137,15 +137,11 @@ def test_the_folder_of_a_run_opens_its_student(tiny_model, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "mpnet"])
-def test_someone_elses_classifier_reads_the_field_text_up_to_its_positions(
-    family_model, name, accelerator, tmp_path
-):
+def test_someone_elses_classifier_reads_the_field_text_up_to_its_positions(family_model, name, accelerator, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     tokenizer.model_max_length = int(1e30)  # as in folders that do not say
     tokenizer.save_pretrained(tmp_path)
-    AutoModelForSequenceClassification.from_pretrained(family_model(name), num_labels=2).save_pretrained(
-        tmp_path
-    )
+    AutoModelForSequenceClassification.from_pretrained(family_model(name), num_labels=2).save_pretrained(tmp_path)
     classifier = load_classifier(str(tmp_path))
     assert classifier.max_length == POSITIONS
     assert classifier.text_input.fields == ("text",)

@@ -72,7 +72,7 @@ def test_label_makes_what_the_run_made_of_its_pool(run: Path, inputs: Path, tmp_
 
 
 def test_label_corrects_the_prior_as_the_run_did(inputs: Path, tiny_model: Path, tmp_path: Path):
-    corrected = _run(inputs, tiny_model, "prior", "--method", "zero-shot", "--set", "prior=uniform")
+    corrected = _run(inputs, tiny_model, "prior", "--method", "zero-shot", "--set", "prior=balanced")
     assert any(json.loads((corrected / "manifest.json").read_text())["stages"]["g0/labels"]["info"]["bias"])
     output = tmp_path / "labels.jsonl"
     pet("label", corrected, "--input", inputs / "pool.jsonl", "-o", output, "-q", "--device", "cpu")
@@ -281,7 +281,7 @@ def test_predict_streams(run: Path, inputs: Path, tmp_path: Path):
 def test_memory_does_not_grow_with_the_input(run: Path, tmp_path: Path):
     pytest.importorskip("resource")
     peaks = []
-    for count in (40_000, 200_000):
+    for count in (30_000, 120_000):
         texts = (news_rows()[i % 40]["text"] for i in range(count))
         source = write_rows(tmp_path / f"{count}.jsonl", ({"text": text} for text in texts))
         program = (

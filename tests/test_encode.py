@@ -55,9 +55,7 @@ simple_text = st.lists(st.sampled_from(SIMPLE), min_size=1, max_size=4).map(" ".
 NASTY = "[MASK] </s> <s> <mask> <MASK> [CLS] [SEP] [sep] <pad> <PAD> [PAD] <unk> ＜/ｓ＞ ＜ｐａｄ＞ ##s ▁ Ġ"
 NASTY += " { } {{ {text} || 😀 👩\u200d👩\u200d👧 é 漢字 good news x 's ."
 nasty = st.sampled_from([*NASTY.split(), " ", "\n", "\t", "\x00", "\u200b", "\ufeff", "\u2028"])
-nasty_text = st.one_of(
-    st.lists(nasty, max_size=12).map("".join), st.lists(nasty, max_size=12).map(" ".join), st.text()
-)
+nasty_text = st.one_of(st.lists(nasty, max_size=12).map("".join), st.lists(nasty, max_size=12).map(" ".join), st.text())
 
 
 @pytest.fixture(scope="session")
@@ -152,9 +150,7 @@ def test_the_mask_is_there_once_whatever_the_text(encoder_of, tokenizer_of, name
     for i in range(len(rows)):
         ids = list(encoded.ids[i])
         assert encoder.fixed_length <= len(ids) <= max_length
-        assert [p for p, token in enumerate(ids) if token == tokenizer.mask_token_id] == [
-            encoded.mask_position[i]
-        ]
+        assert [p for p, token in enumerate(ids) if token == tokenizer.mask_token_id] == [encoded.mask_position[i]]
         ordinary = encoded.ordinary[encoded.ids.offsets[i] : encoded.ids.offsets[i + 1]]
         # what is special is the frame and the mask, and nothing that a user wrote
         special = [token in tokenizer.all_special_ids for token in ids]
@@ -270,9 +266,7 @@ def test_signs_behind_a_word_are_no_words(tokenizer_of, name):
 
 @every_family
 def test_a_field_is_tokenized_once_for_all_patterns_where_it_can_be(tokenizer_of, name):
-    templates = [
-        parse_template(pattern, FIELDS) for pattern in ("{a} {mask}", "It {a} {mask}", "({a}) {mask}")
-    ]
+    templates = [parse_template(pattern, FIELDS) for pattern in ("{a} {mask}", "It {a} {mask}", "({a}) {mask}")]
     keys = token_keys(templates, _plain(tokenizer_of(name)))
     assert len(keys) == (2 if name in BYTE_LEVEL + UNIGRAM else 1)
 
@@ -280,9 +274,7 @@ def test_a_field_is_tokenized_once_for_all_patterns_where_it_can_be(tokenizer_of
 def test_tokenize_fields_in_memory_and_mapped(tokenizer_of, tmp_path: Path):
     rows = [{"a": f"Good news {n} " * (n % 4), "b": "No!" * n, "unused": 1} for n in range(23)]
     table = datasets.Dataset.from_list(rows)
-    templates = [
-        parse_template(p, FIELDS) for p in ("{a|lower_first} {mask} {b}", "{b|strip_punct}: {mask} {a}")
-    ]
+    templates = [parse_template(p, FIELDS) for p in ("{a|lower_first} {mask} {b}", "{b|strip_punct}: {mask} {a}")]
     plain = PlainTextTokenizer(tokenizer_of("roberta"), 12)
     keys = token_keys(templates, plain)
     assert len(keys) == 4
@@ -344,9 +336,7 @@ def test_a_field_that_may_not_be_cut_stays_whole(encoder_of, name):
 def test_a_kept_field_that_does_not_fit_is_refused(encoder_of, name):
     encoder = encoder_of(name, "{a!keep} is {mask}. {b}", 24)
     fits, too_long = {"a": "good", "b": "bad"}, {"a": "good " * 40, "b": "bad"}
-    with pytest.raises(
-        PetError, match=r"in 1 row\(s\), the first being row 2, .*!keep \(a\) do not fit into 24"
-    ):
+    with pytest.raises(PetError, match=r"in 1 row\(s\), the first being row 2, .*!keep \(a\) do not fit into 24"):
         fill(encoder, fits, too_long)
 
 
@@ -397,9 +387,7 @@ def test_token_id_0_is_a_word_like_any_other():
 
 def test_word_to_label_holds_the_share_of_each_word(tokenizer_of):
     words = Verbalizer({"x": ("good", "great"), "y": ("bad",)})
-    pvp = bind_pattern(
-        Pattern(parse_template("{a} {mask}", FIELDS), words), ["x", "y"], tokenizer_of("bert"), 32
-    )
+    pvp = bind_pattern(Pattern(parse_template("{a} {mask}", FIELDS), words), ["x", "y"], tokenizer_of("bert"), 32)
     np.testing.assert_array_equal(pvp.word_to_label, [[0.5, 0], [0.5, 0], [0, 1]])
     tokens = tokenizer_of("bert").convert_ids_to_tokens(list(map(int, pvp.words)))
     assert tokens == ["good", "great", "bad"]

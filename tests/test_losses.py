@@ -22,9 +22,7 @@ def test_label_score_is_the_mean_of_raw_logits():
 def test_a_mean_of_probabilities_would_choose_the_other_label():
     words = torch.softmax(torch.tensor([3.0, -1.0, 1.5]), dim=-1)
     assert words[:2].mean() > words[2]
-    scores = label_scores(
-        torch.tensor([[3.0, -1.0, 1.5]]), torch.tensor([[0.5, 0.0], [0.5, 0.0], [0.0, 1.0]])
-    )
+    scores = label_scores(torch.tensor([[3.0, -1.0, 1.5]]), torch.tensor([[0.5, 0.0], [0.5, 0.0], [0.0, 1.0]]))
     assert scores.argmax() == 1
 
 
@@ -38,9 +36,7 @@ def test_member_loss_without_unlabelled_text_is_the_cross_entropy():
     assert member_loss(cross_entropy, None, 0.5) is cross_entropy
 
 
-@pytest.mark.parametrize(
-    ("temperature", "expected"), [(1.0, 0.9756703614), (2.0, 1.1937500683), (4.0, 1.2413717405)]
-)
+@pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.9756703614), (2.0, 1.1937500683), (4.0, 1.2413717405)])
 def test_distillation_loss(temperature, expected):
     student = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     teacher = torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, -1.0]], dtype=torch.float64)
@@ -51,9 +47,7 @@ def test_logarithms_of_soft_labels_serve_as_the_teachers_logits():
     student = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     teacher = torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, -1.0]], dtype=torch.float64)
     soft = torch.softmax(teacher, dim=-1).log()
-    torch.testing.assert_close(
-        distillation_loss(student, soft, 2.0), distillation_loss(student, teacher, 2.0)
-    )
+    torch.testing.assert_close(distillation_loss(student, soft, 2.0), distillation_loss(student, teacher, 2.0))
 
 
 def test_distillation_loss_is_zero_where_student_and_teacher_agree():
@@ -66,9 +60,7 @@ def test_distillation_loss_teaches_the_student_alone():
     loss = distillation_loss(student, torch.tensor([[2.0, 0.0]]), 2.0)
     loss.backward()
     # d L / d s = T * (softmax(s / T) - softmax(t / T)) for a single example
-    expected = 2 * (
-        torch.softmax(torch.tensor([[0.5, 1.0]]), -1) - torch.softmax(torch.tensor([[1.0, 0.0]]), -1)
-    )
+    expected = 2 * (torch.softmax(torch.tensor([[0.5, 1.0]]), -1) - torch.softmax(torch.tensor([[1.0, 0.0]]), -1))
     torch.testing.assert_close(student.grad, expected)
 
 

@@ -29,9 +29,7 @@ def _batch(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _all_logits(model: nn.Module, batch: dict[str, torch.Tensor], types: bool) -> torch.Tensor:
-    return model(
-        **{name: values for name, values in batch.items() if types or name != "token_type_ids"}
-    ).logits
+    return model(**{name: values for name, values in batch.items() if types or name != "token_type_ids"}).logits
 
 
 ROWS, PLACES = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([2, 7, 1, 4, 2])
@@ -68,10 +66,7 @@ def test_gradients_equal_those_of_the_whole_model(family_model, name):
     def gradients(logits: torch.Tensor) -> dict[str, torch.Tensor]:
         lm.zero_grad()
         F.cross_entropy(logits, targets).backward()
-        return {
-            n: torch.zeros_like(p) if p.grad is None else p.grad.clone()
-            for n, p in lm.model.named_parameters()
-        }
+        return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in lm.model.named_parameters()}
 
     whole = gradients(_all_logits(lm.model, batch, lm.has_token_types)[ROWS, PLACES][:, SOME_WORDS])
     picked = gradients(lm.word_logits(batch, ROWS, PLACES, SOME_WORDS))
@@ -89,9 +84,7 @@ def test_a_family_that_is_not_in_the_table_is_run_whole(family_model, name, monk
         monkeypatch.delitem(masked._HEADS, model.config.model_type)
         lm = MaskedLM(model)
         assert lm._find_head is None
-        torch.testing.assert_close(
-            lm.word_logits(batch, ROWS, PLACES, SOME_WORDS), expected, atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(lm.word_logits(batch, ROWS, PLACES, SOME_WORDS), expected, atol=1e-5, rtol=1e-5)
 
 
 @every_family
@@ -157,9 +150,7 @@ def test_the_longest_row_is_found_from_the_model(family_model, name):
     with torch.no_grad():
         assert torch.isfinite(model(input_ids=longest, attention_mask=torch.ones_like(longest)).logits).all()
     check_length(model, POSITIONS, name)
-    with pytest.raises(
-        PetError, match=rf"model {name}: it has {POSITIONS} positions, and --max-length is 97"
-    ):
+    with pytest.raises(PetError, match=rf"model {name}: it has {POSITIONS} positions, and --max-length is 97"):
         check_length(model, POSITIONS + 1, name)
 
 

@@ -99,9 +99,7 @@ def test_the_same_seed_draws_the_same_and_the_next_draw_differs():
 
 
 def test_random_tokens_come_from_the_whole_ordinary_vocabulary_and_are_never_special():
-    rule = MaskingRule(
-        MASK, ordinary_vocabulary(12, SPECIAL), probability=1.0, mask_share=0.0, random_share=1.0
-    )
+    rule = MaskingRule(MASK, ordinary_vocabulary(12, SPECIAL), probability=1.0, mask_share=0.0, random_share=1.0)
     ids = np.full((50, 40), 11)
     hidden = hide_tokens(ids, np.ones(ids.shape, dtype=bool), rule, np.random.default_rng(0))[0]
     assert set(np.unique(hidden)) == set(range(5, 12))

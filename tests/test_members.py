@@ -77,9 +77,7 @@ def _lm(folder: Path) -> MaskedLM:
 
 
 def _recipe(**settings: Any) -> Any:
-    return make_recipe(
-        "default", {"steps": 40, "labeled_batch": 8, "unlabeled_batch": 4, "max_length": 32, **settings}
-    )
+    return make_recipe("default", {"steps": 40, "labeled_batch": 8, "unlabeled_batch": 4, "max_length": 32, **settings})
 
 
 # --- learning ----------------------------------------------------------------------------------------
@@ -122,9 +120,7 @@ def test_the_seed_decides_every_byte(tiny_model, tokenizer, pvp, tokens, acceler
 # --- batches and their loss --------------------------------------------------------------------------
 
 
-def _first_batches(
-    count: int, tokenizer: Any, pvp: PVP, data: MemberData, seed: int = 0, **settings: Any
-) -> list[Any]:
+def _first_batches(count: int, tokenizer: Any, pvp: PVP, data: MemberData, seed: int = 0, **settings: Any) -> list[Any]:
     stream = member_batches(pvp, data, _recipe(**settings), tokenizer, 900, CPU, seed)
     return [next(stream) for _ in range(count)]
 
@@ -199,16 +195,12 @@ def _one_by_one(lm: MaskedLM, tokenizer: Any, pvp: PVP, texts: list[str]) -> np.
         place = encoded["input_ids"][0].tolist().index(tokenizer.mask_token_id)
         with torch.no_grad():
             logits = lm.model(**encoded).logits[0, place]
-        words = {
-            label: [tokenizer.convert_tokens_to_ids(word) for word in group] for label, group in WORDS.items()
-        }
+        words = {label: [tokenizer.convert_tokens_to_ids(word) for word in group] for label, group in WORDS.items()}
         rows.append([float(logits[words[label]].mean()) for label in LABELS])
     return np.array(rows)
 
 
-def test_scores_are_those_of_one_row_at_a_time_for_any_budget(
-    tiny_model, tokenizer, pvp, accelerator, monkeypatch
-):
+def test_scores_are_those_of_one_row_at_a_time_for_any_budget(tiny_model, tokenizer, pvp, accelerator, monkeypatch):
     texts = [" ".join([row["text"]] * (1 + i % 2)) for i, row in enumerate(ROWS[:20])] + ["", "no"]
     texts = [" ".join(text.split()[:12]) for text in texts]
     lm = _lm(tiny_model).eval()
@@ -218,9 +210,7 @@ def test_scores_are_those_of_one_row_at_a_time_for_any_budget(
     monkeypatch.setattr(labelling, "CHUNK_ROWS", 9)
     for max_tokens in (1, 100, 100_000):
         done: list[int] = []
-        found = score_rows(
-            lm, tokenizer, pvp, tokens, accelerator, max_tokens=max_tokens, on_rows=done.append
-        )
+        found = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=max_tokens, on_rows=done.append)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert sum(done) == len(texts)

@@ -87,9 +87,7 @@ def test_softmax_gives_probabilities_for_any_scores(scores, temperature):
     assert np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     # the highest score has the highest probability
-    np.testing.assert_array_equal(
-        probabilities[np.arange(3), scores.argmax(axis=1)], probabilities.max(axis=1)
-    )
+    np.testing.assert_array_equal(probabilities[np.arange(3), scores.argmax(axis=1)], probabilities.max(axis=1))
 
 
 def test_softmax_with_temperature():

@@ -115,9 +115,7 @@ def test_other_endings_are_refused(tmp_path: Path):
 
 def _jsonl(folder: Path, *rows: Any) -> Path:
     path = folder / "theirs.jsonl"
-    path.write_text(
-        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8"
-    )
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
     return path
 
 

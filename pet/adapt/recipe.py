@@ -321,6 +321,7 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
+        model.config._name_or_path = ""  # old versions write it: the path of a folder that will be gone
         model.save_pretrained(folder)
     finally:
         if bars:

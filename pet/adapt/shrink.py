@@ -65,7 +65,9 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
         seen.add(int(match[2]))
         if int(match[2]) in layers:
             state[f"{match[1]}.{list(layers).index(int(match[2]))}.{match[3]}"] = tensor
-    if seen != set(range(total)) or getattr(model.config, "layer_types", None):
+    # ModernBERT: transformers 5 lists the kinds of its layers, version 4 has a period.
+    alternate = any(getattr(model.config, field, None) for field in ("layer_types", "global_attn_every_n_layers"))
+    if seen != set(range(total)) or alternate:
         raise PetError(
             f"--keep-layers: a {model.config.model_type} model shares or alternates its layers, none can be left out"
         )

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pet import resources
-from pet.compat import dtype_argument, masked_lm_arguments, without_progress_bars
+from pet.compat import dtype_argument, without_progress_bars
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -125,16 +125,7 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     PetError
         If it is no masked LM, or its head would start from random numbers.
     """
-    failure: PetError | None = None
-    kind = transformers.AutoModelForMaskedLM
-    try:
-        model, info = load_model(name, kind, allow_pickle=allow_pickle, **masked_lm_arguments())
-    except PetError as error:
-        if not masked_lm_arguments():
-            raise
-        # The older way of loading goes on where weights are missing, and so can tell which.
-        failure = error
-        model, info = load_model(name, kind, allow_pickle=allow_pickle)
+    model, info = load_model(name, transformers.AutoModelForMaskedLM, allow_pickle=allow_pickle)
     new = sorted(map(str, info["missing_keys"]))
     body = f"{model.base_model_prefix}."
     random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]
@@ -145,6 +136,4 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
             f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; use a masked "
             "language model, or give this encoder a head with `pet adapt`"
         )
-    if failure is not None:
-        raise failure
     return model

@@ -70,12 +70,13 @@ def run_pet(job: Job) -> Results:
 
 
 def run_zero_shot(job: Job, prefix: str = "") -> Results:
-    """Score and label with the untrained patterns."""
+    """Score and label with the untrained patterns; as a baseline, score the test texts only."""
     members = [Member(0, p, 0) for p in range(len(job.pvps))]
+    parts = ("pool", "test") if not prefix or job.recipe.prior != "none" else ("test",)
     for member in members:
-        score_member(job, member, None, prefix)
+        score_member(job, member, None, prefix, parts)
     weights = member_weights(None, len(members), "uniform")
-    if job.data.pool is not None:
+    if job.data.pool is not None and "pool" in parts:
         label_pool(job, members, weights, prefix)
     return measure_ensemble(job, members, weights, prefix)
 

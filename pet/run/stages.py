@@ -125,9 +125,15 @@ def make_member(job: Job, member: Member, data: MemberData, upstream: str = "") 
     job.directory.stage(member.stage, {"config": job.config_hash, "upstream": upstream}, build)
 
 
-def score_member(job: Job, member: Member, folder: Path | None, prefix: str = "") -> None:
-    """Score pool and test with a member; `folder` None scores with the pretrained model."""
-    parts = [part for part in ("pool", "test") if getattr(job.data, part) is not None]
+def score_member(
+    job: Job,
+    member: Member,
+    folder: Path | None,
+    prefix: str = "",
+    wanted: Sequence[str] = ("pool", "test"),
+) -> None:
+    """Score pool and test, where they are there, with a member; `folder` None scores with the pretrained model."""
+    parts = [part for part in wanted if getattr(job.data, part) is not None]
     if not parts:
         return
 
@@ -193,7 +199,7 @@ def _prior_bias(job: Job, scores: Mapping[str, Array], weights: Array) -> Array:
 
 def pool_bias(job: Job, generation: int = 0, prefix: str = "") -> Array:
     """The correction that the soft labels of a generation were made with; zeros where there is no pool."""
-    if job.data.pool is None:
+    if job.data.pool is None or job.recipe.prior == "none":
         return np.zeros(len(job.task.labels))
     return np.asarray(job.directory.info(f"{prefix}g{generation}/labels")["bias"])
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pet.errors import PetError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+_SHORT = 128  # tokens
 _LOOK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 
 
@@ -102,8 +105,9 @@ def train(
             group["lr"] = schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
         for micro in range(schedule.accumulation):
             last = micro == schedule.accumulation - 1
-            with accelerator.autocast(), _synchronise(accelerator, module, last):
-                loss = module(next(batches)) / schedule.accumulation
+            batch = next(batches)
+            with accelerator.autocast(), _synchronise(accelerator, module, last), _attention(batch, accelerator):
+                loss = module(batch) / schedule.accumulation
                 accelerator.backward(loss)
             since.append(loss.detach())
         accelerator.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
@@ -124,8 +128,18 @@ def train(
     return history
 
 
+def _attention(batch: Any, accelerator: Accelerator) -> AbstractContextManager[Any]:
+    """On a processor, plain matrix products for short rows.
+
+    The fused attention's backward pass was measured to cost more there: an update of a 6-layer model with rows of
+    70 tokens took 1.2 times as long with it.
+    """
+    ids = batch.get("input_ids") if isinstance(batch, dict) else None
+    if accelerator.device.type == "cpu" and ids is not None and ids.shape[1] <= _SHORT:
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()
+
+
 def _synchronise(accelerator: Accelerator, module: nn.Module, last: bool) -> Any:
     """Gradients travel between processes only with the last micro-batch of an update."""
-    import contextlib
-
-    return contextlib.nullcontext() if last else accelerator.no_sync(module)
+    return nullcontext() if last else accelerator.no_sync(module)
