@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,9 +121,13 @@ class Classifier:
         accelerator: Accelerator,
         *,
         max_tokens: int = 8192,
+        exact: bool = False,
         on_rows: Callable[[int], object] = lambda n: None,
     ) -> Array:
-        """Logits of every row: float32 array of shape (rows, L), in the order of `labels`."""
+        """Logits of every row: float32 array of shape (rows, L), in the order of `labels`.
+
+        `exact` computes in fp32 whatever the accelerator's precision, as a pipeline of transformers does.
+        """
         encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
         out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
         model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
@@ -130,7 +135,7 @@ class Classifier:
         for rows in token_budget_batches(encoded.ids.lengths, max_tokens):
             batch, _ = pad_rows(encoded, rows, pad_id)
             tensors = to_tensors(batch, accelerator.device)
-            with torch.inference_mode(), accelerator.autocast():
+            with torch.inference_mode(), nullcontext() if exact else accelerator.autocast():
                 logits = model(**model_inputs(model, tensors)).logits
             out[rows] = logits.float().cpu().numpy()
             on_rows(len(rows))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pet import __version__
 from pet.errors import PetError
 
 # name -> module in pet.cli that defines a click command of the same name. Importing torch takes
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pet", prog_name="pet")
+@click.version_option(__version__, prog_name="pet")
 def main() -> None:
     """Few-shot text classification by filling a blank (Pattern-Exploiting Training)."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonlines
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,6 +132,7 @@ class SoftLabelWriter:
         self._text: Any = None
         if self.path.suffix == ".jsonl":
             self._text = self._beside.open("w", encoding="utf-8", newline="\n")
+            self._lines = jsonlines.Writer(self._text)
 
     def __enter__(self) -> SoftLabelWriter:
         return self
@@ -142,7 +144,7 @@ class SoftLabelWriter:
             for row in table.to_pylist():
                 row["probabilities"] = dict(zip(self.labels, row["probabilities"], strict=True))
                 row["votes"] = dict(zip(self.members, row["votes"], strict=True))
-                self._text.write(json.dumps(row, ensure_ascii=False) + "\n")
+                self._lines.write(row)
             return
         if self._parquet is None:
             import pyarrow.parquet as pq

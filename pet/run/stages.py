@@ -243,7 +243,11 @@ def _fit(job: Job, kind: str, table: Dataset, targets: Array, folder: Path, labe
     if job.data.test is not None:
         with job.reporter.task(f"score test with {label}", len(job.data.test), "text") as bar:
             scores = classifier.scores(
-                job.data.test, job.accelerator, max_tokens=job.recipe.inference_tokens, on_rows=bar.update
+                job.data.test,
+                job.accelerator,
+                max_tokens=job.recipe.inference_tokens,
+                exact=True,  # the figures are those of `pet evaluate`
+                on_rows=bar.update,
             )
         np.save(folder / "test-logits.npy", scores)
     return {"losses": losses}
