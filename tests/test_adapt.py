@@ -54,7 +54,7 @@ def test_reads_lines_paragraphs_files_and_fields(tmp_path: Path) -> None:
     packed = tmp_path / "a.txt.xz"
     packed.write_bytes(lzma.compress(plain.read_bytes()))
     rows = tmp_path / "a.jsonl.gz"
-    rows.write_bytes(gzip.compress(b'{"h": "head", "b": "body"}\n\n{"h": null, "b": "more"}\n'))
+    rows.write_bytes(gzip.compress(b'{"h": "head", "b": "body"}\n\n{"h": null, "b": "more"}\n', mtime=0))
     assert corpus.read_documents([str(plain)]) == ["one", "two words", "three"]
     assert corpus.read_documents([str(packed)], document="blank") == ["one two words", "three"]
     assert corpus.read_documents([str(packed)], document="file") == ["one two words three"]
@@ -68,7 +68,7 @@ def test_reads_lines_paragraphs_files_and_fields(tmp_path: Path) -> None:
         ("empty.txt", b" \n\n", (), "no text in it"),
         ("latin.txt", "Zürich".encode("latin-1"), (), "not UTF-8"),
         ("cut.txt.xz", lzma.compress(b"text " * 99)[:40], (), "cut off"),
-        ("cut.txt.gz", gzip.compress(b"text " * 99)[:20], (), "cut off"),
+        ("cut.txt.gz", gzip.compress(b"text " * 99, mtime=0)[:20], (), "cut off"),
         ("a.jsonl", b'{"text": "x"}', (), "--field"),
         ("a.jsonl", b'{"text": "x"}\n{"text', ("text",), "line 2: is not JSON"),
         ("a.jsonl", b"[1]", ("text",), "line 1: is not a JSON object"),
