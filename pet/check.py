@@ -25,7 +25,7 @@ from pet.errors import PetError
 from pet.run.estimate import Speed, Work, estimate, mean_tokens, time_member, time_student
 from pet.run.job import bind_patterns, outline
 from pet.run.progress import Reporter
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe, make_recipe, without_auxiliary_loss
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pet.classifier import Classifier, encode_texts, model_inputs
 from pet.cloze.encode import Encoded
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
 from pet.training.loop import Schedule, train
 from pet.training.losses import distillation_loss, soft_cross_entropy

@@ -26,7 +26,7 @@ from pet.run.directory import RunDirectory, hash_file, hash_inputs
 from pet.run.files import reserve, write_whole, writing
 from pet.run.manifest import read_config, read_stages
 from pet.run.progress import Reporter
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 
 ROOT = Path(pet.errors.__file__).parent.parent
 CONFIG = {"task": "news", "training": {"lr": 1e-05, "steps": 10}, "labels": ["no", "1", "ja"]}
@@ -559,7 +559,7 @@ WORKER = textwrap.dedent(
     from pathlib import Path
     from pet.run.directory import RunDirectory
     from pet.run.progress import Reporter
-    from pet.run.seeds import derive_seed
+    from pet.seeds import derive_seed
 
     def run(folder, pause, version=1, after=lambda: None, generations=2, size=3):
         with RunDirectory(folder, {"task": "t"}, reporter=Reporter("quiet", io.StringIO())) as run:

@@ -23,7 +23,7 @@ from pet.errors import PetError
 from pet.report.card import student_card
 from pet.run.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
 from pet.run.progress import Reporter
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.loop import Schedule

@@ -17,7 +17,7 @@ from pet.data.sample import sample_shots
 from pet.data.source import Source, column_names, open_source
 from pet.errors import PetError
 from pet.run.files import writing
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 from pet.task import Task
 
 

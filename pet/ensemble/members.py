@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pet.cloze.encode import Encoded
 from pet.cloze.pvp import PVP
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
 from pet.training.loop import Schedule, train
 from pet.training.losses import label_scores, member_loss

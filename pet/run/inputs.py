@@ -19,8 +19,8 @@ from pet.data.sample import sample_shots
 from pet.errors import PetError
 from pet.run.directory import hash_file, hash_inputs
 from pet.run.progress import Reporter
-from pet.run.seeds import derive_seed
 from pet.run.settings import MEMORY, RunSettings
+from pet.seeds import derive_seed
 from pet.task import Task
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from pet.ensemble.merge import member_weights, merge_scores, prior_correction, s
 from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
 from pet.evaluate import evaluate
 from pet.run.job import Job
-from pet.run.seeds import derive_seed
+from pet.seeds import derive_seed
 from pet.training.loop import Schedule
 
 if TYPE_CHECKING:
