@@ -84,10 +84,13 @@ def table(lines: list[dict[str, Any]]) -> str:
 
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
-        groups.setdefault((line["task"], line["examples"], line["model"], line["pool"], line["test"]), []).append(line)
-    head = ["task", "examples", *COLUMNS, "one member", "seeds", "minutes a run", "pool", "test", "model"]
+        length = line["settings"].get("max_length", "256")
+        groups.setdefault(
+            (line["task"], line["examples"], line["model"], line["pool"], line["test"], length), []
+        ).append(line)
+    head = ["task", "examples", *COLUMNS, "one member", "seeds", "minutes a run", "pool", "test", "tokens", "model"]
     rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for (name, examples, model, pool, test), runs in groups.items():
+    for (name, examples, model, *sizes), runs in sorted(groups.items()):
         cells = [name, str(examples)]
         for column in COLUMNS:
             figure = summarise([run["results"][column] for run in runs])["accuracy"]
@@ -96,8 +99,17 @@ def table(lines: list[dict[str, Any]]) -> str:
         singles = [accuracy for run in runs for accuracy in run["members"].values()]
         minutes = sum(run["seconds"] for run in runs) / len(runs) / 60
         cells += [f"{100 * sum(singles) / len(singles):.1f}", str(len(runs)), f"{minutes:.1f}"]
-        rows.append("| " + " | ".join([*cells, str(pool), str(test), model]) + " |")
+        rows.append("| " + " | ".join([*cells, *map(str, sizes), model]) + " |")
     return "\n".join(rows) + "\n"
+
+
+INTRO = """# Accuracy: PET, supervised and zero-shot
+
+Made by `python benchmarks/accuracy.py`; every run is a line of the file beside this one, with its settings. Accuracy in per
+cent, mean and standard deviation over seeds, on the first rows of each test set. "one member" is the mean over the members of all
+seeds; "tokens" is `max_length`; "minutes a run" is a whole run with both baselines.
+
+"""
 
 
 @click.command()
@@ -125,7 +137,8 @@ def main(
             done.append(one_run(name, int(examples), seed, options, shared))
             with output.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")
-            output.with_suffix(".md").write_text(table(done))
+            output.with_suffix(".md").write_text(INTRO + table(done))
+    output.with_suffix(".md").write_text(INTRO + table(done))
     click.echo(table(done))
 
 
