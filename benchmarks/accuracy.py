@@ -105,9 +105,9 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 INTRO = """# Accuracy: PET, supervised and zero-shot
 
-Made by `python benchmarks/accuracy.py`; every run is a line of the file beside this one, with its settings. Accuracy in per
-cent, mean and standard deviation over seeds, on the first rows of each test set. "one member" is the mean over the members of all
-seeds; "tokens" is `max_length`; "minutes a run" is a whole run with both baselines.
+Made by `python benchmarks/accuracy.py`; every run is a line of the file beside this one, with its settings.
+Accuracy in per cent, mean and standard deviation over seeds, on the first rows of each test set. "one member" is
+the mean over the members of all seeds; "tokens" is `max_length`; "minutes a run" is a whole run with both baselines.
 
 """
 
