@@ -413,13 +413,18 @@ def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGINT for other processes")
 def test_ctrl_c_in_a_real_process(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--set", "steps=100000", "-o", str(tmp_path / "run")]
-    with process(options) as running:
-        assert running.stderr is not None
-        for line in running.stderr:
-            if line.startswith("train g0/p0-r0"):
-                running.send_signal(signal.SIGINT)
-                break
-        rest = running.stderr.read()
+    # A shell that runs the tests in the background has them ignore the signal, and a child inherits that.
+    with process(options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:
+        try:
+            assert running.stderr is not None
+            for line in running.stderr:
+                if line.startswith("train g0/p0-r0"):
+                    running.send_signal(signal.SIGINT)
+                    break
+            rest, _ = running.communicate(timeout=60)[::-1]
+        except BaseException:
+            running.kill()
+            raise
         assert running.wait(60) == 130
     assert "Traceback" not in rest and "the same command goes on with it" in rest
     assert not list((tmp_path / "run").rglob(".tmp-*"))
