@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.apply.files import check_new_folder
+from pet.apply.files import check_new_folder, writing_folder
 from pet.classifier import Classifier, TextInput, new_classifier
 from pet.cloze.grammar import parse_template
 from pet.data.checks import column_labels
@@ -21,7 +20,6 @@ from pet.distill import fit_classifier, one_hot
 from pet.ensemble.soft_labels import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
 from pet.report.card import student_card
-from pet.run.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
 from pet.run.progress import Reporter
 from pet.seeds import derive_seed
 from pet.task import Task
@@ -108,8 +106,7 @@ def distill_file(
     torch.manual_seed(derive_seed(seed, "head"))
     student = new_classifier(model, text_input, soft.labels, recipe.max_length, allow_pickle=allow_pickle)
     schedule = _schedule(recipe, student)
-    beside = _open_beside(place)
-    try:
+    with writing_folder(place) as beside:  # opened before the training, so that a bad place shows at once
         with reporter.task("distill", schedule.steps) as bar:
             losses = fit_classifier(
                 student, table, one_hot(targets.argmax(axis=1), len(soft.labels)) if hard else targets,
@@ -125,14 +122,9 @@ def distill_file(
             "temperature": None if hard else recipe.temperature,
             "hard labels": "yes" if hard else None,
         }
-        _save(student, beside, place, _card(task, soft.labels, model, text_input, facts))
-    except Exception as error:
-        message = None if isinstance(error, PetError) else disk_problem(error, f"write {place}")
-        if message is None:
-            raise
-        raise PetError(message) from error
-    finally:
-        remove(beside)
+        student.save(beside)
+        card = _card(task, soft.labels, model, text_input, facts)
+        (beside / "README.md").write_text(card, encoding="utf-8")
     return {"texts": len(table), "gold": 0 if gold is None else len(gold[1]), **counts, "losses": losses}
 
 
@@ -213,25 +205,6 @@ def _schedule(recipe: Recipe, student: Classifier) -> Schedule:
         adam_epsilon=recipe.adam_epsilon,
         max_grad_norm=recipe.max_grad_norm,
     )
-
-
-def _open_beside(place: Path) -> Path:
-    """An empty folder next to the output, which shows before the training whether it can be written."""
-    beside = place.absolute().with_name(f"{TEMPORARY}{os.getpid()}-{place.name}")
-    make_folders(beside.parent)
-    remove(beside)
-    os.mkdir(beside)
-    return beside
-
-
-def _save(student: Classifier, beside: Path, place: Path, card: str) -> None:
-    student.save(beside)
-    (beside / "README.md").write_text(card, encoding="utf-8")
-    sync_tree(beside)
-    if place.is_dir():
-        place.rmdir()  # it was empty; if it is no longer, this fails and what is there stays
-    os.replace(beside, place)
-    sync_folder(place.absolute().parent)
 
 
 def _card(
