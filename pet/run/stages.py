@@ -23,6 +23,7 @@ from pet.ensemble.members import MemberData, train_member
 from pet.ensemble.merge import member_weights, merge_scores, prior_correction, softmax
 from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
 from pet.evaluate import evaluate
+from pet.run.files import reserve
 from pet.run.job import Job
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule
@@ -142,7 +143,9 @@ def score_member(
         for part in parts:
             rows = len(getattr(job.data, part))
             shape = (rows, len(job.task.labels))
-            out = np.lib.format.open_memmap(target / f"{part}-logits.npy", mode="w+", dtype=np.float32, shape=shape)
+            file = target / f"{part}-logits.npy"
+            out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+            reserve(file)  # a full disk then ends with a message, and not with a signal
             with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
                 score_rows(
                     lm, job.tokenizer, job.pvps[member.pattern], job.tokens(part), job.accelerator,
