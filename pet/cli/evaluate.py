@@ -12,6 +12,7 @@ from pet.cli.options import (
     echo_json,
     exact_compute_options,
     json_option,
+    labeled_input_option,
     quiet_option,
     reporter_for,
 )
@@ -26,13 +27,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
-@click.option(
-    "--input",
-    "source",
-    required=True,
-    metavar="F",
-    help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
-)
+@labeled_input_option
 @click.option("--task", metavar="T", help="A task whose label_map says what the labels of the data mean.")
 @columns_option
 @exact_compute_options

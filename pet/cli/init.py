@@ -6,6 +6,8 @@ import shlex
 
 import click
 
+from pet.cli.options import labeled_input_option
+
 EXAMPLES = """\b
 Examples:
   pet init reviews --input train.jsonl -o reviews.yaml
@@ -16,13 +18,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("name", metavar="NAME")
-@click.option(
-    "--input",
-    "source",
-    required=True,
-    metavar="F",
-    help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
-)
+@labeled_input_option
 @click.option(
     "--text", multiple=True, metavar="COLUMN", help="A column with text; repeatable.  [default: a guess]"
 )

@@ -27,6 +27,13 @@ columns_option = click.option(
     metavar="FIELD=COLUMN",
     help="Which column of the data holds a field (or `label`, `id`), where it has another name. Repeatable.",
 )
+labeled_input_option = click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="F",
+    help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
+)
 device_option = click.option(
     "--device",
     metavar="D",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pet.cli.options import column_pairs, columns_option, echo_json, json_option
+from pet.cli.options import column_pairs, columns_option, echo_json, json_option, labeled_input_option
 
 EXAMPLES = """\b
 Examples:
@@ -16,13 +16,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
-@click.option(
-    "--input",
-    "source",
-    required=True,
-    metavar="F",
-    help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
-)
+@labeled_input_option
 @click.option("-o", "--output", required=True, metavar="F", help="The draw: .jsonl, .csv, .tsv or .parquet.")
 @click.option("--rest", metavar="F", help="Also write all other rows, without their labels: a pool to label.")
 @click.option("--shots", type=int, metavar="N", help="Draw N rows of each label.")
