@@ -334,5 +334,5 @@ def _estimate(
         student = time_student(classifier, pool, recipe, trial.accelerator)
     members = len(trial.pvps) * recipe.repetitions
     tokens = float(np.mean([mean_tokens(pattern.mean_length, report.rows) for pattern in report.patterns]))
-    work = Work(members, recipe.steps, tokens, recipe.student_steps)
+    work = Work(members, recipe.member_steps(len(tables["train"])), tokens, recipe.student_steps)
     report.seconds = estimate(replace(speed, member_update=update, student_update=student), work)

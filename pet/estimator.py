@@ -68,9 +68,10 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Label -> word, or list of words, for `patterns`. Its order is that of the labels.
     model : str
         Masked language model: a folder, an embedded model or a hub name.
-    method : {"pet", "supervised", "zero-shot"}
-        ``supervised`` trains a plain classifier on the examples alone. ``zero-shot`` trains nothing: the
-        pretrained model fills the patterns.
+    method : {"pet", "ipet", "supervised", "zero-shot"}
+        ``ipet`` repeats ``pet`` over generations, in which the members label ever larger training sets for
+        each other; it needs unlabelled texts, and works without labelled ones. ``supervised`` trains a plain
+        classifier on the examples alone. ``zero-shot`` trains nothing: the pretrained model fills the patterns.
     recipe : str
         A named set of hyper-parameters: ``default``, ``paper`` or ``fewglue``.
     settings : mapping, optional
@@ -107,7 +108,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         What the ensemble says of the unlabelled texts; ids are row numbers from 0. Texts that are also in
         the training data are left out.
     results_ : dict
-        Counts, and what was odd about the data, as in metrics.json of a run.
+        Counts, what was odd about the data, and for ``ipet`` the generations, as in metrics.json of a run.
 
     Notes
     -----
@@ -168,10 +169,10 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : list, array or Series of n str
             The labelled texts. For a task with several fields: n tuples in the order of its fields, n
             mappings, an array of shape (n, fields), or a DataFrame. ``zero-shot`` does not use them: None
-            will do.
+            will do. For ``ipet`` without `y` they are the unlabelled texts.
         y : array-like of shape (n,)
             Their labels: text, numbers or truth values whose text is a label of the task, or a text
-            of its ``label_map``. ``zero-shot`` does not use them: None will do.
+            of its ``label_map``. ``zero-shot`` does not use them, and ``ipet`` need not have any: None will do.
         unlabeled : as `X`, optional
             Texts without labels, for the auxiliary loss and the student.
 
@@ -232,6 +233,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The texts as the pipeline wants them, and the labels as they were given."""
         if self.method not in METHODS:
             raise PetError(f"method {self.method!r} is not known; there are {', '.join(METHODS)}")
+        if self.method == "ipet" and y is None:
+            return {"unlabeled": self._only_pool(task, X, unlabeled)}, []
         trains = self.method != "zero-shot"
         if y is None and trains:
             raise PetError(f"method {self.method!r} requires y to be passed, but the target y is None")
@@ -245,6 +248,14 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if unlabeled is not None and self.method != "supervised":
             tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled")
         return tables, seen
+
+    def _only_pool(self, task: Task, X: Any, unlabeled: Any) -> Dataset:
+        """The unlabelled texts of a fit without labels, which may stand in either place."""
+        if X is not None and unlabeled is not None:
+            raise PetError("there are texts in X without labels in y: give y, or give all texts as unlabeled=")
+        if X is None and unlabeled is None:
+            raise PetError("method 'ipet' has members label texts for each other, and there are none: give unlabeled=")
+        return table_of(unlabeled if X is None else X, task.fields, name="X" if unlabeled is None else "unlabeled")
 
     def _targets(self, y: Any) -> list[Any]:
         values = column_or_1d(y, warn=True)
@@ -322,9 +333,9 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.student_ = load_classifier(str(place / "student"))
         else:
             self.ensemble_ = open_ensemble(place)
-        generations = sorted(place.glob("g*/labels.parquet"), key=lambda path: int(path.parent.name[1:]))
-        if generations:
-            self.soft_labels_ = read_soft_labels(generations[-1], task.labels)
+        labels = place / f"g{self.results_.get('generation', 0)}" / "labels.parquet"
+        if labels.is_file():
+            self.soft_labels_ = read_soft_labels(labels, task.labels)
 
     def _reporter(self) -> Reporter:
         return Reporter("auto" if self.verbose else "quiet")
@@ -465,6 +476,6 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
-        tags.target_tags.required = self.method != "zero-shot"
+        tags.target_tags.required = self.method not in ("zero-shot", "ipet")
         tags.non_deterministic = self.random_state is None
         return tags

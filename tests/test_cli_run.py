@@ -269,7 +269,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "setting that is no number": (["--set", "steps=many"], ["steps", "'many'"]),
     "setting out of range": (["--set", "alpha=2"], ["alpha"]),
     "unknown recipe": (["--recipe", "fast"], ["'fast'", "paper"]),
-    "unknown method": (["--method", "ipet"], ["'ipet'", "supervised"]),
+    "unknown method": (["--method", "magic"], ["'magic'", "supervised", "ipet"]),
     "too long": (["--max-length", "4000"], ["4000", "lower --max-length"]),
     "unknown device": (["--device", "toaster"], ["toaster"]),
     "empty pool size": (["--pool-size", "0"], ["--pool-size is 0"]),

@@ -216,6 +216,15 @@ class Page(HTMLParser):
             self.cells[-1] += data
 
 
+def generation(number: int, labels: int) -> dict[str, Any]:
+    """What a run knows of a generation; the first one has no new texts."""
+    each = [0.5] * labels
+    pool = {"confidence": 0.75, "agreement": 0.875, "changed": 0.125 if number else None, "shares": each}
+    pool |= {"label_confidence": each, "label_agreement": each}
+    entry = {"generation": number, "trained": True, "labeled": 10, "pool": pool}
+    return entry | ({"wanted": [20] * labels, "available": [7.0] * labels, "chosen": [7.0] * labels} if number else {})
+
+
 def hostile_report() -> str:
     result = metrics(HOSTILE)
     return html_report(
@@ -228,7 +237,8 @@ def hostile_report() -> str:
             "ensemble": [result, metrics(HOSTILE, 2)],
             "student": result,
             "baselines": {HOSTILE[0]: {"student": result}, "none": {"members": {}, "ensemble": {}}},
-            "generations": [{label: {HOSTILE[1]: 3, "found": 2} for label in HOSTILE}, {}],
+            "labels": HOSTILE,
+            "generations": [generation(0, len(HOSTILE)), generation(1, len(HOSTILE))],
         }
     )
 
@@ -263,7 +273,8 @@ def test_page_shows_the_figures():
                 "members": {"p0-r0": result},
                 "student": [result, {**result, "accuracy": 1.0}],
                 "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25}}},
-                "generations": [{"good": {"wanted": 20, "found": 7}}],
+                "labels": ["good", "bad"],
+                "generations": [generation(0, 2), generation(1, 2)],
             }
         )
     )
@@ -285,8 +296,8 @@ def test_page_shows_the_figures():
         "1",
     ]
     assert ("style", "width:66.7%") in page.attributes and ("style", "left:100.0%") in page.attributes
-    wanted = cells.index("wanted")
-    assert cells[wanted : wanted + 5] == ["wanted", "found", "good", "20", "7"]
+    good = cells.index("good", cells.index("wanted"))
+    assert cells[good : good + 7] == ["good", "20", "7.000", "7.000", "0.500", "0.500", "0.500"]
     assert cells[-6:] == ["key", "value", "training.lr", "1e-05", "training.steps", "250"]
 
 

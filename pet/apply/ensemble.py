@@ -136,7 +136,9 @@ def _weight_bytes(name: str) -> int:
 
 
 def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> SavedEnsemble:
-    """The members of the last generation of a run; of a zero-shot run the pretrained model.
+    """The members that a run's student learned from, those of the last generation as a rule.
+
+    Of a zero-shot run it is the pretrained model.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
         untrained = untrained_ensemble(task, recipe, settings.model, allow_pickle=allow_pickle)
         bias = _bias(stages, "g0/labels", task)
         return replace(untrained, bias=bias, columns=settings.columns, precision=settings.precision)
-    generation = _last_generation(place, stages, len(task.patterns) * recipe.repetitions)
+    generation = used_generation(place, stages, settings.method, len(task.patterns) * recipe.repetitions)
     names = _member_names(len(task.patterns), recipe.repetitions)
     patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
     models = [str(place / f"g{generation}" / name) for name in names]
@@ -236,18 +238,22 @@ def _member_names(patterns: int, repetitions: int) -> list[str]:
     return [f"p{p}-r{r}" for p in range(patterns) for r in range(repetitions)]
 
 
-def _last_generation(place: Path, stages: Mapping[str, Any], members: int) -> int:
-    """The highest generation with members, all of which must be there."""
+def used_generation(place: Path, stages: Mapping[str, Any], method: str, members: int) -> int:
+    """The generation that a run's student learned from; for PET 0, whose members must all be there."""
+    if method == "ipet":
+        info = stages.get("student", {}).get("info")
+        if info is None:
+            raise PetError(f"{place}: this run is not finished; end it with `pet run {place / 'config.yaml'}`")
+        return int(info["generation"])
     made = [name.split("/") for name, stage in stages.items() if stage.get("state") == "done"]
     trained = [parts for parts in made if len(parts) == 2 and parts[1].startswith("p") and parts[0][1:].isdigit()]
-    generation = max((int(parts[0][1:]) for parts in trained), default=0)
-    there = sum(parts[0] == f"g{generation}" for parts in trained)
+    there = len(trained)
     if there < members:
         raise PetError(
-            f"{place}: this run is not finished: {there} of {members} members of generation {generation} "
-            f"are there; end it with `pet run {place / 'config.yaml'}`"
+            f"{place}: this run is not finished: {there} of {members} members are there; end it with "
+            f"`pet run {place / 'config.yaml'}`"
         )
-    return generation
+    return 0
 
 
 def _weights(

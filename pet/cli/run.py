@@ -34,6 +34,8 @@ EXAMPLES = """\b
 Examples:
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --test test.jsonl -o runs/agnews
   pet run agnews --train train.jsonl --shots 10 --unlabeled pool.jsonl -m roberta-base -o runs/ten
+  pet run agnews --method ipet --train train.jsonl --unlabeled pool.jsonl --baselines -o runs/ipet
+  pet run agnews --method ipet --unlabeled pool.jsonl -o runs/no-labels
   pet run yelp --method zero-shot --test test.csv --column text=review -o runs/zero
   pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
@@ -53,6 +55,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--shots", type=int, metavar="N", help="Draw N labelled texts for each label.")
 @click.option("--examples", type=int, metavar="N", help="Draw N labelled texts in total, evenly over the labels.")
 @click.option("--as-drawn", is_flag=True, default=None, help="With --examples: draw them as the file has them.")
+@click.option("--pool-gold", metavar="F", help="The labels of --unlabeled: ipet tells how right its own are. No more.")
 @click.option("--pool-size", type=int, metavar="N", help="Draw N unlabelled texts.  [default: all]")
 @click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
@@ -76,6 +79,7 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     reporter = reporter_for(quiet)
     seeds = options.pop("seeds")
     output = options.pop("output")
+    pool_gold = options.pop("pool_gold")
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
@@ -83,9 +87,9 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     try:
         if seed_list is None:
-            results = pipeline.run(settings, output, reporter, task=loaded)
+            results = pipeline.run(settings, output, reporter, task=loaded, pool_gold=pool_gold)
         else:
-            results = pipeline.run_seeds(settings, seed_list, output, reporter, task=loaded)
+            results = pipeline.run_seeds(settings, seed_list, output, reporter, task=loaded, pool_gold=pool_gold)
     except KeyboardInterrupt:
         click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -142,12 +146,17 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
 
 def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
     """What a person wants to see at the end of a run: figures, where things are, what to do next."""
+    from pet.report.generations import generations_table
     from pet.report.tables import comparison_table
     from pet.run.pipeline import headline_metrics, headlines_by_seed
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
     table = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
     parts = [comparison_table(table)] if table else []
+    for seed, result in enumerate(runs):
+        if result.get("generations"):
+            which = f" of seed {seed}" if len(runs) > 1 else ""
+            parts.append(f"Generations{which}:\n{generations_table(result['generations'])}")
     members = _member_line(runs)
     parts += [members] if members else []
     if not table:

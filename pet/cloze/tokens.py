@@ -204,6 +204,22 @@ def token_keys(templates: Iterable[Template], plain: PlainTextTokenizer) -> list
     return list(dict.fromkeys(keys))
 
 
+def join_rows(parts: Sequence[tuple[TokenTable, IntArray]]) -> dict[FieldKey, Ragged]:
+    """Chosen rows of several token tables under each other, in memory.
+
+    Parameters
+    ----------
+    parts : token tables with the same keys, each with the numbers of the rows to take, in their order
+    """
+    joined = {}
+    for key in parts[0][0]:
+        taken = [(table[key].values, table[key].offsets[rows], table[key].lengths[rows]) for table, rows in parts]
+        values = [flat[ragged_index(starts, lengths)] for flat, starts, lengths in taken]
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([lengths for _, _, lengths in taken]))])
+        joined[key] = Ragged(np.concatenate(values), offsets.astype(np.int64))
+    return joined
+
+
 def _batches(table: Dataset, names: list[str], size: int) -> Iterator[dict[str, list[str]]]:
     columns = table.select_columns(names)
     for start in range(0, len(table), size):

@@ -69,7 +69,7 @@ class MemberData:
     Attributes
     ----------
     labeled : token table of the labelled texts
-    labels : int64 array of shape (rows,); positions in the task's labels
+    labels : int64 array of shape (rows,), positions in the task's labels; or float32 probabilities of shape (rows, L)
     unlabeled : token table of the pool, or None
     """
 
@@ -175,7 +175,7 @@ def train_member(
     vocabulary = int(lm.model.config.vocab_size)
     batches = member_batches(pvp, data, recipe, tokenizer, vocabulary, accelerator.device, seed)
     schedule = Schedule(
-        steps=recipe.steps,
+        steps=recipe.member_steps(len(data.labels)),
         learning_rate=learning_rate,
         warmup=recipe.warmup,
         accumulation=recipe.accumulation,

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pet.report.generations import generation_rows, generations_overview
 from pet.report.tables import HEADLINE, Metrics, comparison_rows
 
 _STYLE = """
@@ -39,8 +40,8 @@ def html_report(result: Mapping[str, Any]) -> str:
         what `pet.evaluate.evaluate` returns. In their place may stand a sequence of them, one for
         each seed; then matrix and reliability are those of the first.
         ``baselines`` : mapping, other method -> mapping with ``student`` or ``ensemble`` as above.
-        ``generations`` : sequence with, for each generation, a mapping label -> mapping of plain
-        values (how many examples were asked for, found, and so on).
+        ``generations`` : sequence with what is known of each generation of iPET, and ``labels``, the names of
+        the labels in it; see `pet.report.generations`.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def html_report(result: Mapping[str, Any]) -> str:
     for name in ("student", "ensemble"):
         if result.get(name):
             body += _details(name, _first(result[name]))
-    body += _generations(result.get("generations") or ())
+    body += _generations(result.get("generations") or (), result.get("labels") or ())
     if result.get("config"):
         body += ["<h2>Config</h2>", _table(["key", "value"], [list(row) for row in _flat(result["config"])])]
     head = (
@@ -122,15 +123,18 @@ def _percent(share: float) -> str:
     return f"{100 * min(max(float(share), 0.0), 1.0):.1f}%"
 
 
-def _generations(generations: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    parts = []
-    for number, table in enumerate(generations):
-        if not table:
-            continue
-        columns = list(dict.fromkeys(key for row in table.values() for key in row))
-        rows = [[label, *(row.get(column) for column in columns)] for label, row in table.items()]
-        parts += [f"<h3>Generation {number}</h3>", _table(["label", *columns], rows)]
-    return ["<h2>Labels of each generation</h2>", *parts] if parts else []
+def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
+    if not history:
+        return []
+    header, rows = generations_overview(history)
+    parts = ["<h2>Generations</h2>", _table(header, rows)]
+    for entry in history:
+        _, *of_labels = generation_rows([entry], labels)
+        columns = [name for name in of_labels[0] if any(row[name] is not None for row in of_labels)]
+        columns.remove("generation")
+        title = f"<h3>Generation {int(entry['generation'])}</h3>"
+        parts += [title, _table(columns, [[row[name] for name in columns] for row in of_labels])]
+    return parts
 
 
 def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:

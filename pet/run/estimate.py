@@ -109,7 +109,7 @@ def time_member(
     """Seconds of an update of a member. The model's weights are changed."""
     from pet.ensemble.members import train_member
 
-    short = replace(recipe, steps=UPDATES + 1)
+    short = replace(recipe, steps=UPDATES + 1, min_epochs=0.0)
     return mean_update(
         lambda note: train_member(lm, tokenizer, pvp, data, short, _RATE, 0, accelerator, note), accelerator
     )

@@ -108,8 +108,15 @@ def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: T
     return read_table(source, task.fields, **how, name=name)
 
 
+def label_counts(table: Dataset | None, labels: int) -> Array:
+    """Texts of each label in a table, shape (labels,); zeros for None."""
+    if table is None:
+        return np.zeros(labels, dtype=np.int64)
+    return np.bincount(column_labels(table), minlength=labels)
+
+
 def _counts(table: Dataset, task: Task) -> dict[str, int]:
-    counts = np.bincount(column_labels(table), minlength=len(task.labels))
+    counts = label_counts(table, len(task.labels))
     return {label: int(n) for label, n in zip(task.labels, counts, strict=True)}
 
 

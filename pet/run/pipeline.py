@@ -16,12 +16,15 @@ from pet.ensemble.members import MemberData
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
 from pet.report.card import student_card
+from pet.report.generations import generations_csv
 from pet.report.page import html_report
 from pet.report.tables import summarise
 from pet.run.directory import RunDirectory
 from pet.run.files import write_whole
-from pet.run.inputs import load_data, model_fingerprint, source_fingerprint
+from pet.run.generations import Diagnose, Generations, make_plan
+from pet.run.inputs import RunData, label_counts, load_data, model_fingerprint, source_fingerprint
 from pet.run.job import Job, count_parameters, outline
+from pet.run.pool_gold import diagnose, read_pool_gold
 from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
 from pet.run.stages import (
@@ -63,10 +66,30 @@ def run_pet(job: Job) -> Results:
     if job.data.pool is None:
         job.reporter.warn("no unlabelled text: there is nothing to distill from, so the run ends with the ensemble")
         return measure_ensemble(job, members, weights)
-    labels = label_pool(job, members, weights)
+    label_pool(job, members, weights)
     results = measure_ensemble(job, members, weights)
-    student = make_student(job, labels, "g0/labels")
+    student = make_student(job)
     return results | {"student": measure_classifier(job, student)}
+
+
+def run_ipet(job: Job, generations: Generations) -> Results:
+    """Train generations that label for each other, and distill the student from the last one."""
+    used = generations.run()
+    members, weights = generations.members(used), generations.weights(used)
+    write_whole(job.directory.path / "generations.csv", generations_csv(generations.history, job.task.labels))
+    results = measure_ensemble(job, members, weights)
+    student = make_student(job, used)
+    return results | {
+        "student": measure_classifier(job, student),
+        "generation": used,
+        "generations": generations.history,
+    }
+
+
+def run_pet_of_ipet(job: Job, generations: Generations, prefix: str) -> Results:
+    """PET, which is the first generation of iPET: a student of its own is all that is missing."""
+    results = measure_ensemble(job, generations.members(0), generations.weights(0))
+    return results | {"student": measure_classifier(job, make_student(job, 0, prefix))}
 
 
 def run_zero_shot(job: Job, prefix: str = "") -> Results:
@@ -111,6 +134,7 @@ def run(
     *,
     task: Task | None = None,
     tables: Mapping[str, Dataset] | None = None,
+    pool_gold: str | None = None,
 ) -> Results:
     """Run, or go on with, one run, and leave all of it in a folder.
 
@@ -122,11 +146,14 @@ def run(
     task : the task that `settings` holds as a mapping, where it was read from a file; messages then name its lines
     tables : ``train``, ``unlabeled`` or ``test`` -> texts that are in memory (`pet.data.memory.table_of`), in place
         of a file; the source in `settings` is then a name that begins with ``memory:``
+    pool_gold : a file with the labels of the unlabelled texts; ipet then tells how right its labels are, and does
+        nothing else with them
 
     Returns
     -------
     dict, as in metrics.json: task, method, model, seed, data (counts), and, where there is a test set,
-    ``members``, ``ensemble``, ``student`` and ``baselines`` with the figures of `pet.evaluate.evaluate`
+    ``members``, ``ensemble``, ``student`` and ``baselines`` with the figures of `pet.evaluate.evaluate`; for ipet
+    ``generations`` (`pet.report.generations`) and ``generation``, the one that the student learned from
 
     Raises
     ------
@@ -141,17 +168,23 @@ def run(
     recipe = resolve_recipe(settings)
     for model in models:
         check_length(outline(model), recipe.max_length, model)
+    if pool_gold is not None and settings.method != "ipet":
+        raise PetError("--pool-gold says how right the labels of the generations are; it goes with --method ipet")
     data = load_data(settings, task, reporter, tables)
+    observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data)
     directory = RunDirectory(output, config, reporter=reporter)
     job = Job(settings, task, recipe, data, directory, reporter)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
     _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
+    generations = None
+    if settings.method == "ipet":
+        generations = Generations(job, make_plan(task, recipe, label_counts(data.train, len(task.labels))), observe)
     with directory:
         try:
-            figures = _RUN[settings.method](job)
+            figures = run_ipet(job, generations) if generations else _RUN[settings.method](job)
             if settings.baselines:
-                figures["baselines"] = _run_baselines(job)
+                figures["baselines"] = _run_baselines(job, generations)
             results = {
                 "task": task.name,
                 "method": settings.method,
@@ -178,13 +211,26 @@ def _configuration(settings: RunSettings, recipe: Recipe, data: Any) -> dict[str
     return {"settings": settings.to_dict(), "recipe": recipe.to_dict(), "hashes": hashes}
 
 
-def _run_baselines(job: Job) -> dict[str, Results]:
+def _observer(
+    pool_gold: str | None, settings: RunSettings, task: Task, data: RunData, output: str | Path
+) -> Diagnose | None:
+    """What looks at finished generations with the hidden labels; neither these nor their file go anywhere else."""
+    if pool_gold is None:
+        return None
+    assert data.pool is not None
+    gold = read_pool_gold(pool_gold, task, data.pool, settings.columns)
+    return lambda generation: diagnose(Path(output), generation, gold, task.labels)
+
+
+def _run_baselines(job: Job, generations: Generations | None = None) -> dict[str, Results]:
     """The other methods, with the same examples, under ``baselines/``."""
     others: dict[str, Results] = {}
     if job.settings.method != "zero-shot":
         others["zero-shot"] = run_zero_shot(job, "baselines/zero-shot/")
     if job.settings.method != "supervised" and job.data.train is not None:
         others["supervised"] = run_supervised(job, "baselines/supervised/")
+    if generations is not None and job.data.train is not None:
+        others["pet"] = run_pet_of_ipet(job, generations, "baselines/pet/")
     return others
 
 
@@ -192,8 +238,8 @@ def write_results(job: Job, results: Results) -> None:
     """metrics.json, report.html and the student's card."""
     root = job.directory.path
     write_whole(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    page = results | {"config": job.directory.config, "messages": job.data.report["messages"]}
-    write_whole(root / "report.html", html_report(page))
+    shown = {"labels": job.task.labels, "config": job.directory.config, "messages": job.data.report["messages"]}
+    write_whole(root / "report.html", html_report(results | shown))
     if (root / "student").is_dir():
         card = student_card(
             task=job.task.name,
@@ -216,6 +262,7 @@ def run_seeds(
     reporter: Reporter,
     *,
     task: Task | None = None,
+    pool_gold: str | None = None,
 ) -> Results:
     """The same run for several seeds, each in a folder ``seed-N``, with mean and standard deviation.
 
@@ -227,7 +274,9 @@ def run_seeds(
     runs = {}
     for seed in seeds:
         reporter.info(f"seed {seed}")
-        runs[str(seed)] = run(replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter, task=task)
+        runs[str(seed)] = run(
+            replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter, task=task, pool_gold=pool_gold
+        )
     results = {
         "task": settings.task["task"],
         "method": settings.method,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pet.errors import PetError
 
-METHODS = ("pet", "supervised", "zero-shot")
+METHODS = ("pet", "ipet", "supervised", "zero-shot")
 MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
 
 
@@ -72,6 +72,8 @@ class RunSettings:
                 f"--method {self.method} learns from labelled texts, and there are none; give --train (and no zero "
                 "for --shots or --examples), or use --method zero-shot"
             )
+        if self.method == "ipet" and self.unlabeled is None:
+            problems.append("--method ipet has members label texts for each other: give some with --unlabeled")
         if self.method == "zero-shot" and self.unlabeled is None and self.test is None:
             problems.append("--method zero-shot has nothing to label: give --unlabeled or --test")
         if self.pool_size is not None and self.pool_size < 1:

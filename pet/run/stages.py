@@ -100,13 +100,23 @@ def measure_untrained(job: Job) -> list[float]:
     return accuracies
 
 
-def make_member(job: Job, member: Member, data: MemberData, upstream: str = "") -> None:
-    """Train a member and keep it as a ``save_pretrained`` folder."""
+def make_member(
+    job: Job, member: Member, data: MemberData, upstream: str = "", start: Path | None = None
+) -> None:
+    """Train a member and keep it as a ``save_pretrained`` folder.
+
+    Parameters
+    ----------
+    job, member, data : who learns what
+    upstream : hash of what `data` and `start` were made from
+    start : folder of a trained member to go on from; None: the pretrained model
+    """
 
     def build(folder: Path) -> dict[str, Any]:
-        lm, pvp = job.pretrained(), job.pvps[member.pattern]
+        lm = job.pretrained() if start is None else MaskedLM(load_masked_lm(str(start)))
+        pvp = job.pvps[member.pattern]
         recipe = job.recipe
-        with job.reporter.task(f"train {member.stage}", recipe.steps) as bar:
+        with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
             losses = train_member(
                 lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, member.seed(job.settings.seed),
                 job.accelerator, lambda _, loss: bar.update(loss=loss),
@@ -166,7 +176,7 @@ def member_scores(job: Job, members: Sequence[Member], part: str, prefix: str = 
     }
 
 
-def label_pool(job: Job, members: Sequence[Member], weights: Array, prefix: str = "") -> Path:
+def label_pool(job: Job, members: Sequence[Member], weights: Array, prefix: str = "") -> None:
     """Merge the members' scores of the pool into the table of soft labels."""
     generation = members[0].generation
     pool = job.data.pool
@@ -183,7 +193,6 @@ def label_pool(job: Job, members: Sequence[Member], weights: Array, prefix: str 
     name = f"{prefix}g{generation}/labels"
     inputs = {"config": job.config_hash, "scores": upstream, "weights": [float(w) for w in weights]}
     job.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
-    return job.directory.path / prefix / f"g{generation}" / "labels.parquet"
 
 
 def _prior_bias(job: Job, scores: Mapping[str, Array], weights: Array) -> Array:
@@ -256,17 +265,20 @@ def _fit(job: Job, kind: str, table: Dataset, targets: Array, folder: Path, labe
     return {"losses": losses}
 
 
-def make_student(job: Job, labels_file: Path, labels_stage: str) -> str:
-    """Distill the soft labels of the pool into a classifier in ``student/``."""
+def make_student(job: Job, generation: int = 0, prefix: str = "") -> str:
+    """Distill a generation's soft labels of the pool into a classifier in ``student/``."""
+    labels_stage = f"g{generation}/labels"
+    labels_file = job.directory.path / f"{labels_stage}.parquet"
 
     def build(folder: Path) -> dict[str, Any]:
         assert job.data.pool is not None
         soft = read_soft_labels(labels_file, job.task.labels)
-        return _fit(job, "student", job.data.pool, soft.probabilities, folder, "student")
+        losses = _fit(job, "student", job.data.pool, soft.probabilities, folder, f"{prefix}student")
+        return losses | {"generation": generation}
 
     inputs = {"config": job.config_hash, "labels": job.directory.fingerprint(labels_stage)}
-    job.directory.stage("student", inputs, build)
-    return "student"
+    job.directory.stage(f"{prefix}student", inputs, build)
+    return f"{prefix}student"
 
 
 def make_supervised(job: Job, prefix: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
@@ -32,6 +33,11 @@ class Recipe:
     warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", 0, 1)
     max_grad_norm: float = _setting(1.0, "gradients are scaled down to this norm", 0)
     steps: int = _setting(40, "updates of a member", 0)
+    min_epochs: float = _setting(
+        1.0,
+        "members get more updates than `steps` where so many passes over their texts need them; 0 if `steps` is given",
+        0,
+    )
     labeled_batch: int = _setting(8, "labelled texts in a micro-batch", 1)
     unlabeled_batch: int = _setting(4, "unlabelled texts in a micro-batch, for the auxiliary loss; 0 turns it off", 0)
     accumulation: int = _setting(1, "micro-batches in an update of a member", 1)
@@ -54,6 +60,21 @@ class Recipe:
     supervised_steps: int = _setting(80, "updates of the plain classifier (--method supervised)", 0)
     supervised_batch: int = _setting(8, "texts in a micro-batch of the plain classifier", 1)
     supervised_accumulation: int = _setting(1, "micro-batches in an update of the plain classifier", 1)
+    growth: float = _setting(5.0, "iPET: each generation's training set is so many times the one before", 1.01, 1e6)
+    enough: int = _setting(1000, "iPET: generations end with a training set of so many texts", 1)
+    generations: int = _setting(0, "iPET: rounds of training; 0: as many as take the training set to `enough`", 0, 30)
+    first_set: int = _setting(10, "iPET without labelled texts: size of the first training set", 1)
+    vote_share: float = _setting(0.25, "iPET: share of the other members that label for one", 0, 1)
+    ratio: str = _setting(
+        "keep",
+        "iPET: ratio of the labels in new examples: keep (as in the labelled texts), balanced, or numbers as in 3,1,1",
+    )
+    confidence_floor: float = _setting(0.0, "iPET: texts that are labelled less surely are never examples", 0, 1)
+    soft_targets: bool = _setting(False, "iPET: members learn the others' probabilities in place of their labels")
+    calibrate: bool = _setting(False, "iPET: correct the scores that examples are chosen by to the ratio of labels")
+    restart: bool = _setting(True, "iPET: each generation starts from the pretrained weights, not from the last one")
+    stop_early: bool = _setting(False, "iPET: end when the members do not agree more than in the generation before")
+    keep_best: bool = _setting(False, "iPET: the student learns from the generation whose members agree most")
     inference_tokens: int = _setting(8192, "tokens in a batch, padding included, when labelling", 1)
 
     def __post_init__(self) -> None:
@@ -65,13 +86,17 @@ class Recipe:
         if problems:
             raise PetError(problems)
 
+    def member_steps(self, rows: int) -> int:
+        """Updates of a member that learns from so many texts."""
+        return max(self.steps, math.ceil(self.min_epochs * rows / (self.labeled_batch * self.accumulation)))
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def _check(item: Field[Any], value: Any) -> list[str]:
     low, high = item.metadata["low"], item.metadata["high"]
-    if isinstance(value, str):
+    if isinstance(value, (str, bool)):
         return []
     if value != value or (low is not None and value < low) or (high is not None and value > high):
         above = f" and at most {high}" if high is not None else ""
@@ -81,7 +106,7 @@ def _check(item: Field[Any], value: Any) -> list[str]:
 
 # Step counts and batches of "paper" are those of arXiv 2001.07676, of "fewglue" those of arXiv 2009.07118.
 _PAPER = Recipe(
-    learning_rate=1e-5, student_learning_rate=1e-5, repetitions=3, warmup=0.0,
+    learning_rate=1e-5, student_learning_rate=1e-5, repetitions=3, warmup=0.0, min_epochs=0.0,
     steps=1000, labeled_batch=1, unlabeled_batch=3, accumulation=4,
     student_steps=5000, student_batch=4, student_accumulation=4,
     supervised_steps=250, supervised_batch=4, supervised_accumulation=4,
@@ -98,9 +123,14 @@ RECIPES: dict[str, Recipe] = {
 
 def _parse(item: Field[Any], text: Any) -> Any:
     kind: Any = type(item.default)
+    if kind is bool:
+        return text if isinstance(text, bool) else {"true": True, "false": False}[str(text).lower()]
     if kind is int and isinstance(text, bool):
         raise ValueError("not a number")
     return kind(text) if not isinstance(text, kind) else text
+
+
+_KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def make_recipe(name: str = "default", settings: Mapping[str, Any] | None = None) -> Recipe:
@@ -133,10 +163,12 @@ def make_recipe(name: str = "default", settings: Mapping[str, Any] | None = None
             continue
         try:
             values[key] = _parse(known[key], text)
-        except (ValueError, TypeError):
-            problems.append(f"setting {key} is {text!r}: it must be a {type(known[key].default).__name__}")
+        except (ValueError, TypeError, KeyError):
+            problems.append(f"setting {key} is {text!r}: it must be {_KINDS[type(known[key].default)]}")
     if problems:
         raise PetError(problems)
+    if "steps" in values:
+        values.setdefault("min_epochs", 0.0)  # a number that is given is that number
     return replace(RECIPES[name], **values)
 
 

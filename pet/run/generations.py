@@ -1,0 +1,337 @@
+"""The generations of iPET: members that choose training texts for each other, round after round.
+
+A generation is trained, scores the pool, and its members label new training sets for the members of the next
+one. Each of these steps is a stage of the run directory, so that all of it resumes, also in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pet.cloze.tokens import TokenTable, join_rows
+from pet.data.checks import column_labels, text_key, text_keys
+from pet.distill import one_hot
+from pet.ensemble.members import MemberData
+from pet.errors import PetError
+from pet.ipet import (
+    Candidates,
+    Chosen,
+    best_generation,
+    choose_voters,
+    count_generations,
+    draw_confident,
+    generation_warnings,
+    new_examples,
+    parse_ratio,
+    take_most_probable,
+)
+from pet.report.generations import example_figures, generation_line, pool_figures, shortages
+from pet.run.directory import hash_inputs
+from pet.run.examples import read_examples, write_examples
+from pet.run.job import Job
+from pet.run.stages import (
+    Member,
+    ensemble_members,
+    ensemble_weights,
+    label_pool,
+    make_member,
+    measure_ensemble,
+    measure_untrained,
+    member_scores,
+    score_member,
+)
+from pet.seeds import derive_seed
+from pet.task import Task
+from pet.training.recipe import Recipe
+
+Array = NDArray[Any]
+# Gets the number of a generation, and gives the accuracy of what was labelled in it; see pet.run.pool_gold.
+Diagnose = Callable[[int], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many generations a run has, and how many new texts of each label.
+
+    Attributes
+    ----------
+    counts : labelled texts of each label, shape (L,)
+    ratio : of the labels in the new texts, shape (L,); None: as in `counts`
+    rounds : of training
+    """
+
+    recipe: Recipe
+    counts: Array
+    ratio: Array | None
+    rounds: int
+
+    @property
+    def labeled(self) -> bool:
+        return bool(self.counts.any())
+
+    @property
+    def last(self) -> int:
+        """Number of the last generation. Without labelled texts generation 0 is the untrained model."""
+        return self.rounds - 1 if self.labeled else self.rounds
+
+    def wanted(self, generation: int) -> Array:
+        """New texts of each label for a member of a generation above 0."""
+        return new_examples(self.counts, generation, self.recipe.growth, self.ratio, self.recipe.first_set)
+
+    def target(self) -> Array:
+        """The ratio that the labels of the pool are thought to have: that of the new texts."""
+        wanted = self.wanted(1) if self.ratio is None else self.ratio
+        return np.asarray(wanted / wanted.sum())
+
+
+def make_plan(task: Task, recipe: Recipe, counts: Array) -> Plan:
+    """The plan of a run.
+
+    Raises
+    ------
+    PetError
+        When no member has another one to learn from, or the ratio of the labels is none.
+    """
+    ratio = parse_ratio(recipe.ratio, task.labels)
+    labeled = int(np.sum(counts))
+    if len(task.patterns) * (recipe.repetitions if labeled else 1) < 2:
+        cure = (
+            "add a pattern, or train several members of this one with --set repetitions=3"
+            if labeled
+            else "add a pattern (without labelled texts the first labels come from the untrained patterns)"
+        )
+        raise PetError(
+            f"{task.name}: iPET has members label for each other, and one pattern has no other: {cure}, or take "
+            "--method pet"
+        )
+    first = labeled or max(recipe.first_set, len(task.labels))
+    rounds = recipe.generations or count_generations(first, recipe.growth, recipe.enough)
+    return Plan(recipe, np.asarray(counts), ratio, rounds)
+
+
+@dataclass
+class Generations:
+    """The loop over generations, and what is known of those that are done.
+
+    Attributes
+    ----------
+    job : the run
+    plan : sizes
+    diagnose : figures for people alone; nothing here reads them
+    history : for each generation what `run` returns of it
+    agreement, largest_share : of each generation, see `pet.ipet.best_generation`
+    """
+
+    job: Job
+    plan: Plan
+    diagnose: Diagnose | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    agreement: list[float] = field(default_factory=list)
+    largest_share: list[float] = field(default_factory=list)
+    _weights: dict[int, Array] = field(default_factory=dict)
+
+    def run(self) -> int:
+        """Train and label generation after generation.
+
+        Returns
+        -------
+        int: the generation that the student learns from
+        """
+        recipe = self.job.recipe
+        for generation in range(self.plan.last + 1):
+            self._generation(generation)
+            trained = self.agreement[self._first :]
+            if recipe.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
+                if generation < self.plan.last:
+                    self.job.reporter.info(f"generation {generation} agrees no more than the one before: the last one")
+                break
+        last = len(self.history) - 1
+        if not recipe.keep_best:
+            return last
+        best = self._first + best_generation(self.agreement[self._first :], self.largest_share[self._first :])
+        if best != last:
+            self.job.reporter.info(f"the members of generation {best} agree most: the student learns from them")
+        return best
+
+    @property
+    def _first(self) -> int:
+        """The first generation that was trained."""
+        return 0 if self.plan.labeled else 1
+
+    @cached_property
+    def accuracies(self) -> list[float] | None:
+        """Accuracy of each pattern before training, which gives the members their weights."""
+        return measure_untrained(self.job) if self.plan.labeled else None
+
+    def members(self, generation: int) -> list[Member]:
+        """The members of a generation; the untrained model has no repetitions."""
+        members = ensemble_members(self.job, generation)
+        return members if generation >= self._first else [m for m in members if m.repetition == 0]
+
+    def weights(self, generation: int) -> Array:
+        """Their weights, in the same order; the same in every generation with so many members."""
+        members = self.members(generation)
+        if len(members) not in self._weights:
+            self._weights[len(members)] = ensemble_weights(self.job, self.accuracies, members)
+        return self._weights[len(members)]
+
+    def _generation(self, generation: int) -> None:
+        job, members = self.job, self.members(generation)
+        examples = self._choose(generation) if generation else {}
+        for member in members:
+            if generation >= self._first:
+                data, upstream = self._data(member), self._upstream(member)
+                make_member(job, member, data, upstream, self._start(member))
+            score_member(job, member, job.directory.path / member.stage if generation >= self._first else None)
+        label_pool(job, members, self.weights(generation))
+        self._note(generation, examples)
+
+    def _start(self, member: Member) -> Path | None:
+        """The folder that training starts from; None: the pretrained model."""
+        before = Member(member.generation - 1, member.pattern, member.repetition)
+        if self.job.recipe.restart or before.generation < self._first:
+            return None
+        return self.job.directory.path / before.stage
+
+    def _upstream(self, member: Member) -> str:
+        directory, start = self.job.directory, self._start(member)
+        if not member.generation:
+            return ""
+        stages = [f"g{member.generation}/examples"]
+        stages += [] if start is None else [start.relative_to(directory.path).as_posix()]
+        return hash_inputs({stage: directory.fingerprint(stage) for stage in stages})
+
+    # ---- choosing ----------------------------------------------------------------------------
+
+    @cached_property
+    def _eligible(self) -> Array:
+        """Which rows of the pool may become examples: with text, and the first ones with that text."""
+        pool, fields = self.job.data.pool, self.job.task.fields
+        assert pool is not None
+        keys = text_keys(pool, fields)
+        eligible = np.zeros(len(keys), dtype=bool)
+        eligible[np.unique(keys, return_index=True)[1]] = True
+        return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(fields)))))
+
+    def _choose(self, generation: int) -> dict[str, Any]:
+        """Files with the pseudo-labelled texts of each member, and what is told about them."""
+        job, before = self.job, self.members(generation - 1)
+        wanted = self.plan.wanted(generation)
+
+        pool = job.data.pool
+        assert pool is not None
+
+        def build(folder: Path) -> dict[str, Any]:
+            scores = member_scores(job, before, "pool")
+            weights = dict(zip(scores, self.weights(generation - 1), strict=True))
+            ids = pa.array(pool["id"], pa.string())
+            told, members = {}, self.members(generation)
+            with job.reporter.task(f"choose texts for generation {generation}", len(members), "member") as bar:
+                for member in members:
+                    names = self._voters(member, before)
+                    voters = Candidates.merged(
+                        [scores[n] for n in names], np.asarray([weights[n] for n in names]), self._target()
+                    )
+                    told[member.name] = self._keep(folder, member, voters, wanted, ids) | {"voters": names}
+                    bar.update()
+            return {"wanted": wanted.tolist(), "members": told}
+
+        inputs = {
+            "config": job.config_hash,
+            "labels": job.directory.fingerprint(f"g{generation - 1}/labels"),
+            "scores": [job.directory.fingerprint(f"{m.stage}/scores") for m in before],
+        }
+        job.directory.stage(f"g{generation}/examples", inputs, build)
+        return job.directory.info(f"g{generation}/examples")
+
+    def _target(self) -> Array | None:
+        return self.plan.target() if self.job.recipe.calibrate else None
+
+    def _keep(
+        self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array
+    ) -> dict[str, Any]:
+        """Choose the texts of a member and write them; what is told about them."""
+        chosen = self._chosen(member, voters, wanted)
+        probabilities = voters.probabilities(chosen.rows)
+        write_examples(folder / f"{member.name}.parquet", chosen, ids, probabilities, self.job.task.labels)
+        confidence = probabilities[np.arange(len(chosen.rows)), chosen.labels]
+        return {
+            "available": chosen.available.tolist(),
+            "chosen": np.bincount(chosen.labels, minlength=len(wanted)).tolist(),
+            "confidence": float(confidence.mean()) if len(confidence) else None,
+        }
+
+    def _voters(self, member: Member, before: Sequence[Member]) -> list[str]:
+        """The others that label for a member; of untrained ones, those with another pattern."""
+        untrained = before[0].generation < self._first
+        others = [m.name for m in before if (m.pattern != member.pattern if untrained else m.name != member.name)]
+        return choose_voters(others, self.job.recipe.vote_share, self._generator("voters", member))
+
+    def _generator(self, what: str, member: Member) -> np.random.Generator:
+        seed = derive_seed(
+            self.job.settings.seed, what, member.generation, member.pattern, member.repetition
+        )
+        return np.random.default_rng(seed)
+
+    def _chosen(self, member: Member, voters: Candidates, wanted: Array) -> Chosen:
+        if member.generation == 1 and not self.plan.labeled:
+            return take_most_probable(voters, wanted, self._eligible)
+        label, confidence = voters.predictions()
+        eligible = self._eligible & (confidence >= self.job.recipe.confidence_floor)
+        return draw_confident(label, confidence, wanted, eligible, self._generator("draw", member))
+
+    def _data(self, member: Member) -> MemberData:
+        """What a member learns from: the labelled texts, and those that the others chose for it."""
+        job = self.job
+        train, pool = job.data.train, job.tokens("pool")
+        gold = np.zeros(0, dtype=np.int64) if train is None else column_labels(train)
+        parts: list[tuple[TokenTable, Array]] = [] if train is None else [(job.tokens("train"), np.arange(len(gold)))]
+        if member.generation == 0:
+            return MemberData(job.tokens("train"), gold, pool)
+        rows, labels, probabilities = read_examples(
+            job.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", job.task.labels
+        )
+        if not len(gold) + len(rows):
+            raise PetError(
+                f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
+                "is labelled surely enough; lower --set confidence_floor, or give more texts with --unlabeled"
+            )
+        targets = np.concatenate([gold, labels])
+        # The first set without labelled texts is chosen against the bias of the untrained model, which its
+        # probabilities would bring back.
+        if job.recipe.soft_targets and (member.generation > 1 or self.plan.labeled):
+            targets = np.concatenate([one_hot(gold, len(job.task.labels)), probabilities]).astype(np.float32)
+        return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
+
+    # ---- telling -----------------------------------------------------------------------------
+
+    def _note(self, generation: int, examples: Mapping[str, Any]) -> None:
+        job, labels = self.job, self.job.task.labels
+        path = job.directory.path / f"g{generation}" / "labels.parquet"
+        pool = pool_figures(path, path.parents[1] / f"g{generation - 1}" / path.name if generation else None, labels)
+        shares = np.asarray(pool["shares"])
+        self.agreement.append(pool["agreement"])
+        self.largest_share.append(float(shares.max()))
+        wanted = np.asarray(examples["wanted"]) if examples else None
+        for message in [
+            *shortages(generation, examples, labels),
+            *generation_warnings(generation, self.agreement, shares, wanted, labels),
+        ]:
+            job.reporter.warn(message)
+        trained, labeled = generation >= self._first, int(self.plan.counts.sum())
+        entry: dict[str, Any] = {"generation": generation, "trained": trained, "labeled": labeled, "pool": pool}
+        entry |= example_figures(examples, labels)
+        if job.data.test is not None:
+            entry["test"] = measure_ensemble(job, self.members(generation), self.weights(generation))["ensemble"]
+        if self.diagnose is not None:
+            entry["gold"] = dict(self.diagnose(generation))
+        self.history.append(entry)
+        job.reporter.info(generation_line(entry))

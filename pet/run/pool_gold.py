@@ -1,0 +1,121 @@
+"""Hidden labels of the pool (``--pool-gold``): how right the pseudo-labels are, for diagnosis only.
+
+No stage of a run sees these labels. They stand in no `Job` and in no configuration; what is here reads the files that
+finished stages have left and gives figures for people back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pet.data.checks import column_labels, text_keys
+from pet.data.read import read_table
+from pet.data.source import column_names, open_source
+from pet.errors import PetError
+from pet.run.examples import label_positions, read_examples
+from pet.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str, str]) -> Array:
+    """The label of each text of the pool.
+
+    Parameters
+    ----------
+    source : a file with labels and ids, with the texts or without; its rows are matched with those of the pool by id
+    task : names fields and labels
+    pool : the unlabelled texts of the run
+    columns : field (or ``label``, ``id``) -> column of the file
+
+    Returns
+    -------
+    int64 array of shape (rows of the pool,); -1 for a text that is not in the file
+
+    Raises
+    ------
+    PetError
+        When the file cannot be read, knows none of the texts, or has another text under an id.
+    """
+    there = column_names(open_source(source, "pool-gold")) or []
+    with_texts = all(columns.get(name, name) in there for name in task.fields)
+    if not with_texts and columns.get("id", "id") not in there:
+        raise PetError(
+            f"--pool-gold {source}: it has neither the texts ({', '.join(task.fields)}) nor an `id` of each, so that "
+            "its labels cannot be matched with the unlabelled texts; give it one of them"
+        )
+    fields = task.fields if with_texts else []
+    columns = {name: column for name, column in columns.items() if name in (*fields, "label", "id")}
+    table = read_table(source, fields, labels=task.labels, label_map=task.label_map, columns=columns, name="pool-gold")
+    place = {row_id: i for i, row_id in enumerate(table["id"])}
+    rows = np.asarray([place.get(row_id, -1) for row_id in pool["id"]], dtype=np.int64)
+    known = np.flatnonzero(rows >= 0)
+    if not len(known):
+        raise PetError(
+            f"--pool-gold {source}: none of its ids is one of the unlabelled texts; give both files the same ids, or "
+            "the same file to both options"
+        )
+    if with_texts:
+        _compare(source, task, pool, known, table, rows[known])
+    gold = np.full(len(pool), -1, dtype=np.int64)
+    gold[known] = column_labels(table)[rows[known]]
+    return gold
+
+
+def _compare(source: str, task: Task, pool: Dataset, known: Array, table: Dataset, rows: Array) -> None:
+    """Refuse a file in which an id stands for another text than in the pool."""
+    differs = text_keys(pool, task.fields)[known] != text_keys(table, task.fields)[rows]
+    if differs.any():
+        first = pool[int(known[differs.argmax()])]["id"]
+        raise PetError(
+            f"--pool-gold {source}: the text with the id {first!r} is another one in the unlabelled texts "
+            f"({int(differs.sum())} of {len(known)} differ); give both files the same ids, or the same file to both"
+        )
+
+
+def diagnose(run: Path, generation: int, gold: Array, labels: Sequence[str]) -> dict[str, Any]:
+    """How right the labels of a generation are, from the files that it left.
+
+    Parameters
+    ----------
+    run : the run directory
+    generation : a finished one
+    gold : as of `read_pool_gold`
+    labels : those of the task
+
+    Returns
+    -------
+    dict with ``accuracy`` (of the generation's labels of the pool), ``label_accuracy`` (share of the texts called so
+    that are so, for each label), and the same for the texts that members learned from (all members together):
+    ``chosen_accuracy``, ``label_chosen_accuracy``. None where there is nothing to count.
+    """
+    folder = run / f"g{generation}"
+    said = label_positions(pq.read_table(folder / "labels.parquet", columns=["label"])["label"], labels)
+    figures = dict(zip(("accuracy", "label_accuracy"), _right(said, gold, len(labels)), strict=True))
+    files = sorted((folder / "examples").glob("*.parquet"))
+    parts = [read_examples(file, labels)[:2] for file in files]
+    if parts:
+        rows, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
+        right = _right(chosen, gold[rows], len(labels))
+        figures |= dict(zip(("chosen_accuracy", "label_chosen_accuracy"), right, strict=True))
+    return figures
+
+
+def _right(said: Array, gold: Array, labels: int) -> tuple[float | None, list[float | None]]:
+    """Share of the labels that are right: of all, and of those that say each label."""
+    said, gold = said[gold >= 0], gold[gold >= 0]
+    counts = np.bincount(said, minlength=labels)
+    right = np.bincount(said[said == gold], minlength=labels)
+    each = [float(r / n) if n else None for r, n in zip(right, counts, strict=True)]
+    return (float(right.sum() / counts.sum()) if counts.sum() else None), each
