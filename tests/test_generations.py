@@ -306,6 +306,18 @@ def test_a_floor_that_nothing_reaches(inputs: Path, tiny_model: Path, tmp_path: 
     assert "no text of the pool is labelled surely enough" in refused(*run, "-o", tmp_path / "none")
 
 
+def test_the_top_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "choice=top", "--set", "generations=2")
+    scores = np.load(tmp_path / "run" / "g0" / "p1-r0" / "pool-logits.npy").astype(np.float64)
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    rows, labels, _ = read_examples(tmp_path / "run" / "g1" / "examples" / "p0-r0.parquet", LABELS)
+    assert np.bincount(labels).tolist() == [2, 2, 2, 2]
+    for label in range(4):
+        worst = probabilities[rows[labels == label], label].min()
+        better = set(np.flatnonzero(probabilities[:, label] > worst).tolist())
+        assert better <= set(rows.tolist())
+
+
 def test_soft_targets_make_other_members(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "soft_targets=true")
     for name, same in (("g1/examples/p0-r0.parquet", True), ("g1/p0-r0/model.safetensors", False)):

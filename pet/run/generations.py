@@ -282,10 +282,13 @@ class Generations:
         return np.random.default_rng(seed)
 
     def _chosen(self, member: Member, voters: Candidates, wanted: Array) -> Chosen:
+        recipe = self.job.recipe
         if member.generation == 1 and not self.plan.labeled:
             return take_most_probable(voters, wanted, self._eligible)
         label, confidence = voters.predictions()
-        eligible = self._eligible & (confidence >= self.job.recipe.confidence_floor)
+        eligible = self._eligible & (confidence >= recipe.confidence_floor)
+        if recipe.choice == "top":
+            return take_most_probable(voters, wanted, eligible)
         return draw_confident(label, confidence, wanted, eligible, self._generator("draw", member))
 
     def _data(self, member: Member) -> MemberData:

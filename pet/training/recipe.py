@@ -69,6 +69,10 @@ class Recipe:
         "keep",
         "iPET: ratio of the labels in new examples: keep (as in the labelled texts), balanced, or numbers as in 3,1,1",
     )
+    choice: str = _setting(
+        "draw",
+        "iPET: draw texts in proportion to their confidence, or take the top ones, the most probable of each label",
+    )
     confidence_floor: float = _setting(0.0, "iPET: texts that are labelled less surely are never examples", 0, 1)
     soft_targets: bool = _setting(False, "iPET: members learn the others' probabilities in place of their labels")
     calibrate: bool = _setting(False, "iPET: correct the scores that examples are chosen by to the ratio of labels")
@@ -81,6 +85,8 @@ class Recipe:
         problems = [text for item in fields(self) for text in _check(item, getattr(self, item.name))]
         if self.merge not in ("weighted", "uniform"):
             problems.append(f"merge is {self.merge!r}: it can be weighted or uniform")
+        if self.choice not in ("draw", "top"):
+            problems.append(f"choice is {self.choice!r}: it can be draw or top")
         if self.prior not in ("none", "balanced", "labeled"):
             problems.append(f"prior is {self.prior!r}: it can be none, balanced or labeled")
         if problems:
