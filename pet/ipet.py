@@ -244,8 +244,8 @@ def draw_confident(
 def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -> Chosen:
     """For each label the texts with the highest probability of it, whatever their most probable label.
 
-    This is the first set of a run without labelled texts, and all sets where `choice` is ``top``. A text that is among the best of two labels goes to the
-    one for which it is more probable.
+    This is the first set of a run without labelled texts, and all sets where `choice` is ``top``. A text that is
+    among the best of two labels goes to the one for which it is more probable.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from small_run import QUICK, pet, refused, write_inputs, write_rows
 from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet import PetClassifier
+from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.run.directory import RunDirectory
-from pet.run.examples import read_examples
 
 DIFFERENT = {"manifest.json", ".lock"}  # they hold times and the number of a process
 MEMBERS = ["p0-r0", "p1-r0"]
@@ -97,7 +97,7 @@ def test_sets_grow_in_the_ratio_of_the_labels_and_hold_each_text_once(finished: 
         told = info[f"g{generation}/examples"]["info"]
         assert told["wanted"] == wanted
         for name in MEMBERS:
-            rows, labels, _ = read_examples(folder / f"g{generation}" / "examples" / f"{name}.parquet", LABELS)
+            rows, labels, _ = read_pseudo_labels(folder / f"g{generation}" / "examples" / f"{name}.parquet", LABELS)
             assert len(set(rows.tolist())) == len(rows)
             assert np.bincount(labels, minlength=4).tolist() == told["members"][name]["chosen"]
             available = told["members"][name]["available"]
@@ -112,7 +112,7 @@ def test_no_member_labels_for_itself_and_its_labels_are_those_of_the_others(fini
             (other,) = info[f"g{generation}/examples"]["info"]["members"][name]["voters"]
             assert other != name
             scores = np.load(folder / f"g{generation - 1}" / other / "pool-logits.npy")
-            rows, labels, probabilities = read_examples(
+            rows, labels, probabilities = read_pseudo_labels(
                 folder / f"g{generation}" / "examples" / f"{name}.parquet", LABELS
             )
             assert (scores[rows].argmax(axis=1) == labels).all()
@@ -241,7 +241,7 @@ def test_first_set_without_labels_is_the_most_probable_of_the_other_pattern(no_l
     scores = np.load(no_labels / "g0" / "p1-r0" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    rows, labels, _ = read_examples(no_labels / "g1" / "examples" / "p0-r0.parquet", LABELS)
+    rows, labels, _ = read_pseudo_labels(no_labels / "g1" / "examples" / "p0-r0.parquet", LABELS)
     best = probabilities.argmax(axis=0)
     assert len(set(best.tolist())) == 4  # no text is the best of two labels here
     assert dict(zip(labels.tolist(), rows.tolist(), strict=True)) == dict(enumerate(best.tolist()))
@@ -310,7 +310,7 @@ def test_the_top_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: P
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "choice=top", "--set", "generations=2")
     scores = np.load(tmp_path / "run" / "g0" / "p1-r0" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    rows, labels, _ = read_examples(tmp_path / "run" / "g1" / "examples" / "p0-r0.parquet", LABELS)
+    rows, labels, _ = read_pseudo_labels(tmp_path / "run" / "g1" / "examples" / "p0-r0.parquet", LABELS)
     assert np.bincount(labels).tolist() == [2, 2, 2, 2]
     for label in range(4):
         worst = probabilities[rows[labels == label], label].min()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pet.ensemble.pseudo_labels import label_positions
 from pet.report.tables import text_table
-from pet.run.examples import label_positions
 
 
 def pool_figures(path: Path, before: Path | None, labels: Sequence[str]) -> dict[str, Any]:

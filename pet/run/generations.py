@@ -20,6 +20,7 @@ from pet.cloze.tokens import TokenTable, join_rows
 from pet.data.checks import column_labels, text_key, text_keys
 from pet.distill import one_hot
 from pet.ensemble.members import MemberData
+from pet.ensemble.pseudo_labels import read_pseudo_labels, write_pseudo_labels
 from pet.errors import PetError
 from pet.ipet import (
     Candidates,
@@ -35,7 +36,6 @@ from pet.ipet import (
 )
 from pet.report.generations import example_figures, generation_line, pool_figures, shortages
 from pet.run.directory import hash_inputs
-from pet.run.examples import read_examples, write_examples
 from pet.run.job import Job
 from pet.run.stages import (
     Member,
@@ -225,7 +225,6 @@ class Generations:
         """Files with the pseudo-labelled texts of each member, and what is told about them."""
         job, before = self.job, self.members(generation - 1)
         wanted = self.plan.wanted(generation)
-
         pool = job.data.pool
         assert pool is not None
 
@@ -261,7 +260,8 @@ class Generations:
         """Choose the texts of a member and write them; what is told about them."""
         chosen = self._chosen(member, voters, wanted)
         probabilities = voters.probabilities(chosen.rows)
-        write_examples(folder / f"{member.name}.parquet", chosen, ids, probabilities, self.job.task.labels)
+        path = folder / f"{member.name}.parquet"
+        write_pseudo_labels(path, chosen.rows, chosen.labels, ids, probabilities, self.job.task.labels)
         confidence = probabilities[np.arange(len(chosen.rows)), chosen.labels]
         return {
             "available": chosen.available.tolist(),
@@ -299,7 +299,7 @@ class Generations:
         parts: list[tuple[TokenTable, Array]] = [] if train is None else [(job.tokens("train"), np.arange(len(gold)))]
         if member.generation == 0:
             return MemberData(job.tokens("train"), gold, pool)
-        rows, labels, probabilities = read_examples(
+        rows, labels, probabilities = read_pseudo_labels(
             job.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", job.task.labels
         )
         if not len(gold) + len(rows):

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pet.data.checks import column_labels, text_keys
 from pet.data.read import read_table
 from pet.data.source import column_names, open_source
+from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
 from pet.errors import PetError
-from pet.run.examples import label_positions, read_examples
 from pet.task import Task
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def diagnose(run: Path, generation: int, gold: Array, labels: Sequence[str]) -> 
     said = label_positions(pq.read_table(folder / "labels.parquet", columns=["label"])["label"], labels)
     figures = dict(zip(("accuracy", "label_accuracy"), _right(said, gold, len(labels)), strict=True))
     files = sorted((folder / "examples").glob("*.parquet"))
-    parts = [read_examples(file, labels)[:2] for file in files]
+    parts = [read_pseudo_labels(file, labels)[:2] for file in files]
     if parts:
         rows, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
         right = _right(chosen, gold[rows], len(labels))

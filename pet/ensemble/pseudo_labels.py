@@ -12,18 +12,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ipet import Chosen
-
 Array = NDArray[Any]
 
 
-def write_examples(path: Path, chosen: Chosen, ids: pa.Array, probabilities: Array, labels: Sequence[str]) -> None:
+def write_pseudo_labels(
+    path: Path, rows: Array, chosen: Array, ids: pa.Array, probabilities: Array, labels: Sequence[str]
+) -> None:
     """Keep the pseudo-labelled texts of a member as a Parquet file.
 
     Parameters
     ----------
     path : the file
-    chosen : rows of the pool and their pseudo-labels
+    rows, chosen : rows of the pool and their pseudo-labels, int64, shape (n,)
     ids : of all rows of the pool
     probabilities : what the voters said of the chosen rows, shape (n, L)
     labels : names
@@ -31,18 +31,18 @@ def write_examples(path: Path, chosen: Chosen, ids: pa.Array, probabilities: Arr
     names = np.asarray(labels, dtype=object)
     width = len(labels)
     columns = {
-        "row": pa.array(chosen.rows, pa.int64()),
-        "id": ids.take(pa.array(chosen.rows, pa.int64())),
-        "label": pa.array(names[chosen.labels], pa.string()),
-        "confidence": pa.array(probabilities[np.arange(len(chosen.rows)), chosen.labels], pa.float64()),
+        "row": pa.array(rows, pa.int64()),
+        "id": ids.take(pa.array(rows, pa.int64())),
+        "label": pa.array(names[chosen], pa.string()),
+        "confidence": pa.array(probabilities[np.arange(len(rows)), chosen], pa.float64()),
         "probabilities": pa.ListArray.from_arrays(
-            pa.array(np.arange(len(chosen.rows) + 1) * width, pa.int32()), pa.array(probabilities.reshape(-1))
+            pa.array(np.arange(len(rows) + 1) * width, pa.int32()), pa.array(probabilities.reshape(-1))
         ),
     }
     pq.write_table(pa.table(columns), path)
 
 
-def read_examples(path: Path, labels: Sequence[str]) -> tuple[Array, Array, Array]:
+def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array, Array]:
     """Pseudo-labelled texts of a member.
 
     Returns
