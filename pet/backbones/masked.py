@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pet.backbones.packed import packed_features, plain_layers
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class MaskedLM(nn.Module):
         if find is not None:
             find(model)  # fails here, not in training, if a version of the library names things otherwise
         self._find_head = find
+        self._layers = None if find is None else plain_layers(model)
 
     @property
     def max_positions(self) -> int:
@@ -139,9 +141,16 @@ class MaskedLM(nn.Module):
         if self._find_head is None:
             logits: Tensor = self.model(**self._inputs(batch)).logits
             return logits[rows, positions]
-        hidden = self.model.base_model(**self._inputs(batch))[0]
         transform, _, _ = self._find_head(self.model)
-        return transform(hidden[rows, positions])
+        return transform(self._hidden(batch, rows, positions))
+
+    def _hidden(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
+        """Hidden states of the last layer at N places: shape (N, D)."""
+        inputs, base = self._inputs(batch), self.model.base_model
+        if self._layers is not None and rows.device.type == "cpu":
+            return packed_features(base, self._layers, inputs, rows, positions)
+        hidden: Tensor = base(**inputs)[0]
+        return hidden[rows, positions]
 
     def project(self, features: Tensor, words: Tensor | None) -> Tensor:
         """Logits of some words, or of all, from features: shape (N, W)."""

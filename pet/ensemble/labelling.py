@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches
+from pet.training.device import batch_tokens
 from pet.training.losses import label_scores
+from pet.training.memory import kept_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -58,16 +60,16 @@ def score_rows(
     words = torch.from_numpy(pvp.words).to(device)
     word_to_label = torch.from_numpy(pvp.word_to_label).to(device)
     pad_id = int(tokenizer.pad_token_id or 0)
-    for start in range(0, count, CHUNK_ROWS):
-        rows = np.arange(start, min(start + CHUNK_ROWS, count))
-        encoded = pvp.encoder.encode(tokens, rows)
-        for chosen in token_budget_batches(encoded.ids.lengths, max_tokens):
-            batch, _ = pad_rows(encoded, chosen, pad_id)
-            batch |= {"rows": np.arange(len(chosen)), "positions": encoded.mask_position[chosen]}
-            tensors = to_tensors(batch, device)
-            with torch.inference_mode(), accelerator.autocast():
+    # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
+    with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):
+        for start in range(0, count, CHUNK_ROWS):
+            rows = np.arange(start, min(start + CHUNK_ROWS, count))
+            encoded = pvp.encoder.encode(tokens, rows)
+            for chosen in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
+                batch, _ = pad_rows(encoded, chosen, pad_id)
+                batch |= {"rows": np.arange(len(chosen)), "positions": encoded.mask_position[chosen]}
+                tensors = to_tensors(batch, device)
                 logits = lm.word_logits(tensors, tensors["rows"], tensors["positions"], words)
-                scores = label_scores(logits, word_to_label)
-            out[rows[chosen]] = scores.cpu().numpy()
-            on_rows(len(chosen))
+                out[rows[chosen]] = label_scores(logits, word_to_label).cpu().numpy()
+                on_rows(len(chosen))
     return out

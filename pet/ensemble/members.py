@@ -52,14 +52,15 @@ class MemberObjective(nn.Module):
         of the labelled rows, then the hidden tokens of the others. The encoder sees all rows at once.
         """
         features = self.lm.features(batch, batch["rows"], batch["positions"])
-        labels = batch["labels"]
-        scores = label_scores(self.lm.project(features[: len(labels)], self.words), self.word_to_label)
-        cross_entropy = F.cross_entropy(scores, labels)
-        mlm = None
-        if len(batch["targets"]):
-            hidden = self.lm.project(features[len(labels) :], None)
-            mlm = F.cross_entropy(hidden.float(), batch["targets"])
-        return member_loss(cross_entropy, mlm, self.alpha)
+        labels, targets = batch["labels"], batch["targets"]
+        if not len(targets):
+            scores = label_scores(self.lm.project(features, self.words), self.word_to_label)
+            return F.cross_entropy(scores, labels)
+        # One product for both losses: each would bring a gradient as large as the whole vocabulary.
+        logits = self.lm.project(features, None)
+        scores = label_scores(logits[: len(labels)][:, self.words], self.word_to_label)
+        mlm = F.cross_entropy(logits[len(labels) :].float(), targets)
+        return member_loss(F.cross_entropy(scores, labels), mlm, self.alpha)
 
 
 @dataclass(frozen=True)

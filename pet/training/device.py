@@ -11,6 +11,7 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+_PROCESSOR_TOKENS = 1024
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -46,6 +47,11 @@ def make_accelerator(device: str = "auto", precision: str = "auto") -> Accelerat
     if kind == "cuda" and ":" in device:
         torch.cuda.set_device(device)
     return Accelerator(cpu=kind == "cpu", mixed_precision=_MIXED[precision])
+
+
+def batch_tokens(max_tokens: int, device: torch.device) -> int:
+    """Tokens in a batch that is only read: on a processor, no more than its caches hold the hidden states of."""
+    return min(max_tokens, _PROCESSOR_TOKENS) if device.type == "cpu" else max_tokens
 
 
 def _processor_has_bf16() -> bool:

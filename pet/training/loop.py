@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pet.errors import PetError
+from pet.training.memory import kept_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -98,6 +99,22 @@ def train(
     )
     module, stepper = accelerator.prepare(objective, optimizer)
     module.train()
+    with kept_memory(accelerator.device.type):
+        history = _updates(module, stepper, batches, schedule, accelerator, on_step)
+    accelerator.free_memory()
+    objective.eval()
+    return history
+
+
+def _updates(
+    module: nn.Module,
+    stepper: torch.optim.Optimizer,
+    batches: Iterator[Any],
+    schedule: Schedule,
+    accelerator: Accelerator,
+    on_step: Callable[[int, float | None], None],
+) -> list[float]:
+    """All updates of a training, and the mean losses."""
     history: list[float] = []
     since: list[torch.Tensor] = []
     for step in range(schedule.steps):
@@ -123,8 +140,6 @@ def train(
                     f"training: the loss is {mean} at step {step + 1}; lower learning_rate, or use --precision fp32"
                 )
         on_step(step + 1, mean)
-    accelerator.free_memory()
-    objective.eval()
     return history
 
 

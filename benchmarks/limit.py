@@ -1,0 +1,91 @@
+"""What this machine could do at most: its rate of matrix products, and the work that texts need.
+
+    python benchmarks/limit.py --model models/mini-en
+
+The rate is measured in this process with the shapes of the model's own linear layers; the best of the libraries
+that torch brings counts. The work is that of the whole encoder for real tokens: no padding, attention
+included, all layers for all tokens. A program that gets by with less work may come out above 100 %.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import common
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+ROWS = 1024  # tokens in the products: as many as a batch of labelling on a processor has
+
+
+def shapes(config: Any) -> list[tuple[int, int]]:
+    """(inputs, outputs) of the linear layers of one layer."""
+    width, inner = int(config.hidden_size), int(config.intermediate_size)
+    return [(width, width)] * 4 + [(width, inner), (inner, width)]
+
+
+def encoder_flops(config: Any, lengths: Any) -> float:
+    """Floating-point operations of an encoder for rows of so many tokens each, forward.
+
+    A product with a matrix of (n, m) takes 2 n m a token; attention multiplies with the keys and the values of
+    each token of the row, 4 T D a token.
+    """
+    lengths = np.asarray(lengths, dtype=np.float64)
+    linear = sum(2.0 * n * m for n, m in shapes(config))
+    attention = 4.0 * int(config.hidden_size)
+    return float(config.num_hidden_layers * (linear * lengths + attention * lengths**2).sum())
+
+
+def training_flops(config: Any, lengths: Any, hidden_tokens: int) -> float:
+    """Forward and backward, which is twice the forward: the encoder, and hidden tokens over the vocabulary."""
+    projection = 2.0 * hidden_tokens * int(config.hidden_size) * int(config.vocab_size)
+    return 3 * (encoder_flops(config, lengths) + projection)
+
+
+def products(config: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """Functions that multiply once with each of a layer's matrices, by library."""
+    operands = [(torch.randn(ROWS, n).to(dtype), torch.randn(m, n).to(dtype)) for n, m in shapes(config)]
+
+    def dense() -> None:
+        for x, weight in operands:
+            F.linear(x, weight)
+
+    found = {"torch": dense}
+    if dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        # oneDNN's own layout: torch multiplies float32 with another library, which need not be as fast
+        special = [(x.to_mkldnn(), weight.to_mkldnn()) for x, weight in operands]
+        bias = {weight.shape[0]: torch.zeros(weight.shape[0]).to_mkldnn() for _, weight in operands}
+
+        def onednn() -> None:
+            for x, weight in special:
+                F.linear(x, weight, bias[weight.shape[0]])
+
+        found["onednn"] = onednn
+    return found
+
+
+def rate(config: Any, dtype: torch.dtype, clock: common.Clock, rounds: int = 9) -> float:
+    """Floating-point operations a second in products of the model's shapes."""
+    work = sum(2.0 * ROWS * n * m for n, m in shapes(config))
+    with torch.no_grad():
+        seconds = common.alternate(products(config, dtype), clock, rounds, repeat=5)
+    return work / min(seconds.values())
+
+
+@click.command()
+@common.options
+def main(model: Path, threads: int, clock: str, **_: Any) -> None:
+    """Print the rates of this machine."""
+    torch.set_num_threads(threads)
+    config = common.model_config(model)
+    for dtype in common.dtypes():
+        figure = rate(config, dtype, common.CLOCKS[clock])
+        click.echo(f"{str(dtype).removeprefix('torch.')}: {figure / 1e9:.0f} GFLOP/s with {threads} threads")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Pattern-exploiting training as the research code computes it: what the package is compared with.
+
+Written from the formulas (arXiv 2001.07676, 2009.07118), with nothing of the package in it: every example is
+tokenized by itself and padded to a fixed length, the model gives the logits of every token over the whole
+vocabulary, and all examples are objects in one list. Only plain patterns (``{field}``, ``{mask}``, ``||``) and
+fast tokenizers are understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LENGTH = 256
+IGNORED = -100  # what cross_entropy leaves out
+
+
+@dataclass
+class Example:
+    """A filled pattern, padded."""
+
+    input_ids: list[int]
+    attention_mask: list[int]
+    token_type_ids: list[int]
+    mask: int  # its position
+    special: list[bool]  # special tokens, the mask and padding: never hidden
+
+
+def fill(pattern: str, fields: Mapping[str, str], tokenizer: Any, length: int = LENGTH) -> Example:
+    """A pattern with an example's text in it; the longest field loses its last tokens until all fits."""
+    texts, spans = [], []
+    for number, segment in enumerate(pattern.split("||")):
+        text = ""
+        for piece in re.split(r"(\{\w+\})", segment.strip()):
+            if piece == "{mask}":
+                piece = tokenizer.mask_token
+            elif piece.startswith("{"):
+                piece = fields[piece[1:-1]].strip()
+                spans.append((number, len(text), len(text) + len(piece)))
+            text += piece
+        texts.append(text)
+    encoded = tokenizer(*texts, return_offsets_mapping=True, return_token_type_ids=True, verbose=False)
+    places = list(zip(encoded.sequence_ids(), encoded["offset_mapping"], strict=True))
+    of_field = [
+        [i for i, (segment, (_, end)) in enumerate(places) if segment == number and start < end <= stop]
+        for number, start, stop in spans
+    ]
+    dropped = set()
+    while len(places) - len(dropped) > length:
+        longest = max(range(len(of_field)), key=lambda field: (len(of_field[field]), field))
+        dropped.add(of_field[longest].pop())
+    kept = [i for i in range(len(places)) if i not in dropped]
+    ids = [encoded["input_ids"][i] for i in kept]
+    padding = length - len(ids)
+    special = [i in tokenizer.all_special_ids for i in ids]
+    return Example(
+        ids + [tokenizer.pad_token_id] * padding,
+        [1] * len(ids) + [0] * padding,
+        [encoded["token_type_ids"][i] for i in kept] + [0] * padding,
+        ids.index(tokenizer.mask_token_id),
+        special + [True] * padding,
+    )
+
+
+def word_id(word: str, tokenizer: Any) -> int:
+    """A word's id where it stands in running text."""
+    before = tokenizer("It was", add_special_tokens=False)["input_ids"]
+    ids = tokenizer(f"It was {word}", add_special_tokens=False)["input_ids"][len(before) :]
+    if len(ids) != 1:
+        raise ValueError(f"{word!r} is not one token")
+    return int(ids[0])
+
+
+def _inputs(model: Any, examples: Sequence[Example]) -> dict[str, Tensor]:
+    names = ["input_ids", "attention_mask"]
+    if int(getattr(model.config, "type_vocab_size", 0) or 0) > 1:
+        names.append("token_type_ids")
+    return {name: torch.tensor([getattr(example, name) for example in examples]) for name in names}
+
+
+def _label_scores(logits: Tensor, examples: Sequence[Example], words: Sequence[Sequence[int]]) -> Tensor:
+    """Mean raw logit of each label's words at the mask: shape (B, L)."""
+    at_mask = logits[torch.arange(len(examples)), torch.tensor([example.mask for example in examples])]
+    return torch.stack([at_mask[:, list(ids)].mean(dim=1) for ids in words], dim=1)
+
+
+def score(
+    model: Any, examples: Sequence[Example], words: Sequence[Sequence[int]], batch_size: int = 8
+) -> Tensor:
+    """Label scores of all examples, in their order: float32, shape (rows, L)."""
+    model.eval()
+    scores = []
+    with torch.no_grad():
+        for start in range(0, len(examples), batch_size):
+            part = examples[start : start + batch_size]
+            scores.append(_label_scores(model(**_inputs(model, part)).logits, part, words))
+    return torch.cat(scores)
+
+
+def _hide(
+    inputs: dict[str, Tensor], examples: Sequence[Example], tokenizer: Any, probability: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """15 % of the ordinary tokens: 80 % become the mask, 10 % a random token, 10 % stay."""
+    ids = inputs["input_ids"].clone()
+    ordinary = ~torch.tensor([example.special for example in examples])
+    chosen = ordinary & (torch.rand(ids.shape) < probability)
+    targets = torch.where(chosen, ids, IGNORED)
+    fate = torch.rand(ids.shape)
+    ids[chosen & (fate < 0.8)] = tokenizer.mask_token_id
+    random = chosen & (fate >= 0.8) & (fate < 0.9)
+    ids[random] = torch.randint(len(tokenizer), ids.shape)[random]
+    return {**inputs, "input_ids": ids}, targets
+
+
+def loss(
+    model: Any,
+    labeled: Sequence[Example],
+    labels: Sequence[int],
+    unlabeled: Sequence[Example],
+    words: Sequence[Sequence[int]],
+    tokenizer: Any,
+    alpha: float = 1e-4,
+    probability: float = 0.15,
+) -> Tensor:
+    """(1 - alpha) * L_CE + alpha * L_MLM of a micro-batch."""
+    scores = _label_scores(model(**_inputs(model, labeled)).logits, labeled, words)
+    cross_entropy = F.cross_entropy(scores, torch.tensor(labels))
+    hidden, targets = _hide(_inputs(model, unlabeled), unlabeled, tokenizer, probability)
+    logits = model(**hidden).logits
+    mlm = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+    return (1 - alpha) * cross_entropy + alpha * mlm
+
+
+def training_step(model: Any, optimizer: torch.optim.Optimizer, *batch: Any, **options: Any) -> float:
+    """One update of all weights; the arguments are those of `loss`, after the model."""
+    model.train()
+    value = loss(model, *batch, **options)
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(value.detach())
