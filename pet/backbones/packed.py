@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Batch = Mapping[str, Tensor]
-Run = tuple[int, int, int]  # first token, rows, tokens in each row
+Run = tuple[int, int]  # rows, tokens in each row
 
 _DENSE = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
 _FEED_FORWARD = ("intermediate.dense", "output.dense")
@@ -36,7 +36,7 @@ _EMBEDDINGS = {
     "LayerNorm.weight",
     "LayerNorm.bias",
 }
-_MATH_LENGTH = 128  # tokens
+_SHORT = 128  # tokens
 
 
 def plain_layers(model: PreTrainedModel) -> list[Any] | None:
@@ -83,17 +83,15 @@ def packed_features(
     for layer in layers[:-1]:
         hidden = _feed_forward(layer, _attention(layer, hidden, runs), hidden)
     wanted = starts[rows] + positions
-    return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs)[wanted], hidden[wanted])
+    asked = hidden[wanted]
+    if torch.equal(rows, torch.arange(len(lengths))):  # one of each row: no other token needs to look around
+        return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs, asked), asked)
+    return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs)[wanted], asked)
 
 
 def equal_runs(lengths: Sequence[int]) -> list[Run]:
     """Neighbouring rows of one length: they are a rectangle as they lie, without a copy."""
-    runs, start = [], 0
-    for length, group in groupby(lengths):
-        count = len(list(group))
-        runs.append((start, count, length))
-        start += count * length
-    return runs
+    return [(len(list(group)), length) for length, group in groupby(lengths)]
 
 
 def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
@@ -108,23 +106,32 @@ def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
     return hidden if projection is None else projection(hidden)
 
 
-def _attention(layer: Any, hidden: Tensor, runs: list[Run]) -> Tensor:
-    """Each token's mixture of the values of its own row, shape (tokens, D)."""
+def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None = None) -> Tensor:
+    """Each token's mixture of the values of its own row, shape (tokens, D).
+
+    With `asked`, hidden states of shape (B, D), only one token of each row looks around: shape (B, D).
+    """
     attention = layer.attention.self
     heads = attention.num_attention_heads
-    query, key, value = attention.query(hidden), attention.key(hidden), attention.value(hidden)
     drop = attention.dropout.p if attention.training else 0.0
+    tokens = [count * length for count, length in runs]
+    # Splitting has a cheap gradient; that of every slice would be as large as the whole.
+    if asked is None:
+        queries = attention.query(hidden).split(tokens)
+    else:
+        queries = attention.query(asked).split([count for count, _ in runs])
+    parts = zip(runs, queries, attention.key(hidden).split(tokens), attention.value(hidden).split(tokens), strict=True)
     mixed = []
-    for start, count, length in runs:
-        part = slice(start, start + count * length)
-        q, k, v = (x[part].view(count, length, heads, -1).transpose(1, 2) for x in (query, key, value))
-        mixed.append(_attend(q, k, v, drop).transpose(1, 2).reshape(count * length, -1))
+    for (count, _), *part in parts:
+        query, key, value = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in part)
+        mixed.append(_attend(query, key, value, drop).transpose(1, 2).flatten(2).flatten(0, 1))
     return torch.cat(mixed)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, drop: float) -> Tensor:
     """softmax(q k / sqrt(d)) v, each of shape (rows, heads, tokens, d)."""
-    if query.shape[2] > _MATH_LENGTH:
+    # The library's fused attention is the faster one only for long rows, and never in bfloat16.
+    if key.dtype == torch.float32 and key.shape[2] > _SHORT:
         return F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
     scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(2, 3))
     shares = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
