@@ -28,6 +28,8 @@ from pet.compat import save_model
 from pet.ensemble.merge import softmax
 from pet.errors import PetError
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches
+from pet.training.device import batch_tokens
+from pet.training.memory import kept_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -132,13 +134,15 @@ class Classifier:
         out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
         model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
         pad_id = int(self.tokenizer.pad_token_id or 0)
-        for rows in token_budget_batches(encoded.ids.lengths, max_tokens):
-            batch, _ = pad_rows(encoded, rows, pad_id)
-            tensors = to_tensors(batch, accelerator.device)
-            with torch.inference_mode(), nullcontext() if exact else accelerator.autocast():
-                logits = model(**model_inputs(model, tensors)).logits
-            out[rows] = logits.float().cpu().numpy()
-            on_rows(len(rows))
+        device = accelerator.device
+        # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
+        precision = nullcontext() if exact else accelerator.autocast()
+        with torch.inference_mode(), precision, kept_memory(device.type):
+            for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
+                batch, _ = pad_rows(encoded, rows, pad_id)
+                logits = model(**model_inputs(model, to_tensors(batch, device))).logits
+                out[rows] = logits.float().cpu().numpy()
+                on_rows(len(rows))
         return out
 
     def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:
