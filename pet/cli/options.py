@@ -109,10 +109,15 @@ def settings_table() -> str:
 
     names = list(RECIPES)
     rows = [
-        [item.name, *(f"{getattr(RECIPES[name], item.name)}" for name in names), item.metadata["help"]]
+        [item.name, *(_shown(getattr(RECIPES[name], item.name)) for name in names), item.metadata["help"]]
         for item in fields(Recipe)
     ]
     return text_table(rows, ["setting", *names, "what it is"])
+
+
+def _shown(value: object) -> str:
+    """A setting's value as --set takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
