@@ -55,7 +55,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--shots", type=int, metavar="N", help="Draw N labelled texts for each label.")
 @click.option("--examples", type=int, metavar="N", help="Draw N labelled texts in total, evenly over the labels.")
 @click.option("--as-drawn", is_flag=True, default=None, help="With --examples: draw them as the file has them.")
-@click.option("--pool-gold", metavar="F", help="Labels of --unlabeled, for diagnosis alone: ipet says how right its own are.")
+@click.option("--pool-gold", metavar="F", help="Labels of --unlabeled, for diagnosis alone: how right is ipet?")
 @click.option("--pool-size", type=int, metavar="N", help="Draw N unlabelled texts.  [default: all]")
 @click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
