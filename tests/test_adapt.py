@@ -466,6 +466,7 @@ def test_shrunk_encoder_is_trained_on(text_file: Path, tiny_model: Path, tmp_pat
     assert model.config.intermediate_size == 48 and len(tokenizer) <= 500
     assert len(tokenizer.tokenize("terrible")) == 1
     assert record["samples"] and all(sample["hidden"] for sample in record["samples"])
+    assert json.loads((tmp_path / "small" / "tokenizer.json").read_text())["truncation"] is None
 
 
 def test_new_head_is_first_trained_alone(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pet.backbones.masked import position_limit
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def fill(
     was_training = model.training
     model.eval()
     for text, hidden in pairs:
-        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt", truncation=True)["input_ids"]
+        ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt")["input_ids"]
+        ids = ids[:, : position_limit(model)]  # asked to truncate, the tokenizer would save that it does
         at = (ids[0] == tokenizer.mask_token_id).nonzero()
         if not len(at):
             raise PetError(f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it")
