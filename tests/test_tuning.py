@@ -47,7 +47,7 @@ ROWS = news_rows()
 GOLD = np.array([LABELS.index(row["label"]) for row in ROWS])
 PATTERN = "{soft:it was} {mask} {soft:2}: {text}"
 METHODS = ("lora", "bitfit", "prompt", "p-tuning", "prefix")
-RATES = {"lora": 2e-2, "bitfit": 2e-2, "prompt": 5e-2, "p-tuning": 1e-2, "prefix": 1e-2}
+RATES = {"lora": 5e-3, "bitfit": 1e-2, "prompt": 2e-2, "p-tuning": 3e-3, "prefix": 5e-3}
 CPU = torch.device("cpu")
 
 every_family = pytest.mark.parametrize("name", list(FAMILIES))

@@ -121,6 +121,7 @@ def make_member(
             tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
             before = None if start is None else read_member(start)
             lm = start_member(backbone, recipe, pvp, tables, seed, job.accelerator.device, before)
+        trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
             losses = train_member(
                 lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
@@ -139,7 +140,7 @@ def make_member(
             "labeled": len(data.labels),
         }
         (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return {"final_loss": losses[-1] if losses else None}
+        return {"final_loss": losses[-1] if losses else None, "trained": trained}
 
     job.directory.stage(member.stage, {"config": job.config_hash, "upstream": upstream}, build)
 
