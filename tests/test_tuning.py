@@ -104,7 +104,7 @@ def scores(lm: MaskedLM, folder: Path, pvp: PVP, accelerator: Any, max_tokens: i
 
 def loss_of(lm: MaskedLM, tokenizer: Any, pvp: PVP, tokens: TokenTable, accelerator: Any) -> float:
     found = torch.from_numpy(score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=4096))
-    return float(torch.nn.functional.cross_entropy(found, torch.from_numpy(GOLD)))
+    return float(torch.nn.functional.cross_entropy(found, torch.from_numpy(GOLD[:4])))
 
 
 @dataclass
@@ -139,11 +139,12 @@ def member(family_model, accelerator, tmp_path_factory):
             tokens = tokens_of(pvp, [row["text"] for row in ROWS])
             lm = start_member(backbone, recipe, pvp, [tokens], 7, CPU)
             trained = [k for k, v in lm.model.named_parameters() if v.requires_grad]
-            data = MemberData(tokens, GOLD, tokens)
+            few = tokens_of(pvp, [row["text"] for row in ROWS[:4]])  # of each label one: every batch holds them all
+            data = MemberData(few, GOLD[:4], tokens)
             tokenizer = load_tokenizer(str(model))
-            first = loss_of(lm, tokenizer, pvp, tokens, accelerator)
+            first = loss_of(lm, tokenizer, pvp, few, accelerator)
             train_member(lm, tokenizer, pvp, data, recipe, RATES[method], 7, accelerator)
-            losses = (first, loss_of(lm, tokenizer, pvp, tokens, accelerator))
+            losses = (first, loss_of(lm, tokenizer, pvp, few, accelerator))
             after = {k: v.clone() for k, v in lm.model.named_parameters()}
             found = scores(lm, model, pvp, accelerator)
             folder = tmp_path_factory.mktemp("member")

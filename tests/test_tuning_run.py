@@ -189,3 +189,15 @@ def test_the_estimator_keeps_its_members_in_memory(tiny_model: Path, method: str
     first = classifier.predict_proba(texts[20:])
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(texts[20:]), first)
+
+
+def test_check_times_such_a_member_and_finds_what_a_run_would_fail_on(inputs: Path, tiny_model: Path, tmp_path: Path):
+    data = ["--train", inputs / "train.jsonl", "--model", tiny_model, "--max-length", "64", "--device", "cpu"]
+    found = json.loads(pet("check", inputs / "task.yaml", *data, "--set", "tuning=prefix", "--json").stdout)
+    assert found["seconds"]["members"] > 0
+    write_inputs(tmp_path)
+    result = pet("check", tmp_path / "task.yaml", *data, "--set", "tuning=p-tuning", "--json", expect=2)
+    assert "{soft:3}" in result.stdout + result.stderr
+    too_long = ["--set", "tuning=prompt", "--set", "prompt_length=60"]
+    result = pet("check", inputs / "task.yaml", *data, *too_long, "--json", expect=2)
+    assert "leaves no room" in result.stdout + result.stderr
