@@ -222,9 +222,9 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
     return replace(recipe, **changes)
 
 
-# Few numbers must move far to have the effect that many have together: LoRA was published with rates about 10
-# times those of full fine-tuning (arXiv 2106.09685, table 9), BitFit with 10 to 40 times (2106.10199), soft prompts
-# with 100 times and more (2104.08691). Behind a network every step moves all vectors at once, so these need less.
+# Few numbers must move far to have the effect that many have together, soft prompts farthest. The orders of magnitude
+# are those that the papers of the methods report; `benchmarks/tuning.py` is there to compare others. Behind a network
+# every step moves all vectors at once, so that p-tuning and prefix need less.
 _RATE_FACTORS = {"full": 1, "lora": 10, "bitfit": 20, "prompt": 100, "p-tuning": 20, "prefix": 20}
 
 
