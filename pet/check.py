@@ -28,6 +28,7 @@ from pet.run.progress import Reporter
 from pet.seeds import derive_seed
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe, make_recipe, without_auxiliary_loss
+from pet.tuning.members import Backbone, check_tuning, encoder_options, start_member
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -130,6 +131,11 @@ def check_task(
         pattern.mean_length.clear()
     pattern_problems = problems_of(report.patterns, task)
     report.errors += pattern_problems
+    try:
+        check_tuning(plan, task)
+    except PetError as error:
+        report.errors += error.problems
+        return report
     report.warnings += _cut_warnings(report.patterns, plan.max_length)
     if weights and tables and not model_problems and not pattern_problems:
         try:
@@ -324,7 +330,12 @@ def _estimate(
     pool = _evenly(tables["unlabeled"], MOST_TIMED) if "unlabeled" in tables else None
     data = MemberData(trial.tokens(train), column_labels(train), None if pool is None else trial.tokens(pool))
     recipe = trial.recipe
-    update = time_member(trial.lm, trial.tokenizer, trial.pvps[0], data, recipe, trial.accelerator)
+    lm, pvp = trial.lm, trial.pvps[0]
+    if recipe.tuning != "full":
+        bound = bind_patterns(trial.task, trial.tokenizer, recipe.max_length, **encoder_options(recipe))
+        pvp, backbone = bound[0], Backbone(lm.model, report.model, "")
+        lm = start_member(backbone, recipe, pvp, [data.labeled], 0, trial.accelerator.device)
+    update = time_member(lm, trial.tokenizer, pvp, data, recipe, trial.accelerator)
     student = None
     if pool is not None:
         text_input = TextInput(trial.task.fields, trial.task.input)

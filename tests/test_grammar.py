@@ -97,8 +97,12 @@ def test_render_applies_filters() -> None:
         ("{mask}} {body}", ["column 7", "}}"]),
         ("", ["empty"]),
         (" \n ", ["empty"]),
-        ("{soft:10} {mask} {body}", ["{soft:10}", "reserved"]),
-        ("{soft} {mask} {body}", ["{soft}", "reserved"]),
+        ("{soft} {mask} {body}", ["column 1", "{soft}", "{soft:3}", "{soft:it was}"]),
+        ("{soft:} {mask} {body}", ["{soft:}", "{soft:3}"]),
+        ("{soft:0} {mask} {body}", ["{soft:0}", "1 to 500"]),
+        ("{soft:-2} {mask} {body}", ["{soft:-2}", "1 to 500"]),
+        ("{soft:10000000000000} {mask} {body}", ["1 to 500"]),
+        ("{soft|lower} {mask} {body}", ["{soft|lower}", "{soft:3}"]),
         ("{mask:3} {body}", ["{mask:3}", "reserved"]),
         ("{mask|lower} {body}", ["{mask|lower}", "no filter"]),
         ("{body} || {headline} || {mask}", ["3 segments"]),
@@ -123,6 +127,7 @@ def test_one_mistake_one_message(source: str, said: list[str]) -> None:
 
 def test_no_mask_in_an_input_template() -> None:
     assert "no {mask}" in problems("{mask} {body}", mask=False)[0]
+    assert "nothing soft" in problems("{soft:3} {body}", mask=False)[0]
 
 
 def test_all_mistakes_at_once() -> None:

@@ -54,6 +54,7 @@ def test_dependencies_are_those_that_are_imported(setup_cfg):
                 imported.add(node.module.split(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"pet"}
     declared = lower_bounds(setup_cfg["options"]["install_requires"])
+    declared |= lower_bounds(setup_cfg["options.extras_require"]["lora"])
     # huggingface_hub and tokenizers are part of transformers' own interface and move with it
     assert foreign - {"huggingface_hub", "tokenizers"} == {IMPORTED_AS.get(name, name) for name in declared}
 

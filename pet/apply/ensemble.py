@@ -17,11 +17,13 @@ from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
+from pet.run.inputs import model_fingerprint
 from pet.run.job import bind_patterns
 from pet.run.manifest import read_config, read_stages
 from pet.run.repeat import read_settings
 from pet.task import Task
 from pet.training.recipe import Recipe, make_recipe
+from pet.tuning.members import LEARNED, Backbone, Learned, encoder_options, put_on, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ class SavedEnsemble:
     task, recipe : those of the run
     names : of the members, in the order of `weights` and of the votes
     models : for each member its folder, or the name of the pretrained model
+    backbone : the pretrained model that the members are put onto in turn; None where each has its own
     pvps : for each member its pattern
     weights : shape (members,)
     bias : shape (L,), added to the merged scores (`pet.ensemble.merge.prior_correction`)
@@ -63,7 +66,10 @@ class SavedEnsemble:
     columns: Mapping[str, str]
     precision: str = "auto"
     allow_pickle: bool = False
+    backbone: str | None = None
     _kept: dict[str, MaskedLM] = field(default_factory=dict)
+    _shared: Backbone | None = None
+    _learned: dict[str, Learned] = field(default_factory=dict)
 
     def tokenize(self, table: Dataset) -> TokenTable:
         """Each field of a table once, for all members."""
@@ -100,7 +106,7 @@ class SavedEnsemble:
     @property
     def kept(self) -> bool:
         """Whether all members are in memory."""
-        return all(name in self._kept for name in self.models)
+        return all(name in self._kept or name in self._learned for name in self.models)
 
     @property
     def _fits(self) -> bool:
@@ -110,9 +116,14 @@ class SavedEnsemble:
         """Bring the members that are in memory back to the processor; scoring moves them again."""
         for lm in self._kept.values():
             lm.to("cpu")
+        if self._shared is not None:
+            self._shared.model.to("cpu")
 
     def _open_each(self) -> Iterator[MaskedLM]:
         """One model after another; from the second pass on out of memory, where all of them fit."""
+        if self.backbone is not None:
+            yield from (self._put_on(name, self.backbone) for name in self.models)
+            return
         keep = self._fits
         last: tuple[str, MaskedLM] | None = None
         for name in self.models:
@@ -121,11 +132,27 @@ class SavedEnsemble:
                 lm = last[1]
             if lm is None:
                 last = None  # two models that are too large together are never in memory together
-                lm = MaskedLM(load_masked_lm(name, allow_pickle=self.allow_pickle))
+                lm = self._open(name)
             if keep:
                 self._kept[name] = lm
             last = (name, lm)
             yield lm
+
+    def _open(self, name: str) -> MaskedLM:
+        """A member that has a model of its own, or the untrained one."""
+        lm = MaskedLM(load_masked_lm(name, allow_pickle=self.allow_pickle))
+        if not (Path(name) / LEARNED).is_file():
+            return lm
+        return put_on(Backbone(lm.model, name, ""), read_member(Path(name)), name)
+
+    def _put_on(self, name: str, backbone: str) -> MaskedLM:
+        """A member on the model that all of them share; opened at the first one."""
+        if self._shared is None:
+            model = load_masked_lm(backbone, allow_pickle=self.allow_pickle)
+            self._shared = Backbone(model, backbone, model_fingerprint(backbone))
+        if name not in self._learned:
+            self._learned[name] = read_member(Path(name))
+        return put_on(self._shared, self._learned[name], name)
 
 
 def _weight_bytes(name: str) -> int:
@@ -169,13 +196,15 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
     models = [str(place / f"g{generation}" / name) for name in names]
     weights = _weights(stages, generation, names, patterns, recipe)
-    tokenizer = load_tokenizer(models[0])
-    pvps = bind_patterns(task, tokenizer, recipe.max_length)
+    backbone = None if recipe.tunes_backbone else settings.model
+    tokenizer = load_tokenizer(backbone or models[0])
+    pvps = bind_patterns(task, tokenizer, recipe.max_length, **encoder_options(recipe))
     return SavedEnsemble(
         task=task,
         recipe=recipe,
         names=names,
         models=models,
+        backbone=backbone,
         pvps=[pvps[p] for p in patterns],
         weights=weights,
         bias=_bias(stages, f"g{generation}/labels", task),

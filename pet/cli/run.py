@@ -25,6 +25,7 @@ from pet.cli.options import (
 )
 from pet.errors import PetError
 from pet.run.settings import METHODS, RunSettings
+from pet.training.recipe import TUNINGS
 
 if TYPE_CHECKING:
     from pet.run.progress import Reporter
@@ -60,6 +61,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
 @click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
+@click.option("--tuning", metavar="T", help=f"Which numbers of a member learn: {', '.join(TUNINGS)}.  [default: full]")
 @settings_option
 @click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
 @list_settings_option
@@ -107,9 +109,9 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
     given = {name: value for name, value in options.items() if value is not None}
     columns = column_pairs(given.pop("columns"))
     changed = setting_pairs(given.pop("settings"))
-    max_length = given.pop("max_length", None)
-    if max_length is not None:
-        changed["max_length"] = str(max_length)
+    for name in ("max_length", "tuning"):  # short for --set
+        if name in given:
+            changed[name] = str(given.pop(name))
     if "as_drawn" in given:
         given["balanced"] = not given.pop("as_drawn")
     if is_config(task):

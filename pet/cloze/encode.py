@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.cloze.frame import probe_frame
-from pet.cloze.grammar import Field, Mask, Template, Text
+from pet.cloze.grammar import Field, Mask, Soft, Template, Text
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, TokenTable, ragged_index
 from pet.errors import PetError
 
@@ -104,10 +104,25 @@ class ClozeEncoder:
     ----------
     tokenizer : a ``transformers`` tokenizer with a mask token
     template : the pattern, or a template without a mask
-    max_length : longest row, special tokens included
+    max_length : longest row, special tokens and learned vectors included
+    before : learned vectors before the row
+    soft : whether ``{soft:...}`` are learned vectors, or the words in them
+
+    Attributes
+    ----------
+    learned : for each learned vector the token that it starts from, or None. In a row vector number k stands as
+        the id ``-k - 1``, which no vocabulary has; see `pet.tuning.soft`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, max_length: int):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template,
+        max_length: int,
+        *,
+        before: int = 0,
+        soft: bool = False,
+    ):
         if tokenizer.mask_token_id is None and template.mask_segment is not None:
             raise PetError(
                 f"{tokenizer.name_or_path}: the tokenizer has no mask token, and a pattern needs one; "
@@ -118,7 +133,8 @@ class ClozeEncoder:
         self.plain = PlainTextTokenizer(tokenizer, max_length)
         self._mask_id = tokenizer.mask_token_id
         self._unknown_id = tokenizer.unk_token_id
-        self._pieces = self._plan(tokenizer)
+        self.learned: list[int | None] = []
+        self._pieces = self._plan(tokenizer, before, soft)
         self._fields = [piece for piece in self._pieces if piece.key is not None]
         self.fixed_length = sum(len(piece.ids) for piece in self._pieces)
         if self.fixed_length >= max_length:
@@ -131,18 +147,30 @@ class ClozeEncoder:
     def keys(self) -> list[FieldKey]:
         return [piece.key for piece in self._fields if piece.key is not None]
 
-    def _plan(self, tokenizer: PreTrainedTokenizerBase) -> list[_Piece]:
+    def _learn(self, starts: Sequence[int | None]) -> tuple[int, ...]:
+        """Ids of so many more learned vectors."""
+        first = len(self.learned)
+        self.learned += starts
+        return tuple(range(-first - 1, -len(self.learned) - 1, -1))
+
+    def _plan(self, tokenizer: PreTrainedTokenizerBase, before: int, soft: bool) -> list[_Piece]:
         frame = probe_frame(tokenizer, len(self.template.segments))
-        pieces: list[_Piece] = []
+        pieces = [_Piece((*frame.gap_types[0], *frame.segment_types)[0], ids=self._learn([None] * before))]
         for number, parts in enumerate(self.template.segments):
             gap, types = frame.gaps[number], frame.gap_types[number]
             pieces += [_Piece(t, ids=(i,)) for i, t in zip(gap, types, strict=True)]
             kind = frame.segment_types[number]
             for position, part in enumerate(parts):
+                glued = position > 0 and not part.space_before
                 if isinstance(part, Text):
-                    glued = position > 0 and not part.space_before
                     ids = self.plain.literal(part.text, space_before=part.space_before, glued=glued)
                     pieces.append(_Piece(kind, ids=tuple(ids), ordinary=True))
+                elif isinstance(part, Soft):
+                    words = self.plain.literal(part.words, space_before=part.space_before, glued=glued)
+                    if soft:
+                        pieces.append(_Piece(kind, ids=self._learn(words or [None] * part.count)))
+                    else:
+                        pieces.append(_Piece(kind, ids=tuple(words), ordinary=True))
                 elif isinstance(part, Field):
                     pieces.append(_Piece(kind, key=self.plain.key(part, first=position == 0), keep=part.keep))
                 elif isinstance(part, Mask):

@@ -5,11 +5,14 @@
 ``{text}``           the field ``text`` of the data; it is cut where the whole is too long
 ``{text!keep}``      a field that may not be cut
 ``{text|lower}``     a field put through a filter (see ``pet.cloze.filters``), read left to right
+``{soft:3}``         three vectors that p-tuning learns; any other training leaves them out
+``{soft:it was}``    as many vectors as the words have tokens, which start as these words; any other
+                     training reads the words
 ``||``               the second segment begins here
 ``{{`` and ``}}``    braces that are meant as such
 ===================  ==============================================================================
 
-``{soft:...}`` and ``{mask:3}`` are reserved. Everything else is text. A slot holds a name and nothing
+``{mask:3}`` is reserved. Everything else is text. A slot holds a name and nothing
 that could reach into a value: no attribute, no index, no conversion. Values never pass through here.
 """
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pet.cloze.filters import FILTERS, apply_filters
 from pet.cloze.suggest import suggest
@@ -25,6 +28,7 @@ from pet.errors import PetError
 
 NAME = re.compile(r"[^\W\d][\w-]*")
 RESERVED = ("mask", "soft")
+MOST_SOFT = 500  # vectors in one place: more than that is a slip
 _SHOWN = 120  # characters of a pattern that a message quotes
 
 
@@ -54,7 +58,16 @@ class Mask:
     space_before: bool = False
 
 
-Part = Text | Field | Mask
+@dataclass(frozen=True)
+class Soft:
+    """A place for learned vectors: so many, or as many as the words have tokens."""
+
+    count: int = 0
+    words: str = ""
+    space_before: bool = False
+
+
+Part = Text | Field | Mask | Soft
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,11 @@ class Template:
     def fields(self) -> tuple[Field, ...]:
         """The fields in the order of the pattern; one that is used twice is there twice."""
         return tuple(part for parts in self.segments for part in parts if isinstance(part, Field))
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether there is a place for learned vectors."""
+        return any(isinstance(part, Soft) for parts in self.segments for part in parts)
 
     @property
     def mask_segment(self) -> int | None:
@@ -102,6 +120,8 @@ def _show(part: Part, values: Mapping[str, str], mask: str) -> str:
         return part.text
     if isinstance(part, Mask):
         return mask * part.count
+    if isinstance(part, Soft):
+        return f"{{soft:{part.words or part.count}}}"
     return apply_filters(values[part.name], part.filters).strip()
 
 
@@ -125,13 +145,9 @@ class _Builder:
             self._space = False
         self._chars.append(char)
 
-    def slot(self, make: Field | Mask) -> None:
+    def slot(self, make: Field | Mask | Soft) -> None:
         self._end_text()
-        space = self._take_space()
-        if isinstance(make, Field):
-            self.segments[-1].append(Field(make.name, make.filters, make.keep, space))
-        else:
-            self.segments[-1].append(Mask(make.count, space))
+        self.segments[-1].append(replace(make, space_before=self._take_space()))
 
     def segment(self) -> None:
         self._end_text()
@@ -233,6 +249,8 @@ def _check_whole(
         problems.append(f"it has {masks} masks; a pattern has exactly one {{mask}}")
     if not mask and masks:
         problems.append("there is no {mask} in an input template; write the fields only")
+    if not mask and any(isinstance(part, Soft) for parts in segments for part in parts):
+        problems.append("there is nothing soft in an input template; write the fields only")
     if len(segments) > 2:
         problems.append(f"it has {len(segments)} segments; a pattern has at most one '||'")
     # A slot that was refused leaves its segment empty, which would be reported twice.
@@ -250,7 +268,7 @@ def _check_whole(
     return problems
 
 
-def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | None, list[str]]:
+def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft | None, list[str]]:
     """What is between two braces, and what is wrong with it."""
     content = inside.strip()
     shown = "{" + inside + "}"
@@ -260,7 +278,7 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | None
     name = name_match.group() if name_match else ""
     rest = content[len(name) :].strip()
     if name == "soft":
-        return None, [f"{shown} is reserved for soft prompts, which do not exist yet; write words instead"]
+        return _parse_soft(shown, rest)
     if name == "mask":
         return _parse_mask(shown, rest)
     if not name:
@@ -271,6 +289,17 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | None
     filters, keep, wrong = _parse_suffixes(shown, name, rest)
     problems += wrong
     return (None if problems else Field(name, filters, keep)), problems
+
+
+def _parse_soft(shown: str, rest: str) -> tuple[Soft | None, list[str]]:
+    given = " ".join(rest[1:].split())
+    if not rest.startswith(":") or not given:
+        return None, [f"{shown}: say how many vectors, {{soft:3}}, or which words they start from, {{soft:it was}}"]
+    if not re.fullmatch(r"[+-]?\d+", given):
+        return Soft(words=given), []
+    if not 1 <= int(given[:9]) <= MOST_SOFT:
+        return None, [f"{shown}: a place has 1 to {MOST_SOFT} vectors"]
+    return Soft(int(given)), []
 
 
 def _parse_mask(shown: str, rest: str) -> tuple[Mask | None, list[str]]:

@@ -34,8 +34,16 @@ class PVP:
     word_to_label: NDArray[Any]
 
 
-def bind_pattern(pattern: Pattern, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> PVP:
-    """Look the words of a pattern up and prepare its encoder.
+def bind_pattern(
+    pattern: Pattern,
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    before: int = 0,
+    soft: bool = False,
+) -> PVP:
+    """Look the words of a pattern up and prepare its encoder; `before` and `soft` are those of `ClozeEncoder`.
 
     Raises
     ------
@@ -49,4 +57,5 @@ def bind_pattern(pattern: Pattern, labels: Sequence[str], tokenizer: PreTrainedT
     for column, group in enumerate(ids):
         matrix[row : row + len(group), column] = 1 / len(group)
         row += len(group)
-    return PVP(ClozeEncoder(tokenizer, pattern.template, max_length), words, matrix)
+    encoder = ClozeEncoder(tokenizer, pattern.template, max_length, before=before, soft=soft)
+    return PVP(encoder, words, matrix)

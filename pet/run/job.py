@@ -23,6 +23,7 @@ from pet.run.settings import RunSettings
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe
+from pet.tuning.members import Backbone, encoder_options
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -52,6 +53,7 @@ class Job:
     reporter: Reporter
     _tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
+    _backbone: Backbone | None = None
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -64,6 +66,12 @@ class Job:
     @cached_property
     def pvps(self) -> list[PVP]:
         return bind_patterns(self.task, self.tokenizer, self.recipe.max_length)
+
+    @cached_property
+    def tuned_pvps(self) -> list[PVP]:
+        """The patterns as members are trained with them: with learned vectors, where `recipe.tuning` has some."""
+        options = encoder_options(self.recipe)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options)
 
     @property
     def text_input(self) -> TextInput:
@@ -96,6 +104,19 @@ class Job:
         check_length(lm.model, self.recipe.max_length, self.settings.model)
         return lm
 
+    def model_of(self, folder: Path | None) -> MaskedLM:
+        """A fresh copy of a member's own model, or for None of the pretrained one."""
+        return self.pretrained() if folder is None else MaskedLM(load_masked_lm(str(folder)))
+
+    def backbone(self, folder: Path | None) -> Backbone:
+        """What a member in a folder, or for None a new one, is put onto: one model for all, unless it is tuned, too."""
+        if self._backbone is not None and not self.recipe.tunes_backbone:
+            return self._backbone
+        lm = self.model_of(folder if self.recipe.tunes_backbone else None)
+        backbone = Backbone(lm.model, self.settings.model, self.directory.config["hashes"]["model"])
+        self._backbone = None if self.recipe.tunes_backbone else backbone
+        return backbone
+
     def close(self) -> None:
         """Let go of temporary files."""
         self._tables.clear()
@@ -104,8 +125,13 @@ class Job:
         self._folders.clear()
 
 
-def bind_patterns(task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[PVP]:
-    """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once."""
+def bind_patterns(
+    task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int, *, before: int = 0, soft: bool = False
+) -> list[PVP]:
+    """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once.
+
+    `before` and `soft` are those of `pet.cloze.encode.ClozeEncoder`.
+    """
     if tokenizer.mask_token_id is None:  # else every word would be reported first
         raise PetError(
             f"model {tokenizer.name_or_path}: its tokenizer has no mask token, and a pattern needs one; use a masked "
@@ -115,7 +141,7 @@ def bind_patterns(task: Task, tokenizer: PreTrainedTokenizerBase, max_length: in
     problems: list[str] = []
     for number, pattern in enumerate(task.patterns, 1):
         try:
-            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length))
+            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, before=before, soft=soft))
         except PetError as error:
             where = pattern.place or f"{task.name}: pattern {number}"
             # Words carry the line where they stand, which several patterns may share.

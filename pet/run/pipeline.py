@@ -42,6 +42,7 @@ from pet.run.stages import (
 )
 from pet.task import Task
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
+from pet.tuning.members import check_tuning
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -121,7 +122,7 @@ def resolve_recipe(settings: RunSettings) -> Recipe:
     recipe = make_recipe(settings.recipe, settings.settings)
     if settings.unlabeled is None:
         recipe = without_auxiliary_loss(settings.recipe, recipe, settings.settings)
-    rate = recipe.learning_rate or learning_rate_for(count_parameters(settings.model))
+    rate = recipe.learning_rate or learning_rate_for(count_parameters(settings.model), recipe)
     student = settings.student_model or settings.model
     student_rate = recipe.student_learning_rate or student_rate_for(count_parameters(student))
     return replace(recipe, learning_rate=rate, student_learning_rate=student_rate)
@@ -162,10 +163,15 @@ def run(
     """
     reporter = reporter or Reporter("quiet")
     task = task or Task.from_dict(settings.task)
+    trains_members = settings.method in ("pet", "ipet")
     models = [model for model in (settings.model, settings.student_model) if model is not None]
     for model in models:
         check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
+    if trains_members:
+        check_tuning(recipe, task)
+        if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
+            reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
     for model in models:
         check_length(outline(model), recipe.max_length, model)
     if pool_gold is not None and settings.method != "ipet":
@@ -177,6 +183,7 @@ def run(
     job = Job(settings, task, recipe, data, directory, reporter)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
     _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
+    _ = job.tuned_pvps if trains_members else None
     generations = None
     if settings.method == "ipet":
         generations = Generations(job, make_plan(task, recipe, label_counts(data.train, len(task.labels))), observe)

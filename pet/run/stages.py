@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.classifier import new_classifier
 from pet.compat import save_model
@@ -27,6 +26,7 @@ from pet.run.files import reserve
 from pet.run.job import Job
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule
+from pet.tuning.members import put_on, read_member, save_member, start_member
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -103,7 +103,7 @@ def measure_untrained(job: Job) -> list[float]:
 def make_member(
     job: Job, member: Member, data: MemberData, upstream: str = "", start: Path | None = None
 ) -> None:
-    """Train a member and keep it as a ``save_pretrained`` folder.
+    """Train a member and keep it: a ``save_pretrained`` folder, or the few numbers that it has learned.
 
     Parameters
     ----------
@@ -113,16 +113,25 @@ def make_member(
     """
 
     def build(folder: Path) -> dict[str, Any]:
-        lm = job.pretrained() if start is None else MaskedLM(load_masked_lm(str(start)))
-        pvp = job.pvps[member.pattern]
-        recipe = job.recipe
+        recipe, pvp, seed = job.recipe, job.tuned_pvps[member.pattern], member.seed(job.settings.seed)
+        if recipe.tuning == "full":
+            lm = job.model_of(start)
+        else:
+            backbone = job.backbone(start)
+            tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
+            before = None if start is None else read_member(start)
+            lm = start_member(backbone, recipe, pvp, tables, seed, job.accelerator.device, before)
+        trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
             losses = train_member(
-                lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, member.seed(job.settings.seed),
+                lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
                 job.accelerator, lambda _, loss: bar.update(loss=loss),
             )  # fmt: skip
-        save_model(lm.model, folder)
-        job.tokenizer.save_pretrained(folder)
+        if recipe.tuning != "full":
+            save_member(backbone, recipe, folder)
+        if recipe.tunes_backbone:
+            save_model(lm.model, folder)
+            job.tokenizer.save_pretrained(folder)
         pattern = job.task.patterns[member.pattern]
         about = {
             "pattern": pattern.template.source,
@@ -131,7 +140,7 @@ def make_member(
             "labeled": len(data.labels),
         }
         (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return {"final_loss": losses[-1] if losses else None}
+        return {"final_loss": losses[-1] if losses else None, "trained": trained}
 
     job.directory.stage(member.stage, {"config": job.config_hash, "upstream": upstream}, build)
 
@@ -149,7 +158,8 @@ def score_member(
         return
 
     def build(target: Path) -> None:
-        lm = job.pretrained() if folder is None else MaskedLM(load_masked_lm(str(folder)))
+        lm = _trained(job, folder)
+        pvp = (job.pvps if folder is None else job.tuned_pvps)[member.pattern]
         for part in parts:
             rows = len(getattr(job.data, part))
             shape = (rows, len(job.task.labels))
@@ -158,7 +168,7 @@ def score_member(
             reserve(file)  # a full disk then ends with a message, and not with a signal
             with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
                 score_rows(
-                    lm, job.tokenizer, job.pvps[member.pattern], job.tokens(part), job.accelerator,
+                    lm, job.tokenizer, pvp, job.tokens(part), job.accelerator,
                     max_tokens=job.recipe.inference_tokens, out=out, on_rows=bar.update,
                 )  # fmt: skip
             out.flush()
@@ -167,6 +177,13 @@ def score_member(
     inputs = {"config": job.config_hash, "member": trained}
     files = [f"{part}-logits.npy" for part in parts]
     job.directory.stage(f"{prefix}{member.stage}/scores", inputs, build, files=files)
+
+
+def _trained(job: Job, folder: Path | None) -> MaskedLM:
+    """A trained member, or for None the pretrained model."""
+    if folder is None or job.recipe.tuning == "full":
+        return job.model_of(folder)
+    return put_on(job.backbone(folder), read_member(folder), folder)
 
 
 def member_scores(job: Job, members: Sequence[Member], part: str, prefix: str = "") -> dict[str, Array]:

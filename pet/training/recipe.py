@@ -15,6 +15,17 @@ def _setting(default: Any, text: str, low: float | None = None, high: float | No
     return field(default=default, metadata={"help": text, "low": low, "high": high})
 
 
+TUNINGS = ("full", "lora", "bitfit", "prompt", "p-tuning", "prefix")
+_CHOICES = {
+    "tuning": TUNINGS,
+    "prompt_encoder": ("lstm", "mlp"),
+    "prompt_init": ("vocabulary", "labels", "words", "random"),
+    "merge": ("weighted", "uniform"),
+    "choice": ("draw", "top"),
+    "prior": ("none", "balanced", "labeled"),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How members, students and plain classifiers are trained. Each field carries its own help."""
@@ -23,8 +34,8 @@ class Recipe:
     repetitions: int = _setting(1, "members trained for each pattern", 1)
     learning_rate: float = _setting(
         0.0,
-        "peak learning rate of members; 0 chooses by the size of the model: 5e-5 up to 60 million parameters, "
-        "2e-5 up to 200 million, 1e-5 above",
+        "peak learning rate of members; 0 chooses by the size of the model, 5e-5 up to 60 million parameters, "
+        "2e-5 up to 200 million, 1e-5 above, and by `tuning`, 10 to 100 times as much for what is not `full`",
         0,
         1,
     )
@@ -49,6 +60,22 @@ class Recipe:
         "correct the merged scores to a class ratio of the pool: none, balanced (all labels as frequent), or "
         "labeled (as in the labelled texts)",
     )
+    tuning: str = _setting("full", f"which numbers of a member learn: {', '.join(TUNINGS)}")
+    lora_rank: int = _setting(8, "lora: rank of the change of each attention matrix", 1)
+    lora_alpha: float = _setting(16.0, "lora: the change is multiplied by lora_alpha / lora_rank", 1e-6)
+    lora_dropout: float = _setting(0.1, "lora: dropout of what the change is computed from", 0, 0.99)
+    prompt_length: int = _setting(20, "prompt: learned vectors before the text", 1)
+    prefix_length: int = _setting(10, "prefix: learned keys and values in every layer", 1)
+    prefix_hidden: int = _setting(512, "prefix: width of the network that keys and values come from in training", 1)
+    prompt_encoder: str = _setting("lstm", "p-tuning: what the vectors come from in training, lstm or mlp")
+    tune_backbone: bool = _setting(False, "p-tuning: the whole model learns, too, and is saved")
+    prompt_init: str = _setting(
+        "vocabulary",
+        "prompt, prefix, p-tuning: what learned vectors start from: vocabulary (frequent words of the texts), labels "
+        "(the words of the labels), words (those of `prompt_words`), or random",
+    )
+    prompt_words: str = _setting("", "the words of prompt_init=words, repeated as often as they are needed")
+    prompt_range: float = _setting(0.5, "prompt_init=random draws evenly from minus this number to this number", 1e-9)
     temperature: float = _setting(2.0, "temperature of the distillation", 1e-3)
     student_learning_rate: float = _setting(
         0.0, "peak learning rate of student and supervised; 0: twice that of members, for the fresh head", 0, 1
@@ -83,18 +110,23 @@ class Recipe:
 
     def __post_init__(self) -> None:
         problems = [text for item in fields(self) for text in _check(item, getattr(self, item.name))]
-        if self.merge not in ("weighted", "uniform"):
-            problems.append(f"merge is {self.merge!r}: it can be weighted or uniform")
-        if self.choice not in ("draw", "top"):
-            problems.append(f"choice is {self.choice!r}: it can be draw or top")
-        if self.prior not in ("none", "balanced", "labeled"):
-            problems.append(f"prior is {self.prior!r}: it can be none, balanced or labeled")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                problems.append(f"{name} is {getattr(self, name)!r}: it can be {listed}")
+        if (self.prompt_init == "words") != bool(self.prompt_words.strip()):
+            problems.append("prompt_init=words and prompt_words belong together: give both or neither")
         if problems:
             raise PetError(problems)
 
     def member_steps(self, rows: int) -> int:
         """Updates of a member that learns from so many texts."""
         return max(self.steps, math.ceil(self.min_epochs * rows / (self.labeled_batch * self.accumulation)))
+
+    @property
+    def tunes_backbone(self) -> bool:
+        """Whether a member changes the pretrained weights; else it is a few numbers beside them."""
+        return self.tuning == "full" or (self.tuning == "p-tuning" and self.tune_backbone)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -175,6 +207,8 @@ def make_recipe(name: str = "default", settings: Mapping[str, Any] | None = None
         raise PetError(problems)
     if "steps" in values:
         values.setdefault("min_epochs", 0.0)  # a number that is given is that number
+    if values.get("tuning", "full") != "full":
+        values.setdefault("learning_rate", 0.0)  # a recipe's own is meant for all weights
     return replace(RECIPES[name], **values)
 
 
@@ -188,11 +222,18 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
     return replace(recipe, **changes)
 
 
-def learning_rate_for(parameters: int) -> float:
-    """A peak learning rate by the size of the model: small models need larger steps."""
+# Few numbers must move far to have the effect that many have together, soft prompts farthest. The orders of magnitude
+# are those that the papers of the methods report; `benchmarks/tuning.py` is there to compare others. Behind a network
+# every step moves all vectors at once, so that p-tuning and prefix need less.
+_RATE_FACTORS = {"full": 1, "lora": 10, "bitfit": 20, "prompt": 100, "p-tuning": 20, "prefix": 20}
+
+
+def learning_rate_for(parameters: int, recipe: Recipe | None = None) -> float:
+    """A peak learning rate by the size of the model, small ones need larger steps, and by what of it learns."""
+    factor = 1 if recipe is None or recipe.tunes_backbone else _RATE_FACTORS[recipe.tuning]
     if parameters <= 60_000_000:
-        return 5e-5
-    return 2e-5 if parameters <= 200_000_000 else 1e-5
+        return 5e-5 * factor
+    return (2e-5 if parameters <= 200_000_000 else 1e-5) * factor
 
 
 def student_rate_for(parameters: int) -> float:

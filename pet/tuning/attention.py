@@ -1,0 +1,61 @@
+"""Where an encoder computes its queries, keys and values, whatever its family calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# BERT and its kin; DistilBERT; DeBERTa-v2; MPNet
+_SPLIT = (
+    ("query", "key", "value"),
+    ("q_lin", "k_lin", "v_lin"),
+    ("query_proj", "key_proj", "value_proj"),
+    ("q", "k", "v"),
+)
+_FUSED = "Wqkv"  # ModernBERT: the three beside each other
+
+
+@dataclass(frozen=True)
+class Projections:
+    """One attention module, which a model may call in several layers.
+
+    Attributes
+    ----------
+    module : the attention
+    linear : its query, key and value, or the one matrix that makes all three
+    names : of `linear`, within the model
+    """
+
+    module: nn.Module
+    linear: tuple[nn.Linear, ...]
+    names: tuple[str, ...]
+
+
+def find_projections(model: PreTrainedModel, method: str) -> list[Projections]:
+    """All attention modules of a model, from the first layer on.
+
+    Raises
+    ------
+    PetError
+        When there are none; `method` is what they were needed for.
+    """
+    found = []
+    for name, module in model.named_modules():
+        children = {key: child for key, child in module.named_children() if isinstance(child, nn.Linear)}
+        for names in (*_SPLIT, (_FUSED,)):
+            if all(key in children for key in names):
+                linear = tuple(children[key] for key in names)
+                found.append(Projections(module, linear, tuple(f"{name}.{key}" for key in names)))
+    if not found:
+        raise PetError(
+            f"--tuning {method}: the attention of a {model.config.model_type} model is built in a way that is not "
+            "known here; use --tuning prompt, bitfit or full"
+        )
+    return found
