@@ -239,7 +239,7 @@ def test_labels_and_fields_are_those_of_the_data(name: str, shared_dir: Path) ->
         ("{text} It is {mask}.", "{text|strp_punct} {mask}", 9, ["'strp_punct'", "'strip_punct'"]),
         ("{text} It is {mask}.", "{text {mask}", 9, ["never closed"]),
         ("{text} It is {mask}.", "{text.__class__} {mask}", 9, ["attributes are not possible"]),
-        ("{text} It is {mask}.", "{soft:10} {text} {mask}", 9, ["reserved"]),
+        ("{text} It is {mask}.", "{soft:} {text} {mask}", 9, ["say how many vectors"]),
         ("{text} It is {mask}.", "{text} {mask:3}", 9, ["reserved"]),
         ("{text} It is {mask}.", "{text} || {mask} || !", 9, ["3 segments"]),
         ("{text} It is {mask}.", "", 9, ["the pattern is empty"]),
