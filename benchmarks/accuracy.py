@@ -9,7 +9,6 @@ table is written as Markdown beside it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from common import HERE, make_missing, wanted_runs
 
-HERE = Path(__file__).resolve().parent
 MODELS = {"eprstmt": "albert-tiny-zh"}
 COLUMNS = ["zero-shot", "supervised", "pet ensemble", "pet student"]
 
@@ -32,7 +31,7 @@ def first_rows(source: Path, count: int, target: Path) -> Path:
     return target
 
 
-def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared: Path) -> dict[str, Any]:
+def one_run(wanted: dict[str, Any], options: dict[str, Any], shared: Path) -> dict[str, Any]:
     """Train and measure all three methods once."""
     from pet.report.tables import HEADLINE
     from pet.run.pipeline import headline_metrics, run
@@ -40,6 +39,7 @@ def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared
     from pet.run.settings import RunSettings
     from pet.task import Task
 
+    name = wanted["task"]
     data = shared / "data" / name
     with tempfile.TemporaryDirectory(prefix="pet-accuracy-") as folder:
         test = first_rows(data / "test.jsonl", options["test_rows"], Path(folder) / "test.jsonl")
@@ -49,9 +49,9 @@ def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared
             unlabeled=str(data / "unlabeled.jsonl"),
             test=str(test),
             model=str(shared / "models" / MODELS.get(name, options["model"])),
-            examples=examples,
+            examples=wanted["examples"],
             pool_size=options["pool_size"],
-            seed=seed,
+            seed=wanted["seed"],
             recipe=options["recipe"],
             settings=options["settings"],
             baselines=True,
@@ -63,12 +63,7 @@ def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared
     rows = headline_metrics(result)
     members = {member: figures["accuracy"] for member, figures in result["members"].items()}
     return {
-        "task": name,
-        "examples": examples,
-        "seed": seed,
-        "model": MODELS.get(name, options["model"]),
-        "recipe": options["recipe"],
-        "settings": options["settings"],
+        **wanted,
         "pool": result["data"]["pool"],
         "test": result["data"]["test"],
         "seconds": round(seconds),
@@ -127,18 +122,12 @@ def main(
 ) -> None:
     """Run what is not there yet and print the table."""
     options["settings"] = dict(change.split("=", 1) for change in changes)
-    done = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
-    keys = {(line["task"], line["examples"], line["seed"]) for line in done}
-    for seed in range(seeds):
-        for item in wanted:
-            name, _, examples = item.partition(":")
-            if (name, int(examples), seed) in keys:
-                continue
-            done.append(one_run(name, int(examples), seed, options, shared))
-            with output.open("a") as file:
-                file.write(json.dumps(done[-1]) + "\n")
-            output.with_suffix(".md").write_text(INTRO + table(done))
-    output.with_suffix(".md").write_text(INTRO + table(done))
+    same = {"recipe": options["recipe"], "settings": options["settings"]}
+    runs = [
+        run | same | {"model": Path(MODELS.get(run["task"], options["model"])).name}
+        for run in wanted_runs(wanted, seeds)
+    ]
+    done = make_missing(output, runs, lambda run: one_run(run, options, shared), lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
 

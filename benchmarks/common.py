@@ -1,4 +1,4 @@
-"""What the programs that measure speed share: texts, clocks, and the line that each leaves."""
+"""What the programs here share: texts, clocks, runs that are not made twice, and the line that each leaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from itertools import islice
@@ -90,23 +90,66 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def machine() -> dict[str, Any]:
+    """Where a program runs; others' work beside it makes wall times longer."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load": [round(x, 1) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+    }
+
+
+def now() -> str:
+    """The moment, for a line."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def append(output: Path, line: Mapping[str, Any]) -> None:
+    """One more JSON line."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def wanted_runs(wanted: Sequence[str], seeds: int) -> Iterator[dict[str, Any]]:
+    """``TASK:EXAMPLES`` texts as runs, the first seed of all of them first."""
+    for seed in range(seeds):
+        for item in wanted:
+            name, _, examples = item.partition(":")
+            yield {"task": name, "examples": int(examples), "seed": seed}
+
+
+def make_missing(
+    output: Path,
+    runs: Iterable[Mapping[str, Any]],
+    make: Callable[[Any], Mapping[str, Any]],
+    page: Callable[[list[Any]], str],
+) -> list[Any]:
+    """Make each run of which the output file has no line yet, and write the page anew after each.
+
+    A line is a run's when it has all that the run has, with the same values.
+    """
+    done = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
+    for run in runs:
+        if not any(all(line.get(key) == value for key, value in run.items()) for line in done):
+            done.append(make(run))
+            append(output, done[-1])
+            output.with_suffix(".md").write_text(page(done))
+    output.with_suffix(".md").write_text(page(done))  # also where only the page has changed
+    return done
+
+
 def record(output: Path, program: str, threads: int, clock: str, figures: Mapping[str, Any]) -> None:
     """Append one line: what was measured, when, where and with which versions."""
     packages = ("pet", "torch", "transformers", "tokenizers", "numpy")
     line = {
         "program": program,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": now(),
         **figures,
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "load": [round(x, 1) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
-            "system": platform.platform(),
-        },
+        "machine": machine(),
         "threads": threads,
         "clock": clock,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append(output, line)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import common
 from accuracy import COLUMNS, first_rows
 
 from pet.report.tables import text_table
@@ -234,18 +233,13 @@ KEPT = ["rows", "split", "tasks", "seeds", "settings", "changes", "pool_size", "
 
 
 def machine() -> Row:
-    """What the figures depend on besides the models; others' work beside this one makes wall times longer."""
+    """What the figures depend on besides the models."""
     import torch
 
     from pet.training.device import make_accelerator
 
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text(encoding="utf-8")) if info.exists() else []
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
+    return common.machine() | {
         "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),
         "precision": make_accelerator("cpu").mixed_precision,
         "versions": versions(),
     }
@@ -287,12 +281,11 @@ def main(candidates: tuple[str, ...], yardstick: str, parts: str, out: Path, **o
     hashes = {label: model_fingerprint(model)[:12] for label, model in models.items()}
     about = {"options": {key: options[key] for key in KEPT}, "models": hashes}
     for part in wanted:
-        begun = {"part": part, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine()}
+        begun = {"part": part, "date": common.now(), "machine": machine()}
         rows = PARTS[part](models, options)
         header = list(dict.fromkeys(key for row in rows for key in row))
         click.echo(f"\n{part}\n\n{text_table([[row.get(key) for key in header] for row in rows], header)}\n")
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**begun, **about, "figures": rows}) + "\n")
+        common.append(out, {**begun, **about, "figures": rows})
 
 
 if __name__ == "__main__":

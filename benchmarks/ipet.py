@@ -9,7 +9,6 @@ are written as Markdown beside it. The hidden labels of the pool go through --po
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -20,7 +19,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 import click
-from accuracy import HERE, first_rows
+from accuracy import first_rows
+from common import HERE, make_missing, wanted_runs
 
 Line = dict[str, Any]
 INTRO = """# Accuracy: iPET beside PET
@@ -35,13 +35,14 @@ FACTS = ["seeds", "minutes a run", "pool", "test", "settings"]
 COLUMNS = ["one pattern", "zero-shot", "supervised", "PET ensemble", "PET student", "iPET ensemble", "iPET student"]
 
 
-def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared: Path) -> Line:
+def one_run(wanted: Line, options: dict[str, Any], shared: Path) -> Line:
     """Run iPET and, from the same examples, everything that it is compared with."""
     from pet.run.pipeline import run
     from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
     from pet.task import Task
 
+    name, examples = wanted["task"], wanted["examples"]
     data = shared / "data" / name
     with tempfile.TemporaryDirectory(prefix="pet-ipet-") as folder:
         test = first_rows(data / "test.jsonl", options["test_rows"], Path(folder) / "test.jsonl")
@@ -54,7 +55,7 @@ def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared
             method="ipet",
             examples=examples or None,
             pool_size=options["pool_size"],
-            seed=seed,
+            seed=wanted["seed"],
             settings=options["settings"],
             baselines=True,
         )
@@ -64,11 +65,7 @@ def one_run(name: str, examples: int, seed: int, options: dict[str, Any], shared
         seconds = time.monotonic() - begun
         shutil.rmtree(Path(folder) / "run")
     return {
-        "task": name,
-        "examples": examples,
-        "seed": seed,
-        "model": options["model"],
-        "settings": options["settings"],
+        **wanted,
         "pool": result["data"]["pool"],
         "test": result["data"]["test"],
         "seconds": round(seconds),
@@ -155,18 +152,9 @@ def main(
 ) -> None:
     """Run what is not there yet and print the tables."""
     options["settings"] = dict(change.split("=", 1) for change in changes)
-    done = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
-    keys = {(line["task"], line["examples"], line["seed"], json.dumps(line["settings"])) for line in done}
-    for seed in range(seeds):
-        for item in wanted:
-            name, _, examples = item.partition(":")
-            if (name, int(examples), seed, json.dumps(options["settings"])) in keys:
-                continue
-            done.append(one_run(name, int(examples), seed, options, shared))
-            with output.open("a") as file:
-                file.write(json.dumps(done[-1]) + "\n")
-            output.with_suffix(".md").write_text(INTRO + table(done))
-    output.with_suffix(".md").write_text(INTRO + table(done))
+    same = {"model": Path(options["model"]).name, "settings": options["settings"]}
+    runs = [run | same for run in wanted_runs(wanted, seeds)]
+    done = make_missing(output, runs, lambda run: one_run(run, options, shared), lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
 

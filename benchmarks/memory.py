@@ -9,7 +9,6 @@ tenth of a second (Linux): memory of the process itself, without pages of files,
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import common
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-HERE = Path(__file__).resolve().parent
 LABELS = ["World", "Sports", "Business", "Technology"]
 TASK = """\
 task: memory
@@ -89,17 +88,17 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     """Both commands on a pool of so many rows."""
     pool, run = folder / f"{rows}.parquet", folder / f"run-{rows}"
     write_pool(pool, rows)
-    common = ["--device", "cpu", "--precision", "fp32", "-q"]
+    quietly = ["--device", "cpu", "--precision", "fp32", "-q"]
     work = ["run", str(folder / "task.yaml"), "--method", "zero-shot", "--model", str(folder / "model")]
-    whole = peak([*work, "--unlabeled", str(pool), "--max-length", "32", *common, "-o", str(run)])
-    label = peak(["label", str(run), "--input", str(pool), *common, "-o", str(folder / f"{rows}-labels.parquet")])
+    whole = peak([*work, "--unlabeled", str(pool), "--max-length", "32", *quietly, "-o", str(run)])
+    label = peak(["label", str(run), "--input", str(pool), *quietly, "-o", str(folder / f"{rows}-labels.parquet")])
     return {"rows": rows, "run": whole[0], "run_seconds": whole[1], "label": label[0], "label_seconds": label[1]}
 
 
 @click.command()
 @click.option("--small", default=100_000, show_default=True)
 @click.option("--large", default=1_000_000, show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=HERE / "results" / "speed.jsonl")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=common.HERE / "results" / "speed.jsonl")
 def main(small: int, large: int, output: Path) -> None:
     """Print the memory of both pools, and how much the larger one takes more."""
     if not Path("/proc/self/status").exists():
@@ -118,10 +117,7 @@ def main(small: int, large: int, output: Path) -> None:
             f"{large:,}: {growth / 2**20:.0f} MB more, {allowed / 2**20:.0f} allowed: {verdict} "
             f"({large / found[1][f'{what}_seconds']:.0f} rows a second)"
         )
-    line = {"program": "memory", "pools": found, "allowed": allowed, "cores": os.cpu_count()}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    common.record(output, "memory", os.cpu_count() or 1, "wall", {"pools": found, "allowed": allowed})
 
 
 if __name__ == "__main__":

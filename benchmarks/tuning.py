@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 from accuracy import first_rows
+from common import HERE, make_missing, wanted_runs
 
-HERE = Path(__file__).resolve().parent
 METHODS = ("full", "lora", "bitfit", "prompt", "p-tuning", "prefix")
 SOFT = "{soft:8} "  # what p-tuning finds in front of every pattern
 
@@ -110,6 +110,14 @@ of the GPU where there is one.
 """
 
 
+def in_a_process(wanted: dict[str, Any]) -> dict[str, Any]:
+    """One run in a process of its own, whose peak of memory is the run's."""
+    command = [sys.executable, __file__, "--one", json.dumps(wanted)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    line: dict[str, Any] = json.loads(found.splitlines()[-1])
+    return line
+
+
 @click.command()
 @click.argument("wanted", nargs=-1, metavar="TASK:EXAMPLES...")
 @click.option("--methods", default=",".join(METHODS), show_default=True)
@@ -133,22 +141,11 @@ def main(
     if one is not None:
         click.echo(json.dumps(one_run(json.loads(one))))
         return
-    options |= {"data": str(options["data"]), "settings": dict(change.split("=", 1) for change in changes)}
-    done = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
-    keys = {(line["task"], line["examples"], line["tuning"], line["seed"]) for line in done}
-    for seed in range(seeds):
-        for item in wanted:
-            name, _, examples = item.partition(":")
-            for method in methods.split(","):
-                if (name, int(examples), method, seed) in keys:
-                    continue
-                run = {**options, "task": name, "examples": int(examples), "tuning": method, "seed": seed}
-                command = [sys.executable, __file__, "--one", json.dumps(run)]
-                found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                done.append(json.loads(found.splitlines()[-1]))
-                with output.open("a") as file:
-                    file.write(json.dumps(done[-1]) + "\n")
-                output.with_suffix(".md").write_text(INTRO + table(done))
+    settings = dict(change.split("=", 1) for change in changes)
+    same = {"settings": settings, "test_rows": options["test_rows"], "model": Path(options["model"]).name}
+    runs = [run | same | {"tuning": method} for run in wanted_runs(wanted, seeds) for method in methods.split(",")]
+    places = {"data": str(options["data"]), "model": options["model"]}
+    done = make_missing(output, runs, lambda run: in_a_process(run | places), lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
 
