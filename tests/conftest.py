@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,25 @@ def family_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 def tiny_model(family_model: Callable[[str], Path]) -> Path:
     """The directory of a tiny BERT."""
     return family_model("bert")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost such small models far more than they save."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Any:
+    """This processor, in float32."""
+    from pet.training.device import make_accelerator
+
+    return make_accelerator("cpu", "fp32")
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from pet.classifier import (
 )
 from pet.cloze.grammar import parse_template
 from pet.errors import PetError
-from pet.training.device import make_accelerator
 
 LABELS = ("no", "yes, more", "3")
 FIELDS = ("a", "b")
@@ -37,11 +36,6 @@ TABLE = datasets.Dataset.from_list(
         {"a": "   ", "b": ""},
     ]
 )
-
-
-@pytest.fixture(scope="module")
-def accelerator():
-    return make_accelerator("cpu", "fp32")
 
 
 def _fresh(folder: Path, text_input: TextInput, max_length: int = 48) -> Classifier:

@@ -15,11 +15,6 @@ from pet.training.device import make_accelerator
 from pet.training.loop import Schedule, parameter_groups, rate_factor, train
 
 
-@pytest.fixture(scope="module")
-def accelerator():
-    return make_accelerator("cpu", "fp32")
-
-
 class Regression(nn.Module):
     """Mean squared error of a small network with a norm in it."""
 

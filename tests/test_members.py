@@ -22,7 +22,6 @@ from pet.ensemble import labelling
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData, MemberObjective, member_batches, train_member
 from pet.task import Pattern
-from pet.training.device import make_accelerator
 from pet.training.recipe import make_recipe
 
 ROWS = news_rows()
@@ -35,19 +34,7 @@ WORDS = {
 }
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost such small models far more than they save."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def accelerator():
-    return make_accelerator("cpu", "fp32")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,6 @@ from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData, train_member
 from pet.errors import PetError
 from pet.task import Pattern, Task
-from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe
 from pet.tuning import soft
 from pet.tuning.members import (
@@ -53,18 +52,7 @@ CPU = torch.device("cpu")
 every_family = pytest.mark.parametrize("name", list(FAMILIES))
 every_method = pytest.mark.parametrize("method", METHODS)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def accelerator():
-    return make_accelerator("cpu", "fp32")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe_of(method: str, **changes: Any) -> Recipe:
