@@ -191,7 +191,7 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
         untrained = untrained_ensemble(task, recipe, settings.model, allow_pickle=allow_pickle)
         bias = _bias(stages, "g0/labels", task)
         return replace(untrained, bias=bias, columns=settings.columns, precision=settings.precision)
-    generation = used_generation(place, stages, settings.method, len(task.patterns) * recipe.repetitions)
+    generation = _used_generation(place, stages, settings.method, len(task.patterns) * recipe.repetitions)
     names = _member_names(len(task.patterns), recipe.repetitions)
     patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
     models = [str(place / f"g{generation}" / name) for name in names]
@@ -267,7 +267,7 @@ def _member_names(patterns: int, repetitions: int) -> list[str]:
     return [f"p{p}-r{r}" for p in range(patterns) for r in range(repetitions)]
 
 
-def used_generation(place: Path, stages: Mapping[str, Any], method: str, members: int) -> int:
+def _used_generation(place: Path, stages: Mapping[str, Any], method: str, members: int) -> int:
     """The generation that a run's student learned from; for PET 0, whose members must all be there."""
     if method == "ipet":
         info = stages.get("student", {}).get("info")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def pool_figures(path: Path, before: Path | None, labels: Sequence[str]) -> dict
     return figures
 
 
-def example_figures(examples: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+def example_figures(examples: Mapping[str, Any]) -> dict[str, Any]:
     """Means over the members of how many texts they got; empty for a generation without new texts."""
     if not examples:
         return {}
@@ -91,10 +92,6 @@ def training_texts(entry: Mapping[str, Any]) -> float:
     return float(entry["labeled"] + sum(entry.get("chosen", [])))
 
 
-def _gold(entry: Mapping[str, Any], name: str) -> Any:
-    return (entry.get("gold") or {}).get(name)
-
-
 def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[dict[str, Any]]:
     """One row for each generation and label, and for each generation one with an empty label about all of them.
 
@@ -113,40 +110,37 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
     """
     rows = []
     for entry in history:
-        pool, test = entry["pool"], entry.get("test") or {}
-        rows.append(
-            {
-                "generation": entry["generation"],
-                "label": "",
-                "wanted": sum(entry["wanted"]) if "wanted" in entry else None,
-                "available": sum(entry["available"]) if "available" in entry else None,
-                "chosen": sum(entry["chosen"]) if "chosen" in entry else None,
-                "confidence": pool["confidence"],
-                "agreement": pool["agreement"],
-                "share": 1.0,
-                "changed": pool["changed"],
-                "test_accuracy": test.get("accuracy"),
-                "pool_accuracy": _gold(entry, "accuracy"),
-                "chosen_accuracy": _gold(entry, "chosen_accuracy"),
-            }
-        )
+        pool, gold = entry["pool"], entry.get("gold") or {}
+        whole = {
+            "confidence": pool["confidence"],
+            "agreement": pool["agreement"],
+            "share": 1.0,
+            "changed": pool["changed"],
+            "test_accuracy": (entry.get("test") or {}).get("accuracy"),
+            "pool_accuracy": gold.get("accuracy"),
+            "chosen_accuracy": gold.get("chosen_accuracy"),
+        }
+        rows.append(_row(entry, "", sum, whole))
         for i, label in enumerate(labels):
-            chosen, right = _gold(entry, "label_chosen_accuracy"), _gold(entry, "label_accuracy")
-            rows.append(
-                {
-                    "generation": entry["generation"],
-                    "label": label,
-                    **{name: entry[name][i] if name in entry else None for name in ("wanted", "available", "chosen")},
-                    "confidence": pool["label_confidence"][i],
-                    "agreement": pool["label_agreement"][i],
-                    "share": pool["shares"][i],
-                    "changed": None,
-                    "test_accuracy": None,
-                    "pool_accuracy": right[i] if right else None,
-                    "chosen_accuracy": chosen[i] if chosen else None,
-                }
-            )
+            of_label = {
+                "confidence": pool["label_confidence"][i],
+                "agreement": pool["label_agreement"][i],
+                "share": pool["shares"][i],
+                "changed": None,
+                "test_accuracy": None,
+                "pool_accuracy": gold["label_accuracy"][i] if "label_accuracy" in gold else None,
+                "chosen_accuracy": gold["label_chosen_accuracy"][i] if "label_chosen_accuracy" in gold else None,
+            }
+            rows.append(_row(entry, label, itemgetter(i), of_label))
     return rows
+
+
+def _row(
+    entry: Mapping[str, Any], label: str, take: Callable[[Any], Any], figures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A row of `generation_rows`; `take` makes one number of those of all labels."""
+    counts = {name: take(entry[name]) if name in entry else None for name in ("wanted", "available", "chosen")}
+    return {"generation": entry["generation"], "label": label, **counts, **figures}
 
 
 def generations_csv(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:

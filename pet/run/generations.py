@@ -331,7 +331,7 @@ class Generations:
             job.reporter.warn(message)
         trained, labeled = generation >= self._first, int(self.plan.counts.sum())
         entry: dict[str, Any] = {"generation": generation, "trained": trained, "labeled": labeled, "pool": pool}
-        entry |= example_figures(examples, labels)
+        entry |= example_figures(examples)
         if job.data.test is not None:
             entry["test"] = measure_ensemble(job, self.members(generation), self.weights(generation))["ensemble"]
         if self.diagnose is not None:

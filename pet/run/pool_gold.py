@@ -6,7 +6,7 @@ finished stages have left and gives figures for people back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ from pet.errors import PetError
 from pet.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from datasets import Dataset
 
 Array = NDArray[Any]
