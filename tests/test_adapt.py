@@ -112,6 +112,32 @@ def test_hold_out_is_a_partition() -> None:
         corpus.hold_out(["a"], 0.1, 0)
 
 
+def test_a_source_is_read_several_times_in_a_pass(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    often = tmp_path / "often.txt"
+    documents = [f"{WORDS[i % len(WORDS)]} is the word of day {i}" for i in range(40)]
+    often.write_text("\n".join(documents), encoding="utf-8")
+    sources = (str(text_file), str(often))
+    times = corpus.read_repeats([f"{often}=3"], sources)
+    assert times == dict.fromkeys(documents, 3)
+    start, text = Start(model=str(tiny_model)), Text(sources, length=32)
+    once = adapt(text, start, QUICK, tmp_path / "once")
+    thrice = adapt(replace(text, repeat=(f"{often}=3",)), start, QUICK, tmp_path / "thrice")
+    # The same documents are held back, and those of the one source that are not are there twice more.
+    for same in ("documents_trained", "documents_held_out", "characters", "text_sha256"):
+        assert once[same] == thrice[same]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    _, held = corpus.hold_out(DOCUMENTS + documents, 0.01, 0)
+    more = sum(len(ids) for ids in packing.encode(tokenizer, [d for d in documents if d not in held]))
+    assert thrice["tokens_in_text"] == once["tokens_in_text"] + 2 * more
+    assert thrice["settings"]["text"]["repeat"] == ["often.txt=3"]
+
+
+@pytest.mark.parametrize(("repeat", "message"), [("a.txt", "whole number"), ("a.txt=0", "N"), ("b.txt=2", "no --text")])
+def test_refuses_a_repeat_of_nothing(repeat: str, message: str) -> None:
+    with pytest.raises(PetError, match=message):
+        corpus.read_repeats([repeat], ["a.txt"])
+
+
 # --- packing -----------------------------------------------------------------------------------------
 
 

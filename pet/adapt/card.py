@@ -81,6 +81,8 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
         "text": f"{', '.join(map(_line, text['sources']))}: {record['documents_trained']:,} documents, "
         f"{record['characters']:,} characters, {record['tokens_in_text']:,} tokens",
     }
+    if text["repeat"]:
+        facts["read several times in a pass"] = ", ".join(map(_line, text["repeat"]))
     if text["exclude"]:
         facts["left out"] = (
             f"{record['documents_dropped']:,} documents that share {text['exclude_words']} words in a row "

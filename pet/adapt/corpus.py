@@ -181,6 +181,32 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(item)
 
 
+def read_repeats(repeats: Sequence[str], sources: Sequence[str], **how: Any) -> dict[str, int]:
+    """How often each document is read in a pass, for those of the sources that are given as ``SOURCE=N``.
+
+    Parameters
+    ----------
+    repeats : sequence of str
+    sources : sequence of str
+        Of the whole text; a repeated source is one of them.
+    how : further arguments of `read_documents`
+
+    Raises
+    ------
+    PetError
+        If one is written otherwise, or names something that is no source.
+    """
+    times: dict[str, int] = {}
+    for repeat in repeats:
+        source, _, number = repeat.rpartition("=")
+        if not number.isdecimal() or int(number) < 1:
+            raise PetError(f"--repeat {repeat}: write SOURCE=N with a whole number N, as in --repeat news.txt=5")
+        if source not in sources:
+            raise PetError(f"--repeat {repeat}: {source or 'nothing'} is no --text of this command; name it there, too")
+        times |= dict.fromkeys(read_documents([source], **how), int(number))
+    return times
+
+
 def hold_out(documents: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
     """Split into (training, held-out) documents at random; at least one document on each side.
 

@@ -41,6 +41,7 @@ class Text:
     document: str = "line"
     exclude: tuple[str, ...] = ()  #: files whose text must not be trained on
     exclude_words: int = 8  #: a document that shares so many words in a row with them is left out
+    repeat: tuple[str, ...] = ()  #: ``SOURCE=N``: read a source N times in each pass
     held_out: float = 0.01
     length: int = 128
 
@@ -200,6 +201,7 @@ def _public(asked: dict[str, Any]) -> dict[str, Any]:
     text, start = dict(asked["text"]), dict(asked["start"])
     for field in ("sources", "exclude"):
         text[field] = [_name(place) for place in text[field]]
+    text["repeat"] = [f"{_name(source)}={n}" for source, _, n in (item.rpartition("=") for item in text["repeat"])]
     start["model"] = start["model"] and _name(start["model"])
     return {"text": text, "start": start, "settings": asked["settings"]}
 
@@ -226,6 +228,7 @@ def _prepare(
         say(f"found {work}")
         return
     documents = corpus.read_documents(text.sources, text.fields, text.document)
+    times = corpus.read_repeats(text.repeat, text.sources, fields=text.fields, document=text.document)
     read = len(documents)
     say(f"read {read:,} documents, {sum(map(len, documents)) / 1e6:.1f} M characters")
     dropped = 0
@@ -233,7 +236,8 @@ def _prepare(
         others = (string for path in text.exclude for string in corpus.read_strings(path))
         documents, dropped = corpus.drop_overlapping(documents, others, text.exclude_words)
         say(f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files")
-    training, held = corpus.hold_out(documents, text.held_out, settings.seed)
+    different, held = corpus.hold_out(documents, text.held_out, settings.seed)
+    training = [document for document in different for _ in range(times.get(document, 1))]
 
     if start.model is None:
         tokenizer = build.train_tokenizer(
@@ -293,12 +297,12 @@ def _prepare(
         "vocabulary": len(tokenizer),
         "documents_read": read,
         "documents_dropped": dropped,
-        "documents_trained": len(training),
+        "documents_trained": len(different),
         "documents_held_out": len(held),
-        "characters": sum(map(len, training)),
+        "characters": sum(map(len, different)),
         "tokens_in_text": int(counts.sum()),
         "unknown_tokens": unknown,
-        "text_sha256": _digest(training),
+        "text_sha256": _digest(different),
     }
     beside = work.with_name(work.name + ".new")
     shutil.rmtree(beside, ignore_errors=True)

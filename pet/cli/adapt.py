@@ -61,6 +61,12 @@ def _words(_context: click.Context, _option: click.Parameter, value: str | None)
     help="A document of a text file: a line, what stands between blank lines, the file.",
 )
 @click.option(
+    "--repeat",
+    multiple=True,
+    metavar="F=N",
+    help="Read this --text N times in each pass. Repeatable.",
+)
+@click.option(
     "--exclude",
     multiple=True,
     metavar="F",
