@@ -28,6 +28,7 @@ from pet.run.progress import Reporter
 from pet.seeds import derive_seed
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe, make_recipe, without_auxiliary_loss
+from pet.tuning.freeze import freeze
 from pet.tuning.members import Backbone, check_tuning, encoder_options, start_member
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def check_task(
     report = CheckReport(task.name, model, plan.max_length)
     sources = {"train": train, "unlabeled": unlabeled, "test": test}
     tables = _read(task, {name: s for name, s in sources.items() if s is not None}, columns or {}, report)
-    model_problems = _model_problems(model, plan.max_length, weights, allow_pickle)
+    model_problems = _model_problems(model, plan, weights, allow_pickle)
     report.errors += model_problems
     try:
         tokenizer = load_tokenizer(model)
@@ -196,12 +197,13 @@ def _read(
     return tables
 
 
-def _model_problems(model: str, max_length: int, weights: bool, allow_pickle: bool) -> list[str]:
-    """What can be seen without opening the weights: whether there are any, and how long a text may be."""
+def _model_problems(model: str, plan: Recipe, weights: bool, allow_pickle: bool) -> list[str]:
+    """What can be seen without opening the weights: whether there are any, and whether the recipe fits the model."""
     try:
         if weights:
             check_model(model, allow_pickle=allow_pickle)
-        check_length(outline(model), max_length, model)
+        check_length(outline(model), plan.max_length, model)
+        freeze(outline(model), plan.freeze_layers)
     except PetError as error:
         return error.problems
     return []

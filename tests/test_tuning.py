@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from pet.errors import PetError
 from pet.task import Pattern, Task
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe
 from pet.tuning import soft
+from pet.tuning.freeze import freeze
+from pet.tuning.lora import find_targets
 from pet.tuning.members import (
     LEARNED,
     Backbone,
@@ -162,6 +165,69 @@ def test_the_loss_falls_and_frozen_weights_stay(member, name: str, method: str):
     now = dict(done.backbone.model.named_parameters())
     assert now.keys() == done.before.keys()
     assert all(torch.equal(value, now[key]) and not now[key].requires_grad for key, value in done.before.items())
+
+
+def test_lora_at_other_matrices(family_model, accelerator, tmp_path: Path):
+    pytest.importorskip("peft")
+    folder = family_model("bert")
+    layer = [f"attention.self.{name}" for name in ("query", "key", "value")]
+    layer += ["attention.output.dense", "intermediate.dense", "output.dense"]
+    targets = find_targets(open_backbone(folder).model, "all")
+    assert targets == [f"bert.encoder.layer.{i}.{name}" for i in (0, 1) for name in layer]
+    some = find_targets(open_backbone(folder).model, "key, output.dense")
+    names = ("attention.self.key", "attention.output.dense", "output.dense")
+    assert sorted(some) == sorted(f"bert.encoder.layer.{i}.{name}" for i in (0, 1) for name in names)
+    with pytest.raises(PetError, match=r"called 'queries'; names end in dense, key, query, value"):
+        find_targets(open_backbone(folder).model, "key,queries")
+    # A member knows where its numbers belong.
+    recipe = recipe_of("lora", lora_targets="key,output.dense")
+    pvp, backbone = bound(folder, recipe), open_backbone(folder)
+    lm = start_member(backbone, recipe, pvp, [], 7, CPU)
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+    expected = scores(lm, folder, pvp, accelerator)
+    save_member(backbone, recipe, tmp_path)
+    found = scores(put_on(open_backbone(folder), read_member(tmp_path), "m"), folder, pvp, accelerator)
+    np.testing.assert_array_equal(found, expected)
+
+
+@every_family
+@pytest.mark.parametrize("method", ["full", "lora", "bitfit"])
+def test_frozen_layers_do_not_learn_and_those_above_do(family_model, name: str, method: str):
+    if method == "lora":
+        pytest.importorskip("peft")
+    folder, recipe = family_model(name), recipe_of(method, freeze_layers=1)
+    backbone, pvp = open_backbone(folder), bound(folder, recipe)
+    if name == "albert":
+        with pytest.raises(PetError, match="one layer again and again"):
+            freeze(backbone.model, 1)
+        return
+    if method == "full":
+        freeze(backbone.model, 1)
+    else:
+        start_member(backbone, recipe, pvp, [], 7, CPU)
+    learning = {key: value.requires_grad for key, value in backbone.model.named_parameters()}
+    below = [key for key in learning if re.search(r"[.](layer|layers)[.]0[.]|embeddings[.]", key)]
+    above = [key for key in learning if re.search(r"[.](layer|layers)[.]1[.]", key)]
+    assert len(below) > 5
+    assert not any(learning[key] for key in below if "rel_embeddings" not in key)
+    if method == "full":
+        assert all(learning[key] for key in above)
+    elif name != "modernbert" or method == "lora":  # which has no biases in its layers
+        assert any(learning[key] for key in above)
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+def test_one_layer_must_learn(family_model, layers: int):
+    with pytest.raises(PetError, match="has 2 layers"):
+        freeze(load_masked_lm(str(family_model("bert"))), layers)
+
+
+def test_frozen_layers_are_for_methods_that_tune_layers():
+    with pytest.raises(PetError, match="with --tuning prompt no layer learns"):
+        recipe_of("prompt", freeze_layers=1)
 
 
 def expected_numbers(done: Trained, method: str) -> int:

@@ -161,6 +161,8 @@ def test_mistakes_are_refused_before_anything_is_made(inputs: Path, tiny_model: 
     assert "{soft:3}" in said
     said = refused(*options(inputs, tiny_model, "prompt", tmp_path / "run", "--set", "prompt_length=60"))
     assert "leaves no room" in said
+    said = refused(*run_options(inputs, tiny_model), "--set", "freeze_layers=2", "-o", tmp_path / "run")
+    assert "has 2 layers, and one at least must learn" in said
     assert "it can be full" in refused(*run_options(inputs, tiny_model), "--tuning", "ia3", "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

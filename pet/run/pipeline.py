@@ -42,6 +42,7 @@ from pet.run.stages import (
 )
 from pet.task import Task
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
+from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def run(
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
     for model in models:
         check_length(outline(model), recipe.max_length, model)
+    freeze(outline(settings.model), recipe.freeze_layers)  # of no weights: whether it can be
     if pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold says how right the labels of the generations are; it goes with --method ipet")
     data = load_data(settings, task, reporter, tables)

@@ -26,6 +26,7 @@ from pet.run.files import reserve
 from pet.run.job import Job
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule
+from pet.tuning.freeze import freeze
 from pet.tuning.members import put_on, read_member, save_member, start_member
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def make_member(
         recipe, pvp, seed = job.recipe, job.tuned_pvps[member.pattern], member.seed(job.settings.seed)
         if recipe.tuning == "full":
             lm = job.model_of(start)
+            freeze(lm.model, recipe.freeze_layers)
         else:
             backbone = job.backbone(start)
             tables = [table for table in (data.labeled, data.unlabeled) if table is not None]

@@ -61,9 +61,17 @@ class Recipe:
         "labeled (as in the labelled texts)",
     )
     tuning: str = _setting("full", f"which numbers of a member learn: {', '.join(TUNINGS)}")
+    freeze_layers: int = _setting(
+        0, "full, lora, bitfit: the embeddings and so many first layers do not learn; 0: all of them do", 0
+    )
     lora_rank: int = _setting(8, "lora: rank of the change of each attention matrix", 1)
     lora_alpha: float = _setting(16.0, "lora: the change is multiplied by lora_alpha / lora_rank", 1e-6)
     lora_dropout: float = _setting(0.1, "lora: dropout of what the change is computed from", 0, 0.99)
+    lora_targets: str = _setting(
+        "attention",
+        "lora: matrices that get a change: attention (queries and values), all, or last parts of names, as in "
+        "query,key,output.dense",
+    )
     prompt_length: int = _setting(20, "prompt: learned vectors before the text", 1)
     prefix_length: int = _setting(10, "prefix: learned keys and values in every layer", 1)
     prefix_hidden: int = _setting(512, "prefix: width of the network that keys and values come from in training", 1)
@@ -116,6 +124,8 @@ class Recipe:
                 problems.append(f"{name} is {getattr(self, name)!r}: it can be {listed}")
         if (self.prompt_init == "words") != bool(self.prompt_words.strip()):
             problems.append("prompt_init=words and prompt_words belong together: give both or neither")
+        if self.freeze_layers and self.tuning not in ("full", "lora", "bitfit"):
+            problems.append(f"freeze_layers is for full, lora and bitfit: with --tuning {self.tuning} no layer learns")
         if problems:
             raise PetError(problems)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from pet.errors import PetError
 from pet.tuning.attention import find_projections
 
@@ -22,16 +24,57 @@ def check_peft() -> None:
         raise PetError("--tuning lora needs the library peft, which is not installed: pip install 'pet[lora]'")
 
 
-def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float) -> None:
-    """Put fresh matrices A (random) and B (zero) into a frozen model: h = W x + alpha / rank * B A x."""
+def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float, targets: str = "attention") -> None:
+    """Put fresh matrices A (random) and B (zero) into a frozen model: h = W x + alpha / rank * B A x.
+
+    Parameters
+    ----------
+    model, rank, alpha, dropout : as in the formula; dropout is that of x
+    targets : which matrices W, see `find_targets`
+    """
     check_peft()
     from peft import LoraConfig, inject_adapter_in_model
 
-    targets: list[str] = []
-    for attention in find_projections(model, "lora"):
-        targets += [attention.names[0], attention.names[2]] if len(attention.names) == 3 else attention.names
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
-    inject_adapter_in_model(config, model)
+    names = find_targets(model, targets)
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names), model)
+
+
+def find_targets(model: PreTrainedModel, targets: str) -> list[str]:
+    """The matrices that get a change beside them.
+
+    Parameters
+    ----------
+    model : without changes
+    targets : ``attention`` (queries and values, as in the paper), ``all`` (every matrix below the head), or the last
+        parts of names with commas between them, as in ``query,key,output.dense``
+
+    Returns
+    -------
+    list of str: names within the model
+
+    Raises
+    ------
+    PetError
+        Naming what there is, when a name is that of no matrix.
+    """
+    if targets == "attention":
+        found: list[str] = []
+        for attention in find_projections(model, "lora"):
+            found += [attention.names[0], attention.names[2]] if len(attention.names) == 3 else attention.names
+        return found
+    body = {id(module) for module in model.base_model.modules()}
+    linear = [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and id(m) in body]
+    if targets == "all":
+        return linear
+    wanted = [target.strip() for target in targets.split(",")]
+    chosen = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in wanted}
+    if missing := [target for target, names in chosen.items() if not names]:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+        raise PetError(
+            f"lora_targets: no matrix of this {model.config.model_type} model is called "
+            f"{', '.join(map(repr, missing))}; names end in {known}; or give attention or all"
+        )
+    return list(dict.fromkeys(name for names in chosen.values() for name in names))
 
 
 def remove(model: PreTrainedModel) -> None:

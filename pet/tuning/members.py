@@ -18,6 +18,7 @@ from pet.backbones.masked import MaskedLM
 from pet.errors import PetError
 from pet.seeds import derive_seed
 from pet.tuning import bitfit, lora, p_tuning, prefix, prompt, soft
+from pet.tuning.freeze import freeze
 from pet.tuning.start import start_ids, start_vectors, uniform
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def start_member(
     model.to(device)  # before something is computed, so that it does not depend on where the last member was
     torch.manual_seed(derive_seed(seed, "tuning"))
     if recipe.tuning in ("bitfit", "lora"):
-        _let_learn(model, recipe.tuning, recipe.lora_rank, recipe.lora_alpha, recipe.lora_dropout)
+        _let_learn(model, recipe.tuning, recipe.lora_rank, recipe.lora_alpha, recipe.lora_targets, recipe.lora_dropout)
+        freeze(model, recipe.freeze_layers)
         if before is not None:
             _fill(model, before.arrays)
     elif pvp.encoder.learned:
@@ -143,9 +145,11 @@ def start_member(
     return MaskedLM(model)
 
 
-def _let_learn(model: PreTrainedModel, tuning: str, rank: int, alpha: float, dropout: float = 0.0) -> None:
+def _let_learn(
+    model: PreTrainedModel, tuning: str, rank: int, alpha: float, targets: str, dropout: float = 0.0
+) -> None:
     if tuning == "lora":
-        lora.inject(model, rank, alpha, dropout)
+        lora.inject(model, rank, alpha, dropout, targets)
     else:
         bitfit.inject(model)
 
@@ -185,7 +189,7 @@ def save_member(backbone: Backbone, recipe: Recipe, folder: Path) -> None:
     about = {
         "backbone": backbone.name,
         "fingerprint": "" if recipe.tunes_backbone else backbone.fingerprint,
-        "options": {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha")},
+        "options": {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha", "lora_targets")},
     }
     # One key: the library writes several in an order of its own, and a run ends with the same bytes as before.
     metadata = {"pet": json.dumps(about)}
@@ -232,7 +236,7 @@ def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> MaskedLM:
     backbone.restore()
     model, options = backbone.model, learned.options
     if options["tuning"] in ("bitfit", "lora"):
-        _let_learn(model, options["tuning"], options["lora_rank"], options["lora_alpha"])
+        _let_learn(model, options["tuning"], options["lora_rank"], options["lora_alpha"], options["lora_targets"])
         _fill(model, learned.arrays)
     elif _VECTORS in learned.arrays:
         values = learned.arrays[_VECTORS].to(model.get_input_embeddings().weight.device)
