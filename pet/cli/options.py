@@ -57,8 +57,8 @@ pickle_option = click.option(
 quantize_option = click.option(
     "--quantize",
     is_flag=True,
-    help="On a processor, compute linear layers in int8: about 3 times as fast as fp32, hardly faster than bf16, and less "
-    "exact. Says how many of the first 256 texts keep their label.",
+    help="On a processor, compute linear layers in int8: about 3 times as fast as fp32, hardly faster than bf16, and "
+    "less exact. Says how many of the first 256 texts keep their label.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and results.")
 json_option = click.option(
