@@ -194,12 +194,17 @@ def classify(model: Any, examples: Sequence[Example], batch_size: int = 8) -> Te
         return torch.cat([model(**_inputs(model, part)).logits for part in parts])
 
 
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 / B * sum of KL(softmax(teacher / T) || softmax(student / T)), from logits of shape (B, L)."""
+    p = torch.softmax(teacher / temperature, dim=1)
+    log_q = torch.log_softmax(student / temperature, dim=1)
+    return temperature**2 * (p * (p.log() - log_q)).sum(dim=1).mean()
+
+
 def distillation_step(
     model: Any, optimizer: torch.optim.Optimizer, examples: Sequence[Example], teacher: Tensor, temperature: float = 2.0
 ) -> float:
-    """One update of a student: T^2 / B * sum of KL(softmax(teacher / T) || softmax(student / T))."""
+    """One update of a student; the teacher's logits have shape (B, L)."""
     model.train()
     student = model(**_inputs(model, examples)).logits
-    p = torch.softmax(teacher / temperature, dim=1)
-    log_q = torch.log_softmax(student / temperature, dim=1)
-    return _update(model, optimizer, temperature**2 * (p * (p.log() - log_q)).sum(dim=1).mean())
+    return _update(model, optimizer, distillation_loss(student, teacher, temperature))
