@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LENGTH = 256
+WARMUP = 0.1  # share of the updates in which the learning rate rises; it then falls to 0
 IGNORED = -100  # what cross_entropy leaves out
 
 
@@ -140,9 +141,70 @@ def loss(
 def training_step(model: Any, optimizer: torch.optim.Optimizer, *batch: Any, **options: Any) -> float:
     """One update of all weights; the arguments are those of `loss`, after the model."""
     model.train()
-    value = loss(model, *batch, **options)
+    return _update(model, optimizer, loss(model, *batch, **options))
+
+
+def _update(model: Any, optimizer: torch.optim.Optimizer, value: Tensor) -> float:
     value.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return float(value.detach())
+
+
+def make_optimizer(model: Any) -> torch.optim.AdamW:
+    """AdamW; only matrices decay."""
+    parameters = list(model.parameters())
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.01},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, steps: int) -> None:
+    """The learning rate of an update, counted from 0: linearly up, linearly down."""
+    rising = round(WARMUP * steps)
+    share = (step + 1) / (rising + 1) if step < rising else (steps - step) / (steps - rising)
+    for group in optimizer.param_groups:
+        group["lr"] = peak * share
+
+
+def merge(scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Mean of the members' raw scores; a member weighs as much as its pattern was right before training."""
+    if not sum(weights):
+        weights = [1.0] * len(scores)
+    return sum((w * s for w, s in zip(weights, scores, strict=True)), torch.zeros(())) / sum(weights)
+
+
+def read(text: str, tokenizer: Any, length: int = LENGTH) -> Example:
+    """A text as a classifier gets it, padded."""
+    encoded = tokenizer(
+        text, truncation=True, max_length=length, padding="max_length", return_token_type_ids=True, verbose=False
+    )
+    return Example(encoded["input_ids"], encoded["attention_mask"], encoded["token_type_ids"], 0, [])
+
+
+def classify(model: Any, examples: Sequence[Example], batch_size: int = 8) -> Tensor:
+    """Logits of a classifier: shape (rows, L)."""
+    model.eval()
+    with torch.no_grad():
+        parts = [examples[i : i + batch_size] for i in range(0, len(examples), batch_size)]
+        return torch.cat([model(**_inputs(model, part)).logits for part in parts])
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 / B * sum of KL(softmax(teacher / T) || softmax(student / T)), from logits of shape (B, L)."""
+    p = torch.softmax(teacher / temperature, dim=1)
+    log_q = torch.log_softmax(student / temperature, dim=1)
+    return temperature**2 * (p * (p.log() - log_q)).sum(dim=1).mean()
+
+
+def distillation_step(
+    model: Any, optimizer: torch.optim.Optimizer, examples: Sequence[Example], teacher: Tensor, temperature: float = 2.0
+) -> float:
+    """One update of a student; the teacher's logits have shape (B, L)."""
+    model.train()
+    student = model(**_inputs(model, examples)).logits
+    return _update(model, optimizer, distillation_loss(student, teacher, temperature))

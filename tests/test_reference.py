@@ -12,7 +12,7 @@ import reference
 import torch
 from families import FAMILIES
 from tiny_text import LABELS, news_rows
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
@@ -24,6 +24,7 @@ from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData, MemberObjective, member_batches
 from pet.task import Pattern
 from pet.training.device import make_accelerator
+from pet.training.loop import rate_factor
 from pet.training.recipe import make_recipe
 
 LENGTH = 48
@@ -121,3 +122,40 @@ def test_the_reference_learns(tiny_model: Path):
         for _ in range(40)
     ]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_reference_merges_raw_scores():
+    first, second = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[-1.0, 1.0], [4.0, 0.0]])
+    expected = torch.tensor([[1.25, 0.25], [1.0, 0.75]])  # worked out by hand
+    torch.testing.assert_close(reference.merge([first, second], [0.75, 0.25]), expected)
+    torch.testing.assert_close(reference.merge([first, second], [0.0, 0.0]), (first + second) / 2)
+
+
+@pytest.mark.parametrize("temperature, expected", [(1, 0.9756703614), (2, 1.1937500683), (4, 1.2413717405)])
+def test_the_references_distillation_loss(temperature: float, expected: float):
+    student, teacher = torch.tensor([[1.0, 2.0, 3.0], [0.0] * 3]), torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, -1.0]])
+    assert float(reference.distillation_loss(student, teacher, temperature)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 40])
+def test_the_references_learning_rate_is_the_packages(steps: int):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    for step in range(steps):
+        reference.set_rate(optimizer, 0.5, step, steps)
+        wanted = 0.5 * rate_factor(step, steps, reference.WARMUP)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(wanted)
+
+
+def test_the_references_student_learns(tiny_model: Path):
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=len(LABELS))
+    texts = [reference.read(row["text"], tokenizer, LENGTH) for row in news_rows()[:8]]
+    assert {len(text.input_ids) for text in texts} == {LENGTH}
+    teacher = 4 * torch.eye(len(LABELS)).repeat(2, 1)
+    optimizer = reference.make_optimizer(model)
+    losses = []
+    for step in range(40):
+        reference.set_rate(optimizer, 3e-3, step, 40)
+        losses.append(reference.distillation_step(model, optimizer, texts, teacher))
+    assert losses[-1] < 0.8 * losses[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.backbones.int8 import quantize_linears
 from pet.backbones.load import load_masked_lm, load_tokenizer, resolve_model
 from pet.backbones.masked import MaskedLM
 from pet.cloze.pvp import PVP
@@ -53,6 +54,7 @@ class SavedEnsemble:
     columns : which columns the run's data files had
     precision : that of the run
     allow_pickle : whether pickled weights may be opened
+    quantized : whether the members compute in int8
     """
 
     task: Task
@@ -67,6 +69,7 @@ class SavedEnsemble:
     precision: str = "auto"
     allow_pickle: bool = False
     backbone: str | None = None
+    quantized: bool = False
     _kept: dict[str, MaskedLM] = field(default_factory=dict)
     _shared: Backbone | None = None
     _learned: dict[str, Learned] = field(default_factory=dict)
@@ -112,6 +115,25 @@ class SavedEnsemble:
     def _fits(self) -> bool:
         return self.kept or sum(_weight_bytes(name) for name in set(self.models)) <= KEEP_BYTES
 
+    def check_quantizable(self) -> None:
+        """Refuse members that share one model: what each puts onto its layers needs the layers as they are.
+
+        Raises
+        ------
+        PetError
+        """
+        if self.backbone is not None:
+            raise PetError(
+                f"--quantize: members of --tuning {self.recipe.tuning} share one model and change its layers in turn; "
+                "leave out --quantize, or quantize the run's student (`pet predict`)"
+            )
+
+    def quantize(self) -> None:
+        """Compute in int8 from now on; see `pet.backbones.int8`."""
+        self.quantized = True
+        for name, lm in self._kept.items():
+            quantize_linears(lm.model, name)
+
     def to_cpu(self) -> None:
         """Bring the members that are in memory back to the processor; scoring moves them again."""
         for lm in self._kept.values():
@@ -141,9 +163,11 @@ class SavedEnsemble:
     def _open(self, name: str) -> MaskedLM:
         """A member that has a model of its own, or the untrained one."""
         lm = MaskedLM(load_masked_lm(name, allow_pickle=self.allow_pickle))
-        if not (Path(name) / LEARNED).is_file():
-            return lm
-        return put_on(Backbone(lm.model, name, ""), read_member(Path(name)), name)
+        if (Path(name) / LEARNED).is_file():
+            lm = put_on(Backbone(lm.model, name, ""), read_member(Path(name)), name)
+        if self.quantized:
+            quantize_linears(lm.model, name)
+        return lm
 
     def _put_on(self, name: str, backbone: str) -> MaskedLM:
         """A member on the model that all of them share; opened at the first one."""

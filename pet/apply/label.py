@@ -11,6 +11,8 @@ import numpy as np
 
 from pet.apply.ensemble import open_ensemble
 from pet.apply.files import check_output
+from pet.apply.quantize import quantize_ensemble
+from pet.backbones.int8 import check_int8
 from pet.data.read import iter_table
 from pet.ensemble.soft_labels import SoftLabels, SoftLabelWriter, make_soft_labels
 from pet.errors import PetError
@@ -25,11 +27,15 @@ CHUNK_ROWS = 32768
 
 @dataclass(frozen=True)
 class Labelled:
-    """How many texts were labelled, and how many of them were sure enough to be written."""
+    """How many texts were labelled, and how many of them were sure enough to be written.
+
+    With int8, `agreement` is the share of the first texts that have the same label without it.
+    """
 
     texts: int
     kept: int
     per_label: Mapping[str, int]
+    agreement: float | None = None
 
 
 def label_file(
@@ -42,6 +48,7 @@ def label_file(
     device: str = "auto",
     precision: str | None = None,
     allow_pickle: bool | None = None,
+    quantize: bool = False,
     reporter: Reporter | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> Labelled:
@@ -56,6 +63,7 @@ def label_file(
     columns : field (or ``id``) -> column; what is not named is as in the run
     device, precision : see `pet.training.device.make_accelerator`; precision None: as in the run
     allow_pickle : also open a pretrained model's pickled weights; None: as the run did
+    quantize : compute in int8, on a processor; the first 256 texts are also scored without it and compared
     reporter : is told how far the work is
     chunk_rows : texts that are in memory at a time
 
@@ -77,14 +85,19 @@ def label_file(
     mapping.pop("label", None)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
     accelerator = make_accelerator(device, precision or ensemble.precision)
+    if quantize:
+        check_int8(accelerator.device)
+        ensemble.check_quantizable()
     labels = ensemble.task.labels
     counts = np.zeros(len(labels), dtype=np.int64)
-    texts = 0
+    texts, agreement = 0, None
     with (
         SoftLabelWriter(place, labels, ensemble.names) as writer,
         reporter.task(f"label with {len(ensemble.names)} members", None, "text") as bar,
     ):
         for chunk in chunks:
+            if quantize and not ensemble.quantized:
+                agreement = quantize_ensemble(ensemble, chunk, accelerator, reporter)
             scores = ensemble.score(chunk, accelerator, _Shares(bar, len(ensemble.names)))
             ids, soft = _sure(chunk, make_soft_labels(scores, ensemble.weights, ensemble.bias), min_confidence)
             if ids:
@@ -92,7 +105,7 @@ def label_file(
             texts += len(chunk)
             counts += np.bincount(soft.label, minlength=len(labels)) if ids else 0
     per_label = {label: int(n) for label, n in zip(labels, counts, strict=True)}
-    return Labelled(texts, int(counts.sum()), per_label)
+    return Labelled(texts, int(counts.sum()), per_label, agreement)
 
 
 class _Shares:

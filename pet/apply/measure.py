@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pet.apply.classifier import open_classifier
+from pet.apply.quantize import quantize_classifier
+from pet.backbones.int8 import check_int8
 from pet.data.checks import column_labels
 from pet.data.read import iter_table
 from pet.evaluate import evaluate
 from pet.run.progress import Reporter
 from pet.training.device import make_accelerator
 
+Array = NDArray[Any]
 CHUNK_ROWS = 32768
 
 
@@ -26,6 +30,7 @@ def evaluate_file(
     device: str = "auto",
     precision: str = "fp32",
     allow_pickle: bool = False,
+    quantize: bool = False,
     max_tokens: int = 8192,
     reporter: Reporter | None = None,
     chunk_rows: int = CHUNK_ROWS,
@@ -40,6 +45,7 @@ def evaluate_file(
     label_map : text in the data -> label of the classifier; None: as in the classifier's run
     device, precision : see `pet.training.device.make_accelerator`; fp32 is what a pipeline has
     allow_pickle : also open pickled weights
+    quantize : compute in int8, on a processor; the first 256 texts are also scored without it and compared
     max_tokens : tokens in a batch, padding included
     reporter : is told how far the work is
     chunk_rows : texts that are in memory at a time
@@ -68,9 +74,14 @@ def evaluate_file(
         chunk_rows=chunk_rows,
     )
     accelerator = make_accelerator(device, precision)
-    probabilities, gold = [], []
+    if quantize:
+        check_int8(accelerator.device)
+    probabilities: list[Array] = []
+    gold: list[Array] = []
     with reporter.task("evaluate", None, "text") as bar:
         for chunk in chunks:
+            if quantize and not gold:
+                quantize_classifier(classifier, model, chunk, accelerator, max_tokens, reporter)
             gold.append(column_labels(chunk))
             probabilities.append(
                 classifier.probabilities(chunk, accelerator, max_tokens=max_tokens, on_rows=bar.update)

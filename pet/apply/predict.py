@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pet.apply.classifier import open_classifier
 from pet.apply.files import check_output
+from pet.apply.quantize import quantize_classifier
+from pet.backbones.int8 import check_int8
 from pet.classifier import prediction_rows
 from pet.data.read import iter_table
 from pet.run.files import writing
@@ -45,6 +47,7 @@ def predict_file(
     device: str = "auto",
     precision: str = "fp32",
     allow_pickle: bool = False,
+    quantize: bool = False,
     max_tokens: int = 8192,
     reporter: Reporter | None = None,
     chunk_rows: int = CHUNK_ROWS,
@@ -60,6 +63,7 @@ def predict_file(
     columns : field (or ``id``) -> column
     device, precision : see `pet.training.device.make_accelerator`; fp32 is what a pipeline has
     allow_pickle : also open pickled weights
+    quantize : compute in int8, on a processor; the first 256 texts are also scored without it and compared
     max_tokens : tokens in a batch, padding included
     reporter : is told how far the work is
     chunk_rows : texts that are in memory at a time
@@ -81,9 +85,13 @@ def predict_file(
     mapping = {key: value for key, value in {**saved.columns, **(columns or {})}.items() if key != "label"}
     chunks = iter_table(source, classifier.text_input.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
     accelerator = make_accelerator(device, precision)
+    if quantize:
+        check_int8(accelerator.device)
     total = 0
     with _writer(place, classifier.labels) as writer, reporter.task("predict", None, "text") as bar:
         for chunk in chunks:
+            if quantize and not total:
+                quantize_classifier(classifier, model, chunk, accelerator, max_tokens, reporter)
             probabilities = classifier.probabilities(chunk, accelerator, max_tokens=max_tokens, on_rows=bar.update)
             writer.write(list(chunk["id"]), probabilities)
             total += len(chunk)

@@ -13,6 +13,7 @@ from pet.cli.options import (
     exact_compute_options,
     json_option,
     labeled_input_option,
+    quantize_option,
     quiet_option,
     reporter_for,
 )
@@ -31,6 +32,7 @@ Examples:
 @click.option("--task", metavar="T", help="A task whose label_map says what the labels of the data mean.")
 @columns_option
 @exact_compute_options
+@quantize_option
 @json_option
 @quiet_option
 def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -51,6 +53,7 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
         device=options["device"] or "auto",
         precision=options["precision"] or "fp32",
         allow_pickle=bool(options["allow_pickle"]),
+        quantize=options["quantize"],
         reporter=reporter_for(quiet),
     )
     if as_json:

@@ -12,6 +12,7 @@ from pet.cli.options import (
     compute_options,
     echo_json,
     json_option,
+    quantize_option,
     quiet_option,
     reporter_for,
 )
@@ -36,6 +37,7 @@ Examples:
 )
 @columns_option
 @compute_options
+@quantize_option
 @json_option
 @quiet_option
 def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -55,6 +57,7 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         device=options["device"] or "auto",
         precision=options["precision"],
         allow_pickle=options["allow_pickle"],
+        quantize=options["quantize"],
         reporter=reporter_for(quiet),
     )
     if as_json:
@@ -64,6 +67,7 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
                 "texts": counts.texts,
                 "kept": counts.kept,
                 "per_label": dict(counts.per_label),
+                **({} if counts.agreement is None else {"int8_agreement": counts.agreement}),
             }
         )
         return

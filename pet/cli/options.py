@@ -54,6 +54,12 @@ pickle_option = click.option(
     default=None,
     help="Also open pickled weights (pytorch_model.bin), which can run code on your machine.",
 )
+quantize_option = click.option(
+    "--quantize",
+    is_flag=True,
+    help="On a processor, compute linear layers in int8: about 3 times as fast as fp32, hardly faster than bf16, and "
+    "less exact. Says how many of the first 256 texts keep their label.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and results.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else."

@@ -11,6 +11,7 @@ from pet.cli.options import (
     column_pairs,
     columns_option,
     exact_compute_options,
+    quantize_option,
     quiet_option,
     reporter_for,
 )
@@ -31,6 +32,7 @@ Examples:
 )
 @columns_option
 @exact_compute_options
+@quantize_option
 @quiet_option
 def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -> None:
     """Classify texts with a saved classifier.
@@ -49,6 +51,7 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
         device=options["device"] or "auto",
         precision=options["precision"] or "fp32",
         allow_pickle=bool(options["allow_pickle"]),
+        quantize=options["quantize"],
         reporter=reporter_for(quiet),
     )
     if output != "-":
