@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.backbones.load import load_masked_lm, load_tokenizer, resolve_model
-from pet.backbones.masked import MaskedLM
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import language_model, open_model
+from pet.backbones.load import load_tokenizer, resolve_model
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
 from pet.run.inputs import model_fingerprint
-from pet.run.job import bind_patterns
+from pet.run.job import bind_patterns, binding_options
 from pet.run.manifest import read_config, read_stages
 from pet.run.repeat import read_settings
 from pet.task import Task
@@ -67,7 +68,7 @@ class SavedEnsemble:
     precision: str = "auto"
     allow_pickle: bool = False
     backbone: str | None = None
-    _kept: dict[str, MaskedLM] = field(default_factory=dict)
+    _kept: dict[str, LanguageModel] = field(default_factory=dict)
     _shared: Backbone | None = None
     _learned: dict[str, Learned] = field(default_factory=dict)
 
@@ -119,13 +120,13 @@ class SavedEnsemble:
         if self._shared is not None:
             self._shared.model.to("cpu")
 
-    def _open_each(self) -> Iterator[MaskedLM]:
+    def _open_each(self) -> Iterator[LanguageModel]:
         """One model after another; from the second pass on out of memory, where all of them fit."""
         if self.backbone is not None:
             yield from (self._put_on(name, self.backbone) for name in self.models)
             return
         keep = self._fits
-        last: tuple[str, MaskedLM] | None = None
+        last: tuple[str, LanguageModel] | None = None
         for name in self.models:
             lm = self._kept.get(name)
             if lm is None and last is not None and last[0] == name:  # patterns of one untrained model
@@ -138,17 +139,17 @@ class SavedEnsemble:
             last = (name, lm)
             yield lm
 
-    def _open(self, name: str) -> MaskedLM:
+    def _open(self, name: str) -> LanguageModel:
         """A member that has a model of its own, or the untrained one."""
-        lm = MaskedLM(load_masked_lm(name, allow_pickle=self.allow_pickle))
+        lm = language_model(open_model(name, allow_pickle=self.allow_pickle))
         if not (Path(name) / LEARNED).is_file():
             return lm
         return put_on(Backbone(lm.model, name, ""), read_member(Path(name)), name)
 
-    def _put_on(self, name: str, backbone: str) -> MaskedLM:
+    def _put_on(self, name: str, backbone: str) -> LanguageModel:
         """A member on the model that all of them share; opened at the first one."""
         if self._shared is None:
-            model = load_masked_lm(backbone, allow_pickle=self.allow_pickle)
+            model = open_model(backbone, allow_pickle=self.allow_pickle)
             self._shared = Backbone(model, backbone, model_fingerprint(backbone))
         if name not in self._learned:
             self._learned[name] = read_member(Path(name))
@@ -197,8 +198,10 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     models = [str(place / f"g{generation}" / name) for name in names]
     weights = _weights(stages, generation, names, patterns, recipe)
     backbone = None if recipe.tunes_backbone else settings.model
-    tokenizer = load_tokenizer(backbone or models[0])
-    pvps = bind_patterns(task, tokenizer, recipe.max_length, **encoder_options(recipe))
+    source = backbone or models[0]
+    tokenizer = load_tokenizer(source)
+    options = encoder_options(recipe) | binding_options(source, tokenizer, recipe)
+    pvps = bind_patterns(task, tokenizer, recipe.max_length, **options)
     return SavedEnsemble(
         task=task,
         recipe=recipe,
@@ -230,7 +233,7 @@ def untrained_ensemble(
         When the model cannot be opened, or a word of the task is not one token of it.
     """
     tokenizer = load_tokenizer(model)
-    pvps = bind_patterns(task, tokenizer, recipe.max_length)
+    pvps = bind_patterns(task, tokenizer, recipe.max_length, **binding_options(model, tokenizer, recipe))
     names = [f"p{p}-r0" for p in range(len(pvps))]
     return SavedEnsemble(
         task=task,

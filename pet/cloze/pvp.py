@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder
-from pet.cloze.verbalizer import word_ids
+from pet.cloze.verbalizer import word_tokens
 from pet.task import Pattern
 
 if TYPE_CHECKING:
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PVP:
-    """What turns texts into label scores, given a masked language model.
+    """What turns texts into label scores, given a language model.
 
     Attributes
     ----------
     encoder : fills the pattern
-    words : int64 array of shape (W,); token ids of all label words
-    word_to_label : float32 array of shape (W, L); ``1 / |V_l|`` where the word is one of label l's
+    words : int64 array of shape (W,); token ids of all label words, one after the other
+    word_to_label : float32 array of shape (W, L); ``1 / |V_l|`` where the token is of one of label l's words
+    before : for each of these tokens those of its word before it: none where every word is one token
     """
 
     encoder: ClozeEncoder
     words: NDArray[Any]
     word_to_label: NDArray[Any]
+    before: tuple[tuple[int, ...], ...]
 
 
 def bind_pattern(
@@ -42,20 +45,40 @@ def bind_pattern(
     *,
     before: int = 0,
     soft: bool = False,
+    blank: Blank | None = None,
+    mean_of_tokens: bool = False,
 ) -> PVP:
-    """Look the words of a pattern up and prepare its encoder; `before` and `soft` are those of `ClozeEncoder`.
+    """Look the words of a pattern up and prepare its encoder.
+
+    The score of a word of several tokens is the sum of theirs, so that the columns of `PVP.word_to_label` count
+    each token.
+
+    Parameters
+    ----------
+    before, soft, blank : those of `ClozeEncoder`
+    mean_of_tokens : take the mean of a word's tokens in place of their sum
 
     Raises
     ------
     PetError
-        If a word is not one token, or the pattern leaves no room for text.
+        If a word is not one token and must be, or the pattern leaves no room for text.
     """
-    ids = word_ids(pattern.verbalizer, tokenizer, labels)
-    words = np.asarray([word for group in ids for word in group], dtype=np.int64)
-    matrix = np.zeros((len(words), len(labels)), dtype=np.float32)
-    row = 0
-    for column, group in enumerate(ids):
-        matrix[row : row + len(group), column] = 1 / len(group)
-        row += len(group)
-    encoder = ClozeEncoder(tokenizer, pattern.template, max_length, before=before, soft=soft)
-    return PVP(encoder, words, matrix)
+    several, at_end = (False, False) if blank is None else (blank.several, blank.at_end)
+    glued = at_end and pattern.template.mask_is_glued
+    groups = word_tokens(pattern.verbalizer, tokenizer, labels, several=several, glued=glued)
+    tokens: list[int] = []
+    context: list[tuple[int, ...]] = []
+    shares: list[tuple[int, float]] = []
+    for column, words in enumerate(groups):
+        for word in words:
+            share = 1 / len(words) / (len(word) if mean_of_tokens else 1)
+            tokens += word
+            context += [word[:i] for i in range(len(word))]
+            shares += [(column, share)] * len(word)
+    matrix = np.zeros((len(tokens), len(labels)), dtype=np.float32)
+    for row, (column, share) in enumerate(shares):
+        matrix[row, column] = share
+    room = max_length - max(map(len, context)) if at_end else max_length  # words are written behind the row
+    encoder = ClozeEncoder(tokenizer, pattern.template, room, before=before, soft=soft, blank=blank)
+    return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context))
+

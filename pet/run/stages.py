@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.backbones.masked import MaskedLM
+from pet.backbones.base import LanguageModel
 from pet.classifier import new_classifier
 from pet.compat import save_model
 from pet.data.checks import column_labels
@@ -179,7 +179,7 @@ def score_member(
     job.directory.stage(f"{prefix}{member.stage}/scores", inputs, build, files=files)
 
 
-def _trained(job: Job, folder: Path | None) -> MaskedLM:
+def _trained(job: Job, folder: Path | None) -> LanguageModel:
     """A trained member, or for None the pretrained model."""
     if folder is None or job.recipe.tuning == "full":
         return job.model_of(folder)

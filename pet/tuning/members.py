@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pet.backbones.masked import MaskedLM
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import language_model
 from pet.errors import PetError
 from pet.seeds import derive_seed
 from pet.tuning import bitfit, lora, p_tuning, prefix, prompt, soft
@@ -110,7 +111,7 @@ def start_member(
     seed: int,
     device: torch.device,
     before: Learned | None = None,
-) -> MaskedLM:
+) -> LanguageModel:
     """Make a backbone ready to train a member: freeze it, and put in what learns.
 
     Parameters
@@ -140,7 +141,7 @@ def start_member(
             p_tuning.inject(model, start, recipe.prompt_encoder)
     if recipe.tunes_backbone:
         model.requires_grad_(True)
-    return MaskedLM(model)
+    return language_model(model)
 
 
 def _let_learn(model: PreTrainedModel, tuning: str, rank: int, alpha: float, dropout: float = 0.0) -> None:
@@ -210,7 +211,7 @@ def read_member(folder: Path) -> Learned:
         raise PetError(f"{path} cannot be read as what a member has learned ({error}); train it again") from error
 
 
-def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> MaskedLM:
+def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageModel:
     """Put a member onto its backbone, in place of the one before.
 
     Parameters
@@ -241,4 +242,4 @@ def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> MaskedLM:
         else:
             prompt.inject(model, values)
     model.requires_grad_(False)
-    return MaskedLM(model)
+    return language_model(model)
