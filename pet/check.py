@@ -141,7 +141,8 @@ def check_task(
     pattern_problems = problems_of(report.patterns, task)
     report.errors += pattern_problems
     try:
-        check_tuning(plan, task)
+        if not model_problems:
+            check_tuning(plan, task, outline(model))
     except PetError as error:
         report.errors += error.problems
         return report

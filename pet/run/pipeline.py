@@ -169,7 +169,7 @@ def run(
         check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
     if trains_members:
-        check_tuning(recipe, task)
+        check_tuning(recipe, task, outline(settings.model))
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
     for model in models:

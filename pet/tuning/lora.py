@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
+from transformers.pytorch_utils import Conv1D
+
 from pet.errors import PetError
 from pet.tuning.attention import find_projections
 
@@ -28,9 +30,13 @@ def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float) -> N
     from peft import LoraConfig, inject_adapter_in_model
 
     targets: list[str] = []
+    turned = False
     for attention in find_projections(model, "lora"):
         targets += [attention.names[0], attention.names[2]] if len(attention.names) == 3 else attention.names
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+        turned = isinstance(attention.linear[0], Conv1D)  # GPT-2's matrices are the other way round
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, fan_in_fan_out=turned
+    )
     inject_adapter_in_model(config, model)
 
 

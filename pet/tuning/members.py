@@ -19,6 +19,7 @@ from pet.backbones.kinds import language_model
 from pet.errors import PetError
 from pet.seeds import derive_seed
 from pet.tuning import bitfit, lora, p_tuning, prefix, prompt, soft
+from pet.tuning.attention import find_projections
 from pet.tuning.start import start_ids, start_vectors, uniform
 
 if TYPE_CHECKING:
@@ -83,16 +84,29 @@ def encoder_options(recipe: Recipe) -> dict[str, Any]:
     return {"before": before, "soft": recipe.tuning == "p-tuning"}
 
 
-def check_tuning(recipe: Recipe, task: Task) -> None:
+def check_tuning(recipe: Recipe, task: Task, model: PreTrainedModel) -> None:
     """Refuse a tuning that cannot be, before anything is trained.
+
+    Parameters
+    ----------
+    recipe, task : of the run
+    model : shapes are enough, without weights
 
     Raises
     ------
     PetError
-        When LoRA's library is not there, or a pattern has nothing for p-tuning to learn.
+        When LoRA's library is not there, the model has nothing that could learn so, or a pattern has nothing for
+        p-tuning to learn.
     """
     if recipe.tuning == "lora":
         lora.check_peft()
+        find_projections(model, "lora")
+    if recipe.tuning == "bitfit":
+        bitfit.check_biases(model)
+    if recipe.tuning == "prefix":
+        prefix.check_model(model)
+    if recipe.tuning in ("prompt", "p-tuning", "prefix"):
+        soft.word_embedding(model, recipe.tuning)
     if recipe.tuning == "p-tuning" and not recipe.tune_backbone:
         hard = [pattern for pattern in task.patterns if not pattern.template.is_soft]
         if hard:
