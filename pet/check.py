@@ -146,6 +146,8 @@ def check_task(
     except PetError as error:
         report.errors += error.problems
         return report
+    if plan.priming:
+        report.warnings.append("priming is left out of this look: every text stands alone here")
     report.warnings += _cut_warnings(report.patterns, plan.max_length)
     if weights and tables and not model_problems and not pattern_problems:
         try:

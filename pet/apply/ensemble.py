@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from pet.ensemble.labelling import score_rows
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
 from pet.run.inputs import model_fingerprint
-from pet.run.job import bind_patterns, binding_options
+from pet.run.job import bind_patterns, binding_options, prime_patterns
 from pet.run.manifest import read_config, read_stages
 from pet.run.repeat import read_settings
+from pet.run.stages import PRIMERS
 from pet.task import Task
 from pet.training.recipe import Recipe, make_recipe
 from pet.tuning.members import LEARNED, Backbone, Learned, encoder_options, put_on, read_member
@@ -189,7 +191,10 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     stages = read_stages(place)
     allow_pickle = settings.allow_pickle if allow_pickle is None else allow_pickle
     if settings.method == "zero-shot":
-        untrained = untrained_ensemble(task, recipe, settings.model, allow_pickle=allow_pickle)
+        primers = _primers(place) if recipe.priming else None
+        untrained = untrained_ensemble(
+            task, recipe, settings.model, allow_pickle=allow_pickle, primers=primers, seed=settings.seed
+        )
         bias = _bias(stages, "g0/labels", task)
         return replace(untrained, bias=bias, columns=settings.columns, precision=settings.precision)
     generation = _used_generation(place, stages, settings.method, len(task.patterns) * recipe.repetitions)
@@ -224,8 +229,15 @@ def untrained_ensemble(
     model: str,
     *,
     allow_pickle: bool = False,
+    primers: Dataset | None = None,
+    seed: int = 0,
 ) -> SavedEnsemble:
     """A pretrained model as it is, once for each pattern of the task, all with the same weight.
+
+    Parameters
+    ----------
+    primers : labelled texts to put before others, where the recipe has priming
+    seed : of their choice
 
     Raises
     ------
@@ -234,6 +246,10 @@ def untrained_ensemble(
     """
     tokenizer = load_tokenizer(model)
     pvps = bind_patterns(task, tokenizer, recipe.max_length, **binding_options(model, tokenizer, recipe))
+    if recipe.priming:
+        if primers is None:
+            raise PetError("priming puts labelled texts before others, and there are none here; set priming to 0")
+        pvps = prime_patterns(pvps, primers, recipe, seed)
     names = [f"p{p}-r0" for p in range(len(pvps))]
     return SavedEnsemble(
         task=task,
@@ -247,6 +263,19 @@ def untrained_ensemble(
         columns={},
         allow_pickle=allow_pickle,
     )
+
+
+def _primers(place: Path) -> Dataset:
+    """The labelled texts that a run has put before others."""
+    import datasets
+
+    path = place / "g0" / PRIMERS
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        again = f"pet run {place / 'config.yaml'}"
+        raise PetError(f"{path}: cannot be read ({error}); end the run with `{again}`") from error
+    return datasets.Dataset.from_list(rows)
 
 
 def _bias(stages: Mapping[str, Any], name: str, task: Task) -> Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pet.cloze.blank import Blank, check_mask_at_end, line_break, mask_blank
 from pet.cloze.frame import Frame, probe_frame
 from pet.cloze.grammar import Field, Mask, Soft, Template, Text
+from pet.cloze.priming import Primers, field_texts
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, TokenTable, ragged_index
 from pet.errors import PetError
 
@@ -98,6 +99,11 @@ class _Piece:
     ordinary: bool = False
     mask: bool = False
 
+    @property
+    def is_content(self) -> bool:
+        """Whether it is of the pattern, and not a special token around it."""
+        return self.key is not None or self.ordinary or self.mask
+
 
 class ClozeEncoder:
     """Splices tokenized fields into one pattern.
@@ -115,6 +121,7 @@ class ClozeEncoder:
     ----------
     learned : for each learned vector the token that it starts from, or None. In a row vector number k stands as
         the id ``-k - 1``, which no vocabulary has; see `pet.tuning.soft`.
+    primers : labelled examples that stand before every text, or None
     """
 
     def __init__(
@@ -135,6 +142,7 @@ class ClozeEncoder:
         self.template = template
         self.max_length = max_length
         self.plain = PlainTextTokenizer(tokenizer, max_length, self.blank.reserved)
+        self.primers: Primers | None = None
         self._unknown_id = tokenizer.unk_token_id
         self.learned: list[int | None] = []
         self._pieces = self._plan(tokenizer, before, soft)
@@ -215,9 +223,44 @@ class ClozeEncoder:
         """
         if not self._fields:
             raise PetError(f"pattern {self.template.source!r} has no field")
-        ragged = [tokens[key] for key in self.keys]
         if rows is None:
-            rows = np.arange(len(ragged[0]), dtype=np.int64)
+            rows = np.arange(len(tokens[self.keys[0]]), dtype=np.int64)
+        encoded, _ = self._fill(tokens, rows)
+        if self.primers is None:
+            return encoded
+        return self.primers.put_before(encoded, field_texts(tokens, self.keys), rows)
+
+    def examples(self, tokens: TokenTable, words: Sequence[Sequence[int]], separator: Sequence[int]) -> list[Array]:
+        """Rows with a word in their blank and without special tokens, as they stand before other texts.
+
+        Parameters
+        ----------
+        tokens : the texts
+        words : for each row the tokens that fill the blank
+        separator : tokens in place of what stands between segments, and behind the row
+        """
+        encoded, piece_lengths = self._fill(tokens, np.arange(len(words)))
+        content = [i for i, piece in enumerate(self._pieces) if piece.is_content]
+        examples = []
+        for number, word in enumerate(words):
+            ends = np.cumsum(piece_lengths[number])
+            parts: list[Sequence[int] | Array] = []
+            for last, i in zip([content[0] - 1, *content[:-1]], content, strict=True):
+                parts.append(separator if i > last + 1 else ())
+                end, length = ends[i], piece_lengths[number, i]
+                parts.append(word if self._pieces[i].mask else encoded.ids[number][end - length : end])
+            examples.append(np.concatenate([np.asarray(part, dtype=np.int32) for part in (*parts, separator)]))
+        return examples
+
+    @property
+    def start_length(self) -> int:
+        """Special tokens at the front of every row."""
+        first = next(i for i, piece in enumerate(self._pieces) if piece.is_content)
+        return sum(len(piece.ids) for piece in self._pieces[:first])
+
+    def _fill(self, tokens: TokenTable, rows: Array) -> tuple[Encoded, Array]:
+        """Filled rows, and how many tokens of each piece are in them: shape (rows, pieces)."""
+        ragged = [tokens[key] for key in self.keys]
         lengths = np.stack([r.lengths[rows] for r in ragged], axis=1)
         budget = self.max_length - self.fixed_length
         stay = truncate_lengths(lengths, budget, [piece.keep for piece in self._fields])
@@ -230,7 +273,7 @@ class ClozeEncoder:
             else:
                 piece_lengths[:, i] = stay[:, field]
                 field += 1
-        return self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1)))
+        return self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1))), piece_lengths
 
     def _check_kept(self, stay: Array, budget: int, rows: Array) -> None:
         too_long = np.flatnonzero(stay.sum(axis=1) > budget)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.cloze.blank import Blank
+from pet.cloze.blank import Blank, line_break
 from pet.cloze.encode import ClozeEncoder
+from pet.cloze.priming import Neighbours, Primers, choose_primers, field_texts
 from pet.cloze.verbalizer import word_tokens
 from pet.task import Pattern
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
+
+    from pet.cloze.tokens import TokenTable
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class PVP:
     words : int64 array of shape (W,); token ids of all label words, one after the other
     word_to_label : float32 array of shape (W, L); ``1 / |V_l|`` where the token is of one of label l's words
     before : for each of these tokens those of its word before it: none where every word is one token
+    first_words : for each label the tokens of its first word
     """
 
     encoder: ClozeEncoder
     words: NDArray[Any]
     word_to_label: NDArray[Any]
     before: tuple[tuple[int, ...], ...]
+    first_words: tuple[tuple[int, ...], ...]
 
 
 def bind_pattern(
@@ -80,5 +86,34 @@ def bind_pattern(
         matrix[row, column] = share
     room = max_length - max(map(len, context)) if at_end else max_length  # words are written behind the row
     encoder = ClozeEncoder(tokenizer, pattern.template, room, before=before, soft=soft, blank=blank)
-    return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context))
+    first_words = tuple(words[0] for words in groups)
+    return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context), first_words)
+
+
+def prime_pattern(
+    pvp: PVP, tokens: TokenTable, labels: NDArray[Any], count: int, choice: str, generator: np.random.Generator
+) -> PVP:
+    """A pattern with labelled examples before every text; see `pet.cloze.priming`.
+
+    Parameters
+    ----------
+    pvp : the pattern, bound with a model
+    tokens : token table of the labelled examples
+    labels : int array of shape (examples,)
+    count : how many stand before a text, at most
+    choice : ``random`` or ``balanced``, the same for every text, or ``similar``
+    generator : the source of chance
+    """
+    encoder = copy(pvp.encoder)
+    separator = line_break(encoder.plain.tokenizer)
+    similar = Neighbours(field_texts(tokens, encoder.keys)) if choice == "similar" else None
+    encoder.primers = Primers(
+        rows=tuple(encoder.examples(tokens, [pvp.first_words[label] for label in labels], separator)),
+        count=count,
+        order=None if similar else choose_primers(labels, count, choice == "balanced", generator),
+        similar=similar,
+        start=encoder.start_length,
+        limit=encoder.max_length,
+    )
+    return replace(pvp, encoder=encoder)
 

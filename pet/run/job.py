@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import transformers
 
 from pet.backbones.base import LanguageModel
@@ -16,13 +18,15 @@ from pet.backbones.load import load_tokenizer
 from pet.backbones.masked import check_length
 from pet.classifier import TextInput
 from pet.cloze.blank import Blank, mask_blank
-from pet.cloze.pvp import PVP, bind_pattern
+from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.data.checks import column_labels
 from pet.errors import PetError
 from pet.run.directory import RunDirectory
 from pet.run.inputs import RunData
 from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
+from pet.seeds import derive_seed
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe
@@ -68,7 +72,12 @@ class Job:
 
     @cached_property
     def pvps(self) -> list[PVP]:
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self._binding)
+        """The patterns as untrained models are asked them: with labelled examples before, where there is priming."""
+        pvps = bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self._binding)
+        if not self.recipe.priming:
+            return pvps
+        assert self.data.train is not None
+        return prime_patterns(pvps, self.data.train, self.recipe, self.settings.seed)
 
     @cached_property
     def tuned_pvps(self) -> list[PVP]:
@@ -172,6 +181,15 @@ def bind_patterns(
     if problems:
         raise PetError(dict.fromkeys(problems))
     return pvps
+
+
+def prime_patterns(pvps: Sequence[PVP], examples: Dataset, recipe: Recipe, seed: int) -> list[PVP]:
+    """Patterns with labelled examples before every text, the same ones for all of them where chance chooses."""
+    plain = pvps[0].encoder.plain
+    tokens = tokenize_fields(examples, token_keys([pvp.encoder.template for pvp in pvps], plain), plain)
+    labels, chance = column_labels(examples), derive_seed(seed, "priming")
+    count, choice = recipe.priming, recipe.priming_choice
+    return [prime_pattern(pvp, tokens, labels, count, choice, np.random.default_rng(chance)) for pvp in pvps]
 
 
 def outline(name: str) -> PreTrainedModel:
