@@ -180,6 +180,15 @@ def _llama_frame(tokenizer: Tokenizer) -> Any:
     )
 
 
+def _xlnet_frame(tokenizer: Tokenizer) -> Any:
+    """Everything that is special stands behind the text; ``<cls>`` has a type of its own."""
+    return processors.TemplateProcessing(
+        single="$A:0 <sep>:0 <cls>:2",
+        pair="$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<sep>", "<cls>")],
+    )
+
+
 def _no_frame(_: Tokenizer) -> Any:
     return processors.ByteLevel(trim_offsets=False)
 
@@ -244,6 +253,18 @@ def _t5_tokenizer() -> Tokenizer:
 def _mt5_tokenizer() -> Tokenizer:
     """Its sentinels are ordinary pieces, which begin a word."""
     return _unigram(_T5_FIRST, [f"▁{name}" for name in SENTINELS], "<unk>", _metaspace_words)
+
+
+def _xlnet_words(tokenizer: Tokenizer) -> None:
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents()]
+    )
+    _metaspace_words(tokenizer)
+
+
+def _xlnet_tokenizer() -> Tokenizer:
+    first = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
+    return _unigram(first, [], "<unk>", _xlnet_words)
 
 
 def _gpt2_tokenizer() -> Tokenizer:
@@ -500,6 +521,29 @@ CAUSAL: dict[str, Family] = {
         options={**_SIZES, "num_key_value_heads": 1},
     ),
 }
+# XLNet has a mask token, and no head for masked language modelling.
+PERMUTED: dict[str, Family] = {
+    "xlnet": Family(
+        _xlnet_tokenizer,
+        _xlnet_frame,
+        "XLNetTokenizer",
+        {
+            "unk_token": "<unk>",
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "cls_token": "<cls>",
+            "sep_token": "<sep>",
+            "pad_token": "<pad>",
+            "mask_token": "<mask>",
+        },
+        "XLNetConfig",
+        "XLNetLMHeadModel",
+        mask_lstrip=True,
+        token_types=True,
+        options={"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64},
+        tokenizer_options={"additional_special_tokens": ["<eop>", "<eod>"]},
+    ),
+}
 
 
 # --- directories -------------------------------------------------------------------------------------
@@ -543,7 +587,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     Parameters
     ----------
     name : str
-        A key of `FAMILIES`, `ENCODER_DECODERS` or `CAUSAL`.
+        A key of `FAMILIES`, `ENCODER_DECODERS`, `CAUSAL` or `PERMUTED`.
     folder : Path
         Made if it is not there.
     seed : int
@@ -554,7 +598,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     import torch
     import transformers
 
-    family = {**FAMILIES, **ENCODER_DECODERS, **CAUSAL}[name]
+    family = {**FAMILIES, **ENCODER_DECODERS, **CAUSAL, **PERMUTED}[name]
     folder.mkdir(parents=True, exist_ok=True)
     ids = _write_tokenizer(family, folder)
     known = {key: ids[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id") if key in ids}

@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
+from pet.backbones import permuted
 from pet.backbones.base import LanguageModel
 from pet.backbones.causal import CausalLM
 from pet.backbones.encoder_decoder import EncoderDecoderLM
@@ -43,6 +44,7 @@ class Kind:
 
 _MASKED = Kind(load_masked_lm, MaskedLM, mask_blank)
 _ENCODER_DECODER = Kind(load_encoder_decoder, EncoderDecoderLM, sentinel_blank)
+_PERMUTED = Kind(load_causal_lm, MaskedLM, mask_blank)  # transformers lists it as causal, and it has a mask token
 _CAUSAL = Kind(load_causal_lm, CausalLM, lambda _: end_blank())
 
 
@@ -61,15 +63,12 @@ def kind_of(config: Any) -> Kind:
         return _MASKED
     if model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and config.is_encoder_decoder:
         return _ENCODER_DECODER
-    if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in _PERMUTED:
-        return _CAUSAL
+    if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return _PERMUTED if model_type in permuted.TYPES else _CAUSAL
     raise PetError(
         f"model {config.name_or_path}: a model of type {model_type!r} can fill no blank here; use a masked language "
         "model (BERT, RoBERTa, ...), T5 or mT5, or a causal one (GPT-2, Llama, Qwen, ...)"
     )
-
-
-_PERMUTED = ("xlnet",)  # listed as causal, and no reader from left to right
 
 
 def _config(name: str) -> Any:

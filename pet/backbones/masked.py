@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from pet.backbones import permuted
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
 from pet.backbones.packed import packed_features, plain_layers
 from pet.errors import PetError
@@ -69,6 +70,10 @@ def _modernbert(m: Any) -> Head:
     return m.head, m.decoder.weight, m.decoder.bias
 
 
+def _xlnet(m: Any) -> Head:
+    return lambda x: x, m.lm_loss.weight, m.lm_loss.bias
+
+
 _HEADS: dict[str, Callable[[Any], Head]] = {
     "bert": _bert,
     "roberta": _roberta,
@@ -81,6 +86,7 @@ _HEADS: dict[str, Callable[[Any], Head]] = {
     "deberta": _deberta,
     "deberta-v2": _deberta,
     "modernbert": _modernbert,
+    "xlnet": _xlnet,
 }
 
 
@@ -91,11 +97,18 @@ def position_limit(model: PreTrainedModel) -> int:
     knows a padding row of its own.
     """
     limit = getattr(model.config, "max_position_embeddings", None) or math.inf
+    limit = math.inf if limit < 0 else limit  # XLNet's
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             limit -= module.padding_idx + 1
             break
     return int(min(limit, 1 << 20))
+
+
+def has_token_types(model: PreTrainedModel) -> bool:
+    """Whether a model tells segments apart: by an embedding for each, or, XLNet, by comparing them."""
+    several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    return several or model.config.model_type in permuted.TYPES
 
 
 class MaskedLM(LanguageModel):
@@ -122,7 +135,7 @@ class MaskedLM(LanguageModel):
 
     @property
     def has_token_types(self) -> bool:
-        return int(getattr(self.model.config, "type_vocab_size", 0) or 0) > 1
+        return has_token_types(self.model)
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         names = ["input_ids", "attention_mask"] + (["token_type_ids"] if self.has_token_types else [])
@@ -195,6 +208,8 @@ class MaskedLM(LanguageModel):
     def _hidden(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
         """Hidden states of the last layer at N places: shape (N, D)."""
         inputs, base = self._inputs(batch), self.model.base_model
+        if self.model.config.model_type in permuted.TYPES:
+            return permuted.permuted_features(base, inputs, rows, positions)
         if self._layers is not None and rows.device.type == "cpu":
             return packed_features(base, self._layers, inputs, rows, positions)
         hidden: Tensor = base(**inputs)[0]
