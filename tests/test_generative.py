@@ -17,7 +17,8 @@ from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import blank_of, language_model, open_model
 from pet.backbones.masked import position_limit
 from pet.backbones.words import plan_paths
-from pet.cloze.encode import Encoded
+from pet.cloze.blank import end_blank
+from pet.cloze.encode import ClozeEncoder, Encoded
 from pet.cloze.grammar import parse_template
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.tokens import Ragged, TokenTable
@@ -137,6 +138,21 @@ def test_a_filled_pattern_is_what_the_tokenizer_makes_of_it(family_model, name):
         assert row.mask_position.tolist() == [len(ids)]
         assert "<extra_id_0>" in tokenizer.convert_ids_to_tokens(pvp.encoder.blank.ids[0])
     assert row.ids[0].tolist() == expected
+
+
+def test_a_tokenizer_that_puts_a_space_before_every_text_gets_none_from_us():
+    """As Llama 2's: a space of ours would be a second one."""
+    from tokenizers import Tokenizer, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {mark: i for i, mark in enumerate(sorted(set("▁.:()\"-worde nthamiI")))}
+    inner = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    encoder = ClozeEncoder(tokenizer, parse_template("no {text}: {mask}", ["text"]), 32, blank=end_blank())
+    tokens = {key: Ragged.from_rows(encoder.plain.encode(["red man"], space_before=key.space_before, glued=key.glued))
+              for key in encoder.keys}  # fmt: skip
+    assert encoder.encode(tokens).ids[0].tolist() == tokenizer("no red man:")["input_ids"]
 
 
 @every_family

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
 from pet.backbones.words import Paths, plan_paths, score_tokens
+from pet.compat import repeat_cache
 from pet.training.batching import pad_rows
 from pet.training.spans import IGNORED
 
@@ -106,7 +107,7 @@ class CausalLM(LanguageModel):
     def _continue(self, cache: Any, attention: Tensor, paths: Paths) -> Tensor:
         """Logits behind each token of each path: shape (B, P, width, V)."""
         rows, count = len(attention), len(paths.rows)
-        cache.batch_repeat_interleave(count)
+        cache = repeat_cache(cache, count)
         ids = paths.padded(attention.device).repeat(rows, 1)
         longer = F.pad(attention.repeat_interleave(count, dim=0), (0, paths.width), value=1)
         found = self.model(

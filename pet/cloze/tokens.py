@@ -110,11 +110,14 @@ class PlainTextTokenizer:
         texts = {*filter(None, map(str, tokenizer.all_special_tokens)), *reserved}
         names = sorted(texts, key=lambda text: (-len(text), text))
         self._specials = re.compile("|".join(map(re.escape, names)), re.IGNORECASE) if names else None
-        alone = self._ids(["word"])
-        # Does a space before a word change its tokens? (Byte-level BPE: yes. WordPiece: no.)
-        self.spaces_matter = alone != self._ids([" word"])
+        alone = self._ids(["word"])[0]
+        # Must a space stand before a word that is not the first? (Byte-level BPE: yes. WordPiece: no. Llama 2: no,
+        # its tokenizer puts one there itself, and would make two of it.)
+        start, joined = self._ids(["one", "one word"])
+        behind = joined[len(start) :] if joined[: len(start)] == start else self._ids([" word"])[0]
+        self.spaces_matter = alone != behind
         # Does a word lose its mark of a word's start right behind a bracket? (SentencePiece: yes.)
-        self.glue_matters = alone != self._continue(["word"])
+        self.glue_matters = alone != self._continue(["word"])[0]
 
     def key(self, field: Field, *, first: bool) -> FieldKey:
         """How a field is tokenized where it stands; `first` in its segment it is never glued."""
