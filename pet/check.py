@@ -128,12 +128,12 @@ def check_task(
         report.errors += [] if model_problems else error.problems  # most likely of the same cause
         return report
     try:
-        binding = {} if model_problems else binding_options(model, tokenizer, plan)
+        binding = binding_options(model, tokenizer, plan)
     except PetError as error:
-        report.errors += error.problems
+        report.errors += [] if model_problems else error.problems
         return report
     report.patterns = check_patterns(
-        task, tokenizer, plan.max_length, _to_fill_with(task, tables), blank=binding.get("blank")
+        task, tokenizer, plan.max_length, _to_fill_with(task, tables), blank=binding["blank"]
     )
     for pattern in () if tables else report.patterns:  # an example of ours says nothing about lengths
         pattern.cut.clear()

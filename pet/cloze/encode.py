@@ -135,7 +135,7 @@ class ClozeEncoder:
         blank: Blank | None = None,
     ):
         has_mask = template.mask_segment is not None
-        self.blank = blank or (mask_blank(tokenizer) if has_mask else Blank((), reserved={}))
+        self.blank = blank or (mask_blank(tokenizer) if has_mask else Blank(()))
         self._mask_last = has_mask and self.blank.at_end
         if self._mask_last:
             check_mask_at_end(template)
