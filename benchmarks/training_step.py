@@ -66,7 +66,7 @@ def main(
     train_member(lm, tokenizer, pvp, member, recipe, 5e-5, 0, accelerator, lambda *_: ends.append(now()))
     pet = (ends[-1] - ends[WARM - 1]) / steps
 
-    batches = member_batches(pvp, member, recipe, tokenizer, int(config.vocab_size), accelerator.device, 0)
+    batches = member_batches(lm, pvp, member, recipe, tokenizer, accelerator.device, 0)
     work = []
     for _ in range(WARM + steps):
         batch = next(batches)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.backbones.load import check_model, load_masked_lm, load_tokenizer
-from pet.backbones.masked import MaskedLM, check_length
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import language_model, open_model
+from pet.backbones.load import check_model, load_tokenizer
+from pet.backbones.masked import check_length
 from pet.classifier import TextInput, new_classifier
 from pet.cloze.check import PatternCheck, check_patterns, problems_of, tokenize_for
 from pet.data.checks import check_tables, column_labels
@@ -23,7 +25,7 @@ from pet.ensemble.members import MemberData
 from pet.ensemble.merge import merge_scores
 from pet.errors import PetError
 from pet.run.estimate import Speed, Work, estimate, mean_tokens, time_member, time_student
-from pet.run.job import bind_patterns, outline
+from pet.run.job import bind_patterns, binding_options, outline
 from pet.run.progress import Reporter
 from pet.seeds import derive_seed
 from pet.training.device import make_accelerator
@@ -126,22 +128,32 @@ def check_task(
     except PetError as error:
         report.errors += [] if model_problems else error.problems  # most likely of the same cause
         return report
-    report.patterns = check_patterns(task, tokenizer, plan.max_length, _to_fill_with(task, tables))
+    try:
+        binding = binding_options(model, tokenizer, plan)
+    except PetError as error:
+        report.errors += [] if model_problems else error.problems
+        return report
+    report.patterns = check_patterns(
+        task, tokenizer, plan.max_length, _to_fill_with(task, tables), blank=binding["blank"]
+    )
     for pattern in () if tables else report.patterns:  # an example of ours says nothing about lengths
         pattern.cut.clear()
         pattern.mean_length.clear()
     pattern_problems = problems_of(report.patterns, task)
     report.errors += pattern_problems
     try:
-        check_tuning(plan, task)
+        if not model_problems:
+            check_tuning(plan, task, outline(model))
     except PetError as error:
         report.errors += error.problems
         return report
+    if plan.priming:
+        report.warnings.append("priming is left out of this look: every text stands alone here")
     report.warnings += _cut_warnings(report.patterns, plan.max_length)
     if weights and tables and not model_problems and not pattern_problems:
         try:
             lm, load = _open(model, allow_pickle, reporter)
-            trial = Trial(task, tokenizer, lm, plan, make_accelerator(device, precision), reporter)
+            trial = Trial(task, tokenizer, lm, plan, binding, make_accelerator(device, precision), reporter)
             tokens_per_second = _zero_shot(report, trial, tables, rows)
             if "train" in tables:
                 _estimate(report, trial, tables, Speed(load, None, tokens_per_second, None), allow_pickle)
@@ -156,14 +168,15 @@ class Trial:
 
     task: Task
     tokenizer: PreTrainedTokenizerBase
-    lm: MaskedLM
+    lm: LanguageModel
     recipe: Recipe
+    binding: Mapping[str, Any]
     accelerator: Accelerator
     reporter: Reporter
 
     @cached_property
     def pvps(self) -> list[PVP]:
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
 
     def tokens(self, table: Dataset) -> TokenTable:
         return tokenize_for([pvp.encoder for pvp in self.pvps], table)
@@ -244,10 +257,10 @@ def _cut_warnings(patterns: list[PatternCheck], max_length: int) -> list[str]:
     ]
 
 
-def _open(model: str, allow_pickle: bool, reporter: Reporter) -> tuple[MaskedLM, float]:
+def _open(model: str, allow_pickle: bool, reporter: Reporter) -> tuple[LanguageModel, float]:
     reporter.info(f"open {model}")
     begun = time.perf_counter()
-    lm = MaskedLM(load_masked_lm(model, allow_pickle=allow_pickle))
+    lm = language_model(open_model(model, allow_pickle=allow_pickle))
     return lm, time.perf_counter() - begun
 
 
@@ -334,7 +347,8 @@ def _estimate(
     recipe = trial.recipe
     lm, pvp = trial.lm, trial.pvps[0]
     if recipe.tuning != "full":
-        bound = bind_patterns(trial.task, trial.tokenizer, recipe.max_length, **encoder_options(recipe))
+        options = encoder_options(recipe) | dict(trial.binding)
+        bound = bind_patterns(trial.task, trial.tokenizer, recipe.max_length, **options)
         pvp, backbone = bound[0], Backbone(lm.model, report.model, "")
         lm = start_member(backbone, recipe, pvp, [data.labeled], 0, trial.accelerator.device)
     update = time_member(lm, trial.tokenizer, pvp, data, recipe, trial.accelerator)

@@ -19,7 +19,7 @@ import transformers
 from numpy.typing import NDArray
 
 from pet.backbones.load import load_model, load_tokenizer
-from pet.backbones.masked import check_length, position_limit
+from pet.backbones.masked import check_length, has_token_types, position_limit
 from pet.cloze.encode import Encoded
 from pet.cloze.filters import apply_filters
 from pet.cloze.grammar import Field, Template, Text, parse_template
@@ -102,7 +102,7 @@ def encode_texts(
 def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What of a padded batch the model takes: token types only where it has more than one."""
     names = ["input_ids", "attention_mask"]
-    if int(getattr(model.config, "type_vocab_size", 0) or 0) > 1:
+    if has_token_types(model):
         names.append("token_type_ids")
     return {name: tensors[name] for name in names}
 
@@ -116,6 +116,11 @@ class Classifier:
     text_input: TextInput
     labels: tuple[str, ...]
     max_length: int
+
+    @property
+    def pads_left(self) -> bool:
+        """Whether the model looks at the last column, as XLNet does, and texts must end there."""
+        return getattr(self.model.config, "summary_type", None) == "last"
 
     def scores(
         self,
@@ -139,7 +144,7 @@ class Classifier:
         precision = nullcontext() if exact else accelerator.autocast()
         with torch.inference_mode(), precision, kept_memory(device.type):
             for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
-                batch, _ = pad_rows(encoded, rows, pad_id)
+                batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
                 logits = model(**model_inputs(model, to_tensors(batch, device))).logits
                 out[rows] = logits.float().cpu().numpy()
                 on_rows(len(rows))

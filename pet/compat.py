@@ -18,6 +18,14 @@ def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
     return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
 
 
+def repeat_cache(cache: Any, count: int) -> Any:
+    """Keys and values of a batch with each row so many times; GPT-2's were plain tuples before transformers 4.53."""
+    if isinstance(cache, tuple):
+        return tuple(tuple(part.repeat_interleave(count, dim=0) for part in layer) for layer in cache)
+    cache.batch_repeat_interleave(count)
+    return cache
+
+
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Keep transformers from drawing bars of its own between our lines."""

@@ -65,6 +65,7 @@ def _batches(
     pad_id: int,
     device: torch.device,
     seed: int,
+    left: bool,
 ) -> Iterator[dict[str, Tensor]]:
     """Micro-batches of `size` soft rows and, behind them, `gold_size` gold rows."""
     soft = shuffled_batches(soft_rows, size, np.random.default_rng(derive_seed(seed, "rows")))
@@ -76,7 +77,7 @@ def _batches(
         if gold is not None:
             gold_rows = next(gold) + soft_rows
             rows = np.concatenate([rows, gold_rows])
-        batch, _ = pad_rows(encoded, rows, pad_id)
+        batch, _ = pad_rows(encoded, rows, pad_id, left=left)
         batch |= {"targets": targets[rows].astype(np.float32), "gold": gold_rows}
         yield to_tensors(batch, device)
 
@@ -132,7 +133,9 @@ def fit_classifier(
     objective = StudentObjective(classifier.model, temperature, gold_weight).to(accelerator.device)
     pad_id = int(classifier.tokenizer.pad_token_id or 0)
     all_targets = np.concatenate([t for _, t in parts])
-    batches = _batches(joined, all_targets, len(table), batch_size, gold_size, pad_id, accelerator.device, seed)
+    batches = _batches(
+        joined, all_targets, len(table), batch_size, gold_size, pad_id, accelerator.device, seed, classifier.pads_left
+    )
     torch.manual_seed(derive_seed(seed, "dropout"))
     return train(objective, batches, schedule, accelerator, on_step)
 

@@ -53,7 +53,7 @@ def _fp32_if_auto(precision: str) -> str:
 class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify texts after a few examples, with the help of patterns and of unlabelled text.
 
-    `fit` does what ``pet run`` does: it trains masked language models on the examples, put through each
+    `fit` does what ``pet run`` does: it trains language models on the examples, put through each
     pattern of the task, lets them label the unlabelled texts, and distills a sequence classifier (the
     student) from these labels. Without unlabelled texts the ensemble itself predicts.
 
@@ -67,7 +67,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     verbalizer : mapping, optional
         Label -> word, or list of words, for `patterns`. Its order is that of the labels.
     model : str
-        Masked language model: a folder, an embedded model or a hub name.
+        Language model (masked, T5-like or causal): a folder, an embedded model or a hub name.
     method : {"pet", "ipet", "supervised", "zero-shot"}
         ``ipet`` repeats ``pet`` over generations, in which the members label ever larger training sets for
         each other; it needs unlabelled texts, and works without labelled ones. ``supervised`` trains a plain

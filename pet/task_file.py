@@ -244,14 +244,10 @@ class _Parser:
             self.wrong(item, f"label {label!r} has no word; write one, or take the label away")
         words = []
         for entry in entries:
-            word = self._text(entry, f"a word of label {label!r}").strip()
+            word = " ".join(self._text(entry, f"a word of label {label!r}").split())
             if not word:
                 continue
-            if len(word.split()) > 1:
-                self.wrong(
-                    entry, f"{word!r} of label {label!r} is {len(word.split())} words; pick a single one"
-                )
-            elif word in owners:
+            if word in owners:
                 whose = "this label already" if owners[word] == label else f"label {owners[word]!r} too"
                 self.wrong(entry, f"word {word!r} of label {label!r} stands for {whose}; pick another one")
             owners.setdefault(word, label)

@@ -1,4 +1,4 @@
-"""Tiny random masked language models, one for each family that the package supports.
+"""Tiny random language models, one for each family that the package supports.
 
 Each is a ``save_pretrained`` directory as the real checkpoints are: weights, config, and a tokenizer of
 the family's own kind, trained here on a few sentences. Nothing is downloaded. The tokenizer files are
@@ -168,6 +168,31 @@ def _xlmr_frame(tokenizer: Tokenizer) -> Any:
     )
 
 
+def _t5_frame(tokenizer: Tokenizer) -> Any:
+    return processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+
+
+def _llama_frame(tokenizer: Tokenizer) -> Any:
+    return processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+
+
+def _xlnet_frame(tokenizer: Tokenizer) -> Any:
+    """Everything that is special stands behind the text; ``<cls>`` has a type of its own."""
+    return processors.TemplateProcessing(
+        single="$A:0 <sep>:0 <cls>:2",
+        pair="$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<sep>", "<cls>")],
+    )
+
+
+def _no_frame(_: Tokenizer) -> Any:
+    return processors.ByteLevel(trim_offsets=False)
+
+
 _BERT_NAMES = {
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
@@ -214,6 +239,57 @@ def _albert_tokenizer() -> Tokenizer:
 
 def _deberta_tokenizer() -> Tokenizer:
     return _unigram(["[PAD]", "[CLS]", "[SEP]", "[UNK]"], ["[MASK]"], "[UNK]", _deberta_words)
+
+
+SENTINELS = [f"<extra_id_{number}>" for number in range(99, -1, -1)]
+_T5_FIRST = ["<pad>", "</s>", "<unk>"]
+_T5_NAMES = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+def _t5_tokenizer() -> Tokenizer:
+    return _unigram(_T5_FIRST, SENTINELS, "<unk>", _metaspace_words)
+
+
+def _mt5_tokenizer() -> Tokenizer:
+    """Its sentinels are ordinary pieces, which begin a word."""
+    return _unigram(_T5_FIRST, [f"▁{name}" for name in SENTINELS], "<unk>", _metaspace_words)
+
+
+def _xlnet_words(tokenizer: Tokenizer) -> None:
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents()]
+    )
+    _metaspace_words(tokenizer)
+
+
+def _xlnet_tokenizer() -> Tokenizer:
+    first = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
+    return _unigram(first, [], "<unk>", _xlnet_words)
+
+
+def _gpt2_tokenizer() -> Tokenizer:
+    return _byte_bpe([], ["<|endoftext|>"], nfc=False)
+
+
+def _qwen_tokenizer() -> Tokenizer:
+    return _byte_bpe([], ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], nfc=True)
+
+
+def _llama_tokenizer() -> Tokenizer:
+    """SentencePiece's BPE: "▁" before words, and bytes for what the vocabulary has not got."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB + 256, special_tokens=first, show_progress=False)
+    trained.train_from_iterator(training_text(), trainer)
+    state = json.loads(trained.to_str())["model"]
+    pairs = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in state["merges"]]
+    model = models.BPE(vocab=state["vocab"], merges=pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False)
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(parts)
+    return tokenizer
 
 
 # --- families ----------------------------------------------------------------------------------------
@@ -380,6 +456,96 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+_T5_SIZES: dict[str, Any] = {
+    "d_model": 32,
+    "d_kv": 16,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 2,
+    "decoder_start_token_id": 0,
+    "initializer_factor": 0.3,  # with 1, meant for larger models, such small ones learn slowly
+}
+_GPT2_NAMES = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+
+# What has no mask: T5 fills in at a sentinel, the others at the end.
+ENCODER_DECODERS: dict[str, Family] = {
+    "t5": Family(
+        _t5_tokenizer,
+        _t5_frame,
+        "T5Tokenizer",
+        _T5_NAMES,
+        "T5Config",
+        "T5ForConditionalGeneration",
+        options=_T5_SIZES,
+        tokenizer_options={"extra_ids": 100, "additional_special_tokens": SENTINELS},
+    ),
+    "mt5": Family(
+        _mt5_tokenizer,
+        _t5_frame,
+        "T5Tokenizer",
+        _T5_NAMES,
+        "MT5Config",
+        "MT5ForConditionalGeneration",
+        options={**_T5_SIZES, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+        tokenizer_options={"extra_ids": 0},
+    ),
+}
+CAUSAL: dict[str, Family] = {
+    "gpt2": Family(
+        _gpt2_tokenizer,
+        _no_frame,
+        "GPT2Tokenizer",
+        _GPT2_NAMES,
+        "GPT2Config",
+        "GPT2LMHeadModel",
+        options={"n_positions": POSITIONS, "n_embd": 32, "n_layer": 2, "n_head": 2},
+        tokenizer_options={"add_prefix_space": False},
+    ),
+    "llama": Family(
+        _llama_tokenizer,
+        _llama_frame,
+        "LlamaTokenizer",
+        {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+        "LlamaConfig",
+        "LlamaForCausalLM",
+        options={**_SIZES, "num_key_value_heads": 1},
+        tokenizer_options={"add_bos_token": True, "add_eos_token": False, "legacy": False},
+    ),
+    "qwen2": Family(
+        _qwen_tokenizer,
+        _no_frame,
+        "Qwen2Tokenizer",
+        {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>"},
+        "Qwen2Config",
+        "Qwen2ForCausalLM",
+        options={**_SIZES, "num_key_value_heads": 1},
+    ),
+}
+# XLNet has a mask token, and no head for masked language modelling.
+PERMUTED: dict[str, Family] = {
+    "xlnet": Family(
+        _xlnet_tokenizer,
+        _xlnet_frame,
+        "XLNetTokenizer",
+        {
+            "unk_token": "<unk>",
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "cls_token": "<cls>",
+            "sep_token": "<sep>",
+            "pad_token": "<pad>",
+            "mask_token": "<mask>",
+        },
+        "XLNetConfig",
+        "XLNetLMHeadModel",
+        mask_lstrip=True,
+        token_types=True,
+        options={"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64},
+        tokenizer_options={"additional_special_tokens": ["<eop>", "<eod>"]},
+    ),
+}
+
+
 # --- directories -------------------------------------------------------------------------------------
 
 
@@ -389,8 +555,9 @@ def _write_tokenizer(family: Family, folder: Path) -> dict[str, int]:
 
     tokenizer = family.tokenizer()
     tokenizer.post_processor = family.frame(tokenizer)
-    mask = family.special["mask_token"]
-    for token in dict.fromkeys(family.special.values()):
+    mask = family.special.get("mask_token")
+    more = family.tokenizer_options.get("additional_special_tokens", [])
+    for token in dict.fromkeys([*family.special.values(), *more]):
         lstrip = family.mask_lstrip and token == mask
         tokenizer.add_special_tokens([AddedToken(token, lstrip=lstrip, normalized=False, special=True)])
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -420,7 +587,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     Parameters
     ----------
     name : str
-        A key of `FAMILIES`.
+        A key of `FAMILIES`, `ENCODER_DECODERS`, `CAUSAL` or `PERMUTED`.
     folder : Path
         Made if it is not there.
     seed : int
@@ -431,7 +598,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     import torch
     import transformers
 
-    family = FAMILIES[name]
+    family = {**FAMILIES, **ENCODER_DECODERS, **CAUSAL, **PERMUTED}[name]
     folder.mkdir(parents=True, exist_ok=True)
     ids = _write_tokenizer(family, folder)
     known = {key: ids[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id") if key in ids}

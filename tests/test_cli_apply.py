@@ -91,13 +91,13 @@ def test_label_opens_members_in_turn_when_they_do_not_fit(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     opened: list[str] = []
-    load = ensemble.load_masked_lm
+    load = ensemble.open_model
 
     def noting(name: str, **options: Any) -> Any:
         opened.append(Path(name).name)
         return load(name, **options)
 
-    monkeypatch.setattr(ensemble, "load_masked_lm", noting)
+    monkeypatch.setattr(ensemble, "open_model", noting)
     label_file(run, str(inputs / "pool.jsonl"), tmp_path / "a.jsonl", chunk_rows=10)
     assert opened == ["p0-r0", "p1-r0"]
     opened.clear()

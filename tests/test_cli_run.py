@@ -342,18 +342,6 @@ def test_bad_models(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_decoder_has_no_mask(inputs: Path, tiny_model: Path, tmp_path: Path):
-    import transformers
-
-    _without_mask(tiny_model, tmp_path / "model")
-    (tmp_path / "model" / "model.safetensors").unlink()
-    config = transformers.GPT2Config(vocab_size=900, n_positions=64, n_embd=16, n_layer=1, n_head=1)
-    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "model")
-    message = refused(*run_options(inputs, tmp_path / "model"), "-o", tmp_path / "run")
-    assert "no mask token" in message
-    assert not (tmp_path / "run").exists()
-
-
 def test_pickled_weights_are_opened_on_request(inputs: Path, tiny_model: Path, tmp_path: Path):
     _pickled(tiny_model, tmp_path / "model")
     options = run_options(inputs, tmp_path / "model", parts=["train"])

@@ -108,7 +108,8 @@ def test_the_seed_decides_every_byte(tiny_model, tokenizer, pvp, tokens, acceler
 
 
 def _first_batches(count: int, tokenizer: Any, pvp: PVP, data: MemberData, seed: int = 0, **settings: Any) -> list[Any]:
-    stream = member_batches(pvp, data, _recipe(**settings), tokenizer, 900, CPU, seed)
+    lm = _lm(Path(tokenizer.name_or_path))
+    stream = member_batches(lm, pvp, data, _recipe(**settings), tokenizer, CPU, seed)
     return [next(stream) for _ in range(count)]
 
 

@@ -85,9 +85,8 @@ def test_the_loss_and_its_gradients_equal_the_references(family_model, name: str
     pvp, tokens = _bound(PATTERNS[0], tokenizer)
     labels = np.arange(len(_rows())) % len(LABELS)
     recipe = make_recipe("default", {"labeled_batch": 4, "unlabeled_batch": 3, "max_length": LENGTH})
-    vocabulary = int(lm.model.config.vocab_size)
     data = MemberData(tokens, labels, tokens)
-    batch = next(member_batches(pvp, data, recipe, tokenizer, vocabulary, torch.device("cpu"), 5))
+    batch = next(member_batches(lm, pvp, data, recipe, tokenizer, torch.device("cpu"), 5))
 
     def gradients(loss: torch.Tensor) -> dict[str, torch.Tensor]:
         lm.zero_grad()

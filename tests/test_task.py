@@ -227,7 +227,6 @@ def test_labels_and_fields_are_those_of_the_data(name: str, shared_dir: Path) ->
         ("  no: bad\n", "", 5, ["label 'no' has no word", "`no: word`"]),
         ("  no: bad\n", "  no: []\n", 5, ["label 'no' has no word"]),
         ("  no: bad\n", "  no:\n", 5, ["a word of label 'no' is empty"]),
-        ("  no: bad\n", "  no: so bad\n", 5, ["'so bad'", "2 words"]),
         ("  no: bad\n", "  no: good\n", 6, ["'good'", "'yes'", "'no' too"]),
         ("great]", "good]", 6, ["'good'", "already"]),
         ("  1: [fine]\n", "  1: [fine]\n  2: ok\n", 8, ["unknown label '2'", "known: no, yes, 1"]),

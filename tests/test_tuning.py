@@ -441,18 +441,19 @@ def test_a_damaged_file_is_refused(member, tmp_path: Path):
         read_member(tmp_path)
 
 
-def test_p_tuning_needs_something_soft():
+def test_p_tuning_needs_something_soft(tiny_model):
+    model = load_masked_lm(str(tiny_model))
     task = Task.from_dict(
         {"task": "t", "fields": ["text"], "labels": ["a", "b"], "verbalizer": {"a": "good", "b": "bad"},
          "patterns": ["{text} {mask}", "{text} {soft:2} {mask}"]}
     )  # fmt: skip
     with pytest.raises(PetError) as caught:
-        check_tuning(recipe_of("p-tuning"), task)
+        check_tuning(recipe_of("p-tuning"), task, model)
     (problem,) = caught.value.problems
     assert "'{text} {mask}'" in problem
     assert "{soft:3}" in problem
-    check_tuning(recipe_of("p-tuning", tune_backbone=True), task)
-    check_tuning(recipe_of("prompt"), task)
+    check_tuning(recipe_of("p-tuning", tune_backbone=True), task, model)
+    check_tuning(recipe_of("prompt"), task, model)
 
 
 def test_lora_without_its_library(monkeypatch):

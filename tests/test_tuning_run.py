@@ -99,13 +99,13 @@ def test_label_puts_the_members_onto_one_model(
     finished: Any, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
     opened: list[str] = []
-    load = ensemble.load_masked_lm
+    load = ensemble.open_model
 
     def noting(name: str, **more: Any) -> Any:
         opened.append(name)
         return load(name, **more)
 
-    monkeypatch.setattr(ensemble, "load_masked_lm", noting)
+    monkeypatch.setattr(ensemble, "open_model", noting)
     run = finished(method)
     pet("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu")
     assert opened == [str(tiny_model)]

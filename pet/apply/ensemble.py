@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.backbones.base import LanguageModel
 from pet.backbones.int8 import quantize_linears
-from pet.backbones.load import load_masked_lm, load_tokenizer, resolve_model
-from pet.backbones.masked import MaskedLM
+from pet.backbones.kinds import language_model, open_model
+from pet.backbones.load import load_tokenizer, resolve_model
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
 from pet.run.inputs import model_fingerprint
-from pet.run.job import bind_patterns
+from pet.run.job import bind_patterns, binding_options, prime_patterns
 from pet.run.manifest import read_config, read_stages
 from pet.run.repeat import read_settings
+from pet.run.stages import PRIMERS
 from pet.task import Task
 from pet.training.recipe import Recipe, make_recipe
 from pet.tuning.members import LEARNED, Backbone, Learned, encoder_options, put_on, read_member
@@ -70,7 +73,7 @@ class SavedEnsemble:
     allow_pickle: bool = False
     backbone: str | None = None
     quantized: bool = False
-    _kept: dict[str, MaskedLM] = field(default_factory=dict)
+    _kept: dict[str, LanguageModel] = field(default_factory=dict)
     _shared: Backbone | None = None
     _learned: dict[str, Learned] = field(default_factory=dict)
 
@@ -141,13 +144,13 @@ class SavedEnsemble:
         if self._shared is not None:
             self._shared.model.to("cpu")
 
-    def _open_each(self) -> Iterator[MaskedLM]:
+    def _open_each(self) -> Iterator[LanguageModel]:
         """One model after another; from the second pass on out of memory, where all of them fit."""
         if self.backbone is not None:
             yield from (self._put_on(name, self.backbone) for name in self.models)
             return
         keep = self._fits
-        last: tuple[str, MaskedLM] | None = None
+        last: tuple[str, LanguageModel] | None = None
         for name in self.models:
             lm = self._kept.get(name)
             if lm is None and last is not None and last[0] == name:  # patterns of one untrained model
@@ -160,19 +163,19 @@ class SavedEnsemble:
             last = (name, lm)
             yield lm
 
-    def _open(self, name: str) -> MaskedLM:
+    def _open(self, name: str) -> LanguageModel:
         """A member that has a model of its own, or the untrained one."""
-        lm = MaskedLM(load_masked_lm(name, allow_pickle=self.allow_pickle))
+        lm = language_model(open_model(name, allow_pickle=self.allow_pickle))
         if (Path(name) / LEARNED).is_file():
             lm = put_on(Backbone(lm.model, name, ""), read_member(Path(name)), name)
         if self.quantized:
             quantize_linears(lm.model, name)
         return lm
 
-    def _put_on(self, name: str, backbone: str) -> MaskedLM:
+    def _put_on(self, name: str, backbone: str) -> LanguageModel:
         """A member on the model that all of them share; opened at the first one."""
         if self._shared is None:
-            model = load_masked_lm(backbone, allow_pickle=self.allow_pickle)
+            model = open_model(backbone, allow_pickle=self.allow_pickle)
             self._shared = Backbone(model, backbone, model_fingerprint(backbone))
         if name not in self._learned:
             self._learned[name] = read_member(Path(name))
@@ -212,7 +215,10 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     stages = read_stages(place)
     allow_pickle = settings.allow_pickle if allow_pickle is None else allow_pickle
     if settings.method == "zero-shot":
-        untrained = untrained_ensemble(task, recipe, settings.model, allow_pickle=allow_pickle)
+        primers = _primers(place) if recipe.priming else None
+        untrained = untrained_ensemble(
+            task, recipe, settings.model, allow_pickle=allow_pickle, primers=primers, seed=settings.seed
+        )
         bias = _bias(stages, "g0/labels", task)
         return replace(untrained, bias=bias, columns=settings.columns, precision=settings.precision)
     generation = _used_generation(place, stages, settings.method, len(task.patterns) * recipe.repetitions)
@@ -221,8 +227,10 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     models = [str(place / f"g{generation}" / name) for name in names]
     weights = _weights(stages, generation, names, patterns, recipe)
     backbone = None if recipe.tunes_backbone else settings.model
-    tokenizer = load_tokenizer(backbone or models[0])
-    pvps = bind_patterns(task, tokenizer, recipe.max_length, **encoder_options(recipe))
+    source = backbone or models[0]
+    tokenizer = load_tokenizer(source)
+    options = encoder_options(recipe) | binding_options(source, tokenizer, recipe)
+    pvps = bind_patterns(task, tokenizer, recipe.max_length, **options)
     return SavedEnsemble(
         task=task,
         recipe=recipe,
@@ -245,8 +253,15 @@ def untrained_ensemble(
     model: str,
     *,
     allow_pickle: bool = False,
+    primers: Dataset | None = None,
+    seed: int = 0,
 ) -> SavedEnsemble:
     """A pretrained model as it is, once for each pattern of the task, all with the same weight.
+
+    Parameters
+    ----------
+    primers : labelled texts to put before others, where the recipe has priming
+    seed : of their choice
 
     Raises
     ------
@@ -254,7 +269,11 @@ def untrained_ensemble(
         When the model cannot be opened, or a word of the task is not one token of it.
     """
     tokenizer = load_tokenizer(model)
-    pvps = bind_patterns(task, tokenizer, recipe.max_length)
+    pvps = bind_patterns(task, tokenizer, recipe.max_length, **binding_options(model, tokenizer, recipe))
+    if recipe.priming:
+        if primers is None:
+            raise PetError("priming puts labelled texts before others, and there are none here; set priming to 0")
+        pvps = prime_patterns(pvps, primers, recipe, seed)
     names = [f"p{p}-r0" for p in range(len(pvps))]
     return SavedEnsemble(
         task=task,
@@ -268,6 +287,19 @@ def untrained_ensemble(
         columns={},
         allow_pickle=allow_pickle,
     )
+
+
+def _primers(place: Path) -> Dataset:
+    """The labelled texts that a run has put before others."""
+    import datasets
+
+    path = place / "g0" / PRIMERS
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        again = f"pet run {place / 'config.yaml'}"
+        raise PetError(f"{path}: cannot be read ({error}); end the run with `{again}`") from error
+    return datasets.Dataset.from_list(rows)
 
 
 def _bias(stages: Mapping[str, Any], name: str, task: Task) -> Array:

@@ -105,12 +105,13 @@ def quantize_linears(model: nn.Module, name: str) -> int:
         When there is none.
     """
     base = getattr(model, "base_model", model)
+    head = getattr(model, "get_output_embeddings", lambda: None)()  # which T5 has in its base
     # Subclasses are left alone: their owners read the weights themselves.
     found = [
         (parent, key, child)
         for parent in list(base.modules())
         for key, child in parent.named_children()
-        if type(child) is nn.Linear
+        if type(child) is nn.Linear and child is not head
     ]
     if not found:
         kinds = sorted({type(m).__name__ for m in base.modules() if getattr(m, "weight", None) is not None})

@@ -125,7 +125,23 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     PetError
         If it is no masked LM, or its head would start from random numbers.
     """
-    model, info = load_model(name, transformers.AutoModelForMaskedLM, allow_pickle=allow_pickle)
+    cure = "use a masked language model, or give this encoder a head with `pet adapt`"
+    return _load_trained(name, transformers.AutoModelForMaskedLM, cure, allow_pickle)
+
+
+def load_encoder_decoder(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+    """An encoder-decoder whose output layer has trained weights; PetError otherwise."""
+    cure = "use a model with its decoder and its head"
+    return _load_trained(name, transformers.AutoModelForSeq2SeqLM, cure, allow_pickle)
+
+
+def load_causal_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+    """A causal language model whose output layer has trained weights; PetError otherwise."""
+    return _load_trained(name, transformers.AutoModelForCausalLM, "use a model with its head", allow_pickle)
+
+
+def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool) -> PreTrainedModel:
+    model, info = load_model(name, kind, allow_pickle=allow_pickle)
     new = sorted(map(str, info["missing_keys"]))
     body = f"{model.base_model_prefix}."
     random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]
@@ -133,7 +149,6 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     if random_head or random_body:
         raise PetError(
             f"model {name}: no trained weights for {', '.join((random_head + random_body)[:3])}"
-            f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; use a masked "
-            "language model, or give this encoder a head with `pet adapt`"
+            f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; {cure}"
         )
     return model

@@ -8,19 +8,28 @@ once, the wanted positions are taken out, and only they go through the head.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
+from pet.backbones import permuted
+from pet.backbones.base import Batch, BatchMaker, LanguageModel
 from pet.backbones.packed import packed_features, plain_layers
 from pet.errors import PetError
+from pet.training.batching import pad_rows
+from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Batch = Mapping[str, Tensor]
+    from pet.cloze.encode import Encoded
+    from pet.cloze.pvp import PVP
+
+Array = NDArray[Any]
 # A head: the function from hidden states to what the output embedding multiplies, that embedding, its bias.
 Head = tuple[Callable[[Tensor], Tensor], Tensor, "Tensor | None"]
 
@@ -61,6 +70,10 @@ def _modernbert(m: Any) -> Head:
     return m.head, m.decoder.weight, m.decoder.bias
 
 
+def _xlnet(m: Any) -> Head:
+    return lambda x: x, m.lm_loss.weight, m.lm_loss.bias
+
+
 _HEADS: dict[str, Callable[[Any], Head]] = {
     "bert": _bert,
     "roberta": _roberta,
@@ -73,6 +86,7 @@ _HEADS: dict[str, Callable[[Any], Head]] = {
     "deberta": _deberta,
     "deberta-v2": _deberta,
     "modernbert": _modernbert,
+    "xlnet": _xlnet,
 }
 
 
@@ -83,6 +97,7 @@ def position_limit(model: PreTrainedModel) -> int:
     knows a padding row of its own.
     """
     limit = getattr(model.config, "max_position_embeddings", None) or math.inf
+    limit = math.inf if limit < 0 else limit  # XLNet's
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             limit -= module.padding_idx + 1
@@ -90,7 +105,13 @@ def position_limit(model: PreTrainedModel) -> int:
     return int(min(limit, 1 << 20))
 
 
-class MaskedLM(nn.Module):
+def has_token_types(model: PreTrainedModel) -> bool:
+    """Whether a model tells segments apart: by an embedding for each, or, XLNet, by comparing them."""
+    several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    return several or model.config.model_type in permuted.TYPES
+
+
+class MaskedLM(LanguageModel):
     """A masked LM that scores words at positions.
 
     Parameters
@@ -100,8 +121,7 @@ class MaskedLM(nn.Module):
     """
 
     def __init__(self, model: PreTrainedModel):
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         find = _HEADS.get(model.config.model_type)
         if find is not None:
             find(model)  # fails here, not in training, if a version of the library names things otherwise
@@ -115,11 +135,52 @@ class MaskedLM(nn.Module):
 
     @property
     def has_token_types(self) -> bool:
-        return int(getattr(self.model.config, "type_vocab_size", 0) or 0) > 1
+        return has_token_types(self.model)
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         names = ["input_ids", "attention_mask"] + (["token_type_ids"] if self.has_token_types else [])
         return {name: batch[name] for name in names if name in batch}
+
+    def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
+        batch, _ = pad_rows(encoded, rows, pad_id)
+        return batch | {"rows": np.arange(len(rows)), "positions": encoded.mask_position[rows]}
+
+    def batch_maker(
+        self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
+    ) -> BatchMaker:
+        """Labelled rows, then unlabelled ones with hidden tokens: the encoder sees all of them at once.
+
+        ``rows`` and ``positions`` name the masks of the labelled rows, then the hidden tokens of the others, and
+        ``targets`` what was hidden.
+        """
+        pad_id = int(tokenizer.pad_token_id or 0)
+        special = [int(i) for i in tokenizer.all_special_ids]
+        vocabulary = ordinary_vocabulary(int(self.model.config.vocab_size), special)
+        rule = MaskingRule(int(tokenizer.mask_token_id), vocabulary, probability)
+
+        def make(labeled: Encoded, chosen: Array, unlabeled: Encoded | None) -> dict[str, Array]:
+            batch, ordinary = _join(labeled, chosen, unlabeled, pad_id)
+            rows, positions = np.arange(len(chosen)), labeled.mask_position[chosen]
+            targets = np.zeros(0, dtype=np.int64)
+            if unlabeled is not None:
+                ids, hidden, places, targets = hide_tokens(batch["input_ids"], ordinary, rule, generator)
+                batch["input_ids"] = ids
+                rows, positions = np.concatenate([rows, hidden]), np.concatenate([positions, places])
+            return batch | {"rows": rows, "positions": positions, "targets": targets}
+
+        return make
+
+    def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        return self.word_logits(batch, batch["rows"], batch["positions"], words)
+
+    def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
+        features, targets = self.features(batch, batch["rows"], batch["positions"]), batch["targets"]
+        if not len(targets):
+            return self.project(features, words), None
+        # One product for both losses: each would bring a gradient as large as the whole vocabulary.
+        logits = self.project(features, None)
+        labeled = len(logits) - len(targets)
+        return logits[:labeled][:, words], F.cross_entropy(logits[labeled:].float(), targets)
 
     def word_logits(self, batch: Batch, rows: Tensor, positions: Tensor, words: Tensor | None) -> Tensor:
         """Raw logits of some words at some positions.
@@ -147,6 +208,8 @@ class MaskedLM(nn.Module):
     def _hidden(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
         """Hidden states of the last layer at N places: shape (N, D)."""
         inputs, base = self._inputs(batch), self.model.base_model
+        if self.model.config.model_type in permuted.TYPES:
+            return permuted.permuted_features(base, inputs, rows, positions)
         if self._layers is not None and rows.device.type == "cpu":
             return packed_features(base, self._layers, inputs, rows, positions)
         hidden: Tensor = base(**inputs)[0]
@@ -160,6 +223,26 @@ class MaskedLM(nn.Module):
         if words is not None:
             weight, bias = weight[words], None if bias is None else bias[words]
         return F.linear(features, weight, bias)
+
+
+def _join(
+    labeled: Encoded, chosen: Array, unlabeled: Encoded | None, pad_id: int
+) -> tuple[dict[str, Array], Array]:
+    """Labelled and unlabelled rows in one padded batch."""
+    batch, ordinary = pad_rows(labeled, chosen, pad_id)
+    ordinary[:] = False  # the auxiliary loss hides nothing in labelled rows
+    if unlabeled is None:
+        return batch, ordinary
+    other, other_ordinary = pad_rows(unlabeled, np.arange(len(unlabeled)), pad_id)
+    width = max(ordinary.shape[1], other_ordinary.shape[1])
+
+    def stack(top: Array, bottom: Array, fill: int) -> Array:
+        parts = [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=fill) for a in (top, bottom)]
+        return np.concatenate(parts)
+
+    fills = {"input_ids": pad_id, "attention_mask": 0, "token_type_ids": 0}
+    joined = {name: stack(batch[name], other[name], fill) for name, fill in fills.items()}
+    return joined, stack(ordinary, other_ordinary, 0).astype(bool)
 
 
 def check_length(model: PreTrainedModel, max_length: int, name: str) -> None:

@@ -36,7 +36,7 @@ Examples:
 @click.option("--unlabeled", metavar="F", help="Texts without labels.")
 @click.option("--test", metavar="F", help="Labelled texts that results will be measured on.")
 @click.option(
-    "-m", "--model", metavar="M", help="Masked language model: a folder or a hub name.  [default: mini-en]"
+    "-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]"
 )
 @click.option(
     "--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N."

@@ -49,7 +49,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--train", metavar="F", help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
 @click.option("--unlabeled", metavar="F", help="Texts without labels that the student learns from.")
 @click.option("--test", metavar="F", help="Labelled texts that the results are measured on.")
-@click.option("-m", "--model", metavar="M", help="Masked language model: a folder or a hub name.  [default: mini-en]")
+@click.option("-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]")
 @click.option("--student-model", metavar="M", help="What the student starts from.  [default: the same as --model]")
 @click.option("-o", "--output", metavar="DIR", help="The folder of the run; the same command goes on with it.")
 @click.option("--method", type=click.Choice(METHODS), help="[default: pet]")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder, Encoded
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
-from pet.cloze.verbalizer import word_ids, word_token
+from pet.cloze.verbalizer import word_token, word_tokens
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pet.task import Pattern, Task
+
+
+BEHIND = "____"  # stands for a blank that is no token
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def check_patterns(
     tables: Mapping[str, Dataset],
     *,
     shown: int = 2,
+    blank: Blank | None = None,
 ) -> list[PatternCheck]:
     """Look at every pattern of a task; mistakes are collected, not raised.
 
@@ -67,13 +72,14 @@ def check_patterns(
     task, tokenizer, max_length : what is checked
     tables : name -> texts to fill the patterns with; the rows that are shown are the first of the first
     shown : how many filled rows to keep
+    blank : what stands for the mask; None: the tokenizer's mask token
     """
     checks = [PatternCheck(pattern.template.source) for pattern in task.patterns]
     encoders: dict[int, ClozeEncoder] = {}
     for number, (check, pattern) in enumerate(zip(checks, task.patterns, strict=True)):
-        _look_up_words(check, pattern, tokenizer, task.labels)
+        _look_up_words(check, pattern, tokenizer, task.labels, blank)
         try:
-            encoders[number] = ClozeEncoder(tokenizer, pattern.template, max_length)
+            encoders[number] = ClozeEncoder(tokenizer, pattern.template, max_length, blank=blank)
             check.fixed_length = encoders[number].fixed_length
         except PetError as error:
             check.problems += error.problems
@@ -116,15 +122,21 @@ def tokenize_for(encoders: Sequence[ClozeEncoder], table: Dataset) -> TokenTable
 
 
 def _look_up_words(
-    check: PatternCheck, pattern: Pattern, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
+    check: PatternCheck,
+    pattern: Pattern,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    blank: Blank | None,
 ) -> None:
+    several = blank is not None and blank.several
+    glued = blank is not None and blank.at_end and pattern.template.mask_is_glued
     for label in labels:
         check.words[label] = {
-            word: tuple(map(str, tokenizer.convert_ids_to_tokens(word_token(tokenizer, word))))
+            word: tuple(map(str, tokenizer.convert_ids_to_tokens(word_token(tokenizer, word, glued=glued))))
             for word in pattern.verbalizer.words[label]
         }
     try:
-        word_ids(pattern.verbalizer, tokenizer, labels)
+        word_tokens(pattern.verbalizer, tokenizer, labels, several=several, glued=glued)
     except PetError as error:
         check.problems += error.problems
 
@@ -142,4 +154,5 @@ def _fill(check: PatternCheck, encoder: ClozeEncoder, tokens: TokenTable, name: 
 
 def _row(encoded: Encoded, row: int, tokenizer: PreTrainedTokenizerBase) -> Filled:
     ids: Any = np.asarray(encoded.ids[row]).tolist()
-    return Filled(tuple(map(str, tokenizer.convert_ids_to_tokens(ids))), int(encoded.mask_position[row]))
+    tokens, mask = tuple(map(str, tokenizer.convert_ids_to_tokens(ids))), int(encoded.mask_position[row])
+    return Filled((*tokens, BEHIND) if mask == len(tokens) else tokens, mask)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.cloze.frame import probe_frame
+from pet.cloze.blank import Blank, check_mask_at_end, line_break, mask_blank
+from pet.cloze.frame import Frame, probe_frame
 from pet.cloze.grammar import Field, Mask, Soft, Template, Text
+from pet.cloze.priming import Primers, field_texts
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, TokenTable, ragged_index
 from pet.errors import PetError
 
@@ -30,7 +32,8 @@ class Encoded:
     types : int8 array, flat like ``ids.values``; token types
     ordinary : bool array, flat like ``ids.values``; False on special tokens (the unknown one, too)
         and on the mask
-    mask_position : int64 array of shape (rows,), counted from the start of the row
+    mask_position : int64 array of shape (rows,), counted from the start of the row; the row's length where the
+        word stands behind its end
     cut : bool array of shape (rows,), True where text was taken off
     """
 
@@ -96,22 +99,29 @@ class _Piece:
     ordinary: bool = False
     mask: bool = False
 
+    @property
+    def is_content(self) -> bool:
+        """Whether it is of the pattern, and not a special token around it."""
+        return self.key is not None or self.ordinary or self.mask
+
 
 class ClozeEncoder:
     """Splices tokenized fields into one pattern.
 
     Parameters
     ----------
-    tokenizer : a ``transformers`` tokenizer with a mask token
+    tokenizer : a ``transformers`` tokenizer
     template : the pattern, or a template without a mask
     max_length : longest row, special tokens and learned vectors included
     before : learned vectors before the row
     soft : whether ``{soft:...}`` are learned vectors, or the words in them
+    blank : what stands for the mask; None: the tokenizer's mask token
 
     Attributes
     ----------
     learned : for each learned vector the token that it starts from, or None. In a row vector number k stands as
         the id ``-k - 1``, which no vocabulary has; see `pet.tuning.soft`.
+    primers : labelled examples that stand before every text, or None
     """
 
     def __init__(
@@ -122,16 +132,17 @@ class ClozeEncoder:
         *,
         before: int = 0,
         soft: bool = False,
+        blank: Blank | None = None,
     ):
-        if tokenizer.mask_token_id is None and template.mask_segment is not None:
-            raise PetError(
-                f"{tokenizer.name_or_path}: the tokenizer has no mask token, and a pattern needs one; "
-                "use a masked language model (BERT, RoBERTa, DeBERTa, ModernBERT, ...)"
-            )
+        has_mask = template.mask_segment is not None
+        self.blank = blank or (mask_blank(tokenizer) if has_mask else Blank(()))
+        self._mask_last = has_mask and self.blank.at_end
+        if self._mask_last:
+            check_mask_at_end(template)
         self.template = template
         self.max_length = max_length
-        self.plain = PlainTextTokenizer(tokenizer, max_length)
-        self._mask_id = tokenizer.mask_token_id
+        self.plain = PlainTextTokenizer(tokenizer, max_length, self.blank.reserved)
+        self.primers: Primers | None = None
         self._unknown_id = tokenizer.unk_token_id
         self.learned: list[int | None] = []
         self._pieces = self._plan(tokenizer, before, soft)
@@ -154,7 +165,7 @@ class ClozeEncoder:
         return tuple(range(-first - 1, -len(self.learned) - 1, -1))
 
     def _plan(self, tokenizer: PreTrainedTokenizerBase, before: int, soft: bool) -> list[_Piece]:
-        frame = probe_frame(tokenizer, len(self.template.segments))
+        frame = self._frame(tokenizer)
         pieces = [_Piece((*frame.gap_types[0], *frame.segment_types)[0], ids=self._learn([None] * before))]
         for number, parts in enumerate(self.template.segments):
             gap, types = frame.gaps[number], frame.gap_types[number]
@@ -174,9 +185,33 @@ class ClozeEncoder:
                 elif isinstance(part, Field):
                     pieces.append(_Piece(kind, key=self.plain.key(part, first=position == 0), keep=part.keep))
                 elif isinstance(part, Mask):
-                    pieces.append(_Piece(kind, ids=(self._mask_id,), mask=True))
+                    pieces.append(_Piece(kind, ids=self.blank.ids, mask=True))
+                    if self._mask_last:
+                        return self._with_start(pieces, tokenizer)
         pieces += [_Piece(t, ids=(i,)) for i, t in zip(frame.gaps[-1], frame.gap_types[-1], strict=True)]
         return pieces
+
+    def _frame(self, tokenizer: PreTrainedTokenizerBase) -> Frame:
+        """Special tokens around the segments; of a causal model's, which knows no pairs, those before a text."""
+        count = len(self.template.segments)
+        if not self._mask_last or count == 1:
+            return probe_frame(tokenizer, count)
+        frame, between = probe_frame(tokenizer, 1), line_break(tokenizer)
+        kind = frame.segment_types[0]
+        types = (frame.gap_types[0], (kind,) * len(between), frame.gap_types[1])
+        return Frame((frame.gaps[0], between, frame.gaps[1]), types, (kind, kind), frame.has_types)
+
+    def _with_start(self, pieces: list[_Piece], tokenizer: PreTrainedTokenizerBase) -> list[_Piece]:
+        """A model cannot go on from nothing: a row that may be empty begins as texts do in its pretraining."""
+        if any(piece.ids for piece in pieces):
+            return pieces
+        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        if start is None:
+            raise PetError(
+                f"pattern {self.template.source!r}: an empty text would leave nothing to go on from; write some words "
+                "before {mask}"
+            )
+        return [_Piece(0, ids=(int(start),)), *pieces]
 
     def encode(self, tokens: TokenTable, rows: Array | None = None) -> Encoded:
         """Fill the pattern for some rows (all of them by default).
@@ -188,9 +223,44 @@ class ClozeEncoder:
         """
         if not self._fields:
             raise PetError(f"pattern {self.template.source!r} has no field")
-        ragged = [tokens[key] for key in self.keys]
         if rows is None:
-            rows = np.arange(len(ragged[0]), dtype=np.int64)
+            rows = np.arange(len(tokens[self.keys[0]]), dtype=np.int64)
+        encoded, _ = self._fill(tokens, rows)
+        if self.primers is None:
+            return encoded
+        return self.primers.put_before(encoded, field_texts(tokens, self.keys), rows)
+
+    def examples(self, tokens: TokenTable, words: Sequence[Sequence[int]], separator: Sequence[int]) -> list[Array]:
+        """Rows with a word in their blank and without special tokens, as they stand before other texts.
+
+        Parameters
+        ----------
+        tokens : the texts
+        words : for each row the tokens that fill the blank
+        separator : tokens in place of what stands between segments, and behind the row
+        """
+        encoded, piece_lengths = self._fill(tokens, np.arange(len(words)))
+        content = [i for i, piece in enumerate(self._pieces) if piece.is_content]
+        examples = []
+        for number, word in enumerate(words):
+            ends = np.cumsum(piece_lengths[number])
+            parts: list[Sequence[int] | Array] = []
+            for last, i in zip([content[0] - 1, *content[:-1]], content, strict=True):
+                parts.append(separator if i > last + 1 else ())
+                end, length = ends[i], piece_lengths[number, i]
+                parts.append(word if self._pieces[i].mask else encoded.ids[number][end - length : end])
+            examples.append(np.concatenate([np.asarray(part, dtype=np.int32) for part in (*parts, separator)]))
+        return examples
+
+    @property
+    def start_length(self) -> int:
+        """Special tokens at the front of every row."""
+        first = next(i for i, piece in enumerate(self._pieces) if piece.is_content)
+        return sum(len(piece.ids) for piece in self._pieces[:first])
+
+    def _fill(self, tokens: TokenTable, rows: Array) -> tuple[Encoded, Array]:
+        """Filled rows, and how many tokens of each piece are in them: shape (rows, pieces)."""
+        ragged = [tokens[key] for key in self.keys]
         lengths = np.stack([r.lengths[rows] for r in ragged], axis=1)
         budget = self.max_length - self.fixed_length
         stay = truncate_lengths(lengths, budget, [piece.keep for piece in self._fields])
@@ -203,7 +273,7 @@ class ClozeEncoder:
             else:
                 piece_lengths[:, i] = stay[:, field]
                 field += 1
-        return self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1)))
+        return self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1))), piece_lengths
 
     def _check_kept(self, stay: Array, budget: int, rows: Array) -> None:
         too_long = np.flatnonzero(stay.sum(axis=1) > budget)

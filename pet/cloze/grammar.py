@@ -101,6 +101,12 @@ class Template:
                 return number
         return None
 
+    @property
+    def mask_is_glued(self) -> bool:
+        """Whether something stands right before the mask, without a space."""
+        parts = self.segments[self.mask_segment or 0]
+        return any(isinstance(part, Mask) and i > 0 and not part.space_before for i, part in enumerate(parts))
+
     def render(self, values: Mapping[str, str], mask: str = "[MASK]") -> str:
         """The filled pattern as people read it. Values are put in as they are, never parsed.
 

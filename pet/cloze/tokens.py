@@ -97,21 +97,27 @@ class PlainTextTokenizer:
     ----------
     tokenizer : a ``transformers`` tokenizer, fast or slow
     max_tokens : longest row that is kept; a field is cut from its end, so more is never needed
+    reserved : text -> id of further tokens that no text may turn into
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int, reserved: Mapping[str, int] | None = None):
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
-        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
+        reserved = reserved or {}
+        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids) | frozenset(reserved.values())
         # The unknown token is what characters outside the vocabulary become, in any text.
         self._forbidden = self.special_ids - {tokenizer.unk_token_id}
-        names = sorted(filter(None, map(str, tokenizer.all_special_tokens)), key=len, reverse=True)
+        texts = {*filter(None, map(str, tokenizer.all_special_tokens)), *reserved}
+        names = sorted(texts, key=lambda text: (-len(text), text))
         self._specials = re.compile("|".join(map(re.escape, names)), re.IGNORECASE) if names else None
-        alone = self._ids(["word"])
-        # Does a space before a word change its tokens? (Byte-level BPE: yes. WordPiece: no.)
-        self.spaces_matter = alone != self._ids([" word"])
+        alone = self._ids(["word"])[0]
+        # Must a space stand before a word that is not the first? (Byte-level BPE: yes. WordPiece: no. Llama 2: no,
+        # its tokenizer puts one there itself, and would make two of it.)
+        start, joined = self._ids(["one", "one word"])
+        behind = joined[len(start) :] if joined[: len(start)] == start else self._ids([" word"])[0]
+        self.spaces_matter = alone != behind
         # Does a word lose its mark of a word's start right behind a bracket? (SentencePiece: yes.)
-        self.glue_matters = alone != self._continue(["word"])
+        self.glue_matters = alone != self._continue(["word"])[0]
 
     def key(self, field: Field, *, first: bool) -> FieldKey:
         """How a field is tokenized where it stands; `first` in its segment it is never glued."""

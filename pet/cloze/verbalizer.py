@@ -46,9 +46,13 @@ class Verbalizer:
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
-def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
+# What a word is put behind where a pattern writes no space before it.
+_SIGNS = ("(", '"', "-")
+
+
+def word_token(tokenizer: PreTrainedTokenizerBase, word: str, *, glued: bool = False) -> list[int]:
     """Token ids of a word as it stands in running text: behind a space, or glued to the text
-    before it in scripts that are written without spaces.
+    before it in scripts that are written without spaces, and where `glued` says so.
 
     It is found by probing, so that it holds for every kind of tokenizer: the ids of an anchor with
     the word, less those of the anchor. Several anchors are tried, because one may melt into the
@@ -58,8 +62,8 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
     -------
     list of int; more than one where the word is several tokens. An id may be 0.
     """
-    glued = _glued_anchors(word)
-    starts = [(anchor, anchor + word) for anchor in glued] or [
+    before_it = _glued_anchors(word) or (_SIGNS if glued else ())
+    starts = [(anchor, anchor + word) for anchor in before_it] or [
         (anchor, f"{anchor} {word}") for anchor in _ANCHORS
     ]
     found: Counter[tuple[int, ...]] = Counter()
@@ -69,7 +73,7 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
             found[tuple(both[len(before) :])] += 1
     if found:
         return list(found.most_common(1)[0][0])
-    return _ids(tokenizer, word if glued else " " + word)
+    return _ids(tokenizer, word if before_it else " " + word)
 
 
 def _glued_anchors(word: str) -> tuple[str, ...]:
@@ -89,35 +93,53 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def word_ids(
     verbalizer: Verbalizer, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
 ) -> list[list[int]]:
-    """Token ids of the words of each label, in the order of `labels`.
+    """Token ids of the words of each label, in the order of `labels`; see `word_tokens`, without `several`."""
+    found = word_tokens(verbalizer, tokenizer, labels)
+    return [[ids[0] for ids in words] for words in found]
+
+
+def word_tokens(
+    verbalizer: Verbalizer,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    *,
+    several: bool = False,
+    glued: bool = False,
+) -> list[list[tuple[int, ...]]]:
+    """Tokens of the words of each label, in the order of `labels`.
+
+    Parameters
+    ----------
+    several : whether a word may be several tokens
+    glued : see `word_token`
 
     Raises
     ------
     PetError
-        Naming every word that is several tokens, unknown to the tokenizer, a special token, or the
-        same token as another word.
+        Naming every word that is several tokens and may not be, unknown to the tokenizer, a special token, or the
+        same tokens as another word.
     """
     problems: list[str] = []
-    taken: dict[int, tuple[str, str]] = {}
-    result: list[list[int]] = []
+    taken: dict[tuple[int, ...], tuple[str, str]] = {}
+    result: list[list[tuple[int, ...]]] = []
     for label in labels:
         result.append([])
         for word in verbalizer.words[label]:
-            ids = word_token(tokenizer, word)
+            ids = tuple(word_token(tokenizer, word, glued=glued))
             place = verbalizer.places.get(label, "")
             where = f"{place}: " if place else ""
-            problem = _token_problem(tokenizer, ids) or _taken_problem(taken, ids[0], label)
+            problem = _token_problem(tokenizer, ids, several) or _taken_problem(taken, ids, label)
             if problem:
                 problems.append(f"{where}word {word!r} of label {label!r} {problem}")
             else:
-                taken[ids[0]] = (word, label)
-                result[-1].append(ids[0])
+                taken[ids] = (word, label)
+                result[-1].append(ids)
     if problems:
         raise PetError(problems)
     return result
 
 
-def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | None:
+def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], several: bool) -> str | None:
     """What is wrong with these ids as one word, by itself."""
     name = str(tokenizer.name_or_path)
     model = f"the tokenizer {name}" if name else "this tokenizer"
@@ -129,15 +151,18 @@ def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | 
     if special:
         pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(special)))
         return f"is a special token of {model} ({pieces}); pick an ordinary word"
-    if len(ids) > 1:
-        pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(ids)))
+    if len(ids) > 1 and not several:
+        pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
         return f"is {len(ids)} tokens in {model} ({pieces}); pick a more frequent word that is one token"
     return None
 
 
-def _taken_problem(taken: Mapping[int, tuple[str, str]], token: int, label: str) -> str | None:
-    if token not in taken:
+def _taken_problem(
+    taken: Mapping[tuple[int, ...], tuple[str, str]], ids: tuple[int, ...], label: str
+) -> str | None:
+    if ids not in taken:
         return None
-    other, owner = taken[token]
+    other, owner = taken[ids]
     whose = "this label" if owner == label else f"label {owner!r}"
-    return f"is the same token as {other!r} of {whose}; pick another word or take one away"
+    tokens = "the same token as" if len(ids) == 1 else "the same tokens as"
+    return f"is {tokens} {other!r} of {whose}; pick another word or take one away"

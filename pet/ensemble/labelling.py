@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.training.batching import pad_rows, to_tensors, token_budget_batches
+from pet.training.batching import to_tensors, token_budget_batches
 from pet.training.device import batch_tokens
 from pet.training.losses import label_scores
 from pet.training.memory import kept_memory
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
-    from pet.backbones.masked import MaskedLM
+    from pet.backbones.base import LanguageModel
     from pet.cloze.pvp import PVP
     from pet.cloze.tokens import TokenTable
 
@@ -27,7 +27,7 @@ CHUNK_ROWS = 16384  # rows that are encoded at a time: bounds the memory, leaves
 
 
 def score_rows(
-    lm: MaskedLM,
+    lm: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
     pvp: PVP,
     tokens: TokenTable,
@@ -66,10 +66,8 @@ def score_rows(
             rows = np.arange(start, min(start + CHUNK_ROWS, count))
             encoded = pvp.encoder.encode(tokens, rows)
             for chosen in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
-                batch, _ = pad_rows(encoded, chosen, pad_id)
-                batch |= {"rows": np.arange(len(chosen)), "positions": encoded.mask_position[chosen]}
-                tensors = to_tensors(batch, device)
-                logits = lm.word_logits(tensors, tensors["rows"], tensors["positions"], words)
-                out[rows[chosen]] = label_scores(logits, word_to_label).cpu().numpy()
+                batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id), device)
+                scores = lm.word_scores(batch, words, pvp)
+                out[rows[chosen]] = label_scores(scores, word_to_label).cpu().numpy()
                 on_rows(len(chosen))
     return out

@@ -17,11 +17,11 @@ from pet.terminal import clean
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _PER_CLASS = ("precision", "recall", "f1")
 _METHODS = {
-    "pet": "It was distilled from an ensemble of masked language models, each tuned on a few labelled"
+    "pet": "It was distilled from an ensemble of language models, each tuned on a few labelled"
     " examples rewritten as cloze questions (Pattern-Exploiting Training, arXiv 2001.07676).",
-    "ipet": "It was distilled from the last of several generations of masked language models tuned on"
+    "ipet": "It was distilled from the last of several generations of language models tuned on"
     " cloze questions, each of which labelled examples for the next (iPET, arXiv 2001.07676).",
-    "zero-shot": "It was distilled from masked language models that answered cloze questions without"
+    "zero-shot": "It was distilled from language models that answered cloze questions without"
     " having seen a labelled example.",
     "supervised": "It was tuned on the labelled examples alone, without patterns or unlabelled text.",
     "distill": "It was distilled from soft labels.",

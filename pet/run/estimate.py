@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from pet.backbones.masked import MaskedLM
+    from pet.backbones.base import LanguageModel
     from pet.classifier import Classifier
     from pet.cloze.pvp import PVP
     from pet.ensemble.members import MemberData
@@ -99,7 +99,7 @@ def wait_for(accelerator: Accelerator) -> None:
 
 
 def time_member(
-    lm: MaskedLM,
+    lm: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
     pvp: PVP,
     data: MemberData,

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import transformers
 
-from pet.backbones.load import load_masked_lm, load_tokenizer
-from pet.backbones.masked import MaskedLM, check_length
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import blank_of, language_model, open_model
+from pet.backbones.load import load_tokenizer
+from pet.backbones.masked import check_length
 from pet.classifier import TextInput
-from pet.cloze.pvp import PVP, bind_pattern
+from pet.cloze.blank import Blank, mask_blank
+from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.data.checks import column_labels
 from pet.errors import PetError
 from pet.run.directory import RunDirectory
 from pet.run.inputs import RunData
 from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
+from pet.seeds import derive_seed
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe
@@ -65,13 +72,22 @@ class Job:
 
     @cached_property
     def pvps(self) -> list[PVP]:
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length)
+        """The patterns as untrained models are asked them: with labelled examples before, where there is priming."""
+        pvps = bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self._binding)
+        if not self.recipe.priming:
+            return pvps
+        assert self.data.train is not None
+        return prime_patterns(pvps, self.data.train, self.recipe, self.settings.seed)
 
     @cached_property
     def tuned_pvps(self) -> list[PVP]:
         """The patterns as members are trained with them: with learned vectors, where `recipe.tuning` has some."""
         options = encoder_options(self.recipe)
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options, **self._binding)
+
+    @property
+    def _binding(self) -> dict[str, Any]:
+        return binding_options(self.settings.model, self.tokenizer, self.recipe)
 
     @property
     def text_input(self) -> TextInput:
@@ -98,15 +114,15 @@ class Job:
             self._tables[part] = tokenize_fields(table, keys, plain, folder=folder)
         return self._tables[part]
 
-    def pretrained(self) -> MaskedLM:
+    def pretrained(self) -> LanguageModel:
         """A fresh copy of the pretrained model."""
-        lm = MaskedLM(load_masked_lm(self.settings.model, allow_pickle=self.settings.allow_pickle))
+        lm = language_model(open_model(self.settings.model, allow_pickle=self.settings.allow_pickle))
         check_length(lm.model, self.recipe.max_length, self.settings.model)
         return lm
 
-    def model_of(self, folder: Path | None) -> MaskedLM:
+    def model_of(self, folder: Path | None) -> LanguageModel:
         """A fresh copy of a member's own model, or for None of the pretrained one."""
-        return self.pretrained() if folder is None else MaskedLM(load_masked_lm(str(folder)))
+        return self.pretrained() if folder is None else language_model(open_model(str(folder)))
 
     def backbone(self, folder: Path | None) -> Backbone:
         """What a member in a folder, or for None a new one, is put onto: one model for all, unless it is tuned, too."""
@@ -125,23 +141,38 @@ class Job:
         self._folders.clear()
 
 
+def binding_options(model: str, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> dict[str, Any]:
+    """How patterns are bound for a kind of model: options of `bind_patterns`.
+
+    Raises
+    ------
+    PetError
+        If the model has nothing that could stand for the mask.
+    """
+    return {"blank": blank_of(model, tokenizer), "mean_of_tokens": recipe.mean_of_tokens}
+
+
 def bind_patterns(
-    task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int, *, before: int = 0, soft: bool = False
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    before: int = 0,
+    soft: bool = False,
+    blank: Blank | None = None,
+    mean_of_tokens: bool = False,
 ) -> list[PVP]:
     """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once.
 
-    `before` and `soft` are those of `pet.cloze.encode.ClozeEncoder`.
+    The options are those of `pet.cloze.pvp.bind_pattern`; `blank` None: the tokenizer's mask token.
     """
-    if tokenizer.mask_token_id is None:  # else every word would be reported first
-        raise PetError(
-            f"model {tokenizer.name_or_path}: its tokenizer has no mask token, and a pattern needs one; use a masked "
-            "language model (BERT, RoBERTa, DeBERTa, ModernBERT, ...)"
-        )
+    options: dict[str, Any] = {"before": before, "soft": soft, "mean_of_tokens": mean_of_tokens}
+    options["blank"] = blank or mask_blank(tokenizer)  # without one every word would be reported first
     pvps: list[PVP] = []
     problems: list[str] = []
     for number, pattern in enumerate(task.patterns, 1):
         try:
-            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, before=before, soft=soft))
+            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, **options))
         except PetError as error:
             where = pattern.place or f"{task.name}: pattern {number}"
             # Words carry the line where they stand, which several patterns may share.
@@ -150,6 +181,15 @@ def bind_patterns(
     if problems:
         raise PetError(dict.fromkeys(problems))
     return pvps
+
+
+def prime_patterns(pvps: Sequence[PVP], examples: Dataset, recipe: Recipe, seed: int) -> list[PVP]:
+    """Patterns with labelled examples before every text, the same ones for all of them where chance chooses."""
+    plain = pvps[0].encoder.plain
+    tokens = tokenize_fields(examples, token_keys([pvp.encoder.template for pvp in pvps], plain), plain)
+    labels, chance = column_labels(examples), derive_seed(seed, "priming")
+    count, choice = recipe.priming, recipe.priming_choice
+    return [prime_pattern(pvp, tokens, labels, count, choice, np.random.default_rng(chance)) for pvp in pvps]
 
 
 def outline(name: str) -> PreTrainedModel:

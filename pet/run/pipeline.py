@@ -31,6 +31,7 @@ from pet.run.stages import (
     Member,
     ensemble_members,
     ensemble_weights,
+    keep_primers,
     label_pool,
     make_member,
     make_student,
@@ -98,12 +99,24 @@ def run_zero_shot(job: Job, prefix: str = "") -> Results:
     """Score and label with the untrained patterns; as a baseline, score the test texts only."""
     members = [Member(0, p, 0) for p in range(len(job.pvps))]
     parts = ("pool", "test") if not prefix or job.recipe.prior != "none" else ("test",)
+    if job.recipe.priming:
+        _warn_of_little_room(job)
+        keep_primers(job)
     for member in members:
         score_member(job, member, None, prefix, parts)
     weights = member_weights(None, len(members), "uniform")
     if job.data.pool is not None and "pool" in parts:
         label_pool(job, members, weights, prefix)
     return measure_ensemble(job, members, weights, prefix)
+
+
+def _warn_of_little_room(job: Job) -> None:
+    encoders = [pvp.encoder for pvp in job.pvps]
+    if any(e.primers and e.primers.tokens + e.fixed_length > e.max_length for e in encoders):
+        job.reporter.warn(
+            f"priming: {job.recipe.priming} labelled texts do not all fit into {job.recipe.max_length} tokens; those "
+            "that do not are left out, so raise --max-length if the model can"
+        )
 
 
 def run_supervised(job: Job, prefix: str = "") -> Results:
@@ -170,7 +183,7 @@ def run(
         check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
     if trains_members:
-        check_tuning(recipe, task)
+        check_tuning(recipe, task, outline(settings.model))
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
     for model in models:
@@ -178,7 +191,11 @@ def run(
     freeze(outline(settings.model), recipe.freeze_layers)  # of no weights: whether it can be
     if pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold says how right the labels of the generations are; it goes with --method ipet")
+    if recipe.priming and settings.method != "zero-shot":
+        raise PetError("priming puts labelled texts before others and trains nothing: it goes with --method zero-shot")
     data = load_data(settings, task, reporter, tables)
+    if recipe.priming and data.train is None:
+        raise PetError(f"priming={recipe.priming} puts labelled texts before others, and there are none; give --train")
     observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data)
     directory = RunDirectory(output, config, reporter=reporter)

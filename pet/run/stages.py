@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.backbones.masked import MaskedLM
+from pet.backbones.base import LanguageModel
 from pet.classifier import new_classifier
 from pet.compat import save_model
 from pet.data.checks import column_labels
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
+PRIMERS = "primers.jsonl"  # labelled texts, each label by its position in the task
 _PRIOR_ROWS = 20_000  # rows of the pool that are enough to see the mean prediction
 
 
@@ -99,6 +100,18 @@ def measure_untrained(job: Job) -> list[float]:
     job.directory.stage("g0/untrained", {"config": job.config_hash}, build, files=["untrained.json"])
     accuracies: list[float] = job.directory.info("g0/untrained")["accuracy"]
     return accuracies
+
+
+def keep_primers(job: Job) -> None:
+    """Keep the labelled texts that stand before others, for those that `pet label` sees later."""
+
+    def build(folder: Path) -> None:
+        assert job.data.train is not None
+        columns = job.data.train.select_columns([*job.task.fields, "label"])
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in columns]
+        (folder / PRIMERS).write_text("".join(lines), encoding="utf-8")
+
+    job.directory.stage("g0/primers", {"config": job.config_hash}, build, files=[PRIMERS])
 
 
 def make_member(
@@ -181,7 +194,7 @@ def score_member(
     job.directory.stage(f"{prefix}{member.stage}/scores", inputs, build, files=files)
 
 
-def _trained(job: Job, folder: Path | None) -> MaskedLM:
+def _trained(job: Job, folder: Path | None) -> LanguageModel:
     """A trained member, or for None the pretrained model."""
     if folder is None or job.recipe.tuning == "full":
         return job.model_of(folder)

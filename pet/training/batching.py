@@ -53,8 +53,10 @@ def shuffled_batches(rows: int, size: int, generator: np.random.Generator) -> It
         pending = pending[size:]
 
 
-def pad_rows(encoded: Encoded, rows: Array, pad_id: int) -> tuple[dict[str, Array], Array]:
-    """Rows as rectangular arrays, padded on the right to the longest of them.
+def pad_rows(
+    encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False
+) -> tuple[dict[str, Array], Array]:
+    """Rows as rectangular arrays, padded on the right, or on the left, to the longest of them.
 
     Returns
     -------
@@ -65,7 +67,8 @@ def pad_rows(encoded: Encoded, rows: Array, pad_id: int) -> tuple[dict[str, Arra
     lengths = encoded.ids.offsets[rows + 1] - starts
     width = int(lengths.max())
     source = ragged_index(starts, lengths)
-    target = ragged_index(np.arange(len(rows), dtype=np.int64) * width, lengths)
+    first = np.arange(len(rows), dtype=np.int64) * width
+    target = ragged_index(first + (width - lengths) * left, lengths)
     shape = (len(rows), width)
     ids = np.full(shape, pad_id, dtype=np.int64)
     attention = np.zeros(shape, dtype=np.int64)

@@ -20,6 +20,7 @@ _CHOICES = {
     "tuning": TUNINGS,
     "prompt_encoder": ("lstm", "mlp"),
     "prompt_init": ("vocabulary", "labels", "words", "random"),
+    "priming_choice": ("random", "balanced", "similar"),
     "merge": ("weighted", "uniform"),
     "choice": ("draw", "top"),
     "prior": ("none", "balanced", "labeled"),
@@ -52,8 +53,15 @@ class Recipe:
     labeled_batch: int = _setting(8, "labelled texts in a micro-batch", 1)
     unlabeled_batch: int = _setting(4, "unlabelled texts in a micro-batch, for the auxiliary loss; 0 turns it off", 0)
     accumulation: int = _setting(1, "micro-batches in an update of a member", 1)
-    alpha: float = _setting(1e-4, "share of the auxiliary masked-LM loss", 0, 1)
+    alpha: float = _setting(1e-4, "share of the auxiliary loss on unlabelled text", 0, 1)
     mlm_probability: float = _setting(0.15, "share of the tokens that the auxiliary loss hides", 0, 1)
+    mean_of_tokens: bool = _setting(
+        False, "T5 and causal models: a word of several tokens scores the mean of their log-probabilities, not the sum"
+    )
+    priming: int = _setting(0, "zero-shot: so many labelled texts stand before each, with their label's word", 0)
+    priming_choice: str = _setting(
+        "balanced", "priming: random ones, balanced (evenly over the labels), or similar (to the text, by TF-IDF)"
+    )
     merge: str = _setting("weighted", "weights of the members: weighted (accuracy before training) or uniform")
     prior: str = _setting(
         "none",

@@ -1,4 +1,4 @@
-"""Where an encoder computes its queries, keys and values, whatever its family calls them."""
+"""Where a model computes its queries, keys and values, whatever its family calls them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from pet.errors import PetError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# BERT and its kin; DistilBERT; DeBERTa-v2; MPNet
+# BERT and its kin; DistilBERT; DeBERTa-v2; MPNet and T5; Llama, Qwen and most other causal models
 _SPLIT = (
     ("query", "key", "value"),
     ("q_lin", "k_lin", "v_lin"),
     ("query_proj", "key_proj", "value_proj"),
     ("q", "k", "v"),
+    ("q_proj", "k_proj", "v_proj"),
 )
-_FUSED = "Wqkv"  # ModernBERT: the three beside each other
+_FUSED = ("Wqkv", "c_attn")  # ModernBERT, GPT-2: the three beside each other
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Projections:
     """
 
     module: nn.Module
-    linear: tuple[nn.Linear, ...]
+    linear: tuple[nn.Module, ...]
     names: tuple[str, ...]
 
 
@@ -48,8 +50,8 @@ def find_projections(model: PreTrainedModel, method: str) -> list[Projections]:
     """
     found = []
     for name, module in model.named_modules():
-        children = {key: child for key, child in module.named_children() if isinstance(child, nn.Linear)}
-        for names in (*_SPLIT, (_FUSED,)):
+        children = {key: child for key, child in module.named_children() if isinstance(child, (nn.Linear, Conv1D))}
+        for names in (*_SPLIT, *((key,) for key in _FUSED)):
             if all(key in children for key in names):
                 linear = tuple(children[key] for key in names)
                 found.append(Projections(module, linear, tuple(f"{name}.{key}" for key in names)))

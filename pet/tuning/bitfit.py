@@ -16,10 +16,14 @@ def biases(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if name.endswith("bias")}
 
 
+def check_biases(model: PreTrainedModel) -> None:
+    """Refuse a model that has no biases, as T5 and Llama."""
+    if not biases(model):
+        raise PetError(f"--tuning bitfit: a {model.config.model_type} model like this one has no biases; use prompt")
+
+
 def inject(model: PreTrainedModel) -> None:
     """Let the biases of a frozen model learn."""
-    found = biases(model)
-    if not found:
-        raise PetError(f"--tuning bitfit: a {model.config.model_type} model like this one has no biases; use prompt")
-    for parameter in found.values():
+    check_biases(model)
+    for parameter in biases(model).values():
         parameter.requires_grad = True

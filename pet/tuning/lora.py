@@ -10,6 +10,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from pet.errors import PetError
 from pet.tuning.attention import find_projections
@@ -36,7 +37,11 @@ def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float, targ
     from peft import LoraConfig, inject_adapter_in_model
 
     names = find_targets(model, targets)
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names), model)
+    turned = isinstance(model.get_submodule(names[0]), Conv1D)  # GPT-2's matrices are the other way round
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, fan_in_fan_out=turned
+    )
+    inject_adapter_in_model(config, model)
 
 
 def find_targets(model: PreTrainedModel, targets: str) -> list[str]:
@@ -62,8 +67,8 @@ def find_targets(model: PreTrainedModel, targets: str) -> list[str]:
         for attention in find_projections(model, "lora"):
             found += [attention.names[0], attention.names[2]] if len(attention.names) == 3 else attention.names
         return found
-    body = {id(module) for module in model.base_model.modules()}
-    linear = [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and id(m) in body]
+    body = {id(module) for module in model.base_model.modules()} - {id(model.get_output_embeddings())}
+    linear = [name for name, m in model.named_modules() if isinstance(m, (nn.Linear, Conv1D)) and id(m) in body]
     if targets == "all":
         return linear
     wanted = [target.strip() for target in targets.split(",")]

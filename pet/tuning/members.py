@@ -14,10 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pet.backbones.masked import MaskedLM
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import language_model
 from pet.errors import PetError
 from pet.seeds import derive_seed
 from pet.tuning import bitfit, lora, p_tuning, prefix, prompt, soft
+from pet.tuning.attention import find_projections
 from pet.tuning.freeze import freeze
 from pet.tuning.start import start_ids, start_vectors, uniform
 
@@ -83,16 +85,29 @@ def encoder_options(recipe: Recipe) -> dict[str, Any]:
     return {"before": before, "soft": recipe.tuning == "p-tuning"}
 
 
-def check_tuning(recipe: Recipe, task: Task) -> None:
+def check_tuning(recipe: Recipe, task: Task, model: PreTrainedModel) -> None:
     """Refuse a tuning that cannot be, before anything is trained.
+
+    Parameters
+    ----------
+    recipe, task : of the run
+    model : shapes are enough, without weights
 
     Raises
     ------
     PetError
-        When LoRA's library is not there, or a pattern has nothing for p-tuning to learn.
+        When LoRA's library is not there, the model has nothing that could learn so, or a pattern has nothing for
+        p-tuning to learn.
     """
     if recipe.tuning == "lora":
         lora.check_peft()
+        find_projections(model, "lora")
+    if recipe.tuning == "bitfit":
+        bitfit.check_biases(model)
+    if recipe.tuning == "prefix":
+        prefix.check_model(model)
+    if recipe.tuning in ("prompt", "p-tuning", "prefix"):
+        soft.word_embedding(model, recipe.tuning)
     if recipe.tuning == "p-tuning" and not recipe.tune_backbone:
         hard = [pattern for pattern in task.patterns if not pattern.template.is_soft]
         if hard:
@@ -111,7 +126,7 @@ def start_member(
     seed: int,
     device: torch.device,
     before: Learned | None = None,
-) -> MaskedLM:
+) -> LanguageModel:
     """Make a backbone ready to train a member: freeze it, and put in what learns.
 
     Parameters
@@ -142,7 +157,7 @@ def start_member(
             p_tuning.inject(model, start, recipe.prompt_encoder)
     if recipe.tunes_backbone:
         model.requires_grad_(True)
-    return MaskedLM(model)
+    return language_model(model)
 
 
 def _let_learn(
@@ -214,7 +229,7 @@ def read_member(folder: Path) -> Learned:
         raise PetError(f"{path} cannot be read as what a member has learned ({error}); train it again") from error
 
 
-def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> MaskedLM:
+def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageModel:
     """Put a member onto its backbone, in place of the one before.
 
     Parameters
@@ -245,4 +260,4 @@ def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> MaskedLM:
         else:
             prompt.inject(model, values)
     model.requires_grad_(False)
-    return MaskedLM(model)
+    return language_model(model)

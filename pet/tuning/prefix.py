@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pet.errors import PetError
 from pet.tuning.attention import find_projections
-from pet.tuning.soft import Numbers, Reparameterized, SoftEmbedding, put, soft_places
+from pet.tuning.soft import Numbers, Reparameterized, SoftEmbedding, put, soft_places, word_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,22 @@ class PrefixEmbedding(SoftEmbedding):
         self._now = None  # a graph must not outlive its step
 
 
+def check_model(model: PreTrainedModel) -> None:
+    """Refuse a model whose attention cannot take a prefix.
+
+    Raises
+    ------
+    PetError
+        When it has a decoder with a text of its own, or attention that is not known here.
+    """
+    if model.config.is_encoder_decoder:
+        raise PetError(
+            f"--tuning prefix: a {model.config.model_type} model reads two texts, of which only the encoder's has "
+            "places for a prefix; use --tuning prompt, lora or full"
+        )
+    find_projections(model, "prefix")
+
+
 def keys_and_values(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
     """Keys and values that a plain model computes for some words: shape (n, layers, 2, D)."""
     calls: list[dict[int, Tensor]] = []
@@ -141,6 +158,5 @@ def inject(model: PreTrainedModel, start: Tensor, hidden: int | None) -> None:
     if hidden is not None:
         network = KeyValueNetwork(len(start), start[0].numel(), hidden)
         learned = Reparameterized(start, network, network.last)
-    words = model.get_input_embeddings()
-    assert isinstance(words, nn.Embedding)
-    model.set_input_embeddings(PrefixEmbedding(words, learned, model))
+    check_model(model)
+    model.set_input_embeddings(PrefixEmbedding(word_embedding(model, "prefix"), learned, model))

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pet.errors import PetError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -83,10 +85,26 @@ class SoftEmbedding(nn.Embedding):
         return put(words, *soft_places(input), self.learned())
 
 
+def word_embedding(model: PreTrainedModel, method: str) -> nn.Embedding:
+    """The embedding that learned vectors can stand beside.
+
+    Raises
+    ------
+    PetError
+        When a model does more with a word than to look its vector up; `method` is what it was needed for.
+    """
+    words = model.get_input_embeddings()
+    if type(words) is not nn.Embedding:
+        raise PetError(
+            f"--tuning {method}: the word embedding of a {model.config.model_type} model is built in a way that is "
+            "not known here; use --tuning lora or full"
+        )
+    return words
+
+
 def inject(model: PreTrainedModel, learned: nn.Module) -> None:
     """Put learned vectors into a model; `learned` gives them, shape (n, D)."""
-    words = model.get_input_embeddings()
-    assert isinstance(words, nn.Embedding)
+    words = word_embedding(model, "prompt")
     model.set_input_embeddings(SoftEmbedding(words, learned))
 
 

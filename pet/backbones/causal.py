@@ -1,0 +1,121 @@
+"""Causal language models: a pattern ends in its blank, and the label's words are what may come next.
+
+Rows are padded on the left, so that the last token of each stands in the last column. All rows go through the model
+once. Words of several tokens go on from there, over the keys and values that are known by then: a text is read once
+however many words there are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.words import Paths, plan_paths, score_tokens
+from pet.compat import repeat_cache
+from pet.training.batching import pad_rows
+from pet.training.spans import IGNORED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pet.cloze.encode import Encoded
+    from pet.cloze.pvp import PVP
+
+Array = NDArray[Any]
+
+
+class CausalLM(LanguageModel):
+    """A causal language model that scores words at the end of a row."""
+
+    def __init__(self, model: PreTrainedModel):
+        super().__init__(model)
+        known = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in known  # others count the attention mask themselves
+        self._takes_keep = "logits_to_keep" in known
+
+    def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
+        batch, _ = pad_rows(encoded, rows, pad_id, left=True)
+        return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+    def batch_maker(
+        self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
+    ) -> BatchMaker:
+        """Unlabelled rows are read as they are: the loss is that of every next token of theirs."""
+        pad_id = int(tokenizer.pad_token_id or 0)
+
+        def make(labeled: Encoded, chosen: Array, unlabeled: Encoded | None) -> dict[str, Array]:
+            batch = self.scoring_batch(labeled, chosen, pad_id)
+            if unlabeled is not None:
+                texts, ordinary = pad_rows(unlabeled, np.arange(len(unlabeled)), pad_id, left=True)
+                begun = np.roll(texts["attention_mask"], 1, axis=1).astype(bool)
+                begun[:, 0] = False  # before the first token of a row there is nothing that it could follow from
+                targets = np.where(ordinary & begun, texts["input_ids"], IGNORED)
+                batch |= {
+                    "text_ids": texts["input_ids"],
+                    "text_attention_mask": texts["attention_mask"],
+                    "text_targets": targets,
+                }
+            return batch
+
+        return make
+
+    def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        paths = plan_paths(pvp.before)
+        ids, attention = batch["input_ids"], batch["attention_mask"]
+        if not paths.width:
+            return score_tokens([self._logits(ids, attention, keep=1)[0][:, -1]], words, pvp.before, paths)
+        first, cache = self._logits(ids, attention, keep=1, use_cache=True)
+        further = self._continue(cache, attention, paths)
+        logits = [
+            further[:, row, len(context) - 1] if context else first[:, -1]
+            for context, row in zip(paths.contexts, paths.row_of, strict=True)
+        ]
+        return score_tokens(logits, words, pvp.before, paths)
+
+    def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
+        scores = self.word_scores(batch, words, pvp)
+        if "text_ids" not in batch:
+            return scores, None
+        logits, _ = self._logits(batch["text_ids"], batch["text_attention_mask"])
+        targets = batch["text_targets"][:, 1:]
+        total = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="sum")
+        return scores, total / (targets != IGNORED).sum().clamp(min=1)  # texts without a word have no loss
+
+    def _logits(self, ids: Tensor, attention: Tensor, keep: int = 0, use_cache: bool = False) -> tuple[Tensor, Any]:
+        """Logits of what comes next, at the last `keep` columns or at all, and the keys and values."""
+        found = self.model(
+            input_ids=ids,
+            attention_mask=attention,
+            use_cache=use_cache,
+            **self._positions(attention, ids.shape[1]),
+            **({"logits_to_keep": keep} if keep and self._takes_keep else {}),
+        )
+        return found.logits, found.past_key_values if use_cache else None
+
+    def _positions(self, attention: Tensor, columns: int) -> dict[str, Tensor]:
+        """Positions of the last columns, which are counted from each row's first token on."""
+        if not self._takes_positions:
+            return {}
+        return {"position_ids": (attention.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]}
+
+    def _continue(self, cache: Any, attention: Tensor, paths: Paths) -> Tensor:
+        """Logits behind each token of each path: shape (B, P, width, V)."""
+        rows, count = len(attention), len(paths.rows)
+        cache = repeat_cache(cache, count)
+        ids = paths.padded(attention.device).repeat(rows, 1)
+        longer = F.pad(attention.repeat_interleave(count, dim=0), (0, paths.width), value=1)
+        found = self.model(
+            input_ids=ids,
+            attention_mask=longer,
+            past_key_values=cache,
+            use_cache=True,
+            **self._positions(longer, paths.width),
+        )
+        logits: Tensor = found.logits
+        return logits.view(rows, count, *logits.shape[1:])

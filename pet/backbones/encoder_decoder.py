@@ -1,0 +1,105 @@
+"""T5 and its kin: a sentinel is the blank, and the decoder writes behind it what is missing.
+
+The encoder reads a text once. The decoder reads the sentinel and, where words have several tokens, their beginnings.
+Only the places that are asked for go through the output layer, which in mT5 is larger than all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.modeling_outputs import BaseModelOutput
+
+from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.words import plan_paths, score_tokens
+from pet.cloze.blank import sentinels
+from pet.training.batching import pad_rows
+from pet.training.spans import IGNORED, SpanRule, corrupt_spans
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from pet.cloze.encode import Encoded
+    from pet.cloze.pvp import PVP
+
+Array = NDArray[Any]
+
+
+class EncoderDecoderLM(LanguageModel):
+    """A T5-like model that scores words behind its first sentinel."""
+
+    def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
+        batch, _ = pad_rows(encoded, rows, pad_id)
+        return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+    def batch_maker(
+        self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
+    ) -> BatchMaker:
+        """Unlabelled rows lose their blank and some spans, which the decoder has to write."""
+        pad_id = int(tokenizer.pad_token_id or 0)
+        ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+        rule = SpanRule(tuple(sentinels(tokenizer)), ends, pad_id, probability)
+
+        def make(labeled: Encoded, chosen: Array, unlabeled: Encoded | None) -> dict[str, Array]:
+            batch = self.scoring_batch(labeled, chosen, pad_id)
+            if unlabeled is not None:
+                ids, attention, targets = corrupt_spans(unlabeled, rule, generator)
+                batch |= {"text_ids": ids, "text_attention_mask": attention, "text_targets": targets}
+            return batch
+
+        return make
+
+    def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        paths = plan_paths(pvp.before)
+        attention = batch["attention_mask"]
+        rows, count = len(attention), len(paths.rows)
+        encoder: Any = self.model.get_encoder()
+        hidden: Tensor = encoder(input_ids=batch["input_ids"], attention_mask=attention)[0]
+        begin = torch.tensor([[self._start, *pvp.encoder.blank.ids]], device=attention.device).expand(count, -1)
+        with self._only_behind_the_sentinel():
+            logits = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=hidden.repeat_interleave(count, dim=0)),
+                attention_mask=attention.repeat_interleave(count, dim=0),
+                decoder_input_ids=torch.cat([begin, paths.padded(attention.device)], dim=1).repeat(rows, 1),
+                use_cache=False,
+            ).logits
+        logits = logits.view(rows, count, *logits.shape[1:])
+        wanted = [logits[:, row, len(c)] for c, row in zip(paths.contexts, paths.row_of, strict=True)]
+        return score_tokens(wanted, words, pvp.before, paths)
+
+    def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
+        scores = self.word_scores(batch, words, pvp)
+        if "text_ids" not in batch:
+            return scores, None
+        targets = batch["text_targets"]
+        start = torch.full((len(targets), 1), self._start, device=targets.device)
+        logits = self.model(
+            input_ids=batch["text_ids"],
+            attention_mask=batch["text_attention_mask"],
+            decoder_input_ids=torch.cat([start, targets[:, :-1].clamp(min=0)], dim=1),
+            use_cache=False,
+        ).logits
+        return scores, F.cross_entropy(logits.float().transpose(1, 2), targets, ignore_index=IGNORED)
+
+    @property
+    def _start(self) -> int:
+        """What the decoder begins with."""
+        start = getattr(self.model.config, "decoder_start_token_id", None)
+        return int(self.model.config.pad_token_id or 0) if start is None else int(start)
+
+    @contextmanager
+    def _only_behind_the_sentinel(self) -> Iterator[None]:
+        """Keep the decoder's first place out of the output layer."""
+        output: Any = self.model.get_output_embeddings()
+        handle = output.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, 1:], *inputs[1:]))
+        try:
+            yield
+        finally:
+            handle.remove()
