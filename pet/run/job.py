@@ -23,7 +23,7 @@ from pet.run.settings import RunSettings
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe
-from pet.tuning.members import Backbone, encoder_options
+from pet.tuning.members import Backbone, Learned, encoder_options
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,6 +43,7 @@ class Job:
     data : the texts
     directory : where finished stages are
     reporter : who is told
+    initial : the vectors that members start from; None: what the recipe says
     """
 
     settings: RunSettings
@@ -51,6 +52,7 @@ class Job:
     data: RunData
     directory: RunDirectory
     reporter: Reporter
+    initial: Learned | None = None
     _tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
     _backbone: Backbone | None = None

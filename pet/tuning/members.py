@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pet.training.recipe import Recipe
 
 LEARNED = "learned.safetensors"  # in the folder of a member
-_VECTORS = "vectors"  # the one array of the methods that learn vectors
+VECTORS = "vectors"  # the one array of the methods that learn vectors
 
 
 @dataclass
@@ -131,7 +131,10 @@ def start_member(
         if before is not None:
             _fill(model, before.arrays)
     elif pvp.encoder.learned:
-        start = before.arrays[_VECTORS].to(device) if before else _start_values(model, recipe, pvp, tables, seed)
+        if before is not None:
+            start = before.arrays[VECTORS].to(device, copy=True)  # it learns, and others may start from `before`, too
+        else:
+            start = _start_values(model, recipe, pvp, tables, seed)
         if recipe.tuning == "prompt":
             prompt.inject(model, start)
         elif recipe.tuning == "prefix":
@@ -179,17 +182,20 @@ def save_member(backbone: Backbone, recipe: Recipe, folder: Path) -> None:
         arrays = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     else:
         vectors = soft.learned_values(model)
-        arrays = {} if vectors is None else {_VECTORS: vectors}
+        arrays = {} if vectors is None else {VECTORS: vectors}
     if recipe.tunes_backbone:
         soft.remove(model)
-    about = {
-        "backbone": backbone.name,
-        "fingerprint": "" if recipe.tunes_backbone else backbone.fingerprint,
-        "options": {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha")},
-    }
+    fingerprint = "" if recipe.tunes_backbone else backbone.fingerprint
+    options = {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha")}
+    write_learned(Learned(arrays, backbone.name, fingerprint, options), folder)
+
+
+def write_learned(learned: Learned, folder: Path) -> None:
+    """Write the file that `read_member` reads."""
+    about = {"backbone": learned.backbone, "fingerprint": learned.fingerprint, "options": dict(learned.options)}
     # One key: the library writes several in an order of its own, and a run ends with the same bytes as before.
     metadata = {"pet": json.dumps(about)}
-    save_file({name: value.cpu().contiguous() for name, value in arrays.items()}, folder / LEARNED, metadata)
+    save_file({name: value.cpu().contiguous() for name, value in learned.arrays.items()}, folder / LEARNED, metadata)
 
 
 def read_member(folder: Path) -> Learned:
@@ -234,8 +240,8 @@ def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> MaskedLM:
     if options["tuning"] in ("bitfit", "lora"):
         _let_learn(model, options["tuning"], options["lora_rank"], options["lora_alpha"])
         _fill(model, learned.arrays)
-    elif _VECTORS in learned.arrays:
-        values = learned.arrays[_VECTORS].to(model.get_input_embeddings().weight.device)
+    elif VECTORS in learned.arrays:
+        values = learned.arrays[VECTORS].to(model.get_input_embeddings().weight.device)
         if options["tuning"] == "prefix":
             prefix.inject(model, values, None)
         else:
