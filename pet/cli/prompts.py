@@ -15,12 +15,14 @@ from pet.cli.options import (
     echo_json,
     json_option,
     pairs,
+    pickle_option,
     quiet_option,
     reporter_for,
     setting_pairs,
     settings_option,
     together,
 )
+from pet.errors import PetError
 from pet.run.settings import DEFAULT_LIBRARY
 
 if TYPE_CHECKING:
@@ -159,6 +161,122 @@ def train(
     prompt = train_on(_session(options), texts, chosen, {"kind": "mixture", "origin": {}})
     write_prompt(library, prompt)
     _show([prompt], as_json, f"added to {library}:\n")
+
+
+@prompts.command()
+@click.option(
+    "-t", "--text", "sources", multiple=True, required=True, metavar="F",
+    help="Text, JSONL (also .xz, .gz) or hub:OWNER/NAME[:CONFIG][@SPLIT]. Repeatable.",
+)
+@click.option("--field", "fields", multiple=True, metavar="NAME", help="Field of JSONL or hub rows. Repeatable.")
+@click.option(
+    "--document", type=click.Choice(["line", "blank", "file"]), default="line", show_default=True,
+    help="A document of a text file: a line, what stands between blank lines, the file.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["single", "pair", "choice", "unified"]), default="pair", show_default=True
+)
+@click.option("--count", type=int, default=2000, show_default=True, metavar="N", help="Examples to make.")
+@click.option("--options", "choices", type=int, default=4, show_default=True, metavar="N", help="Of multiple choice.")
+@click.option("--words", metavar="A,B,C", help="Of pair: another document, the same, next.  [default: no,maybe,yes]")
+@click.option("--task", metavar="TASK", help="Of single and unified: what sentences are labelled with.")
+@click.option("--teacher", metavar="C", help="Of these: a classifier that labels them.  [default: the model itself]")
+@name_option
+@work_options
+@json_option
+@quiet_option
+def pretrain(
+    sources: tuple[str, ...],
+    fields: tuple[str, ...],
+    document: str,
+    form: str,
+    count: int,
+    choices: int,
+    words: str | None,
+    task: str | None,
+    teacher: str | None,
+    name: str | None,
+    library: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Pretrain a prompt on unlabelled text.
+
+    Examples are made from documents of several sentences. pair: is the second sentence the next one, of the same
+    document, or of another? choice: which sentence is the next? single: sentences with the labels of a teacher.
+    unified: all three as multiple choice; `pet prompts unify` casts a task into that form.
+    """
+    from pet.adapt.corpus import read_documents
+    from pet.prompts.library import check_free, write_prompt
+    from pet.prompts.pretrain import pretrain as make
+    from pet.run.repeat import load_task
+
+    chosen = name or f"ppt-{form}"
+    check_free(library, chosen)
+    prompt = make(
+        _session(options),
+        read_documents(sources, fields, document),
+        form,
+        chosen,
+        count=count,
+        options=choices,
+        words=tuple(word.strip() for word in words.split(",")) if words else None,
+        task=load_task(task) if task else None,
+        teacher=teacher,
+    )
+    write_prompt(library, prompt)
+    _show([prompt], as_json, f"added to {library}:\n")
+
+
+@prompts.command()
+@click.argument("task", metavar="TASK")
+@click.option("-o", "--output", required=True, metavar="F", help="The new task file: .yaml.")
+def unify(task: str, output: str) -> None:
+    """Cast a task into the unified multiple-choice format.
+
+    Its one pattern names the labels' words as options A, B, ..., and the blank is a letter. Such a task suits prompts
+    made by `pet prompts pretrain --format unified`.
+    """
+    from pathlib import Path
+
+    import yaml
+
+    from pet.prompts.self_supervised import unified_task
+    from pet.run.files import write_whole
+    from pet.run.repeat import load_task
+
+    made = unified_task(load_task(task))
+    if Path(output).exists():
+        raise PetError(f"{output}: is there already; name a new file")
+    write_whole(output, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
+    click.echo(f"{output}: {made.patterns[0].template.source}")
+
+
+@prompts.command()
+@click.argument("prompt", metavar="PROMPT")
+@click.option("--from", "source", required=True, metavar="M", help="The model that the prompt belongs to.")
+@click.option("-m", "--model", required=True, metavar="M", help="The model to map it onto.")
+@click.option("--name", metavar="N", help="What the mapped prompt is called.  [default: PROMPT-on-MODEL]")
+@library_option
+@pickle_option
+@json_option
+def project(
+    prompt: str, source: str, model: str, name: str | None, library: str, allow_pickle: bool | None, as_json: bool
+) -> None:
+    """Map a prompt onto another model.
+
+    The map is the one of least squares between the word embeddings of the two models. Little of a prompt may survive
+    it: look at its accuracy with `pet prompts rank` before you use it.
+    """
+    from pet.prompts.library import check_free, find_prompt, write_prompt
+    from pet.prompts.projection import default_name, project_prompt
+
+    found = find_prompt(prompt, library)
+    chosen = name or default_name(found, model)
+    check_free(library, chosen)
+    mapped = project_prompt(found, source, model, chosen, allow_pickle=bool(allow_pickle))
+    write_prompt(library, mapped)
+    _show([mapped], as_json, f"added to {library}:\n")
 
 
 def _session(options: dict[str, Any]) -> Session:

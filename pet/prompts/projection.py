@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pet.backbones.load import load_masked_lm, load_tokenizer
 from pet.cloze.tokens import PlainTextTokenizer
 from pet.errors import PetError
+from pet.prompts.library import Prompt, as_name, check_name, portable
+from pet.run.inputs import model_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,6 +106,39 @@ def model_map(source: str, target: str, *, allow_pickle: bool = False) -> tuple[
     before = _embeddings(source, allow_pickle)[ours]
     after = _embeddings(target, allow_pickle)[theirs]
     return fit_map(before, after), {"words": len(ours), "explained": explained(before, after)}
+
+
+def default_name(prompt: Prompt, model: str) -> str:
+    """What a prompt is called after it was mapped onto a model."""
+    return as_name(f"{prompt.name}-on-{portable(model)}")
+
+
+def project_prompt(prompt: Prompt, source: str, target: str, name: str, *, allow_pickle: bool = False) -> Prompt:
+    """A prompt of one model mapped onto another.
+
+    Parameters
+    ----------
+    prompt : what to map
+    source : the model that it belongs to
+    target : the other model
+    name : of the new prompt
+
+    Raises
+    ------
+    PetError
+        When it belongs to another model than `source`, or the two share too few words.
+    """
+    fingerprint = model_fingerprint(source)
+    if prompt.fingerprint != fingerprint:
+        raise PetError(
+            f"prompt {prompt.name} belongs to the model {prompt.backbone} (hash {prompt.fingerprint[:12]}), and "
+            f"{source} is another one (hash {fingerprint[:12]}); name that model with --from"
+        )
+    matrix, figures = model_map(source, target, allow_pickle=allow_pickle)
+    origin = {"prompt": prompt.name, "from": prompt.backbone, "hash": prompt.fingerprint, **figures}
+    about = {**prompt.about, "kind": "projected", "metrics": {}, "origin": origin}
+    vectors = apply_map(prompt.vectors, matrix)
+    return Prompt(check_name(name), vectors, portable(target), model_fingerprint(target), about)
 
 
 def _embeddings(name: str, allow_pickle: bool) -> Array:

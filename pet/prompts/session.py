@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.load import check_model, load_masked_lm, load_tokenizer
-from pet.backbones.masked import check_length
+from pet.backbones.masked import MaskedLM, check_length
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.data.checks import column_labels
@@ -57,6 +57,11 @@ class Session:
     accelerator: Accelerator
     seed: int
     reporter: Reporter
+
+    def plain_model(self) -> MaskedLM:
+        """The model without a prompt."""
+        self.backbone.restore()
+        return MaskedLM(self.backbone.model)
 
     def patterns(self, task: Task, length: int) -> list[PVP]:
         """The patterns of a task behind so many learned vectors."""
