@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,22 @@ def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, 
     assert "--train, --test or both" in refused("prompts", "rank", task, *where)
     elsewhere = ["-l", library, "-m", family_model("roberta"), *SMALL]
     assert "none of its 2 prompts belongs" in refused("prompts", "rank", task, *data, *elsewhere)
+
+
+def test_the_command_as_a_process(library: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "pet.cli.main", "prompts", "list", "-l"]
+    done = subprocess.run([*command, library, "--json"], capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)) == 2
+    failed = subprocess.run([*command, tmp_path / "none"], capture_output=True, text=True)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("error: ")
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("command", ["add", "list", "rank", "train", "pretrain", "unify", "project"])
+def test_help_ends_with_an_example(command: str):
+    said = pet("prompts", command, "--help").stdout
+    assert said.splitlines()[-1].strip().startswith(f"pet prompts {command} ")
 
 
 def test_train_on_a_mixture(inputs: Path, tiny_model: Path, tmp_path: Path):

@@ -52,6 +52,10 @@ seed_option = click.option("--seed", type=int, default=0, show_default=True, hel
 work_options = together(model_option, library_option, seed_option, settings_option, compute_options)
 
 
+def _example(line: str) -> str:
+    return f"\b\nExample:\n  {line}"
+
+
 @click.group(epilog=EXAMPLES)
 def prompts() -> None:
     """Keep trained prompts, and start new tasks from them.
@@ -61,7 +65,7 @@ def prompts() -> None:
     """
 
 
-@prompts.command()
+@prompts.command(epilog=_example("pet prompts add runs/sst2 --name opinions"))
 @click.argument("run", metavar="RUN")
 @library_option
 @click.option("--name", metavar="N", help="What the names begin with.  [default: the task]")
@@ -77,7 +81,7 @@ def add(run: str, library: str, name: str | None, as_json: bool) -> None:
     _show(add_run(run, library, name), as_json, f"added to {library}:\n")
 
 
-@prompts.command("list")
+@prompts.command("list", epilog=_example("pet prompts list --json"))
 @library_option
 @json_option
 def list_(library: str, as_json: bool) -> None:
@@ -87,7 +91,9 @@ def list_(library: str, as_json: bool) -> None:
     _show(list_prompts(library), as_json, "")
 
 
-@prompts.command()
+@prompts.command(
+    epilog=_example("pet prompts rank yelp --train few.jsonl --test test.jsonl --by neurons -m roberta-base")
+)
 @click.argument("task", metavar="TASK")
 @click.option("--train", metavar="F", help="Labelled texts: prompts are compared with one trained on them.")
 @click.option("--test", metavar="F", help="Labelled texts to try the prompts on.  [default: those of --train]")
@@ -130,7 +136,9 @@ def rank(
         click.echo(text_table([list(row.values()) for row in found], ["prompt", *list(found[0])[1:]]))
 
 
-@prompts.command()
+@prompts.command(
+    epilog=_example("pet prompts train sst2=sst2.jsonl yelp=yelp.jsonl --examples 200 --name opinions --set steps=300")
+)
 @click.argument("tasks", metavar="TASK=F...", nargs=-1, required=True)
 @name_option
 @click.option("--examples", type=int, metavar="N", help="Draw N texts of each file, evenly over the labels.")
@@ -163,7 +171,9 @@ def train(
     _show([prompt], as_json, f"added to {library}:\n")
 
 
-@prompts.command()
+@prompts.command(
+    epilog=_example("pet prompts pretrain --text wiki.txt.xz --format unified --count 3000 --name wiki -m roberta-base")
+)
 @click.option(
     "-t", "--text", "sources", multiple=True, required=True, metavar="F",
     help="Text, JSONL (also .xz, .gz) or hub:OWNER/NAME[:CONFIG][@SPLIT]. Repeatable.",
@@ -228,7 +238,7 @@ def pretrain(
     _show([prompt], as_json, f"added to {library}:\n")
 
 
-@prompts.command()
+@prompts.command(epilog=_example("pet prompts unify agnews -o agnews-unified.yaml"))
 @click.argument("task", metavar="TASK")
 @click.option("-o", "--output", required=True, metavar="F", help="The new task file: .yaml.")
 def unify(task: str, output: str) -> None:
@@ -252,7 +262,7 @@ def unify(task: str, output: str) -> None:
     click.echo(f"{output}: {made.patterns[0].template.source}")
 
 
-@prompts.command()
+@prompts.command(epilog=_example("pet prompts project sst2-p0-r0 --from roberta-base --model roberta-large"))
 @click.argument("prompt", metavar="PROMPT")
 @click.option("--from", "source", required=True, metavar="M", help="The model that the prompt belongs to.")
 @click.option("-m", "--model", required=True, metavar="M", help="The model to map it onto.")

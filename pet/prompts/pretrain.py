@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,28 +78,23 @@ def pretrain(
         raise PetError(f"--count {count}: it must be 3 or more")
     documents = [split_sentences(text) for text in texts]
     share = count // 3 if form == "unified" else count
-    made = _Formats(session, documents, share, options, words or PAIR_WORDS, task, teacher)
-    parts: list[Part] = getattr(made, form)()
+    made = _Examples(session, documents, share, options, words or PAIR_WORDS, task or single_task(), teacher)
+    parts = {"single": made.single, "pair": made.pair, "choice": made.choice, "unified": made.unified}[form]()
     origin = {"format": form, "documents": len(documents), "teacher": teacher and "classifier"}
     return train_on(session, parts, name, {"kind": "pretrained", "origin": origin})
 
 
-class _Formats:
-    """Makes the examples of each format."""
+@dataclass(frozen=True)
+class _Examples:
+    """Makes the examples of each format; see `pretrain`."""
 
-    def __init__(
-        self,
-        session: Session,
-        documents: Sequence[Sequence[str]],
-        count: int,
-        options: int,
-        words: Sequence[str],
-        task: Task | None,
-        teacher: str | None,
-    ):
-        self.words = words
-        self.session, self.documents, self.count, self.options = session, documents, count, options
-        self.task, self.teacher = task or single_task(), teacher
+    session: Session
+    documents: Sequence[Sequence[str]]
+    count: int
+    options: int
+    words: Sequence[str]
+    task: Task
+    teacher: str | None
 
     def _chance(self, form: str) -> np.random.Generator:
         return np.random.default_rng(derive_seed(self.session.seed, "pretrain", form))
