@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from small_run import pet, refused, run_options, write_inputs
 
-from pet.prompts.library import read_prompt, write_prompt
+from pet.prompts.library import Prompt, read_prompt, write_prompt
 from pet.run import stages
 from pet.tuning import prompt as prompt_tuning
 from pet.tuning.members import read_member
@@ -134,8 +134,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
 def test_the_most_similar_one_is_the_first_of_the_ranking(
     library: Path, inputs: Path, tiny_model: Path, tmp_path: Path
 ):
-    more = ["--init-prompt", "similar", "--prompt-library", library, *LENGTH, "--set", "prompt_similarity=cosine"]
-    pet(*options(inputs, tiny_model, tmp_path / "run", *more))
+    shutil.copytree(library, tmp_path / "library")
+    mine = read_prompt(library / "topics-p0-r0")
+    write_prompt(tmp_path / "library", Prompt("longer", np.ones((5, 32), "f4"), "m", mine.fingerprint, mine.about))
+    more = ["--init-prompt", "similar", "--prompt-library", tmp_path / "library", *LENGTH]
+    said = pet(*options(inputs, tiny_model, tmp_path / "run", *more, "--set", "prompt_similarity=cosine")).stderr
+    assert "prompts of other models or lengths are left out: 1" in said
     choice = json.loads((tmp_path / "run" / "init-prompt" / "choice.json").read_text())
     cosines = {entry["name"]: entry["cosine"] for entry in choice["ranking"]}
     (best,) = choice["weights"]
@@ -210,13 +214,13 @@ def test_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_mod
 def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path):
     shutil.copytree(library, tmp_path / "library")
     mine = read_prompt(library / "topics-p0-r0")
-    write_prompt(tmp_path / "library", type(mine)("foreign", mine.vectors, "far", "0123", mine.about))
+    write_prompt(tmp_path / "library", Prompt("foreign", mine.vectors, "far", "0123", mine.about))
     task, data = inputs / "task.yaml", ["--train", inputs / "train.jsonl", "--test", inputs / "test.jsonl"]
     where = ["-l", tmp_path / "library", "-m", tiny_model, *SMALL]
     result = pet("prompts", "rank", task, *data, *where, "--json")
     found = json.loads(result.stdout)["prompts"]
     assert sorted(entry["name"] for entry in found) == ["topics-p0-r0", "topics-p1-r0"]
-    assert "1 prompts of other models are left out" in result.stderr
+    assert "prompts of other models are left out: 1" in result.stderr
     assert all(-1 <= entry[name] <= 1 for entry in found for name in ("cosine", "pairs", "neurons", "accuracy"))
     assert pet("prompts", "rank", task, *data, *where, "--json").stdout == result.stdout
     by = json.loads(pet("prompts", "rank", task, *data, *where, "--by", "pairs", "--json").stdout)["prompts"]

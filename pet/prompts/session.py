@@ -228,7 +228,7 @@ def rank_library(
     if not prompts:
         raise PetError(f"{library}: none of its {len(there)} prompts belongs to the model {session.model}")
     if len(prompts) < len(there):
-        session.reporter.warn(f"{len(there) - len(prompts)} prompts of other models are left out")
+        session.reporter.warn(f"{library}: prompts of other models are left out: {len(there) - len(prompts)}")
     tables = {name: table for name, table in (("train", train), ("test", test)) if table is not None}
     texts = {name: (session.tokens(task, table), column_labels(table)) for name, table in tables.items()}
     new = session.new_task(task, *texts["train" if train is not None else "test"])

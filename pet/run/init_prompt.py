@@ -12,16 +12,11 @@ import torch
 
 from pet.data.checks import column_labels
 from pet.errors import PetError
-from pet.prompts.library import (
-    OPTIONS,
-    Prompt,
-    check_backbone,
-    find_prompt,
-    list_prompts,
-)
+from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
 from pet.prompts.ranking import NewTask, blend, measure, ranked
 from pet.run.inputs import model_fingerprint
 from pet.run.job import Job, bind_patterns
+from pet.run.progress import Reporter
 from pet.run.settings import DEFAULT_LIBRARY, RunSettings
 from pet.seeds import derive_seed
 from pet.training.recipe import Recipe
@@ -59,8 +54,10 @@ class InitPrompt:
         return found
 
 
-def open_init_prompt(settings: RunSettings, recipe: Recipe) -> InitPrompt | None:
+def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) -> InitPrompt | None:
     """The prompts that a run may start from, before anything is trained; None for a run that asks for none.
+
+    The reporter is told when some of the library do not fit.
 
     Raises
     ------
@@ -88,14 +85,14 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe) -> InitPrompt | None
         return InitPrompt([prompt], 0, settings.project_prompt)
     if settings.train is None or settings.shots == 0 or settings.examples == 0:
         raise PetError(f"--init-prompt {text} ranks prompts by labelled texts, and there are none; name one prompt")
-    candidates = _candidates(settings, recipe.prompt_length, known)
+    candidates = _candidates(settings, recipe.prompt_length, known, reporter)
     count = 1 if mean is None else int(mean[1])
     if not 1 <= count <= len(candidates):
         raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; say mean:1 to mean:{len(candidates)}")
     return InitPrompt(candidates, count, settings.project_prompt)
 
 
-def _candidates(settings: RunSettings, length: int, known: list[str]) -> list[Prompt]:
+def _candidates(settings: RunSettings, length: int, known: list[str], reporter: Reporter) -> list[Prompt]:
     """The prompts of the library that a ranking can choose among: of a known model, and of the right length."""
     library = settings.prompt_library or DEFAULT_LIBRARY
     there = list_prompts(library)
@@ -110,6 +107,8 @@ def _candidates(settings: RunSettings, length: int, known: list[str]) -> list[Pr
             if ours
             else f"{library}: there are no prompts in it; `pet prompts add RUN -l {library}` makes some"
         )
+    if len(fitting) < len(there):
+        reporter.warn(f"{library}: prompts of other models or lengths are left out: {len(there) - len(fitting)}")
     return fitting
 
 

@@ -169,7 +169,7 @@ def run(
     for model in models:
         check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
-    initial = open_init_prompt(settings, recipe)
+    initial = open_init_prompt(settings, recipe, reporter)
     if initial is not None:
         recipe = replace(recipe, prompt_length=initial.length)
     if trains_members:
