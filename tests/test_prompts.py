@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES
+from safetensors.torch import save_file
 from small_run import TASK, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
@@ -135,6 +136,19 @@ def test_a_note_that_was_changed_is_refused(tmp_path: Path, change: dict[str, An
     place = write_prompt(tmp_path, a_prompt())
     note = json.loads((place / "prompt.json").read_text())
     (place / "prompt.json").write_text(json.dumps(note | change))
+    with pytest.raises(PetError, match=message):
+        read_prompt(place)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"backbone": 1}, "name its model"), ({"fingerprint": None}, "name its model"), ({"options": []}, "damaged")],
+)
+def test_numbers_that_name_no_model_are_refused(tmp_path: Path, change: dict[str, Any], message: str):
+    place = write_prompt(tmp_path, a_prompt())
+    about = {"backbone": "model", "fingerprint": "abc", "options": {"tuning": "prompt"}} | change
+    numbers = {"vectors": torch.ones(2, 2)}
+    save_file(numbers, place / "learned.safetensors", {"pet": json.dumps(about)})
     with pytest.raises(PetError, match=message):
         read_prompt(place)
 

@@ -224,15 +224,17 @@ def pretrain(
 
     chosen = name or f"ppt-{form}"
     check_free(library, chosen)
+    labels = load_task(task) if task else None
+    texts = read_documents(sources, fields, document)
     prompt = make(
         _session(options),
-        read_documents(sources, fields, document),
+        texts,
         form,
         chosen,
         count=count,
         options=choices,
         words=tuple(word.strip() for word in words.split(",")) if words else None,
-        task=load_task(task) if task else None,
+        task=labels,
         teacher=teacher,
     )
     write_prompt(library, prompt)

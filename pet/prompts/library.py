@@ -111,13 +111,13 @@ def read_prompt(folder: Path) -> Prompt:
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         problem = _problem(note, learned)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = str(error)
     if problem:
         raise PetError(f"{path} is damaged ({clean(problem)}); make the prompt again")
     about = {key: note[key] for key in ("kind", "tasks", "steps", "examples", "metrics", "origin")}
     vectors = learned.arrays[VECTORS].numpy()
-    return Prompt(folder.name, vectors, learned.backbone, learned.fingerprint, about)
+    return Prompt(folder.name, vectors, clean(learned.backbone), learned.fingerprint, about)
 
 
 def _problem(note: Any, learned: Learned) -> str:
@@ -127,6 +127,8 @@ def _problem(note: Any, learned: Learned) -> str:
         return "its numbers are not vectors before a text"
     if vectors.dtype != torch.float32 or not bool(torch.isfinite(vectors).all()):
         return "its vectors are not finite numbers in float32"
+    if not isinstance(learned.backbone, str) or not isinstance(learned.fingerprint, str):
+        return "it does not name its model"
     if note["format"] != _FORMAT:
         return f"format {note['format']} is not known to this version of pet"
     if note["backbone"]["hash"] != learned.fingerprint or note["shape"] != list(vectors.shape):

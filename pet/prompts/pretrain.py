@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Part = tuple[Task, "Dataset"]
 FORMATS = ("single", "pair", "choice", "unified")
-_POOL = 10  # sentences that are labelled for each one that is learned from
+_POOL = 10  # documents that are looked at for each example, and sentences that are labelled
 
 
 def pretrain(
@@ -56,7 +56,7 @@ def pretrain(
     Parameters
     ----------
     session : the model, and how to train
-    texts : documents of several sentences each (`pet.adapt.corpus.read_documents`)
+    texts : documents of several sentences each (`pet.adapt.corpus.read_documents`); of very many some are drawn
     form : one of `FORMATS`. ``unified`` has a third of its examples of each of the others, as multiple choice
     name : of the prompt
     count : examples to make
@@ -76,7 +76,8 @@ def pretrain(
         raise PetError(f"--format {form!r} is not known; there are {', '.join(FORMATS)}")
     if count < 3:
         raise PetError(f"--count {count}: it must be 3 or more")
-    documents = [split_sentences(text) for text in texts]
+    order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))[: _POOL * count]
+    documents = [split_sentences(texts[i]) for i in order]
     share = count // 3 if form == "unified" else count
     made = _Examples(session, documents, share, options, words or PAIR_WORDS, task or single_task(), teacher)
     parts = {"single": made.single, "pair": made.pair, "choice": made.choice, "unified": made.unified}[form]()

@@ -40,7 +40,7 @@ def pair_examples(documents: Sequence[Document], count: int, generator: np.rando
     """Pairs of sentences, labelled by where the second comes from.
 
     The labels take turns: 0, another document; 1, the same document, but not next to the first; 2, the sentence right
-    behind the first (the three-way next sentence prediction of PPT, section 3.2).
+    behind the first (the three-way next sentence prediction of PPT).
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def pair_examples(documents: Sequence[Document], count: int, generator: np.rando
         When there are not enough documents, or none with three sentences.
     """
     corpus = _Corpus(documents, generator)
-    corpus.need(2, 3)
+    corpus.check(2, 3)
     make = (corpus.from_another, corpus.far_away, corpus.behind)
     return [make[i % 3]() for i in range(count)], np.arange(count) % 3
 
@@ -65,7 +65,7 @@ def choice_examples(
     """A sentence, and several of which one is the next: ``(query, option, option, ...)``.
 
     One of the wrong ones is of the same document, but not next to the query, where there is such a sentence; the others
-    are of other documents (PPT, section 3.2). The right place moves on by one with each row.
+    are of other documents (as in PPT). The right place moves on by one with each row.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def choice_examples(
     if not 2 <= options <= len(LETTERS):
         raise PetError(f"--options {options}: it can be 2 to {len(LETTERS)}")
     corpus = _Corpus(documents, generator)
-    corpus.need(2, 2)
+    corpus.check(2, 2)
     rows = []
     for number in range(count):
         query, right, wrong = corpus.question(options - 1)
@@ -92,16 +92,16 @@ class _Corpus:
 
     def __init__(self, documents: Sequence[Document], generator: np.random.Generator):
         self.documents = [list(document) for document in documents if document]
+        self.long = {least: [d for d in self.documents if len(d) >= least] for least in (2, 3)}
         self.generator = generator
 
-    def need(self, documents: int, sentences: int) -> None:
+    def check(self, documents: int, sentences: int) -> None:
         longest = max(map(len, self.documents), default=0)
         if len(self.documents) < documents or longest < sentences:
             raise PetError(
                 f"the text has {len(self.documents)} documents, the longest of {longest} sentences; this needs "
                 f"{documents} of them and {sentences} sentences in one; give more text, or see --document"
             )
-        self.long = {n: [d for d in self.documents if len(d) >= n] for n in (2, 3)}
 
     def _one(self, documents: Sequence[list[str]]) -> list[str]:
         return documents[self._place(len(documents))]
