@@ -23,6 +23,7 @@ COMMANDS = {
     "sample": "Draw a few-shot training set.",
     "tasks": "List the task files that come with the package, or show one.",
     "init": "Write a commented task file from a data file.",
+    "prompts": "Keep trained prompts, rank them for a task, make more.",
     "adapt": "Pretrain a masked language model on your own text.",
 }
 

@@ -40,6 +40,7 @@ Examples:
   pet run yelp --method zero-shot --test test.csv --column text=review -o runs/zero
   pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
+  pet run yelp --tuning prompt --init-prompt similar --train few.jsonl --test test.jsonl -o runs/started
 """
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
@@ -62,6 +63,11 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
 @click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
 @click.option("--tuning", metavar="T", help=f"Which numbers of a member learn: {', '.join(TUNINGS)}.  [default: full]")
+@click.option(
+    "--init-prompt", metavar="X", help="Start --tuning prompt from a trained one: NAME, folder, similar or mean:K."
+)
+@click.option("--prompt-library", metavar="DIR", help="Where NAME, similar and mean:K look.  [default: prompts]")
+@click.option("--project-prompt", metavar="M", help="Map prompts of the model M onto --model; refused otherwise.")
 @settings_option
 @click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
 @list_settings_option

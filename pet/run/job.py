@@ -30,7 +30,7 @@ from pet.seeds import derive_seed
 from pet.task import Task
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe
-from pet.tuning.members import Backbone, encoder_options
+from pet.tuning.members import Backbone, Learned, encoder_options
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -50,6 +50,7 @@ class Job:
     data : the texts
     directory : where finished stages are
     reporter : who is told
+    initial : the vectors that members start from; None: what the recipe says
     """
 
     settings: RunSettings
@@ -58,6 +59,7 @@ class Job:
     data: RunData
     directory: RunDirectory
     reporter: Reporter
+    initial: Learned | None = None
     _tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
     _backbone: Backbone | None = None
@@ -73,7 +75,7 @@ class Job:
     @cached_property
     def pvps(self) -> list[PVP]:
         """The patterns as untrained models are asked them: with labelled examples before, where there is priming."""
-        pvps = bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self._binding)
+        pvps = bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
         if not self.recipe.priming:
             return pvps
         assert self.data.train is not None
@@ -83,10 +85,11 @@ class Job:
     def tuned_pvps(self) -> list[PVP]:
         """The patterns as members are trained with them: with learned vectors, where `recipe.tuning` has some."""
         options = encoder_options(self.recipe)
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options, **self._binding)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options, **self.binding)
 
     @property
-    def _binding(self) -> dict[str, Any]:
+    def binding(self) -> dict[str, Any]:
+        """How patterns are bound for the run's kind of model."""
         return binding_options(self.settings.model, self.tokenizer, self.recipe)
 
     @property

@@ -22,6 +22,7 @@ from pet.report.tables import summarise
 from pet.run.directory import RunDirectory
 from pet.run.files import write_whole
 from pet.run.generations import Diagnose, Generations, make_plan
+from pet.run.init_prompt import InitPrompt, make_init_prompt, open_init_prompt
 from pet.run.inputs import RunData, label_counts, load_data, model_fingerprint, source_fingerprint
 from pet.run.job import Job, count_parameters, outline
 from pet.run.pool_gold import diagnose, read_pool_gold
@@ -182,6 +183,9 @@ def run(
     for model in models:
         check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
+    initial = open_init_prompt(settings, recipe, reporter)
+    if initial is not None:
+        recipe = replace(recipe, prompt_length=initial.length)
     if trains_members:
         check_tuning(recipe, task, outline(settings.model))
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
@@ -197,7 +201,7 @@ def run(
     if recipe.priming and data.train is None:
         raise PetError(f"priming={recipe.priming} puts labelled texts before others, and there are none; give --train")
     observe = _observer(pool_gold, settings, task, data, output)
-    config = _configuration(settings, recipe, data)
+    config = _configuration(settings, recipe, data, initial)
     directory = RunDirectory(output, config, reporter=reporter)
     job = Job(settings, task, recipe, data, directory, reporter)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
@@ -208,6 +212,7 @@ def run(
         generations = Generations(job, make_plan(task, recipe, label_counts(data.train, len(task.labels))), observe)
     with directory:
         try:
+            job.initial = None if initial is None else make_init_prompt(job, initial)
             figures = run_ipet(job, generations) if generations else _RUN[settings.method](job)
             if settings.baselines:
                 figures["baselines"] = _run_baselines(job, generations)
@@ -225,7 +230,9 @@ def run(
     return results
 
 
-def _configuration(settings: RunSettings, recipe: Recipe, data: Any) -> dict[str, Any]:
+def _configuration(
+    settings: RunSettings, recipe: Recipe, data: Any, initial: InitPrompt | None = None
+) -> dict[str, Any]:
     hashes = {
         "model": model_fingerprint(settings.model),
         "train": source_fingerprint(settings.train, data.train),
@@ -234,6 +241,8 @@ def _configuration(settings: RunSettings, recipe: Recipe, data: Any) -> dict[str
     }
     if settings.student_model:
         hashes["student_model"] = model_fingerprint(settings.student_model)
+    if initial is not None:
+        hashes |= initial.hashes()
     return {"settings": settings.to_dict(), "recipe": recipe.to_dict(), "hashes": hashes}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pet.errors import PetError
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
+DEFAULT_LIBRARY = "prompts"  # the folder of trained prompts, where none is named
 MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
 
 
@@ -34,6 +35,10 @@ class RunSettings:
     device, precision : see `pet.training.device.make_accelerator`
     baselines : also run the other methods with the same examples, for comparison
     allow_pickle : also open pickled weights
+    init_prompt : what the vectors of ``--tuning prompt`` start from: a prompt's name in the library, its folder,
+        ``similar`` or ``mean:K``; None: what the recipe says
+    prompt_library : folder of the library
+    project_prompt : a model whose prompts are mapped onto `model`, which would be refused otherwise
     """
 
     task: Mapping[str, Any]
@@ -55,6 +60,9 @@ class RunSettings:
     precision: str = "auto"
     baselines: bool = False
     allow_pickle: bool = False
+    init_prompt: str | None = None
+    prompt_library: str | None = None
+    project_prompt: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -78,6 +86,10 @@ class RunSettings:
             problems.append("--method zero-shot has nothing to label: give --unlabeled or --test")
         if self.pool_size is not None and self.pool_size < 1:
             problems.append(f"--pool-size is {self.pool_size}: it must be 1 or more")
+        if self.init_prompt is not None and self.method not in ("pet", "ipet"):
+            problems.append(f"--init-prompt is where members start from, and --method {self.method} trains none")
+        if self.init_prompt is None and (self.prompt_library or self.project_prompt):
+            problems.append("--prompt-library and --project-prompt go with --init-prompt; say what to start from")
         if problems:
             raise PetError(problems)
 
@@ -85,8 +97,13 @@ class RunSettings:
         values = asdict(self)
         for name in ("train", "unlabeled", "test"):
             values[name] = absolute(values[name])
-        for name in ("model", "student_model"):
+        for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
+        if self.init_prompt is not None:
+            library = os.path.abspath(Path(self.prompt_library or DEFAULT_LIBRARY).expanduser())
+            values["prompt_library"] = library
+            if not Path(library, self.init_prompt).is_dir():  # a name in the library goes before a folder of that name
+                values["init_prompt"] = absolute(self.init_prompt, only_folder=True)
         return values
 
     @classmethod

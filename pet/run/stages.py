@@ -123,7 +123,7 @@ def make_member(
     ----------
     job, member, data : who learns what
     upstream : hash of what `data` and `start` were made from
-    start : folder of a trained member to go on from; None: the pretrained model
+    start : folder of a trained member to go on from; None: the pretrained model, with `job.initial` where there is one
     """
 
     def build(folder: Path) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def make_member(
         else:
             backbone = job.backbone(start)
             tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
-            before = None if start is None else read_member(start)
+            before = job.initial if start is None else read_member(start)
             lm = start_member(backbone, recipe, pvp, tables, seed, job.accelerator.device, before)
         trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:

@@ -21,6 +21,7 @@ _CHOICES = {
     "prompt_encoder": ("lstm", "mlp"),
     "prompt_init": ("vocabulary", "labels", "words", "random"),
     "priming_choice": ("random", "balanced", "similar"),
+    "prompt_similarity": ("zero-shot", "cosine", "pairs", "neurons"),
     "merge": ("weighted", "uniform"),
     "choice": ("draw", "top"),
     "prior": ("none", "balanced", "labeled"),
@@ -92,6 +93,13 @@ class Recipe:
     )
     prompt_words: str = _setting("", "the words of prompt_init=words, repeated as often as they are needed")
     prompt_range: float = _setting(0.5, "prompt_init=random draws evenly from minus this number to this number", 1e-9)
+    prompt_similarity: str = _setting(
+        "zero-shot",
+        "--init-prompt similar or mean:K: what prompts are ranked by: zero-shot (accuracy on the labelled texts), or "
+        "likeness to a prompt trained on them: cosine (of the mean vectors), pairs (mean cosine of all pairs of "
+        "vectors), neurons (overlap of the active ones)",
+    )
+    query_steps: int = _setting(100, "updates of the prompt that the library's are compared with", 0)
     temperature: float = _setting(2.0, "temperature of the distillation", 1e-3)
     student_learning_rate: float = _setting(
         0.0, "peak learning rate of student and supervised; 0: twice that of members, for the fresh head", 0, 1

@@ -19,7 +19,6 @@ from pet.backbones.kinds import language_model
 from pet.errors import PetError
 from pet.seeds import derive_seed
 from pet.tuning import bitfit, lora, p_tuning, prefix, prompt, soft
-from pet.tuning.attention import find_projections
 from pet.tuning.freeze import freeze
 from pet.tuning.start import start_ids, start_vectors, uniform
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from pet.training.recipe import Recipe
 
 LEARNED = "learned.safetensors"  # in the folder of a member
-_VECTORS = "vectors"  # the one array of the methods that learn vectors
+VECTORS = "vectors"  # the one array of the methods that learn vectors
 
 
 @dataclass
@@ -101,7 +100,7 @@ def check_tuning(recipe: Recipe, task: Task, model: PreTrainedModel) -> None:
     """
     if recipe.tuning == "lora":
         lora.check_peft()
-        find_projections(model, "lora")
+        lora.find_targets(model, recipe.lora_targets)
     if recipe.tuning == "bitfit":
         bitfit.check_biases(model)
     if recipe.tuning == "prefix":
@@ -148,7 +147,10 @@ def start_member(
         if before is not None:
             _fill(model, before.arrays)
     elif pvp.encoder.learned:
-        start = before.arrays[_VECTORS].to(device) if before else _start_values(model, recipe, pvp, tables, seed)
+        if before is not None:
+            start = before.arrays[VECTORS].to(device, copy=True)  # it learns, and others may start from `before`, too
+        else:
+            start = _start_values(model, recipe, pvp, tables, seed)
         if recipe.tuning == "prompt":
             prompt.inject(model, start)
         elif recipe.tuning == "prefix":
@@ -198,17 +200,20 @@ def save_member(backbone: Backbone, recipe: Recipe, folder: Path) -> None:
         arrays = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     else:
         vectors = soft.learned_values(model)
-        arrays = {} if vectors is None else {_VECTORS: vectors}
+        arrays = {} if vectors is None else {VECTORS: vectors}
     if recipe.tunes_backbone:
         soft.remove(model)
-    about = {
-        "backbone": backbone.name,
-        "fingerprint": "" if recipe.tunes_backbone else backbone.fingerprint,
-        "options": {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha", "lora_targets")},
-    }
+    fingerprint = "" if recipe.tunes_backbone else backbone.fingerprint
+    options = {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha", "lora_targets")}
+    write_learned(Learned(arrays, backbone.name, fingerprint, options), folder)
+
+
+def write_learned(learned: Learned, folder: Path) -> None:
+    """Write the file that `read_member` reads."""
+    about = {"backbone": learned.backbone, "fingerprint": learned.fingerprint, "options": dict(learned.options)}
     # One key: the library writes several in an order of its own, and a run ends with the same bytes as before.
     metadata = {"pet": json.dumps(about)}
-    save_file({name: value.cpu().contiguous() for name, value in arrays.items()}, folder / LEARNED, metadata)
+    save_file({name: value.cpu().contiguous() for name, value in learned.arrays.items()}, folder / LEARNED, metadata)
 
 
 def read_member(folder: Path) -> Learned:
@@ -253,8 +258,8 @@ def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageM
     if options["tuning"] in ("bitfit", "lora"):
         _let_learn(model, options["tuning"], options["lora_rank"], options["lora_alpha"], options["lora_targets"])
         _fill(model, learned.arrays)
-    elif _VECTORS in learned.arrays:
-        values = learned.arrays[_VECTORS].to(model.get_input_embeddings().weight.device)
+    elif VECTORS in learned.arrays:
+        values = learned.arrays[VECTORS].to(model.get_input_embeddings().weight.device)
         if options["tuning"] == "prefix":
             prefix.inject(model, values, None)
         else:

@@ -1,0 +1,235 @@
+"""Prompts that travel: learning curves from a prompt of another task and from fresh vectors; and learning rates.
+
+    python benchmarks/transfer.py --seeds 3
+    python benchmarks/transfer.py --part rates --seeds 3
+
+Reads ../shared (data sets and models that are not part of the project). A prompt is trained on sst2 and moved to yelp
+and agnews (``curves``); fresh prompts are trained with several factors on the learning rate (``rates``). One prompt,
+the first pattern of a task, no unlabelled text. A line of the output file is one training; lines that are there already
+are not made again. At the end the tables are written as Markdown beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from common import HERE, SHARED, make_missing
+
+SOURCE, TARGETS = "sst2", ("yelp", "agnews")
+RATE_TASKS, RATE_EXAMPLES = ("sst2", "agnews"), (32, 200)
+SOURCE_EXAMPLES = 200
+
+
+def first_pattern(name: str) -> Any:
+    """A task with the first of its patterns alone."""
+    from pet.task import Task
+
+    task = Task.load(name)
+    return replace(task, patterns=task.patterns[:1])
+
+
+@cache
+def session(model: str, seed: int, steps: int, factor: int) -> Any:
+    """The model, ready to train a prompt with that many updates and so many times the learning rate of all weights."""
+    from pet.prompts.session import open_session
+    from pet.training.recipe import learning_rate_for
+
+    settings = {"max_length": 96, "steps": steps, "learning_rate": factor * learning_rate_for(30_000_000)}
+    return open_session(model, settings, seed=seed)
+
+
+@cache
+def source_prompt(model: str, data: str, seed: int, steps: int, factor: int) -> Any:
+    """A prompt of the source task."""
+    return trained(model, data, SOURCE, SOURCE_EXAMPLES, seed, steps, factor)[0]
+
+
+def trained(
+    model: str,
+    data: str,
+    name: str,
+    examples: int,
+    seed: int,
+    steps: int,
+    factor: int,
+    start: Any = None,
+    marks: Sequence[int] = (),
+    test_rows: int = 0,
+) -> tuple[Any, dict[int, float]]:
+    """Vectors trained on a few texts of a task, and the accuracy on its test set after some of the updates."""
+    import torch
+
+    from pet.data.checks import column_labels
+    from pet.data.read import read_table
+    from pet.ensemble.labelling import score_rows
+    from pet.ensemble.members import MemberData, train_member
+    from pet.prompts.session import read_labelled
+    from pet.tuning import soft
+    from pet.tuning.members import VECTORS, Learned, start_member
+
+    opened, task = session(model, seed, steps, factor), first_pattern(name)
+    source = opened.source(task, read_labelled(task, f"{data}/{name}/train.jsonl", examples=examples, seed=seed))
+    (pvp,) = source.pvps
+    before = None if start is None else Learned({VECTORS: torch.from_numpy(start.copy())}, "", "", {"tuning": "prompt"})
+    lm = start_member(opened.backbone, opened.recipe, pvp, [source.tokens], seed, opened.accelerator.device, before)
+    curve: dict[int, float] = {}
+    if marks:
+        table = read_table(
+            f"{data}/{name}/test.jsonl", task.fields, labels=list(task.labels), label_map=task.label_map, name="test"
+        )
+        table = table.select(range(min(test_rows, len(table))))
+        tokens, gold = opened.tokens(task, table), column_labels(table)
+
+    def look(step: int, _: float | None) -> None:
+        if step in marks:
+            scores = score_rows(lm, opened.tokenizer, pvp, tokens, opened.accelerator, max_tokens=8192)
+            curve[step] = float((scores.argmax(axis=1) == gold).mean())
+            lm.train()
+
+    look(0, None)
+    data_of = MemberData(source.tokens, source.labels, None)
+    rate = opened.recipe.learning_rate
+    train_member(lm, opened.tokenizer, pvp, data_of, opened.recipe, rate, seed, opened.accelerator, look)
+    vectors = soft.learned_values(lm.model).cpu().numpy()
+    opened.backbone.restore()
+    return vectors, curve
+
+
+def one_run(wanted: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
+    """One training and its curve."""
+    how = {key: wanted[key] for key in ("seed", "steps", "factor")}
+    start = None if wanted["start"] == "fresh" else source_prompt(**places, **how)
+    _, curve = trained(
+        **places, **how, name=wanted["task"], examples=wanted["examples"], start=start,
+        marks=wanted["marks"], test_rows=wanted["test_rows"],
+    )  # fmt: skip
+    return {**wanted, "curve": {str(step): accuracy for step, accuracy in curve.items()}}
+
+
+def wanted_curves(seeds: int, examples: int, steps: int, factor: int) -> Iterator[dict[str, Any]]:
+    """Each target from fresh vectors and from the source's."""
+    marks = [mark for mark in (0, 10, 20, 40, 80) if mark < steps] + [steps]
+    for seed in range(seeds):
+        for task in TARGETS:
+            for start in ("fresh", SOURCE):
+                same = {"part": "curves", "task": task, "examples": examples, "start": start}
+                yield same | {"seed": seed, "factor": factor, "steps": steps, "marks": marks}
+
+
+def wanted_rates(seeds: int, steps: int, factors: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Fresh prompts with every factor."""
+    for seed in range(seeds):
+        for task in RATE_TASKS:
+            for examples in RATE_EXAMPLES:
+                for factor in factors:
+                    same = {"part": "rates", "task": task, "examples": examples, "start": "fresh"}
+                    yield same | {"seed": seed, "factor": factor, "steps": steps, "marks": [0, steps]}
+
+
+def table(lines: list[dict[str, Any]], part: str) -> str:
+    """Means over seeds at each mark, as Markdown."""
+    keys = ("task", "examples", "start", "factor", "steps", "test_rows", "model")
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["part"] == part:
+            groups.setdefault(tuple(line[key] for key in keys), []).append(line)
+    marks = sorted({mark for runs in groups.values() for mark in runs[0]["marks"]})
+    head = ["task", "examples", "start", "factor", *(f"after {mark}" for mark in marks)]
+    head += ["as good as fresh after"] * (part == "curves") + ["seeds", "model"]
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for key, runs in sorted(groups.items()):
+        cells = [_mean(runs, str(mark)) for mark in marks]
+        if part == "curves":
+            fresh = groups.get((*key[:2], "fresh", *key[3:]), [])
+            cells.append("" if key[2] == "fresh" else _reached(runs, fresh))
+        rows.append("| " + " | ".join(map(str, [*key[:4], *cells, len(runs), key[6]])) + " |")
+    return "\n".join(rows) + "\n" if groups else "Not measured yet.\n"
+
+
+def _reached(runs: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> str:
+    """The first mark at which runs are as good as fresh ones ever are, by means over seeds."""
+    import statistics
+
+    def means(group: Sequence[dict[str, Any]]) -> dict[int, float]:
+        return {mark: statistics.fmean(run["curve"][str(mark)] for run in group) for mark in group[0]["marks"]}
+
+    if not fresh:
+        return "-"
+    best = max(means(fresh).values())
+    return next((str(mark) for mark, mean in means(runs).items() if mean >= best), "never")
+
+
+def _mean(runs: Sequence[dict[str, Any]], mark: str) -> str:
+    """Mean and standard deviation of the accuracy at a mark, in per cent."""
+    import statistics
+
+    found = [100 * run["curve"][mark] for run in runs if mark in run["curve"]]
+    spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
+    return f"{statistics.fmean(found):.1f}{spread}" if found else "-"
+
+
+def page(lines: list[Any]) -> str:
+    """The results as Markdown."""
+    return f"""# Prompts that travel
+
+Made by `python benchmarks/transfer.py`; every training is a line of the file beside this one. Accuracy in per cent on
+the first rows of the test set after so many updates, mean and standard deviation over seeds. One prompt of 20 vectors,
+the first pattern of the task. The learning rate falls to 0 at the last update, so that the figure in the middle of a
+long training is not that of a short one. "As good as fresh after": the first of these counts of updates at which it is
+as accurate as fresh vectors ever are.
+
+## Started from a prompt of {SOURCE} ({SOURCE_EXAMPLES} examples, as many updates), or from frequent words
+
+{table(lines, "curves")}
+## Factors on the learning rate of all weights, fresh prompts
+
+{table(lines, "rates")}"""
+
+
+@click.command()
+@click.option("--part", type=click.Choice(["curves", "rates", "both"]), default="both", show_default=True)
+@click.option("--seeds", default=1, show_default=True)
+@click.option("--factor", default=30, show_default=True, help="of the curves: times the learning rate of all weights")
+@click.option("--factors", default="10,30,100,300", show_default=True, help="of the rates")
+@click.option("--examples", default=32, show_default=True, help="of the curves")
+@click.option("--steps", default=120, show_default=True)
+@click.option("--test-rows", default=400, show_default=True)
+@click.option("--threads", default=os.cpu_count() or 1, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), default=SHARED / "data")
+@click.option("--model", type=click.Path(path_type=Path), default=SHARED / "models" / "minilm-mlm-en")
+@click.option("--limit", type=int, help="at most so many trainings this time")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=HERE / "results" / "transfer.jsonl")
+def main(
+    part: str,
+    seeds: int,
+    factor: int,
+    factors: str,
+    examples: int,
+    steps: int,
+    test_rows: int,
+    threads: int,
+    limit: int | None,
+    **options: Any,
+) -> None:
+    """Train what is not there yet and print the tables."""
+    import torch
+
+    torch.set_num_threads(threads)
+    same = {"test_rows": test_rows, "model": options["model"].name}
+    runs = [] if part == "rates" else list(wanted_curves(seeds, examples, steps, factor))
+    if part != "curves":
+        runs += wanted_rates(seeds, steps, [int(text) for text in factors.split(",")])
+    places = {"model": str(options["model"]), "data": str(options["data"])}
+    chosen = islice((run | same for run in runs), limit)
+    click.echo(page(make_missing(options["output"], chosen, lambda run: one_run(run, places), page)))
+
+
+if __name__ == "__main__":
+    main()

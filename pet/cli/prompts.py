@@ -1,0 +1,340 @@
+"""``pet prompts``: a library of trained prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pet.cli.options import (
+    chosen_model,
+    column_pairs,
+    columns_option,
+    compute_options,
+    echo_json,
+    json_option,
+    pairs,
+    pickle_option,
+    quiet_option,
+    reporter_for,
+    setting_pairs,
+    settings_option,
+    together,
+)
+from pet.errors import PetError
+from pet.run.settings import DEFAULT_LIBRARY
+
+if TYPE_CHECKING:
+    from pet.prompts.library import Prompt
+    from pet.prompts.session import Session
+
+EXAMPLES = """\b
+Examples:
+  pet run sst2 --tuning prompt --train train.jsonl --test test.jsonl -o runs/sst2
+  pet prompts add runs/sst2
+  pet prompts list
+  pet prompts rank yelp --train few.jsonl -m roberta-base
+  pet run yelp --tuning prompt --init-prompt similar --train few.jsonl --test test.jsonl -o runs/yelp
+  pet prompts train sst2=sst2.jsonl yelp=yelp.jsonl --name opinions
+  pet prompts pretrain --text wiki.txt.xz --format pair
+  pet prompts unify agnews -o agnews-unified.yaml
+  pet prompts project sst2-p0-r0 --from roberta-base --model roberta-large
+"""
+library_option = click.option(
+    "-l", "--library", default=DEFAULT_LIBRARY, show_default=True, metavar="DIR", help="The folder of prompts."
+)
+name_option = click.option("--name", metavar="N", help="What the new prompt is called.  [default: by its task]")
+model_option = click.option(
+    "-m", "--model", metavar="M", help="Masked language model: a folder or a hub name.  [default: mini-en]"
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
+work_options = together(model_option, library_option, seed_option, settings_option, compute_options)
+
+
+def _example(line: str) -> str:
+    return f"\b\nExample:\n  {line}"
+
+
+@click.group(epilog=EXAMPLES)
+def prompts() -> None:
+    """Keep trained prompts, and start new tasks from them.
+
+    A prompt is what `pet run --tuning prompt` learns: vectors before a text, of kilobytes, which belong to one
+    model. A library is a folder with a sub-folder for each.
+    """
+
+
+@prompts.command(epilog=_example("pet prompts add runs/sst2 --name opinions"))
+@click.argument("run", metavar="RUN")
+@library_option
+@click.option("--name", metavar="N", help="What the names begin with.  [default: the task]")
+@json_option
+def add(run: str, library: str, name: str | None, as_json: bool) -> None:
+    """Put the members of a finished run into the library.
+
+    RUN is the folder of a `pet run --tuning prompt`. Each member becomes a prompt, with the figures that it has on
+    the run's test set.
+    """
+    from pet.prompts.from_run import add_run
+
+    _show(add_run(run, library, name), as_json, f"added to {library}:\n")
+
+
+@prompts.command("list", epilog=_example("pet prompts list --json"))
+@library_option
+@json_option
+def list_(library: str, as_json: bool) -> None:
+    """Show the prompts of the library."""
+    from pet.prompts.library import list_prompts
+
+    _show(list_prompts(library), as_json, "")
+
+
+@prompts.command(
+    epilog=_example("pet prompts rank yelp --train few.jsonl --test test.jsonl --by neurons -m roberta-base")
+)
+@click.argument("task", metavar="TASK")
+@click.option("--train", metavar="F", help="Labelled texts: prompts are compared with one trained on them.")
+@click.option("--test", metavar="F", help="Labelled texts to try the prompts on.  [default: those of --train]")
+@click.option("--examples", type=int, metavar="N", help="Draw N of the texts of --train, evenly over the labels.")
+@click.option("--by", metavar="MEASURE", help="zero-shot, cosine, pairs or neurons.  [default: zero-shot]")
+@columns_option
+@work_options
+@json_option
+@quiet_option
+def rank(
+    task: str,
+    train: str | None,
+    test: str | None,
+    examples: int | None,
+    by: str | None,
+    library: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Rank the prompts of the library for a task.
+
+    accuracy and loss are those of the prompt on the task without training, as means over the task's patterns. The
+    other columns are likeness to a prompt that is trained on --train for a short while first (`--set query_steps=100`):
+    cosine of the mean vectors, mean cosine of all pairs of vectors, and overlap of activated neurons. Vectors that
+    started from other words are unlike for that alone, so that these tell less than accuracy after few steps.
+    """
+    from pet.prompts.session import rank_library, read_labelled
+    from pet.report.tables import text_table
+    from pet.run.repeat import load_task
+
+    loaded, columns = load_task(task), column_pairs(options["columns"])
+    if by is not None:
+        options["settings"] = (*options["settings"], f"prompt_similarity={by}")
+    session = _session(options)
+    drawn = read_labelled(loaded, train, columns=columns, examples=examples, seed=session.seed) if train else None
+    tried = read_labelled(loaded, test, columns=columns) if test else None
+    found = [candidate.to_dict() for candidate in rank_library(session, library, loaded, drawn, tried)]
+    if as_json:
+        echo_json({"task": loaded.name, "by": session.recipe.prompt_similarity, "prompts": found})
+    else:
+        click.echo(text_table([list(row.values()) for row in found], ["prompt", *list(found[0])[1:]]))
+
+
+@prompts.command(
+    epilog=_example("pet prompts train sst2=sst2.jsonl yelp=yelp.jsonl --examples 200 --name opinions --set steps=300")
+)
+@click.argument("tasks", metavar="TASK=F...", nargs=-1, required=True)
+@name_option
+@click.option("--examples", type=int, metavar="N", help="Draw N texts of each file, evenly over the labels.")
+@columns_option
+@work_options
+@json_option
+@quiet_option
+def train(
+    tasks: tuple[str, ...], name: str | None, examples: int | None, library: str, as_json: bool, **options: Any
+) -> None:
+    """Train one prompt on several tasks.
+
+    Each task is given with its labelled texts. The tasks take turns, a micro-batch each, whatever their sizes, and
+    so do the patterns of each task.
+    """
+    from pet.prompts.library import check_free, write_prompt
+    from pet.prompts.session import mixture_name, read_labelled, train_on
+    from pet.run.repeat import load_task
+
+    files = pairs(tasks, "task", "TASK=FILE, as sst2=train.jsonl")
+    loaded, columns = {task: load_task(task) for task in files}, column_pairs(options["columns"])
+    texts = [
+        (loaded[task], read_labelled(loaded[task], file, columns=columns, examples=examples, seed=options["seed"]))
+        for task, file in files.items()
+    ]
+    chosen = name or mixture_name(list(loaded.values()))
+    check_free(library, chosen)
+    prompt = train_on(_session(options), texts, chosen, {"kind": "mixture", "origin": {}})
+    write_prompt(library, prompt)
+    _show([prompt], as_json, f"added to {library}:\n")
+
+
+@prompts.command(
+    epilog=_example("pet prompts pretrain --text wiki.txt.xz --format unified --count 3000 --name wiki -m roberta-base")
+)
+@click.option(
+    "-t", "--text", "sources", multiple=True, required=True, metavar="F",
+    help="Text, JSONL (also .xz, .gz) or hub:OWNER/NAME[:CONFIG][@SPLIT]. Repeatable.",
+)
+@click.option("--field", "fields", multiple=True, metavar="NAME", help="Field of JSONL or hub rows. Repeatable.")
+@click.option(
+    "--document", type=click.Choice(["line", "blank", "file"]), default="line", show_default=True,
+    help="A document of a text file: a line, what stands between blank lines, the file.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["single", "pair", "choice", "unified"]), default="pair", show_default=True
+)
+@click.option("--count", type=int, default=2000, show_default=True, metavar="N", help="Examples to make.")
+@click.option("--options", "choices", type=int, default=4, show_default=True, metavar="N", help="Of multiple choice.")
+@click.option("--words", metavar="A,B,C", help="Of pair: another document, the same, next.  [default: no,maybe,yes]")
+@click.option("--task", metavar="TASK", help="Of single and unified: what sentences are labelled with.")
+@click.option("--teacher", metavar="C", help="Of these: a classifier that labels them.  [default: the model itself]")
+@name_option
+@work_options
+@json_option
+@quiet_option
+def pretrain(
+    sources: tuple[str, ...],
+    fields: tuple[str, ...],
+    document: str,
+    form: str,
+    count: int,
+    choices: int,
+    words: str | None,
+    task: str | None,
+    teacher: str | None,
+    name: str | None,
+    library: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Pretrain a prompt on unlabelled text.
+
+    Examples are made from documents of several sentences. pair: is the second sentence the next one, of the same
+    document, or of another? choice: which sentence is the next? single: sentences with the labels of a teacher.
+    unified: all three as multiple choice; `pet prompts unify` casts a task into that form.
+    """
+    from pet.adapt.corpus import read_documents
+    from pet.prompts.library import check_free, write_prompt
+    from pet.prompts.pretrain import pretrain as make
+    from pet.run.repeat import load_task
+
+    chosen = name or f"ppt-{form}"
+    check_free(library, chosen)
+    labels = load_task(task) if task else None
+    texts = read_documents(sources, fields, document)
+    prompt = make(
+        _session(options),
+        texts,
+        form,
+        chosen,
+        count=count,
+        options=choices,
+        words=tuple(word.strip() for word in words.split(",")) if words else None,
+        task=labels,
+        teacher=teacher,
+    )
+    write_prompt(library, prompt)
+    _show([prompt], as_json, f"added to {library}:\n")
+
+
+@prompts.command(epilog=_example("pet prompts unify agnews -o agnews-unified.yaml"))
+@click.argument("task", metavar="TASK")
+@click.option("-o", "--output", required=True, metavar="F", help="The new task file: .yaml.")
+def unify(task: str, output: str) -> None:
+    """Cast a task into the unified multiple-choice format.
+
+    Its one pattern names the labels' words as options A, B, ..., and the blank is a letter. Such a task suits prompts
+    made by `pet prompts pretrain --format unified`.
+    """
+    from pathlib import Path
+
+    import yaml
+
+    from pet.prompts.self_supervised import unified_task
+    from pet.run.files import write_whole
+    from pet.run.repeat import load_task
+
+    made = unified_task(load_task(task))
+    if Path(output).exists():
+        raise PetError(f"{output}: is there already; name a new file")
+    write_whole(output, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
+    click.echo(f"{output}: {made.patterns[0].template.source}")
+
+
+@prompts.command(epilog=_example("pet prompts project sst2-p0-r0 --from roberta-base --model roberta-large"))
+@click.argument("prompt", metavar="PROMPT")
+@click.option("--from", "source", required=True, metavar="M", help="The model that the prompt belongs to.")
+@click.option("-m", "--model", required=True, metavar="M", help="The model to map it onto.")
+@click.option("--name", metavar="N", help="What the mapped prompt is called.  [default: PROMPT-on-MODEL]")
+@library_option
+@pickle_option
+@json_option
+def project(
+    prompt: str, source: str, model: str, name: str | None, library: str, allow_pickle: bool | None, as_json: bool
+) -> None:
+    """Map a prompt onto another model.
+
+    The map is the one of least squares between the word embeddings of the two models. Little of a prompt may survive
+    it: look at its accuracy with `pet prompts rank` before you use it.
+    """
+    from pet.prompts.library import check_free, find_prompt, write_prompt
+    from pet.prompts.projection import default_name, project_prompt
+
+    found = find_prompt(prompt, library)
+    chosen = name or default_name(found, model)
+    check_free(library, chosen)
+    mapped = project_prompt(found, source, model, chosen, allow_pickle=bool(allow_pickle))
+    write_prompt(library, mapped)
+    _show([mapped], as_json, f"added to {library}:\n")
+
+
+def _session(options: dict[str, Any]) -> Session:
+    from pet.prompts.session import open_session
+
+    reporter = reporter_for(options["quiet"])
+    return open_session(
+        chosen_model(options["model"], reporter),
+        setting_pairs(options["settings"]),
+        seed=options["seed"],
+        device=options["device"] or "auto",
+        precision=options["precision"] or "auto",
+        allow_pickle=bool(options["allow_pickle"]),
+        reporter=reporter,
+    )
+
+
+def _show(found: Sequence[Prompt], as_json: bool, title: str) -> None:
+    """Prompts as a table, or with all that is known of them."""
+    from pet.report.tables import text_table
+
+    if as_json:
+        echo_json([_all_of(prompt) for prompt in found])
+        return
+    rows = [
+        [
+            prompt.name,
+            prompt.tasks,
+            prompt.about["kind"],
+            f"{prompt.backbone} ({prompt.fingerprint[:8]})",
+            prompt.length,
+            prompt.about["examples"],
+            prompt.about["steps"],
+            prompt.about["metrics"].get("accuracy"),
+        ]
+        for prompt in found
+    ]
+    header = ["prompt", "tasks", "kind", "model", "vectors", "examples", "steps", "accuracy"]
+    click.echo(title + (text_table(rows, header) if rows else "no prompts"))
+
+
+def _all_of(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "name": prompt.name,
+        "backbone": {"name": prompt.backbone, "hash": prompt.fingerprint},
+        "shape": list(prompt.vectors.shape),
+        **prompt.about,
+    }

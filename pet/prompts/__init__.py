@@ -1,0 +1,1 @@
+"""Prompts that travel: a library of learned vectors, and starting from what other tasks have learned."""

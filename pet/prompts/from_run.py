@@ -1,0 +1,85 @@
+"""The members of a finished run as prompts of a library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pet.apply.ensemble import open_ensemble
+from pet.errors import PetError
+from pet.prompts.library import Prompt, as_name, check_name, free_place, portable, write_prompt
+from pet.report.tables import HEADLINE
+from pet.run.repeat import read_settings
+from pet.tuning.members import VECTORS, read_member
+
+if TYPE_CHECKING:
+    from pet.task import Pattern, Task
+
+
+def describe(task: Task, patterns: list[Pattern] | None = None) -> dict[str, Any]:
+    """What a prompt's notes say of a task: its name, its patterns, and the words of each."""
+    return {
+        "task": task.name,
+        "patterns": [
+            {
+                "template": pattern.template.source,
+                "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
+            }
+            for pattern in (task.patterns if patterns is None else patterns)
+        ],
+    }
+
+
+def add_run(run: str | Path, library: str | Path, name: str | None = None) -> list[Prompt]:
+    """Put the members of a finished run with ``--tuning prompt`` into a library, all of them or none.
+
+    Parameters
+    ----------
+    run : folder of the run
+    library : folder; made when it is not there
+    name : what their names begin with; None: the task's name. Behind it stands the member's: ``sst2-p0-r0``
+
+    Raises
+    ------
+    PetError
+        When the run has no prompts, is not finished, or a name is taken.
+    """
+    place = Path(run).expanduser()
+    settings = read_settings(place)
+    if settings.method not in ("pet", "ipet"):
+        raise PetError(f"{place} is a {settings.method} run: it has no members, and so no prompts")
+    ensemble = open_ensemble(place)
+    recipe = ensemble.recipe
+    if recipe.tuning != "prompt":
+        raise PetError(f"{place}: its members have --tuning {recipe.tuning}; only --tuning prompt makes prompts")
+    base = as_name(ensemble.task.name) if name is None else check_name(name)
+    figures = _figures(place)
+    prompts = []
+    for number, (member, folder) in enumerate(zip(ensemble.names, ensemble.models, strict=True)):
+        learned = read_member(Path(folder))
+        examples = int(json.loads((Path(folder) / "member.json").read_text(encoding="utf-8"))["labeled"])
+        about = {
+            "kind": "run",
+            "tasks": [describe(ensemble.task, [ensemble.task.patterns[number // recipe.repetitions]])],
+            "steps": recipe.member_steps(examples),
+            "examples": examples,
+            "metrics": {key: figures[member][key] for key in HEADLINE if key in figures.get(member, {})},
+            "origin": {"member": member, "seed": settings.seed, "learning_rate": recipe.learning_rate},
+        }
+        vectors = learned.arrays[VECTORS].numpy()
+        prompts.append(Prompt(f"{base}-{member}", vectors, portable(learned.backbone), learned.fingerprint, about))
+    for prompt in prompts:
+        free_place(library, prompt)
+    for prompt in prompts:
+        write_prompt(library, prompt)
+    return prompts
+
+
+def _figures(run: Path) -> Mapping[str, Any]:
+    """The figures of each member on the run's test set; none where it had no test set."""
+    path = run / "metrics.json"
+    if not path.is_file():
+        raise PetError(f"{run}: this run is not finished; end it with `pet run {run / 'config.yaml'}`")
+    return json.loads(path.read_text(encoding="utf-8")).get("members") or {}

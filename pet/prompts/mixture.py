@@ -1,0 +1,161 @@
+"""One prompt trained on several patterns, of one task or of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pet.backbones.base import LanguageModel
+from pet.cloze.pvp import PVP
+from pet.cloze.tokens import TokenTable
+from pet.ensemble.members import MemberData, MemberObjective, member_batches
+from pet.seeds import derive_seed
+from pet.training.loop import Schedule, train
+from pet.tuning import soft
+from pet.tuning.members import Backbone, Learned, start_member
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerBase
+
+    from pet.training.recipe import Recipe
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A task that a prompt learns from.
+
+    Attributes
+    ----------
+    name : of the task
+    pvps : its patterns, bound with as many learned vectors before them as the prompt has
+    tokens, labels : its labelled texts
+    """
+
+    name: str
+    pvps: list[PVP]
+    tokens: TokenTable
+    labels: Array
+
+
+def turns(patterns: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Which task and which of its patterns each micro-batch takes, without end.
+
+    The tasks take turns in their order, whatever their sizes, so that a large one does not drown a small one; and in
+    the turns of a task its patterns do.
+
+    Parameters
+    ----------
+    patterns : how many each task has
+    """
+    number = 0
+    while True:
+        for task, count in enumerate(patterns):
+            yield task, number % count
+        number += 1
+
+
+class _MixtureObjective(nn.Module):
+    """The loss of a micro-batch with the words of the pattern that it was made with."""
+
+    def __init__(self, lm: LanguageModel, sources: Sequence[Source]):
+        super().__init__()
+        self.parts = nn.ModuleDict(
+            {
+                f"{t}-{p}": MemberObjective(lm, pvp, 0.0)
+                for t, source in enumerate(sources)
+                for p, pvp in enumerate(source.pvps)
+            }
+        )
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        loss: Tensor = self.parts[batch["part"]](batch)
+        return loss
+
+
+def mixture_batches(
+    lm: LanguageModel,
+    sources: Sequence[Source],
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    """Endless micro-batches of all sources in `turns`; ``part`` names the task and the pattern of each."""
+    recipe = replace(recipe, unlabeled_batch=0)
+    streams = {
+        (t, p): member_batches(
+            lm, pvp, MemberData(source.tokens, source.labels, None), recipe, tokenizer, device,
+            derive_seed(seed, source.name, t, p),
+        )
+        for t, source in enumerate(sources)
+        for p, pvp in enumerate(source.pvps)
+    }  # fmt: skip
+    for task, pattern in turns([len(source.pvps) for source in sources]):
+        yield {**next(streams[task, pattern]), "part": f"{task}-{pattern}"}
+
+
+def mixture_steps(sources: Sequence[Source], recipe: Recipe) -> int:
+    """Updates of a prompt that learns from these sources."""
+    return recipe.member_steps(sum(len(source.labels) for source in sources))
+
+
+def train_prompt(
+    backbone: Backbone,
+    tokenizer: PreTrainedTokenizerBase,
+    sources: Sequence[Source],
+    recipe: Recipe,
+    seed: int,
+    accelerator: Accelerator,
+    before: Learned | None = None,
+    on_step: Callable[[int, float | None], None] = lambda step, loss: None,
+) -> tuple[Array, list[float]]:
+    """Train one prompt on all patterns of all sources.
+
+    Parameters
+    ----------
+    backbone : the model; it stays as it is
+    tokenizer : of the model
+    sources : what to learn from
+    recipe : with ``tuning`` prompt; vectors that start from words take those of the first task's labels, or frequent
+        ones of all texts
+    seed : of everything that is random
+    accelerator : where, and how precisely
+    before : a prompt to go on from
+    on_step : see `pet.training.loop.train`
+
+    Returns
+    -------
+    vectors : float32 array of shape (n, D)
+    losses : mean losses over stretches of updates
+    """
+    first = sources[0].pvps[0]
+    # Frequent words are looked for under the first pattern's keys, wherever a task keeps its texts.
+    texts = [dict.fromkeys(first.encoder.keys, ragged) for source in sources for ragged in source.tokens.values()]
+    lm = start_member(backbone, recipe, first, texts, seed, accelerator.device, before)
+    objective = _MixtureObjective(lm, sources).to(accelerator.device)
+    batches = mixture_batches(lm, sources, recipe, tokenizer, accelerator.device, seed)
+    schedule = Schedule(
+        steps=mixture_steps(sources, recipe),
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        accumulation=recipe.accumulation,
+        weight_decay=recipe.weight_decay,
+        adam_epsilon=recipe.adam_epsilon,
+        max_grad_norm=recipe.max_grad_norm,
+    )
+    torch.manual_seed(derive_seed(seed, "dropout"))
+    losses = train(objective, batches, schedule, accelerator, on_step)
+    vectors = soft.learned_values(lm.model)
+    assert vectors is not None
+    found = vectors.cpu().numpy().astype(np.float32)
+    backbone.restore()
+    return found, losses

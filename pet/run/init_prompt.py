@@ -1,0 +1,170 @@
+"""What the members of a run with ``--init-prompt`` start from, chosen once and kept in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pet.data.checks import column_labels
+from pet.errors import PetError
+from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
+from pet.prompts.ranking import NewTask, blend, measure, ranked
+from pet.run.inputs import model_fingerprint
+from pet.run.job import Job, bind_patterns
+from pet.run.progress import Reporter
+from pet.run.settings import DEFAULT_LIBRARY, RunSettings
+from pet.seeds import derive_seed
+from pet.training.recipe import Recipe
+from pet.tuning.members import VECTORS, Learned, read_member, write_learned
+
+STAGE = "init-prompt"
+_MEAN = re.compile(r"mean:(\d+)")
+
+
+@dataclass(frozen=True)
+class InitPrompt:
+    """Prompts that the members may start from.
+
+    Attributes
+    ----------
+    candidates : the one that was named, or all of the library that fit
+    count : how many of them are averaged, best first; 0: the one that was named is taken without a ranking
+    project : the model that some of them belong to and are mapped from, or None
+    """
+
+    candidates: list[Prompt]
+    count: int
+    project: str | None = None
+
+    @property
+    def length(self) -> int:
+        """How many vectors each of them has."""
+        return self.candidates[0].length
+
+    def hashes(self) -> dict[str, Any]:
+        """What a run with them depends on."""
+        found: dict[str, Any] = {"prompts": {prompt.name: prompt.digest for prompt in self.candidates}}
+        if self.project is not None:
+            found["project_prompt"] = model_fingerprint(self.project)
+        return found
+
+
+def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) -> InitPrompt | None:
+    """The prompts that a run may start from, before anything is trained; None for a run that asks for none.
+
+    The reporter is told when some of the library do not fit.
+
+    Raises
+    ------
+    PetError
+        When there is no such prompt, it belongs to another model, or the run cannot use it.
+    """
+    text = settings.init_prompt
+    if text is None:
+        return None
+    if recipe.tuning != "prompt":
+        raise PetError(f"--init-prompt gives vectors to start from: it goes with --tuning prompt, not {recipe.tuning}")
+    mean = _MEAN.fullmatch(text)
+    known = [model_fingerprint(settings.model)]
+    if settings.project_prompt is not None:
+        known.append(model_fingerprint(settings.project_prompt))
+    if text != "similar" and mean is None:
+        prompt = find_prompt(text, settings.prompt_library)
+        if prompt.fingerprint not in known:
+            check_backbone(prompt, settings.model, known[0])
+        given = settings.settings.get("prompt_length")
+        if given is not None and recipe.prompt_length != prompt.length:
+            raise PetError(
+                f"prompt {prompt.name} has {prompt.length} vectors, and prompt_length is {given}; leave it out"
+            )
+        return InitPrompt([prompt], 0, settings.project_prompt)
+    if settings.train is None or settings.shots == 0 or settings.examples == 0:
+        raise PetError(f"--init-prompt {text} ranks prompts by labelled texts, and there are none; name one prompt")
+    candidates = _candidates(settings, recipe.prompt_length, known, reporter)
+    count = 1 if mean is None else int(mean[1])
+    if not 1 <= count <= len(candidates):
+        raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; say mean:1 to mean:{len(candidates)}")
+    return InitPrompt(candidates, count, settings.project_prompt)
+
+
+def _candidates(settings: RunSettings, length: int, known: list[str], reporter: Reporter) -> list[Prompt]:
+    """The prompts of the library that a ranking can choose among: of a known model, and of the right length."""
+    library = settings.prompt_library or DEFAULT_LIBRARY
+    there = list_prompts(library)
+    ours = [prompt for prompt in there if prompt.fingerprint in known]
+    if there and not ours:
+        check_backbone(there[0], settings.model, known[0])
+    fitting = [prompt for prompt in ours if prompt.length == length]
+    if not fitting:
+        lengths = ", ".join(map(str, sorted({prompt.length for prompt in ours})))
+        raise PetError(
+            f"{library}: no prompt in it has {length} vectors; --set prompt_length can be {lengths}"
+            if ours
+            else f"{library}: there are no prompts in it; `pet prompts add RUN -l {library}` makes some"
+        )
+    if len(fitting) < len(there):
+        reporter.warn(f"{library}: prompts of other models or lengths are left out: {len(there) - len(fitting)}")
+    return fitting
+
+
+def make_init_prompt(job: Job, initial: InitPrompt) -> Learned:
+    """Choose among the candidates, or average them, and keep the result and the reasons as a stage of the run."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        backbone = job.backbone(None)
+        prompts, projection = _projected(job, initial)
+        choice: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts]}
+        vectors = prompts[0].vectors
+        if initial.count:
+            by = job.recipe.prompt_similarity
+            with job.reporter.task("rank prompts", len(prompts), "prompt") as bar:
+                found = ranked(measure(_new_task(job), prompts, ["zero-shot", by], on_prompt=bar.update), by)
+            vectors, weights = blend(prompts, found[: initial.count], by)
+            choice = {"by": by, "weights": weights, "ranking": [candidate.to_dict() for candidate in found]}
+            job.reporter.info(f"members start from {', '.join(weights)}")
+        if projection is not None:
+            choice["projection"] = projection
+        (folder / "choice.json").write_text(json.dumps(choice, indent=2) + "\n", encoding="utf-8")
+        arrays = {VECTORS: torch.from_numpy(vectors.copy())}
+        write_learned(Learned(arrays, backbone.name, backbone.fingerprint, OPTIONS), folder)
+        return {"prompts": list(choice["weights"] if initial.count else choice["prompts"])}
+
+    return read_member(job.directory.stage(STAGE, {"config": job.config_hash}, build))
+
+
+def _new_task(job: Job) -> NewTask:
+    """The run's task, as prompts are tried on it."""
+    assert job.data.train is not None
+    return NewTask(
+        name=job.task.name,
+        bind=lambda n: bind_patterns(job.task, job.tokenizer, job.recipe.max_length, before=n, **job.binding),
+        tokens=job.tokens("train"),
+        labels=column_labels(job.data.train),
+        backbone=job.backbone(None),
+        tokenizer=job.tokenizer,
+        recipe=job.recipe,
+        accelerator=job.accelerator,
+        seed=derive_seed(job.settings.seed, STAGE),
+    )
+
+
+def _projected(job: Job, initial: InitPrompt) -> tuple[list[Prompt], dict[str, Any] | None]:
+    """The candidates as prompts of the run's model, and how well the map fits where one was needed."""
+    fingerprint = job.directory.config["hashes"]["model"]
+    if initial.project is None or all(prompt.fingerprint == fingerprint for prompt in initial.candidates):
+        return initial.candidates, None
+    from pet.prompts.projection import apply_map, model_map
+
+    matrix, figures = model_map(initial.project, job.settings.model, allow_pickle=job.settings.allow_pickle)
+    mapped = [
+        prompt
+        if prompt.fingerprint == fingerprint
+        else replace(prompt, vectors=apply_map(prompt.vectors, matrix), fingerprint=fingerprint)
+        for prompt in initial.candidates
+    ]
+    return mapped, figures
