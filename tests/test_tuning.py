@@ -489,8 +489,8 @@ def test_settings_of_tuning_are_checked():
 
 def test_learning_rates_by_method():
     assert learning_rate_for(10) == learning_rate_for(10, make_recipe()) == 5e-5
-    assert learning_rate_for(10, recipe_of("prompt")) == pytest.approx(5e-3)
-    assert learning_rate_for(10**9, recipe_of("prompt")) == pytest.approx(1e-3)
+    assert learning_rate_for(10, recipe_of("prompt")) == pytest.approx(1.5e-3)
+    assert learning_rate_for(10**9, recipe_of("prompt")) == pytest.approx(3e-4)
     assert learning_rate_for(10, recipe_of("p-tuning", tune_backbone=True)) == 5e-5
     # The rate of a named recipe is meant for all weights; one that is given is taken.
     assert make_recipe("paper", {"tuning": "prompt"}).learning_rate == 0

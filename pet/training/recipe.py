@@ -37,7 +37,7 @@ class Recipe:
     learning_rate: float = _setting(
         0.0,
         "peak learning rate of members; 0 chooses by the size of the model, 5e-5 up to 60 million parameters, "
-        "2e-5 up to 200 million, 1e-5 above, and by `tuning`, 10 to 100 times as much for what is not `full`",
+        "2e-5 up to 200 million, 1e-5 above, and by `tuning`, 10 to 30 times as much for what is not `full`",
         0,
         1,
     )
@@ -248,10 +248,10 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
     return replace(recipe, **changes)
 
 
-# Few numbers must move far to have the effect that many have together, soft prompts farthest. The orders of magnitude
-# are those that the papers of the methods report; `benchmarks/tuning.py` is there to compare others. Behind a network
-# every step moves all vectors at once, so that p-tuning and prefix need less.
-_RATE_FACTORS = {"full": 1, "lora": 10, "bitfit": 20, "prompt": 100, "p-tuning": 20, "prefix": 20}
+# Few numbers must move far to have the effect that many have together, soft prompts farthest. That of prompts was
+# measured (benchmarks/results/transfer.md), the orders of magnitude of the others are those that the papers of the
+# methods report; `benchmarks/tuning.py` compares. Behind a network every step moves all vectors at once: less is needed.
+_RATE_FACTORS = {"full": 1, "lora": 10, "bitfit": 20, "prompt": 30, "p-tuning": 20, "prefix": 20}
 
 
 def learning_rate_for(parameters: int, recipe: Recipe | None = None) -> float:
