@@ -16,6 +16,8 @@ from pet.cli.options import (
     columns_option,
     compute_options,
     echo_json,
+    execution_of,
+    executor_options,
     json_option,
     list_settings_option,
     quiet_option,
@@ -40,6 +42,8 @@ Examples:
   pet run yelp --method zero-shot --test test.csv --column text=review -o runs/zero
   pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
+  pet run agnews --train train.jsonl --unlabeled pool.jsonl --workers 2 --device cpu -o runs/two
+  pet run agnews --train train.jsonl --unlabeled pool.jsonl --executor ray -o /shared/runs/cluster
 """
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
@@ -68,6 +72,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @columns_option
 @click.option("--baselines", is_flag=True, default=None, help="Run the other methods with the same examples, too.")
 @compute_options
+@executor_options
 @json_option
 @quiet_option
 def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -82,6 +87,7 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     seeds = options.pop("seeds")
     output = options.pop("output")
     pool_gold = options.pop("pool_gold")
+    execution = execution_of(options)
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
@@ -89,9 +95,13 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     try:
         if seed_list is None:
-            results = pipeline.run(settings, output, reporter, task=loaded, pool_gold=pool_gold)
+            results = pipeline.run(
+                settings, output, reporter, task=loaded, pool_gold=pool_gold, execution=execution
+            )
         else:
-            results = pipeline.run_seeds(settings, seed_list, output, reporter, task=loaded, pool_gold=pool_gold)
+            results = pipeline.run_seeds(
+                settings, seed_list, output, reporter, task=loaded, pool_gold=pool_gold, execution=execution
+            )
     except KeyboardInterrupt:
         click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from pet.run.executor import Executor
+
 _KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
 
 
@@ -43,6 +45,8 @@ class Job:
     data : the texts
     directory : where finished stages are
     reporter : who is told
+    executor : who makes the members; None: this process
+    token_tables : of ``train``, ``pool`` and ``test``, as far as they are made
     """
 
     settings: RunSettings
@@ -51,7 +55,8 @@ class Job:
     data: RunData
     directory: RunDirectory
     reporter: Reporter
-    _tables: dict[str, TokenTable] = field(default_factory=dict)
+    executor: Executor | None = None
+    token_tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
     _backbone: Backbone | None = None
 
@@ -86,7 +91,7 @@ class Job:
 
     def tokens(self, part: str) -> TokenTable:
         """Token table of ``train``, ``pool`` or ``test``, made at its first use."""
-        if part not in self._tables:
+        if part not in self.token_tables:
             table: Dataset | None = getattr(self.data, part)
             assert table is not None
             folder = None
@@ -95,8 +100,8 @@ class Job:
                 folder = Path(self._folders[-1].name)
             plain = self.pvps[0].encoder.plain
             keys = token_keys([pvp.encoder.template for pvp in self.pvps], plain)
-            self._tables[part] = tokenize_fields(table, keys, plain, folder=folder)
-        return self._tables[part]
+            self.token_tables[part] = tokenize_fields(table, keys, plain, folder=folder)
+        return self.token_tables[part]
 
     def pretrained(self) -> MaskedLM:
         """A fresh copy of the pretrained model."""
@@ -113,13 +118,16 @@ class Job:
         if self._backbone is not None and not self.recipe.tunes_backbone:
             return self._backbone
         lm = self.model_of(folder if self.recipe.tunes_backbone else None)
-        backbone = Backbone(lm.model, self.settings.model, self.directory.config["hashes"]["model"])
+        config = self.directory.config  # where a folder's path is absolute
+        backbone = Backbone(lm.model, config["settings"]["model"], config["hashes"]["model"])
         self._backbone = None if self.recipe.tunes_backbone else backbone
         return backbone
 
     def close(self) -> None:
-        """Let go of temporary files."""
-        self._tables.clear()
+        """Let go of workers and temporary files."""
+        if self.executor is not None:
+            self.executor.close()
+        self.token_tables.clear()
         for folder in self._folders:
             folder.cleanup()
         self._folders.clear()

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
-from pet.data.checks import column_labels
-from pet.ensemble.members import MemberData
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
 from pet.report.card import student_card
@@ -20,6 +18,7 @@ from pet.report.generations import generations_csv
 from pet.report.page import html_report
 from pet.report.tables import summarise
 from pet.run.directory import RunDirectory
+from pet.run.executor import Execution, MemberWork, make_executor, make_members, release_devices
 from pet.run.files import write_whole
 from pet.run.generations import Diagnose, Generations, make_plan
 from pet.run.inputs import RunData, label_counts, load_data, model_fingerprint, source_fingerprint
@@ -32,13 +31,11 @@ from pet.run.stages import (
     ensemble_members,
     ensemble_weights,
     label_pool,
-    make_member,
     make_student,
     make_supervised,
     measure_classifier,
     measure_ensemble,
     measure_untrained,
-    score_member,
 )
 from pet.task import Task
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
@@ -55,20 +52,14 @@ def run_pet(job: Job) -> Results:
     assert job.data.train is not None
     accuracies = measure_untrained(job)
     members = ensemble_members(job)
-    data = MemberData(
-        job.tokens("train"),
-        column_labels(job.data.train),
-        None if job.data.pool is None else job.tokens("pool"),
-    )
-    for member in members:
-        make_member(job, member, data)
-        score_member(job, member, job.directory.path / member.stage)
+    make_members(job, [MemberWork(member) for member in members])
     weights = ensemble_weights(job, accuracies, members)
     if job.data.pool is None:
         job.reporter.warn("no unlabelled text: there is nothing to distill from, so the run ends with the ensemble")
         return measure_ensemble(job, members, weights)
     label_pool(job, members, weights)
     results = measure_ensemble(job, members, weights)
+    release_devices(job)
     student = make_student(job)
     return results | {"student": measure_classifier(job, student)}
 
@@ -79,6 +70,7 @@ def run_ipet(job: Job, generations: Generations) -> Results:
     members, weights = generations.members(used), generations.weights(used)
     write_whole(job.directory.path / "generations.csv", generations_csv(generations.history, job.task.labels))
     results = measure_ensemble(job, members, weights)
+    release_devices(job)
     student = make_student(job, used)
     return results | {
         "student": measure_classifier(job, student),
@@ -97,8 +89,7 @@ def run_zero_shot(job: Job, prefix: str = "") -> Results:
     """Score and label with the untrained patterns; as a baseline, score the test texts only."""
     members = [Member(0, p, 0) for p in range(len(job.pvps))]
     parts = ("pool", "test") if not prefix or job.recipe.prior != "none" else ("test",)
-    for member in members:
-        score_member(job, member, None, prefix, parts)
+    make_members(job, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
     weights = member_weights(None, len(members), "uniform")
     if job.data.pool is not None and "pool" in parts:
         label_pool(job, members, weights, prefix)
@@ -136,6 +127,7 @@ def run(
     task: Task | None = None,
     tables: Mapping[str, Dataset] | None = None,
     pool_gold: str | None = None,
+    execution: Execution | None = None,
 ) -> Results:
     """Run, or go on with, one run, and leave all of it in a folder.
 
@@ -149,6 +141,7 @@ def run(
         of a file; the source in `settings` is then a name that begins with ``memory:``
     pool_gold : a file with the labels of the unlabelled texts; ipet then tells how right its labels are, and does
         nothing else with them
+    execution : where members are made; None: in this process, or on every GPU of this machine
 
     Returns
     -------
@@ -180,7 +173,8 @@ def run(
     observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data)
     directory = RunDirectory(output, config, reporter=reporter)
-    job = Job(settings, task, recipe, data, directory, reporter)
+    executor = make_executor(execution or Execution(), settings)
+    job = Job(settings, task, recipe, data, directory, reporter, executor)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
     _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
     _ = job.tuned_pvps if trains_members else None
@@ -270,6 +264,7 @@ def run_seeds(
     *,
     task: Task | None = None,
     pool_gold: str | None = None,
+    execution: Execution | None = None,
 ) -> Results:
     """The same run for several seeds, each in a folder ``seed-N``, with mean and standard deviation.
 
@@ -282,8 +277,9 @@ def run_seeds(
     for seed in seeds:
         reporter.info(f"seed {seed}")
         runs[str(seed)] = run(
-            replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter, task=task, pool_gold=pool_gold
-        )
+            replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter,
+            task=task, pool_gold=pool_gold, execution=execution,
+        )  # fmt: skip
     results = {
         "task": settings.task["task"],
         "method": settings.method,
