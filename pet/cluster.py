@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pet.errors import PetError
@@ -80,6 +81,16 @@ class Cluster:
                 known = f"no machine of the Ray cluster has {count:g} {name}s (the most: {largest:g})"
                 reporter.warn(f"{known}: the work waits for one")
         return wanted
+
+    def actors(self, execution: Execution, resources: Mapping[str, float]) -> int:
+        """How many workers with these resources there shall be: as asked, or as there is room for now."""
+        import ray
+
+        if execution.workers is not None:
+            return execution.workers
+        there = ray.cluster_resources()
+        wanted = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
+        return max(1, int(min(there.get(name, 0) // count for name, count in wanted.items() if count)))
 
     def close(self) -> None:
         """End what `connect` began: the connection, and a cluster of this process's own."""

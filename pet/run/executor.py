@@ -246,6 +246,12 @@ def _beside(name: str, mark: str) -> str:
     return f"{TEMPORARY}{name.replace('/', '--')}@{mark}"
 
 
+def clear_beside(root: Path) -> None:
+    """Remove what workers that are gone have left unfinished."""
+    for leftover in root.glob(f"{TEMPORARY}*@*"):
+        remove_quietly(leftover)
+
+
 def make_executor(execution: Execution, settings: RunSettings) -> Executor:
     """What makes the members of a run.
 

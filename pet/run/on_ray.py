@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pet.cluster import Cluster
 from pet.errors import PetError
-from pet.run.executor import Agenda, Execution, MemberWork, Step, lost_too_often, make_step
-from pet.run.files import TEMPORARY, remove_quietly
+from pet.run.executor import TRIES, Agenda, Execution, MemberWork, Step, clear_beside, lost_too_often, make_step
+from pet.run.files import TEMPORARY
 from pet.run.making import disk_errors
 from pet.run.spool import read_spool, write_spool
 
@@ -36,8 +36,6 @@ class OnRay:
             return
         self._cluster.connect()
         import ray
-
-        from pet.run.executor import TRIES
 
         resources = self._cluster.resources(self._execution, job.settings.device, job.reporter)
         task = ray.remote(**resources, max_retries=TRIES - 1)(_make)
@@ -64,7 +62,7 @@ class OnRay:
     def close(self) -> None:
         self._cluster.close()
         if self._spool is not None:
-            remove_quietly(self._spool)
+            clear_beside(self._spool.parent)
             self._spool = None
 
     def _spooled(self, job: Job) -> Path:

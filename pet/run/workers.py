@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pet.run.executor import Agenda, MemberWork, Step
-from pet.run.files import TEMPORARY, remove_quietly
+from pet.run.executor import Agenda, MemberWork, Step, clear_beside
+from pet.run.files import TEMPORARY
 from pet.run.making import disk_errors
 from pet.run.spool import write_spool
 
@@ -88,7 +88,7 @@ class Workers:
     def close(self) -> None:
         self._stop()
         if self._spool is not None:
-            remove_quietly(self._spool)
+            clear_beside(self._spool.parent)
             self._spool = None
 
     def _stop(self) -> None:
