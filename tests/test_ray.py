@@ -29,7 +29,7 @@ from pet.run.progress import Reporter  # noqa: E402
 pytestmark = [pytest.mark.usefixtures("cluster", "one_thread"), pytest.mark.timeout(600)]
 ON_RAY = ("--executor", "ray", "--workers", "2")
 TWO = Execution("ray", workers=2)
-ROWS = 20  # of a shard
+ROWS = 16  # of a shard
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pool in three Parquet files, with row groups and files that end where no shard does."""
     folder = tmp_path_factory.mktemp("pool")
-    texts = SENTENCES.splitlines()[:50]
-    for number, (start, stop) in enumerate([(0, 7), (7, 45), (45, 50)]):
+    texts = SENTENCES.splitlines()[:40]
+    for number, (start, stop) in enumerate([(0, 7), (7, 36), (36, 40)]):
         table = pa.table({"text": texts[start:stop], "other": list(range(start, stop))})
         pq.write_table(table, folder / f"{number}.parquet", row_group_size=6)
     return folder
@@ -82,12 +82,13 @@ def test_labels_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
     label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=ROWS, device="cpu")
     counts = labelling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, chunk_rows=ROWS, device="cpu")
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"part-0000{n}.parquet" for n in range(3)]
-    assert counts.texts == counts.kept == sum(counts.per_label.values()) == 50
+    assert counts.texts == counts.kept == sum(counts.per_label.values()) == 40
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")  # to the last bit, in the same order
     there, here = (pq.read_schema(tmp_path / name) for name in ("one.parquet", "many/part-00002.parquet"))
     assert here.equals(there, check_metadata=True)
 
 
+@pytest.mark.slow
 def test_labels_of_a_text_file_with_ids(finished: Path, inputs: Path, tmp_path: Path):
     source = str(inputs / "test.jsonl")
     sure = sorted(row["confidence"] for row in _labelled(finished, source, tmp_path / "all.parquet"))[4]
@@ -105,6 +106,7 @@ def _labelled(run: Path, source: str, place: Path, **options: Any) -> list[dict[
     return rows_of(place)
 
 
+@pytest.mark.slow
 def test_what_was_labelled_before_a_stop_is_kept(
     finished: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -134,6 +136,7 @@ def test_what_was_labelled_before_a_stop_is_kept(
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")
 
 
+@pytest.mark.slow
 def test_a_text_that_is_missing_is_named(finished: Path, tmp_path: Path):
     pq.write_table(pa.table({"text": ["a", "b", None, "d"]}), tmp_path / "pool.parquet")
     message = refused("label", finished, "--input", tmp_path / "pool.parquet", *ON_RAY, "-o", tmp_path / "labels")

@@ -32,6 +32,7 @@ from pet.training.recipe import TUNINGS
 if TYPE_CHECKING:
     from pet.run.progress import Reporter
     from pet.task import Task
+    from pet.training.group import Group
 
 EXAMPLES = """\b
 Examples:
@@ -83,6 +84,23 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     The run can be stopped at any time: the same command goes on where it was.
     """
+    from pet.training.group import in_a_group, join_group
+
+    if not in_a_group():
+        return _run(task, as_json, quiet, options)
+    group = join_group()
+    if group.leads:
+        _run(task, as_json, quiet, options, group)
+        group.send({"end": True})  # after a mistake whoever has started the processes ends the others
+    else:
+        from pet.run.together import follow
+
+        follow(group)
+    group.close()
+
+
+def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: Group | None = None) -> None:
+    """The command, in the process that leads."""
     reporter = reporter_for(quiet)
     seeds = options.pop("seeds")
     output = options.pop("output")
@@ -93,15 +111,12 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     seed_list = _seed_list(seeds, options["seed"])
     from pet.run import pipeline
 
+    more: dict[str, Any] = {"task": loaded, "pool_gold": pool_gold, "execution": execution, "group": group}
     try:
         if seed_list is None:
-            results = pipeline.run(
-                settings, output, reporter, task=loaded, pool_gold=pool_gold, execution=execution
-            )
+            results = pipeline.run(settings, output, reporter, **more)
         else:
-            results = pipeline.run_seeds(
-                settings, seed_list, output, reporter, task=loaded, pool_gold=pool_gold, execution=execution
-            )
+            results = pipeline.run_seeds(settings, seed_list, output, reporter, **more)
     except KeyboardInterrupt:
         click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

@@ -23,6 +23,7 @@ from pet.run.stages import Member, build_member, build_scores
 
 if TYPE_CHECKING:
     from pet.run.job import Job
+    from pet.training.group import Group
 
 EXECUTORS = ("local", "ray")
 TRIES = 3  # workers that may be lost at one and the same stage
@@ -252,14 +253,23 @@ def clear_beside(root: Path) -> None:
         remove_quietly(leftover)
 
 
-def make_executor(execution: Execution, settings: RunSettings) -> Executor:
+def make_executor(execution: Execution, settings: RunSettings, group: Group | None = None) -> Executor:
     """What makes the members of a run.
 
     Raises
     ------
     PetError
-        When Ray is asked for and not installed, or several workers for one named device.
+        When Ray is asked for and not installed, several workers for one named device, or both them and a group.
     """
+    if group is not None:
+        from pet.run.together import Together
+
+        if execution != Execution():
+            raise PetError(
+                f"{group.size} processes were started together (accelerate launch, torchrun) and train each member "
+                "together; leave out --executor and --workers, or start one process"
+            )
+        return Together(group)
     if execution.executor == "ray":
         from pet.run.on_ray import OnRay
 

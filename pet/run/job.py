@@ -22,6 +22,7 @@ from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
 from pet.task import Task
 from pet.training.device import make_accelerator
+from pet.training.group import Group
 from pet.training.recipe import Recipe
 from pet.tuning.members import Backbone, encoder_options
 
@@ -46,6 +47,7 @@ class Job:
     directory : where finished stages are
     reporter : who is told
     executor : who makes the members; None: this process
+    group : those that train a member together with this process, while they do
     token_tables : of ``train``, ``pool`` and ``test``, as far as they are made
     """
 
@@ -56,6 +58,7 @@ class Job:
     directory: RunDirectory
     reporter: Reporter
     executor: Executor | None = None
+    group: Group | None = None
     token_tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
     _backbone: Backbone | None = None

@@ -37,12 +37,16 @@ from pet.run.stages import (
     measure_ensemble,
     measure_untrained,
 )
+from pet.run.together import check_share
 from pet.task import Task
+from pet.training.group import in_a_group
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
 from pet.tuning.members import check_tuning
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from pet.training.group import Group
 
 Results = dict[str, Any]
 
@@ -128,6 +132,7 @@ def run(
     tables: Mapping[str, Dataset] | None = None,
     pool_gold: str | None = None,
     execution: Execution | None = None,
+    group: Group | None = None,
 ) -> Results:
     """Run, or go on with, one run, and leave all of it in a folder.
 
@@ -142,6 +147,7 @@ def run(
     pool_gold : a file with the labels of the unlabelled texts; ipet then tells how right its labels are, and does
         nothing else with them
     execution : where members are made; None: in this process, or on every GPU of this machine
+    group : processes that train each member together with this one, which leads; see `pet.run.together`
 
     Returns
     -------
@@ -154,6 +160,11 @@ def run(
     PetError
         For every mistake of the user's, before anything is trained where that is possible.
     """
+    if group is None and in_a_group():
+        raise PetError(
+            "several processes were started together (accelerate launch, torchrun), and each would make the same run; "
+            "start the command `pet run`, which shares each member's training among them, or one process"
+        )
     reporter = reporter or Reporter("quiet")
     task = task or Task.from_dict(settings.task)
     trains_members = settings.method in ("pet", "ipet")
@@ -163,6 +174,8 @@ def run(
     recipe = resolve_recipe(settings)
     if trains_members:
         check_tuning(recipe, task)
+        if group is not None:
+            check_share(recipe, group)
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
     for model in models:
@@ -173,7 +186,7 @@ def run(
     observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data)
     directory = RunDirectory(output, config, reporter=reporter)
-    executor = make_executor(execution or Execution(), settings)
+    executor = make_executor(execution or Execution(), settings, group)
     job = Job(settings, task, recipe, data, directory, reporter, executor)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
     _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
@@ -265,6 +278,7 @@ def run_seeds(
     task: Task | None = None,
     pool_gold: str | None = None,
     execution: Execution | None = None,
+    group: Group | None = None,
 ) -> Results:
     """The same run for several seeds, each in a folder ``seed-N``, with mean and standard deviation.
 
@@ -278,7 +292,7 @@ def run_seeds(
         reporter.info(f"seed {seed}")
         runs[str(seed)] = run(
             replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter,
-            task=task, pool_gold=pool_gold, execution=execution,
+            task=task, pool_gold=pool_gold, execution=execution, group=group,
         )  # fmt: skip
     results = {
         "task": settings.task["task"],

@@ -29,7 +29,7 @@ from pet.run.files import reserve
 from pet.run.job import Job
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule
-from pet.tuning.members import put_on, read_member, save_member, start_member
+from pet.tuning.members import Backbone, put_on, read_member, save_member, start_member
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -128,17 +128,16 @@ def member_data(job: Job, member: Member) -> MemberData:
     return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
 
 
-def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
-    """Train a member and save it: a ``save_pretrained`` folder, or the few numbers that it has learned.
+def fit_member(job: Job, member: Member, start: Path | None) -> tuple[MaskedLM, Backbone | None, dict[str, Any]]:
+    """Train a member: its model, what it was put onto where that is shared, and what there is to tell.
 
     Parameters
     ----------
     job, member : who learns
     start : folder of a trained member to go on from; None: the pretrained model
-    folder : where it is saved
     """
     recipe, pvp, seed = job.recipe, job.tuned_pvps[member.pattern], member.seed(job.settings.seed)
-    data = member_data(job, member)
+    data, backbone = member_data(job, member), None
     if recipe.tuning == "full":
         lm = job.model_of(start)
     else:
@@ -150,11 +149,21 @@ def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> 
     with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
         losses = train_member(
             lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
-            job.accelerator, lambda _, loss: bar.update(loss=loss),
+            job.accelerator, lambda _, loss: bar.update(loss=loss), job.group,
         )  # fmt: skip
-    if recipe.tuning != "full":
-        save_member(backbone, recipe, folder)
-    if recipe.tunes_backbone:
+    return lm, backbone, {"losses": losses, "labeled": len(data.labels), "trained": trained}
+
+
+def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
+    """Train a member and save it: a ``save_pretrained`` folder, or the few numbers that it has learned.
+
+    `folder` is where it is saved; the others are those of `fit_member`.
+    """
+    lm, backbone, figures = fit_member(job, member, start)
+    losses = figures["losses"]
+    if backbone is not None:
+        save_member(backbone, job.recipe, folder)
+    if job.recipe.tunes_backbone:
         save_model(lm.model, folder)
         job.tokenizer.save_pretrained(folder)
     pattern = job.task.patterns[member.pattern]
@@ -162,10 +171,10 @@ def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> 
         "pattern": pattern.template.source,
         "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
         "losses": losses,
-        "labeled": len(data.labels),
+        "labeled": figures["labeled"],
     }
     (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {"final_loss": losses[-1] if losses else None, "trained": trained}
+    return {"final_loss": losses[-1] if losses else None, "trained": figures["trained"]}
 
 
 def build_scores(job: Job, member: Member, trained: Path | None, prefix: str, parts: Sequence[str], out: Path) -> None:
