@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from pet.errors import PetError
@@ -29,7 +31,7 @@ class Cluster:
 
     def __init__(self, address: str | None = None):
         self._address = address
-        self._begun = False
+        self._open = ExitStack()
         try:
             import ray  # noqa: F401
         except ImportError as error:
@@ -45,6 +47,8 @@ class Cluster:
         """
         import ray
 
+        # Ray prints news of lost workers on standard output, which is for results.
+        self._open.enter_context(redirect_stdout(sys.stderr))
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
@@ -57,7 +61,7 @@ class Cluster:
             where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
             reason = str(error).strip().splitlines()[0][:200]
             raise PetError(f"Ray at {where} cannot be reached ({reason}); check --ray-address") from error
-        self._begun = True
+        self._open.callback(ray.shutdown)
 
     @property
     def _local(self) -> bool:
@@ -94,8 +98,4 @@ class Cluster:
 
     def close(self) -> None:
         """End what `connect` began: the connection, and a cluster of this process's own."""
-        if self._begun:
-            import ray
-
-            ray.shutdown()
-            self._begun = False
+        self._open.close()

@@ -225,7 +225,7 @@ def test_a_stage_that_kills_every_worker_ends_with_a_message(inputs: Path, tiny_
     thread = threading.Thread(target=kill_all, daemon=True)
     thread.start()
     try:
-        message = refused(*options)
+        message = refused(*options)  # and what Ray tells of lost workers is not on standard output
     finally:
         done.set()
         thread.join()
