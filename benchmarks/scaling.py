@@ -3,7 +3,8 @@
     python benchmarks/scaling.py agnews
     python benchmarks/scaling.py agnews --executors ray
 
-Each run is a process of its own. Its time begins when everything is imported; the start of workers, and of Ray, is in it.
+Each run is a process of its own. Its time begins when everything is imported; the start of workers, and of Ray, is
+in it.
 """
 
 from __future__ import annotations
