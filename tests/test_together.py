@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_run import pet, run_options, write_inputs
+from tiny_text import SENTENCES
 
 import pet as package
 from pet.errors import PetError
@@ -72,6 +73,16 @@ def test_two_processes_train_as_one(model: Path, tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == sorted(
         path.name for path in (tmp_path / "one").iterdir()
     )
+
+
+@pytest.mark.slow
+def test_two_processes_adapt_one_model(tmp_path: Path):
+    (tmp_path / "text.txt").write_text(SENTENCES * 40)
+    options = ["adapt", "--layers", "1", "--hidden", "32", "--vocab", "300", "--epochs", "1"]
+    done = together([*options, "--text", str(tmp_path / "text.txt"), "-o", str(tmp_path / "model")])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["machine"].startswith("2 x ")
+    assert (done.stdout + done.stderr).count("before training: loss") == 1
 
 
 def test_micro_batches_must_be_divided_evenly():
