@@ -253,7 +253,7 @@ def _read_folder(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
     files = sorted(path.glob("*.parquet"))
     if not files:
         raise PetError(f"{path}: is a folder without *.parquet files; name a file of soft labels, or a folder of them")
-    parts = []
+    parts: list[SoftLabelTable] = []
     for file in files:
         try:
             empty = not pq.read_metadata(file).num_rows
