@@ -15,7 +15,7 @@ from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet import PetClassifier
 from pet.ensemble.pseudo_labels import read_pseudo_labels
-from pet.run.directory import RunDirectory
+from pet.run import directory
 
 DIFFERENT = {"manifest.json", ".lock"}  # they hold times and the number of a process
 MEMBERS = ["p0-r0", "p1-r0"]
@@ -266,16 +266,16 @@ def test_a_run_that_was_stopped_between_any_stages_ends_with_the_same_bytes(
 ):
     run = options(inputs, tiny_model, "train", "unlabeled", "test", "pool-gold", more=("--baselines", "-q"))
     left = [made]
-    make = RunDirectory._make
+    make = directory.make_files
 
-    def some(self: RunDirectory, *arguments: Any) -> None:
+    def some(*arguments: Any) -> dict[str, Any]:
         if not left[0]:
             raise Stop
         left[0] -= 1
-        make(self, *arguments)
+        return make(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "_make", some)
+        patch.setattr(directory, "make_files", some)
         with pytest.raises(Stop):
             pet(*run, "-o", tmp_path / "run")
     pet(*run, "-o", tmp_path / "run")

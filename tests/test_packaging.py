@@ -27,7 +27,7 @@ def setup_cfg() -> configparser.ConfigParser:
 
 
 def lower_bounds(requirements: str) -> dict[str, str]:
-    found = re.findall(r"^([\w-]+)>=([\w.]+)$", requirements.strip(), flags=re.MULTILINE)
+    found = re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\w.]+)$", requirements.strip(), flags=re.MULTILINE)
     assert len(found) == len(requirements.strip().splitlines()), "every requirement has one lower bound"
     return dict(found)
 
@@ -54,7 +54,8 @@ def test_dependencies_are_those_that_are_imported(setup_cfg):
                 imported.add(node.module.split(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"pet"}
     declared = lower_bounds(setup_cfg["options"]["install_requires"])
-    declared |= lower_bounds(setup_cfg["options.extras_require"]["lora"])
+    for extra in ("lora", "ray"):
+        declared |= lower_bounds(setup_cfg["options.extras_require"][extra])
     # huggingface_hub and tokenizers are part of transformers' own interface and move with it
     assert foreign - {"huggingface_hub", "tokenizers"} == {IMPORTED_AS.get(name, name) for name in declared}
 

@@ -280,3 +280,27 @@ def test_metadata_of_other_programs_is_not_taken_for_labels(tmp_path: Path):
     for foreign in (b"{not json", b'{"a": 1}', b"[1, 2]"):
         pq.write_table(table.replace_schema_metadata({b"labels": foreign}), path)
         assert read_soft_labels(path, ["a", "b"]).labels == ["a", "b"]
+
+
+def test_a_folder_of_shards(tmp_path: Path):
+    scores = _scores(4)
+    write_soft_labels([tmp_path / "one.parquet"], ["a", "b", "c", "d"], scores, WEIGHTS, LABELS)
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number, rows in enumerate([slice(0, 3), slice(3, 3), slice(3, 4)]):
+        part = {name: values[rows] for name, values in scores.items()}
+        write_soft_labels([folder / f"part-{number}.parquet"], ["a", "b", "c", "d"][rows], part, WEIGHTS, LABELS)
+    found, expected = read_soft_labels(folder), read_soft_labels(tmp_path / "one.parquet")
+    assert (found.ids, found.labels) == (expected.ids, expected.labels)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    write_soft_labels([folder / "more.parquet"], ["d"], {n: s[:1] for n, s in scores.items()}, WEIGHTS, LABELS)
+    with pytest.raises(PetError, match="the id 'd' stands in the file twice"):
+        read_soft_labels(folder)
+
+
+def test_a_folder_without_labels(tmp_path: Path):
+    with pytest.raises(PetError, match=r"is a folder without \*\.parquet files"):
+        read_soft_labels(tmp_path)
+    write_soft_labels([tmp_path / "a.parquet"], [], {n: s[:0] for n, s in _scores(1).items()}, WEIGHTS, LABELS)
+    with pytest.raises(PetError, match="its files are empty"):
+        read_soft_labels(tmp_path)

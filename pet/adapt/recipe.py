@@ -19,6 +19,7 @@ from pet.adapt import build, card, corpus, packing, samples, shrink
 from pet.adapt.train import Settings, Vocabulary, train
 from pet.backbones.masked import position_limit
 from pet.errors import PetError
+from pet.training.group import in_a_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -110,7 +111,9 @@ def adapt(
     _check_start(start)
     if out.exists() and not overwrite:
         raise PetError(f"{out}: exists already; choose another --out, or pass --overwrite")
-    accelerator = Accelerator(mixed_precision=_mixed(precision))
+    # On processors accelerate takes each process for the only one, unless it is told where they compute.
+    together_on_cpu = in_a_group() and not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=together_on_cpu, mixed_precision=_mixed(precision))
     if not accelerator.is_main_process:
         say = _silent
     work = out.with_name(out.name + WORK_SUFFIX)

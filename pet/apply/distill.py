@@ -58,7 +58,7 @@ def distill_file(
 
     Parameters
     ----------
-    labels : soft labels, .parquet or .jsonl with ``id`` and ``probabilities``; from `pet label`, from
+    labels : soft labels, .parquet or .jsonl with ``id`` and ``probabilities``, or a folder; from `pet label`, from
         `pet predict`, or from elsewhere
     source : the texts, as `pet.data.read.read_table` takes them; their ids join them to the labels, in
         whatever order either file is

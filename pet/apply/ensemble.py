@@ -17,6 +17,7 @@ from pet.backbones.kinds import language_model, open_model
 from pet.backbones.load import load_tokenizer, resolve_model
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.data.checks import column_labels
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
@@ -273,7 +274,9 @@ def untrained_ensemble(
     if recipe.priming:
         if primers is None:
             raise PetError("priming puts labelled texts before others, and there are none here; set priming to 0")
-        pvps = prime_patterns(pvps, primers, recipe, seed)
+        plain = pvps[0].encoder.plain
+        tokens = tokenize_fields(primers, token_keys([pvp.encoder.template for pvp in pvps], plain), plain)
+        pvps = prime_patterns(pvps, tokens, column_labels(primers), recipe, seed)
     names = [f"p{p}-r0" for p in range(len(pvps))]
     return SavedEnsemble(
         task=task,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pet.apply.ensemble import open_ensemble
+from pet.apply.ensemble import SavedEnsemble, open_ensemble
 from pet.apply.files import check_output
 from pet.apply.quantize import quantize_ensemble
 from pet.backbones.int8 import check_int8
@@ -20,6 +20,9 @@ from pet.run.progress import Progress, Reporter
 from pet.training.device import make_accelerator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accelerate import Accelerator
     from datasets import Dataset
 
 CHUNK_ROWS = 32768
@@ -77,12 +80,10 @@ def label_file(
         For every mistake of the user's, before anything is scored.
     """
     reporter = reporter or Reporter("quiet")
-    if not 0 <= min_confidence <= 1:
-        raise PetError(f"--min-confidence is {min_confidence}: it must be from 0 to 1")
+    check_confidence(min_confidence)
     place = check_output(output, (".parquet", ".jsonl"), source)
     ensemble = open_ensemble(run, allow_pickle=allow_pickle)
-    mapping = {**ensemble.columns, **(columns or {})}
-    mapping.pop("label", None)
+    mapping = text_columns(ensemble, columns)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
     accelerator = make_accelerator(device, precision or ensemble.precision)
     if quantize:
@@ -98,8 +99,7 @@ def label_file(
         for chunk in chunks:
             if quantize and not ensemble.quantized:
                 agreement = quantize_ensemble(ensemble, chunk, accelerator, reporter)
-            scores = ensemble.score(chunk, accelerator, _Shares(bar, len(ensemble.names)))
-            ids, soft = _sure(chunk, make_soft_labels(scores, ensemble.weights, ensemble.bias), min_confidence)
+            ids, soft = label_chunk(ensemble, chunk, accelerator, min_confidence, Shares(bar, len(ensemble.names)))
             if ids:
                 writer.write(ids, soft)
             texts += len(chunk)
@@ -108,7 +108,32 @@ def label_file(
     return Labelled(texts, int(counts.sum()), per_label, agreement)
 
 
-class _Shares:
+def check_confidence(least: float) -> None:
+    """Refuse a confidence that is none."""
+    if not 0 <= least <= 1:
+        raise PetError(f"--min-confidence is {least}: it must be from 0 to 1")
+
+
+def text_columns(ensemble: SavedEnsemble, columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Which columns hold the fields: those of the run, unless they are given."""
+    mapping = {**ensemble.columns, **(columns or {})}
+    mapping.pop("label", None)
+    return mapping
+
+
+def label_chunk(
+    ensemble: SavedEnsemble,
+    chunk: Dataset,
+    accelerator: Accelerator,
+    min_confidence: float,
+    on_rows: Callable[[int], object] = lambda n: None,
+) -> tuple[list[str], SoftLabels]:
+    """Ids and soft labels of the texts of a chunk that are sure enough; `on_rows` is told of each member's rows."""
+    scores = ensemble.score(chunk, accelerator, on_rows)
+    return _sure(chunk, make_soft_labels(scores, ensemble.weights, ensemble.bias), min_confidence)
+
+
+class Shares:
     """Counts a text as done when as many scores are as there are members."""
 
     def __init__(self, bar: Progress, members: int):

@@ -30,7 +30,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--labels", required=True, metavar="F", help="Soft labels: .parquet or .jsonl with id, probabilities.")
+@click.option("--labels", required=True, metavar="F", help="Soft labels: .parquet, a folder of it, or .jsonl.")
 @click.option("--input", "source", required=True, metavar="F", help="The texts with these ids.")
 @click.option("-m", "--model", metavar="M", help="What the student starts from.  [default: mini-en]")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder of the student; new, or empty.")

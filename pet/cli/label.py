@@ -11,23 +11,27 @@ from pet.cli.options import (
     columns_option,
     compute_options,
     echo_json,
+    execution_of,
+    executor_options,
     json_option,
     quantize_option,
     quiet_option,
     reporter_for,
 )
+from pet.errors import PetError
 
 EXAMPLES = """\b
 Examples:
   pet label runs/agnews --input more.jsonl -o labels.parquet
   pet label runs/agnews --input more.csv --column body=text -o labels.jsonl --min-confidence 0.9
+  pet label /shared/runs/agnews --input /shared/pool/ -o /shared/labels --executor ray
 """
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("run", metavar="RUN")
 @click.option("--input", "source", required=True, metavar="F", help="Texts: JSONL, CSV, TSV, Parquet, or hub:NAME.")
-@click.option("-o", "--output", required=True, metavar="F", help="Soft labels: .parquet or .jsonl.")
+@click.option("-o", "--output", required=True, metavar="F", help="Soft labels: .parquet or .jsonl; on Ray a folder.")
 @click.option(
     "--min-confidence",
     type=float,
@@ -38,6 +42,7 @@ Examples:
 @columns_option
 @compute_options
 @quantize_option
+@executor_options
 @json_option
 @quiet_option
 def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -45,21 +50,31 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
 
     RUN is the folder that `pet run` made. Input of any size is read piece by piece; the output holds id,
     probabilities, label, confidence, entropy, agreement of the members, and the vote of each.
-    """
-    from pet.apply.label import label_file
 
-    counts = label_file(
-        run,
-        source,
-        output,
-        min_confidence=options["min_confidence"],
-        columns=column_pairs(options["columns"]),
-        device=options["device"] or "auto",
-        precision=options["precision"],
-        allow_pickle=options["allow_pickle"],
-        quantize=options["quantize"],
-        reporter=reporter_for(quiet),
-    )
+    With --executor ray a pool in Parquet (a file, or a folder of them) is labelled shard by shard wherever there is
+    room, and OUTPUT becomes a folder of Parquet files in the order of the texts. The same command goes on after a stop.
+    """
+    execution = execution_of(options)
+    how: dict[str, Any] = {
+        "min_confidence": options["min_confidence"],
+        "columns": column_pairs(options["columns"]),
+        "device": options["device"] or "auto",
+        "precision": options["precision"],
+        "allow_pickle": options["allow_pickle"],
+        "reporter": reporter_for(quiet),
+    }
+    if execution.executor == "ray":
+        if options["quantize"]:
+            raise PetError("--quantize is for one process; leave it out with --executor ray")
+        from pet.apply.label_on_ray import label_on_ray
+
+        counts = label_on_ray(run, source, output, execution, **how)
+    else:
+        from pet.apply.label import label_file
+
+        if execution.workers is not None or execution.worker_cpus is not None:
+            raise PetError("--workers and --worker-cpus go with --executor ray; one process labels otherwise")
+        counts = label_file(run, source, output, quantize=options["quantize"], **how)
     if as_json:
         echo_json(
             {

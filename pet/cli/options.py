@@ -13,6 +13,7 @@ from pet.errors import PetError
 from pet.terminal import is_utf8
 
 if TYPE_CHECKING:
+    from pet.run.executor import Execution
     from pet.run.progress import Reporter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -84,6 +85,37 @@ def together(*options: Callable[[Any], Any]) -> Decorator[Any]:
     return decorate
 
 
+executor_options = together(
+    click.option(
+        "--executor",
+        type=click.Choice(("local", "ray")),
+        help="Where members are computed: processes of this machine, or a Ray cluster (pip install 'pet[ray]'), whose "
+        "machines must all see the folders of data, model and output under the same paths.  [default: local]",
+    ),
+    click.option(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="Members at a time, a process each.  [default: one a GPU, or 1; on Ray all there is room for]",
+    ),
+    click.option(
+        "--worker-cpus",
+        type=int,
+        metavar="N",
+        help="Threads of a worker; on Ray also the processors it asks for.  [default: its share; on Ray 1]",
+    ),
+    click.option(
+        "--worker-gpus",
+        type=float,
+        metavar="N",
+        help="GPUs that a worker asks for on Ray.  [default: 1 where there are any]",
+    ),
+    click.option(
+        "--ray-address",
+        metavar="A",
+        help="A running Ray cluster.  [default: $RAY_ADDRESS, one on this machine, or one that is started]",
+    ),
+)
 compute_options = together(device_option, precision_option, pickle_option)
 exact_compute_options = together(device_option, exact_precision_option, pickle_option)
 
@@ -155,6 +187,15 @@ def column_pairs(values: Iterable[str]) -> dict[str, str]:
 def setting_pairs(values: Iterable[str]) -> dict[str, str]:
     """The values of ``--set``: setting -> value as text."""
     return pairs(values, "--set", "KEY=VALUE, as --set steps=200")
+
+
+def execution_of(options: dict[str, Any]) -> Execution:
+    """The values of `executor_options`, which are taken out."""
+    from pet.run.executor import Execution
+
+    names = ("executor", "workers", "worker_cpus", "worker_gpus", "ray_address")
+    given = {name: options.pop(name) for name in names}
+    return Execution(**{name: value for name, value in given.items() if value is not None})
 
 
 def reporter_for(quiet: bool) -> Reporter:

@@ -16,6 +16,8 @@ from pet.cli.options import (
     columns_option,
     compute_options,
     echo_json,
+    execution_of,
+    executor_options,
     json_option,
     list_settings_option,
     quiet_option,
@@ -30,6 +32,7 @@ from pet.training.recipe import TUNINGS
 if TYPE_CHECKING:
     from pet.run.progress import Reporter
     from pet.task import Task
+    from pet.training.group import Group
 
 EXAMPLES = """\b
 Examples:
@@ -41,6 +44,8 @@ Examples:
   pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
   pet run yelp --tuning prompt --init-prompt similar --train few.jsonl --test test.jsonl -o runs/started
+  pet run agnews --train train.jsonl --unlabeled pool.jsonl --workers 2 --device cpu -o runs/two
+  pet run agnews --train train.jsonl --unlabeled pool.jsonl --executor ray -o /shared/runs/cluster
 """
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
@@ -74,6 +79,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @columns_option
 @click.option("--baselines", is_flag=True, default=None, help="Run the other methods with the same examples, too.")
 @compute_options
+@executor_options
 @json_option
 @quiet_option
 def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -84,20 +90,39 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     The run can be stopped at any time: the same command goes on where it was.
     """
+    from pet.training.group import in_a_group, join_group
+
+    if not in_a_group():
+        return _run(task, as_json, quiet, options)
+    group = join_group()
+    if group.leads:
+        _run(task, as_json, quiet, options, group)
+        group.send({"end": True})  # after a mistake whoever has started the processes ends the others
+    else:
+        from pet.run.together import follow
+
+        follow(group)
+    group.close()
+
+
+def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: Group | None = None) -> None:
+    """The command, in the process that leads."""
     reporter = reporter_for(quiet)
     seeds = options.pop("seeds")
     output = options.pop("output")
     pool_gold = options.pop("pool_gold")
+    execution = execution_of(options)
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
     from pet.run import pipeline
 
+    more: dict[str, Any] = {"task": loaded, "pool_gold": pool_gold, "execution": execution, "group": group}
     try:
         if seed_list is None:
-            results = pipeline.run(settings, output, reporter, task=loaded, pool_gold=pool_gold)
+            results = pipeline.run(settings, output, reporter, **more)
         else:
-            results = pipeline.run_seeds(settings, seed_list, output, reporter, task=loaded, pool_gold=pool_gold)
+            results = pipeline.run_seeds(settings, seed_list, output, reporter, **more)
     except KeyboardInterrupt:
         click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

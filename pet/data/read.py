@@ -70,7 +70,7 @@ def read_table(
     PetError
         With every mistake that was found: one message for each, with its first lines.
     """
-    opened, layout = _prepare(source, fields, labels, label_map, columns, name)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name)
     store = Store(layout.schema, cache_dir, name)
     try:
         try:
@@ -106,7 +106,7 @@ def iter_table(
     chunk_rows : int
         Most rows of a chunk; one of long texts has fewer (about 64 MB).
     """
-    opened, layout = _prepare(source, fields, labels, label_map, columns, name)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name)
     fast = True
     try:
         for _ in _checked(fast_batches(opened, layout), layout, name):
@@ -118,7 +118,7 @@ def iter_table(
     return _stream(opened, layout, name, chunk_rows, fast)
 
 
-def _prepare(
+def prepare(
     source: str | os.PathLike[str],
     fields: Sequence[str],
     labels: Sequence[str] | None,
@@ -126,6 +126,7 @@ def _prepare(
     columns: Mapping[str, str],
     name: str,
 ) -> tuple[Source, Layout]:
+    """What is read and how, from the first look at a source; parameters and errors are those of `read_table`."""
     codes = label_codes(labels, label_map) if labels is not None else None
     opened = open_source(source, name)
     header = column_names(opened)

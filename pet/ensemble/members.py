@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pet.backbones.base import LanguageModel
     from pet.cloze.tokens import TokenTable
+    from pet.training.group import Group
     from pet.training.recipe import Recipe
 
 Array = NDArray[Any]
@@ -108,6 +109,7 @@ def train_member(
     seed: int,
     accelerator: Accelerator,
     on_step: OnStep = lambda step, loss: None,
+    group: Group | None = None,
 ) -> list[float]:
     """Fine-tune a language model, in place, on labelled texts put through a pattern.
 
@@ -120,7 +122,7 @@ def train_member(
     learning_rate : its peak
     seed : decides batches, hidden tokens and dropout
     accelerator : where, and how precisely
-    on_step : see `pet.training.loop.train`
+    on_step, group : see `pet.training.loop.train`
 
     Returns
     -------
@@ -137,5 +139,5 @@ def train_member(
         adam_epsilon=recipe.adam_epsilon,
         max_grad_norm=recipe.max_grad_norm,
     )
-    torch.manual_seed(derive_seed(seed, "dropout"))
-    return train(objective, batches, schedule, accelerator, on_step)
+    torch.manual_seed(derive_seed(seed, "dropout", *([group.rank] if group and group.rank else [])))
+    return train(objective, batches, schedule, accelerator, on_step, group)

@@ -220,7 +220,7 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
 
     Parameters
     ----------
-    path : a .parquet or .jsonl file
+    path : a .parquet or .jsonl file, or a folder of .parquet files as `pet label` leaves on a cluster
     labels : the labels in the order in which the probabilities shall be; None: as in the file
 
     Returns
@@ -234,6 +234,8 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
         Naming file, line and cure.
     """
     path = Path(path)
+    if path.is_dir():
+        return _read_folder(path, labels)
     if not path.is_file():
         raise PetError(f"{path}: there is no such file of soft labels")
     if path.suffix == ".parquet":
@@ -241,6 +243,33 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
     if path.suffix in (".jsonl", ".json"):
         return _read_jsonl(path, labels)
     raise PetError(f"{path}: soft labels are read from .parquet or .jsonl files")
+
+
+def _read_folder(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
+    """The files of a folder under each other; those without rows, as of shards that were not sure, are passed over."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(path.glob("*.parquet"))
+    if not files:
+        raise PetError(f"{path}: is a folder without *.parquet files; name a file of soft labels, or a folder of them")
+    parts: list[SoftLabelTable] = []
+    for file in files:
+        try:
+            empty = not pq.read_metadata(file).num_rows
+        except (pa.ArrowException, OSError):
+            empty = False  # reading it says what is wrong
+        if not empty:
+            parts.append(_read_parquet(file, labels or (parts[0].labels if parts else None)))
+    if not parts:
+        raise PetError(f"{path}: its files are empty")
+    ids = [row_id for part in parts for row_id in part.ids]
+    seen: set[str] = set()
+    for row_id in ids:
+        if row_id in seen:
+            raise PetError(f"{path}: {_TWICE.format(id=row_id)}")
+        seen.add(row_id)
+    return SoftLabelTable(ids, np.concatenate([part.probabilities for part in parts]), parts[0].labels)
 
 
 def _read_parquet(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,24 +12,22 @@ from typing import Any
 from pet.errors import PetError
 from pet.run.files import (
     TEMPORARY,
-    disk_problem,
     hash_file,
     hash_inputs,
     make_folders,
     place_problem,
     plain,
     remove,
+    remove_quietly,
     sync_folder,
-    sync_tree,
 )
 from pet.run.lock import FolderLock
+from pet.run.making import disk_errors, make_files
 from pet.run.manifest import (
     CONFIG,
     check_config,
-    peak_memory,
     read_config,
     read_stages,
-    versions,
     write_config,
     write_stages,
 )
@@ -163,25 +159,45 @@ class RunDirectory:
         PetError
             When the disk is full or may not be written to. Finished stages stay as they are.
         """
+        if not self.has(name, inputs, files):
+            folder = self.path / f"{TEMPORARY}{name.replace('/', '--')}"
+            try:
+                self.keep(name, inputs, folder, make_files(name, folder, build, files), files)
+            finally:
+                remove_quietly(folder)
+        return self._place(name, files)
+
+    def has(self, name: str, inputs: Mapping[str, Any], files: Sequence[str] | None = None) -> bool:
+        """Whether a stage was made from these inputs and is there, which is told; see `stage`."""
         self._check_name(name)
-        place = (self.path / name).parent if files is not None else self.path / name
-        fingerprint = hash_inputs(inputs)
-        if self._is_done(name, fingerprint, place):
+        stage, fingerprint = self._known.get(name), hash_inputs(inputs)
+        if stage is None or stage["state"] != "done" or stage["inputs"] != fingerprint:
+            return False
+        there = self._place(name, files).is_dir() and all(
+            _size(self.path / file) == size for file, (size, _) in stage["outputs"].items()
+        )
+        if there:
             self.reporter.info(f"{name}: found, kept")
-            return place
-        temporary = self.path / f"{TEMPORARY}{name.replace('/', '--')}"
-        try:
-            self._make(name, fingerprint, build, temporary, place, files)
-        except PetError:
-            raise
-        except Exception as error:
-            message = disk_problem(error, f"make {name} in {self.path}")
-            if message is None:
-                raise
-            raise PetError(message) from error
-        finally:
-            _remove_quietly(temporary)
-        return place
+        return there
+
+    def keep(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        folder: Path,
+        made: Mapping[str, Any],
+        files: Sequence[str] | None = None,
+    ) -> None:
+        """Take in a stage that was made in a folder beside the others, by this process or another one.
+
+        Parameters
+        ----------
+        name, inputs, files : see `stage`
+        folder : what was made, in this run's folder; it is moved
+        made : what `pet.run.making.make_files` returned of it
+        """
+        with disk_errors(f"make {name} in {self.path}"):
+            self._take(name, hash_inputs(inputs), folder, made, files)
 
     def info(self, name: str) -> dict[str, Any]:
         """What `build` returned when the stage was made. KeyError for a stage that is not there."""
@@ -192,54 +208,28 @@ class RunDirectory:
         """Hash of all that a stage has written: an input of the stages that read it."""
         return hash_inputs(self._known[name]["outputs"])
 
-    def _make(
-        self,
-        name: str,
-        inputs: str,
-        build: Callable[[Path], Mapping[str, Any] | None],
-        temporary: Path,
-        place: Path,
-        files: Sequence[str] | None,
+    def _take(
+        self, name: str, inputs: str, folder: Path, made: Mapping[str, Any], files: Sequence[str] | None
     ) -> None:
-        remove(temporary)
-        os.mkdir(temporary)
-        begun = time.monotonic()
-        info = plain(build(temporary) or {}, finite=True)
-        seconds = round(time.monotonic() - begun, 3)
-        made = _files_in(temporary) if files is None else list(files)
-        lost = [file for file in made if not (temporary / file).is_file()]
-        if lost:
-            raise RuntimeError(f"stage {name} did not make {', '.join(lost)}")
-        outputs = {
-            (place / file).relative_to(self.path).as_posix(): [
-                (temporary / file).stat().st_size,
-                hash_file(temporary / file),
-            ]
-            for file in made
-        }
-        sync_tree(temporary)
+        place = self._place(name, files)
+        outputs = {(place / file).relative_to(self.path).as_posix(): about for file, about in made["outputs"].items()}
         self._drop(name)
         make_folders(place if files is not None else place.parent)
         if files is None:
-            self._move_folder(temporary, place)
+            self._move_folder(folder, place)
         else:
             for file in files:
-                os.replace(temporary / file, place / file)
+                os.replace(folder / file, place / file)
             sync_folder(place)
-        self._known[name] = {
-            "state": "done",
-            "inputs": inputs,
-            "outputs": outputs,
-            "seconds": seconds,
-            **peak_memory(),
-            "versions": versions(),
-            "info": info,
-        }
+        self._known[name] = {"state": "done", "inputs": inputs, **made, "outputs": outputs}
         try:
             write_stages(self.path, self._known)
         except BaseException:
             del self._known[name]
             raise
+
+    def _place(self, name: str, files: Sequence[str] | None) -> Path:
+        return self.path / name if files is None else (self.path / name).parent
 
     def _drop(self, name: str) -> None:
         """Forget a stale stage before its files change, so that the manifest never says too much."""
@@ -256,15 +246,7 @@ class RunDirectory:
             sync_folder(place.parent)
             sync_folder(self.path)
         finally:
-            _remove_quietly(stale)
-
-    def _is_done(self, name: str, inputs: str, place: Path) -> bool:
-        stage = self._known.get(name)
-        if stage is None or stage["state"] != "done" or stage["inputs"] != inputs:
-            return False
-        return place.is_dir() and all(
-            _size(self.path / file) == size for file, (size, _) in stage["outputs"].items()
-        )
+            remove_quietly(stale)
 
     def _check_name(self, name: str) -> None:
         parts = name.split("/")
@@ -278,15 +260,5 @@ class RunDirectory:
         return self._stages
 
 
-def _files_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
-
-
-def _remove_quietly(path: Path) -> None:
-    # Cleaning up must not hide the error that made it necessary; the next start removes the rest.
-    with suppress(OSError):
-        remove(path)

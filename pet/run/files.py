@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,12 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_quietly(path: Path) -> None:
+    """`remove`, without a word where it fails: cleaning up must not hide the error that made it necessary."""
+    with suppress(OSError):
+        remove(path)
 
 
 @contextmanager

@@ -16,11 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pet.cloze.tokens import TokenTable, join_rows
-from pet.data.checks import column_labels, text_key, text_keys
-from pet.distill import one_hot
-from pet.ensemble.members import MemberData
-from pet.ensemble.pseudo_labels import read_pseudo_labels, write_pseudo_labels
+from pet.data.checks import text_key, text_keys
+from pet.ensemble.pseudo_labels import write_pseudo_labels
 from pet.errors import PetError
 from pet.ipet import (
     Candidates,
@@ -36,17 +33,16 @@ from pet.ipet import (
 )
 from pet.report.generations import example_figures, generation_line, pool_figures, shortages
 from pet.run.directory import hash_inputs
+from pet.run.executor import MemberWork, make_members
 from pet.run.job import Job
 from pet.run.stages import (
     Member,
     ensemble_members,
     ensemble_weights,
     label_pool,
-    make_member,
     measure_ensemble,
     measure_untrained,
     member_scores,
-    score_member,
 )
 from pet.seeds import derive_seed
 from pet.task import Task
@@ -186,27 +182,26 @@ class Generations:
     def _generation(self, generation: int) -> None:
         job, members = self.job, self.members(generation)
         examples = self._choose(generation) if generation else {}
-        for member in members:
-            if generation >= self._first:
-                data, upstream = self._data(member), self._upstream(member)
-                make_member(job, member, data, upstream, self._start(member))
-            score_member(job, member, job.directory.path / member.stage if generation >= self._first else None)
+        if generation < self._first:
+            make_members(job, [MemberWork(member, trained=False) for member in members])
+        else:
+            make_members(job, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members])
         label_pool(job, members, self.weights(generation))
         self._note(generation, examples)
 
-    def _start(self, member: Member) -> Path | None:
-        """The folder that training starts from; None: the pretrained model."""
+    def _start(self, member: Member) -> str | None:
+        """The stage of the member that training starts from; None: the pretrained model."""
         before = Member(member.generation - 1, member.pattern, member.repetition)
         if self.job.recipe.restart or before.generation < self._first:
             return None
-        return self.job.directory.path / before.stage
+        return before.stage
 
     def _upstream(self, member: Member) -> str:
         directory, start = self.job.directory, self._start(member)
         if not member.generation:
             return ""
         stages = [f"g{member.generation}/examples"]
-        stages += [] if start is None else [start.relative_to(directory.path).as_posix()]
+        stages += [] if start is None else [start]
         return hash_inputs({stage: directory.fingerprint(stage) for stage in stages})
 
     # ---- choosing ----------------------------------------------------------------------------
@@ -290,29 +285,6 @@ class Generations:
         if recipe.choice == "top":
             return take_most_probable(voters, wanted, eligible)
         return draw_confident(label, confidence, wanted, eligible, self._generator("draw", member))
-
-    def _data(self, member: Member) -> MemberData:
-        """What a member learns from: the labelled texts, and those that the others chose for it."""
-        job = self.job
-        train, pool = job.data.train, job.tokens("pool")
-        gold = np.zeros(0, dtype=np.int64) if train is None else column_labels(train)
-        parts: list[tuple[TokenTable, Array]] = [] if train is None else [(job.tokens("train"), np.arange(len(gold)))]
-        if member.generation == 0:
-            return MemberData(job.tokens("train"), gold, pool)
-        rows, labels, probabilities = read_pseudo_labels(
-            job.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", job.task.labels
-        )
-        if not len(gold) + len(rows):
-            raise PetError(
-                f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
-                "is labelled surely enough; lower --set confidence_floor, or give more texts with --unlabeled"
-            )
-        targets = np.concatenate([gold, labels])
-        # The first set without labelled texts is chosen against the bias of the untrained model, which its
-        # probabilities would bring back.
-        if job.recipe.soft_targets and (member.generation > 1 or self.plan.labeled):
-            targets = np.concatenate([one_hot(gold, len(job.task.labels)), probabilities]).astype(np.float32)
-        return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
 
     # ---- telling -----------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from pet.run.settings import RunSettings
 from pet.seeds import derive_seed
 from pet.task import Task
 from pet.training.device import make_accelerator
+from pet.training.group import Group
 from pet.training.recipe import Recipe
 from pet.tuning.members import Backbone, Learned, encoder_options
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pet.run.executor import Executor
 
 _KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
 
@@ -51,6 +54,9 @@ class Job:
     directory : where finished stages are
     reporter : who is told
     initial : the vectors that members start from; None: what the recipe says
+    executor : who makes the members; None: this process
+    group : those that train a member together with this process, while they do
+    token_tables : of ``train``, ``pool`` and ``test``, as far as they are made
     """
 
     settings: RunSettings
@@ -60,7 +66,9 @@ class Job:
     directory: RunDirectory
     reporter: Reporter
     initial: Learned | None = None
-    _tables: dict[str, TokenTable] = field(default_factory=dict)
+    executor: Executor | None = None
+    group: Group | None = None
+    token_tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
     _backbone: Backbone | None = None
 
@@ -73,13 +81,17 @@ class Job:
         return load_tokenizer(self.settings.model)
 
     @cached_property
+    def _unprimed(self) -> list[PVP]:
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
+
+    @cached_property
     def pvps(self) -> list[PVP]:
         """The patterns as untrained models are asked them: with labelled examples before, where there is priming."""
-        pvps = bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
         if not self.recipe.priming:
-            return pvps
+            return self._unprimed
         assert self.data.train is not None
-        return prime_patterns(pvps, self.data.train, self.recipe, self.settings.seed)
+        labels = column_labels(self.data.train)
+        return prime_patterns(self._unprimed, self.tokens("train"), labels, self.recipe, self.settings.seed)
 
     @cached_property
     def tuned_pvps(self) -> list[PVP]:
@@ -105,17 +117,17 @@ class Job:
 
     def tokens(self, part: str) -> TokenTable:
         """Token table of ``train``, ``pool`` or ``test``, made at its first use."""
-        if part not in self._tables:
+        if part not in self.token_tables:
             table: Dataset | None = getattr(self.data, part)
             assert table is not None
             folder = None
             if len(table) > _KEEP_IN_MEMORY:
                 self._folders.append(tempfile.TemporaryDirectory(prefix="pet-tokens-"))
                 folder = Path(self._folders[-1].name)
-            plain = self.pvps[0].encoder.plain
-            keys = token_keys([pvp.encoder.template for pvp in self.pvps], plain)
-            self._tables[part] = tokenize_fields(table, keys, plain, folder=folder)
-        return self._tables[part]
+            plain = self._unprimed[0].encoder.plain
+            keys = token_keys([pvp.encoder.template for pvp in self._unprimed], plain)
+            self.token_tables[part] = tokenize_fields(table, keys, plain, folder=folder)
+        return self.token_tables[part]
 
     def pretrained(self) -> LanguageModel:
         """A fresh copy of the pretrained model."""
@@ -132,13 +144,16 @@ class Job:
         if self._backbone is not None and not self.recipe.tunes_backbone:
             return self._backbone
         lm = self.model_of(folder if self.recipe.tunes_backbone else None)
-        backbone = Backbone(lm.model, self.settings.model, self.directory.config["hashes"]["model"])
+        config = self.directory.config  # where a folder's path is absolute
+        backbone = Backbone(lm.model, config["settings"]["model"], config["hashes"]["model"])
         self._backbone = None if self.recipe.tunes_backbone else backbone
         return backbone
 
     def close(self) -> None:
-        """Let go of temporary files."""
-        self._tables.clear()
+        """Let go of workers and temporary files."""
+        if self.executor is not None:
+            self.executor.close()
+        self.token_tables.clear()
         for folder in self._folders:
             folder.cleanup()
         self._folders.clear()
@@ -186,11 +201,16 @@ def bind_patterns(
     return pvps
 
 
-def prime_patterns(pvps: Sequence[PVP], examples: Dataset, recipe: Recipe, seed: int) -> list[PVP]:
-    """Patterns with labelled examples before every text, the same ones for all of them where chance chooses."""
-    plain = pvps[0].encoder.plain
-    tokens = tokenize_fields(examples, token_keys([pvp.encoder.template for pvp in pvps], plain), plain)
-    labels, chance = column_labels(examples), derive_seed(seed, "priming")
+def prime_patterns(pvps: Sequence[PVP], tokens: TokenTable, labels: Any, recipe: Recipe, seed: int) -> list[PVP]:
+    """Patterns with labelled examples before every text, the same ones for all of them where chance chooses.
+
+    Parameters
+    ----------
+    pvps : bound patterns
+    tokens, labels : the labelled texts, and the position of each one's label
+    recipe, seed : how many, and which
+    """
+    chance = derive_seed(seed, "priming")
     count, choice = recipe.priming, recipe.priming_choice
     return [prime_pattern(pvp, tokens, labels, count, choice, np.random.default_rng(chance)) for pvp in pvps]
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
-from pet.data.checks import column_labels
-from pet.ensemble.members import MemberData
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
 from pet.report.card import student_card
@@ -20,6 +18,7 @@ from pet.report.generations import generations_csv
 from pet.report.page import html_report
 from pet.report.tables import summarise
 from pet.run.directory import RunDirectory
+from pet.run.executor import Execution, MemberWork, make_executor, make_members, release_devices
 from pet.run.files import write_whole
 from pet.run.generations import Diagnose, Generations, make_plan
 from pet.run.init_prompt import InitPrompt, make_init_prompt, open_init_prompt
@@ -34,21 +33,23 @@ from pet.run.stages import (
     ensemble_weights,
     keep_primers,
     label_pool,
-    make_member,
     make_student,
     make_supervised,
     measure_classifier,
     measure_ensemble,
     measure_untrained,
-    score_member,
 )
+from pet.run.together import check_share
 from pet.task import Task
+from pet.training.group import in_a_group
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from pet.training.group import Group
 
 Results = dict[str, Any]
 
@@ -58,20 +59,14 @@ def run_pet(job: Job) -> Results:
     assert job.data.train is not None
     accuracies = measure_untrained(job)
     members = ensemble_members(job)
-    data = MemberData(
-        job.tokens("train"),
-        column_labels(job.data.train),
-        None if job.data.pool is None else job.tokens("pool"),
-    )
-    for member in members:
-        make_member(job, member, data)
-        score_member(job, member, job.directory.path / member.stage)
+    make_members(job, [MemberWork(member) for member in members])
     weights = ensemble_weights(job, accuracies, members)
     if job.data.pool is None:
         job.reporter.warn("no unlabelled text: there is nothing to distill from, so the run ends with the ensemble")
         return measure_ensemble(job, members, weights)
     label_pool(job, members, weights)
     results = measure_ensemble(job, members, weights)
+    release_devices(job)
     student = make_student(job)
     return results | {"student": measure_classifier(job, student)}
 
@@ -82,6 +77,7 @@ def run_ipet(job: Job, generations: Generations) -> Results:
     members, weights = generations.members(used), generations.weights(used)
     write_whole(job.directory.path / "generations.csv", generations_csv(generations.history, job.task.labels))
     results = measure_ensemble(job, members, weights)
+    release_devices(job)
     student = make_student(job, used)
     return results | {
         "student": measure_classifier(job, student),
@@ -103,8 +99,7 @@ def run_zero_shot(job: Job, prefix: str = "") -> Results:
     if job.recipe.priming:
         _warn_of_little_room(job)
         keep_primers(job)
-    for member in members:
-        score_member(job, member, None, prefix, parts)
+    make_members(job, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
     weights = member_weights(None, len(members), "uniform")
     if job.data.pool is not None and "pool" in parts:
         label_pool(job, members, weights, prefix)
@@ -151,6 +146,8 @@ def run(
     task: Task | None = None,
     tables: Mapping[str, Dataset] | None = None,
     pool_gold: str | None = None,
+    execution: Execution | None = None,
+    group: Group | None = None,
 ) -> Results:
     """Run, or go on with, one run, and leave all of it in a folder.
 
@@ -164,6 +161,8 @@ def run(
         of a file; the source in `settings` is then a name that begins with ``memory:``
     pool_gold : a file with the labels of the unlabelled texts; ipet then tells how right its labels are, and does
         nothing else with them
+    execution : where members are made; None: in this process, or on every GPU of this machine
+    group : processes that train each member together with this one, which leads; see `pet.run.together`
 
     Returns
     -------
@@ -176,6 +175,11 @@ def run(
     PetError
         For every mistake of the user's, before anything is trained where that is possible.
     """
+    if group is None and in_a_group():
+        raise PetError(
+            "several processes were started together (accelerate launch, torchrun), and each would make the same run; "
+            "start the command `pet run`, which shares each member's training among them, or one process"
+        )
     reporter = reporter or Reporter("quiet")
     task = task or Task.from_dict(settings.task)
     trains_members = settings.method in ("pet", "ipet")
@@ -188,6 +192,8 @@ def run(
         recipe = replace(recipe, prompt_length=initial.length)
     if trains_members:
         check_tuning(recipe, task, outline(settings.model))
+        if group is not None:
+            check_share(recipe, group)
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
     for model in models:
@@ -203,7 +209,8 @@ def run(
     observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data, initial)
     directory = RunDirectory(output, config, reporter=reporter)
-    job = Job(settings, task, recipe, data, directory, reporter)
+    executor = make_executor(execution or Execution(), settings, group)
+    job = Job(settings, task, recipe, data, directory, reporter, executor=executor)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
     _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
     _ = job.tuned_pvps if trains_members else None
@@ -298,6 +305,8 @@ def run_seeds(
     *,
     task: Task | None = None,
     pool_gold: str | None = None,
+    execution: Execution | None = None,
+    group: Group | None = None,
 ) -> Results:
     """The same run for several seeds, each in a folder ``seed-N``, with mean and standard deviation.
 
@@ -310,8 +319,9 @@ def run_seeds(
     for seed in seeds:
         reporter.info(f"seed {seed}")
         runs[str(seed)] = run(
-            replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter, task=task, pool_gold=pool_gold
-        )
+            replace(settings, seed=seed), Path(output) / f"seed-{seed}", reporter,
+            task=task, pool_gold=pool_gold, execution=execution, group=group,
+        )  # fmt: skip
     results = {
         "task": settings.task["task"],
         "method": settings.method,

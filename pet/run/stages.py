@@ -14,20 +14,23 @@ from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
 from pet.classifier import new_classifier
+from pet.cloze.tokens import TokenTable, join_rows
 from pet.compat import save_model
 from pet.data.checks import column_labels
 from pet.distill import fit_classifier, one_hot
 from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData, train_member
 from pet.ensemble.merge import member_weights, merge_scores, prior_correction, softmax
+from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
+from pet.errors import PetError
 from pet.evaluate import evaluate
 from pet.run.files import reserve
 from pet.run.job import Job
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule
 from pet.tuning.freeze import freeze
-from pet.tuning.members import put_on, read_member, save_member, start_member
+from pet.tuning.members import Backbone, put_on, read_member, save_member, start_member
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -114,84 +117,105 @@ def keep_primers(job: Job) -> None:
     job.directory.stage("g0/primers", {"config": job.config_hash}, build, files=[PRIMERS])
 
 
-def make_member(
-    job: Job, member: Member, data: MemberData, upstream: str = "", start: Path | None = None
-) -> None:
-    """Train a member and keep it: a ``save_pretrained`` folder, or the few numbers that it has learned.
+def member_data(job: Job, member: Member) -> MemberData:
+    """What a member learns from: the labelled texts, and those that the others chose for it in its generation."""
+    train, recipe, labels = job.data.train, job.recipe, job.task.labels
+    gold = np.zeros(0, dtype=np.int64) if train is None else column_labels(train)
+    pool = None if job.data.pool is None else job.tokens("pool")
+    if member.generation == 0:
+        return MemberData(job.tokens("train"), gold, pool)
+    assert pool is not None
+    rows, chosen, probabilities = read_pseudo_labels(
+        job.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", labels
+    )
+    if not len(gold) + len(rows):
+        raise PetError(
+            f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
+            "is labelled surely enough; lower --set confidence_floor, or give more texts with --unlabeled"
+        )
+    parts: list[tuple[TokenTable, Array]] = [] if train is None else [(job.tokens("train"), np.arange(len(gold)))]
+    targets = np.concatenate([gold, chosen])
+    # The first set without labelled texts is chosen against the bias of the untrained model, which its
+    # probabilities would bring back.
+    if recipe.soft_targets and (member.generation > 1 or len(gold)):
+        targets = np.concatenate([one_hot(gold, len(labels)), probabilities]).astype(np.float32)
+    return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
+
+
+def fit_member(job: Job, member: Member, start: Path | None) -> tuple[LanguageModel, Backbone | None, dict[str, Any]]:
+    """Train a member: its model, what it was put onto where that is shared, and what there is to tell.
 
     Parameters
     ----------
-    job, member, data : who learns what
-    upstream : hash of what `data` and `start` were made from
+    job, member : who learns
     start : folder of a trained member to go on from; None: the pretrained model, with `job.initial` where there is one
     """
+    recipe, pvp, seed = job.recipe, job.tuned_pvps[member.pattern], member.seed(job.settings.seed)
+    data, backbone = member_data(job, member), None
+    if recipe.tuning == "full":
+        lm = job.model_of(start)
+        freeze(lm.model, recipe.freeze_layers)
+    else:
+        backbone = job.backbone(start)
+        tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
+        before = job.initial if start is None else read_member(start)
+        lm = start_member(backbone, recipe, pvp, tables, seed, job.accelerator.device, before)
+    trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
+    with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
+        losses = train_member(
+            lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
+            job.accelerator, lambda _, loss: bar.update(loss=loss), job.group,
+        )  # fmt: skip
+    return lm, backbone, {"losses": losses, "labeled": len(data.labels), "trained": trained}
 
-    def build(folder: Path) -> dict[str, Any]:
-        recipe, pvp, seed = job.recipe, job.tuned_pvps[member.pattern], member.seed(job.settings.seed)
-        if recipe.tuning == "full":
-            lm = job.model_of(start)
-            freeze(lm.model, recipe.freeze_layers)
-        else:
-            backbone = job.backbone(start)
-            tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
-            before = job.initial if start is None else read_member(start)
-            lm = start_member(backbone, recipe, pvp, tables, seed, job.accelerator.device, before)
-        trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-        with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
-            losses = train_member(
-                lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
-                job.accelerator, lambda _, loss: bar.update(loss=loss),
+
+def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
+    """Train a member and save it: a ``save_pretrained`` folder, or the few numbers that it has learned.
+
+    `folder` is where it is saved; the others are those of `fit_member`.
+    """
+    lm, backbone, figures = fit_member(job, member, start)
+    losses = figures["losses"]
+    if backbone is not None:
+        save_member(backbone, job.recipe, folder)
+    if job.recipe.tunes_backbone:
+        save_model(lm.model, folder)
+        job.tokenizer.save_pretrained(folder)
+    pattern = job.task.patterns[member.pattern]
+    about = {
+        "pattern": pattern.template.source,
+        "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
+        "losses": losses,
+        "labeled": figures["labeled"],
+    }
+    (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {"final_loss": losses[-1] if losses else None, "trained": figures["trained"]}
+
+
+def build_scores(job: Job, member: Member, trained: Path | None, prefix: str, parts: Sequence[str], out: Path) -> None:
+    """Score texts with a member: ``pool-logits.npy`` and ``test-logits.npy`` in the folder `out`.
+
+    Parameters
+    ----------
+    job, member : who scores
+    trained : the member's folder; None scores with the pretrained model
+    prefix : of the stage, for the one who waits
+    parts : ``pool``, ``test``
+    out : where the files go
+    """
+    lm = _trained(job, trained)
+    pvp = (job.pvps if trained is None else job.tuned_pvps)[member.pattern]
+    for part in parts:
+        rows = len(getattr(job.data, part))
+        file = out / f"{part}-logits.npy"
+        scores = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(rows, len(job.task.labels)))
+        reserve(file)  # a full disk then ends with a message, and not with a signal
+        with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
+            score_rows(
+                lm, job.tokenizer, pvp, job.tokens(part), job.accelerator,
+                max_tokens=job.recipe.inference_tokens, out=scores, on_rows=bar.update,
             )  # fmt: skip
-        if recipe.tuning != "full":
-            save_member(backbone, recipe, folder)
-        if recipe.tunes_backbone:
-            save_model(lm.model, folder)
-            job.tokenizer.save_pretrained(folder)
-        pattern = job.task.patterns[member.pattern]
-        about = {
-            "pattern": pattern.template.source,
-            "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
-            "losses": losses,
-            "labeled": len(data.labels),
-        }
-        (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return {"final_loss": losses[-1] if losses else None, "trained": trained}
-
-    job.directory.stage(member.stage, {"config": job.config_hash, "upstream": upstream}, build)
-
-
-def score_member(
-    job: Job,
-    member: Member,
-    folder: Path | None,
-    prefix: str = "",
-    wanted: Sequence[str] = ("pool", "test"),
-) -> None:
-    """Score pool and test, where they are there, with a member; `folder` None scores with the pretrained model."""
-    parts = [part for part in wanted if getattr(job.data, part) is not None]
-    if not parts:
-        return
-
-    def build(target: Path) -> None:
-        lm = _trained(job, folder)
-        pvp = (job.pvps if folder is None else job.tuned_pvps)[member.pattern]
-        for part in parts:
-            rows = len(getattr(job.data, part))
-            shape = (rows, len(job.task.labels))
-            file = target / f"{part}-logits.npy"
-            out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-            reserve(file)  # a full disk then ends with a message, and not with a signal
-            with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
-                score_rows(
-                    lm, job.tokenizer, pvp, job.tokens(part), job.accelerator,
-                    max_tokens=job.recipe.inference_tokens, out=out, on_rows=bar.update,
-                )  # fmt: skip
-            out.flush()
-
-    trained = "" if folder is None else job.directory.fingerprint(member.stage)
-    inputs = {"config": job.config_hash, "member": trained}
-    files = [f"{part}-logits.npy" for part in parts]
-    job.directory.stage(f"{prefix}{member.stage}/scores", inputs, build, files=files)
+        scores.flush()
 
 
 def _trained(job: Job, folder: Path | None) -> LanguageModel:

@@ -18,6 +18,8 @@ from pet.training.memory import kept_memory
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from pet.training.group import Group
+
 _SHORT = 128  # tokens
 _LOOK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 
@@ -70,6 +72,7 @@ def train(
     schedule: Schedule,
     accelerator: Accelerator,
     on_step: Callable[[int, float | None], None] = lambda step, loss: None,
+    group: Group | None = None,
 ) -> list[float]:
     """Update the weights of a module whose ``forward(batch)`` is the loss of a micro-batch.
 
@@ -80,6 +83,8 @@ def train(
     schedule : how
     accelerator : precision and processes
     on_step : called after each update with its number from 1 and, now and then, the mean loss since
+    group : processes that were given the same module and the same batches; each computes its share of the micro-batches
+        of an update. The number of these must be a multiple of the group's size
 
     Returns
     -------
@@ -100,7 +105,7 @@ def train(
     module, stepper = accelerator.prepare(objective, optimizer)
     module.train()
     with kept_memory(accelerator.device.type):
-        history = _updates(module, stepper, batches, schedule, accelerator, on_step)
+        history = _updates(module, stepper, batches, schedule, accelerator, on_step, group)
     accelerator.free_memory()
     objective.eval()
     return history
@@ -113,26 +118,35 @@ def _updates(
     schedule: Schedule,
     accelerator: Accelerator,
     on_step: Callable[[int, float | None], None],
+    group: Group | None,
 ) -> list[float]:
     """All updates of a training, and the mean losses."""
     history: list[float] = []
     since: list[torch.Tensor] = []
     for step in range(schedule.steps):
-        for group in stepper.param_groups:
-            group["lr"] = schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
+        for parameters in stepper.param_groups:
+            parameters["lr"] = schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
         for micro in range(schedule.accumulation):
             last = micro == schedule.accumulation - 1
             batch = next(batches)
+            if group is not None and not group.takes(micro):
+                continue
             with accelerator.autocast(), _synchronise(accelerator, module, last), _attention(batch, accelerator):
                 loss = module(batch) / schedule.accumulation
                 accelerator.backward(loss)
             since.append(loss.detach())
+        if group is not None:
+            group.add_up([p.grad for p in module.parameters() if p.grad is not None])
         accelerator.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
         stepper.step()
         stepper.zero_grad()
         mean = None
         if (step + 1) % _LOOK_EVERY == 0 or step + 1 == schedule.steps:
-            mean = float(torch.stack(since).sum()) * schedule.accumulation / len(since)
+            total, count = torch.stack(since).sum(), len(since)
+            if group is not None:
+                group.add_up([total])
+                count *= group.size
+            mean = float(total) * schedule.accumulation / count
             since.clear()
             history.append(mean)
             if not math.isfinite(mean):

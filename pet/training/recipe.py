@@ -250,7 +250,7 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
 
 # Few numbers must move far to have the effect that many have together, soft prompts farthest. That of prompts was
 # measured (benchmarks/results/transfer.md), the orders of magnitude of the others are those that the papers of the
-# methods report; `benchmarks/tuning.py` compares. Behind a network every step moves all vectors at once: less is needed.
+# methods report; `benchmarks/tuning.py` compares. Behind a network every step moves all vectors at once.
 _RATE_FACTORS = {"full": 1, "lora": 10, "bitfit": 20, "prompt": 30, "p-tuning": 20, "prefix": 20}
 
 

@@ -1,0 +1,123 @@
+"""What labelling a billion texts would take, part by part, from what each part takes here.
+
+    OMP_NUM_THREADS=1 python benchmarks/billion.py agnews --threads 1 --clock cpu
+
+Every part but the model is measured on this machine, on one core. The model on a GPU is not: `--tflops` is an
+assumption, what one GPU really does of matrix products in bf16 with a model of `--layers` layers of `--hidden` numbers.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import common
+import numpy as np
+import torch
+
+BILLION = 10**9
+
+
+def seconds_of(work: Callable[[], Any], clock: common.Clock, rounds: int) -> float:
+    """The median over rounds, after one that does not count."""
+    work()
+    found = []
+    for _ in range(rounds):
+        begun = clock()
+        work()
+        found.append(clock() - begun)
+    return statistics.median(found)
+
+
+@click.command()
+@click.argument("name", default="agnews")
+@click.option("--rows", default=8192, show_default=True)
+@click.option("--members", default=15, show_default=True)
+@click.option("--gpus", default=64, show_default=True)
+@click.option("--tflops", default=120.0, show_default=True, help="of one GPU; assumed, not measured")
+@click.option("--layers", default=24, show_default=True)
+@click.option("--hidden", default=1024, show_default=True)
+@common.options
+def main(
+    name: str, rows: int, members: int, gpus: int, tflops: float, layers: int, hidden: int, model: Path, data: Path,
+    threads: int, clock: str, rounds: int, output: Path,
+) -> None:  # fmt: skip
+    """Print microseconds a text of each part, and hours and bytes of a billion."""
+    torch.set_num_threads(threads)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pet.backbones.load import load_tokenizer
+    from pet.cloze.pvp import bind_pattern
+    from pet.cloze.tokens import token_keys, tokenize_fields
+    from pet.data.read import prepare
+    from pet.data.shards import cut_rows, read_shard
+    from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels, read_soft_labels
+    from pet.task import Task
+    from pet.training.batching import pad_rows, token_budget_batches
+
+    task = Task.load(name)
+    tokenizer = load_tokenizer(str(model))
+    pvp = bind_pattern(task.patterns[0], task.labels, tokenizer, 256)
+    keys = token_keys([bind_pattern(p, task.labels, tokenizer, 256).encoder.template for p in task.patterns],
+                      pvp.encoder.plain)  # fmt: skip
+    texts = common.read_rows(data, name, "unlabeled", rows, task.fields)
+    rows = len(texts)
+    scores = list(np.random.default_rng(0).normal(size=(members, rows, len(task.labels))).astype(np.float32))
+    with tempfile.TemporaryDirectory(prefix="pet-billion-") as folder:
+        pool, labels = Path(folder) / "pool.parquet", Path(folder) / "labels.parquet"
+        columns = {field: [row[field] for row in texts] for field in task.fields}
+        pq.write_table(pa.table({"id": [f"text-{i:010d}" for i in range(rows)], **columns}), pool)
+        opened, layout = prepare(pool, task.fields, None, {}, {}, "input")
+        (shard,) = cut_rows([pool], rows)
+        table = read_shard(shard, opened, layout, "input")
+        tokens, ids = tokenize_fields(table, keys, pvp.encoder.plain), list(table["id"])
+
+        def fill() -> None:
+            encoded = pvp.encoder.encode(tokens, np.arange(rows))
+            for chosen in token_budget_batches(encoded.ids.lengths, 16384):
+                pad_rows(encoded, chosen, 0)
+
+        def write() -> None:
+            with SoftLabelWriter(labels, task.labels, [f"p{m}" for m in range(members)]) as writer:
+                writer.write(ids, make_soft_labels(scores, np.ones(members) / members))
+
+        parts: dict[str, Callable[[], Any]] = {
+            "read": lambda: read_shard(shard, opened, layout, "input"),
+            "tokenize": lambda: tokenize_fields(table, keys, pvp.encoder.plain),
+            "fill and pad, all members": fill,
+            "merge and write": write,
+            "student reads": lambda: read_soft_labels(labels, task.labels),
+        }
+        micros = {part: 1e6 * seconds_of(work, common.CLOCKS[clock], rounds) / rows for part, work in parts.items()}
+        micros["fill and pad, all members"] *= members
+        tracemalloc.start()
+        kept = read_soft_labels(labels, task.labels)
+        held = tracemalloc.get_traced_memory()[0] / len(kept.ids)
+        tracemalloc.stop()
+        sizes = {"read": pool.stat().st_size / rows, "written": labels.stat().st_size / rows, "held by student": held}
+    length = float(pvp.encoder.encode(tokens, np.arange(rows)).ids.lengths.mean())
+    flops = members * 24 * layers * hidden**2 * length  # two a weight, twelve weights a layer and squared width
+    micros["model (assumed)"] = 1e6 * flops / (tflops * 1e12)
+    for part, micro in micros.items():
+        where = "1 process" if part == "student reads" else f"{gpus} processes"
+        hours = micro * BILLION / 1e6 / 3600 / (1 if part == "student reads" else gpus)
+        click.echo(f"{part:28}{micro:10.1f} us a text{hours:10.2f} h a billion, {where}")
+    for part, size in sizes.items():
+        click.echo(f"{part:28}{size:10.1f} B a text{size * BILLION / 1e9:10.0f} GB a billion")
+    figures = {
+        "task": name, "model": model.name, "rows": rows, "members": members, "gpus": gpus,
+        "tokens_a_row": round(length, 1), "microseconds_a_text": {part: round(m, 2) for part, m in micros.items()},
+        "bytes_a_text": {part: round(size, 1) for part, size in sizes.items()},
+        "assumed": {"tflops": tflops, "layers": layers, "hidden": hidden},
+    }  # fmt: skip
+    common.record(output, "billion", threads, clock, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Members made as tasks of a Ray cluster, on one machine or many that share their storage."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pet.cluster import Cluster
+from pet.errors import PetError
+from pet.run.executor import TRIES, Agenda, Execution, MemberWork, Step, clear_beside, lost_too_often, make_step
+from pet.run.files import TEMPORARY
+from pet.run.making import disk_errors
+from pet.run.spool import read_spool, write_spool
+
+if TYPE_CHECKING:
+    from pet.run.job import Job
+
+_opened: dict[str, Job] = {}  # of a worker process, which Ray gives one task after another
+
+
+class OnRay:
+    """Tasks of a cluster; one that is lost is made anew by Ray, on another machine if need be."""
+
+    def __init__(self, execution: Execution):
+        self._execution = execution
+        self._cluster = Cluster(execution.ray_address)
+        self._spool: Path | None = None
+
+    def make(self, job: Job, works: Sequence[MemberWork]) -> None:
+        agenda = Agenda(job, works)
+        steps = agenda.next()
+        if steps is None:
+            return
+        self._cluster.connect()
+        import ray
+
+        resources = self._cluster.resources(self._execution, job.settings.device, job.reporter)
+        task = ray.remote(**resources, max_retries=TRIES - 1)(_make)
+        about = (str(self._spooled(job)), "quiet" if job.reporter.mode == "quiet" else "plain")
+        running: dict[Any, list[Step]] = {}
+        try:
+            while steps is not None or running:
+                while steps is not None:
+                    running[task.remote(*about, steps[0].to_dict())] = steps
+                    full = self._execution.workers is not None and len(running) >= self._execution.workers
+                    steps = None if full else agenda.next()
+                (ready, *_), _ = ray.wait(list(running), num_returns=1)
+                made = running.pop(ready)
+                agenda.keep(made, _answer(ready, made[0].name))
+                steps = agenda.next()
+        except BaseException:
+            for reference in running:
+                ray.cancel(reference, force=True)
+            raise
+
+    def release(self) -> None:
+        pass  # a task's devices are free when it ends
+
+    def close(self) -> None:
+        self._cluster.close()
+        if self._spool is not None:
+            clear_beside(self._spool.parent)
+            self._spool = None
+
+    def _spooled(self, job: Job) -> Path:
+        if self._spool is None:
+            self._spool = job.directory.path.absolute() / f"{TEMPORARY}spool@{uuid.uuid4().hex}"
+            with disk_errors(f"write what workers need in {self._spool}"):
+                self._spool.mkdir()
+                write_spool(job, self._spool, self._execution.worker_cpus or 1)
+        return self._spool
+
+
+def _answer(reference: Any, name: str) -> dict[str, Any]:
+    """What a task returned; a PetError where Ray has given up on it."""
+    import ray
+
+    try:
+        answer: dict[str, Any] = ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as error:
+        raise lost_too_often(name, str(error).strip().splitlines()[0]) from error
+    return answer
+
+
+def _make(spool: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
+    """One stage, in a worker of the cluster."""
+    from pet.run.progress import Reporter
+
+    place = Path(spool)
+    if not place.is_dir():
+        # The name of this folder is new, so no other folder can be mistaken for it.
+        return {
+            "problems": [
+                f"{place.parent}: the machine {platform.node()} of the Ray cluster does not see this folder; name one "
+                "with -o that lies on storage which all machines share, under the same path"
+            ]
+        }
+    if spool not in _opened:
+        _opened.clear()
+        try:
+            _opened[spool] = read_spool(place, Reporter(mode))
+        except PetError as error:
+            return {"problems": error.problems}
+    return make_step(_opened[spool], Step.from_dict(step))

@@ -1,0 +1,96 @@
+"""One member after another, each trained by several processes at once, on as many GPUs.
+
+The first process goes through the run as it would alone. Of each member's training it tells the others, who train
+the same one with other micro-batches and keep nothing; everything else they wait for.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pet.errors import PetError
+from pet.run.executor import Agenda, MemberWork, Step, clear_beside, make_step
+from pet.run.files import TEMPORARY
+from pet.run.making import disk_errors
+from pet.run.progress import Reporter
+from pet.run.spool import read_spool, write_spool
+from pet.run.stages import fit_member
+from pet.training.group import Group
+from pet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pet.run.job import Job
+
+
+class Together:
+    """The first of several processes that train each member together."""
+
+    def __init__(self, group: Group):
+        self._group = group
+        self._spool: Path | None = None
+
+    def make(self, job: Job, works: Sequence[MemberWork]) -> None:
+        agenda = Agenda(job, works)
+        while (steps := agenda.next()) is not None:
+            if steps[0].kind == "train":
+                self._group.send({"spool": str(self._spooled(job)), "step": steps[0].to_dict()})
+                job.group = self._group
+            try:
+                agenda.keep(steps, make_step(job, steps[0]))
+            finally:
+                job.group = None
+
+    def release(self) -> None:
+        pass  # each process keeps its own device
+
+    def close(self) -> None:
+        if self._spool is not None:
+            clear_beside(self._spool.parent)
+            self._spool = None
+
+    def _spooled(self, job: Job) -> Path:
+        if self._spool is None:
+            self._spool = job.directory.path.absolute() / f"{TEMPORARY}spool@{uuid.uuid4().hex}"
+            with disk_errors(f"write what the other processes need in {self._spool}"):
+                self._spool.mkdir()
+                write_spool(job, self._spool, None)
+        return self._spool
+
+
+def check_share(recipe: Recipe, group: Group) -> None:
+    """Refuse an update whose micro-batches cannot be divided evenly.
+
+    Raises
+    ------
+    PetError
+        With settings that make updates of the same size.
+    """
+    if recipe.accumulation % group.size == 0:
+        return
+    cure = f"--set accumulation={recipe.accumulation * group.size}"
+    for name in ("labeled_batch", "unlabeled_batch"):
+        count = getattr(recipe, name)
+        if count:
+            cure += f" --set {name}={max(1, round(count / group.size))}"
+    raise PetError(
+        f"accumulation is {recipe.accumulation}: {group.size} processes share the micro-batches of an update, so it "
+        f"must be a multiple of {group.size}; {cure} makes updates of about the same size"
+    )
+
+
+def follow(group: Group) -> None:
+    """Train with the first process whatever it says, until it ends."""
+    opened: tuple[str, Job] | None = None
+    while "end" not in (order := group.receive()):
+        if opened is None or opened[0] != order["spool"]:
+            opened = (order["spool"], read_spool(Path(order["spool"]), Reporter("quiet")))
+        job = opened[1]
+        job.group = group
+        step = Step.from_dict(order["step"])
+        start = None if step.work.start is None else job.directory.path / step.work.start
+        with suppress(PetError):  # a loss that is no number is one in every process, and the first one says so
+            fit_member(job, step.work.member, start)
