@@ -22,6 +22,8 @@ from pet.run.workers import Workers
 DIFFERENT = {"manifest.json", ".lock"}  # times, memory, and the number of a process
 posix = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 ONE_THREAD = ("--worker-cpus", "1")  # sums of more threads may differ in their last bits
+LORA = ("--tuning", "lora", "--set", "freeze_layers=1")
+PRIMED = ("--method", "zero-shot", "--set", "priming=3", "--max-length", "90")
 IPET = ("--method", "ipet", "--set", "generations=2", "--set", "first_set=4")
 
 
@@ -76,7 +78,11 @@ def test_two_workers_one_of_them_killed(inputs: Path, tiny_model: Path, tmp_path
 
 @pytest.mark.usefixtures("one_thread")
 def test_generations_of_small_members(inputs: Path, tiny_model: Path, tmp_path: Path):
-    options = [*run_options(inputs, tiny_model), *IPET, "--tuning", "prompt", "--set", "prompt_length=4", "--baselines"]
+    prompts = [*run_options(inputs, tiny_model, parts=("train", "test")), "--tuning", "prompt"]
+    pet(*prompts, "--set", "prompt_length=4", "-o", tmp_path / "first")
+    pet("prompts", "add", tmp_path / "first", "-l", tmp_path / "library")
+    start = ["--init-prompt", tmp_path / "library" / "topics-p0-r0"]
+    options = [*run_options(inputs, tiny_model), *IPET, "--tuning", "prompt", *start, "--baselines"]
     pet(*options, "-o", tmp_path / "one")
     pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two")
     assert (tmp_path / "two" / "g1" / "p1-r0").is_dir()
@@ -86,7 +92,7 @@ def test_generations_of_small_members(inputs: Path, tiny_model: Path, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("more", [IPET, ("--tuning", "lora"), (*IPET, "--set", "restart=false")], ids=" ".join)
+@pytest.mark.parametrize("more", [IPET, LORA, PRIMED, (*IPET, "--set", "restart=false")], ids=" ".join)
 def test_other_runs(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]):
     if "lora" in more:
         pytest.importorskip("peft")
