@@ -27,6 +27,7 @@ from pet.cloze.grammar import parse_template
 from pet.cloze.pvp import bind_pattern
 from pet.cloze.tokens import token_keys, tokenize_fields
 from pet.cloze.verbalizer import Verbalizer
+from pet.compat import has_int8_instructions
 from pet.ensemble.labelling import score_rows
 from pet.errors import PetError
 from pet.task import Pattern
@@ -115,6 +116,22 @@ def test_int8_is_for_processors(monkeypatch: pytest.MonkeyPatch):
         check_int8(torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"architecture": "x86_64", "avx512_vnni": True, "amx_int8": False}, True),
+        ({"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_vnni": False}, False),
+        ({"architecture": "aarch64", "neon": True, "dot": True}, True),
+        (None, None),
+    ],
+)
+def test_what_torch_tells_of_the_processor(monkeypatch: pytest.MonkeyPatch, found: Any, expected: bool | None):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    if found is None:  # as in older versions of torch
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert has_int8_instructions() is expected
+
+
 # --- commands --------------------------------------------------------------------------------------------
 
 
@@ -185,6 +202,22 @@ def test_a_student_predicts_and_is_measured_in_int8(run: Path, inputs: Path, tmp
     gold = [json.loads(line)["label"] for line in test.read_text().splitlines()]
     right = sum(LABELS[i] == label for i, label in zip(rounded.argmax(axis=1), gold, strict=True))
     assert json.loads(result.stdout)["accuracy"] == pytest.approx(right / 12)
+
+
+def test_a_processor_without_int8_instructions_is_warned_of(
+    run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commands = (
+        ("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl"),
+        ("predict", run, "--input", inputs / "test.jsonl", "-o", tmp_path / "p.jsonl"),
+        ("evaluate", run, "--input", inputs / "test.jsonl"),
+    )
+    for known, warned in ((False, 1), (True, 0), (None, 0)):
+        monkeypatch.setattr("pet.apply.quantize.has_int8_instructions", lambda known=known: known)
+        for command in commands:
+            said = pet(*command, "--device", "cpu", "--quantize").stderr
+            assert said.count("warning: int8: this processor has no instructions for it (VNNI, AMX)") == warned
+    assert "int8" not in pet(*commands[0], "--device", "cpu").stderr
 
 
 def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
