@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES
-from small_run import pet, refused, run_options, write_inputs
+from small_run import TASK, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -21,6 +21,7 @@ from pet.apply.label import label_file
 from pet.apply.measure import evaluate_file
 from pet.backbones import int8
 from pet.backbones.int8 import Int8Linear, check_int8, quantize_linears, quantize_rows
+from pet.backbones.kinds import open_model
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.cloze.grammar import parse_template
@@ -99,6 +100,16 @@ def test_only_the_encoders_own_linear_layers_are_replaced(family_model):
     kinds = [type(m) for m in model.base_model.modules() if isinstance(m, (nn.Linear, Int8Linear))]
     assert kinds.count(Int8Linear) == count and kinds.count(Watched) == 1 and nn.Linear not in kinds
     assert isinstance(model.cls.predictions.transform.dense, nn.Linear)
+
+
+@pytest.mark.parametrize("name", ["t5", "mt5", "qwen2", "xlnet"])
+def test_the_head_stays_as_it_is(family_model, name: str):
+    model = open_model(str(family_model(name)))
+    head = model.get_output_embeddings()
+    quantize_linears(model, name)
+    assert type(head) is nn.Linear and model.get_output_embeddings() is head
+    left = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert left == [head] and any(isinstance(module, Int8Linear) for module in model.modules())
 
 
 def test_what_has_no_linear_layers_is_refused():
@@ -218,6 +229,22 @@ def test_a_processor_without_int8_instructions_is_warned_of(
             said = pet(*command, "--device", "cpu", "--quantize").stderr
             assert said.count("warning: int8: this processor has no instructions for it (VNNI, AMX)") == warned
     assert "int8" not in pet(*commands[0], "--device", "cpu").stderr
+
+
+@pytest.mark.parametrize("name", ["t5", "gpt2"])
+def test_label_with_members_that_have_no_mask(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+    (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
+    command, _, *options = run_options(inputs, family_model(name), parts=("train", "unlabeled"))
+    folder, output = tmp_path / "run", tmp_path / "labels.jsonl"
+    pet(command, inputs / "behind.yaml", *options, "-q", "-o", folder)
+    if name == "gpt2":  # whose layers are not torch's linear ones
+        arguments = ("label", folder, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu", "--quantize")
+        assert re.search(r"its encoder has none .*Conv1D", refused(*arguments)) and not output.exists()
+        return
+    said = _label(folder, inputs, output, "--quantize").stderr
+    plain, small = _probabilities(folder / "g0" / "labels.jsonl"), _probabilities(output)
+    assert 0 < np.abs(small - plain).max() < 0.1
+    assert _said(said, 16) == int((small.argmax(axis=1) == plain.argmax(axis=1)).sum())
 
 
 def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
