@@ -24,9 +24,21 @@ from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData
 from pet.ensemble.merge import merge_scores
 from pet.errors import PetError
-from pet.run.estimate import Speed, Work, estimate, mean_tokens, time_member, time_student
+from pet.run.estimate import (
+    Speed,
+    Work,
+    estimate,
+    mean_tokens,
+    rounds_of,
+    time_member,
+    time_student,
+    training_sets,
+)
+from pet.run.generations import make_plan
+from pet.run.inputs import label_counts
 from pet.run.job import bind_patterns, binding_options, outline
 from pet.run.progress import Reporter
+from pet.run.settings import NO_POOL
 from pet.seeds import derive_seed
 from pet.training.device import make_accelerator
 from pet.training.recipe import Recipe, make_recipe, without_auxiliary_loss
@@ -46,6 +58,7 @@ Array = NDArray[Any]
 MOST_FILLED = 5000  # texts of a table that the patterns are filled with, evenly over the table
 MOST_TIMED = 500  # texts that are trained on for the estimate of the time
 MUCH_CUT = 0.5
+METHODS = ("pet", "ipet")  # that the time can be told of
 
 
 @dataclass
@@ -60,6 +73,7 @@ class CheckReport:
     patterns : see `pet.cloze.check.PatternCheck`
     zero_shot : None, or ``rows``, ``table``, ``majority`` (share of the most frequent label) and, for each
         pattern and for all together, ``accuracy`` and ``centred`` (after taking off each label's mean score)
+    training_sets : of ``ipet``, texts that a member of each generation learns from; 0 for the untrained model
     seconds : None, or the parts of a run (`pet.run.estimate.estimate`)
     warnings : what a run would get over
     errors : what a run would fail on
@@ -72,6 +86,7 @@ class CheckReport:
     label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     patterns: list[PatternCheck] = field(default_factory=list)
     zero_shot: dict[str, Any] | None = None
+    training_sets: list[int] = field(default_factory=list)
     seconds: dict[str, float] | None = None
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -87,6 +102,7 @@ def check_task(
     train: str | None = None,
     unlabeled: str | None = None,
     test: str | None = None,
+    method: str = "pet",
     recipe: str = "default",
     settings: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -102,6 +118,7 @@ def check_task(
     Parameters
     ----------
     task, model, train, unlabeled, test, columns, device, precision, allow_pickle : as a run would get them
+    method : ``pet`` or ``ipet``, for the estimate of the time
     recipe, settings : as a run would get them; for the longest input and the estimate of the time
     rows : labelled texts that the untrained patterns are tried on
     weights : False leaves the model's weights alone: no accuracy, no time
@@ -110,17 +127,21 @@ def check_task(
     Raises
     ------
     PetError
-        If `recipe`, `settings` or `rows` make no sense.
+        If `method`, `recipe`, `settings` or `rows` make no sense.
     """
     reporter = reporter or Reporter("quiet")
     if rows < 1:
         raise PetError(f"--rows is {rows}: it must be 1 or more")
+    if method not in METHODS:
+        raise PetError(f"--method is {method!r}: the check knows {' and '.join(METHODS)}")
     plan = make_recipe(recipe, settings)
     if unlabeled is None:
         plan = without_auxiliary_loss(recipe, plan, settings)
     report = CheckReport(task.name, model, plan.max_length)
     sources = {"train": train, "unlabeled": unlabeled, "test": test}
     tables = _read(task, {name: s for name, s in sources.items() if s is not None}, columns or {}, report)
+    if method == "ipet" and tables and not report.errors:
+        report.training_sets = _training_sets(task, plan, tables, report)
     model_problems = _model_problems(model, plan, weights, allow_pickle)
     report.errors += model_problems
     try:
@@ -155,7 +176,7 @@ def check_task(
             lm, load = _open(model, allow_pickle, reporter)
             trial = Trial(task, tokenizer, lm, plan, binding, make_accelerator(device, precision), reporter)
             tokens_per_second = _zero_shot(report, trial, tables, rows)
-            if "train" in tables:
+            if report.training_sets or (method == "pet" and "train" in tables):
                 _estimate(report, trial, tables, Speed(load, None, tokens_per_second, None), allow_pickle)
         except PetError as error:
             report.errors += error.problems
@@ -208,6 +229,18 @@ def _read(
     report.label_counts = dict(found.label_counts)
     report.warnings += found.messages
     return tables
+
+
+def _training_sets(task: Task, plan: Recipe, tables: Mapping[str, Dataset], report: CheckReport) -> list[int]:
+    """Sizes of the training sets of iPET's generations; none, and why, where there can be no generations."""
+    try:
+        if "unlabeled" not in tables:
+            raise PetError(NO_POOL)
+        counts = label_counts(tables.get("train"), len(task.labels))
+        return training_sets(make_plan(task, plan, counts), len(tables["unlabeled"]))
+    except PetError as error:
+        report.errors += error.problems
+        return []
 
 
 def _model_problems(model: str, plan: Recipe, weights: bool, allow_pickle: bool) -> list[str]:
@@ -341,9 +374,11 @@ def _estimate(
 ) -> None:
     """Time a few updates of a member and of the student. The model's weights are of no use afterwards."""
     trial.reporter.info("time a few updates")
-    train = _evenly(tables["train"], MOST_TIMED)
+    # Without labelled texts members learn from the pool alone; with which labels costs no time.
+    train = _evenly(tables["train" if "train" in tables else "unlabeled"], MOST_TIMED)
+    gold = column_labels(train) if "train" in tables else np.arange(len(train)) % len(trial.task.labels)
     pool = _evenly(tables["unlabeled"], MOST_TIMED) if "unlabeled" in tables else None
-    data = MemberData(trial.tokens(train), column_labels(train), None if pool is None else trial.tokens(pool))
+    data = MemberData(trial.tokens(train), gold, None if pool is None else trial.tokens(pool))
     recipe = trial.recipe
     lm, pvp = trial.lm, trial.pvps[0]
     if recipe.tuning != "full":
@@ -359,7 +394,7 @@ def _estimate(
             report.model, text_input, trial.task.labels, recipe.max_length, allow_pickle=allow_pickle
         )
         student = time_student(classifier, pool, recipe, trial.accelerator)
-    members = len(trial.pvps) * recipe.repetitions
     tokens = float(np.mean([mean_tokens(pattern.mean_length, report.rows) for pattern in report.patterns]))
-    work = Work(members, recipe.member_steps(len(tables["train"])), tokens, recipe.student_steps)
+    sizes = report.training_sets or [len(tables["train"])]
+    work = Work(rounds_of(recipe, sizes, len(trial.pvps), tokens), recipe.student_steps)
     report.seconds = estimate(replace(speed, member_update=update, student_update=student), work)

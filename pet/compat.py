@@ -26,6 +26,18 @@ def repeat_cache(cache: Any, count: int) -> Any:
     return cache
 
 
+# That multiply int8: of x86, then of ARM.
+_INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "dot")
+
+
+def has_int8_instructions() -> bool | None:
+    """Whether the processor can multiply int8 directly; None where this torch does not tell, as older ones."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return None
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in _INT8_INSTRUCTIONS)
+
+
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Keep transformers from drawing bars of its own between our lines."""

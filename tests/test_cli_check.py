@@ -16,7 +16,10 @@ from pet.check import untrained_accuracy
 from pet.cli.main import main
 from pet.cloze.check import Filled
 from pet.report.check import abbreviate
-from pet.run.estimate import Speed, Work, estimate, mean_tokens
+from pet.run.estimate import Round, Speed, Work, estimate, mean_tokens, rounds_of, training_sets
+from pet.run.generations import make_plan
+from pet.task import Task
+from pet.training.recipe import make_recipe
 
 WriteRows = Callable[..., Path]
 TASK = """\
@@ -95,6 +98,33 @@ def test_the_json_document_holds_the_figures(
     assert all(0 <= figures["accuracy"] <= 1 for figures in zero_shot["patterns"])
     assert found["seconds"]["student"] == 0 < found["seconds"]["members"]
     assert not found["errors"] and not found["warnings"]
+
+
+@pytest.mark.parametrize("labeled", [True, False])
+def test_the_time_of_ipet_is_that_of_its_generations(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows, labeled: bool
+) -> None:
+    files = ["--unlabeled", write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows[8:]])]
+    files += ["--train", write_jsonl("train.jsonl", news_rows[:8])] if labeled else []
+    small = ["--set", "steps=20", "--set", "growth=2", "--set", "generations=2", "--set", "first_set=6"]
+    result = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet", "--json", "-q")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["training_sets"] == ([8, 16] if labeled else [0, 6, 12])
+    assert all(found["seconds"][part] > 0 for part in ("members", "labelling", "student"))
+    shown = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet").stdout
+    assert f"Its generations learn from {'8, 16' if labeled else '0, 6, 12'} texts, at most." in shown
+
+
+def test_what_ipet_cannot_do_is_told(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    options = [task, "-m", tiny_model, "--max-length", 48, "--no-model", "--method", "ipet"]
+    train = write_jsonl("train.jsonl", news_rows[:8])
+    assert "--method ipet has members label texts for each other: give some" in failure(*options, "--train", train)
+    task.write_text(TASK.rpartition("  - ")[0])
+    pool = write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows])
+    assert "one pattern has no other" in failure(*options, "--unlabeled", pool)
 
 
 def test_without_data_the_patterns_are_filled_with_the_names_of_the_fields(
@@ -212,7 +242,7 @@ def test_an_unknown_task_is_one_message(tiny_model: Path) -> None:
 
 def test_time_is_multiplied_out() -> None:
     speed = Speed(load=2.0, member_update=0.5, scored_tokens=100.0, student_update=0.25)
-    work = Work(members=3, updates=10, tokens=1000.0, student_updates=40)
+    work = Work([Round(members=3, updates=10, tokens=1000.0)], student_updates=40)
     assert estimate(speed, work) == {
         "members": 3 * (2 + 5.0),
         "labelling": 3 * (2 + 10.0),
@@ -220,6 +250,39 @@ def test_time_is_multiplied_out() -> None:
         "total": 21 + 36 + 12.0,
     }
     assert estimate(Speed(2.0, None, 100.0, None), work)["total"] == 0
+
+
+def test_the_rounds_of_ipet_add_up() -> None:
+    speed = Speed(load=2.0, member_update=0.5, scored_tokens=100.0, student_update=0.25)
+    rounds = [Round(2, None, 1000.0), Round(6, 10, 1000.0), Round(6, 30, 1000.0)]
+    assert estimate(speed, Work(rounds, 40)) == {
+        "members": 6 * (2 + 5.0) + 6 * (2 + 15.0),
+        "labelling": 14 * (2 + 10.0),
+        "student": 12.0,
+        "total": 42 + 102 + 168 + 12.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("labeled", "pool", "sizes", "updates"),
+    [
+        # Fivefold up to 1,000 and more; eight texts an update, and forty updates at least.
+        (10, 5000, [10, 50, 250, 1250], [40, 40, 40, 157]),
+        (10, 500, [10, 50, 250, 510], [40, 40, 40, 64]),  # the pool is all that can be added
+        (0, 5000, [0, 10, 50, 250, 1250], [None, 40, 40, 40, 157]),
+        (0, 30, [0, 10, 30, 30, 30], [None, 40, 40, 40, 40]),
+    ],
+)
+def test_training_sets_of_ipet_grow(
+    task: Path, labeled: int, pool: int, sizes: list[int], updates: list[int | None]
+) -> None:
+    recipe = make_recipe("default", {"repetitions": 3})
+    plan = make_plan(Task.load(str(task)), recipe, np.array([labeled, 0, 0, 0]))
+    assert training_sets(plan, pool) == sizes
+    rounds = rounds_of(recipe, sizes, 2, 7.0)
+    assert [these.updates for these in rounds] == updates
+    assert [these.members for these in rounds] == [6 if labeled else 2, *[6] * (len(sizes) - 1)]
+    assert {these.tokens for these in rounds} == {7.0}
 
 
 def test_tokens_are_those_of_pool_and_test() -> None:

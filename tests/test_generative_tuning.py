@@ -1,4 +1,4 @@
-"""The ways of tuning on T5-like and causal models: each learns what it should, and comes back as it was."""
+"""The ways of tuning on T5-like and causal models and XLNet: each learns what it should, and comes back as it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import CAUSAL, ENCODER_DECODERS
+from families import CAUSAL, ENCODER_DECODERS, PERMUTED
 from small_run import TASK, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 
@@ -34,24 +34,30 @@ CASES = [
     *((name, method) for name in CAUSAL for method in ("lora", "prompt", "p-tuning", "prefix")),
     ("gpt2", "bitfit"),
     ("qwen2", "bitfit"),
+    *((name, method) for name in PERMUTED for method in ("lora-all", "prompt", "p-tuning", "bitfit")),
 ]
-RATES = {"lora": 2e-2, "prompt": 0.2, "p-tuning": 2e-2, "prefix": 2e-2, "bitfit": 2e-2}
+RATES = {"lora": 2e-2, "lora-all": 2e-2, "prompt": 0.2, "p-tuning": 2e-2, "prefix": 2e-2, "bitfit": 2e-2}
 SMALL = {"prompt_length": 4, "prefix_length": 3, "prefix_hidden": 16}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe_of(method: str) -> Any:
+    targets = "attention"
+    if method == "lora-all":  # the attention of XLNet has no matrices that are layers, the rest of it has
+        method, targets = "lora", "all"
     if method == "lora":
         pytest.importorskip("peft")
     quick = {"steps": 15, "labeled_batch": 4, "unlabeled_batch": 1, "max_length": 64, "warmup": 0.0}
-    return make_recipe("default", {"tuning": method, **SMALL, **quick})
+    return make_recipe("default", {"tuning": method, "lora_targets": targets, **SMALL, **quick})
 
 
 def bound(folder: Path, recipe: Any) -> PVP:
     tokenizer = load_tokenizer(str(folder))
-    pattern = Pattern(parse_template("{text} {soft:it is about} {mask}", ["text"]), Verbalizer(WORDS))
-    options = {**encoder_options(recipe), "blank": blank_of(str(folder), tokenizer)}
+    blank = blank_of(str(folder), tokenizer)
+    words = WORDS if blank.several else WORDS | {"World": ("world",)}
+    pattern = Pattern(parse_template("{text} {soft:it is about} {mask}", ["text"]), Verbalizer(words))
+    options = {**encoder_options(recipe), "blank": blank}
     return bind_pattern(pattern, LABELS, tokenizer, recipe.max_length, **options)
 
 
@@ -124,6 +130,8 @@ def test_a_run(family_model: Any, tmp_path: Path, name: str, method: str):
         ("t5", "bitfit", "a t5 model like this one has no biases"),
         ("llama", "bitfit", "a llama model like this one has no biases"),
         ("mt5", "prefix", "a mt5 model reads two texts"),
+        ("xlnet", "prefix", "the attention of a xlnet model is built in a way that is not known here; use"),
+        ("xlnet", "lora", "the attention of a xlnet model is built in a way that is not known here; use"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_made(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES
-from small_run import pet, refused, run_options, write_inputs
+from small_run import TASK, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -21,12 +21,14 @@ from pet.apply.label import label_file
 from pet.apply.measure import evaluate_file
 from pet.backbones import int8
 from pet.backbones.int8 import Int8Linear, check_int8, quantize_linears, quantize_rows
+from pet.backbones.kinds import open_model
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.cloze.grammar import parse_template
 from pet.cloze.pvp import bind_pattern
 from pet.cloze.tokens import token_keys, tokenize_fields
 from pet.cloze.verbalizer import Verbalizer
+from pet.compat import has_int8_instructions
 from pet.ensemble.labelling import score_rows
 from pet.errors import PetError
 from pet.task import Pattern
@@ -100,6 +102,16 @@ def test_only_the_encoders_own_linear_layers_are_replaced(family_model):
     assert isinstance(model.cls.predictions.transform.dense, nn.Linear)
 
 
+@pytest.mark.parametrize("name", ["t5", "mt5", "qwen2", "xlnet"])
+def test_the_head_stays_as_it_is(family_model, name: str):
+    model = open_model(str(family_model(name)))
+    head = model.get_output_embeddings()
+    quantize_linears(model, name)
+    assert type(head) is nn.Linear and model.get_output_embeddings() is head
+    left = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert left == [head] and any(isinstance(module, Int8Linear) for module in model.modules())
+
+
 def test_what_has_no_linear_layers_is_refused():
     model = nn.Sequential(nn.Embedding(3, 3), nn.LayerNorm(3))
     with pytest.raises(PetError, match=r"model mine: .* none \(Embedding, LayerNorm\)"):
@@ -113,6 +125,22 @@ def test_int8_is_for_processors(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(int8.torch, "_int_mm")
     with pytest.raises(PetError, match="cannot multiply int8 on this processor; update torch"):
         check_int8(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"architecture": "x86_64", "avx512_vnni": True, "amx_int8": False}, True),
+        ({"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_vnni": False}, False),
+        ({"architecture": "aarch64", "neon": True, "dot": True}, True),
+        (None, None),
+    ],
+)
+def test_what_torch_tells_of_the_processor(monkeypatch: pytest.MonkeyPatch, found: Any, expected: bool | None):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    if found is None:  # as in older versions of torch
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert has_int8_instructions() is expected
 
 
 # --- commands --------------------------------------------------------------------------------------------
@@ -185,6 +213,38 @@ def test_a_student_predicts_and_is_measured_in_int8(run: Path, inputs: Path, tmp
     gold = [json.loads(line)["label"] for line in test.read_text().splitlines()]
     right = sum(LABELS[i] == label for i, label in zip(rounded.argmax(axis=1), gold, strict=True))
     assert json.loads(result.stdout)["accuracy"] == pytest.approx(right / 12)
+
+
+def test_a_processor_without_int8_instructions_is_warned_of(
+    run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commands = (
+        ("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl"),
+        ("predict", run, "--input", inputs / "test.jsonl", "-o", tmp_path / "p.jsonl"),
+        ("evaluate", run, "--input", inputs / "test.jsonl"),
+    )
+    for known, warned in ((False, 1), (True, 0), (None, 0)):
+        monkeypatch.setattr("pet.apply.quantize.has_int8_instructions", lambda known=known: known)
+        for command in commands:
+            said = pet(*command, "--device", "cpu", "--quantize").stderr
+            assert said.count("warning: int8: this processor has no instructions for it (VNNI, AMX)") == warned
+    assert "int8" not in pet(*commands[0], "--device", "cpu").stderr
+
+
+@pytest.mark.parametrize("name", ["t5", "gpt2"])
+def test_label_with_members_that_have_no_mask(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+    (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
+    command, _, *options = run_options(inputs, family_model(name), parts=("train", "unlabeled"))
+    folder, output = tmp_path / "run", tmp_path / "labels.jsonl"
+    pet(command, inputs / "behind.yaml", *options, "-q", "-o", folder)
+    if name == "gpt2":  # whose layers are not torch's linear ones
+        arguments = ("label", folder, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu", "--quantize")
+        assert re.search(r"its encoder has none .*Conv1D", refused(*arguments)) and not output.exists()
+        return
+    said = _label(folder, inputs, output, "--quantize").stderr
+    plain, small = _probabilities(folder / "g0" / "labels.jsonl"), _probabilities(output)
+    assert 0 < np.abs(small - plain).max() < 0.1
+    assert _said(said, 16) == int((small.argmax(axis=1) == plain.argmax(axis=1)).sum())
 
 
 def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):

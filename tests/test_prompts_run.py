@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import pet, refused, run_options, write_inputs
+from small_run import TASK, pet, refused, run_options, write_inputs
 
 from pet.prompts.library import Prompt, read_prompt, write_prompt
 from pet.run import stages
@@ -231,6 +231,34 @@ def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, 
     assert "--train, --test or both" in refused("prompts", "rank", task, *where)
     elsewhere = ["-l", library, "-m", family_model("roberta"), *SMALL]
     assert "none of its 2 prompts belongs" in refused("prompts", "rank", task, *data, *elsewhere)
+
+
+@pytest.mark.parametrize("name", ["t5", "gpt2", "xlnet"])
+def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+    """Their prompts are ranked by all but neurons, which are looked at in the mask of a masked model."""
+    folder, library, task = tmp_path / "in", tmp_path / "library", tmp_path / "in" / "task.yaml"
+    shutil.copytree(inputs, folder)
+    task.write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
+    pet(*options(folder, family_model(name), tmp_path / "run", *LENGTH))
+    pet("prompts", "add", tmp_path / "run", "-l", library)
+    rank = ["prompts", "rank", task, "--train", inputs / "train.jsonl", "-l", library, "-m", family_model(name), *SMALL]
+    for by, key in (("zero-shot", "accuracy"), ("cosine", "cosine")):
+        found = json.loads(pet(*rank, "--by", by, "--json").stdout)["prompts"]
+        assert sorted(entry["name"] for entry in found) == ["topics-p0-r0", "topics-p1-r0"]
+        assert found[0][key] >= found[1][key]
+        assert all(entry["cosine"] is not None and entry["neurons"] is None for entry in found)
+    said = f"the feed-forward layers of a {name} model are built in a way that is not known here"
+    assert said in refused(*rank, "--by", "neurons")
+    start = ["--init-prompt", "similar", "--prompt-library", library, *LENGTH, "--set"]
+    more = [*start, "prompt_similarity=neurons"]
+    assert said in refused(*options(folder, family_model(name), tmp_path / "started", *more))
+    assert not (tmp_path / "started").exists()
+    more = [*start, "prompt_similarity=cosine", "--set", "steps=0"]
+    pet(*options(folder, family_model(name), tmp_path / "started", *more))
+    (best,) = json.loads((tmp_path / "started" / "init-prompt" / "choice.json").read_text())["weights"]
+    for member in ("p0-r0", "p1-r0"):
+        learned = read_member(tmp_path / "started" / "g0" / member).arrays["vectors"].numpy()
+        np.testing.assert_array_equal(learned, read_prompt(library / best).vectors)
 
 
 def test_the_command_as_a_process(library: Path, tmp_path: Path):

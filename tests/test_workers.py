@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from small_run import pet, refused, run_options, write_inputs
+from small_run import TASK, pet, refused, run_options, write_inputs
 
 import pet as package
 from pet.errors import PetError
@@ -99,6 +99,18 @@ def test_other_runs(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[
     options = [*run_options(inputs, tiny_model), *more]
     pet(*options, "-o", tmp_path / "one")
     pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two")
+    same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["t5", "gpt2", "xlnet"])
+def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+    (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
+    command, _, *options = run_options(inputs, family_model(name))
+    pet(command, inputs / "behind.yaml", *options, "-o", tmp_path / "one")
+    two = ["--executor", "local", "--workers", "2", *ONE_THREAD]
+    pet(command, inputs / "behind.yaml", *options, *two, "-o", tmp_path / "two")
     same(tmp_path / "two", tmp_path / "one")
 
 

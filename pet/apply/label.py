@@ -11,8 +11,7 @@ import numpy as np
 
 from pet.apply.ensemble import SavedEnsemble, open_ensemble
 from pet.apply.files import check_output
-from pet.apply.quantize import quantize_ensemble
-from pet.backbones.int8 import check_int8
+from pet.apply.quantize import check_processor, quantize_ensemble
 from pet.data.read import iter_table
 from pet.ensemble.soft_labels import SoftLabels, SoftLabelWriter, make_soft_labels
 from pet.errors import PetError
@@ -87,7 +86,7 @@ def label_file(
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
     accelerator = make_accelerator(device, precision or ensemble.precision)
     if quantize:
-        check_int8(accelerator.device)
+        check_processor(accelerator.device, reporter)
         ensemble.check_quantizable()
     labels = ensemble.task.labels
     counts = np.zeros(len(labels), dtype=np.int64)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.apply.classifier import open_classifier
-from pet.apply.quantize import quantize_classifier
-from pet.backbones.int8 import check_int8
+from pet.apply.quantize import check_processor, quantize_classifier
 from pet.data.checks import column_labels
 from pet.data.read import iter_table
 from pet.evaluate import evaluate
@@ -75,7 +74,7 @@ def evaluate_file(
     )
     accelerator = make_accelerator(device, precision)
     if quantize:
-        check_int8(accelerator.device)
+        check_processor(accelerator.device, reporter)
     probabilities: list[Array] = []
     gold: list[Array] = []
     with reporter.task("evaluate", None, "text") as bar:

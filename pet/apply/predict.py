@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from pet.apply.classifier import open_classifier
 from pet.apply.files import check_output
-from pet.apply.quantize import quantize_classifier
-from pet.backbones.int8 import check_int8
+from pet.apply.quantize import check_processor, quantize_classifier
 from pet.classifier import prediction_rows
 from pet.data.read import iter_table
 from pet.run.files import writing
@@ -86,7 +85,7 @@ def predict_file(
     chunks = iter_table(source, classifier.text_input.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
     accelerator = make_accelerator(device, precision)
     if quantize:
-        check_int8(accelerator.device)
+        check_processor(accelerator.device, reporter)
     total = 0
     with _writer(place, classifier.labels) as writer, reporter.task("predict", None, "text") as bar:
         for chunk in chunks:

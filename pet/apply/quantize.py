@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pet.apply.ensemble import SavedEnsemble
-from pet.backbones.int8 import quantize_linears
+from pet.backbones.int8 import check_int8, quantize_linears
 from pet.classifier import Classifier
+from pet.compat import has_int8_instructions
 from pet.ensemble.merge import merge_scores
 from pet.run.progress import Reporter
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 SAMPLE_ROWS = 256  # scored both ways
+
+
+def check_processor(device: torch.device, reporter: Reporter) -> None:
+    """Refuse where int8 cannot be, and warn where it may be slow; see `check_int8`."""
+    check_int8(device)
+    if has_int8_instructions() is False:
+        reporter.warn("int8: this processor has no instructions for it (VNNI, AMX); --quantize may make it slower")
 
 
 def quantize_ensemble(

@@ -24,6 +24,7 @@ EXAMPLES = """\b
 Examples:
   pet check agnews
   pet check my.yaml --train train.jsonl --unlabeled pool.jsonl --test test.jsonl -m roberta-base
+  pet check my.yaml --method ipet --unlabeled pool.jsonl
   pet check my.yaml --train train.csv --column text=review --max-length 128 --no-model
 """
 
@@ -40,6 +41,13 @@ Examples:
 )
 @click.option(
     "--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N."
+)
+@click.option(
+    "--method",
+    type=click.Choice(("pet", "ipet")),
+    default="pet",
+    show_default=True,
+    help="For the estimate of the time.",
 )
 @click.option(
     "--recipe",
@@ -88,6 +96,7 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
         train=options["train"],
         unlabeled=options["unlabeled"],
         test=options["test"],
+        method=options["method"],
         recipe=options["recipe"],
         settings=settings,
         columns=column_pairs(options["columns"]),

@@ -42,6 +42,26 @@ def neuron_layers(model: PreTrainedModel) -> list[nn.Linear]:
     return found
 
 
+def check_neurons(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a model whose neurons cannot be looked at.
+
+    Parameters
+    ----------
+    model : shapes are enough, without weights
+
+    Raises
+    ------
+    PetError
+        When its feed-forward layers are not known here, or it has no mask.
+    """
+    neuron_layers(model)
+    if tokenizer.mask_token_id is None:
+        raise PetError(
+            f"neurons are looked at in the mask, and a {model.config.model_type} model has none; compare prompts by "
+            "cosine or by zero-shot accuracy"
+        )
+
+
 def activated(backbone: Backbone, tokenizer: PreTrainedTokenizerBase, vectors: Array) -> Array:
     """Which neurons are active at the mask when nothing but a prompt and the mask is read.
 
@@ -60,12 +80,8 @@ def activated(backbone: Backbone, tokenizer: PreTrainedTokenizerBase, vectors: A
     """
     model = backbone.model
     backbone.restore()
+    check_neurons(model, tokenizer)
     layers = neuron_layers(model)
-    if tokenizer.mask_token_id is None:
-        raise PetError(
-            f"neurons are looked at in the mask, and a {model.config.model_type} model has none; compare prompts by "
-            "cosine or by zero-shot accuracy"
-        )
     gated = model.config.model_type == "modernbert"
     batch, place = _mask_alone(tokenizer, len(vectors), model.get_input_embeddings().weight.device)
     states: list[Array] = []

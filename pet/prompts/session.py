@@ -22,6 +22,7 @@ from pet.errors import PetError
 from pet.prompts.from_run import describe
 from pet.prompts.library import Prompt, as_name, check_name, list_prompts, of_backbone, portable
 from pet.prompts.mixture import Source, mixture_steps, train_prompt
+from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import MEASURES, Candidate, NewTask, measure, ranked, zero_shot
 from pet.run.inputs import model_fingerprint
 from pet.run.job import bind_patterns, binding_options, count_parameters, outline
@@ -216,16 +217,28 @@ def rank_library(
     test : labelled texts that the prompts are tried on; None: `train`
     by : one of `pet.prompts.ranking.MEASURES`; None: the recipe's `prompt_similarity`
 
+    Returns
+    -------
+    list of Candidate
+        With all that can be measured: T5-like and causal models have no neurons that could be.
+
     Raises
     ------
     PetError
-        When there is no such prompt, or nothing to measure with.
+        When there is no such prompt, or nothing to measure with, or not by.
     """
     by = by or session.recipe.prompt_similarity
     if train is None and test is None:
         raise PetError("prompts are ranked by labelled texts of the task: give some with --train, --test or both")
     if train is None and MEASURES[by]:
         raise PetError(f"ranking by {by} compares with a prompt trained on the task: give labelled texts with --train")
+    measures = [name for name, wants_query in MEASURES.items() if train is not None or not wants_query]
+    try:
+        check_neurons(session.backbone.model, session.tokenizer)
+    except PetError:
+        if by == "neurons":
+            raise
+        measures = [name for name in measures if name != "neurons"]
     there = list_prompts(library)
     prompts = of_backbone(there, session.backbone.fingerprint)
     if not prompts:
@@ -235,7 +248,6 @@ def rank_library(
     tables = {name: table for name, table in (("train", train), ("test", test)) if table is not None}
     texts = {name: (session.tokens(task, table), column_labels(table)) for name, table in tables.items()}
     new = session.new_task(task, *texts["train" if train is not None else "test"])
-    measures = [name for name, wants_query in MEASURES.items() if train is not None or not wants_query]
     with session.reporter.task("rank prompts", len(prompts), "prompt") as bar:
         return ranked(measure(new, prompts, measures, texts.get("test"), bar.update), by)
 

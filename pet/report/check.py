@@ -25,7 +25,7 @@ def check_text(report: CheckReport) -> str:
         parts.append(_pattern(number, pattern, with_words=pattern.words != words))
         words = pattern.words
     parts += [_zero_shot(report)] if report.zero_shot else []
-    parts += [_time(report.seconds)] if report.seconds else []
+    parts += [_time(report)] if report.seconds else []
     return "\n\n".join(parts)
 
 
@@ -97,11 +97,14 @@ def _zero_shot(report: CheckReport) -> str:
     )
 
 
-def _time(seconds: dict[str, float]) -> str:
+def _time(report: CheckReport) -> str:
+    seconds, sizes = report.seconds, report.training_sets
+    assert seconds is not None
     parts = ", ".join(
         f"{name} {_duration(value)}" for name, value in seconds.items() if name != "total" and value
     )
-    return f"A run takes about {_duration(seconds['total'])} here ({parts})."
+    learning = f"\nIts generations learn from {', '.join(map(str, sizes))} texts, at most." if sizes else ""
+    return f"A run takes about {_duration(seconds['total'])} here ({parts}).{learning}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pet.classifier import Classifier
     from pet.cloze.pvp import PVP
     from pet.ensemble.members import MemberData
+    from pet.run.generations import Plan
     from pet.training.recipe import Recipe
 
 UPDATES = 3  # that are timed, after a first one that is not
@@ -31,7 +32,7 @@ class Speed:
     Attributes
     ----------
     load : to open the model
-    member_update : one update of a member; None where there are no labelled texts
+    member_update : one update of a member; None where none can be trained
     scored_tokens : tokens that are scored in a second
     student_update : one update of the student; None where there is no pool
     """
@@ -43,31 +44,76 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Round:
+    """Members that are made side by side: an ensemble, or one generation of iPET.
+
+    Attributes
+    ----------
+    members, updates : how many, and the updates of each; None where they stay untrained
+    tokens : that each member scores
+    """
+
+    members: int
+    updates: int | None
+    tokens: float
+
+
+@dataclass(frozen=True)
 class Work:
     """What a run does.
 
     Attributes
     ----------
-    members, updates : how many, and the updates of each
-    tokens : that each member scores
+    rounds : one after another
     student_updates : of the student
     """
 
-    members: int
-    updates: int
-    tokens: float
+    rounds: Sequence[Round]
     student_updates: int
+
+
+def training_sets(plan: Plan, pool: int) -> list[int]:
+    """Texts that a member of each generation of iPET learns from; 0 for the untrained model.
+
+    No generation ends the run early here, and no label runs out of texts before the pool does.
+
+    Parameters
+    ----------
+    plan : see `pet.run.generations.make_plan`
+    pool : unlabelled texts; no member gets more of them
+    """
+    labeled = int(plan.counts.sum())
+    new = [min(int(plan.wanted(generation).sum()), pool) for generation in range(1, plan.last + 1)]
+    return [labeled, *(labeled + count for count in new)]
+
+
+def rounds_of(recipe: Recipe, sizes: Sequence[int], patterns: int, tokens: float) -> list[Round]:
+    """The work of all members, generation by generation; PET has one.
+
+    Parameters
+    ----------
+    recipe : for the updates, and for repetitions, which the untrained model has none of
+    sizes : of the training sets, see `training_sets`
+    patterns : of the task
+    tokens : that each member scores
+    """
+    trained = patterns * recipe.repetitions
+    return [
+        Round(trained, recipe.member_steps(size), tokens) if size else Round(patterns, None, tokens) for size in sizes
+    ]
 
 
 def estimate(speed: Speed, work: Work) -> dict[str, float]:
     """Seconds of each part of a run, and of all: ``members``, ``labelling``, ``student``, ``total``.
 
-    Each member is opened twice, to be trained and to be scored with.
+    A member is opened to be trained, and once more to be scored with.
     """
     parts = {"members": 0.0, "labelling": 0.0, "student": 0.0}
     if speed.member_update is not None:
-        parts["members"] = work.members * (speed.load + work.updates * speed.member_update)
-        parts["labelling"] = work.members * (speed.load + work.tokens / speed.scored_tokens)
+        for these in work.rounds:
+            if these.updates is not None:
+                parts["members"] += these.members * (speed.load + these.updates * speed.member_update)
+            parts["labelling"] += these.members * (speed.load + these.tokens / speed.scored_tokens)
     if speed.student_update is not None:
         parts["student"] = speed.load + work.student_updates * speed.student_update
     return parts | {"total": sum(parts.values())}

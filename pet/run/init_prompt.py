@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
+from pet.backbones.load import load_tokenizer
 from pet.data.checks import column_labels
 from pet.errors import PetError
 from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
+from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import NewTask, blend, measure, ranked
 from pet.run.inputs import model_fingerprint
-from pet.run.job import Job, bind_patterns
+from pet.run.job import Job, bind_patterns, outline
 from pet.run.progress import Reporter
 from pet.run.settings import DEFAULT_LIBRARY, RunSettings
 from pet.seeds import derive_seed
@@ -85,6 +87,8 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
         return InitPrompt([prompt], 0, settings.project_prompt)
     if settings.train is None or settings.shots == 0 or settings.examples == 0:
         raise PetError(f"--init-prompt {text} ranks prompts by labelled texts, and there are none; name one prompt")
+    if recipe.prompt_similarity == "neurons":
+        check_neurons(outline(settings.model), load_tokenizer(settings.model))
     candidates = _candidates(settings, recipe.prompt_length, known, reporter)
     count = 1 if mean is None else int(mean[1])
     if not 1 <= count <= len(candidates):

@@ -10,6 +10,7 @@ from typing import Any
 
 from pet.errors import PetError
 
+NO_POOL = "--method ipet has members label texts for each other: give some with --unlabeled"
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
 DEFAULT_LIBRARY = "prompts"  # the folder of trained prompts, where none is named
 MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
@@ -81,7 +82,7 @@ class RunSettings:
                 "for --shots or --examples), or use --method zero-shot"
             )
         if self.method == "ipet" and self.unlabeled is None:
-            problems.append("--method ipet has members label texts for each other: give some with --unlabeled")
+            problems.append(NO_POOL)
         if self.method == "zero-shot" and self.unlabeled is None and self.test is None:
             problems.append("--method zero-shot has nothing to label: give --unlabeled or --test")
         if self.pool_size is not None and self.pool_size < 1:
