@@ -193,3 +193,12 @@ def test_a_full_batch_for_a_gpu_goes_without_its_mask(family_model):
 def test_fused_attention_where_a_family_has_it(family_model, name):
     model = load_masked_lm(str(family_model(name)))
     assert (model.config._attn_implementation == "sdpa") == bool(getattr(model, "_supports_sdpa", False))
+
+
+def test_a_gpu_is_told_the_lengths_and_asked_for_nothing(family_model, monkeypatch):
+    lm = MaskedLM(load_masked_lm(str(family_model("bert"))))
+    batch = _batch(family_model("bert"))
+    lengths = batch["attention_mask"].sum(dim=1)
+    away = {name: values.to("meta") for name, values in batch.items()}  # a look at these would fail
+    monkeypatch.setattr(masked, "packed_features_on_gpu", lambda base, layers, inputs, given, *_: given)
+    assert lm._hidden(away | {"lengths": lengths}, ROWS.to("meta"), PLACES.to("meta")) is lengths
