@@ -27,7 +27,7 @@ from pet.cloze.tokens import Ragged
 from pet.compat import save_model
 from pet.ensemble.merge import softmax
 from pet.errors import PetError
-from pet.training.batching import pad_rows, to_tensors, token_budget_batches
+from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
 
@@ -140,14 +140,16 @@ class Classifier:
         model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
         pad_id = int(self.tokenizer.pad_token_id or 0)
         device = accelerator.device
+
+        def scored() -> Iterator[tuple[Array, torch.Tensor]]:
+            for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
+                batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
+                yield rows, model(**model_inputs(model, to_tensors(batch, device))).logits
+
         # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
         precision = nullcontext() if exact else accelerator.autocast()
         with torch.inference_mode(), precision, kept_memory(device.type):
-            for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
-                batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
-                logits = model(**model_inputs(model, to_tensors(batch, device))).logits
-                out[rows] = logits.float().cpu().numpy()
-                on_rows(len(rows))
+            write_back(out, scored(), on_rows)
         return out
 
     def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pet.cloze.encode import Encoded
 from pet.cloze.tokens import Ragged, ragged_index
-from pet.training.batching import pad_rows, shuffled_batches, to_tensors, token_budget_batches
+from pet.training.batching import pad_rows, shuffled_batches, to_tensors, token_budget_batches, write_back
 
 row_lengths = st.lists(st.integers(0, 60), max_size=80).map(lambda values: np.array(values, dtype=np.int64))
 
@@ -108,3 +108,19 @@ def test_to_tensors():
     tensors = to_tensors({"a": np.array([[1, 2]]), "b": np.array([0.5], dtype=np.float32)}, torch.device("cpu"))
     torch.testing.assert_close(tensors["a"], torch.tensor([[1, 2]]))
     assert tensors["b"].dtype == torch.float32
+
+
+def test_lengths_stay_where_shapes_are_decided():
+    batch = {"input_ids": np.ones((2, 3), dtype=np.int64), "lengths": np.array([3, 2])}
+    tensors = to_tensors(batch, torch.device("meta"))
+    assert tensors["input_ids"].device.type == "meta"
+    assert tensors["lengths"].tolist() == [3, 2]
+
+
+def test_results_are_written_where_they_belong():
+    out, told = np.zeros((5, 2), dtype=np.float32), []
+    batches = [np.array([4, 0]), np.array([2]), np.array([1, 3])]
+    results = ((rows, torch.from_numpy(rows)[:, None].repeat(1, 2).bfloat16()) for rows in batches)
+    write_back(out, results, told.append)
+    assert out.tolist() == [[row, row] for row in range(5)]
+    assert told == [2, 1, 2]

@@ -177,3 +177,28 @@ def test_deberta_with_either_head(tmp_path: Path):
         model = load_masked_lm(str(build_family(name, tmp_path / name)))
         assert getattr(model.config, "legacy", True) is legacy
         assert MaskedLM(model)._find_head is masked._deberta
+
+
+def test_a_full_batch_for_a_gpu_goes_without_its_mask(family_model):
+    lm = MaskedLM(load_masked_lm(str(family_model("distilbert"))))
+    ids = torch.zeros(2, 3, dtype=torch.int64)
+    batch = {"input_ids": ids, "attention_mask": ids, "lengths": torch.tensor([3, 3])}
+    away = {name: x if name == "lengths" else x.to("meta") for name, x in batch.items()}
+    assert set(lm._inputs(batch)) == {"input_ids", "attention_mask"}
+    assert set(lm._inputs(away)) == {"input_ids"}
+    assert set(lm._inputs(away | {"lengths": torch.tensor([3, 2])})) == {"input_ids", "attention_mask"}
+
+
+@every_family
+def test_fused_attention_where_a_family_has_it(family_model, name):
+    model = load_masked_lm(str(family_model(name)))
+    assert (model.config._attn_implementation == "sdpa") == bool(getattr(model, "_supports_sdpa", False))
+
+
+def test_a_gpu_is_told_the_lengths_and_asked_for_nothing(family_model, monkeypatch):
+    lm = MaskedLM(load_masked_lm(str(family_model("bert"))))
+    batch = _batch(family_model("bert"))
+    lengths = batch["attention_mask"].sum(dim=1)
+    away = {name: values.to("meta") for name, values in batch.items()}  # a look at these would fail
+    monkeypatch.setattr(masked, "packed_features_on_gpu", lambda base, layers, inputs, given, *_: given)
+    assert lm._hidden(away | {"lengths": lengths}, ROWS.to("meta"), PLACES.to("meta")) is lengths

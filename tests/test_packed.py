@@ -11,7 +11,7 @@ from torch import nn
 
 from pet.backbones.dropout import dropout
 from pet.backbones.load import load_masked_lm
-from pet.backbones.packed import equal_runs, plain_layers
+from pet.backbones.packed import equal_runs, packed_features_on_gpu, plain_layers
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
 
@@ -36,6 +36,55 @@ def test_a_decoder_is_not_packed(tmp_path):
 def test_neighbours_of_one_length_are_one_run():
     assert equal_runs([5, 5, 3, 5]) == [(2, 5), (1, 3), (1, 5)]
     assert equal_runs([]) == []
+
+
+def _ragged_batch(lengths: list[int], width: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+    ids = torch.randint(5, 800, mask.shape, generator=generator) * mask
+    types = torch.randint(0, 2, mask.shape, generator=generator) * mask
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+@pytest.mark.parametrize(
+    "lengths", [[9, 9, 9], [9, 9, 5, 3], [3, 9, 3, 8, 4, 7, 5, 6, 9, 1]], ids=["full", "runs", "mask"]
+)
+@pytest.mark.parametrize("name", ["bert", "electra"])
+def test_the_way_of_a_gpu_equals_the_whole_model(family_model, name, lengths):
+    """The same code runs on a GPU; the last case pads rows for attention, to a width of 16."""
+    model = load_masked_lm(str(family_model(name))).eval()
+    base, layers, batch = model.base_model, plain_layers(model), _ragged_batch(lengths, 9)
+    rows, positions = torch.tensor([2, 0, 1, 2]), torch.tensor([0, 1, 1, 2])
+
+    def gradients(found: torch.Tensor) -> list[torch.Tensor]:
+        model.zero_grad()
+        (found**3).sum().backward()
+        return [p.grad.clone() for p in base.parameters() if p.grad is not None]
+
+    expected = base(**batch)[0][rows, positions]
+    found = packed_features_on_gpu(base, layers, batch, torch.tensor(lengths), rows, positions)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(gradients(found), gradients(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [[9, 9, 5], list(range(9, 0, -1))], ids=["runs", "mask"])
+def test_the_way_of_a_gpu_drops_attention_and_computes_in_bf16(family_model, lengths):
+    model = load_masked_lm(str(family_model("bert"))).eval()
+    base, layers, batch = model.base_model, plain_layers(model), _ragged_batch(lengths, 9)
+    rows, positions = torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64)
+    arguments = base, layers, batch, torch.tensor(lengths), rows, positions
+    with torch.no_grad():
+        exact = packed_features_on_gpu(*arguments)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = packed_features_on_gpu(*arguments)
+        for layer in layers:
+            layer.attention.self.dropout.p = 0.9
+            layer.attention.self.train()
+        dropped = packed_features_on_gpu(*arguments)
+    assert not torch.equal(rough.float(), exact)
+    torch.testing.assert_close(rough.float(), exact, atol=0.1, rtol=0.1)
+    assert float((dropped - exact).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

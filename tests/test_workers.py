@@ -229,3 +229,11 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch: pytest.Monkey
     assert gpus_for("auto") == ["0", "1"] and gpus_for("cpu") == [] and gpus_for("cuda:1") == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc")
     assert gpus_for("cuda") == ["3", "GPU-abc"]
+
+
+def test_workers_share_gpus_in_turn():
+    from pet.run.workers import gpu_of
+
+    assert [gpu_of(number, ["3", "GPU-abc"]) for number in range(5)] == ["3", "GPU-abc", "3", "GPU-abc", "3"]
+    assert [gpu_of(number, ["0"]) for number in range(3)] == ["0", "0", "0"]
+    assert gpu_of(1, []) is None

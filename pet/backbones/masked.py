@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from pet.backbones import permuted
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
-from pet.backbones.packed import packed_features, plain_layers
+from pet.backbones.packed import packed_features, packed_features_on_gpu, plain_layers
 from pet.errors import PetError
 from pet.training.batching import pad_rows
 from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
@@ -139,11 +139,14 @@ class MaskedLM(LanguageModel):
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         names = ["input_ids", "attention_mask"] + (["token_type_ids"] if self.has_token_types else [])
+        if _is_full_on_gpu(batch) and self.model.config.model_type not in permuted.TYPES:
+            names.remove("attention_mask")  # fused attention is the faster one without, and to look at it is to wait
         return {name: batch[name] for name in names if name in batch}
 
     def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
         batch, _ = pad_rows(encoded, rows, pad_id)
-        return batch | {"rows": np.arange(len(rows)), "positions": encoded.mask_position[rows]}
+        places = {"rows": np.arange(len(rows)), "positions": encoded.mask_position[rows]}
+        return batch | places | {"lengths": encoded.ids.lengths[rows]}
 
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
@@ -166,7 +169,8 @@ class MaskedLM(LanguageModel):
                 ids, hidden, places, targets = hide_tokens(batch["input_ids"], ordinary, rule, generator)
                 batch["input_ids"] = ids
                 rows, positions = np.concatenate([rows, hidden]), np.concatenate([positions, places])
-            return batch | {"rows": rows, "positions": positions, "targets": targets}
+            lengths = batch["attention_mask"].sum(axis=1)
+            return batch | {"rows": rows, "positions": positions, "targets": targets, "lengths": lengths}
 
         return make
 
@@ -212,6 +216,8 @@ class MaskedLM(LanguageModel):
             return permuted.permuted_features(base, inputs, rows, positions)
         if self._layers is not None and rows.device.type == "cpu":
             return packed_features(base, self._layers, inputs, rows, positions)
+        if self._layers is not None and "lengths" in batch:
+            return packed_features_on_gpu(base, self._layers, inputs, batch["lengths"], rows, positions)
         hidden: Tensor = base(**inputs)[0]
         return hidden[rows, positions]
 
@@ -223,6 +229,12 @@ class MaskedLM(LanguageModel):
         if words is not None:
             weight, bias = weight[words], None if bias is None else bias[words]
         return F.linear(features, weight, bias)
+
+
+def _is_full_on_gpu(batch: Batch) -> bool:
+    """Whether a batch for a GPU is known to have no padding."""
+    ids, lengths = batch["input_ids"], batch.get("lengths")
+    return ids.device.type != "cpu" and lengths is not None and bool((lengths == ids.shape[1]).all())
 
 
 def _join(

@@ -1,4 +1,4 @@
-"""BERT-like encoders on a processor: rows laid end to end, so that nothing is computed for padding.
+"""BERT-like encoders with rows laid end to end, so that nothing is computed for padding.
 
 A library's encoder takes rectangles. Rows of different lengths are padded to the longest, and every
 layer multiplies the padding, too. Here only attention, which must not look beyond a row, sees rows;
@@ -12,6 +12,7 @@ built differently from BERT is not touched: `plain_layers` then finds nothing, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pet.backbones.dropout import dropout
+from pet.training.batching import to_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,6 +39,8 @@ _EMBEDDINGS = {
     "LayerNorm.bias",
 }
 _SHORT = 128  # tokens
+_FEW_RUNS = 8  # each is a call of a GPU's attention in every layer
+_ALIGNED = 8  # tokens: a GPU's attention reads its mask in pieces of so many
 
 
 def plain_layers(model: PreTrainedModel) -> list[Any] | None:
@@ -59,10 +63,8 @@ def plain_layers(model: PreTrainedModel) -> list[Any] | None:
     return list(layers)
 
 
-def packed_features(
-    base: Any, layers: Sequence[Any], inputs: Batch, rows: Tensor, positions: Tensor
-) -> Tensor:
-    """Hidden states at N places of a batch whose rows are padded on the right.
+def packed_features(base: Any, layers: Sequence[Any], inputs: Batch, rows: Tensor, positions: Tensor) -> Tensor:
+    """Hidden states at N places of a batch whose rows are padded on the right, on a processor.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def packed_features(
     real = inputs["attention_mask"].bool()
     lengths = real.sum(dim=1)
     starts = lengths.cumsum(dim=0) - lengths
-    hidden = _embed(base, inputs, real)
+    hidden = _embed(base, inputs, real.flatten().nonzero()[:, 0])
     runs = equal_runs(lengths.tolist())
     for layer in layers[:-1]:
         hidden = _feed_forward(layer, _attention(layer, hidden, runs), hidden)
@@ -89,19 +91,45 @@ def packed_features(
     return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs)[wanted], asked)
 
 
+def packed_features_on_gpu(
+    base: Any, layers: Sequence[Any], inputs: Batch, lengths: Tensor, rows: Tensor, positions: Tensor
+) -> Tensor:
+    """The same on a GPU, without once waiting for it.
+
+    Where neighbours are mostly of one length, as in labelling, each run of them is a call of the fused attention, which
+    needs no mask then. Else rows are padded for attention, and for nothing else.
+
+    Parameters
+    ----------
+    base, layers, inputs, rows, positions : as of `packed_features`
+    lengths : int64 tensor of shape (B,), on the processor
+    """
+    width = inputs["input_ids"].shape[1]
+    real = to_device((torch.arange(width) < lengths[:, None]).flatten().nonzero()[:, 0], rows.device)
+    starts = to_device(lengths.cumsum(dim=0) - lengths, rows.device)
+    runs, rectangle = equal_runs(lengths.tolist()), None
+    if len(runs) > _FEW_RUNS:
+        rectangle = _rectangle(inputs["attention_mask"], real)
+    hidden = _embed(base, inputs, real)
+    for layer in layers[:-1]:
+        hidden = _feed_forward(layer, _look_around(layer, hidden, runs, rectangle), hidden)
+    wanted = starts[rows] + positions
+    return _feed_forward(layers[-1], _look_around(layers[-1], hidden, runs, rectangle)[wanted], hidden[wanted])
+
+
 def equal_runs(lengths: Sequence[int]) -> list[Run]:
     """Neighbouring rows of one length: they are a rectangle as they lie, without a copy."""
     return [(len(list(group)), length) for length, group in groupby(lengths)]
 
 
 def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
-    """Embeddings of the real tokens, shape (tokens, D)."""
+    """Embeddings of the real tokens, shape (tokens, D); `real` counts places through the rows of the batch."""
     # RoBERTa and its kin count positions from behind the padding id.
     padding = base.embeddings.position_embeddings.padding_idx
     first = 0 if padding is None else padding + 1
-    places = torch.arange(first, first + real.shape[1], device=real.device).expand(real.shape)
-    given = {name: inputs[name][real][None] for name in ("input_ids", "token_type_ids") if name in inputs}
-    hidden: Tensor = base.embeddings(position_ids=places[real][None], **given)[0]
+    places = real % inputs["input_ids"].shape[1] + first
+    given = {name: inputs[name].flatten()[real][None] for name in ("input_ids", "token_type_ids") if name in inputs}
+    hidden: Tensor = base.embeddings(position_ids=places[None], **given)[0]
     projection = getattr(base, "embeddings_project", None)  # ELECTRA's embeddings may be narrower
     return hidden if projection is None else projection(hidden)
 
@@ -128,10 +156,49 @@ def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None
     return torch.cat(mixed)
 
 
+@dataclass(frozen=True)
+class _Rectangle:
+    """Rows padded for attention: shape (B, T), where in it the tokens are, and which places may be looked at."""
+
+    shape: tuple[int, int]
+    places: Tensor
+    mask: Tensor
+
+
+def _rectangle(real: Tensor, tokens: Tensor) -> _Rectangle:
+    """What `tokens` counts in a batch as wide as `real`, in one of an aligned width."""
+    count, width = real.shape
+    aligned = -(-width // _ALIGNED) * _ALIGNED
+    mask = F.pad(real.bool(), (0, aligned - width))[:, None, None]
+    return _Rectangle((count, aligned), tokens // width * aligned + tokens % width, mask)
+
+
+def _look_around(layer: Any, hidden: Tensor, runs: list[Run], rectangle: _Rectangle | None) -> Tensor:
+    """`_attention` on a GPU, shape (tokens, D)."""
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):  # once for three layers
+        hidden = hidden.to(torch.get_autocast_dtype(device))
+    return _attention(layer, hidden, runs) if rectangle is None else _padded_attention(layer, hidden, rectangle)
+
+
+def _padded_attention(layer: Any, hidden: Tensor, rectangle: _Rectangle) -> Tensor:
+    attention = layer.attention.self
+    count, width = rectangle.shape
+
+    def spread(values: Tensor) -> Tensor:
+        padded = values.new_zeros(count * width, values.shape[1]).index_copy(0, rectangle.places, values)
+        return padded.view(count, width, attention.num_attention_heads, -1).transpose(1, 2)
+
+    query, key, value = (spread(part(hidden)) for part in (attention.query, attention.key, attention.value))
+    drop = attention.dropout.p if attention.training else 0.0
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=rectangle.mask, dropout_p=drop)
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, rectangle.places)
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, drop: float) -> Tensor:
     """softmax(q k / sqrt(d)) v, each of shape (rows, heads, tokens, d)."""
-    # The library's fused attention is the faster one only for long rows, and never in bfloat16.
-    if key.dtype == torch.float32 and key.shape[2] > _SHORT:
+    # On a processor the library's fused attention is the faster one only for long rows, and never in bfloat16.
+    if key.device.type != "cpu" or (key.dtype == torch.float32 and key.shape[2] > _SHORT):
         return F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
     scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(2, 3))
     shares = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)

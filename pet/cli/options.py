@@ -96,7 +96,8 @@ executor_options = together(
         "--workers",
         type=int,
         metavar="N",
-        help="Members at a time, a process each.  [default: one a GPU, or 1; on Ray all there is room for]",
+        help="Members at a time, a process each. More of them than GPUs share these, which should pay where a model is "
+        "too small to fill one.  [default: one a GPU, or 1; on Ray all there is room for]",
     ),
     click.option(
         "--worker-cpus",

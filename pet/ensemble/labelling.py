@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pet.training.batching import to_tensors, token_budget_batches
+from pet.training.batching import to_tensors, token_budget_batches, write_back
 from pet.training.device import batch_tokens
 from pet.training.losses import label_scores
 from pet.training.memory import kept_memory
@@ -60,14 +61,16 @@ def score_rows(
     words = torch.from_numpy(pvp.words).to(device)
     word_to_label = torch.from_numpy(pvp.word_to_label).to(device)
     pad_id = int(tokenizer.pad_token_id or 0)
-    # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
-    with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):
+
+    def scored() -> Iterator[tuple[Array, Tensor]]:
         for start in range(0, count, CHUNK_ROWS):
             rows = np.arange(start, min(start + CHUNK_ROWS, count))
             encoded = pvp.encoder.encode(tokens, rows)
             for chosen in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
                 batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id), device)
-                scores = lm.word_scores(batch, words, pvp)
-                out[rows[chosen]] = label_scores(scores, word_to_label).cpu().numpy()
-                on_rows(len(chosen))
+                yield rows[chosen], label_scores(lm.word_scores(batch, words, pvp), word_to_label)
+
+    # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
+    with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):
+        write_back(out, scored(), on_rows)
     return out

@@ -1,4 +1,4 @@
-"""Members made by several processes of this machine, each with a GPU of its own or a share of the processors."""
+"""Members made by several processes of this machine, each with a GPU, its own or shared, or some of the processors."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def gpus_for(device: str) -> list[str]:
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     count = torch.cuda.device_count()
     return named[:count] if len(named) >= count else [str(number) for number in range(count)]
+
+
+def gpu_of(number: int, gpus: Sequence[str]) -> str | None:
+    """The GPU of a worker: they are given in turn, so that workers share them evenly; None where there are none."""
+    return gpus[number % len(gpus)] if gpus else None
 
 
 class Workers:
@@ -118,9 +123,8 @@ class Workers:
         return self._spool
 
     def _environment(self, number: int) -> dict[str, str]:
-        if not self._gpus:
-            return {}
-        return {"CUDA_VISIBLE_DEVICES": self._gpus[number % len(self._gpus)]}
+        gpu = gpu_of(number, self._gpus)
+        return {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
 
     def _tell(self, job: Job, worker: _Worker, line: str) -> None:
         mark = "warning: "

@@ -1,8 +1,9 @@
-"""Choosing rows for batches, and padding them."""
+"""Choosing rows for batches, padding them, and moving them to a device and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from pet.cloze.encode import Encoded
 from pet.cloze.tokens import ragged_index
 
 Array = NDArray[Any]
+_ON_PROCESSOR = {"lengths"}  # what decides on shapes: to ask a GPU for it is to wait for it
+_AHEAD = 16  # batches that a GPU is given before the results of the first are read
 
 
 def token_budget_batches(lengths: Array, max_tokens: int, max_rows: int = 1024) -> list[Array]:
@@ -82,5 +85,48 @@ def pad_rows(
 
 
 def to_tensors(batch: dict[str, Array], device: torch.device) -> dict[str, Tensor]:
-    """NumPy arrays as tensors on a device."""
-    return {name: torch.from_numpy(values).to(device, non_blocking=True) for name, values in batch.items()}
+    """NumPy arrays as tensors on a device; `lengths` stays on the processor."""
+    tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+    return {name: x if name in _ON_PROCESSOR else to_device(x, device) for name, x in tensors.items()}
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the processor on a device; a GPU fetches it by itself, while this process goes on."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
+def write_back(
+    out: Array, results: Iterable[tuple[Array, Tensor]], on_rows: Callable[[int], object] = lambda n: None
+) -> None:
+    """Fill rows of an array with what a device computes.
+
+    A GPU is given the next batches while it is at earlier ones: their results are waited for some batches later.
+
+    Parameters
+    ----------
+    out : float32 array of shape (rows, ...)
+    results : rows, and a tensor with a value for each, batch by batch
+    on_rows : called with the number of rows written since the last call
+    """
+    waiting: deque[tuple[Array, Tensor, torch.cuda.Event | None]] = deque()
+
+    def read() -> None:
+        rows, values, copied = waiting.popleft()
+        if copied is not None:
+            copied.synchronize()
+        out[rows] = values.numpy()
+        on_rows(len(rows))
+
+    for rows, values in results:
+        on_gpu = values.device.type == "cuda"
+        copy, copied = values.float().to("cpu", non_blocking=on_gpu), None
+        if on_gpu:
+            copied = torch.cuda.Event()
+            copied.record(torch.cuda.current_stream(values.device))
+        waiting.append((rows, copy, copied))
+        while len(waiting) > (_AHEAD if on_gpu else 0):
+            read()
+    while waiting:
+        read()
