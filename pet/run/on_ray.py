@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import platform
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pet.cluster import Cluster
 from pet.errors import PetError
-from pet.run.executor import TRIES, Agenda, Execution, MemberWork, Step, clear_beside, lost_too_often, make_step
-from pet.run.files import TEMPORARY
-from pet.run.making import disk_errors
-from pet.run.spool import read_spool, write_spool
+from pet.run.executor import TRIES, Agenda, Execution, MemberWork, Step, lost_too_often, make_step
+from pet.run.spool import Spool, read_spool
 
 if TYPE_CHECKING:
     from pet.run.job import Job
@@ -27,7 +24,7 @@ class OnRay:
     def __init__(self, execution: Execution):
         self._execution = execution
         self._cluster = Cluster(execution.ray_address)
-        self._spool: Path | None = None
+        self._spool = Spool()
 
     def make(self, job: Job, works: Sequence[MemberWork]) -> None:
         agenda = Agenda(job, works)
@@ -39,7 +36,8 @@ class OnRay:
 
         resources = self._cluster.resources(self._execution, job.settings.device, job.reporter)
         task = ray.remote(**resources, max_retries=TRIES - 1)(_make)
-        about = (str(self._spooled(job)), "quiet" if job.reporter.mode == "quiet" else "plain")
+        spool = self._spool.of(job, self._execution.worker_cpus or 1)
+        about = (str(spool), "quiet" if job.reporter.mode == "quiet" else "plain")
         running: dict[Any, list[Step]] = {}
         try:
             while steps is not None or running:
@@ -61,17 +59,7 @@ class OnRay:
 
     def close(self) -> None:
         self._cluster.close()
-        if self._spool is not None:
-            clear_beside(self._spool.parent)
-            self._spool = None
-
-    def _spooled(self, job: Job) -> Path:
-        if self._spool is None:
-            self._spool = job.directory.path.absolute() / f"{TEMPORARY}spool@{uuid.uuid4().hex}"
-            with disk_errors(f"write what workers need in {self._spool}"):
-                self._spool.mkdir()
-                write_spool(job, self._spool, self._execution.worker_cpus or 1)
-        return self._spool
+        self._spool.close()
 
 
 def _answer(reference: Any, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +15,12 @@ import torch
 from pet.cloze.tokens import FieldKey, Ragged
 from pet.data.checks import column_labels
 from pet.run.directory import RunDirectory
+from pet.run.executor import clear_beside
+from pet.run.files import TEMPORARY
 from pet.run.init_prompt import STAGE as INIT_PROMPT
 from pet.run.inputs import RunData
 from pet.run.job import Job
+from pet.run.making import disk_errors
 from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
 from pet.task import Task
@@ -30,6 +34,28 @@ if TYPE_CHECKING:
 
 _PARTS = ("train", "pool", "test")
 _ABOUT = "run.json"
+
+
+class Spool:
+    """The files, written when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+
+    def of(self, job: Job, threads: int | None) -> Path:
+        """The folder in the run's own; `threads` as of `write_spool`."""
+        if self._folder is None:
+            self._folder = job.directory.path.absolute() / f"{TEMPORARY}spool@{uuid.uuid4().hex}"
+            with disk_errors(f"write what workers need in {self._folder}"):
+                self._folder.mkdir()
+                write_spool(job, self._folder, threads)
+        return self._folder
+
+    def close(self) -> None:
+        """Remove it, and what workers have left unfinished."""
+        if self._folder is not None:
+            clear_beside(self._folder.parent)
+            self._folder = None
 
 
 def write_spool(job: Job, folder: Path, threads: int | None) -> None:

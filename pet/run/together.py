@@ -6,18 +6,15 @@ the same one with other micro-batches and keep nothing; everything else they wai
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pet.errors import PetError
-from pet.run.executor import Agenda, MemberWork, Step, clear_beside, make_step
-from pet.run.files import TEMPORARY
-from pet.run.making import disk_errors
+from pet.run.executor import Agenda, MemberWork, Step, make_step
 from pet.run.progress import Reporter
-from pet.run.spool import read_spool, write_spool
+from pet.run.spool import Spool, read_spool
 from pet.run.stages import fit_member
 from pet.training.group import Group
 from pet.training.recipe import Recipe
@@ -31,13 +28,13 @@ class Together:
 
     def __init__(self, group: Group):
         self._group = group
-        self._spool: Path | None = None
+        self._spool = Spool()
 
     def make(self, job: Job, works: Sequence[MemberWork]) -> None:
         agenda = Agenda(job, works)
         while (steps := agenda.next()) is not None:
             if steps[0].kind == "train":
-                self._group.send({"spool": str(self._spooled(job)), "step": steps[0].to_dict()})
+                self._group.send({"spool": str(self._spool.of(job, None)), "step": steps[0].to_dict()})
                 job.group = self._group
             try:
                 agenda.keep(steps, make_step(job, steps[0]))
@@ -48,17 +45,7 @@ class Together:
         pass  # each process keeps its own device
 
     def close(self) -> None:
-        if self._spool is not None:
-            clear_beside(self._spool.parent)
-            self._spool = None
-
-    def _spooled(self, job: Job) -> Path:
-        if self._spool is None:
-            self._spool = job.directory.path.absolute() / f"{TEMPORARY}spool@{uuid.uuid4().hex}"
-            with disk_errors(f"write what the other processes need in {self._spool}"):
-                self._spool.mkdir()
-                write_spool(job, self._spool, None)
-        return self._spool
+        self._spool.close()
 
 
 def check_share(recipe: Recipe, group: Group) -> None:

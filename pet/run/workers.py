@@ -9,15 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pet.run.executor import Agenda, MemberWork, Step, clear_beside
-from pet.run.files import TEMPORARY
-from pet.run.making import disk_errors
-from pet.run.spool import write_spool
+from pet.run.executor import Agenda, MemberWork, Step
+from pet.run.spool import Spool
 
 if TYPE_CHECKING:
     from pet.run.job import Job
@@ -54,7 +50,7 @@ class Workers:
 
     def __init__(self, count: int, threads: int | None, gpus: Sequence[str]):
         self._count, self._threads, self._gpus = count, threads, list(gpus)
-        self._spool: Path | None = None
+        self._spool = Spool()
         self._workers: dict[int, _Worker] = {}
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
 
@@ -92,9 +88,7 @@ class Workers:
 
     def close(self) -> None:
         self._stop()
-        if self._spool is not None:
-            clear_beside(self._spool.parent)
-            self._spool = None
+        self._spool.close()
 
     def _stop(self) -> None:
         for worker in self._workers.values():
@@ -103,24 +97,16 @@ class Workers:
 
     def _worker(self, number: int, job: Job) -> _Worker:
         if number not in self._workers:
-            spool = self._spooled(job)
-            self._workers[number] = _Worker(number, self._environment(number), self._events)
-            mode = "quiet" if job.reporter.mode == "quiet" else "plain"
-            self._workers[number].send({"spool": str(spool), "mode": mode})
-        return self._workers[number]
-
-    def _spooled(self, job: Job) -> Path:
-        if self._spool is None:
             import torch
 
             if self._gpus:
                 torch.cuda.empty_cache()  # the first worker shares a GPU with this process
             threads = self._threads or (None if self._gpus else max(1, torch.get_num_threads() // self._count))
-            self._spool = job.directory.path.absolute() / f"{TEMPORARY}spool@{uuid.uuid4().hex}"
-            with disk_errors(f"write what workers need in {self._spool}"):
-                self._spool.mkdir()
-                write_spool(job, self._spool, threads)
-        return self._spool
+            spool = self._spool.of(job, threads)
+            self._workers[number] = _Worker(number, self._environment(number), self._events)
+            mode = "quiet" if job.reporter.mode == "quiet" else "plain"
+            self._workers[number].send({"spool": str(spool), "mode": mode})
+        return self._workers[number]
 
     def _environment(self, number: int) -> dict[str, str]:
         gpu = gpu_of(number, self._gpus)
