@@ -1,0 +1,47 @@
+"""How near a text that was trained on comes to a test set: words in a row that are the same, and likeness by tf-idf.
+
+    python benchmarks/overlap.py
+    python benchmarks/overlap.py --text corpus/news.txt --test data/news/test.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from common import HERE
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from pet.adapt.corpus import drop_overlapping, read_documents
+
+SHARES = (50, 90, 99)
+
+
+@click.command()
+@click.option("--text", default=str(HERE.parent / "corpus" / "news.txt"), show_default=True, help="A document a line.")
+@click.option("--test", type=click.Path(path_type=Path), default=Path("../shared/data/agnews/test.jsonl"))
+@click.option("--words", default=8, show_default=True, help="Overlap: so many words in a row.")
+def main(text: str, test: Path, words: int) -> None:
+    """Print the figures."""
+    documents = read_documents([text])
+    rows = [json.loads(line) for line in test.read_text(encoding="utf-8").splitlines()]
+    tests = [f"{row['headline']} {row['body']}" for row in rows]
+    click.echo(f"{len(documents)} documents, {sum(len(d.split()) for d in documents)} words; {len(tests)} test texts")
+    click.echo(f"{words} words in a row in common: {drop_overlapping(documents, tests, words)[1]} documents")
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, stop_words="english").fit(tests + documents)
+    ours, theirs = vectors.transform(documents), vectors.transform(tests)
+    nearest = (ours @ theirs.T).max(axis=1).toarray().ravel()
+    click.echo(f"cosine with the nearest test text: {_shares(nearest)}, at most {nearest.max():.3f}")
+    among = (theirs @ theirs.T).tolil()
+    among.setdiag(0)
+    click.echo(f"of the test texts with each other: {_shares(among.tocsr().max(axis=1).toarray().ravel())}")
+
+
+def _shares(values: np.ndarray) -> str:
+    return ", ".join(f"{x:.2f} ({share} %)" for share, x in zip(SHARES, np.percentile(values, SHARES), strict=True))
+
+
+if __name__ == "__main__":
+    main()
