@@ -248,8 +248,9 @@ def _model_problems(model: str, plan: Recipe, weights: bool, allow_pickle: bool)
     try:
         if weights:
             check_model(model, allow_pickle=allow_pickle)
-        check_length(outline(model), plan.max_length, model)
-        freeze(outline(model), plan.freeze_layers)
+        body = outline(model)
+        check_length(body, plan.max_length, model)
+        freeze(body, plan.freeze_layers)
     except PetError as error:
         return error.problems
     return []

@@ -21,6 +21,7 @@ patterns:
   - "{{mask}}: {{text}}"
   - "{{text}} It is {{mask}}."
 """
+DIFFERENT = {"manifest.json", ".lock"}
 # Options of every small run: one member a pattern, a few updates, rows that fit the tiny models.
 QUICK = [
     *("--set", "repetitions=1", "--set", "steps=3", "--set", "labeled_batch=4", "--set", "unlabeled_batch=2"),
@@ -72,3 +73,9 @@ def refused(*arguments: object) -> str:
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     return result.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a run by their names, but for what holds times, memory and the number of a process."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_run import QUICK, pet, refused, write_inputs, write_rows
+from small_run import QUICK, contents, pet, refused, write_inputs, write_rows
 from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet import PetClassifier
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.run import directory
 
-DIFFERENT = {"manifest.json", ".lock"}  # they hold times and the number of a process
 MEMBERS = ["p0-r0", "p1-r0"]
 Finished = tuple[Path, str, str]
 
@@ -39,11 +38,6 @@ def options(inputs: Path, model: Path, *parts: str, more: tuple[str, ...] = ()) 
     data = [text for part in parts for text in (f"--{part}", str(inputs / files[part]))]
     sizes = ["--set", "growth=2", "--set", "generations=3", "--set", "first_set=4"]
     return ["run", str(inputs / "task.yaml"), "--method", "ipet", *data, "--model", str(model), *QUICK, *sizes, *more]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def results(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from families import CAUSAL, ENCODER_DECODERS, build_family
-from small_run import pet, refused, run_options, write_inputs, write_rows
+from small_run import contents, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
 from pet import PetClassifier
@@ -26,7 +26,6 @@ patterns:
   - "classify topic: {{title}} {{text}} It is {{mask}}."
   - "{{title}} || {{text}} ({{mask}})"
 """
-DIFFERENT = {"manifest.json", ".lock"}  # times and memory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -89,11 +88,6 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     found, expected = contents(tmp_path / "again"), contents(tmp_path / "whole")
     assert sorted(found) == sorted(expected)
     assert [file for file in expected if found[file] != expected[file]] == []
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("name", ["mt5", "llama"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import TASK, pet, refused, run_options, write_inputs
+from small_run import TASK, contents, pet, refused, run_options, write_inputs
 
 from pet.prompts.library import Prompt, read_prompt, write_prompt
 from pet.run import stages
@@ -19,7 +19,6 @@ from pet.tuning import prompt as prompt_tuning
 from pet.tuning.members import read_member
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-DIFFERENT = {"manifest.json", ".lock"}  # times and memory
 LENGTH = ["--set", "prompt_length=4"]
 SMALL = ["--set", "max_length=64", *LENGTH, "--set", "query_steps=3", "--device", "cpu", "--precision", "fp32"]
 
@@ -41,11 +40,6 @@ def library(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFac
     pet(*options(inputs, tiny_model, root / "run", *LENGTH))
     pet("prompts", "add", root / "run", "-l", root / "library")
     return root / "library"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_members_of_a_run_become_prompts(library: Path, tiny_model: Path):

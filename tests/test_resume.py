@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_run import refused, run_options, write_inputs, write_rows
+from small_run import contents, refused, run_options, write_inputs, write_rows
 from tiny_text import SENTENCES
 
 import pet
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
-
-# Figures of time and memory differ from run to run; the lock holds the number of a process.
-DIFFERENT = {"manifest.json", ".lock"}
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +60,6 @@ def kill_after(process: subprocess.Popen[str], news: int, seconds: float) -> boo
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return process.returncode == -signal.SIGKILL
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from families import build_family
-from small_run import TASK, pet, refused, run_options, write_inputs
+from small_run import TASK, contents, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 
 from pet import PetClassifier
@@ -20,7 +20,6 @@ from pet.run import stages
 from pet.tuning.members import LEARNED, read_member
 
 METHODS = ("lora", "bitfit", "prompt", "p-tuning", "prefix")
-DIFFERENT = {"manifest.json", ".lock"}  # times and memory
 SMALL = ["--set", "prompt_length=4", "--set", "prefix_length=3", "--set", "prefix_hidden=16"]
 SOFT = TASK.replace("{mask}: {text}", "{soft:2} {mask}: {text}").replace("It is {mask}", "{soft:it is} {mask}")
 SCORES = ["pool-logits.npy", "test-logits.npy"]
@@ -53,11 +52,6 @@ def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
         return made[method]
 
     return make
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @every_method

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from small_run import TASK, pet, refused, run_options, write_inputs
+from small_run import TASK, contents, pet, refused, run_options, write_inputs
 
 import pet as package
 from pet.errors import PetError
@@ -19,7 +19,6 @@ from pet.run.executor import TRIES, Agenda, Execution, InProcess, Member, Member
 from pet.run.settings import RunSettings
 from pet.run.workers import Workers
 
-DIFFERENT = {"manifest.json", ".lock"}  # times, memory, and the number of a process
 posix = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 ONE_THREAD = ("--worker-cpus", "1")  # sums of more threads may differ in their last bits
 LORA = ("--tuning", "lora", "--set", "freeze_layers=1")
@@ -30,11 +29,6 @@ IPET = ("--method", "ipet", "--set", "generations=2", "--set", "first_set=4")
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("workers") / "in")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def same(found: Path, expected: Path) -> None:

@@ -187,18 +187,19 @@ def run(
     for model in models:
         check_model(model, allow_pickle=settings.allow_pickle)
     recipe = resolve_recipe(settings)
+    outlines = {model: outline(model) for model in models}
     initial = open_init_prompt(settings, recipe, reporter)
     if initial is not None:
         recipe = replace(recipe, prompt_length=initial.length)
     if trains_members:
-        check_tuning(recipe, task, outline(settings.model))
+        check_tuning(recipe, task, outlines[settings.model])
         if group is not None:
             check_share(recipe, group)
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
-    for model in models:
-        check_length(outline(model), recipe.max_length, model)
-    freeze(outline(settings.model), recipe.freeze_layers)  # of no weights: whether it can be
+    for model, body in outlines.items():
+        check_length(body, recipe.max_length, model)
+    freeze(outlines[settings.model], recipe.freeze_layers)  # of no weights: whether it can be
     if pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold says how right the labels of the generations are; it goes with --method ipet")
     if recipe.priming and settings.method != "zero-shot":
