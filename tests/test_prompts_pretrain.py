@@ -176,6 +176,18 @@ def test_pretraining_and_a_run_from_it(inputs: Path, tiny_model: Path, tmp_path:
     np.testing.assert_array_equal(found, read_prompt(library / f"ppt-{form}").vectors)
 
 
+@pytest.mark.parametrize("form", ["pair", "single", "unified"])
+def test_pretraining_a_causal_model(inputs: Path, family_model: Any, tmp_path: Path, form: str):
+    """None of its patterns has anything behind the mask."""
+    train = ["prompts", "pretrain", "--text", inputs / "text.txt", "--format", form, "--count", "12"]
+    train += ["-m", family_model("gpt2"), *SMALL, "--set", "steps=2", "-l", tmp_path]
+    (made,) = json.loads(pet(*train, "--json").stdout)
+    patterns = [pattern["template"] for task in made["tasks"] for pattern in task["patterns"]]
+    assert patterns
+    assert all(pattern.endswith("{mask}.") for pattern in patterns)
+    assert read_prompt(tmp_path / f"ppt-{form}").vectors.shape[0] == 4
+
+
 def test_a_classifier_can_be_the_teacher(inputs: Path, tiny_model: Path, tmp_path: Path):
     learn = ["--method", "supervised", "--set", "supervised_steps=40", "--set", "student_learning_rate=0.002"]
     pet(*run_options(inputs, tiny_model, parts=("train",)), *learn, "-o", tmp_path / "run")

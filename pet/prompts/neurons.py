@@ -104,9 +104,7 @@ def activated(backbone: Backbone, tokenizer: PreTrainedTokenizerBase, vectors: A
     return np.concatenate(states)
 
 
-def _mask_alone(
-    tokenizer: PreTrainedTokenizerBase, length: int, device: torch.device
-) -> tuple[dict[str, Tensor], int]:
+def _mask_alone(tokenizer: PreTrainedTokenizerBase, length: int, device: torch.device) -> tuple[dict[str, Tensor], int]:
     """A row with a prompt and a mask, and where the mask stands."""
     frame = probe_frame(tokenizer, 1)
     before = [-k - 1 for k in range(length)]

@@ -79,7 +79,8 @@ def pretrain(
     order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))[: _POOL * count]
     documents = [split_sentences(texts[i]) for i in order]
     share = count // 3 if form == "unified" else count
-    made = _Examples(session, documents, share, options, words or PAIR_WORDS, task or single_task(), teacher)
+    labels = task or single_task(at_end=session.fills_end)
+    made = _Examples(session, documents, share, options, words or PAIR_WORDS, labels, teacher)
     parts = {"single": made.single, "pair": made.pair, "choice": made.choice, "unified": made.unified}[form]()
     origin = {"format": form, "documents": len(documents), "teacher": teacher and "classifier"}
     return train_on(session, parts, name, {"kind": "pretrained", "origin": origin})
@@ -104,7 +105,7 @@ class _Examples:
         if len(self.words) != len(PAIR_WORDS):
             raise PetError("--words: give three, for another document, the same, and the next sentence: no,maybe,yes")
         rows, labels = pair_examples(self.documents, self.count, self._chance("pair"))
-        return [_part(pair_task(self.words), rows, labels)]
+        return [_part(pair_task(self.words, at_end=self.session.fills_end), rows, labels)]
 
     def choice(self) -> list[Part]:
         rows, labels = choice_examples(self.documents, self.options, self.count, self._chance("choice"))

@@ -176,9 +176,7 @@ def surest(probabilities: Array, per_label: int) -> tuple[Array, Array]:
     return np.concatenate(rows), np.repeat(np.arange(len(rows)), counts)
 
 
-def as_choice(
-    queries: Sequence[str], words: Sequence[str], labels: Array, generator: np.random.Generator
-) -> Examples:
+def as_choice(queries: Sequence[str], words: Sequence[str], labels: Array, generator: np.random.Generator) -> Examples:
     """Texts with labels as a choice among the labels' words, which stand in another order in each row.
 
     Returns
@@ -196,28 +194,31 @@ def as_choice(
 # --- tasks -------------------------------------------------------------------------------------------
 
 
-def pair_task(words: Sequence[str] = PAIR_WORDS) -> Task:
-    """Pairs of sentences: ``{first} {mask}. {second}``, with a word for each of `PAIR_LABELS`."""
+def pair_task(words: Sequence[str] = PAIR_WORDS, *, at_end: bool = False) -> Task:
+    """Pairs of sentences: ``{first} {mask}. {second}``, with a word for each of `PAIR_LABELS`.
+
+    `at_end` puts the mask behind both of them, for models that fill in nothing else.
+    """
     return Task.from_dict(
         {
             "task": "ppt-pair",
             "fields": ["first", "second"],
             "labels": list(PAIR_LABELS),
             "verbalizer": dict(zip(PAIR_LABELS, words, strict=True)),
-            "patterns": ["{first} {mask}. {second}"],
+            "patterns": ["{first} {second} Do they go together? {mask}." if at_end else "{first} {mask}. {second}"],
         }
     )
 
 
-def single_task() -> Task:
-    """Single sentences with one of five grades, as in PPT."""
+def single_task(*, at_end: bool = False) -> Task:
+    """Single sentences with one of five grades, as in PPT; `at_end`: without the pattern that begins with the mask."""
     return Task.from_dict(
         {
             "task": "ppt-single",
             "fields": ["text"],
             "labels": list(GRADES),
             "verbalizer": {grade: grade for grade in GRADES},
-            "patterns": ["{text} It was {mask}.", "It was {mask}. {text}"],
+            "patterns": ["{text} It was {mask}."] + ["It was {mask}. {text}"] * (not at_end),
         }
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import language_model, open_model
+from pet.backbones.kinds import blank_of, language_model, open_model
 from pet.backbones.load import check_model, load_tokenizer
 from pet.backbones.masked import check_length
 from pet.cloze.pvp import PVP
@@ -65,6 +65,11 @@ class Session:
         """The model without a prompt."""
         self.backbone.restore()
         return language_model(self.backbone.model)
+
+    @property
+    def fills_end(self) -> bool:
+        """Whether the model is a causal one, for which patterns end in their mask."""
+        return blank_of(self.model, self.tokenizer).at_end
 
     def patterns(self, task: Task, length: int) -> list[PVP]:
         """The patterns of a task behind so many learned vectors."""
