@@ -19,6 +19,7 @@ import click
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"
 Clock = Callable[[], float]
+Work = Callable[[], object]
 # Processor time counts all threads together: for machines that have other work, with one thread.
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -38,7 +39,7 @@ def options(command: Any) -> Any:
 
 
 def alternate(
-    work: Mapping[str, Callable[[], object]], clock: Clock, rounds: int, *, repeat: int = 1, warmup: int = 1
+    work: Mapping[str, Work], clock: Clock, rounds: int, *, repeat: int = 1, warmup: int = 1
 ) -> dict[str, float]:
     """Median seconds of each piece of work; they take turns, so that a slow minute is everybody's."""
     seconds: dict[str, list[float]] = {name: [] for name in work}

@@ -91,9 +91,7 @@ def _label_scores(logits: Tensor, examples: Sequence[Example], words: Sequence[S
     return torch.stack([at_mask[:, list(ids)].mean(dim=1) for ids in words], dim=1)
 
 
-def score(
-    model: Any, examples: Sequence[Example], words: Sequence[Sequence[int]], batch_size: int = 8
-) -> Tensor:
+def score(model: Any, examples: Sequence[Example], words: Sequence[Sequence[int]], batch_size: int = 8) -> Tensor:
     """Label scores of all examples, in their order: float32, shape (rows, L)."""
     model.eval()
     scores = []

@@ -11,7 +11,7 @@ from torch import nn
 
 from pet.backbones.dropout import dropout
 from pet.backbones.load import load_masked_lm
-from pet.backbones.packed import equal_runs, packed_features_on_gpu, plain_layers
+from pet.backbones.packed import equal_runs, packed_features, packed_features_on_gpu, plain_layers
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
 
@@ -85,6 +85,21 @@ def test_the_way_of_a_gpu_drops_attention_and_computes_in_bf16(family_model, len
     assert not torch.equal(rough.float(), exact)
     torch.testing.assert_close(rough.float(), exact, atol=0.1, rtol=0.1)
     assert float((dropped - exact).abs().max()) > 1e-3
+
+
+def test_a_processor_keeps_hidden_states_in_float32_only_to_learn(family_model):
+    """In bf16 what is only read has bf16 sums, near the exact ones; what learns has float32 ones."""
+    model = load_masked_lm(str(family_model("bert"))).eval()
+    base, layers, batch = model.base_model, plain_layers(model), _ragged_batch([9, 9, 5], 9)
+    arguments = base, layers, batch, torch.arange(3), torch.zeros(3, dtype=torch.int64)
+    exact = packed_features(*arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        learning = packed_features(*arguments)
+        with torch.inference_mode():
+            read = packed_features(*arguments)
+    assert (learning.dtype, read.dtype) == (torch.float32, torch.bfloat16)
+    for rough in (learning, read.float()):
+        torch.testing.assert_close(rough, exact, atol=0.1, rtol=0.1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

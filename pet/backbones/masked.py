@@ -237,9 +237,7 @@ def _is_full_on_gpu(batch: Batch) -> bool:
     return ids.device.type != "cpu" and lengths is not None and bool((lengths == ids.shape[1]).all())
 
 
-def _join(
-    labeled: Encoded, chosen: Array, unlabeled: Encoded | None, pad_id: int
-) -> tuple[dict[str, Array], Array]:
+def _join(labeled: Encoded, chosen: Array, unlabeled: Encoded | None, pad_id: int) -> tuple[dict[str, Array], Array]:
     """Labelled and unlabelled rows in one padded batch."""
     batch, ordinary = pad_rows(labeled, chosen, pad_id)
     ordinary[:] = False  # the auxiliary loss hides nothing in labelled rows

@@ -81,6 +81,9 @@ def packed_features(base: Any, layers: Sequence[Any], inputs: Batch, rows: Tenso
     lengths = real.sum(dim=1)
     starts = lengths.cumsum(dim=0) - lengths
     hidden = _embed(base, inputs, real.flatten().nonzero()[:, 0])
+    if torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled():
+        # Where nothing is learned, sums and norms may be as coarse as the products between them: no layer casts then.
+        hidden = hidden.to(torch.get_autocast_dtype("cpu"))
     runs = equal_runs(lengths.tolist())
     for layer in layers[:-1]:
         hidden = _feed_forward(layer, _attention(layer, hidden, runs), hidden)
