@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pet.errors import PetError
-from pet.report.tables import HEADLINE, text_table
+from pet.report.tables import HEADLINE, majority_line, text_table
 from pet.terminal import clean
 
 BINS = 15
@@ -137,6 +137,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     """The outcome of `evaluate` as text for a terminal: headline, classes, confusion matrix."""
     parts = [f"{metrics['n']} examples"]
     parts += [f"{name} {metrics[figure]:.3f}" for figure, name in HEADLINE.items()]
+    headline = f"{', '.join(parts)}\n{majority_line(metrics)}"
     per_class = metrics["per_class"]
     classes = text_table(
         [
@@ -145,7 +146,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
         ],
         ["label", "precision", "recall", "F1", "support"],
     )
-    return "\n".join([", ".join(parts), "", classes, "", _format_confusion(metrics)])
+    return "\n".join([headline, "", classes, "", _format_confusion(metrics)])
 
 
 def _format_confusion(metrics: Mapping[str, Any]) -> str:

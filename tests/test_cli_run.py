@@ -46,6 +46,7 @@ def test_it_ends_with_a_comparison_and_the_next_command(finished: tuple[Path, Pa
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['student']['accuracy']:.3f}" in output
     accuracies = [m["accuracy"] for m in metrics["members"].values()]
+    assert "\n\nAlways 'World': accuracy 0.250.\n\n" in output
     assert f"2 members: accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" in output
     assert f"pet predict {folder / 'student'} --input FILE" in output
 

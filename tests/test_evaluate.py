@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pet.errors import PetError
 from pet.evaluate import evaluate, format_metrics
+from pet.report.tables import majority_line
 
 LABELS = ["World", "Sports", "Sci/Tech"]
 
@@ -129,10 +130,16 @@ def test_arrays_that_do_not_fit(probabilities: list, gold: list, labels: list[st
         evaluate(probabilities, gold, labels)
 
 
+def test_what_one_label_alone_would_reach():
+    metrics = evaluate(certain([0, 1, 2, 0, 0]), [2, 1, 2, 0, 2], ["a", "b", "c"])
+    assert majority_line(metrics) == "Always 'c': accuracy 0.600."
+
+
 def test_text_for_a_terminal():
     metrics = evaluate(certain([0, 1, 1, 1, 2, 0]), [0, 0, 1, 1, 2, 2], ["World", "体育", "a\x1b[31m"])
     assert format_metrics(metrics).splitlines() == [
         "6 examples, accuracy 0.667, macro F1 0.656, MCC 0.522, ECE 0.333",
+        "Always 'World': accuracy 0.333.",
         "",
         "label   precision  recall     F1  support",
         "------  ---------  ------  -----  -------",

@@ -180,12 +180,13 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
 def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
     """What a person wants to see at the end of a run: figures, where things are, what to do next."""
     from pet.report.generations import generations_table
-    from pet.report.tables import comparison_table
+    from pet.report.tables import comparison_table, majority_line
     from pet.run.pipeline import headline_metrics, headlines_by_seed
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
     table = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
-    parts = [comparison_table(table)] if table else []
+    first = headline_metrics(runs[0])
+    parts = [comparison_table(table), majority_line(next(iter(first.values())))] if table else []
     for seed, result in enumerate(runs):
         if result.get("generations"):
             which = f" of seed {seed}" if len(runs) > 1 else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pet.report.generations import generation_rows, generations_overview
-from pet.report.tables import HEADLINE, Metrics, comparison_rows
+from pet.report.tables import HEADLINE, Metrics, comparison_rows, majority_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
@@ -54,6 +54,8 @@ def html_report(result: Mapping[str, Any]) -> str:
     results = _results(result)
     if results:
         body += ["<h2>Results</h2>", _table(["result", *HEADLINE.values()], comparison_rows(results))]
+        first = _first(next(iter(results.values())))
+        body += [f"<p>{_escape(majority_line(first))}</p>"] if first.get("per_class") else []
     for name in ("student", "ensemble"):
         if result.get(name):
             body += _details(name, _first(result[name]))

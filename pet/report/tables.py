@@ -112,3 +112,15 @@ def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]]) -> str:
         as mean ± standard deviation.
     """
     return text_table(comparison_rows(results), ["result", *HEADLINE.values()])
+
+
+def majority_line(metrics: Metrics) -> str:
+    """What says nothing but the most frequent label of the labelled texts would reach, as a sentence.
+
+    Parameters
+    ----------
+    metrics : of anything on these texts, as `pet.evaluate.evaluate` returns it
+    """
+    counts = {label: row["support"] for label, row in metrics["per_class"].items()}
+    most = max(counts, key=lambda label: counts[label])
+    return f"Always {clean(most)!r}: accuracy {counts[most] / metrics['n']:.3f}."
