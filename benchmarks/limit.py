@@ -2,15 +2,15 @@
 
     python benchmarks/limit.py --model models/mini-en
 
-The rate is measured in this process with the shapes of the model's own linear layers; the best of the libraries
-that torch brings counts. The work is that of the whole encoder for real tokens: no padding, attention
+The rate is measured in this process with the shapes of the model's own linear layers, with each of the libraries
+that torch brings. The work is that of the whole encoder for real tokens: no padding, attention
 included, all layers for all tokens. A program that gets by with less work may come out above 100 %.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,21 @@ def products(config: Any, dtype: torch.dtype) -> dict[str, common.Work]:
     return found
 
 
-def best_rate(config: Any, seconds: Iterable[float]) -> float:
-    """Floating-point operations a second of the fastest of `products`, which took so long."""
-    return REPEAT * sum(2.0 * ROWS * n * m for n, m in shapes(config)) / min(seconds)
+def rates(config: Any, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Floating-point operations a second of each of `products`, from the seconds that it took."""
+    work = REPEAT * sum(2.0 * ROWS * n * m for n, m in shapes(config))
+    return {library: work / each for library, each in seconds.items()}
 
 
-def rate(config: Any, dtype: torch.dtype, clock: common.Clock, rounds: int = 5) -> float:
-    """Floating-point operations a second in products of the model's shapes."""
-    return best_rate(config, common.alternate(products(config, dtype), clock, rounds).values())
+def rate(config: Any, dtype: torch.dtype, clock: common.Clock, rounds: int = 5) -> dict[str, float]:
+    """Floating-point operations a second in products of the model's shapes, by library."""
+    return rates(config, common.alternate(products(config, dtype), clock, rounds))
+
+
+def told(share: Mapping[str, float], most: Mapping[str, float]) -> str:
+    """Shares of the limits, as a sentence's end."""
+    parts = [f"{100 * share[library]:.0f} % of {library}'s {most[library] / 1e9:.0f} GFLOP/s" for library in most]
+    return ", ".join(parts)
 
 
 @click.command()
@@ -91,8 +98,9 @@ def main(model: Path, threads: int, clock: str, **_: Any) -> None:
     torch.set_num_threads(threads)
     config = common.model_config(model)
     for dtype in common.dtypes():
-        figure = rate(config, dtype, common.CLOCKS[clock])
-        click.echo(f"{str(dtype).removeprefix('torch.')}: {figure / 1e9:.0f} GFLOP/s with {threads} threads")
+        for library, figure in rate(config, dtype, common.CLOCKS[clock]).items():
+            name = str(dtype).removeprefix("torch.")
+            click.echo(f"{name}, {library}: {figure / 1e9:.0f} GFLOP/s with {threads} threads")
 
 
 if __name__ == "__main__":
