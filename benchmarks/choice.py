@@ -3,7 +3,8 @@
     python benchmarks/choice.py runs/sst2 ../shared/data/sst2/unlabeled_gold.jsonl
 
 Trains nothing: for each generation the saved scores choose texts for every member again, with more or fewer voters,
-drawn or the top ones, and few or many of each label.
+drawn or the top ones, with scores corrected to an even ratio of the labels (`calibrate`) or as they are, and few or
+many of each label.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from statistics import fmean
 import click
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from pet.ipet import Candidates, choose_voters, draw_confident, take_most_probable
+from pet.ipet import Candidates, Chosen, choose_voters, draw_confident, take_most_probable
 from pet.report.tables import text_table
 from pet.run.repeat import read_settings
+
+KINDS = ("draw", "top", "draw, even", "top, even")  # even: scores corrected until all labels are as frequent
 
 
 @click.command()
@@ -34,19 +38,26 @@ def main(run: Path, gold: Path, each: str, shares: str) -> None:
     for folder in sorted(run.glob("g[0-9]*/"), key=lambda path: int(path.name[1:])):
         right = np.asarray([known[i] for i in pq.read_table(folder / "labels.parquet")["id"].to_pylist()])
         scores = {path.parent.name: np.load(path) for path in sorted(folder.glob("p*/pool-logits.npy"))}
-        everything = np.ones(len(right), dtype=bool)
+        even = np.full(len(labels), 1 / len(labels))
         for share in map(float, shares.split(",")):
             for count in map(int, each.split(",")):
-                wanted, drawn, top = np.full(len(labels), count), [], []
+                found: dict[str, list[float]] = {kind: [] for kind in KINDS}
                 for name in scores:
                     voters = choose_voters([m for m in scores if m != name], share, np.random.default_rng(0))
-                    said = Candidates.merged([scores[v] for v in voters], np.ones(len(voters)))
-                    chosen = draw_confident(*said.predictions(), wanted, everything, np.random.default_rng(1))
-                    drawn.append(float((chosen.labels == right[chosen.rows]).mean()))
-                    chosen = take_most_probable(said, wanted, everything)
-                    top.append(float((chosen.labels == right[chosen.rows]).mean()))
-                rows.append([folder.name, share, count, fmean(drawn), fmean(top)])
-    click.echo(text_table(rows, ["generation", "vote share", "of each label", "draw", "top"]))
+                    of_voters = [scores[v] for v in voters]
+                    for kind in KINDS:
+                        said = Candidates.merged(of_voters, np.ones(len(voters)), even if "even" in kind else None)
+                        chosen = _choose(kind, said, np.full(len(labels), count))
+                        found[kind].append(float((chosen.labels == right[chosen.rows]).mean()))
+                rows.append([folder.name, share, count, *(fmean(shares) for shares in found.values())])
+    click.echo(text_table(rows, ["generation", "vote share", "of each label", *KINDS]))
+
+
+def _choose(kind: str, said: Candidates, wanted: NDArray[np.int64]) -> Chosen:
+    everything = np.ones(len(said), dtype=bool)
+    if kind.startswith("top"):
+        return take_most_probable(said, wanted, everything)
+    return draw_confident(*said.predictions(), wanted, everything, np.random.default_rng(1))
 
 
 if __name__ == "__main__":
