@@ -131,9 +131,9 @@ def table(lines: Sequence[Line]) -> str:
             chosen = "-" if entries[0]["chosen"] is None else _spread([e["chosen"] for e in entries])
             figures = [_spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
             texts = f"{fmean(e['texts'] for e in entries):.0f}"
-            generations.append([name, str(examples), str(number), texts, chosen, *figures])
+            generations.append([name, str(examples), str(number), texts, chosen, *figures, settings])
     header = ["task", "examples", "generation", "texts a member", "right among chosen", "right in pool"]
-    header += ["test accuracy", "agreement", "confidence"]
+    header += ["test accuracy", "agreement", "confidence", "settings"]
     first = _markdown(["task", "examples", *COLUMNS, *FACTS], rows)
     return f"{first}\n## Generations\n\n{_markdown(header, generations)}"
 
