@@ -57,7 +57,8 @@ def main(
     from pet.cloze.tokens import token_keys, tokenize_fields
     from pet.data.read import prepare
     from pet.data.shards import cut_rows, read_shard
-    from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels, read_soft_labels
+    from pet.ensemble.soft_label_files import read_soft_labels
+    from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels
     from pet.task import Task
     from pet.training.batching import pad_rows, token_budget_batches
 

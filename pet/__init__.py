@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pet.data.read import read_table
     from pet.data.sample import sample_shots
     from pet.ensemble.merge import merge_scores
-    from pet.ensemble.soft_labels import read_soft_labels
+    from pet.ensemble.soft_label_files import read_soft_labels
     from pet.errors import PetError
     from pet.estimator import PetClassifier
     from pet.run.pipeline import run as run_task
@@ -56,7 +56,7 @@ _HOME = {
     "make_recipe": ("pet.training.recipe", "make_recipe"),
     "merge_scores": ("pet.ensemble.merge", "merge_scores"),
     "predict_file": ("pet.apply.predict", "predict_file"),
-    "read_soft_labels": ("pet.ensemble.soft_labels", "read_soft_labels"),
+    "read_soft_labels": ("pet.ensemble.soft_label_files", "read_soft_labels"),
     "read_table": ("pet.data.read", "read_table"),
     "run_task": ("pet.run.pipeline", "run"),
     "sample_shots": ("pet.data.sample", "sample_shots"),

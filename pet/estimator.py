@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pet.apply.ensemble import SavedEnsemble
     from pet.classifier import Classifier
-    from pet.ensemble.soft_labels import SoftLabelTable
+    from pet.ensemble.soft_label_files import SoftLabelTable
 
 Array = NDArray[Any]
 
@@ -327,7 +327,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _take(self, place: Path, task: Task) -> None:
         from pet.apply.ensemble import open_ensemble
         from pet.classifier import load_classifier
-        from pet.ensemble.soft_labels import read_soft_labels
+        from pet.ensemble.soft_label_files import read_soft_labels
 
         if (place / "student").is_dir():
             self.student_ = load_classifier(str(place / "student"))

@@ -23,7 +23,7 @@ from pet.apply import ensemble
 from pet.apply.distill import distill_file
 from pet.apply.label import label_file
 from pet.apply.predict import predict_file
-from pet.ensemble.soft_labels import read_soft_labels
+from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 
 QUICK = [

@@ -14,7 +14,8 @@ import pytest
 
 from pet.ensemble import soft_labels
 from pet.ensemble.merge import merge_scores, softmax
-from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels, read_soft_labels, write_soft_labels
+from pet.ensemble.soft_label_files import read_soft_labels
+from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels, write_soft_labels
 from pet.errors import PetError
 
 LABELS = ["no", 'yes, ünd "more"', "3"]

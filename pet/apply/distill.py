@@ -17,7 +17,7 @@ from pet.cloze.grammar import parse_template
 from pet.data.checks import column_labels
 from pet.data.read import read_table
 from pet.distill import fit_classifier, one_hot
-from pet.ensemble.soft_labels import SoftLabelTable, read_soft_labels
+from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
 from pet.report.card import student_card
 from pet.run.progress import Reporter

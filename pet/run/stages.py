@@ -22,7 +22,8 @@ from pet.ensemble.labelling import score_rows
 from pet.ensemble.members import MemberData, train_member
 from pet.ensemble.merge import member_weights, merge_scores, prior_correction, softmax
 from pet.ensemble.pseudo_labels import read_pseudo_labels
-from pet.ensemble.soft_labels import read_soft_labels, write_soft_labels
+from pet.ensemble.soft_label_files import read_soft_labels
+from pet.ensemble.soft_labels import write_soft_labels
 from pet.errors import PetError
 from pet.evaluate import evaluate
 from pet.run.files import reserve
