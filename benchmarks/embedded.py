@@ -207,7 +207,7 @@ def demo(models: Models, options: Row) -> list[Row]:
     news = HERE.parent / "data" / "news"
     pairs = [(f"--{part}", str(news / f"{part}.jsonl")) for part in ("train", "unlabeled", "test")]
     pairs += [("--set", change) for change in options["changes"]]
-    words = [sys.executable, "-m", "pet.cli.main", "run", "news", "--examples", "10", "--baselines", "--json"]
+    words = [sys.executable, "-m", "pet", "run", "news", "--examples", "10", "--baselines", "--json"]
     words += [word for pair in pairs for word in pair]
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     rows = []

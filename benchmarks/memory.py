@@ -75,7 +75,7 @@ def resident(process: int) -> int:
 def peak(arguments: list[str]) -> tuple[int, float]:
     """Most resident bytes, and seconds, of a pet command."""
     begun, most = time.monotonic(), 0
-    with subprocess.Popen([sys.executable, "-m", "pet.cli.main", *arguments], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([sys.executable, "-m", "pet", *arguments], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             most = max(most, resident(process.pid))
             time.sleep(0.1)

@@ -81,7 +81,7 @@ def size_of(folder: Path) -> int:
 
 def label(run: Path, texts: Path, output: Path) -> dict[str, float]:
     """Processor and wall seconds and the peak of memory of ``pet label`` in a process of its own."""
-    command = [sys.executable, "-m", "pet.cli.main", "label", str(run), "--input", str(texts)]
+    command = [sys.executable, "-m", "pet", "label", str(run), "--input", str(texts)]
     command += ["-o", str(output), "--quiet"]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

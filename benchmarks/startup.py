@@ -17,8 +17,8 @@ import common
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
-    "pet --help": ["-m", "pet.cli.main", "--help"],
-    "pet tasks": ["-m", "pet.cli.main", "tasks"],
+    "pet --help": ["-m", "pet", "--help"],
+    "pet tasks": ["-m", "pet", "tasks"],
 }
 
 

@@ -390,7 +390,7 @@ def test_an_interrupt_says_how_to_go_on(
 
 def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pet.cli.main", *arguments],
+        [sys.executable, "-m", "pet", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

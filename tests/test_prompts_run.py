@@ -256,7 +256,7 @@ def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, 
 
 
 def test_the_command_as_a_process(library: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "pet.cli.main", "prompts", "list", "-l"]
+    command = [sys.executable, "-m", "pet", "prompts", "list", "-l"]
     done = subprocess.run([*command, library, "--json"], capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)) == 2
     failed = subprocess.run([*command, tmp_path / "none"], capture_output=True, text=True)

@@ -32,7 +32,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(inputs: Path, model: Path, folder: Path) -> subprocess.Popen[str]:
     options = [*run_options(inputs, model), "--set", "steps=6", "--set", "student_steps=8", "-o", str(folder)]
     return subprocess.Popen(
-        [sys.executable, "-m", "pet.cli.main", *options],
+        [sys.executable, "-m", "pet", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

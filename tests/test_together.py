@@ -46,7 +46,7 @@ def together(options: list[str]) -> subprocess.CompletedProcess[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
     return subprocess.run(
-        [*command, "-m", "pet.cli.main", *options],
+        [*command, "-m", "pet", *options],
         cwd=Path(package.__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

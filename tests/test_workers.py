@@ -121,7 +121,7 @@ def test_a_mistake_in_a_worker_is_one_message(inputs: Path, tiny_model: Path, tm
 @pytest.mark.slow
 def test_workers_end_with_the_process_that_leads_them(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*map(str, run_options(inputs, tiny_model)), "--set", "steps=200", "--workers", "2"]
-    command = [sys.executable, "-m", "pet.cli.main", *options, "-o", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "pet", *options, "-o", str(tmp_path / "run")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(package.__file__).parents[1]) as leader:
         assert leader.stderr is not None
         while "worker" not in leader.stderr.readline():

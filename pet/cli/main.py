@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import click
@@ -66,7 +65,3 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="pet")
 def main() -> None:
     """Few-shot text classification by filling a blank (Pattern-Exploiting Training)."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,8 @@
+"""``python -m pet``: the command, also for what starts modules, as ``accelerate launch -m pet run ...`` does."""
+
+import sys
+
+from pet.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
