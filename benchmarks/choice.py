@@ -45,17 +45,18 @@ def main(run: Path, gold: Path, each: str, shares: str) -> None:
                 for name in scores:
                     voters = choose_voters([m for m in scores if m != name], share, np.random.default_rng(0))
                     of_voters = [scores[v] for v in voters]
-                    for kind in KINDS:
-                        said = Candidates.merged(of_voters, np.ones(len(voters)), even if "even" in kind else None)
-                        chosen = _choose(kind, said, np.full(len(labels), count))
-                        found[kind].append(float((chosen.labels == right[chosen.rows]).mean()))
+                    for corrected, target in (("", None), (", even", even)):
+                        said = Candidates.merged(of_voters, np.ones(len(voters)), target)
+                        for way in ("draw", "top"):
+                            chosen = _choose(way, said, np.full(len(labels), count))
+                            found[way + corrected].append(float((chosen.labels == right[chosen.rows]).mean()))
                 rows.append([folder.name, share, count, *(fmean(shares) for shares in found.values())])
     click.echo(text_table(rows, ["generation", "vote share", "of each label", *KINDS]))
 
 
-def _choose(kind: str, said: Candidates, wanted: NDArray[np.int64]) -> Chosen:
+def _choose(way: str, said: Candidates, wanted: NDArray[np.int64]) -> Chosen:
     everything = np.ones(len(said), dtype=bool)
-    if kind.startswith("top"):
+    if way == "top":
         return take_most_probable(said, wanted, everything)
     return draw_confident(*said.predictions(), wanted, everything, np.random.default_rng(1))
 

@@ -65,16 +65,11 @@ def main(
     differ = float(abs(pet()[:reference_rows] - research().numpy()).max())
     dtype = common.computed_in(accelerator)
     products = limit.products(network.config, dtype)
-    turns = {
-        "pet": pet,
-        "reference": research,
-        **products,
-    }  # the limit takes turns, too: a slow minute is its own as well
-    seconds = common.alternate(turns, common.CLOCKS[clock], rounds)
+    # The limit takes turns, too: a slow minute is its own as well.
+    seconds = common.alternate({"pet": pet, "reference": research, **products}, common.CLOCKS[clock], rounds)
     lengths = pvp.encoder.encode(tokenize_fields(table, keys, plain)).ids.lengths
     work = limit.encoder_flops(network.config, lengths) / seconds["pet"]
     most = limit.rates(network.config, {library: seconds[library] for library in products})
-    share = {library: round(work / each, 3) for library, each in most.items()}
     speed = {"pet": rows / seconds["pet"], "reference": reference_rows / seconds["reference"]}
     figures = {
         "task": name,
@@ -84,14 +79,13 @@ def main(
         "tokens_a_row": round(float(lengths.mean()), 1),
         "rows_a_second": {side: round(value, 1) for side, value in speed.items()},
         "ratio": round(speed["pet"] / speed["reference"], 2),
-        "limit_gflops": {library: round(each / 1e9) for library, each in most.items()},
-        "share_of_limit": share,
+        **limit.figures(work, most),
         "largest_difference": round(differ, 6),
     }
     common.record(output, "labelling", threads, clock, figures)
     click.echo(
         f"{name}, {figures['precision']}: {speed['pet']:.0f} texts a second, {figures['ratio']:.1f} times the "
-        f"reference's {speed['reference']:.1f}; {limit.told(share, most)}"
+        f"reference's {speed['reference']:.1f}; {limit.told(work, most)}"
     )
 
 

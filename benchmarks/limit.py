@@ -85,10 +85,17 @@ def rate(config: Any, dtype: torch.dtype, clock: common.Clock, rounds: int = 5) 
     return rates(config, common.alternate(products(config, dtype), clock, rounds))
 
 
-def told(share: Mapping[str, float], most: Mapping[str, float]) -> str:
-    """Shares of the limits, as a sentence's end."""
-    parts = [f"{100 * share[library]:.0f} % of {library}'s {most[library] / 1e9:.0f} GFLOP/s" for library in most]
-    return ", ".join(parts)
+def figures(done: float, most: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """The limits, and which shares of them so many operations a second are, for a line."""
+    return {
+        "limit_gflops": {library: round(each / 1e9) for library, each in most.items()},
+        "share_of_limit": {library: round(done / each, 3) for library, each in most.items()},
+    }
+
+
+def told(done: float, most: Mapping[str, float]) -> str:
+    """The same as a sentence's end."""
+    return ", ".join(f"{100 * done / each:.0f} % of {name}'s {each / 1e9:.0f} GFLOP/s" for name, each in most.items())
 
 
 @click.command()

@@ -91,20 +91,19 @@ def main(
 
     dtype = common.computed_in(accelerator)
     most = limit.rate(config, dtype, now)
-    share = {library: round(sum(work[WARM:]) / steps / pet / each, 3) for library, each in most.items()}
+    done = sum(work[WARM:]) / steps / pet
     figures = {
         "task": name,
         "model": model.name,
         "precision": str(dtype).removeprefix("torch."),
         "seconds_a_step": {"pet": round(pet, 4), "reference": round(research, 4)},
         "ratio": round(research / pet, 2),
-        "limit_gflops": {library: round(each / 1e9) for library, each in most.items()},
-        "share_of_limit": share,
+        **limit.figures(done, most),
     }
     common.record(output, "training_step", threads, clock, figures)
     click.echo(
         f"{name}, {figures['precision']}: {pet:.3f} s a step, {research / pet:.1f} times as fast as the reference's "
-        f"{research:.3f} s; {limit.told(share, most)}"
+        f"{research:.3f} s; {limit.told(done, most)}"
     )
 
 

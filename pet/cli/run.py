@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,13 +180,12 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
 def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
     """What a person wants to see at the end of a run: figures, where things are, what to do next."""
     from pet.report.generations import generations_table
-    from pet.report.tables import comparison_table, majority_line
+    from pet.report.tables import comparison_table, first_seed, majority_line
     from pet.run.pipeline import headline_metrics, headlines_by_seed
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
-    table = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
-    first = headline_metrics(runs[0])
-    parts = [comparison_table(table), majority_line(next(iter(first.values())))] if table else []
+    table: Mapping[str, Any] = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
+    parts = [comparison_table(table), majority_line(first_seed(next(iter(table.values()))))] if table else []
     for seed, result in enumerate(runs):
         if result.get("generations"):
             which = f" of seed {seed}" if len(runs) > 1 else ""

@@ -79,8 +79,8 @@ def pretrain(
     order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))[: _POOL * count]
     documents = [split_sentences(texts[i]) for i in order]
     share = count // 3 if form == "unified" else count
-    labels = task or single_task(at_end=session.fills_end)
-    made = _Examples(session, documents, share, options, words or PAIR_WORDS, labels, teacher)
+    task = task or single_task(at_end=session.fills_end)
+    made = _Examples(session, documents, share, options, words or PAIR_WORDS, task, teacher)
     parts = {"single": made.single, "pair": made.pair, "choice": made.choice, "unified": made.unified}[form]()
     origin = {"format": form, "documents": len(documents), "teacher": teacher and "classifier"}
     return train_on(session, parts, name, {"kind": "pretrained", "origin": origin})

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pet.report.generations import generation_rows, generations_overview
-from pet.report.tables import HEADLINE, Metrics, comparison_rows, majority_line
+from pet.report.tables import HEADLINE, Metrics, comparison_rows, first_seed, majority_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
@@ -54,11 +54,11 @@ def html_report(result: Mapping[str, Any]) -> str:
     results = _results(result)
     if results:
         body += ["<h2>Results</h2>", _table(["result", *HEADLINE.values()], comparison_rows(results))]
-        first = _first(next(iter(results.values())))
+        first = first_seed(next(iter(results.values())))
         body += [f"<p>{_escape(majority_line(first))}</p>"] if first.get("per_class") else []
     for name in ("student", "ensemble"):
         if result.get(name):
-            body += _details(name, _first(result[name]))
+            body += _details(name, first_seed(result[name]))
     body += _generations(result.get("generations") or (), result.get("labels") or ())
     if result.get("config"):
         body += ["<h2>Config</h2>", _table(["key", "value"], [list(row) for row in _flat(result["config"])])]
@@ -81,10 +81,6 @@ def _results(result: Mapping[str, Any]) -> dict[str, Metrics | Sequence[Metrics]
     found.update({f"member {name}": metrics for name, metrics in members.items() if metrics})
     found.update({name: result[name] for name in ("ensemble", "student") if result.get(name)})
     return found
-
-
-def _first(metrics: Metrics | Sequence[Metrics]) -> Metrics:
-    return metrics if isinstance(metrics, Mapping) else metrics[0]
 
 
 def _details(name: str, metrics: Metrics) -> list[str]:

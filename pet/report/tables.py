@@ -114,6 +114,11 @@ def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]]) -> str:
     return text_table(comparison_rows(results), ["result", *HEADLINE.values()])
 
 
+def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
+    """The metrics of a result, or of the first seed where there are several."""
+    return metrics if isinstance(metrics, Mapping) else metrics[0]
+
+
 def majority_line(metrics: Metrics) -> str:
     """What says nothing but the most frequent label of the labelled texts would reach, as a sentence.
 
