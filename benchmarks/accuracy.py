@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from common import HERE, make_missing, wanted_runs
+from common import HERE, make_missing, markdown, spread, wanted_runs
 
 MODELS = {"eprstmt": "albert-tiny-zh"}
 COLUMNS = ["zero-shot", "supervised", "pet ensemble", "pet student"]
@@ -75,8 +75,6 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any], shared: Path) -> di
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Mean and standard deviation over seeds, as Markdown."""
-    from pet.report.tables import summarise
-
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
         length = line["settings"].get("max_length", "256")
@@ -84,18 +82,16 @@ def table(lines: list[dict[str, Any]]) -> str:
             (line["task"], line["examples"], line["model"], line["pool"], line["test"], length), []
         ).append(line)
     head = ["task", "examples", *COLUMNS, "one member", "seeds", "minutes a run", "pool", "test", "tokens", "model"]
-    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for (name, examples, model, *sizes), runs in sorted(groups.items()):
         cells = [name, str(examples)]
         for column in COLUMNS:
-            figure = summarise([run["results"][column] for run in runs])["accuracy"]
-            spread = "" if figure["std"] is None else f" ± {100 * figure['std']:.1f}"
-            cells.append(f"{100 * figure['mean']:.1f}{spread}")
+            cells.append(spread([run["results"][column]["accuracy"] for run in runs]))
         singles = [accuracy for run in runs for accuracy in run["members"].values()]
         minutes = sum(run["seconds"] for run in runs) / len(runs) / 60
         cells += [f"{100 * sum(singles) / len(singles):.1f}", str(len(runs)), f"{minutes:.1f}"]
-        rows.append("| " + " | ".join([*cells, *map(str, sizes), model]) + " |")
-    return "\n".join(rows) + "\n"
+        rows.append([*cells, *sizes, model])
+    return markdown(head, rows)
 
 
 INTRO = """# Accuracy: PET, supervised and zero-shot

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -139,6 +141,26 @@ def make_missing(
             output.with_suffix(".md").write_text(page(done))
     output.with_suffix(".md").write_text(page(done))  # also where only the page has changed
     return done
+
+
+def spread(shares: Sequence[float]) -> str:
+    """Mean and standard deviation, in per cent."""
+    deviation = f" ± {100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else ""
+    return f"{100 * statistics.fmean(shares):.1f}{deviation}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as Markdown."""
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]]) + "\n"
+
+
+def run_alone(program: str, option: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program prints of one run, as JSON, in a process of its own, whose peak of memory is the run's."""
+    command = [sys.executable, program, option, json.dumps(wanted)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    line: dict[str, Any] = json.loads(found.splitlines()[-1])
+    return line
 
 
 def record(output: Path, program: str, threads: int, clock: str, figures: Mapping[str, Any]) -> None:

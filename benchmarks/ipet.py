@@ -15,12 +15,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import click
 from accuracy import first_rows
-from common import HERE, make_missing, wanted_runs
+from common import HERE, make_missing, markdown, spread, wanted_runs
 
 Line = dict[str, Any]
 INTRO = """# Accuracy: iPET beside PET
@@ -104,15 +104,6 @@ def _generation(entry: dict[str, Any]) -> Line:
     }
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{100 * fmean(values):.1f}" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
 def table(lines: Sequence[Line]) -> str:
     """Accuracies, and below them the generations, as Markdown."""
     groups: dict[tuple[Any, ...], list[Line]] = {}
@@ -122,20 +113,20 @@ def table(lines: Sequence[Line]) -> str:
     rows, generations = [], []
     for (name, examples, pool, test, settings), runs in sorted(groups.items()):
         known = [column for column in COLUMNS if column in runs[0]["accuracy"]]
-        cells = {column: _spread([run["accuracy"][column] for run in runs]) for column in known}
+        cells = {column: spread([run["accuracy"][column] for run in runs]) for column in known}
         minutes = f"{fmean(run['seconds'] for run in runs) / 60:.1f}"
         facts = [str(len(runs)), minutes, str(pool), str(test), settings]
         rows.append([name, str(examples), *(cells.get(column, "-") for column in COLUMNS), *facts])
         for number in range(min(len(run["generations"]) for run in runs)):
             entries = [run["generations"][number] for run in runs]
-            chosen = "-" if entries[0]["chosen"] is None else _spread([e["chosen"] for e in entries])
-            figures = [_spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
+            chosen = "-" if entries[0]["chosen"] is None else spread([e["chosen"] for e in entries])
+            figures = [spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
             texts = f"{fmean(e['texts'] for e in entries):.0f}"
             generations.append([name, str(examples), str(number), texts, chosen, *figures, settings])
     header = ["task", "examples", "generation", "texts a member", "right among chosen", "right in pool"]
     header += ["test accuracy", "agreement", "confidence", "settings"]
-    first = _markdown(["task", "examples", *COLUMNS, *FACTS], rows)
-    return f"{first}\n## Generations\n\n{_markdown(header, generations)}"
+    first = markdown(["task", "examples", *COLUMNS, *FACTS], rows)
+    return f"{first}\n## Generations\n\n{markdown(header, generations)}"
 
 
 @click.command()

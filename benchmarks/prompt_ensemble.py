@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 from accuracy import first_rows
-from common import HERE, SHARED, make_missing, wanted_runs
+from common import HERE, SHARED, make_missing, markdown, run_alone, spread, wanted_runs
 
 PATTERNS, REPETITIONS = 4, 2
 TUNINGS = ("full", "prompt")
@@ -36,11 +36,10 @@ def one_ensemble(wanted: dict[str, Any], places: dict[str, str]) -> dict[str, An
     texts = Path(places["data"]) / wanted["task"] / "unlabeled.jsonl"
     with tempfile.TemporaryDirectory(prefix="pet-eight-") as name:
         folder = Path(name)
-        command = [sys.executable, __file__, "--train", json.dumps(wanted | places | {"folder": name})]
-        found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found = run_alone(__file__, "--train", wanted | places | {"folder": name})
         some = first_rows(texts, wanted["texts"], folder / "texts.jsonl")
         labelling = label(folder / "run", some, folder / "labels.parquet")
-    return {**wanted, **json.loads(found.splitlines()[-1]), "labelling": labelling}
+    return {**wanted, **found, "labelling": labelling}
 
 
 def train(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -98,27 +97,23 @@ def label(run: Path, texts: Path, output: Path) -> dict[str, float]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Means over seeds, as Markdown."""
-    from pet.report.tables import summarise
-
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
         key = (line["task"], line["examples"], line["model"], line["texts"], TUNINGS.index(line["tuning"]))
         groups.setdefault(key, []).append(line)
     head = ["task", "examples", "eight of", "ensemble", "one member", "MB, all eight", "texts labelled", "CPU seconds",
             "wall seconds", "peak MB", "seeds", "model"]  # fmt: skip
-    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for (name, examples, model, texts, tuning), runs in sorted(groups.items()):
-        figure = summarise([{"accuracy": run["accuracy"]} for run in runs])["accuracy"]
-        spread = "" if figure["std"] is None else f" ± {100 * figure['std']:.1f}"
         used = {key: fmean(run["labelling"][key] for run in runs) for key in runs[0]["labelling"]}
         cells = [
-            name, examples, TUNINGS[tuning], f"{100 * figure['mean']:.1f}{spread}",
+            name, examples, TUNINGS[tuning], spread([run["accuracy"] for run in runs]),
             f"{100 * fmean(x for run in runs for x in run['member_accuracy']):.1f}",
             f"{fmean(run['ensemble_bytes'] for run in runs) / 1e6:,.2f}", texts, f"{used['cpu_seconds']:.1f}",
             f"{used['wall_seconds']:.1f}", f"{used['peak_bytes'] / 1e6:,.0f}", len(runs), model,
         ]  # fmt: skip
-        rows.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(rows) + "\n"
+        rows.append(cells)
+    return markdown(head, rows)
 
 
 INTRO = """# Eight prompts against eight models

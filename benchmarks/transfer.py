@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from common import HERE, SHARED, make_missing
+from common import HERE, SHARED, make_missing, markdown, spread
 
 SOURCE, TARGETS = "sst2", ("yelp", "agnews")
 RATE_TASKS, RATE_EXAMPLES = ("sst2", "agnews"), (32, 200)
@@ -143,14 +143,14 @@ def table(lines: list[dict[str, Any]], part: str) -> str:
     marks = sorted({mark for runs in groups.values() for mark in runs[0]["marks"]})
     head = ["task", "examples", "start", "factor", *(f"after {mark}" for mark in marks)]
     head += ["as good as fresh after"] * (part == "curves") + ["seeds", "model"]
-    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for key, runs in sorted(groups.items()):
         cells = [_mean(runs, str(mark)) for mark in marks]
         if part == "curves":
             fresh = groups.get((*key[:2], "fresh", *key[3:]), [])
             cells.append("" if key[2] == "fresh" else _reached(runs, fresh))
-        rows.append("| " + " | ".join(map(str, [*key[:4], *cells, len(runs), key[6]])) + " |")
-    return "\n".join(rows) + "\n" if groups else "Not measured yet.\n"
+        rows.append([*key[:4], *cells, len(runs), key[6]])
+    return markdown(head, rows) if groups else "Not measured yet.\n"
 
 
 def _reached(runs: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> str:
@@ -168,11 +168,8 @@ def _reached(runs: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) ->
 
 def _mean(runs: Sequence[dict[str, Any]], mark: str) -> str:
     """Mean and standard deviation of the accuracy at a mark, in per cent."""
-    import statistics
-
-    found = [100 * run["curve"][mark] for run in runs if mark in run["curve"]]
-    spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
-    return f"{statistics.fmean(found):.1f}{spread}" if found else "-"
+    found = [run["curve"][mark] for run in runs if mark in run["curve"]]
+    return spread(found) if found else "-"
 
 
 def page(lines: list[Any]) -> str:

@@ -10,15 +10,13 @@ that are there already are not run again. At the end the table is written as Mar
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 from accuracy import first_rows
-from common import HERE, make_missing, wanted_runs
+from common import HERE, make_missing, markdown, run_alone, spread, wanted_runs
 
 METHODS = ("full", "lora", "bitfit", "prompt", "p-tuning", "prefix")
 SOFT = "{soft:8} "  # what p-tuning finds in front of every pattern
@@ -74,8 +72,6 @@ PEAKS = ("peak_memory_bytes", "peak_gpu_memory_bytes")
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Means over seeds, as Markdown."""
-    from pet.report.tables import summarise
-
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
         groups.setdefault((line["task"], line["examples"], line["model"], METHODS.index(line["tuning"])), []).append(
@@ -83,21 +79,19 @@ def table(lines: list[dict[str, Any]]) -> str:
         )
     head = ["task", "examples", "tuning", "ensemble", "one member", "trained numbers", "kB a member", "peak MB",
             "seconds a member", "seeds", "model"]  # fmt: skip
-    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for (name, examples, model, method), runs in sorted(groups.items()):
-        figure = summarise([{"accuracy": run["accuracy"]} for run in runs])["accuracy"]
-        spread = "" if figure["std"] is None else f" ± {100 * figure['std']:.1f}"
         singles = [accuracy for run in runs for accuracy in run["member_accuracy"]]
         seconds = [second for run in runs for second in run["member_seconds"]]
         peak = max(run["peak_bytes"][PEAKS[1]] or run["peak_bytes"][PEAKS[0]] for run in runs)
         cells = [
             name, examples, METHODS[method],
-            f"{100 * figure['mean']:.1f}{spread}", f"{100 * sum(singles) / len(singles):.1f}",
+            spread([run["accuracy"] for run in runs]), f"{100 * sum(singles) / len(singles):.1f}",
             f"{max(run['trained'] for run in runs):,}", f"{max(run['member_bytes'] for run in runs) / 1000:,.0f}",
             f"{peak / 1e6:,.0f}", f"{sum(seconds) / len(seconds):.1f}", len(runs), model,
         ]  # fmt: skip
-        rows.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(rows) + "\n"
+        rows.append(cells)
+    return markdown(head, rows)
 
 
 INTRO = """# Ways of tuning the members
@@ -108,14 +102,6 @@ p-tuning and prefix have in training only; "kB a member" is all that is kept of 
 of the GPU where there is one.
 
 """
-
-
-def in_a_process(wanted: dict[str, Any]) -> dict[str, Any]:
-    """One run in a process of its own, whose peak of memory is the run's."""
-    command = [sys.executable, __file__, "--one", json.dumps(wanted)]
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    line: dict[str, Any] = json.loads(found.splitlines()[-1])
-    return line
 
 
 @click.command()
@@ -145,7 +131,11 @@ def main(
     same = {"settings": settings, "test_rows": options["test_rows"], "model": Path(options["model"]).name}
     runs = [run | same | {"tuning": method} for run in wanted_runs(wanted, seeds) for method in methods.split(",")]
     places = {"data": str(options["data"]), "model": options["model"]}
-    done = make_missing(output, runs, lambda run: in_a_process(run | places), lambda lines: INTRO + table(lines))
+
+    def make(run: dict[str, Any]) -> dict[str, Any]:
+        return run_alone(__file__, "--one", run | places)
+
+    done = make_missing(output, runs, make, lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
 
