@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,7 @@ Examples:
   pet tasks agnews > mine.yaml
   pet tasks --json
 """
-MOST_LABELS = 6
+WIDEST = 48  # characters of the column of labels
 
 
 @click.command(epilog=EXAMPLES)
@@ -64,8 +65,7 @@ def _table(shipped: list[Task]) -> str:
             task.path.stem if task.path else task.name,
             ", ".join(task.fields),
             len(task.patterns),
-            f"{len(task.labels)}: {', '.join(task.labels[:MOST_LABELS])}"
-            + (", ..." if len(task.labels) > MOST_LABELS else ""),
+            textwrap.shorten(f"{len(task.labels)}: {', '.join(task.labels)}", WIDEST, placeholder=" ..."),
         ]
         for task in shipped
     ]
