@@ -19,11 +19,23 @@ def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
 
 
 def repeat_cache(cache: Any, count: int) -> Any:
-    """Keys and values of a batch with each row so many times; GPT-2's were plain tuples before transformers 4.53."""
+    """Keys and values of a batch with each row so many times; None where a model keeps something else.
+
+    GPT-2's were plain tuples before transformers 4.53. Models with a recurrent state, alone (Mamba) or beside keys and
+    values (Qwen3-Next), cannot repeat it.
+    """
     if isinstance(cache, tuple):
         return tuple(tuple(part.repeat_interleave(count, dim=0) for part in layer) for layer in cache)
+    layers = getattr(cache, "layers", (cache,))
+    if any(hasattr(layer, state) for layer in layers for state in _STATES):
+        return None
+    if not all(hasattr(layer, "batch_repeat_interleave") for layer in layers):
+        return None
     cache.batch_repeat_interleave(count)
     return cache
+
+
+_STATES = ("recurrent_states", "conv_states", "ssm_states")
 
 
 # That multiply int8: of x86, then of ARM.

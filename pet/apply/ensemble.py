@@ -298,7 +298,8 @@ def _primers(place: Path) -> Dataset:
 
     path = place / "g0" / PRIMERS
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        with path.open(encoding="utf-8") as lines:  # str.splitlines would also break at U+2028
+            rows = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         again = f"pet run {place / 'config.yaml'}"
         raise PetError(f"{path}: cannot be read ({error}); end the run with `{again}`") from error

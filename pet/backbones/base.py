@@ -67,6 +67,10 @@ class LanguageModel(nn.Module):
         where words are single tokens; with the softmax over labels that is the same
         """
 
+    def readings(self, pvp: PVP) -> int:
+        """Rows that `word_scores` holds at once for each text: one, or one for every beginning of a longer word."""
+        return 1
+
     @abstractmethod
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         """Word scores of a micro-batch's labelled rows, and the auxiliary loss of the others, if it has some."""

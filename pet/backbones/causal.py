@@ -2,7 +2,7 @@
 
 Rows are padded on the left, so that the last token of each stands in the last column. All rows go through the model
 once. Words of several tokens go on from there, over the keys and values that are known by then: a text is read once
-however many words there are.
+however many words there are. Models that keep a state in place of keys and values read it again for each.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,6 +39,7 @@ class CausalLM(LanguageModel):
         known = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in known  # others count the attention mask themselves
         self._takes_keep = "logits_to_keep" in known
+        self._keeps = "past_key_values" in known
 
     def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
         batch, _ = pad_rows(encoded, rows, pad_id, left=True)
@@ -70,13 +72,17 @@ class CausalLM(LanguageModel):
         ids, attention = batch["input_ids"], batch["attention_mask"]
         if not paths.width:
             return score_tokens([self._logits(ids, attention, keep=1)[0][:, -1]], words, pvp.before, paths)
-        first, cache = self._logits(ids, attention, keep=1, use_cache=True)
-        further = self._continue(cache, attention, paths)
+        first, cache = self._logits(ids, attention, keep=1, use_cache=self._keeps)
+        cache = repeat_cache(cache, len(paths.rows))
+        further = self._reread(ids, attention, paths) if cache is None else self._continue(cache, attention, paths)
         logits = [
             further[:, row, len(context) - 1] if context else first[:, -1]
             for context, row in zip(paths.contexts, paths.row_of, strict=True)
         ]
         return score_tokens(logits, words, pvp.before, paths)
+
+    def readings(self, pvp: PVP) -> int:
+        return len(plan_paths(pvp.before).rows)
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores = self.word_scores(batch, words, pvp)
@@ -92,7 +98,7 @@ class CausalLM(LanguageModel):
         found = self.model(
             input_ids=ids,
             attention_mask=attention,
-            use_cache=use_cache,
+            **({"use_cache": use_cache} if self._keeps else {}),
             **self._positions(attention, ids.shape[1]),
             **({"logits_to_keep": keep} if keep and self._takes_keep else {}),
         )
@@ -105,9 +111,8 @@ class CausalLM(LanguageModel):
         return {"position_ids": (attention.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]}
 
     def _continue(self, cache: Any, attention: Tensor, paths: Paths) -> Tensor:
-        """Logits behind each token of each path: shape (B, P, width, V)."""
+        """Logits behind each token of each path, over what is known of each row: shape (B, P, width, V)."""
         rows, count = len(attention), len(paths.rows)
-        cache = repeat_cache(cache, count)
         ids = paths.padded(attention.device).repeat(rows, 1)
         longer = F.pad(attention.repeat_interleave(count, dim=0), (0, paths.width), value=1)
         found = self.model(
@@ -119,3 +124,11 @@ class CausalLM(LanguageModel):
         )
         logits: Tensor = found.logits
         return logits.view(rows, count, *logits.shape[1:])
+
+    def _reread(self, ids: Tensor, attention: Tensor, paths: Paths) -> Tensor:
+        """The same, by reading each row once for each path."""
+        rows, count = len(ids), len(paths.rows)
+        whole = torch.cat([ids.repeat_interleave(count, dim=0), paths.padded(ids.device).repeat(rows, 1)], dim=1)
+        longer = F.pad(attention.repeat_interleave(count, dim=0), (0, paths.width), value=1)
+        logits = self._logits(whole, longer, keep=paths.width)[0][:, -paths.width :]
+        return logits.reshape(rows, count, *logits.shape[1:])

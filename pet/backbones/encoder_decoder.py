@@ -1,7 +1,7 @@
 """T5 and its kin: a sentinel is the blank, and the decoder writes behind it what is missing.
 
 The encoder reads a text once. The decoder reads the sentinel and, where words have several tokens, their beginnings.
-Only the places that are asked for go through the output layer, which in mT5 is larger than all else.
+Its first place, of which nothing is asked, does not go through the output layer, which in mT5 is larger than all else.
 """
 
 from __future__ import annotations
@@ -73,6 +73,9 @@ class EncoderDecoderLM(LanguageModel):
         logits = logits.view(rows, count, *logits.shape[1:])
         wanted = [logits[:, row, len(c)] for c, row in zip(paths.contexts, paths.row_of, strict=True)]
         return score_tokens(wanted, words, pvp.before, paths)
+
+    def readings(self, pvp: PVP) -> int:
+        return len(plan_paths(pvp.before).rows)
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores = self.word_scores(batch, words, pvp)

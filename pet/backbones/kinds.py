@@ -47,6 +47,9 @@ _ENCODER_DECODER = Kind(load_encoder_decoder, EncoderDecoderLM, sentinel_blank)
 _PERMUTED = Kind(load_causal_lm, MaskedLM, mask_blank)  # transformers lists it as causal, and it has a mask token
 _CAUSAL = Kind(load_causal_lm, CausalLM, lambda _: end_blank())
 
+# Causal models that read padding as text: what they say of a text would change with those beside it.
+_NO_PADDING = ("rwkv", "xlstm")
+
 
 def kind_of(config: Any) -> Kind:
     """The kind of a model, from its configuration.
@@ -63,6 +66,11 @@ def kind_of(config: Any) -> Kind:
         return _MASKED
     if model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and config.is_encoder_decoder:
         return _ENCODER_DECODER
+    if model_type in _NO_PADDING:
+        raise PetError(
+            f"model {config.name_or_path}: a model of type {model_type!r} takes padding for text, and texts of different "
+            "lengths are read together here; use another causal model (GPT-2, Llama, Qwen, Mamba, ...)"
+        )
     if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return _PERMUTED if model_type in permuted.TYPES else _CAUSAL
     raise PetError(

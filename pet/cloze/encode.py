@@ -230,16 +230,18 @@ class ClozeEncoder:
             return encoded
         return self.primers.put_before(encoded, field_texts(tokens, self.keys), rows)
 
-    def examples(self, tokens: TokenTable, words: Sequence[Sequence[int]], separator: Sequence[int]) -> list[Array]:
+    def examples(
+        self, tokens: TokenTable, rows: Array, words: Sequence[Sequence[int]], separator: Sequence[int]
+    ) -> list[Array]:
         """Rows with a word in their blank and without special tokens, as they stand before other texts.
 
         Parameters
         ----------
-        tokens : the texts
-        words : for each row the tokens that fill the blank
+        tokens, rows : the texts, and which of them
+        words : for each of these the tokens that fill the blank
         separator : tokens in place of what stands between segments, and behind the row
         """
-        encoded, piece_lengths = self._fill(tokens, np.arange(len(words)))
+        encoded, piece_lengths = self._fill(tokens, rows)
         content = [i for i, piece in enumerate(self._pieces) if piece.is_content]
         examples = []
         for number, word in enumerate(words):

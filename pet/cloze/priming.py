@@ -5,8 +5,9 @@ Nothing is trained: a language model takes from its context what is asked of it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pet.cloze.encode import Encoded
 
 Array = NDArray[Any]
+Document = tuple[int, ...]
+_BLOCK = 256  # texts that are compared with all examples at a time
 
 
 @dataclass(frozen=True)
@@ -26,27 +29,28 @@ class Primers:
 
     Attributes
     ----------
-    rows : tokens of each example, the separator behind it included
+    rows : number of an example -> its tokens, the separator behind it included
     count : how many stand before a text, at most
-    order : int array, the examples in the order in which they are taken; None: the most similar ones first
-    similar : what finds the similar ones
+    known : tokens of an example's text -> the examples that are this text
+    order : int array, the examples in the order in which they are taken
+    similar : what finds the similar ones, which are taken then; or None
     start : tokens at the front of a row that stay there
     limit : longest row
     """
 
-    rows: tuple[Array, ...]
+    rows: Mapping[int, Array]
     count: int
-    order: Array | None
+    known: Mapping[Document, list[int]]
+    order: Array
     similar: Neighbours | None
     start: int
     limit: int
 
     @property
-    def tokens(self) -> int:
-        """Tokens that the wanted examples have; about so many, where they differ from text to text."""
-        chosen = range(len(self.rows)) if self.order is None else self.order
-        lengths = [len(self.rows[i]) for i in chosen]
-        return round(sum(lengths) / len(lengths) * min(self.count, len(lengths)))
+    def tokens_with_text(self) -> int:
+        """About how many tokens the wanted examples and a text of their length have."""
+        lengths = [len(row) for row in self.rows.values()]
+        return round(sum(lengths) / len(lengths) * (min(self.count, len(lengths)) + 1))
 
     def put_before(self, encoded: Encoded, texts: Sequence[Ragged], rows: Array) -> Encoded:
         """Rows with as many whole examples before their text as there is room for; the first taken stands last.
@@ -58,10 +62,12 @@ class Primers:
         """
         from pet.cloze.encode import Encoded
 
-        nearest = self.similar.of(texts, rows, self.count) if self.similar is not None else None
+        documents = documents_of(texts, rows)
+        orders: Iterable[Array] = repeat(self.order) if self.similar is None else self.similar.of(documents)
+        rooms = self.limit - encoded.ids.lengths
         before = [
-            self._fitting(self.order if nearest is None else nearest[i], self.limit - int(length))
-            for i, length in enumerate(encoded.ids.lengths)
+            self._fitting(self._others(order, document), int(room))
+            for order, document, room in zip(orders, documents, rooms, strict=False)
         ]
         more = np.asarray([len(part) for part in before], dtype=np.int64)
         starts, lengths = encoded.ids.offsets[:-1], encoded.ids.lengths
@@ -80,9 +86,13 @@ class Primers:
         types[place] = np.repeat(encoded.types[starts + np.minimum(self.start, lengths - 1)], more)
         return Encoded(Ragged(ids, offsets), types, ordinary, encoded.mask_position + more, encoded.cut)
 
-    def _fitting(self, order: Array | None, room: int) -> Array:
+    def _others(self, order: Array, document: Document) -> Array:
+        """The first examples of an order that are not the text itself: with its own label before it nothing is asked."""
+        own = self.known.get(document)
+        return (order if own is None else order[~np.isin(order, own)])[: self.count]
+
+    def _fitting(self, order: Array, room: int) -> Array:
         """The tokens of the examples that fit, of those that are wanted."""
-        assert order is not None
         taken: list[Array] = []
         for example in order:
             if len(self.rows[example]) <= room:
@@ -96,24 +106,25 @@ class Neighbours:
 
     Parameters
     ----------
-    texts : tokens of the examples' fields
+    documents : tokens of the examples
     """
 
-    def __init__(self, texts: Sequence[Ragged]):
+    def __init__(self, documents: Sequence[Document]):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self._weigh = TfidfVectorizer(analyzer=list)  # the tokens are those of the model
-        self._examples = self._weigh.fit_transform(_documents(texts, np.arange(len(texts[0]))))
+        self._examples = self._weigh.fit_transform(documents)
 
-    def of(self, texts: Sequence[Ragged], rows: Array, count: int) -> Array:
-        """The most similar examples of each text, the nearest first: int array of shape (rows, count)."""
-        likeness = (self._weigh.transform(_documents(texts, rows)) @ self._examples.T).toarray()
-        return np.argsort(-likeness, axis=1, kind="stable")[:, :count]
+    def of(self, documents: Sequence[Document]) -> Iterator[Array]:
+        """The numbers of all examples for each text, the nearest first."""
+        for start in range(0, len(documents), _BLOCK):
+            likeness = (self._weigh.transform(documents[start : start + _BLOCK]) @ self._examples.T).toarray()
+            yield from np.argsort(-likeness, axis=1, kind="stable")
 
 
-def _documents(texts: Sequence[Ragged], rows: Array) -> list[list[int]]:
+def documents_of(texts: Sequence[Ragged], rows: Array) -> list[Document]:
     """All tokens of each text; one without any, which has no neighbours, gets a token that there is not."""
-    return [[int(i) for part in texts for i in part[row]] or [-1] for row in rows]
+    return [tuple(chain.from_iterable(part[row].tolist() for part in texts)) or (-1,) for row in rows]
 
 
 def choose_primers(labels: Array, count: int, balanced: bool, generator: np.random.Generator) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pet.cloze.blank import Blank, line_break
 from pet.cloze.encode import ClozeEncoder
-from pet.cloze.priming import Neighbours, Primers, choose_primers, field_texts
+from pet.cloze.priming import Document, Neighbours, Primers, choose_primers, documents_of, field_texts
 from pet.cloze.verbalizer import word_tokens
 from pet.task import Pattern
 
@@ -106,11 +106,19 @@ def prime_pattern(
     """
     encoder = copy(pvp.encoder)
     separator = line_break(encoder.plain.tokenizer)
-    similar = Neighbours(field_texts(tokens, encoder.keys)) if choice == "similar" else None
+    every = np.arange(len(labels))
+    documents = documents_of(field_texts(tokens, encoder.keys), every)
+    known: dict[Document, list[int]] = {}
+    for number, document in enumerate(documents):
+        known.setdefault(document, []).append(number)
+    similar = Neighbours(documents) if choice == "similar" else None
+    order = every if similar else choose_primers(labels, count, choice == "balanced", generator)
+    rows = encoder.examples(tokens, order, [pvp.first_words[label] for label in labels[order]], separator)
     encoder.primers = Primers(
-        rows=tuple(encoder.examples(tokens, [pvp.first_words[label] for label in labels], separator)),
+        rows=dict(zip(order.tolist(), rows, strict=True)),
         count=count,
-        order=None if similar else choose_primers(labels, count, choice == "balanced", generator),
+        known=known,
+        order=order,
         similar=similar,
         start=encoder.start_length,
         limit=encoder.max_length,

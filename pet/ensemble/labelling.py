@@ -45,7 +45,7 @@ def score_rows(
     lm, tokenizer, pvp : the member
     tokens : the texts, tokenized
     accelerator : device and precision
-    max_tokens : tokens in a batch, padding included
+    max_tokens : tokens in a batch, padding included, and each text as often as the model reads it
     out : float32 array of shape (rows, L) to fill, a memory map for instance; made when not given
     on_rows : called with the number of rows done since the last call
 
@@ -61,12 +61,13 @@ def score_rows(
     words = torch.from_numpy(pvp.words).to(device)
     word_to_label = torch.from_numpy(pvp.word_to_label).to(device)
     pad_id = int(tokenizer.pad_token_id or 0)
+    budget = batch_tokens(max_tokens, device) // lm.readings(pvp)
 
     def scored() -> Iterator[tuple[Array, Tensor]]:
         for start in range(0, count, CHUNK_ROWS):
             rows = np.arange(start, min(start + CHUNK_ROWS, count))
             encoded = pvp.encoder.encode(tokens, rows)
-            for chosen in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
+            for chosen in token_budget_batches(encoded.ids.lengths, budget):
                 batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id), device)
                 yield rows[chosen], label_scores(lm.word_scores(batch, words, pvp), word_to_label)
 

@@ -97,7 +97,7 @@ def run_zero_shot(job: Job, prefix: str = "") -> Results:
     members = [Member(0, p, 0) for p in range(len(job.pvps))]
     parts = ("pool", "test") if not prefix or job.recipe.prior != "none" else ("test",)
     if job.recipe.priming:
-        _warn_of_little_room(job)
+        _warn_of_few_primers(job)
         keep_primers(job)
     make_members(job, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
     weights = member_weights(None, len(members), "uniform")
@@ -106,12 +106,18 @@ def run_zero_shot(job: Job, prefix: str = "") -> Results:
     return measure_ensemble(job, members, weights, prefix)
 
 
-def _warn_of_little_room(job: Job) -> None:
-    encoders = [pvp.encoder for pvp in job.pvps]
-    if any(e.primers and e.primers.tokens + e.fixed_length > e.max_length for e in encoders):
+def _warn_of_few_primers(job: Job) -> None:
+    """Say that fewer labelled texts stand before others than was asked for: there are no more, or there is no room."""
+    assert job.data.train is not None
+    wanted = job.recipe.priming
+    if len(job.data.train) < wanted:
+        job.reporter.warn(f"priming={wanted}: there are {len(job.data.train)} labelled texts, and all of them are used")
+    longest = max(pvp.encoder.primers.tokens_with_text for pvp in job.pvps if pvp.encoder.primers)
+    if longest > job.recipe.max_length:
         job.reporter.warn(
-            f"priming: {job.recipe.priming} labelled texts do not all fit into {job.recipe.max_length} tokens; those "
-            "that do not are left out, so raise --max-length if the model can"
+            f"priming={wanted}: with a text of their length the labelled texts have about {longest} tokens and do not "
+            f"all fit into {job.recipe.max_length}; those that do not are left out, so raise --max-length if the model "
+            "can"
         )
 
 

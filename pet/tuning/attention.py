@@ -56,8 +56,9 @@ def find_projections(model: PreTrainedModel, method: str) -> list[Projections]:
                 linear = tuple(children[key] for key in names)
                 found.append(Projections(module, linear, tuple(f"{name}.{key}" for key in names)))
     if not found:
+        cure = "name its matrices with --set lora_targets=..., or all, or " if method == "lora" else ""
         raise PetError(
             f"--tuning {method}: the attention of a {model.config.model_type} model is built in a way that is not "
-            "known here; use --tuning prompt, bitfit or full"
+            f"known here; {cure}use --tuning prompt, bitfit or full"
         )
     return found
