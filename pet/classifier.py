@@ -146,7 +146,6 @@ class Classifier:
                 batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
                 yield rows, model(**model_inputs(model, to_tensors(batch, device))).logits
 
-        # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
         precision = nullcontext() if exact else accelerator.autocast()
         with torch.inference_mode(), precision, kept_memory(device.type):
             write_back(out, scored(), on_rows)

@@ -68,8 +68,8 @@ def kind_of(config: Any) -> Kind:
         return _ENCODER_DECODER
     if model_type in _NO_PADDING:
         raise PetError(
-            f"model {config.name_or_path}: a model of type {model_type!r} takes padding for text, and texts of different "
-            "lengths are read together here; use another causal model (GPT-2, Llama, Qwen, Mamba, ...)"
+            f"model {config.name_or_path}: a model of type {model_type!r} takes padding for text, and texts of "
+            "different lengths are read together here; use another causal model (GPT-2, Llama, Qwen, Mamba, ...)"
         )
     if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return _PERMUTED if model_type in permuted.TYPES else _CAUSAL

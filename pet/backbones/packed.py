@@ -46,7 +46,8 @@ _ALIGNED = 8  # tokens: a GPU's attention reads its mask in pieces of so many
 def plain_layers(model: PreTrainedModel) -> list[Any] | None:
     """The layers of an encoder that has exactly the weights of BERT's, or None.
 
-    One weight more (relative positions, a second norm, an adapter) or less means another computation.
+    One weight more (relative positions, a second norm, an adapter) or less means another computation, and so does a
+    hook (a prefix of `pet.tuning.prefix`). Learned vectors among the words and LoRA's matrices change nothing here.
     """
     base = model.base_model
     encoder = getattr(base, "encoder", None)
@@ -55,10 +56,13 @@ def plain_layers(model: PreTrainedModel) -> list[Any] | None:
         return None
     if getattr(model.config, "position_embedding_type", "absolute") != "absolute":
         return None
-    weights = {name for name, _ in encoder.named_parameters()}
+    if any(module._forward_hooks or module._forward_pre_hooks for module in encoder.modules()):
+        return None
+    weights = {name.replace(".base_layer.", ".") for name, _ in encoder.named_parameters() if ".lora_" not in name}
     if weights != {f"layer.{i}.{name}" for i in range(len(layers)) for name in _LAYER}:
         return None
-    if {name for name, _ in base.embeddings.named_parameters()} != _EMBEDDINGS:
+    embeddings = {name for name, _ in base.embeddings.named_parameters()}
+    if {name for name in embeddings if not name.startswith("word_embeddings.learned.")} != _EMBEDDINGS:
         return None
     return list(layers)
 

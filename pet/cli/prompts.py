@@ -28,6 +28,7 @@ from pet.run.settings import DEFAULT_LIBRARY
 if TYPE_CHECKING:
     from pet.prompts.library import Prompt
     from pet.prompts.session import Session
+    from pet.task import Task
 
 EXAMPLES = """\b
 Examples:
@@ -44,7 +45,7 @@ Examples:
 library_option = click.option(
     "-l", "--library", default=DEFAULT_LIBRARY, show_default=True, metavar="DIR", help="The folder of prompts."
 )
-name_option = click.option("--name", metavar="N", help="What the new prompt is called.  [default: by its task]")
+name_option = click.option("--name", metavar="N", help="What the new prompt is called.  [default: by tasks or format]")
 model_option = click.option(
     "-m", "--model", metavar="M", help="Masked language model: a folder or a hub name.  [default: mini-en]"
 )
@@ -125,6 +126,8 @@ def rank(
     from pet.report.tables import text_table
     from pet.run.repeat import load_task
 
+    if examples is not None and train is None:
+        raise PetError("--examples draws from the texts of --train, and there are none; give some, or leave it out")
     loaded, columns = load_task(task), column_pairs(options["columns"])
     if by is not None:
         options["settings"] = (*options["settings"], f"prompt_similarity={by}")
@@ -161,10 +164,13 @@ def train(
     from pet.run.repeat import load_task
 
     files = pairs(tasks, "task", "TASK=FILE, as sst2=train.jsonl")
-    loaded, columns = {task: load_task(task) for task in files}, column_pairs(options["columns"])
+    loaded = {task: load_task(task) for task in files}
+    if len({task.name for task in loaded.values()}) < len(tasks):
+        raise PetError("the same task is there twice; put its texts into one file")
+    columns = _columns_of(list(loaded.values()), column_pairs(options["columns"]))
     texts = [
-        (loaded[task], read_labelled(loaded[task], file, columns=columns, examples=examples, seed=options["seed"]))
-        for task, file in files.items()
+        (task, read_labelled(task, files[key], columns=columns[task.name], examples=examples, seed=options["seed"]))
+        for key, task in loaded.items()
     ]
     chosen = name or mixture_name(list(loaded.values()))
     check_free(library, chosen)
@@ -291,6 +297,18 @@ def project(
     mapped = project_prompt(found, source, model, chosen, allow_pickle=bool(allow_pickle))
     write_prompt(library, mapped)
     _show([mapped], as_json, f"added to {library}:\n")
+
+
+def _columns_of(tasks: Sequence[Task], columns: dict[str, str]) -> dict[str, dict[str, str]]:
+    """For each task the columns of its own fields, and of what every table has."""
+    known = {field for task in tasks for field in task.fields} | {"id", "label"}
+    if unknown := [key for key in columns if key not in known]:
+        there = ", ".join(sorted(known))
+        raise PetError(f"--column {unknown[0]}=...: none of the tasks has such a field; there are {there}")
+    return {
+        task.name: {key: column for key, column in columns.items() if key in (*task.fields, "id", "label")}
+        for task in tasks
+    }
 
 
 def _session(options: dict[str, Any]) -> Session:

@@ -87,7 +87,7 @@ class Primers:
         return Encoded(Ragged(ids, offsets), types, ordinary, encoded.mask_position + more, encoded.cut)
 
     def _others(self, order: Array, document: Document) -> Array:
-        """The first examples of an order that are not the text itself: with its own label before it nothing is asked."""
+        """The first examples of an order that are not the text itself, whose label would be given away."""
         own = self.known.get(document)
         return (order if own is None else order[~np.isin(order, own)])[: self.count]
 

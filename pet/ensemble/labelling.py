@@ -71,7 +71,6 @@ def score_rows(
                 batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id), device)
                 yield rows[chosen], label_scores(lm.word_scores(batch, words, pvp), word_to_label)
 
-    # One autocast around all batches: it keeps the weights that it has cast, and casts each once.
     with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):
         write_back(out, scored(), on_rows)
     return out

@@ -59,7 +59,7 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
     prompts = []
     for number, (member, folder) in enumerate(zip(ensemble.names, ensemble.models, strict=True)):
         learned = read_member(Path(folder))
-        examples = int(json.loads((Path(folder) / "member.json").read_text(encoding="utf-8"))["labeled"])
+        examples = int(_noted(Path(folder) / "member.json", "labeled", place) or 0)
         about = {
             "kind": "run",
             "tasks": [describe(ensemble.task, [ensemble.task.patterns[number // recipe.repetitions]])],
@@ -82,4 +82,12 @@ def _figures(run: Path) -> Mapping[str, Any]:
     path = run / "metrics.json"
     if not path.is_file():
         raise PetError(f"{run}: this run is not finished; end it with `pet run {run / 'config.yaml'}`")
-    return json.loads(path.read_text(encoding="utf-8")).get("members") or {}
+    return _noted(path, "members", run) or {}
+
+
+def _noted(path: Path, key: str, run: Path) -> Any:
+    """What a JSON file of a run says of something; None where it does not."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError, AttributeError) as error:
+        raise PetError(f"{path} is damaged ({error}); make it again with `pet run {run / 'config.yaml'}`") from error

@@ -114,7 +114,7 @@ def read_prompt(folder: Path) -> Prompt:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = str(error)
     if problem:
-        raise PetError(f"{path} is damaged ({clean(problem)}); make the prompt again")
+        raise PetError(f"{path} is damaged ({clean(problem)}); make the prompt again, or take it out of the library")
     about = {key: note[key] for key in ("kind", "tasks", "steps", "examples", "metrics", "origin")}
     vectors = learned.arrays[VECTORS].numpy()
     return Prompt(folder.name, vectors, clean(learned.backbone), learned.fingerprint, about)
@@ -200,13 +200,25 @@ def list_prompts(library: str | Path) -> list[Prompt]:
     Raises
     ------
     PetError
-        When there is no such folder, or a prompt in it is damaged.
+        When there is no such folder, or naming every prompt in it that is damaged.
     """
     root = Path(library).expanduser()
     if not root.is_dir():
         raise PetError(f"{library}: there is no such library of prompts; `pet prompts add RUN -l {library}` makes one")
-    places = sorted(place for place in root.iterdir() if _NAME.fullmatch(place.name) and (place / NOTE).is_file())
-    return [read_prompt(place) for place in places]
+    prompts, problems = [], []
+    for name in _names(root):
+        try:
+            prompts.append(read_prompt(root / name))
+        except PetError as error:
+            problems += error.problems
+    if problems:
+        raise PetError(problems)
+    return prompts
+
+
+def _names(root: Path) -> list[str]:
+    """The names in a library, sorted."""
+    return sorted(place.name for place in root.iterdir() if _NAME.fullmatch(place.name) and (place / NOTE).is_file())
 
 
 def find_prompt(text: str, library: str | Path | None) -> Prompt:
@@ -223,7 +235,7 @@ def find_prompt(text: str, library: str | Path | None) -> Prompt:
     place = Path(text).expanduser()
     if place.is_dir():
         return read_prompt(place.resolve())
-    names = [prompt.name for prompt in list_prompts(root)] if root.is_dir() else []
+    names = _names(root) if root.is_dir() else []
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
     there = f"in {root} there are {', '.join(names[:_SHOWN])}{more}" if names else f"there are no prompts in {root}"
     raise PetError(f"prompt {clean(text)!r} is neither in the library nor a folder; {there}")

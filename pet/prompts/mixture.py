@@ -18,7 +18,7 @@ from pet.ensemble.members import MemberData, MemberObjective, member_batches
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule, train
 from pet.tuning import soft
-from pet.tuning.members import Backbone, Learned, start_member
+from pet.tuning.members import Backbone, start_member
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -115,7 +115,6 @@ def train_prompt(
     recipe: Recipe,
     seed: int,
     accelerator: Accelerator,
-    before: Learned | None = None,
     on_step: Callable[[int, float | None], None] = lambda step, loss: None,
 ) -> tuple[Array, list[float]]:
     """Train one prompt on all patterns of all sources.
@@ -129,7 +128,6 @@ def train_prompt(
         ones of all texts
     seed : of everything that is random
     accelerator : where, and how precisely
-    before : a prompt to go on from
     on_step : see `pet.training.loop.train`
 
     Returns
@@ -140,7 +138,7 @@ def train_prompt(
     first = sources[0].pvps[0]
     # Frequent words are looked for under the first pattern's keys, wherever a task keeps its texts.
     texts = [dict.fromkeys(first.encoder.keys, ragged) for source in sources for ragged in source.tokens.values()]
-    lm = start_member(backbone, recipe, first, texts, seed, accelerator.device, before)
+    lm = start_member(backbone, recipe, first, texts, seed, accelerator.device)
     objective = _MixtureObjective(lm, sources).to(accelerator.device)
     batches = mixture_batches(lm, sources, recipe, tokenizer, accelerator.device, seed)
     schedule = Schedule(

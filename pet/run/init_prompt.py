@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from pet.prompts.ranking import NewTask, blend, measure, ranked
 from pet.run.inputs import model_fingerprint
 from pet.run.job import Job, bind_patterns, outline
 from pet.run.progress import Reporter
-from pet.run.settings import DEFAULT_LIBRARY, RunSettings
+from pet.run.settings import DEFAULT_LIBRARY, RANKED, RunSettings
 from pet.seeds import derive_seed
 from pet.training.recipe import Recipe
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned
 
 STAGE = "init-prompt"
-_MEAN = re.compile(r"mean:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,11 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
         return None
     if recipe.tuning != "prompt":
         raise PetError(f"--init-prompt gives vectors to start from: it goes with --tuning prompt, not {recipe.tuning}")
-    mean = _MEAN.fullmatch(text)
+    by_rank = RANKED.fullmatch(text)
     known = [model_fingerprint(settings.model)]
     if settings.project_prompt is not None:
         known.append(model_fingerprint(settings.project_prompt))
-    if text != "similar" and mean is None:
+    if by_rank is None:
         prompt = find_prompt(text, settings.prompt_library)
         if prompt.fingerprint not in known:
             check_backbone(prompt, settings.model, known[0])
@@ -90,7 +88,7 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
     if recipe.prompt_similarity == "neurons":
         check_neurons(outline(settings.model), load_tokenizer(settings.model))
     candidates = _candidates(settings, recipe.prompt_length, known, reporter)
-    count = 1 if mean is None else int(mean[1])
+    count = int(by_rank[1] or 1)
     if not 1 <= count <= len(candidates):
         raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; say mean:1 to mean:{len(candidates)}")
     return InitPrompt(candidates, count, settings.project_prompt)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.backbones.load import resolve_model
+from pet.backbones.load import load_problem, resolve_model
 from pet.data.checks import check_tables, column_labels, remove_leaks
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
@@ -145,12 +145,15 @@ def _content_hash(table: Dataset) -> str:
 
 
 def model_fingerprint(name: str) -> str:
-    """Hash of a model folder's weights, config and tokenizer; for a hub name the commit."""
+    """Hash of a model folder's weights, config and tokenizer; for a hub name the commit that is used here."""
     path = Path(resolve_model(name))
     if path.is_dir():
         wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
         return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.suffix in wanted})
-    import transformers
+    from transformers.utils import cached_file
 
-    config = transformers.AutoConfig.from_pretrained(name)
-    return str(getattr(config, "_commit_hash", None) or name)
+    try:
+        found = cached_file(name, "config.json")
+    except OSError as error:
+        raise load_problem(name, "configuration", error) from error
+    return Path(str(found)).parent.name  # .../snapshots/COMMIT/config.json

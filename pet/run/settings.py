@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from pet.errors import PetError
 NO_POOL = "--method ipet has members label texts for each other: give some with --unlabeled"
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
 DEFAULT_LIBRARY = "prompts"  # the folder of trained prompts, where none is named
+RANKED = re.compile(r"similar|mean:(\d+)")  # of `RunSettings.init_prompt`: those of the library that rank first
 MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
 
 
@@ -103,7 +105,8 @@ class RunSettings:
         if self.init_prompt is not None:
             library = os.path.abspath(Path(self.prompt_library or DEFAULT_LIBRARY).expanduser())
             values["prompt_library"] = library
-            if not Path(library, self.init_prompt).is_dir():  # a name in the library goes before a folder of that name
+            named = Path(self.init_prompt).name == self.init_prompt and Path(library, self.init_prompt).is_dir()
+            if not named and not RANKED.fullmatch(self.init_prompt):  # these go before a folder of that name
                 values["init_prompt"] = absolute(self.init_prompt, only_folder=True)
         return values
 

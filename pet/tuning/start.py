@@ -44,10 +44,17 @@ def start_ids(
             raise PetError(f"prompt_words {recipe.prompt_words!r} are nothing to this model's tokenizer; give words")
         found = list(islice(cycle(words), missing))
     elif recipe.prompt_init != "random":
-        words = [int(i) for i in pvp.words[:missing]] if recipe.prompt_init == "labels" else []
+        words = _label_words(pvp)[:missing] if recipe.prompt_init == "labels" else []
         found = [*words, *_draw(pvp, tables, missing - len(words), generator)]
     rest = iter(found)
     return [next(rest) if token is None else token for token in given]
+
+
+def _label_words(pvp: PVP) -> list[int]:
+    """The tokens of all label words: the first one of each label, then the second ones."""
+    labels = pvp.word_to_label.argmax(axis=1)
+    turn = [int((labels[:i] == label).sum()) for i, label in enumerate(labels)]
+    return [int(i) for i in pvp.words[np.argsort(turn, kind="stable")]]
 
 
 def _draw(pvp: PVP, tables: Sequence[TokenTable], count: int, generator: np.random.Generator) -> list[int]:
