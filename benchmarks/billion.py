@@ -65,8 +65,7 @@ def main(
     task = Task.load(name)
     tokenizer = load_tokenizer(str(model))
     pvp = bind_pattern(task.patterns[0], task.labels, tokenizer, 256)
-    keys = token_keys([bind_pattern(p, task.labels, tokenizer, 256).encoder.template for p in task.patterns],
-                      pvp.encoder.plain)  # fmt: skip
+    keys = token_keys(bind_pattern(p, task.labels, tokenizer, 256).encoder for p in task.patterns)
     texts = common.read_rows(data, name, "unlabeled", rows, task.fields)
     rows = len(texts)
     scores = list(np.random.default_rng(0).normal(size=(members, rows, len(task.labels))).astype(np.float32))

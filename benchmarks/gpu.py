@@ -130,7 +130,7 @@ def main(
     counts = generator.integers(length // 4, length - pvp.encoder.fixed_length + 1, rows)
     texts = [" ".join(f"w{n}" for n in generator.integers(6, words - len(SPECIAL), count)) for count in counts]
     plain = pvp.encoder.plain
-    keys = token_keys([pvp.encoder.template], plain)
+    keys = token_keys([pvp.encoder])
     pool = tokenize_fields(Dataset.from_dict({"text": texts}), keys, plain)
     few = tokenize_fields(Dataset.from_dict({"text": texts[:LABELED]}), keys, plain)
     lm = MaskedLM(make_model(layers, hidden, words, length))

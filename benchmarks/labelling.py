@@ -50,7 +50,7 @@ def main(
     pvp = bind_pattern(pattern, task.labels, tokenizer, reference.LENGTH)
     accelerator = make_accelerator("cpu", precision)
     lm, plain = MaskedLM(network), pvp.encoder.plain
-    keys = token_keys([pvp.encoder.template], plain)
+    keys = token_keys([pvp.encoder])
     words = [[reference.word_id(w, tokenizer) for w in pattern.verbalizer.words[label]] for label in task.labels]
 
     def pet() -> Any:

@@ -44,7 +44,7 @@ def main(
     pvp = bind_pattern(task.patterns[0], task.labels, tokenizer, 256)
     plain = pvp.encoder.plain
     table = Dataset.from_list([{field: row[field] for field in task.fields} for row in texts])
-    tokens = tokenize_fields(table, token_keys([pvp.encoder.template], plain), plain)
+    tokens = tokenize_fields(table, token_keys([pvp.encoder]), plain)
     exact, small = (MaskedLM(load_masked_lm(str(model))) for _ in range(2))
     quantize_linears(small.model, str(model))
     names = {torch.float32: "fp32", torch.bfloat16: "bf16"}

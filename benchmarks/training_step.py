@@ -53,7 +53,7 @@ def main(
     tokenizer, pattern = load_tokenizer(str(model)), task.patterns[0]
     pvp = bind_pattern(pattern, task.labels, tokenizer, reference.LENGTH)
     accelerator, plain = make_accelerator("cpu", precision), pvp.encoder.plain
-    keys = token_keys([pvp.encoder.template], plain)
+    keys = token_keys([pvp.encoder])
 
     def tokens(texts: list[dict[str, Any]]) -> Any:
         table = Dataset.from_list([{field: row[field] for field in task.fields} for row in texts])

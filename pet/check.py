@@ -36,7 +36,7 @@ from pet.run.estimate import (
 )
 from pet.run.generations import make_plan
 from pet.run.inputs import label_counts
-from pet.run.job import bind_patterns, binding_options, outline
+from pet.run.job import bind_patterns, binding_options, hint_at, outline
 from pet.run.progress import Reporter
 from pet.run.settings import NO_POOL
 from pet.seeds import derive_seed
@@ -155,13 +155,14 @@ def check_task(
         report.errors += [] if model_problems else error.problems
         return report
     report.patterns = check_patterns(
-        task, tokenizer, plan.max_length, _to_fill_with(task, tables), blank=binding["blank"]
+        task, tokenizer, plan.max_length, _to_fill_with(task, tables), blank=binding["blank"], **encoder_options(plan)
     )
     for pattern in () if tables else report.patterns:  # an example of ours says nothing about lengths
         pattern.cut.clear()
         pattern.mean_length.clear()
     pattern_problems = problems_of(report.patterns, task)
-    report.errors += pattern_problems
+    good = [number for number, pattern in enumerate(report.patterns, 1) if not pattern.problems]
+    report.errors += [*pattern_problems, *(hint_at(good) if pattern_problems else [])]
     try:
         if not model_problems:
             check_tuning(plan, task, outline(model))
@@ -169,7 +170,9 @@ def check_task(
         report.errors += error.problems
         return report
     if plan.priming:
-        report.warnings.append("priming is left out of this look: every text stands alone here")
+        report.warnings.append(
+            "priming goes with `pet run --method zero-shot` and is left out of this look: every text stands alone here"
+        )
     report.warnings += _cut_warnings(report.patterns, plan.max_length)
     if weights and tables and not model_problems and not pattern_problems:
         try:

@@ -35,7 +35,7 @@ class Cluster:
         try:
             import ray  # noqa: F401
         except ImportError as error:
-            raise PetError(f"--executor ray needs Ray ({error}); install it with: pip install 'pet[ray]'") from None
+            raise PetError(f"--executor ray needs Ray ({error}); install it with: pip install 'ray[data]'") from None
 
     def connect(self) -> None:
         """Reach the cluster, or start one.

@@ -21,6 +21,7 @@ from pet.errors import PetError
 from pet.run.progress import Reporter
 from pet.run.settings import MEMORY, METHODS, RunSettings
 from pet.task import Task
+from pet.training.recipe import make_recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -168,11 +169,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : list, array or Series of n str
             The labelled texts. For a task with several fields: n tuples in the order of its fields, n
-            mappings, an array of shape (n, fields), or a DataFrame. ``zero-shot`` does not use them: None
+            mappings, an array of shape (n, fields), or a DataFrame. ``zero-shot`` uses them for priming alone: None
             will do. For ``ipet`` without `y` they are the unlabelled texts.
         y : array-like of shape (n,)
             Their labels: text, numbers or truth values whose text is a label of the task, or a text
-            of its ``label_map``. ``zero-shot`` does not use them, and ``ipet`` need not have any: None will do.
+            of its ``label_map``. ``zero-shot`` and ``ipet`` need not have any: None will do.
         unlabeled : as `X`, optional
             Texts without labels, for the auxiliary loss and the student.
 
@@ -191,8 +192,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             task = self._make_task()
             tables, seen = self._tables(task, X, y, unlabeled)
             self._forget()
-            if self.method == "zero-shot" and not tables:
-                self._open_untrained(task)
+            if self.method == "zero-shot" and "unlabeled" not in tables:
+                self._open_untrained(task, tables.get("train"))
             else:
                 self._run(task, tables)
         given = [] if self.verbalizer is None else list(self.verbalizer)
@@ -236,6 +237,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.method == "ipet" and y is None:
             return {"unlabeled": self._only_pool(task, X, unlabeled)}, []
         trains = self.method != "zero-shot"
+        primes = not trains and make_recipe(self.recipe, self.settings).priming > 0
         if y is None and trains:
             raise PetError(f"method {self.method!r} requires y to be passed, but the target y is None")
         tables: dict[str, Dataset] = {}
@@ -243,7 +245,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X is not None or trains:
             labels = None if y is None else label_positions(seen, task.labels, task.label_map)
             texts = table_of(X, task.fields, labels=labels)  # looked at in any case, for the mistakes in it
-            if trains:
+            if trains or (primes and y is not None):
                 tables["train"] = texts
         if unlabeled is not None and self.method != "supervised":
             tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled")
@@ -272,14 +274,15 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.soft_labels_: SoftLabelTable | None = None
         self.results_: dict[str, Any] = {}
 
-    def _open_untrained(self, task: Task) -> None:
+    def _open_untrained(self, task: Task, primers: Dataset | None) -> None:
         from pet.apply.ensemble import untrained_ensemble
-        from pet.training.recipe import make_recipe
 
         if self.output is not None:
             raise PetError("zero-shot without unlabelled texts makes nothing to keep; leave output away")
         recipe = make_recipe(self.recipe, self.settings)
-        self.ensemble_ = untrained_ensemble(task, recipe, str(self.model), allow_pickle=self.allow_pickle)
+        self.ensemble_ = untrained_ensemble(
+            task, recipe, str(self.model), allow_pickle=self.allow_pickle, primers=primers, seed=self._seed()
+        )
 
     def _run(self, task: Task, tables: Mapping[str, Dataset]) -> None:
         """Run the pipeline in a folder and take from it what predictions need."""
@@ -304,10 +307,13 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             folder.cleanup()
 
-    def _run_settings(self, task: Task, tables: Mapping[str, Dataset]) -> RunSettings:
+    def _seed(self) -> int:
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(2**31 - 1)
+        return int(seed)
+
+    def _run_settings(self, task: Task, tables: Mapping[str, Dataset]) -> RunSettings:
         return RunSettings(
             task=task.to_dict(),
             train=MEMORY + "train" if "train" in tables else None,
@@ -316,7 +322,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             model=str(self.model),
             method=self.method,
             student_model=None if self.student_model is None else str(self.student_model),
-            seed=int(seed),
+            seed=self._seed(),
             recipe=self.recipe,
             settings=dict(self.settings or {}),
             device=self.device,

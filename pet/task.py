@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,22 @@ class Task:
         from pet.task_file import parse_task
 
         return parse_task(from_plain(mapping, str(path) if path else "task"), path)
+
+    def with_patterns(self, numbers: Sequence[int]) -> Task:
+        """The task with some of its patterns alone, which are counted from 1.
+
+        Raises
+        ------
+        PetError
+            If there is no such pattern, or one is named twice.
+        """
+        count = len(self.patterns)
+        if not numbers or len(set(numbers)) < len(numbers) or not all(1 <= number <= count for number in numbers):
+            raise PetError(
+                f"--patterns {','.join(map(str, numbers))}: {self.name} has the patterns 1 to {count}; name some of "
+                "them, each once, as --patterns 1"
+            )
+        return replace(self, patterns=tuple(self.patterns[number - 1] for number in numbers))
 
     def to_dict(self) -> dict[str, Any]:
         """The mapping that `from_dict` makes an equal task of: text, lists and mappings only."""

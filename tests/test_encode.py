@@ -77,7 +77,7 @@ def encoder_of(tokenizer_of):
 def tokens_of(encoder: ClozeEncoder, rows: Sequence[Mapping[str, str]]) -> dict[FieldKey, Ragged]:
     """What `tokenize_fields` makes, without a table."""
     table = {}
-    for key in token_keys([encoder.template], encoder.plain):
+    for key in token_keys([encoder]):
         texts = [apply_filters(row[key.name], key.filters) for row in rows]
         ids = encoder.plain.encode(texts, space_before=key.space_before, glued=key.glued)
         table[key] = Ragged.from_rows(ids)
@@ -267,7 +267,7 @@ def test_signs_behind_a_word_are_no_words(tokenizer_of, name):
 @every_family
 def test_a_field_is_tokenized_once_for_all_patterns_where_it_can_be(tokenizer_of, name):
     templates = [parse_template(pattern, FIELDS) for pattern in ("{a} {mask}", "It {a} {mask}", "({a}) {mask}")]
-    keys = token_keys(templates, _plain(tokenizer_of(name)))
+    keys = token_keys(ClozeEncoder(tokenizer_of(name), template, 32) for template in templates)
     assert len(keys) == (2 if name in BYTE_LEVEL + UNIGRAM else 1)
 
 
@@ -276,7 +276,7 @@ def test_tokenize_fields_in_memory_and_mapped(tokenizer_of, tmp_path: Path):
     table = datasets.Dataset.from_list(rows)
     templates = [parse_template(p, FIELDS) for p in ("{a|lower_first} {mask} {b}", "{b|strip_punct}: {mask} {a}")]
     plain = PlainTextTokenizer(tokenizer_of("roberta"), 12)
-    keys = token_keys(templates, plain)
+    keys = token_keys(ClozeEncoder(plain.tokenizer, template, 32) for template in templates)
     assert len(keys) == 4
     memory = tokenize_fields(table, keys, plain, batch_size=5)
     (tmp_path / "ids").mkdir()

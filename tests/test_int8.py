@@ -73,7 +73,7 @@ def _scores(lm: MaskedLM, folder: Path, accelerator: Any) -> Any:
     words = Verbalizer({label: (label.lower(),) for label in LABELS})
     pvp = bind_pattern(Pattern(parse_template("{mask} news : {text}", ["text"]), words), LABELS, tokenizer, 48)
     table = datasets.Dataset.from_list([{"text": row["text"]} for row in news_rows()])
-    tokens = tokenize_fields(table, token_keys([pvp.encoder.template], pvp.encoder.plain), pvp.encoder.plain)
+    tokens = tokenize_fields(table, token_keys([pvp.encoder]), pvp.encoder.plain)
     return score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=512)
 
 

@@ -54,7 +54,7 @@ def _bound(source: str, tokenizer: Any) -> tuple[PVP, TokenTable]:
     pattern = Pattern(parse_template(source, ["head", "body"]), Verbalizer(WORDS))
     pvp = bind_pattern(pattern, LABELS, tokenizer, LENGTH)
     plain = pvp.encoder.plain
-    return pvp, tokenize_fields(datasets.Dataset.from_list(_rows()), token_keys([pvp.encoder.template], plain), plain)
+    return pvp, tokenize_fields(datasets.Dataset.from_list(_rows()), token_keys([pvp.encoder]), plain)
 
 
 def _word_ids(tokenizer: Any) -> list[list[int]]:

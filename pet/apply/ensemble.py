@@ -81,7 +81,7 @@ class SavedEnsemble:
     def tokenize(self, table: Dataset) -> TokenTable:
         """Each field of a table once, for all members."""
         plain = self.pvps[0].encoder.plain
-        return tokenize_fields(table, token_keys([pvp.encoder.template for pvp in self.pvps], plain), plain)
+        return tokenize_fields(table, token_keys(pvp.encoder for pvp in self.pvps), plain)
 
     def score(
         self, table: Dataset, accelerator: Accelerator, on_rows: Callable[[int], object] = lambda n: None
@@ -275,7 +275,7 @@ def untrained_ensemble(
         if primers is None:
             raise PetError("priming puts labelled texts before others, and there are none here; set priming to 0")
         plain = pvps[0].encoder.plain
-        tokens = tokenize_fields(primers, token_keys([pvp.encoder.template for pvp in pvps], plain), plain)
+        tokens = tokenize_fields(primers, token_keys(pvp.encoder for pvp in pvps), plain)
         pvps = prime_patterns(pvps, tokens, column_labels(primers), recipe, seed)
     names = [f"p{p}-r0" for p in range(len(pvps))]
     return SavedEnsemble(

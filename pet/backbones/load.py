@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from pet import resources
 from pet.compat import dtype_argument, without_progress_bars
@@ -48,10 +50,14 @@ def _check_folder(folder: Path, allow_pickle: bool) -> None:
     if not pickled:
         raise PetError(f"model {folder}: there are no weights (model.safetensors) in this folder")
     if not allow_pickle:
-        raise PetError(
-            f"model {folder}: its weights ({pickled[0]}) are pickled, which can run code on your machine; convert them "
-            "to safetensors, or pass --allow-pickle if you trust where they come from"
-        )
+        raise _pickled(folder, pickled[0])
+
+
+def _pickled(name: object, file: str) -> PetError:
+    return PetError(
+        f"model {name}: its weights ({file}) are pickled, which can run code on your machine; convert them to "
+        "safetensors, or pass --allow-pickle if you trust where they come from"
+    )
 
 
 def check_model(name: str, *, allow_pickle: bool = False) -> None:
@@ -111,10 +117,35 @@ def load_model(
         with warnings.catch_warnings(), without_progress_bars():
             warnings.simplefilter("ignore")
             return kind.from_pretrained(path, output_loading_info=True, **options)  # type: ignore[no-any-return]
+    except SafetensorError as error:
+        raise PetError(
+            f"model {name}: its weights are cut off, or no safetensors ({error}); fetch them again (a file of Git LFS "
+            "with `git lfs pull`)"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        if "use_safetensors" in options and "safetensors" in str(error) and not Path(path).is_dir():
+            raise _pickled(name, "of a hub model") from error
         raise load_problem(name, "weights", error) from error
     finally:
         transformers.utils.logging.set_verbosity(before)
+
+
+def check_classifier(name: str) -> None:
+    """Refuse a model that no student can start from: one whose kind has no sequence classifier.
+
+    Raises
+    ------
+    PetError
+    """
+    try:
+        kind = transformers.AutoConfig.from_pretrained(resolve_model(name)).model_type
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise load_problem(name, "configuration", error) from error
+    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise PetError(
+            f"model {name}: there is no sequence classifier of type {kind!r} that a student could be; name another "
+            "model for it with --student-model"
+        )
 
 
 def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:

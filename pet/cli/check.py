@@ -13,6 +13,7 @@ from pet.cli.options import (
     compute_options,
     echo_json,
     json_option,
+    patterns_option,
     quiet_option,
     reporter_for,
     setting_pairs,
@@ -55,6 +56,7 @@ Examples:
     metavar="R",
     help="default, paper or fewglue; for the estimate of the time.",
 )
+@patterns_option
 @settings_option
 @click.option(
     "--rows",
@@ -90,8 +92,9 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
     settings = setting_pairs(options["settings"])
     if options["max_length"] is not None:
         settings["max_length"] = str(options["max_length"])
+    loaded = Task.load(task)
     report = check_task(
-        Task.load(task),
+        loaded if options["patterns"] is None else loaded.with_patterns(options["patterns"]),
         chosen_model(options["model"], reporter),
         train=options["train"],
         unlabeled=options["unlabeled"],

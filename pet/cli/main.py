@@ -27,6 +27,19 @@ COMMANDS = {
 }
 
 
+OUT_OF_MEMORY = (
+    "there is not enough memory; take less at a time (--set labeled_batch=4 --set accumulation=2 --set student_batch=8 "
+    "--set inference_tokens=2048, a smaller --max-length), let less of the model learn (--tuning), or take a smaller "
+    "model. Other settings make another run: give it a new folder"
+)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine has no memory left; without loading torch to know its exceptions."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+
+
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their own, loaded on use."""
 
@@ -53,6 +66,11 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)  # what a shell reports for a command that ended on Ctrl-C
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            click.echo(f"error: {OUT_OF_MEMORY}", err=True)
+            ctx.exit(2)
         except BrokenPipeError:
             raise  # `pet ... | head`: click ends quietly
         except OSError as error:  # a full disk, an unwritable folder: the user's to mend

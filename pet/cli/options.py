@@ -62,6 +62,10 @@ quantize_option = click.option(
     "less exact. Says how many of the first 256 texts keep their label.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and results.")
+patterns_option = click.option(
+    "--patterns", metavar="1,3", callback=lambda _context, _option, value: numbers_of(value),
+    help="Take these patterns of the task alone, counted from 1.  [default: all]",
+)  # fmt: skip
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else."
 )
@@ -70,7 +74,7 @@ settings_option = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting of the recipe; see --list-settings. Repeatable.",
+    help="Change a setting of the recipe; `pet run --list-settings` shows them. Repeatable.",
 )
 
 
@@ -89,7 +93,7 @@ executor_options = together(
     click.option(
         "--executor",
         type=click.Choice(("local", "ray")),
-        help="Where members are computed: processes of this machine, or a Ray cluster (pip install 'pet[ray]'), whose "
+        help="Where members are computed: processes of this machine, or a Ray cluster (pip install 'ray[data]'), whose "
         "machines must all see the folders of data, model and output under the same paths.  [default: local]",
     ),
     click.option(
@@ -178,6 +182,22 @@ def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
     if problems:
         raise PetError(problems)
     return found
+
+
+def numbers_of(text: str | None) -> list[int] | None:
+    """``1,3`` as numbers; None stays None.
+
+    Raises
+    ------
+    PetError
+        Where something else stands there.
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise PetError(f"--patterns {text}: write numbers with commas between them, as --patterns 1,3") from None
 
 
 def column_pairs(values: Iterable[str]) -> dict[str, str]:

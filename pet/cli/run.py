@@ -20,6 +20,7 @@ from pet.cli.options import (
     executor_options,
     json_option,
     list_settings_option,
+    patterns_option,
     quiet_option,
     reporter_for,
     setting_pairs,
@@ -73,6 +74,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 )
 @click.option("--prompt-library", metavar="DIR", help="Where NAME, similar and mean:K look.  [default: prompts]")
 @click.option("--project-prompt", metavar="M", help="Map prompts of the model M onto --model; refused otherwise.")
+@patterns_option
 @settings_option
 @click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
 @list_settings_option
@@ -145,15 +147,18 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
             changed[name] = str(given.pop(name))
     if "as_drawn" in given:
         given["balanced"] = not given.pop("as_drawn")
+    patterns = given.pop("patterns", None)
     if is_config(task):
         earlier = read_settings(Path(task).expanduser().parent)
+        if patterns is not None:
+            given["task"] = Task.from_dict(earlier.task).with_patterns(patterns).to_dict()
         if "shots" in given or "examples" in given:
             given = {"shots": None, "examples": None} | given  # the one that is given replaces the other
         given["columns"] = {**earlier.columns, **columns}
         given["settings"] = {**earlier.settings, **changed}
         return replace(earlier, **given), None
     given = {"train": None, "unlabeled": None, "test": None} | given
-    loaded = Task.load(task)
+    loaded = Task.load(task) if patterns is None else Task.load(task).with_patterns(patterns)
     given["task"] = loaded.to_dict()
     given["model"] = chosen_model(given.get("model"), reporter)
     return RunSettings(**given, columns=columns, settings=changed), loaded
@@ -185,7 +190,8 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
     table: Mapping[str, Any] = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
-    parts = [comparison_table(table), majority_line(first_seed(next(iter(table.values()))))] if table else []
+    shown = settings.task.get("metrics", ())
+    parts = [comparison_table(table, shown), majority_line(first_seed(next(iter(table.values()))))] if table else []
     for seed, result in enumerate(runs):
         if result.get("generations"):
             which = f" of seed {seed}" if len(runs) > 1 else ""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder, Encoded
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
 
 BEHIND = "____"  # stands for a blank that is no token
+LEARNED = "*"  # stands for a learned vector
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ def check_patterns(
     tables: Mapping[str, Dataset],
     *,
     shown: int = 2,
+    before: int = 0,
+    soft: bool = False,
     blank: Blank | None = None,
 ) -> list[PatternCheck]:
     """Look at every pattern of a task; mistakes are collected, not raised.
@@ -72,14 +73,18 @@ def check_patterns(
     task, tokenizer, max_length : what is checked
     tables : name -> texts to fill the patterns with; the rows that are shown are the first of the first
     shown : how many filled rows to keep
-    blank : what stands for the mask; None: the tokenizer's mask token
+    before, soft, blank : of `pet.cloze.encode.ClozeEncoder`
     """
     checks = [PatternCheck(pattern.template.source) for pattern in task.patterns]
     encoders: dict[int, ClozeEncoder] = {}
     for number, (check, pattern) in enumerate(zip(checks, task.patterns, strict=True)):
         _look_up_words(check, pattern, tokenizer, task.labels, blank)
         try:
-            encoders[number] = ClozeEncoder(tokenizer, pattern.template, max_length, blank=blank)
+            longest = max(len(tokens) for words in check.words.values() for tokens in words.values())
+            behind = longest - 1 if blank is not None and blank.at_end else 0
+            encoders[number] = ClozeEncoder(
+                tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, reserved=behind
+            )
             check.fixed_length = encoders[number].fixed_length
         except PetError as error:
             check.problems += error.problems
@@ -117,7 +122,7 @@ def tokenize_for(encoders: Sequence[ClozeEncoder], table: Dataset) -> TokenTable
     """Tokenize what these encoders need of a table."""
     if not encoders:
         return {}
-    keys = token_keys([encoder.template for encoder in encoders], encoders[0].plain)
+    keys = token_keys(encoders)
     return tokenize_fields(table, keys, encoders[0].plain)
 
 
@@ -153,6 +158,8 @@ def _fill(check: PatternCheck, encoder: ClozeEncoder, tokens: TokenTable, name: 
 
 
 def _row(encoded: Encoded, row: int, tokenizer: PreTrainedTokenizerBase) -> Filled:
-    ids: Any = np.asarray(encoded.ids[row]).tolist()
-    tokens, mask = tuple(map(str, tokenizer.convert_ids_to_tokens(ids))), int(encoded.mask_position[row])
+    ids: list[int] = encoded.ids[row].tolist()
+    words: list[str] = tokenizer.convert_ids_to_tokens([max(i, 0) for i in ids])
+    tokens = tuple(str(word) if i >= 0 else LEARNED for i, word in zip(ids, words, strict=True))
+    mask = int(encoded.mask_position[row])
     return Filled((*tokens, BEHIND) if mask == len(tokens) else tokens, mask)

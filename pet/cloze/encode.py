@@ -116,6 +116,7 @@ class ClozeEncoder:
     before : learned vectors before the row
     soft : whether ``{soft:...}`` are learned vectors, or the words in them
     blank : what stands for the mask; None: the tokenizer's mask token
+    reserved : tokens of `max_length` that are left free for what is written behind a row
 
     Attributes
     ----------
@@ -133,6 +134,7 @@ class ClozeEncoder:
         before: int = 0,
         soft: bool = False,
         blank: Blank | None = None,
+        reserved: int = 0,
     ):
         has_mask = template.mask_segment is not None
         self.blank = blank or (mask_blank(tokenizer) if has_mask else Blank(()))
@@ -140,7 +142,7 @@ class ClozeEncoder:
         if self._mask_last:
             check_mask_at_end(template)
         self.template = template
-        self.max_length = max_length
+        self.max_length = max_length - reserved
         self.plain = PlainTextTokenizer(tokenizer, max_length, self.blank.reserved)
         self.primers: Primers | None = None
         self._unknown_id = tokenizer.unk_token_id
@@ -148,10 +150,14 @@ class ClozeEncoder:
         self._pieces = self._plan(tokenizer, before, soft)
         self._fields = [piece for piece in self._pieces if piece.key is not None]
         self.fixed_length = sum(len(piece.ids) for piece in self._pieces)
-        if self.fixed_length >= max_length:
+        if self.fixed_length >= self.max_length:
+            vectors = len(self.learned)
+            more = f" and {vectors} learned vectors" if vectors else ""
+            more += f", the longest label word {reserved + 1}" if reserved else ""
+            fewer = ", take fewer vectors (--set prompt_length, prefix_length)" if vectors else ""
             raise PetError(
-                f"pattern {template.source!r}: its own words take {self.fixed_length} tokens, which leaves no room "
-                f"for text in {max_length}; shorten the pattern or raise --max-length"
+                f"pattern {template.source!r}: its own words take {self.fixed_length - vectors} tokens{more}, which leaves "
+                f"no room for text in {max_length}; shorten the pattern{fewer} or raise --max-length"
             )
 
     @property
@@ -172,7 +178,8 @@ class ClozeEncoder:
             pieces += [_Piece(t, ids=(i,)) for i, t in zip(gap, types, strict=True)]
             kind = frame.segment_types[number]
             for position, part in enumerate(parts):
-                glued = position > 0 and not part.space_before
+                first = position == 0 and not (number and self._mask_last)  # behind a line break nothing is first
+                glued = not first and not part.space_before
                 if isinstance(part, Text):
                     ids = self.plain.literal(part.text, space_before=part.space_before, glued=glued)
                     pieces.append(_Piece(kind, ids=tuple(ids), ordinary=True))
@@ -183,7 +190,7 @@ class ClozeEncoder:
                     else:
                         pieces.append(_Piece(kind, ids=tuple(words), ordinary=True))
                 elif isinstance(part, Field):
-                    pieces.append(_Piece(kind, key=self.plain.key(part, first=position == 0), keep=part.keep))
+                    pieces.append(_Piece(kind, key=self.plain.key(part, first=first), keep=part.keep))
                 elif isinstance(part, Mask):
                     pieces.append(_Piece(kind, ids=self.blank.ids, mask=True))
                     if self._mask_last:

@@ -103,9 +103,12 @@ class Template:
 
     @property
     def mask_is_glued(self) -> bool:
-        """Whether something stands right before the mask, without a space."""
-        parts = self.segments[self.mask_segment or 0]
-        return any(isinstance(part, Mask) and i > 0 and not part.space_before for i, part in enumerate(parts))
+        """Whether something stands right before the mask, without a space; the break between segments is something."""
+        segment = self.mask_segment or 0
+        return any(
+            isinstance(part, Mask) and (i > 0 or segment > 0) and not part.space_before
+            for i, part in enumerate(self.segments[segment])
+        )
 
     def render(self, values: Mapping[str, str], mask: str = "[MASK]") -> str:
         """The filled pattern as people read it. Values are put in as they are, never parsed.

@@ -84,8 +84,10 @@ def bind_pattern(
     matrix = np.zeros((len(tokens), len(labels)), dtype=np.float32)
     for row, (column, share) in enumerate(shares):
         matrix[row, column] = share
-    room = max_length - max(map(len, context)) if at_end else max_length  # words are written behind the row
-    encoder = ClozeEncoder(tokenizer, pattern.template, room, before=before, soft=soft, blank=blank)
+    behind = max(map(len, context)) if at_end else 0  # tokens that are read after the row, to score the last one
+    encoder = ClozeEncoder(
+        tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, reserved=behind
+    )
     first_words = tuple(words[0] for words in groups)
     return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context), first_words)
 

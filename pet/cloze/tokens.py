@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.cloze.filters import apply_filters
-from pet.cloze.grammar import Field, Template
+from pet.cloze.grammar import Field
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
+    from pet.cloze.encode import ClozeEncoder
 
 IntArray = NDArray[Any]
 
@@ -198,16 +200,9 @@ class PlainTextTokenizer:
         return [i for row in rows for i in row if i not in self._forbidden]
 
 
-def token_keys(templates: Iterable[Template], plain: PlainTextTokenizer) -> list[FieldKey]:
-    """What must be tokenized so that all the templates can be filled, each once."""
-    keys = (
-        plain.key(part, first=position == 0)
-        for template in templates
-        for parts in template.segments
-        for position, part in enumerate(parts)
-        if isinstance(part, Field)
-    )
-    return list(dict.fromkeys(keys))
+def token_keys(encoders: Iterable[ClozeEncoder]) -> list[FieldKey]:
+    """What must be tokenized so that all the patterns can be filled, each once."""
+    return list(dict.fromkeys(key for encoder in encoders for key in encoder.keys))
 
 
 def join_rows(parts: Sequence[tuple[TokenTable, IntArray]]) -> dict[FieldKey, Ragged]:

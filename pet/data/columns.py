@@ -117,6 +117,12 @@ def lay_out(
 def missing_column(place: str, name: str, column: str, header: Iterable[str]) -> str:
     """The message for a column that a file does not have."""
     header = list(header)
+    separator = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
+    if separator is not None:
+        return (
+            f"{place}: its columns seem to be separated by {separator!r}; save it with commas between them, or with "
+            "tabs and as .tsv"
+        )
     thing = f"field {name!r}" if name not in ("id", "label") else name
     via = f" (column {column!r})" if column != name else ""
     return (

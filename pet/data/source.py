@@ -86,7 +86,7 @@ def open_source(source: str | os.PathLike[str], name: str) -> Source:
         from pet.data.hub import open_hub
 
         return open_hub(text, name)
-    path = Path(text)
+    path = Path(text).expanduser()
     if not path.exists():
         raise PetError(
             f"{name}: {text}: no such file; check the path (a hub data set is written hub:OWNER/NAME)"

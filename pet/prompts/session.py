@@ -80,7 +80,7 @@ class Session:
         """The fields of a table as the patterns of a task read them."""
         pvps = self.patterns(task, 0)
         plain = pvps[0].encoder.plain
-        return tokenize_fields(table, token_keys([pvp.encoder.template for pvp in pvps], plain), plain)
+        return tokenize_fields(table, token_keys(pvp.encoder for pvp in pvps), plain)
 
     def source(self, task: Task, table: Dataset) -> Source:
         """A labelled table as something to learn from."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pet.report.generations import generation_rows, generations_overview
-from pet.report.tables import HEADLINE, Metrics, comparison_rows, first_seed, majority_line
+from pet.report.tables import Metrics, comparison_rows, first_seed, headline, majority_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
@@ -53,7 +53,8 @@ def html_report(result: Mapping[str, Any]) -> str:
     body += [f'<p class="note">{_escape(message)}</p>' for message in result.get("messages") or ()]
     results = _results(result)
     if results:
-        body += ["<h2>Results</h2>", _table(["result", *HEADLINE.values()], comparison_rows(results))]
+        shown = result.get("config", {}).get("settings", {}).get("task", {}).get("metrics", ())
+        body += ["<h2>Results</h2>", _table(["result", *headline(shown).values()], comparison_rows(results, shown))]
         first = first_seed(next(iter(results.values())))
         body += [f"<p>{_escape(majority_line(first))}</p>"] if first.get("per_class") else []
     for name in ("student", "ensemble"):

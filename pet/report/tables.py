@@ -80,18 +80,27 @@ def summarise(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None
     return summary
 
 
-def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]]) -> list[list[str]]:
+def headline(first: Sequence[str] = ()) -> dict[str, str]:
+    """`HEADLINE` with some figures before the others, as a task file's ``metrics`` has them."""
+    return {figure: HEADLINE[figure] for figure in dict.fromkeys((*first, *HEADLINE))}
+
+
+def comparison_rows(
+    results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()
+) -> list[list[str]]:
     """Rows of a table of several results: name, then the headline figures as text.
 
     Parameters
     ----------
     results : mapping
         name -> the metrics of one run, or a sequence of them, one for each seed.
+    first : sequence of str
+        Of `headline`.
     """
     rows = []
     for name, result in results.items():
         summary = summarise([result] if isinstance(result, Mapping) else result)
-        rows.append([name, *(_spread(summary.get(figure)) for figure in HEADLINE)])
+        rows.append([name, *(_spread(summary.get(figure)) for figure in headline(first))])
     return rows
 
 
@@ -102,7 +111,7 @@ def _spread(figure: Mapping[str, float | int | None] | None) -> str:
     return f"{figure['mean']:.3f}" + ("" if std is None else f" ± {std:.3f}")
 
 
-def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]]) -> str:
+def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> str:
     """Several results beside each other: accuracy, macro F1, MCC, ECE.
 
     Parameters
@@ -110,8 +119,10 @@ def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]]) -> str:
     results : mapping
         name -> the metrics of one run, or a sequence of them, one for each seed, which are shown
         as mean ± standard deviation.
+    first : sequence of str
+        Of `headline`.
     """
-    return text_table(comparison_rows(results), ["result", *HEADLINE.values()])
+    return text_table(comparison_rows(results, first), ["result", *headline(first).values()])
 
 
 def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:

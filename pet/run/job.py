@@ -125,7 +125,7 @@ class Job:
                 self._folders.append(tempfile.TemporaryDirectory(prefix="pet-tokens-"))
                 folder = Path(self._folders[-1].name)
             plain = self._unprimed[0].encoder.plain
-            keys = token_keys([pvp.encoder.template for pvp in self._unprimed], plain)
+            keys = token_keys(pvp.encoder for pvp in self._unprimed)
             self.token_tables[part] = tokenize_fields(table, keys, plain, folder=folder)
         return self.token_tables[part]
 
@@ -188,17 +188,25 @@ def bind_patterns(
     options["blank"] = blank or mask_blank(tokenizer)  # without one every word would be reported first
     pvps: list[PVP] = []
     problems: list[str] = []
+    good: list[int] = []
     for number, pattern in enumerate(task.patterns, 1):
         try:
             pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, **options))
+            good.append(number)
         except PetError as error:
             where = pattern.place or f"{task.name}: pattern {number}"
             # Words carry the line where they stand, which several patterns may share.
             file = f"{where.rpartition(':')[0]}:"
             problems += [p if pattern.place and p.startswith(file) else f"{where}: {p}" for p in error.problems]
     if problems:
-        raise PetError(dict.fromkeys(problems))
+        raise PetError([*dict.fromkeys(problems), *hint_at(good)])
     return pvps
+
+
+def hint_at(good: Sequence[int]) -> list[str]:
+    """What to do where some patterns cannot be used, and these can."""
+    listed = ",".join(map(str, good))
+    return [f"the task's other patterns can be used: --patterns {listed} takes them alone"] if good else []
 
 
 def prime_patterns(pvps: Sequence[PVP], tokens: TokenTable, labels: Any, recipe: Recipe, seed: int) -> list[PVP]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pet.backbones.load import check_model
+from pet.backbones.load import check_classifier, check_model
 from pet.backbones.masked import check_length
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
@@ -192,6 +192,8 @@ def run(
     models = [model for model in (settings.model, settings.student_model) if model is not None]
     for model in models:
         check_model(model, allow_pickle=settings.allow_pickle)
+    if settings.makes_classifier:
+        check_classifier(settings.student_model or settings.model)
     recipe = resolve_recipe(settings)
     outlines = {model: outline(model) for model in models}
     initial = open_init_prompt(settings, recipe, reporter)

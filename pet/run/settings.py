@@ -96,6 +96,12 @@ class RunSettings:
         if problems:
             raise PetError(problems)
 
+    @property
+    def makes_classifier(self) -> bool:
+        """Whether there will be a student, or a plain classifier to compare with."""
+        distills = self.method in ("pet", "ipet") and self.unlabeled is not None
+        return distills or self.method == "supervised" or (self.baselines and self.train is not None)
+
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
         for name in ("train", "unlabeled", "test"):

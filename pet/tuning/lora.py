@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def check_peft() -> None:
     """Refuse LoRA where its library is not there."""
     if importlib.util.find_spec("peft") is None:
-        raise PetError("--tuning lora needs the library peft, which is not installed: pip install 'pet[lora]'")
+        raise PetError("--tuning lora needs the library peft, which is not installed: pip install peft")
 
 
 def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float, targets: str = "attention") -> None:
