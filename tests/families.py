@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +490,9 @@ ENCODER_DECODERS: dict[str, Family] = {
         tokenizer_options={"extra_ids": 0},
     ),
 }
+ENCODER_DECODERS["umt5"] = replace(
+    ENCODER_DECODERS["mt5"], config="UMT5Config", model="UMT5ForConditionalGeneration"
+)
 CAUSAL: dict[str, Family] = {
     "gpt2": Family(
         _gpt2_tokenizer,
@@ -521,6 +524,26 @@ CAUSAL: dict[str, Family] = {
         options={**_SIZES, "num_key_value_heads": 1},
     ),
 }
+# Causal models that keep a state, instead of or beside keys and values.
+STATEFUL: dict[str, Family] = {
+    "mamba": replace(
+        CAUSAL["qwen2"],
+        config="MambaConfig",
+        model="MambaForCausalLM",
+        options={"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
+    ),
+    "qwen3-next": replace(
+        CAUSAL["qwen2"],
+        config="Qwen3NextConfig",
+        model="Qwen3NextForCausalLM",
+        options={
+            **_SIZES, "num_key_value_heads": 1, "head_dim": 16, "num_experts": 2, "num_experts_per_tok": 1,
+            "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16, "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 2,
+            "layer_types": ["linear_attention", "full_attention"],
+        },
+    ),
+}  # fmt: skip
 # XLNet has a mask token, and no head for masked language modelling.
 PERMUTED: dict[str, Family] = {
     "xlnet": Family(
@@ -587,7 +610,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     Parameters
     ----------
     name : str
-        A key of `FAMILIES`, `ENCODER_DECODERS`, `CAUSAL` or `PERMUTED`.
+        A key of `FAMILIES`, `ENCODER_DECODERS`, `CAUSAL`, `STATEFUL` or `PERMUTED`.
     folder : Path
         Made if it is not there.
     seed : int
@@ -598,7 +621,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     import torch
     import transformers
 
-    family = {**FAMILIES, **ENCODER_DECODERS, **CAUSAL, **PERMUTED}[name]
+    family = {**FAMILIES, **ENCODER_DECODERS, **CAUSAL, **STATEFUL, **PERMUTED}[name]
     folder.mkdir(parents=True, exist_ok=True)
     ids = _write_tokenizer(family, folder)
     known = {key: ids[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id") if key in ids}

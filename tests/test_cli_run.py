@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 import yaml
 from small_run import QUICK, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
 from pet.run import pipeline
+from pet.run.repeat import read_settings
 
 
 @pytest.fixture
@@ -326,10 +328,16 @@ def _without_mask(model: Path, target: Path) -> None:
     path.write_text(json.dumps(settings))
 
 
+def _pointer(model: Path, target: Path) -> None:
+    _without_weights(model, target)
+    (target / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
 BAD_MODELS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "without weights": (_without_weights, "no weights"),
     "pickled": (_pickled, "--allow-pickle"),
     "without mask": (_without_mask, "no mask token"),
+    "of git-lfs": (_pointer, "git lfs pull"),
     "empty folder": (lambda _, target: target.mkdir(), "config.json"),
 }
 
@@ -348,6 +356,59 @@ def test_pickled_weights_are_opened_on_request(inputs: Path, tiny_model: Path, t
     options = run_options(inputs, tmp_path / "model", parts=["train"])
     pet(*options, "--method", "supervised", "--allow-pickle", "-q", "-o", tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.bin"))
+
+
+def test_a_hub_model_is_known_by_its_commit(tiny_model: Path, tmp_path: Path):
+    """The name alone would not tell one version from the next."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "models--somebody--tiny"
+    shutil.copytree(tiny_model, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    code = "from pet.run.inputs import model_fingerprint; print(model_fingerprint('somebody/tiny'))"
+    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == commit
+
+
+def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, family_model: Any):
+    options = run_options(inputs, tiny_model, parts=["train", "test"])
+    pet(*options, "--patterns", "2", "-o", tmp_path / "run")
+    task = read_settings(tmp_path / "run").task
+    assert task["patterns"] == ["{text} It is {mask}."]
+    assert list(json.loads((tmp_path / "run" / "metrics.json").read_text())["members"]) == ["p0-r0"]
+    pet(*options, "--patterns", "2", "-o", tmp_path / "run")  # the same run
+    assert "another run" in refused(*options, "-o", tmp_path / "run")
+    for wrong, said in (("3", "has the patterns 1 to 2"), ("1,1", "each once"), ("one", "numbers with commas")):
+        assert said in refused(*options, "--patterns", wrong, "-o", tmp_path / "other")
+    options = run_options(inputs, family_model("gpt2"), parts=["train", "test"])
+    said = refused(*options, "-o", tmp_path / "other")
+    assert "reads from left to right" in said and "--patterns 2 takes them alone" in said
+    pet("check", inputs / "task.yaml", "--model", family_model("gpt2"), "--no-model", "--patterns", "2")
+    said = refused("check", inputs / "task.yaml", "--model", family_model("gpt2"), "--no-model")
+    assert "--patterns 2 takes them alone" in said
+
+
+def test_a_model_that_no_student_can_be(inputs: Path, family_model: Any, tiny_model: Path, tmp_path: Path):
+    if not hasattr(transformers, "MambaConfig"):
+        pytest.skip("this transformers has no Mamba")
+    options = [*run_options(inputs, family_model("mamba"), parts=["train", "unlabeled"]), "--patterns", "2"]
+    assert "--student-model" in refused(*options, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    pet(*options, "--student-model", tiny_model, "-o", tmp_path / "run")
+    assert (tmp_path / "run" / "student").is_dir()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")])
+def test_lack_of_memory_is_told_in_a_sentence(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("pet.run.pipeline.measure_untrained", fails)
+    said = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "run")
+    assert "not enough memory" in said and "labeled_batch" in said
 
 
 def test_folders_that_hold_something_else(inputs: Path, tiny_model: Path, tmp_path: Path):

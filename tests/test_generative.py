@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from families import CAUSAL, ENCODER_DECODERS, POSITIONS
+import transformers
+from families import CAUSAL, ENCODER_DECODERS, POSITIONS, STATEFUL
 from tiny_text import LABELS, news_rows
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import blank_of, language_model, open_model
+from pet.backbones.kinds import blank_of, kind_of, language_model, open_model
 from pet.backbones.masked import position_limit
 from pet.backbones.words import plan_paths
 from pet.cloze.blank import end_blank
@@ -248,6 +250,46 @@ def test_scores_equal_a_plain_computation(family_model, accelerator, name, patte
     for most in (4096, 90, 1):
         found = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=most)
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize("words", [SINGLE, SEVERAL], ids=["single", "several"])
+def test_models_that_keep_a_state_read_a_text_again_for_each_word(family_model, accelerator, name, words):
+    """Padding, too, must not reach their state."""
+    if not hasattr(transformers, STATEFUL[name].config):
+        pytest.skip(f"this transformers has no {name}")
+    lm, tokenizer = opened(family_model(name), noise=0.1)
+    pvp = bound(family_model(name), PATTERNS[0], words)
+    tokens = tokens_of(pvp, TEXTS)
+    expected = plain_scores(lm.eval(), pvp, pvp.encoder.encode(tokens))
+    for most in (4096, 1):
+        found = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=most)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["rwkv", "xlstm"])
+def test_models_that_take_padding_for_text_are_refused(kind):
+    with pytest.raises(PetError, match="takes padding for text"):
+        kind_of(SimpleNamespace(model_type=kind, name_or_path="x", is_encoder_decoder=False))
+
+
+def test_longer_words_make_smaller_batches(family_model, accelerator, monkeypatch):
+    """What is held for every beginning of a word counts in the size of a batch."""
+    lm, tokenizer = opened(family_model("gpt2"))
+    sizes: dict[str, list[int]] = {"single": [], "several": []}
+    for name, words in (("single", SINGLE), ("several", SEVERAL)):
+        pvp = bound(family_model("gpt2"), PATTERNS[0], words)
+
+        def noting(encoded: Encoded, rows: Any, pad: int, make: Any = lm.scoring_batch, seen: Any = sizes[name]) -> Any:
+            seen.append(len(rows))
+            return make(encoded, rows, pad)
+
+        monkeypatch.setattr(lm, "scoring_batch", noting)
+        score_rows(lm, tokenizer, pvp, tokens_of(pvp, ["no"] * 40), accelerator, max_tokens=256)
+        monkeypatch.undo()
+    assert lm.readings(pvp) > 2
+    assert max(sizes["single"]) >= 2 * max(sizes["several"])
+    assert sum(sizes["single"]) == sum(sizes["several"]) == 40
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])

@@ -121,6 +121,19 @@ def test_a_prompt_is_found_by_name_then_by_folder(tmp_path: Path):
         list_prompts(tmp_path / "nowhere")
 
 
+def test_every_damaged_prompt_is_named_and_stands_in_nobodys_way(tmp_path: Path):
+    for name in ("news", "sound", "sst2"):
+        write_prompt(tmp_path, a_prompt(name))
+    for name in ("news", "sst2"):
+        (tmp_path / name / "prompt.json").write_text("{}")
+    with pytest.raises(PetError) as caught:
+        list_prompts(tmp_path)
+    assert [("news" in text, "sst2" in text) for text in caught.value.problems] == [(True, False), (False, True)]
+    assert find_prompt("sound", tmp_path).name == "sound"
+    with pytest.raises(PetError, match="there are news, sound, sst2"):
+        find_prompt("agnews", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

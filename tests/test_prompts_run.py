@@ -15,6 +15,7 @@ from small_run import TASK, contents, pet, refused, run_options, write_inputs
 
 from pet.prompts.library import Prompt, read_prompt, write_prompt
 from pet.run import stages
+from pet.run.repeat import read_settings
 from pet.tuning import prompt as prompt_tuning
 from pet.tuning.members import read_member
 
@@ -283,3 +284,25 @@ def test_train_on_a_mixture(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert "there is a prompt of this name" in refused("prompts", "train", *tasks, *where)
     assert "write it as TASK=FILE" in refused("prompts", "train", "topics", *where)
     assert "a name is made of" in refused("prompts", "train", *tasks, *where, "--name", "a/b")
+    assert "the same task is there twice" in refused("prompts", "train", tasks[0], tasks[0], *where)
+
+
+def test_each_task_of_a_mixture_has_columns_of_its_own(inputs: Path, tiny_model: Path, tmp_path: Path):
+    other = (inputs / "task.yaml").read_text().replace("topics", "other").replace("text", "body")
+    (tmp_path / "other.yaml").write_text(other)
+    rows = [json.loads(line) for line in (inputs / "test.jsonl").read_text().splitlines()]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps({**row, "b": row["text"]}) + "\n" for row in rows))
+    tasks = [f"{inputs / 'task.yaml'}={inputs / 'train.jsonl'}", f"{tmp_path}/other.yaml={tmp_path}/other.jsonl"]
+    where = ["-l", tmp_path / "library", "-m", tiny_model, *SMALL, "--set", "steps=1"]
+    pet("prompts", "train", *tasks, *where, "--column", "body=b")
+    assert "none of the tasks has such a field" in refused("prompts", "train", *tasks, *where, "--column", "title=b")
+
+
+def test_a_folder_called_similar_is_not_meant(
+    library: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    chosen = ["--init-prompt", "similar", "--prompt-library", library, *LENGTH]
+    for _ in range(2):  # the second goes on with the first
+        pet(*options(inputs, tiny_model, Path("similar"), *chosen))
+    assert read_settings(tmp_path / "similar").init_prompt == "similar"

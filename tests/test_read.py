@@ -421,6 +421,7 @@ def test_a_mapping_of_no_field(tmp_path: Path) -> None:
         pytest.param(
             "x.csv", b"Text,b\na,b\n", ["field 'text' is missing", "did you mean 'Text'?"], id="csv missing"
         ),
+        pytest.param("x.csv", b"text;label\na;b\n", ["separated by ';'", "commas"], id="semicolons"),
         pytest.param("x.csv", b"text,text\na,b\n", ["'text' is there twice"], id="column twice"),
         pytest.param(
             "x.jsonl",

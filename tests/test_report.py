@@ -86,6 +86,13 @@ def test_comparison_of_results():
     ]
 
 
+def test_the_figures_of_a_task_stand_first():
+    one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.75, "ece": 0.125}
+    head, _, row = comparison_table({"student": one}, ["mcc", "accuracy"]).splitlines()
+    assert head.split() == ["result", "MCC", "accuracy", "macro", "F1", "ECE"]
+    assert row.split() == ["student", "0.750", "0.500", "0.250", "0.125"]
+
+
 # ---- the model card
 
 

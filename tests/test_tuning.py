@@ -321,6 +321,16 @@ def test_vectors_start_from_what_the_recipe_says(tiny_model, changes: dict[str, 
     assert set(ids[len(expected) :]) <= set(next(iter(tokens.values())).values.tolist())
 
 
+def test_few_vectors_start_from_a_word_of_each_label(tiny_model):
+    recipe = recipe_of("prompt", prompt_length=5, prompt_init="labels")
+    words = {"World": ("world", "terrible"), "Sports": ("sports", "good"), "Business": ("business",)}
+    tokenizer = load_tokenizer(str(tiny_model))
+    pattern = Pattern(parse_template("{mask}: {text}", ["text"]), Verbalizer({**words, "Technology": ("technology",)}))
+    pvp = bind_pattern(pattern, LABELS, tokenizer, 64, **encoder_options(recipe))
+    found = tokenizer.convert_ids_to_tokens(start_ids(pvp, recipe, [], np.random.default_rng(0)))
+    assert found == ["world", "sports", "business", "technology", "terrible"]
+
+
 def test_frequent_words_are_drawn_once_and_never_special_ones(tiny_model):
     recipe = recipe_of("prompt")
     pvp = bound(tiny_model, recipe)

@@ -156,8 +156,8 @@ class ClozeEncoder:
             more += f", the longest label word {reserved + 1}" if reserved else ""
             fewer = ", take fewer vectors (--set prompt_length, prefix_length)" if vectors else ""
             raise PetError(
-                f"pattern {template.source!r}: its own words take {self.fixed_length - vectors} tokens{more}, which leaves "
-                f"no room for text in {max_length}; shorten the pattern{fewer} or raise --max-length"
+                f"pattern {template.source!r}: its own words take {self.fixed_length - vectors} tokens{more}, which "
+                f"leaves no room for text in {max_length}; shorten the pattern{fewer} or raise --max-length"
             )
 
     @property
