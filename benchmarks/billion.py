@@ -58,7 +58,7 @@ def main(
     from pet.data.read import prepare
     from pet.data.shards import cut_rows, read_shard
     from pet.ensemble.soft_label_files import read_soft_labels
-    from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels
+    from pet.ensemble.soft_labels import make_soft_labels, writing_soft_labels
     from pet.task import Task
     from pet.training.batching import pad_rows, token_budget_batches
 
@@ -84,8 +84,8 @@ def main(
                 pad_rows(encoded, chosen, 0)
 
         def write() -> None:
-            with SoftLabelWriter(labels, task.labels, [f"p{m}" for m in range(members)]) as writer:
-                writer.write(ids, make_soft_labels(scores, np.ones(members) / members))
+            with writing_soft_labels(labels, task.labels, [f"p{m}" for m in range(members)]) as append:
+                append(ids, make_soft_labels(scores, np.ones(members) / members))
 
         parts: dict[str, Callable[[], Any]] = {
             "read": lambda: read_shard(shard, opened, layout, "input"),

@@ -438,7 +438,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         PetError
             When there is no student, or the folder cannot be written.
         """
-        from pet.apply.files import check_new_folder, writing_folder
+        from pet.outputs import check_new_folder, writing_folder
 
         check_is_fitted(self, "classes_")
         if self.student_ is None:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pet.apply.files import check_output
 from pet.cloze.draft import draft_task, field_names
 from pet.data.read import read_table
 from pet.data.survey import survey
 from pet.document import read_yaml
 from pet.errors import PetError
-from pet.run.files import writing
+from pet.files import writing
+from pet.outputs import check_output
 from pet.task_file import parse_task
 
 

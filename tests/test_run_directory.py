@@ -22,8 +22,8 @@ import yaml
 
 import pet.errors
 from pet.errors import PetError
+from pet.files import reserve, write_whole, writing
 from pet.run.directory import RunDirectory, hash_file, hash_inputs
-from pet.run.files import reserve, write_whole, writing
 from pet.run.manifest import read_config, read_stages
 from pet.run.progress import Reporter
 from pet.seeds import derive_seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from pet.ensemble import soft_labels
 from pet.ensemble.merge import merge_scores, softmax
 from pet.ensemble.soft_label_files import read_soft_labels
-from pet.ensemble.soft_labels import SoftLabelWriter, make_soft_labels, write_soft_labels
+from pet.ensemble.soft_labels import make_soft_labels, write_soft_labels, writing_soft_labels
 from pet.errors import PetError
 
 LABELS = ["no", 'yes, ünd "more"', "3"]
@@ -95,15 +96,28 @@ def test_both_files_say_the_same_and_all_of_it(tmp_path: Path):
 
 def test_nothing_is_left_where_writing_fails(tmp_path: Path):
     for name in ("a.jsonl", "a.parquet"):
-        with pytest.raises(RuntimeError), SoftLabelWriter(tmp_path / name, LABELS, MEMBERS) as writer:
-            writer.write(["x"], make_soft_labels(list(_scores(1).values()), WEIGHTS))
+        with pytest.raises(RuntimeError), writing_soft_labels(tmp_path / name, LABELS, MEMBERS) as append:
+            append(["x"], make_soft_labels(list(_scores(1).values()), WEIGHTS))
             raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr("pet.files.TEMPORARY", ".full-")
+    (tmp_path / f".full-{os.getpid()}-{name}").symlink_to("/dev/full")
+    with (
+        pytest.raises(PetError, match=rf"cannot write .*{name}: the disk is full"),
+        writing_soft_labels(tmp_path / name, LABELS, MEMBERS) as append,
+    ):
+        append(["x"], make_soft_labels(list(_scores(1).values()), WEIGHTS))
     assert not list(tmp_path.iterdir())
 
 
 def test_other_endings_are_refused(tmp_path: Path):
     with pytest.raises(PetError, match=r"written as .parquet or .jsonl"):
-        SoftLabelWriter(tmp_path / "labels.txt", LABELS, MEMBERS)
+        writing_soft_labels(tmp_path / "labels.txt", LABELS, MEMBERS).__enter__()
     (tmp_path / "labels.csv").write_text("id,probabilities\n")
     with pytest.raises(PetError, match=r"read from .parquet or .jsonl"):
         read_soft_labels(tmp_path / "labels.csv")

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.apply.files import check_new_folder, writing_folder
 from pet.classifier import Classifier, TextInput, new_classifier
 from pet.cloze.grammar import parse_template
 from pet.data.checks import column_labels
@@ -19,6 +18,7 @@ from pet.data.read import read_table
 from pet.distill import fit_classifier, one_hot
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
+from pet.outputs import check_new_folder, writing_folder
 from pet.report.card import student_card
 from pet.run.progress import Reporter
 from pet.seeds import derive_seed

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pet.apply.ensemble import SavedEnsemble, open_ensemble
-from pet.apply.files import check_output
 from pet.apply.quantize import check_processor, quantize_ensemble
 from pet.data.read import iter_table
-from pet.ensemble.soft_labels import SoftLabels, SoftLabelWriter, make_soft_labels
+from pet.ensemble.soft_labels import SoftLabels, make_soft_labels, writing_soft_labels
 from pet.errors import PetError
+from pet.outputs import check_output
 from pet.run.progress import Progress, Reporter
 from pet.training.device import make_accelerator
 
@@ -92,7 +92,7 @@ def label_file(
     counts = np.zeros(len(labels), dtype=np.int64)
     texts, agreement = 0, None
     with (
-        SoftLabelWriter(place, labels, ensemble.names) as writer,
+        writing_soft_labels(place, labels, ensemble.names) as append,
         reporter.task(f"label with {len(ensemble.names)} members", None, "text") as bar,
     ):
         for chunk in chunks:
@@ -100,7 +100,7 @@ def label_file(
                 agreement = quantize_ensemble(ensemble, chunk, accelerator, reporter)
             ids, soft = label_chunk(ensemble, chunk, accelerator, min_confidence, Shares(bar, len(ensemble.names)))
             if ids:
-                writer.write(ids, soft)
+                append(ids, soft)
             texts += len(chunk)
             counts += np.bincount(soft.label, minlength=len(labels)) if ids else 0
     per_label = {label: int(n) for label, n in zip(labels, counts, strict=True)}

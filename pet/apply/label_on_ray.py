@@ -20,17 +20,15 @@ from typing import Any
 import numpy as np
 
 from pet.apply.ensemble import SavedEnsemble, open_ensemble
-from pet.apply.files import check_new_folder
 from pet.apply.label import CHUNK_ROWS, Labelled, check_confidence, label_chunk, text_columns
 from pet.cluster import Cluster
 from pet.data.columns import Layout, lay_out
 from pet.data.read import iter_table, prepare
 from pet.data.shards import Shard, cut_files, cut_rows, read_shard
 from pet.data.source import Source, open_source
-from pet.ensemble.soft_labels import SoftLabelWriter
+from pet.ensemble.soft_labels import writing_soft_labels
 from pet.errors import PetError
-from pet.run.executor import TRIES, Execution, lost_too_often
-from pet.run.files import (
+from pet.files import (
     TEMPORARY,
     disk_problem,
     hash_inputs,
@@ -40,6 +38,8 @@ from pet.run.files import (
     sync_tree,
     write_whole,
 )
+from pet.outputs import check_new_folder
+from pet.run.executor import TRIES, Execution, lost_too_often
 from pet.run.lock import FolderLock
 from pet.run.manifest import read_config, read_stages
 from pet.run.progress import Reporter
@@ -305,10 +305,10 @@ class _Labeller:
         try:
             beside.mkdir()
             chunk = read_shard(shard, self.work.source, self.work.layout, "input")
-            with SoftLabelWriter(beside / part.name, self.ensemble.task.labels, self.ensemble.names) as writer:
+            with writing_soft_labels(beside / part.name, self.ensemble.task.labels, self.ensemble.names) as append:
                 ids, soft = label_chunk(self.ensemble, chunk, self.accelerator, self.work.min_confidence)
                 if ids:
-                    writer.write(ids, soft)
+                    append(ids, soft)
             (beside / part.name).replace(part)
         except OSError as error:
             message = disk_problem(error, f"write {part}")

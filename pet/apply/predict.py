@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.apply.classifier import open_classifier
-from pet.apply.files import check_output
 from pet.apply.quantize import check_processor, quantize_classifier
 from pet.classifier import prediction_rows
 from pet.data.read import iter_table
-from pet.run.files import writing
+from pet.files import writing
+from pet.outputs import check_output
 from pet.run.progress import Reporter
 from pet.terminal import is_utf8
 from pet.training.device import make_accelerator

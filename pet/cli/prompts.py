@@ -261,8 +261,8 @@ def unify(task: str, output: str) -> None:
 
     import yaml
 
+    from pet.files import write_whole
     from pet.prompts.self_supervised import unified_task
-    from pet.run.files import write_whole
     from pet.run.repeat import load_task
 
     made = unified_task(load_task(task))

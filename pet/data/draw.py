@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pet.apply.files import check_output
 from pet.data.checks import column_labels
 from pet.data.read import read_table
 from pet.data.rows import ENDINGS, Row, arrow_schema, whole_rows, write_rows
 from pet.data.sample import sample_shots
 from pet.data.source import Source, column_names, open_source
 from pet.errors import PetError
-from pet.run.files import writing
+from pet.files import writing
+from pet.outputs import check_output
 from pet.seeds import derive_seed
 from pet.task import Task
 

@@ -71,7 +71,7 @@ def write_rows(
 
     Parameters
     ----------
-    place : where; see `pet.run.files.writing`
+    place : where; see `pet.files.writing`
     ending : one of `ENDINGS`, which says how
     rows : mappings of column to value; a row may lack columns
     columns : all columns, in order

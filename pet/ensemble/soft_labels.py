@@ -6,8 +6,10 @@ Parquet and JSONL hold the same rows; `pet.ensemble.soft_label_files` reads them
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.merge import merge_scores, softmax
 from pet.errors import PetError
+from pet.files import writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,8 +72,8 @@ def make_soft_labels(scores: Sequence[Array], weights: Array, bias: Array | floa
     return SoftLabels(softmax(merge_scores(scores, weights) + bias), votes)
 
 
-def soft_label_schema(labels: Sequence[str]) -> pa.Schema:
-    """Columns of the Parquet file; the labels' order stands in its metadata."""
+def soft_label_schema(labels: Sequence[str], members: Sequence[str]) -> pa.Schema:
+    """Columns of the Parquet file; the order of the labels and of the members stands in its metadata."""
     import pyarrow as pa
 
     columns = [
@@ -82,7 +85,8 @@ def soft_label_schema(labels: Sequence[str]) -> pa.Schema:
         ("agreement", pa.float64()),
         ("votes", pa.list_(pa.string())),
     ]
-    return pa.schema(columns, metadata={"labels": json.dumps(list(labels), ensure_ascii=False)})
+    order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
+    return pa.schema(columns, metadata=order)
 
 
 def to_arrow(ids: Sequence[str], soft: SoftLabels, labels: Sequence[str], members: Sequence[str]) -> pa.Table:
@@ -92,8 +96,6 @@ def to_arrow(ids: Sequence[str], soft: SoftLabels, labels: Sequence[str], member
     names = np.asarray(labels, dtype=object)
     width, voters = soft.probabilities.shape[1], soft.votes.shape[1]
     rows = len(ids)
-    schema = soft_label_schema(labels)
-    schema = schema.with_metadata({**(schema.metadata or {}), b"members": json.dumps(list(members)).encode()})
     arrays = [
         pa.array(ids, pa.string()),
         pa.ListArray.from_arrays(
@@ -107,56 +109,54 @@ def to_arrow(ids: Sequence[str], soft: SoftLabels, labels: Sequence[str], member
             pa.array(np.arange(rows + 1) * voters, pa.int32()), pa.array(names[soft.votes.reshape(-1)], pa.string())
         ),
     ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=soft_label_schema(labels, members))
 
 
-class SoftLabelWriter:
-    """Writes soft labels chunk by chunk, as Parquet or as JSONL, by the ending of the name.
+@contextmanager
+def writing_soft_labels(
+    path: str | Path, labels: Sequence[str], members: Sequence[str]
+) -> Iterator[Callable[[Sequence[str], SoftLabels], None]]:
+    """A file of soft labels, Parquet or JSONL by the ending of its name, which is there when all is written.
 
-    Nothing is at `path` before `close`: the file is written beside it and then renamed.
+    Parameters
+    ----------
+    path : the file
+    labels, members : their names, in the order of the columns of `SoftLabels`
+
+    Yields
+    ------
+    What appends rows: called with their ids and their soft labels.
+
+    Raises
+    ------
+    PetError
+        For another ending, and as `pet.files.writing`.
     """
-
-    def __init__(self, path: Path, labels: Sequence[str], members: Sequence[str]):
-        self.path = Path(path)
-        self.labels = list(labels)
-        self.members = list(members)
-        if self.path.suffix not in (".parquet", ".jsonl"):
-            raise PetError(f"{path}: soft labels are written as .parquet or .jsonl; give the file one of these endings")
-        self._beside = self.path.with_name(f".tmp-{self.path.name}")
-        self._parquet: Any = None
-        self._text: Any = None
-        if self.path.suffix == ".jsonl":
-            self._text = self._beside.open("w", encoding="utf-8", newline="\n")
-            self._lines = jsonlines.Writer(self._text)
-
-    def __enter__(self) -> SoftLabelWriter:
-        return self
-
-    def write(self, ids: Sequence[str], soft: SoftLabels) -> None:
-        """Append rows."""
-        table = to_arrow(ids, soft, self.labels, self.members)
-        if self._text is not None:
-            for row in table.to_pylist():
-                row["probabilities"] = dict(zip(self.labels, row["probabilities"], strict=True))
-                row["votes"] = dict(zip(self.members, row["votes"], strict=True))
-                self._lines.write(row)
-            return
-        if self._parquet is None:
-            import pyarrow.parquet as pq
-
-            self._parquet = pq.ParquetWriter(self._beside, table.schema)
-        self._parquet.write_table(table)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._text is None and self._parquet is None:
-            self.write([], SoftLabels(np.zeros((0, len(self.labels))), np.zeros((0, len(self.members)), dtype=int)))
-        for file in (self._text, self._parquet):
-            if file is not None:
-                file.close()
-        if kind is None:
-            self._beside.replace(self.path)
+    kind = Path(path).suffix.lower()
+    if kind not in (".parquet", ".jsonl"):
+        raise PetError(f"{path}: soft labels are written as .parquet or .jsonl; give the file one of these endings")
+    with writing(path) as beside:
+        if kind == ".jsonl":
+            with beside.open("w", encoding="utf-8", newline="\n") as text:
+                yield partial(_append_lines, jsonlines.Writer(text), labels, members)
         else:
-            self._beside.unlink(missing_ok=True)
+            with _parquet_writer(beside, labels, members) as table:
+                yield lambda ids, soft: table.write_table(to_arrow(ids, soft, labels, members))
+
+
+def _append_lines(
+    lines: jsonlines.Writer, labels: Sequence[str], members: Sequence[str], ids: Sequence[str], soft: SoftLabels
+) -> None:
+    for row in to_arrow(ids, soft, labels, members).to_pylist():
+        row["probabilities"] = dict(zip(labels, row["probabilities"], strict=True))
+        row["votes"] = dict(zip(members, row["votes"], strict=True))
+        lines.write(row)
+
+
+def _parquet_writer(path: Path, labels: Sequence[str], members: Sequence[str]) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(path, soft_label_schema(labels, members))
 
 
 def write_soft_labels(
@@ -178,14 +178,12 @@ def write_soft_labels(
     labels : the task's labels
     bias : shape (L,), added to the merged scores
     """
-    from contextlib import ExitStack
-
     members = list(scores)
     with ExitStack() as stack:
-        writers = [stack.enter_context(SoftLabelWriter(path, labels, members)) for path in paths]
+        writers = [stack.enter_context(writing_soft_labels(path, labels, members)) for path in paths]
         for start in range(0, len(ids), MERGE_ROWS):
             stop = min(start + MERGE_ROWS, len(ids))
             soft = make_soft_labels([scores[m][start:stop] for m in members], weights, bias)
             chunk = list(ids[start:stop])
-            for writer in writers:
-                writer.write(chunk, soft)
+            for append in writers:
+                append(chunk, soft)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pet.apply.files import writing_folder
 from pet.errors import PetError
-from pet.run.files import make_folders
+from pet.files import make_folders
+from pet.outputs import writing_folder
 from pet.run.settings import DEFAULT_LIBRARY
 from pet.terminal import clean
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from pet.errors import PetError
-from pet.run.files import (
+from pet.files import (
     TEMPORARY,
     hash_file,
     hash_inputs,

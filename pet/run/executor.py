@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pet.errors import PetError
-from pet.run.files import TEMPORARY, remove_quietly
+from pet.files import TEMPORARY, remove_quietly
 from pet.run.making import make_files
 from pet.run.settings import RunSettings
 from pet.run.stages import Member, build_member, build_scores

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pet.errors import PetError
-from pet.run.files import disk_problem, hash_file, plain, remove, remove_quietly, sync_tree
+from pet.files import disk_problem, hash_file, plain, remove, remove_quietly, sync_tree
 from pet.run.manifest import peak_memory, versions
 
 

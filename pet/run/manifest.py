@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from pet.errors import PetError
-from pet.run.files import plain, write_whole
+from pet.files import plain, write_whole
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"

@@ -13,13 +13,13 @@ from pet.backbones.load import check_classifier, check_model
 from pet.backbones.masked import check_length
 from pet.ensemble.merge import member_weights
 from pet.errors import PetError
+from pet.files import write_whole
 from pet.report.card import student_card
 from pet.report.generations import generations_csv
 from pet.report.page import html_report
 from pet.report.tables import summarise
 from pet.run.directory import RunDirectory
 from pet.run.executor import Execution, MemberWork, make_executor, make_members, release_devices
-from pet.run.files import write_whole
 from pet.run.generations import Diagnose, Generations, make_plan
 from pet.run.init_prompt import InitPrompt, make_init_prompt, open_init_prompt
 from pet.run.inputs import RunData, label_counts, load_data, model_fingerprint, source_fingerprint

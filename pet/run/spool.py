@@ -14,9 +14,9 @@ import torch
 
 from pet.cloze.tokens import FieldKey, Ragged
 from pet.data.checks import column_labels
+from pet.files import TEMPORARY
 from pet.run.directory import RunDirectory
 from pet.run.executor import clear_beside
-from pet.run.files import TEMPORARY
 from pet.run.init_prompt import STAGE as INIT_PROMPT
 from pet.run.inputs import RunData
 from pet.run.job import Job

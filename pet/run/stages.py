@@ -26,7 +26,7 @@ from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import write_soft_labels
 from pet.errors import PetError
 from pet.evaluate import evaluate
-from pet.run.files import reserve
+from pet.files import reserve
 from pet.run.job import Job
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule

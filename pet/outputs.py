@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pet.errors import PetError
-from pet.run.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
+from pet.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
 
 
 def check_output(path: str | Path, endings: Sequence[str], source: str | None = None) -> Path:
