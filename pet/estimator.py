@@ -462,6 +462,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             description=task.description,
             patterns=[] if method == "supervised" else [p.template.source for p in task.patterns],
             text_pair=len(task.input.segments) > 1,
+            reads=task.input.source if len(task.fields) > 1 else "",
             facts={"labelled examples": counts["train"], "unlabelled texts": counts["pool"]},
         )
 

@@ -110,6 +110,7 @@ def hostile_card() -> str:
         base_model="/home/somebody/secret/models/minilm",
         description=HOSTILE[0] + HOSTILE[4],
         patterns=HOSTILE,
+        reads=HOSTILE[11] + HOSTILE[0],
         facts={"note": HOSTILE[11], "pipe | name": "a | b", "nothing": None, "labelled examples": 10},
         metrics=metrics(HOSTILE),
     )
@@ -168,6 +169,7 @@ def test_card_tells_what_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         method="supervised",
         base_model="microsoft/deberta-v3-small",
         text_pair=True,
+        reads="{headline} {body}",
         facts={"labelled examples": 10},
         metrics={"n": 7, "accuracy": 0.5, "per_class": {}},
     )
@@ -177,6 +179,7 @@ def test_card_tells_what_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "- 0: World",
         "- 1: Sports",
         "text_pair",
+        r"\{headline\} \{body\}",
         "| labelled examples | 10 |",
         "| accuracy | 0.500 |",
     ]:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from pet.cloze.filters import FILTERS
 from pet.cloze.verbalizer import word_ids, word_token
 from pet.errors import PetError
 from pet.task import Task, list_tasks
+from pet.task_file import KEYS, METRICS
 
 GOOD = """\
 task: mood
@@ -49,6 +51,18 @@ def problems(source: str | Path | dict[str, Any]) -> list[str]:
     with pytest.raises(PetError) as caught:
         Task.from_dict(source) if isinstance(source, dict) else Task.load(source)
     return caught.value.problems
+
+
+def test_the_guide_names_all_that_may_stand_in_a_task_file(write: Write) -> None:
+    guide = Path(__file__).parents[1] / "docs" / "task-file.md"
+    if not guide.is_file():
+        pytest.skip("there are no guides in this tree")
+    text = guide.read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    task = Task.load(write(example))
+    assert len(task.patterns) == 3 and task.metrics == ("macro_f1", "accuracy")
+    assert set(KEYS) == set(yaml.safe_load(example))
+    assert [name for name in (*FILTERS, *METRICS) if name not in text] == []
 
 
 # --- good files --------------------------------------------------------------------------------------

@@ -217,6 +217,7 @@ def _card(
         base_model=model,
         description=task.description if task else "",
         text_pair=len(text_input.template.segments) > 1,
+        reads=text_input.template.source if len(text_input.template.fields) > 1 else "",
         facts=facts,
     )
 

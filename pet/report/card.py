@@ -37,6 +37,7 @@ def student_card(
     description: str = "",
     patterns: Sequence[str] = (),
     text_pair: bool = False,
+    reads: str = "",
     facts: Mapping[str, object] | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> str:
@@ -58,6 +59,8 @@ def student_card(
         Their sources, for methods that use them.
     text_pair : bool
         Whether the classifier reads two texts.
+    reads : str
+        The source of the task's input template, where a text has several fields.
     facts : mapping, optional
         What else should be told, name -> value ("labelled examples": 10); None values are left out.
     metrics : mapping, optional
@@ -75,7 +78,7 @@ def student_card(
     if description.strip():
         parts.append(_escape(description))
     parts.append("## Labels\n\n" + "\n".join(f"- {i}: {_escape(label)}" for i, label in enumerate(labels)))
-    parts.append(_use(text_pair))
+    parts.append(_use(text_pair, reads))
     parts.append(_made(base_model, method, patterns, facts or {}))
     if metrics:
         parts.append(_results(metrics))
@@ -108,12 +111,13 @@ def _escape(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$@:])", r"\\\1", html.escape(line, quote=False))
 
 
-def _use(text_pair: bool) -> str:
+def _use(text_pair: bool, reads: str) -> str:
     given = '{"text": "the first text", "text_pair": "the second"}' if text_pair else '"a text"'
     return (
         "## Use\n\n```python\nfrom transformers import pipeline\n\n"
         'classify = pipeline("text-classification", "path/of/this/folder")\n'
         f"classify({given}, truncation=True)\n```"
+        + (f"\n\nIt was trained on texts that are made of their fields so: {_escape(reads)}" if reads else "")
     )
 
 

@@ -300,6 +300,7 @@ def write_results(job: Job, results: Results) -> None:
             description=job.task.description,
             patterns=[] if job.settings.method == "supervised" else [p.template.source for p in job.task.patterns],
             text_pair=len(job.task.input.segments) > 1,
+            reads=job.task.input.source if len(job.task.fields) > 1 else "",
             facts={"labelled examples": job.data.report["train"], "unlabelled texts": job.data.report["pool"]},
             metrics=results.get("student"),
         )
