@@ -131,7 +131,7 @@ def test_a_run(family_model: Any, tmp_path: Path, name: str, method: str):
         ("llama", "bitfit", "a llama model like this one has no biases"),
         ("mt5", "prefix", "a mt5 model reads two texts"),
         ("xlnet", "prefix", "the attention of a xlnet model is built in a way that is not known here; use"),
-        ("xlnet", "lora", "the attention of a xlnet model is built in a way that is not known here; use"),
+        ("xlnet", "lora", "is not known here; name its matrices with --set lora_targets"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_made(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from families import FAMILIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ from pet.ensemble.members import MemberData, train_member
 from pet.errors import PetError
 from pet.task import Pattern, Task
 from pet.training.recipe import Recipe, learning_rate_for, make_recipe
-from pet.tuning import soft
+from pet.tuning import prefix, soft
 from pet.tuning.freeze import freeze
 from pet.tuning.lora import find_targets
 from pet.tuning.members import (
@@ -226,7 +227,7 @@ def test_one_layer_must_learn(family_model, layers: int):
 
 
 def test_frozen_layers_are_for_methods_that_tune_layers():
-    with pytest.raises(PetError, match="with --tuning prompt no layer learns"):
+    with pytest.raises(PetError, match="not with prompt"):
         recipe_of("prompt", freeze_layers=1)
 
 
@@ -319,6 +320,16 @@ def test_vectors_start_from_what_the_recipe_says(tiny_model, changes: dict[str, 
     found = [None if i is None else tokenizer.convert_ids_to_tokens(i) for i in ids]
     assert found[: len(expected)] == expected
     assert set(ids[len(expected) :]) <= set(next(iter(tokens.values())).values.tolist())
+
+
+@pytest.mark.parametrize("kind", ["Longformer", "BigBird", "GPTBigCode"])
+def test_a_prefix_is_refused_where_keys_and_values_are_built_otherwise(kind):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = getattr(transformers, f"{kind}Config")(**sizes, vocab_size=50)
+    with torch.device("meta"):
+        model = transformers.AutoModel.from_config(config)
+    with pytest.raises(PetError, match="in a way that is not known here"):
+        prefix.check_model(model)
 
 
 def test_few_vectors_start_from_a_word_of_each_label(tiny_model):

@@ -141,7 +141,7 @@ class Recipe:
         if (self.prompt_init == "words") != bool(self.prompt_words.strip()):
             problems.append("prompt_init=words and prompt_words belong together: give both or neither")
         if self.freeze_layers and self.tuning not in ("full", "lora", "bitfit"):
-            problems.append(f"freeze_layers is for full, lora and bitfit: with --tuning {self.tuning} no layer learns")
+            problems.append(f"freeze_layers goes with --tuning full, lora and bitfit, not with {self.tuning}")
         if problems:
             raise PetError(problems)
 

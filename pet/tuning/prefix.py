@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _KEY, _VALUE = 0, 1  # in arrays of shape (..., 2, D)
+# Their names are those of others; but one head for all, rows and places exchanged, attention replaced on the way.
+_OTHERWISE = ("gpt_bigcode", "longformer", "big_bird")
 
 
 class KeyValueNetwork(nn.Module):
@@ -116,14 +118,23 @@ def check_model(model: PreTrainedModel) -> None:
     Raises
     ------
     PetError
-        When it has a decoder with a text of its own, or attention that is not known here.
+        When it has a decoder with a text of its own, or attention that is built otherwise than those that are known.
     """
     if model.config.is_encoder_decoder:
         raise PetError(
             f"--tuning prefix: a {model.config.model_type} model reads two texts, of which only the encoder's has "
             "places for a prefix; use --tuning prompt, lora or full"
         )
+    if model.config.model_type in _OTHERWISE:
+        raise _unknown(model)
     find_projections(model, "prefix")
+
+
+def _unknown(model: PreTrainedModel) -> PetError:
+    return PetError(
+        f"--tuning prefix: the attention of a {model.config.model_type} model takes keys and values in a way that is "
+        "not known here; use --tuning prompt, lora, bitfit or full"
+    )
 
 
 def keys_and_values(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
@@ -142,6 +153,9 @@ def keys_and_values(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
     finally:
         for hook in hooks:
             hook.remove()
+    found = [call.get(which) for call in calls for which in (_KEY, _VALUE)]
+    if not found or any(part is None or len(part) != len(ids) for part in found):
+        raise _unknown(model)
     pairs = [torch.stack([call[_KEY], call[_VALUE]], dim=1) for call in calls]
     return torch.stack(pairs, dim=1)
 
