@@ -86,6 +86,9 @@ def test_a_draw_keeps_all_columns_and_the_rest_loses_its_labels(
     assert [row["label"] for row in drawn].count("bad") == 3
     left = [{key: row[key] for key in ("id", "text", "stars", "x")} for row in ROWS if row not in drawn]
     assert others == left
+    result = call(task, "--input", source, "--shots", 3, "-o", out, "--rest", rest, "--keep-labels")
+    assert "18 rows with labels" in result.stdout
+    assert json_rows(rest) == [row for row in ROWS if row not in drawn]
 
 
 def test_the_rows_are_those_of_a_run_with_this_seed(tmp_path: Path, task: Path, source: Path) -> None:

@@ -167,13 +167,14 @@ def test_zero_shot_needs_no_data(make: Make) -> None:
 
 
 def test_zero_shot_with_labelled_texts_before_others(make: Make) -> None:
-    primed = make(method="zero-shot", settings={"priming": 2}).fit(TEXTS[TRAIN], TOPICS[TRAIN])
+    settings = {**SETTINGS, "priming": 2}
+    primed = make(method="zero-shot", settings=settings).fit(TEXTS[TRAIN], TOPICS[TRAIN])
     plain = make(method="zero-shot").fit(None)
     assert not np.allclose(primed.predict_proba(TEXTS[NEW]), plain.predict_proba(TEXTS[NEW]))
-    labelled = make(method="zero-shot", settings={"priming": 2}).fit(TEXTS[TRAIN], TOPICS[TRAIN], TEXTS[POOL])
+    labelled = make(method="zero-shot", settings=settings).fit(TEXTS[TRAIN], TOPICS[TRAIN], TEXTS[POOL])
     np.testing.assert_allclose(labelled.predict_proba(TEXTS[NEW]), primed.predict_proba(TEXTS[NEW]))
     with pytest.raises(PetError, match="there are none here"):
-        make(method="zero-shot", settings={"priming": 2}).fit(None)
+        make(method="zero-shot", settings=settings).fit(None)
 
 
 def test_zero_shot_labels_a_pool(make: Make) -> None:

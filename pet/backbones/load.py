@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from pet import resources
@@ -44,7 +44,17 @@ def resolve_model(name: str) -> str:
 def _check_folder(folder: Path, allow_pickle: bool) -> None:
     if not (folder / "config.json").is_file():
         raise PetError(f"model {folder}: no config.json in this folder; name one made by save_pretrained")
-    if list(folder.glob("*.safetensors")):
+    found = sorted(folder.glob("*.safetensors"))
+    for path in found:
+        try:
+            with safe_open(path, "pt"):  # reads the header, and compares it with the size
+                pass
+        except SafetensorError as error:
+            raise PetError(
+                f"model {folder}: {path.name} is cut off, or no safetensors ({error}); fetch it again (a file of Git "
+                "LFS with `git lfs pull`)"
+            ) from error
+    if found:
         return
     pickled = [p.name for p in (*folder.glob("pytorch_model*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt"))]
     if not pickled:
@@ -117,12 +127,7 @@ def load_model(
         with warnings.catch_warnings(), without_progress_bars():
             warnings.simplefilter("ignore")
             return kind.from_pretrained(path, output_loading_info=True, **options)  # type: ignore[no-any-return]
-    except SafetensorError as error:
-        raise PetError(
-            f"model {name}: its weights are cut off, or no safetensors ({error}); fetch them again (a file of Git LFS "
-            "with `git lfs pull`)"
-        ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         if "use_safetensors" in options and "safetensors" in str(error) and not Path(path).is_dir():
             raise _pickled(name, "of a hub model") from error
         raise load_problem(name, "weights", error) from error

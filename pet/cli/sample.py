@@ -10,6 +10,7 @@ EXAMPLES = """\b
 Examples:
   pet sample agnews --input all.jsonl --shots 10 -o train.jsonl
   pet sample agnews --input all.jsonl --examples 40 --seed 1 -o train.csv --rest pool.jsonl
+  pet sample agnews --input all.jsonl --examples 40 -o train.jsonl --rest test.jsonl --keep-labels
   pet sample yelp --input hub:Yelp/yelp_review_full@train --shots 8 -o train.parquet
 """
 
@@ -19,6 +20,7 @@ Examples:
 @labeled_input_option
 @click.option("-o", "--output", required=True, metavar="F", help="The draw: .jsonl, .csv, .tsv or .parquet.")
 @click.option("--rest", metavar="F", help="Also write all other rows, without their labels: a pool to label.")
+@click.option("--keep-labels", is_flag=True, help="With --rest: leave the labels in it, as in a test set.")
 @click.option("--shots", type=int, metavar="N", help="Draw N rows of each label.")
 @click.option("--examples", type=int, metavar="N", help="Draw N rows in total, evenly over the labels.")
 @click.option("--as-drawn", is_flag=True, help="With --examples: draw them as the file has them.")
@@ -30,6 +32,7 @@ def sample(
     source: str,
     output: str,
     rest: str | None,
+    keep_labels: bool,
     shots: int | None,
     examples: int | None,
     as_drawn: bool,
@@ -50,6 +53,7 @@ def sample(
         source,
         output,
         rest=rest,
+        keep_labels=keep_labels,
         shots=shots,
         examples=examples,
         balanced=not as_drawn,
@@ -70,4 +74,4 @@ def sample(
     click.echo(f"{sum(drawn.per_label.values())} rows in {output}")
     click.echo("\n".join(f"  {label}: {count}" for label, count in drawn.per_label.items()))
     if rest is not None:
-        click.echo(f"{drawn.rest} rows without labels in {rest}")
+        click.echo(f"{drawn.rest} rows {'with' if keep_labels else 'without'} labels in {rest}")

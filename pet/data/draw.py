@@ -35,6 +35,7 @@ def draw_file(
     output: str | Path,
     *,
     rest: str | Path | None = None,
+    keep_labels: bool = False,
     shots: int | None = None,
     examples: int | None = None,
     balanced: bool = True,
@@ -51,7 +52,8 @@ def draw_file(
     task : names the fields and labels
     source : labelled texts, as `pet.data.read.read_table` takes them
     output : a .jsonl, .csv, .tsv or .parquet file
-    rest : where to write all other rows, without the label column
+    rest : where to write all other rows
+    keep_labels : whether the label column stays in them
     shots, examples, balanced, seed : see `pet.data.sample.sample_shots`
     columns : field (or ``label``, ``id``) -> column of the file
 
@@ -87,7 +89,7 @@ def draw_file(
         write_rows(place, targets[0].suffix.lower(), rows, names, schema)
         if rest is not None:  # within, so that both files appear or neither does
             label = columns.get("label", "label")
-            hidden = {label} - {columns.get(field, field) for field in task.fields}
+            hidden = set() if keep_labels else {label} - {columns.get(field, field) for field in task.fields}
             kept = [name for name in names if name not in hidden]
             with writing(targets[1]) as beside:
                 others = _others(opened, frozenset(drawn.tolist()))

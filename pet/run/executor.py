@@ -169,7 +169,8 @@ def make_members(job: Job, works: Sequence[MemberWork]) -> None:
 
 
 def release_devices(job: Job) -> None:
-    """Let workers give their devices back, for this process to compute on."""
+    """Let go of models, and let workers give their devices back, for this process to compute on."""
+    job.forget()
     if job.executor is not None:
         job.executor.release()
 

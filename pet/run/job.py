@@ -71,6 +71,7 @@ class Job:
     token_tables: dict[str, TokenTable] = field(default_factory=dict)
     _folders: list[Any] = field(default_factory=list)
     _backbone: Backbone | None = None
+    _untrained: LanguageModel | None = None
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -134,6 +135,20 @@ class Job:
         lm = language_model(open_model(self.settings.model, allow_pickle=self.settings.allow_pickle))
         check_length(lm.model, self.recipe.max_length, self.settings.model)
         return lm
+
+    def untrained(self) -> LanguageModel:
+        """The pretrained model to score with, which is opened once for all patterns; see `forget`."""
+        if not self.recipe.tunes_backbone:
+            backbone = self.backbone(None)
+            backbone.restore()
+            return language_model(backbone.model)
+        if self._untrained is None:
+            self._untrained = self.pretrained()
+        return self._untrained
+
+    def forget(self) -> None:
+        """Let go of models that were kept for members to come."""
+        self._backbone = self._untrained = None
 
     def model_of(self, folder: Path | None) -> LanguageModel:
         """A fresh copy of a member's own model, or for None of the pretrained one."""

@@ -100,6 +100,7 @@ def run_zero_shot(job: Job, prefix: str = "") -> Results:
         _warn_of_few_primers(job)
         keep_primers(job)
     make_members(job, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
+    job.forget()
     weights = member_weights(None, len(members), "uniform")
     if job.data.pool is not None and "pool" in parts:
         label_pool(job, members, weights, prefix)

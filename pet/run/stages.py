@@ -221,7 +221,9 @@ def build_scores(job: Job, member: Member, trained: Path | None, prefix: str, pa
 
 def _trained(job: Job, folder: Path | None) -> LanguageModel:
     """A trained member, or for None the pretrained model."""
-    if folder is None or job.recipe.tuning == "full":
+    if folder is None:
+        return job.untrained()
+    if job.recipe.tuning == "full":
         return job.model_of(folder)
     return put_on(job.backbone(folder), read_member(folder), folder)
 
