@@ -1,4 +1,4 @@
-"""Trained prompts: the library, likeness, mixtures."""
+"""Trained prompts: the library, similarity, mixtures."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_prompt_of_another_model_is_refused_by_name():
         check_backbone(a_prompt(), "mine", "xyz")
 
 
-# --- likeness: worked out by hand --------------------------------------------------------------------
+# --- similarity: worked out by hand --------------------------------------------------------------------
 
 
 def test_cosine_of_the_means_and_mean_of_the_cosines():
@@ -200,7 +200,7 @@ def test_overlap_of_neurons():
     assert neuron_overlap(a, ~a) == 0.0
 
 
-def test_weights_are_in_proportion_to_likeness():
+def test_weights_are_in_proportion_to_similarity():
     np.testing.assert_allclose(normalised_weights([0.6, 0.2]), [0.75, 0.25])
     np.testing.assert_allclose(normalised_weights([0.5, -0.5]), [1.0, 0.0])
     np.testing.assert_allclose(normalised_weights([-0.1, 0.0]), [0.5, 0.5])

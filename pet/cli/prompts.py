@@ -117,10 +117,10 @@ def rank(
     """Rank the prompts of the library for a task.
 
     accuracy and loss are those of the prompt on the task without training, as means over the task's patterns. The
-    other columns are likeness to a prompt that is trained on --train for a short while first (`--set query_steps=100`):
-    cosine of the mean vectors, mean cosine of all pairs of vectors, and overlap of activated neurons (BERT and its
-    kin). Vectors that started from other words are unlike for that alone, so that these tell less than accuracy after
-    few steps.
+    other columns are similarity to a prompt that is trained on --train for a short while first (`--set
+    query_steps=100`): cosine of the mean vectors, mean cosine of all pairs of vectors, and overlap of activated
+    neurons (BERT and its kin). Vectors that started from other words are unlike for that alone, so that these tell
+    less than accuracy after few steps.
     """
     from pet.prompts.session import rank_library, read_labelled
     from pet.report.tables import text_table

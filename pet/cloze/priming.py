@@ -118,8 +118,8 @@ class Neighbours:
     def of(self, documents: Sequence[Document]) -> Iterator[Array]:
         """The numbers of all examples for each text, the nearest first."""
         for start in range(0, len(documents), _BLOCK):
-            likeness = (self._weigh.transform(documents[start : start + _BLOCK]) @ self._examples.T).toarray()
-            yield from np.argsort(-likeness, axis=1, kind="stable")
+            similarity = (self._weigh.transform(documents[start : start + _BLOCK]) @ self._examples.T).toarray()
+            yield from np.argsort(-similarity, axis=1, kind="stable")
 
 
 def documents_of(texts: Sequence[Ragged], rows: Array) -> list[Document]:

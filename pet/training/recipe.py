@@ -69,7 +69,7 @@ class Recipe:
         "correct the merged scores to a class ratio of the pool: none, balanced (all labels as frequent), or "
         "labeled (as in the labelled texts)",
     )
-    tuning: str = _setting("full", f"which numbers of a member learn: {', '.join(TUNINGS)}")
+    tuning: str = _setting("full", f"which parameters of a member are trained: {', '.join(TUNINGS)}")
     freeze_layers: int = _setting(
         0, "full, lora, bitfit: the embeddings and so many first layers do not learn; 0: all of them do", 0
     )
@@ -96,7 +96,7 @@ class Recipe:
     prompt_similarity: str = _setting(
         "zero-shot",
         "--init-prompt similar or mean:K: what prompts are ranked by: zero-shot (accuracy on the labelled texts), or "
-        "likeness to a prompt trained on them: cosine (of the mean vectors), pairs (mean cosine of all pairs of "
+        "similarity to a prompt trained on them: cosine (of the mean vectors), pairs (mean cosine of all pairs of "
         "vectors), neurons (overlap of the active ones)",
     )
     query_steps: int = _setting(100, "updates of the prompt that the library's are compared with", 0)
