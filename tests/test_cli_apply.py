@@ -514,6 +514,7 @@ def test_distill_refuses_what_does_not_go_together(soft: Path, distill: Any, inp
         (["--task", inputs / "task.yaml", "--field", "text"], "--task or --field"),
         (["--train", inputs / "train.jsonl"], "give --gold-weight"),
         (["--gold-weight", 0.5], "give --train"),
+        (["--set", "gold_weight=0.5"], "give --train"),
         (["--gold-weight", 1.5, "--train", inputs / "train.jsonl"], "--gold-weight is 1.5"),
         (["--min-confidence", 1.0], "lower it"),
         (["--set", "stepz=1"], "did you mean"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -81,6 +82,8 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     reporter = reporter_for(quiet)
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
     gold_weight = options["gold_weight"]
+    if gold_weight is None:  # a named recipe's goes with labelled texts alone; one that was asked for needs them
+        gold_weight = recipe.gold_weight if options["train"] or "gold_weight" in changed else 0.0
     outcome = distill_file(
         labels,
         source,
@@ -89,7 +92,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
         task=load_task(options["task"]) if options["task"] else None,
         fields=options["fields"] or ("text",),
         train=options["train"],
-        gold_weight=recipe.gold_weight if gold_weight is None and options["train"] else gold_weight or 0.0,
+        gold_weight=gold_weight,
         hard=options["hard"],
         min_confidence=options["min_confidence"],
         recipe=recipe,
@@ -106,4 +109,4 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     gold = f" and {outcome['gold']} labelled ones" if outcome["gold"] else ""
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
     click.echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
-    click.echo(f"next: pet predict {output} --input FILE -o predictions.jsonl")
+    click.echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")
