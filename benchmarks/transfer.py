@@ -62,8 +62,12 @@ def trained(
     start: Any = None,
     marks: Sequence[int] = (),
     test_rows: int = 0,
+    even: bool = False,
 ) -> tuple[Any, dict[int, float]]:
-    """Vectors trained on a few texts of a task, and the accuracy on its test set after some of the updates."""
+    """Vectors trained on a few texts of a task, and the accuracy on its test set after some of the updates.
+
+    With `even` the test texts are the first ones of each label, as many of each: half of yelp's have five stars.
+    """
     import torch
 
     from pet.data.checks import column_labels
@@ -84,7 +88,8 @@ def trained(
         table = read_table(
             f"{data}/{name}/test.jsonl", task.fields, labels=list(task.labels), label_map=task.label_map, name="test"
         )
-        table = table.select(range(min(test_rows, len(table))))
+        chosen = first_of_each(column_labels(table), test_rows // len(task.labels)) if even else range(test_rows)
+        table = table.select(chosen)
         tokens, gold = opened.tokens(task, table), column_labels(table)
 
     def look(step: int, _: float | None) -> None:
@@ -102,13 +107,20 @@ def trained(
     return vectors, curve
 
 
+def first_of_each(labels: Any, count: int) -> Any:
+    """The first so many rows of each label, in their order."""
+    import numpy as np
+
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
+
+
 def one_run(wanted: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
     """One training and its curve."""
     how = {key: wanted[key] for key in ("seed", "steps", "factor")}
     start = None if wanted["start"] == "fresh" else source_prompt(**places, **how)
     _, curve = trained(
         **places, **how, name=wanted["task"], examples=wanted["examples"], start=start,
-        marks=wanted["marks"], test_rows=wanted["test_rows"],
+        marks=wanted["marks"], test_rows=wanted["test_rows"], even=wanted.get("even", False),
     )  # fmt: skip
     return {**wanted, "curve": {str(step): accuracy for step, accuracy in curve.items()}}
 
@@ -119,7 +131,7 @@ def wanted_curves(seeds: int, examples: int, steps: int, factor: int) -> Iterato
     for seed in range(seeds):
         for task in TARGETS:
             for start in ("fresh", SOURCE):
-                same = {"part": "curves", "task": task, "examples": examples, "start": start}
+                same = {"part": "curves", "task": task, "examples": examples, "start": start, "even": True}
                 yield same | {"seed": seed, "factor": factor, "steps": steps, "marks": marks}
 
 
@@ -176,11 +188,12 @@ def page(lines: list[Any]) -> str:
     """The results as Markdown."""
     return f"""# Prompts that travel
 
-Made by `python benchmarks/transfer.py`; every training is a line of the file beside this one. Accuracy in per cent on
-the first rows of the test set after so many updates, mean and standard deviation over seeds. One prompt of 20 vectors,
-the first pattern of the task. The learning rate falls to 0 at the last update, so that the figure in the middle of a
-long training is not that of a short one. "As good as fresh after": the first of these counts of updates at which it is
-as accurate as fresh vectors ever are.
+Made by `python benchmarks/transfer.py`; every training is a line of the file beside this one. Accuracy in per cent
+after so many updates, mean and standard deviation over seeds: of the first table on test texts with as many of each
+label, of the second on the first rows of the test set. One prompt of 20 vectors, the first pattern of the task. The
+learning rate falls to 0 at the last update, so that the figure in the middle of a long training is not that of a short
+one. "As good as fresh after": the first of these counts of updates at which it is as accurate as fresh vectors ever
+are.
 
 ## Started from a prompt of {SOURCE} ({SOURCE_EXAMPLES} examples, as many updates), or from frequent words
 
