@@ -386,7 +386,7 @@ def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, fa
     assert "reads from left to right" in said and "--patterns 2 takes them alone" in said
     check = ["check", inputs / "task.yaml", "--model", family_model("gpt2"), "--no-model", "--max-length", "64"]
     pet(*check, "--patterns", "2")
-    said = refused(*check)
+    said = pet(*check, expect=2).stderr
     assert "--patterns 2 takes them alone" in said
 
 
