@@ -108,7 +108,7 @@ def lay_out(
             f"{place}: column {column!r} is there twice; rename one of them" for column in sorted(twice)
         ]
     if problems:
-        raise PetError(problems)
+        raise PetError(dict.fromkeys(problems))
     if "id" in columns or (header is not None and "id" in header):
         return Layout(wanted, id_column, codes)
     return Layout(wanted, None, codes, stray_id=None if strict or header is None else "id")
