@@ -25,8 +25,8 @@ patterns: ["{text} It was {mask}."]
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two shipped tasks of this test's own, one of them with many labels."""
-    labels = ", ".join(f"l{i}" for i in range(9))
-    words = ", ".join(f"l{i}: w{i}" for i in range(9))
+    labels = ", ".join(f"label{i}" for i in range(9))
+    words = ", ".join(f"label{i}: w{i}" for i in range(9))
     head = f"task: many\nfields: [a, b]\nlabels: [{labels}]\n"
     many = head + f'verbalizer: {{{words}}}\npatterns: ["{{a}} {{mask}} {{b}}"]\n'
     (tmp_path / "films.yaml").write_text(TASK)
@@ -43,7 +43,7 @@ def test_the_list_names_fields_patterns_and_labels(shipped: Path) -> None:
     lines = call().stdout.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["films", "many"]
     assert "2: good, bad" in lines[2]
-    assert "a, b" in lines[3] and "9: l0, l1, l2, l3, l4, l5, ..." in lines[3]
+    assert "a, b" in lines[3] and "9: label0, label1, label2, label3, label4, ..." in lines[3]
 
 
 def test_the_list_for_machines_is_whole(shipped: Path) -> None:
