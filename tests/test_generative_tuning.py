@@ -137,6 +137,8 @@ def test_a_run(family_model: Any, tmp_path: Path, name: str, method: str):
 def test_what_makes_no_sense_is_refused_before_anything_is_made(
     family_model: Any, tmp_path: Path, name: str, method: str, said: str
 ):
+    if method == "lora":
+        pytest.importorskip("peft")
     inputs = write_inputs(tmp_path / "in")
     (inputs / "task.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
     options = [*run_options(inputs, family_model(name)), "--tuning", method]

@@ -42,6 +42,7 @@ def test_learned_vectors_and_lora_are_packed_and_a_prefix_is_not(family_model, n
     elif tuning == "prefix":
         prefix.inject(model, torch.randn(3, 2, 2, model.config.hidden_size, generator=generator), None)
     else:
+        pytest.importorskip("peft")
         lora.inject(model, 2, 4.0, 0.0, "all")
         for parameter in model.parameters():
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
