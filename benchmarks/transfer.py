@@ -88,8 +88,8 @@ def trained(
         table = read_table(
             f"{data}/{name}/test.jsonl", task.fields, labels=list(task.labels), label_map=task.label_map, name="test"
         )
-        chosen = first_of_each(column_labels(table), test_rows // len(task.labels)) if even else range(test_rows)
-        table = table.select(chosen)
+        first = range(min(test_rows, len(table)))
+        table = table.select(first_of_each(column_labels(table), test_rows // len(task.labels)) if even else first)
         tokens, gold = opened.tokens(task, table), column_labels(table)
 
     def look(step: int, _: float | None) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pet.backbones.words import plan_paths
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -69,7 +71,7 @@ class LanguageModel(nn.Module):
 
     def readings(self, pvp: PVP) -> int:
         """Rows that `word_scores` holds at once for each text: one, or one for every beginning of a longer word."""
-        return 1
+        return len(plan_paths(pvp.before).rows)
 
     @abstractmethod
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:

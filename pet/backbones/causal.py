@@ -81,9 +81,6 @@ class CausalLM(LanguageModel):
         ]
         return score_tokens(logits, words, pvp.before, paths)
 
-    def readings(self, pvp: PVP) -> int:
-        return len(plan_paths(pvp.before).rows)
-
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores = self.word_scores(batch, words, pvp)
         if "text_ids" not in batch:

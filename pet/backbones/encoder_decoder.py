@@ -74,9 +74,6 @@ class EncoderDecoderLM(LanguageModel):
         wanted = [logits[:, row, len(c)] for c, row in zip(paths.contexts, paths.row_of, strict=True)]
         return score_tokens(wanted, words, pvp.before, paths)
 
-    def readings(self, pvp: PVP) -> int:
-        return len(plan_paths(pvp.before).rows)
-
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores = self.word_scores(batch, words, pvp)
         if "text_ids" not in batch:

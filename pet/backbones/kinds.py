@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import transformers
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -17,7 +16,7 @@ from pet.backbones import permuted
 from pet.backbones.base import LanguageModel
 from pet.backbones.causal import CausalLM
 from pet.backbones.encoder_decoder import EncoderDecoderLM
-from pet.backbones.load import load_causal_lm, load_encoder_decoder, load_masked_lm, load_problem, resolve_model
+from pet.backbones.load import load_causal_lm, load_config, load_encoder_decoder, load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.cloze.blank import Blank, end_blank, mask_blank, sentinel_blank
 from pet.errors import PetError
@@ -79,16 +78,9 @@ def kind_of(config: Any) -> Kind:
     )
 
 
-def _config(name: str) -> Any:
-    try:
-        return transformers.AutoConfig.from_pretrained(resolve_model(name))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise load_problem(name, "configuration", error) from error
-
-
 def open_model(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     """The language model of a folder, an embedded model or a hub name, with the weights that it was trained with."""
-    return kind_of(_config(name)).open(name, allow_pickle=allow_pickle)
+    return kind_of(load_config(name)).open(name, allow_pickle=allow_pickle)
 
 
 def language_model(model: PreTrainedModel) -> LanguageModel:
@@ -104,4 +96,4 @@ def blank_of(name: str, tokenizer: PreTrainedTokenizerBase) -> Blank:
     PetError
         If the model cannot be opened, or its tokenizer has nothing to stand for it.
     """
-    return kind_of(_config(name)).blank(tokenizer)
+    return kind_of(load_config(name)).blank(tokenizer)

@@ -90,6 +90,14 @@ def load_problem(name: str, what: str, error: Exception) -> PetError:
     )
 
 
+def load_config(name: str) -> Any:
+    """The configuration of a model folder, an embedded model or a hub name."""
+    try:
+        return transformers.AutoConfig.from_pretrained(resolve_model(name))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise load_problem(name, "configuration", error) from error
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder, an embedded model or a hub name."""
     path = resolve_model(name)
@@ -142,10 +150,7 @@ def check_classifier(name: str) -> None:
     ------
     PetError
     """
-    try:
-        kind = transformers.AutoConfig.from_pretrained(resolve_model(name)).model_type
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise load_problem(name, "configuration", error) from error
+    kind = load_config(name).model_type
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise PetError(
             f"model {name}: there is no sequence classifier of type {kind!r} that a student could be; name another "

@@ -81,9 +81,8 @@ def check_patterns(
         _look_up_words(check, pattern, tokenizer, task.labels, blank)
         try:
             longest = max(len(tokens) for words in check.words.values() for tokens in words.values())
-            behind = longest - 1 if blank is not None and blank.at_end else 0
             encoders[number] = ClozeEncoder(
-                tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, reserved=behind
+                tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, longest_word=longest
             )
             check.fixed_length = encoders[number].fixed_length
         except PetError as error:

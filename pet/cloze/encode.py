@@ -116,7 +116,8 @@ class ClozeEncoder:
     before : learned vectors before the row
     soft : whether ``{soft:...}`` are learned vectors, or the words in them
     blank : what stands for the mask; None: the tokenizer's mask token
-    reserved : tokens of `max_length` that are left free for what is written behind a row
+    longest_word : tokens of the longest label word; where it stands behind a row, all but its last one are read, too,
+        and find room in `max_length`
 
     Attributes
     ----------
@@ -134,7 +135,7 @@ class ClozeEncoder:
         before: int = 0,
         soft: bool = False,
         blank: Blank | None = None,
-        reserved: int = 0,
+        longest_word: int = 1,
     ):
         has_mask = template.mask_segment is not None
         self.blank = blank or (mask_blank(tokenizer) if has_mask else Blank(()))
@@ -142,7 +143,8 @@ class ClozeEncoder:
         if self._mask_last:
             check_mask_at_end(template)
         self.template = template
-        self.max_length = max_length - reserved
+        behind = longest_word - 1 if self._mask_last else 0
+        self.max_length = max_length - behind
         self.plain = PlainTextTokenizer(tokenizer, max_length, self.blank.reserved)
         self.primers: Primers | None = None
         self._unknown_id = tokenizer.unk_token_id
@@ -153,7 +155,7 @@ class ClozeEncoder:
         if self.fixed_length >= self.max_length:
             vectors = len(self.learned)
             more = f" and {vectors} learned vectors" if vectors else ""
-            more += f", the longest label word {reserved + 1}" if reserved else ""
+            more += f", the longest label word {longest_word}" if behind else ""
             fewer = ", take fewer vectors (--set prompt_length, prefix_length)" if vectors else ""
             raise PetError(
                 f"pattern {template.source!r}: its own words take {self.fixed_length - vectors} tokens{more}, which "

@@ -84,9 +84,9 @@ def bind_pattern(
     matrix = np.zeros((len(tokens), len(labels)), dtype=np.float32)
     for row, (column, share) in enumerate(shares):
         matrix[row, column] = share
-    behind = max(map(len, context)) if at_end else 0  # tokens that are read after the row, to score the last one
+    longest = max(len(word) for words in groups for word in words)
     encoder = ClozeEncoder(
-        tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, reserved=behind
+        tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, longest_word=longest
     )
     first_words = tuple(words[0] for words in groups)
     return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context), first_words)

@@ -14,7 +14,7 @@ import transformers
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import blank_of, language_model, open_model
-from pet.backbones.load import load_tokenizer
+from pet.backbones.load import load_config, load_problem, load_tokenizer
 from pet.backbones.masked import check_length
 from pet.classifier import TextInput
 from pet.cloze.blank import Blank, mask_blank
@@ -245,10 +245,8 @@ def outline(name: str) -> PreTrainedModel:
     """
     import torch
 
-    from pet.backbones.load import load_problem, resolve_model
-
+    config = load_config(name)
     try:
-        config = transformers.AutoConfig.from_pretrained(resolve_model(name))
         with torch.device("meta"):
             model: PreTrainedModel = transformers.AutoModel.from_config(config)
     except (OSError, ValueError, KeyError, ImportError) as error:
