@@ -33,11 +33,11 @@ def first_rows(source: Path, count: int, target: Path) -> Path:
 
 def one_run(wanted: dict[str, Any], options: dict[str, Any], shared: Path) -> dict[str, Any]:
     """Train and measure all three methods once."""
+    from pet.progress import Reporter
     from pet.report.tables import HEADLINE
     from pet.run.pipeline import headline_metrics, run
-    from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
-    from pet.task import Task
+    from pet.task.task import Task
 
     name = wanted["task"]
     data = shared / "data" / name

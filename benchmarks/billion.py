@@ -1,4 +1,4 @@
-"""What labelling a billion texts would take, part by part, from what each part takes here.
+"""What labeling a billion texts would take, part by part, from what each part takes here.
 
     OMP_NUM_THREADS=1 python benchmarks/billion.py agnews --threads 1 --clock cpu
 
@@ -59,7 +59,7 @@ def main(
     from pet.data.shards import cut_rows, read_shard
     from pet.ensemble.soft_label_files import read_soft_labels
     from pet.ensemble.soft_labels import make_soft_labels, writing_soft_labels
-    from pet.task import Task
+    from pet.task.task import Task
     from pet.training.batching import pad_rows, token_budget_batches
 
     task = Task.load(name)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pet.ipet import Candidates, Chosen, choose_voters, draw_confident, take_most_probable
 from pet.report.tables import text_table
-from pet.run.repeat import read_settings
+from pet.run.load_run import read_settings
 
 KINDS = ("draw", "top", "draw, even", "top, even")  # even: scores corrected until all labels are as frequent
 

@@ -25,19 +25,19 @@ import click
 import common
 from accuracy import COLUMNS, first_rows
 
+from pet.progress import Reporter
 from pet.report.tables import text_table
-from pet.run.manifest import versions
-from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
-from pet.task import Task
+from pet.store.manifest import versions
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pet.check import Trial
+    from pet.preflight.check_task import Trial
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = {"agnews": 10, "sst2": 32}  # labelled texts of a PET run
+EXAMPLES = {"agnews": 10, "sst2": 32}  # labeled texts of a PET run
 MOST_BELOW = 3.0  # points of accuracy that a model may be below the yardstick
 LEAST_RATIO = 1.5  # times as fast as the yardstick
 MOST_SECONDS = 240  # of the demo, on two cores
@@ -65,9 +65,9 @@ def label_models(models: Sequence[str]) -> Models:
     """A short name for each model: so many last parts of its path as tell all of them apart."""
     paths = [Path(model).resolve().parts for model in models]
     for count in range(1, max(map(len, paths)) + 1):
-        labelled = {"/".join(parts[-count:]): model for parts, model in zip(paths, models, strict=True)}
-        if len(labelled) == len(models):
-            return labelled
+        labeled = {"/".join(parts[-count:]): model for parts, model in zip(paths, models, strict=True)}
+        if len(labeled) == len(models):
+            return labeled
     raise click.UsageError("a model is named twice, or is its own yardstick")
 
 
@@ -75,9 +75,9 @@ def open_trial(model: str, task: Task, settings: dict[str, str]) -> Trial:
     """A model with a task, on the processor: the bars are for machines without a GPU."""
     from pet.backbones.load import load_masked_lm, load_tokenizer
     from pet.backbones.masked import MaskedLM
-    from pet.check import Trial
+    from pet.preflight.check_task import Trial
+    from pet.recipe import make_recipe
     from pet.training.device import make_accelerator
-    from pet.training.recipe import make_recipe
 
     lm, recipe = MaskedLM(load_masked_lm(model)), make_recipe("default", settings)
     return Trial(task, load_tokenizer(model), lm, recipe, make_accelerator("cpu"), Reporter("auto"))
@@ -108,10 +108,10 @@ def try_patterns(trial: Trial, table: Dataset, about: str) -> Row:
     """Accuracy of each pattern; their mean, as it is and centred; and that of all patterns as one ensemble."""
     import numpy as np
 
-    from pet.check import untrained_accuracy
     from pet.data.checks import column_labels
-    from pet.ensemble.labelling import score_rows
-    from pet.ensemble.merge import merge_scores
+    from pet.ensemble.combine import merge_scores
+    from pet.members.scoring import score_rows
+    from pet.preflight.check_task import untrained_accuracy
 
     gold, tokens, most = column_labels(table), trial.tokens(table), trial.recipe.inference_tokens
     with trial.reporter.task(f"score {about}", len(table) * len(trial.pvps), "text") as bar:
@@ -157,7 +157,7 @@ def speed(models: Models, options: Row) -> list[Row]:
 
 def timer(trial: Trial, table: Dataset) -> Callable[[], tuple[float, float]]:
     """What scores the table with the first pattern and returns seconds of the process and of the wall."""
-    from pet.ensemble.labelling import score_rows
+    from pet.members.scoring import score_rows
 
     tokens, most = trial.tokens(table), trial.recipe.inference_tokens
 

@@ -1,4 +1,4 @@
-"""Labelling and training of a model as large as RoBERTa-large on a GPU, as shares of what the GPU could do at most.
+"""Labeling and training of a model as large as RoBERTa-large on a GPU, as shares of what the GPU could do at most.
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --compile
@@ -86,12 +86,12 @@ def peak(device: torch.device, size: int, rounds: int = 20) -> float:
 @click.option("--words", default=50265, show_default=True, help="size of the vocabulary")
 @click.option("--length", default=256, show_default=True, help="longest text in tokens; the shortest has a quarter")
 @click.option("--rows", default=8192, show_default=True, help="texts to label")
-@click.option("--tokens", default=0, help="tokens in a batch of labelling  [default: the recipe's]")
-@click.option("--labeled", default=16, show_default=True, help="labelled texts in an update")
-@click.option("--unlabeled", default=48, show_default=True, help="unlabelled texts in an update")
+@click.option("--tokens", default=0, help="tokens in a batch of labeling  [default: the recipe's]")
+@click.option("--labeled", default=16, show_default=True, help="labeled texts in an update")
+@click.option("--unlabeled", default=48, show_default=True, help="unlabeled texts in an update")
 @click.option("--steps", default=20, show_default=True, help="updates")
 @click.option("--size", default=8192, show_default=True, help="of the square matrices")
-@click.option("--rounds", default=3, show_default=True, help="the median of so many counts of labelling")
+@click.option("--rounds", default=3, show_default=True, help="the median of so many counts of labeling")
 @click.option("--compile", "compiled", is_flag=True, help="compile what a layer does behind its attention")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=common.HERE / "results" / "speed.jsonl")
 def main(
@@ -109,15 +109,15 @@ def main(
 
     from pet.backbones import packed
     from pet.backbones.masked import MaskedLM
-    from pet.cloze.grammar import parse_template
     from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import token_keys, tokenize_fields
-    from pet.cloze.verbalizer import Verbalizer
-    from pet.ensemble.labelling import score_rows
-    from pet.ensemble.members import MemberData, member_batches, train_member
-    from pet.task import Pattern
+    from pet.members.scoring import score_rows
+    from pet.members.training import MemberData, member_batches, train_member
+    from pet.recipe import make_recipe
+    from pet.task.grammar import parse_template
+    from pet.task.task import Pattern
+    from pet.task.verbalizer import Verbalizer
     from pet.training.device import make_accelerator
-    from pet.training.recipe import make_recipe
 
     if compiled:
         packed._feed_forward = torch.compile(packed._feed_forward, dynamic=True)

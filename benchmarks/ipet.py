@@ -2,7 +2,7 @@
 
     python benchmarks/ipet.py agnews:0 agnews:10 sst2:32 --seeds 3
 
-Reads ../shared (data sets and models that are not part of the project). A run with no labelled texts is given as
+Reads ../shared (data sets and models that are not part of the project). A run with no labeled texts is given as
 TASK:0. Each line of the output file is one run; lines that are there already are not run again. At the end the tables
 are written as Markdown beside it. The hidden labels of the pool go through --pool-gold, which no training reads.
 """
@@ -37,10 +37,10 @@ COLUMNS = ["one pattern", "zero-shot", "supervised", "PET ensemble", "PET studen
 
 def one_run(wanted: Line, options: dict[str, Any], shared: Path) -> Line:
     """Run iPET and, from the same examples, everything that it is compared with."""
+    from pet.progress import Reporter
     from pet.run.pipeline import run
-    from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
-    from pet.task import Task
+    from pet.task.task import Task
 
     name, examples = wanted["task"], wanted["examples"]
     data = shared / "data" / name

@@ -1,7 +1,7 @@
-"""Labelling against the way of the research code, and against what the machine could do at most.
+"""Labeling against the way of the research code, and against what the machine could do at most.
 
-    python benchmarks/labelling.py agnews
-    python benchmarks/labelling.py yelp --precision fp32
+    python benchmarks/labeling.py agnews
+    python benchmarks/labeling.py yelp --precision fp32
 
 Both sides go from texts to label scores. The reference takes the same time for every text, so a few are enough.
 """
@@ -37,10 +37,10 @@ def main(
     from pet.backbones.masked import MaskedLM
     from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import token_keys, tokenize_fields
-    from pet.ensemble.labelling import score_rows
-    from pet.task import Task
+    from pet.members.scoring import score_rows
+    from pet.recipe import make_recipe
+    from pet.task.task import Task
     from pet.training.device import make_accelerator
-    from pet.training.recipe import make_recipe
 
     task, recipe = Task.load(name), make_recipe()
     texts = common.read_rows(data, name, "unlabeled", rows, task.fields)
@@ -82,7 +82,7 @@ def main(
         **limit.figures(work, most),
         "largest_difference": round(differ, 6),
     }
-    common.record(output, "labelling", threads, clock, figures)
+    common.record(output, "labeling", threads, clock, figures)
     click.echo(
         f"{name}, {figures['precision']}: {speed['pet']:.0f} texts a second, {figures['ratio']:.1f} times the "
         f"reference's {speed['reference']:.1f}; {limit.told(work, most)}"

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-ROWS = 1024  # tokens in the products: as many as a batch of labelling on a processor has
+ROWS = 1024  # tokens in the products: as many as a batch of labeling on a processor has
 REPEAT = 20
 
 

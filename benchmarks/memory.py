@@ -1,4 +1,4 @@
-"""Memory of labelling, merging and writing soft labels for a small and a large pool.
+"""Memory of labeling, merging and writing soft labels for a small and a large pool.
 
     python benchmarks/memory.py
 

@@ -1,7 +1,7 @@
 """How near a text that was trained on comes to a test set: words in a row that are the same, and likeness by tf-idf.
 
-    python benchmarks/overlap.py
-    python benchmarks/overlap.py --text corpus/news.txt --test data/news/test.jsonl
+python benchmarks/overlap.py
+python benchmarks/overlap.py --text corpus/news.txt --test data/news/test.jsonl
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A PET ensemble of eight prompts on one model against eight whole models: accuracy, bytes, and labelling.
+"""A PET ensemble of eight prompts on one model against eight whole models: accuracy, bytes, and labeling.
 
     python benchmarks/prompt_ensemble.py sst2:32 agnews:32 --seeds 3
 
 Reads ../shared (data sets and models that are not part of the project). Members are trained with the auxiliary loss,
-four patterns twice each. Labelling is `pet label` in a process of its own, its start included, as somebody would run
+four patterns twice each. Labeling is `pet label` in a process of its own, its start included, as somebody would run
 it: its time and its peak of memory. A line of the output file is one ensemble; lines that are there already are not
 made again. At the end the table is written as Markdown beside it.
 """
@@ -38,16 +38,16 @@ def one_ensemble(wanted: dict[str, Any], places: dict[str, str]) -> dict[str, An
         folder = Path(name)
         found = run_alone(__file__, "--train", wanted | places | {"folder": name})
         some = first_rows(texts, wanted["texts"], folder / "texts.jsonl")
-        labelling = label(folder / "run", some, folder / "labels.parquet")
-    return {**wanted, **found, "labelling": labelling}
+        labeling = label(folder / "run", some, folder / "labels.parquet")
+    return {**wanted, **found, "labeling": labeling}
 
 
 def train(wanted: dict[str, Any]) -> dict[str, Any]:
     """Eight members and their accuracy, in the folder ``run``."""
+    from pet.progress import Reporter
     from pet.run.pipeline import run
-    from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
-    from pet.task import Task
+    from pet.task.task import Task
 
     data, folder = Path(wanted["data"]) / wanted["task"], Path(wanted["folder"])
     task = Task.load(wanted["task"]).to_dict()
@@ -101,11 +101,11 @@ def table(lines: list[dict[str, Any]]) -> str:
     for line in lines:
         key = (line["task"], line["examples"], line["model"], line["texts"], TUNINGS.index(line["tuning"]))
         groups.setdefault(key, []).append(line)
-    head = ["task", "examples", "eight of", "ensemble", "one member", "MB, all eight", "texts labelled", "CPU seconds",
+    head = ["task", "examples", "eight of", "ensemble", "one member", "MB, all eight", "texts labeled", "CPU seconds",
             "wall seconds", "peak MB", "seeds", "model"]  # fmt: skip
     rows = []
     for (name, examples, model, texts, tuning), runs in sorted(groups.items()):
-        used = {key: fmean(run["labelling"][key] for run in runs) for key in runs[0]["labelling"]}
+        used = {key: fmean(run["labeling"][key] for run in runs) for key in runs[0]["labeling"]}
         cells = [
             name, examples, TUNINGS[tuning], spread([run["accuracy"] for run in runs]),
             f"{100 * fmean(x for run in runs for x in run['member_accuracy']):.1f}",
@@ -120,7 +120,7 @@ INTRO = """# Eight prompts against eight models
 
 Made by `python benchmarks/prompt_ensemble.py`; every ensemble is a line of the file beside this one. Accuracy in per
 cent on the first rows of the test set, mean and standard deviation over seeds. Bytes, time and memory are those of the
-whole ensemble; the prompts also need the pretrained model, once. Labelling is `pet label`, its start included.
+whole ensemble; the prompts also need the pretrained model, once. Labeling is `pet label`, its start included.
 
 """
 
@@ -130,8 +130,8 @@ whole ensemble; the prompts also need the pretrained model, once. Labelling is `
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--data", type=click.Path(path_type=Path), default=SHARED / "data", show_default=True)
 @click.option("--model", type=click.Path(path_type=Path), default=SHARED / "models" / "minilm-mlm-en")
-@click.option("--pool", default=500, show_default=True, help="unlabelled texts for the auxiliary loss")
-@click.option("--texts", default=1000, show_default=True, help="that are labelled afterwards")
+@click.option("--pool", default=500, show_default=True, help="unlabeled texts for the auxiliary loss")
+@click.option("--texts", default=1000, show_default=True, help="that are labeled afterwards")
 @click.option("--test-rows", default=300, show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE")
 @click.option("--train", "training", hidden=True, help="One ensemble, as JSON: what the others are started with.")

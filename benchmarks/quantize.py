@@ -1,4 +1,4 @@
-"""Labelling in int8 (`--quantize`) beside fp32, and beside bf16 where the processor multiplies in it.
+"""Labeling in int8 (`--quantize`) beside fp32, and beside bf16 where the processor multiplies in it.
 
     python benchmarks/quantize.py agnews
 
@@ -33,10 +33,10 @@ def main(
     from pet.backbones.masked import MaskedLM
     from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import token_keys, tokenize_fields
-    from pet.ensemble.labelling import score_rows
-    from pet.task import Task
+    from pet.members.scoring import score_rows
+    from pet.recipe import make_recipe
+    from pet.task.task import Task
     from pet.training.device import make_accelerator
-    from pet.training.recipe import make_recipe
 
     task, max_tokens = Task.load(name), make_recipe().inference_tokens
     texts = common.read_rows(data, name, "unlabeled", rows, task.fields)

@@ -27,12 +27,12 @@ def one_run(wanted: dict[str, Any]) -> dict[str, float]:
     """Train and measure an ensemble; seconds of the whole, and of all its stages together."""
     import torch
 
-    from pet.run.executor import Execution
-    from pet.run.manifest import read_stages
+    from pet.progress import Reporter
+    from pet.run.execution.executor import Execution
     from pet.run.pipeline import run
-    from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
-    from pet.task import Task
+    from pet.store.manifest import read_stages
+    from pet.task.task import Task
 
     torch.set_num_threads(wanted["threads"])
     data = Path(wanted["data"]) / wanted["task"]

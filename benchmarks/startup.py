@@ -1,6 +1,6 @@
 """How long ``pet --help`` and ``pet tasks`` take, against Python itself.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations

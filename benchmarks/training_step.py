@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py agnews
 
-Both sides take the default recipe's 8 labelled and 4 unlabelled texts a step and update all weights.
+Both sides take the default recipe's 8 labeled and 4 unlabeled texts a step and update all weights.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def main(
     from pet.backbones.masked import MaskedLM
     from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import token_keys, tokenize_fields
-    from pet.ensemble.members import MemberData, member_batches, train_member
-    from pet.task import Task
+    from pet.members.training import MemberData, member_batches, train_member
+    from pet.recipe import make_recipe
+    from pet.task.task import Task
     from pet.training.device import make_accelerator
-    from pet.training.recipe import make_recipe
 
     now = common.CLOCKS[clock]
     task, recipe = Task.load(name), make_recipe("default", {"steps": WARM + steps})

@@ -5,7 +5,7 @@
 
 Reads ../shared (data sets and models that are not part of the project). A prompt is trained on sst2 and moved to yelp
 and agnews (``curves``); fresh prompts are trained with several factors on the learning rate (``rates``). One prompt,
-the first pattern of a task, no unlabelled text. A line of the output file is one training; lines that are there already
+the first pattern of a task, no unlabeled text. A line of the output file is one training; lines that are there already
 are not made again. At the end the tables are written as Markdown beside it.
 """
 
@@ -29,7 +29,7 @@ SOURCE_EXAMPLES = 200
 
 def first_pattern(name: str) -> Any:
     """A task with the first of its patterns alone."""
-    from pet.task import Task
+    from pet.task.task import Task
 
     task = Task.load(name)
     return replace(task, patterns=task.patterns[:1])
@@ -39,7 +39,7 @@ def first_pattern(name: str) -> Any:
 def session(model: str, seed: int, steps: int, factor: int) -> Any:
     """The model, ready to train a prompt with that many updates and so many times the learning rate of all weights."""
     from pet.prompts.session import open_session
-    from pet.training.recipe import learning_rate_for
+    from pet.recipe import learning_rate_for
 
     settings = {"max_length": 96, "steps": steps, "learning_rate": factor * learning_rate_for(30_000_000)}
     return open_session(model, settings, seed=seed)
@@ -72,14 +72,14 @@ def trained(
 
     from pet.data.checks import column_labels
     from pet.data.read import read_table
-    from pet.ensemble.labelling import score_rows
-    from pet.ensemble.members import MemberData, train_member
-    from pet.prompts.session import read_labelled
+    from pet.members.scoring import score_rows
+    from pet.members.training import MemberData, train_member
+    from pet.prompts.session import read_labeled
     from pet.tuning import soft
     from pet.tuning.members import VECTORS, Learned, start_member
 
     opened, task = session(model, seed, steps, factor), first_pattern(name)
-    source = opened.source(task, read_labelled(task, f"{data}/{name}/train.jsonl", examples=examples, seed=seed))
+    source = opened.source(task, read_labeled(task, f"{data}/{name}/train.jsonl", examples=examples, seed=seed))
     (pvp,) = source.pvps
     before = None if start is None else Learned({VECTORS: torch.from_numpy(start.copy())}, "", "", {"tuning": "prompt"})
     lm = start_member(opened.backbone, opened.recipe, pvp, [source.tokens], seed, opened.accelerator.device, before)

@@ -3,7 +3,7 @@
     python benchmarks/tuning.py agnews:32 agnews:1000 --seeds 3
 
 Reads ../shared (data sets and models that are not part of the project). Each run trains an ensemble without
-unlabelled text, in a process of its own, since memory is its peak. A line of the output file is one run; lines
+unlabeled text, in a process of its own, since memory is its peak. A line of the output file is one run; lines
 that are there already are not run again. At the end the table is written as Markdown beside it.
 """
 
@@ -24,11 +24,11 @@ SOFT = "{soft:8} "  # what p-tuning finds in front of every pattern
 
 def one_run(wanted: dict[str, Any]) -> dict[str, Any]:
     """Train an ensemble and measure it on the test set."""
-    from pet.run.manifest import read_stages
+    from pet.progress import Reporter
     from pet.run.pipeline import run
-    from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
-    from pet.task import Task
+    from pet.store.manifest import read_stages
+    from pet.task.task import Task
 
     data, method = Path(wanted["data"]) / wanted["task"], wanted["tuning"]
     task = Task.load(wanted["task"]).to_dict()

@@ -33,7 +33,7 @@ REPETITIONS = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """What both sides do."""
 
     task: Any  # of PATTERNS patterns
@@ -66,78 +66,78 @@ class Stages:
         self.seconds[stage] += (self._clock() - begun) * times
 
 
-def pet_run(job: Job, precision: str) -> tuple[float, dict[str, float]]:
+def pet_run(context: RunContext, precision: str) -> tuple[float, dict[str, float]]:
     """Seconds, and accuracies on the test rows, of `pet run`."""
-    from pet.apply.ensemble import open_ensemble
-    from pet.apply.measure import evaluate_file
     from pet.data.read import read_table
-    from pet.ensemble.merge import merge_scores
+    from pet.ensemble.combine import merge_scores
+    from pet.inference.ensemble import open_ensemble
+    from pet.inference.evaluate_file import evaluate_file
+    from pet.progress import Reporter
     from pet.run.pipeline import run
-    from pet.run.progress import Reporter
     from pet.run.settings import RunSettings
     from pet.training.device import make_accelerator
 
     with tempfile.TemporaryDirectory(prefix="pet-whole-") as name:
         folder = Path(name)
         for part in ("train", "pool", "test"):
-            rows = [{k: v for k, v in row.items() if part != "pool" or k != "label"} for row in getattr(job, part)]
+            rows = [{k: v for k, v in row.items() if part != "pool" or k != "label"} for row in getattr(context, part)]
             (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         settings = RunSettings(
-            task=job.task.to_dict(),
+            task=context.task.to_dict(),
             train=str(folder / "train.jsonl"),
             unlabeled=str(folder / "pool.jsonl"),
             test=None,
-            model=str(job.model),
+            model=str(context.model),
             device="cpu",
             precision=precision,
-            settings={key: str(value) for key, value in job.recipe.to_dict().items() if value != ""},
+            settings={key: str(value) for key, value in context.recipe.to_dict().items() if value != ""},
         )
-        begun = job.clock()
+        begun = context.clock()
         run(settings, folder / "run", Reporter("plain"))
-        seconds = job.clock() - begun
-        test = read_table(str(folder / "test.jsonl"), job.task.fields, name="test")
+        seconds = context.clock() - begun
+        test = read_table(str(folder / "test.jsonl"), context.task.fields, name="test")
         ensemble = open_ensemble(folder / "run")
         scores = ensemble.score(test, make_accelerator("cpu", precision))
         found = torch.from_numpy(merge_scores(scores, ensemble.weights))
         student = evaluate_file(str(folder / "run"), str(folder / "test.jsonl"), device="cpu")["accuracy"]
-    return seconds, {"ensemble": accuracy(found, job.gold(job.test)), "student": student}
+    return seconds, {"ensemble": accuracy(found, context.gold(context.test)), "student": student}
 
 
-def reference_run(job: Job, share: float) -> tuple[dict[str, float], dict[str, float] | None]:
+def reference_run(context: RunContext, share: float) -> tuple[dict[str, float], dict[str, float] | None]:
     """The same of `reference.py`; no accuracies when it did a share only."""
     from pet.backbones.load import load_masked_lm, load_tokenizer
 
-    tokenizer, pretrained = load_tokenizer(str(job.model)), load_masked_lm(str(job.model))
-    stages, whole = Stages(job.clock), share >= 1
-    length = job.recipe.max_length
-    pool = job.pool[: _part(len(job.pool), share)]
+    tokenizer, pretrained = load_tokenizer(str(context.model)), load_masked_lm(str(context.model))
+    stages, whole = Stages(context.clock), share >= 1
+    length = context.recipe.max_length
+    pool = context.pool[: _part(len(context.pool), share)]
     members = [(p, r) for p in range(PATTERNS) for r in range(REPETITIONS)][: None if whole else 1]
     times = PATTERNS * REPETITIONS / len(members)
     weights, pool_scores, test_scores = [], [], []
     for pattern, repetition in members:
-        wanted = job.task.patterns[pattern]
-        words = [[reference.word_id(w, tokenizer) for w in wanted.verbalizer.words[x]] for x in job.task.labels]
+        wanted = context.task.patterns[pattern]
+        words = [[reference.word_id(w, tokenizer) for w in wanted.verbalizer.words[x]] for x in context.task.labels]
 
         def fill(rows: Sequence[dict[str, Any]], source: str = wanted.template.source) -> list[Any]:
             return [reference.fill(source, row, tokenizer, length) for row in rows]
 
-        labeled, gold, model = fill(job.train), job.gold(job.train), copy.deepcopy(pretrained)
+        labeled, gold, model = fill(context.train), context.gold(context.train), copy.deepcopy(pretrained)
         torch.manual_seed(100 * pattern + repetition)
         with stages.count("weights", times):
             weights.append(accuracy(reference.score(model, labeled, words), gold))
-        with stages.count("labels", times * len(job.pool) / len(pool)):
+        with stages.count("labels", times * len(context.pool) / len(pool)):
             filled = fill(pool)
-        _train_member(job, model, labeled, gold, filled, words, tokenizer, stages, share, times)
-        with stages.count("labels", times * len(job.pool) / len(pool)):
+        _train_member(context, model, labeled, gold, filled, words, tokenizer, stages, share, times)
+        with stages.count("labels", times * len(context.pool) / len(pool)):
             pool_scores.append(reference.score(model, filled, words))
         if whole:
-            test_scores.append(reference.score(model, fill(job.test), words))
-    student = _student(job, reference.merge(pool_scores, weights), pool, tokenizer, stages, share)
+            test_scores.append(reference.score(model, fill(context.test), words))
+    student = _student(context, reference.merge(pool_scores, weights), pool, tokenizer, stages, share)
     seconds = {"all": sum(stages.seconds.values()), **stages.seconds}
     if not whole:
         return seconds, None
-    gold = job.gold(job.test)
-    texts = [reference.read(_text(job, row), tokenizer, length) for row in job.test]
+    gold = context.gold(context.test)
+    texts = [reference.read(_text(context, row), tokenizer, length) for row in context.test]
     return seconds, {
         "ensemble": accuracy(reference.merge(test_scores, weights), gold),
         "student": accuracy(reference.classify(student, texts), gold),
@@ -145,14 +145,14 @@ def reference_run(job: Job, share: float) -> tuple[dict[str, float], dict[str, f
 
 
 def _train_member(
-    job: Job, model: Any, labeled: Any, gold: Any, pool: Any, words: Any, tokenizer: Any, stages: Stages, share: float,
-    times: float,
+    context: RunContext, model: Any, labeled: Any, gold: Any, pool: Any, words: Any, tokenizer: Any, stages: Stages,
+    share: float, times: float,
 ) -> None:  # fmt: skip
-    recipe, optimizer = job.recipe, reference.make_optimizer(model)
+    recipe, optimizer = context.recipe, reference.make_optimizer(model)
     steps, order, other = _part(recipe.steps, share), _draws(len(labeled)), _draws(len(pool))
     with stages.count("members", times * recipe.steps / steps):
         for step in range(steps):
-            reference.set_rate(optimizer, job.rates[0], step, recipe.steps)
+            reference.set_rate(optimizer, context.rates[0], step, recipe.steps)
             rows = [next(order) for _ in range(recipe.labeled_batch)]
             hidden = [pool[next(other)] for _ in range(recipe.unlabeled_batch)]
             reference.training_step(
@@ -161,21 +161,23 @@ def _train_member(
             )  # fmt: skip
 
 
-def _student(job: Job, teacher: torch.Tensor, pool: Any, tokenizer: Any, stages: Stages, share: float) -> Any:
+def _student(
+    context: RunContext, teacher: torch.Tensor, pool: Any, tokenizer: Any, stages: Stages, share: float
+) -> Any:
     import transformers
 
     from pet.backbones.load import load_model
 
-    recipe, kind = job.recipe, transformers.AutoModelForSequenceClassification
+    recipe, kind = context.recipe, transformers.AutoModelForSequenceClassification
     torch.manual_seed(1)
-    model, _ = load_model(str(job.model), kind, num_labels=len(job.task.labels))
+    model, _ = load_model(str(context.model), kind, num_labels=len(context.task.labels))
     optimizer = reference.make_optimizer(model)
-    with stages.count("student", len(job.pool) / len(pool)):
-        texts = [reference.read(_text(job, row), tokenizer, recipe.max_length) for row in pool]
+    with stages.count("student", len(context.pool) / len(pool)):
+        texts = [reference.read(_text(context, row), tokenizer, recipe.max_length) for row in pool]
     steps, order = _part(recipe.student_steps, share), _draws(len(pool))
     with stages.count("student", recipe.student_steps / steps):
         for step in range(steps):
-            reference.set_rate(optimizer, job.rates[1], step, recipe.student_steps)
+            reference.set_rate(optimizer, context.rates[1], step, recipe.student_steps)
             rows = [next(order) for _ in range(recipe.student_batch)]
             reference.distillation_step(model, optimizer, [texts[i] for i in rows], teacher[rows], recipe.temperature)
     return model
@@ -191,8 +193,8 @@ def _draws(count: int) -> Iterator[int]:
         yield from torch.randperm(count).tolist()
 
 
-def _text(job: Job, row: dict[str, Any]) -> str:
-    return " ".join(row[field] for field in job.task.fields)
+def _text(context: RunContext, row: dict[str, Any]) -> str:
+    return " ".join(row[field] for field in context.task.fields)
 
 
 def accuracy(scores: torch.Tensor, gold: torch.Tensor) -> float:
@@ -222,9 +224,9 @@ def main(
 ) -> None:  # fmt: skip
     """Print both times, their ratio, and the accuracies."""
     torch.set_num_threads(threads)
-    from pet.run.job import count_parameters
-    from pet.task import Task
-    from pet.training.recipe import learning_rate_for, make_recipe, student_rate_for
+    from pet.recipe import learning_rate_for, make_recipe, student_rate_for
+    from pet.run.context import count_parameters
+    from pet.task.task import Task
 
     described = Task.load(name).to_dict()
     task = Task.from_dict({**described, "patterns": described["patterns"][:PATTERNS]})
@@ -233,17 +235,17 @@ def main(
         "warmup": reference.WARMUP,
     }  # fmt: skip
     size = count_parameters(str(model))
-    job = Job(
+    context = RunContext(
         task, *(common.read_rows(data, name, part, count, task.fields) for part, count in
                 (("train", examples), ("unlabeled", pool_size), ("test", test_rows))),
         model, make_recipe("default", settings), (learning_rate_for(size), student_rate_for(size)),
         common.CLOCKS[clock],
     )  # fmt: skip
-    ours, our_accuracy = pet_run(job, precision)
-    theirs, their_accuracy = reference_run(job, share)
+    ours, our_accuracy = pet_run(context, precision)
+    theirs, their_accuracy = reference_run(context, share)
     figures = {
         "task": name, "model": model.name, "precision": precision, **settings, "examples": examples,
-        "pool": len(job.pool), "test": len(job.test), "share": share,
+        "pool": len(context.pool), "test": len(context.test), "share": share,
         "seconds": {"pet": round(ours, 1), "reference": {stage: round(s, 1) for stage, s in theirs.items()}},
         "ratio": round(theirs["all"] / ours, 2),
         "accuracy": {"pet": our_accuracy, "reference": their_accuracy},
@@ -259,7 +261,7 @@ def main(
             click.echo(f"{row}: accuracy {100 * ours_is:.1f}")
             continue
         theirs_is = their_accuracy[row]
-        limit, apart = noise(ours_is, theirs_is, len(job.test)), abs(ours_is - theirs_is)
+        limit, apart = noise(ours_is, theirs_is, len(context.test)), abs(ours_is - theirs_is)
         click.echo(
             f"{row}: accuracy {100 * ours_is:.1f}, the reference's {100 * theirs_is:.1f}: "
             f"{'within' if apart <= limit else 'beyond'} two standard errors ({100 * limit:.1f} points)"

@@ -28,20 +28,20 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from pet.apply.distill import distill_file
-    from pet.apply.label import label_file
-    from pet.apply.measure import evaluate_file
-    from pet.apply.predict import predict_file
     from pet.data.read import read_table
     from pet.data.sample import sample_shots
-    from pet.ensemble.merge import merge_scores
+    from pet.ensemble.combine import merge_scores
     from pet.ensemble.soft_label_files import read_soft_labels
     from pet.errors import PetError
     from pet.estimator import PetClassifier
+    from pet.inference.distill_file import distill_file
+    from pet.inference.evaluate_file import evaluate_file
+    from pet.inference.label_file import label_file
+    from pet.inference.predict_file import predict_file
+    from pet.recipe import make_recipe
     from pet.run.pipeline import run as run_task
     from pet.run.settings import RunSettings
-    from pet.task import Task
-    from pet.training.recipe import make_recipe
+    from pet.task.task import Task
 
 # Name -> module, and the name in it. No name may be that of a module of the package, such as `pet.run`:
 # importing the module would put it in the place of the function.
@@ -49,13 +49,13 @@ _HOME = {
     "PetClassifier": ("pet.estimator", "PetClassifier"),
     "PetError": ("pet.errors", "PetError"),
     "RunSettings": ("pet.run.settings", "RunSettings"),
-    "Task": ("pet.task", "Task"),
-    "distill_file": ("pet.apply.distill", "distill_file"),
-    "evaluate_file": ("pet.apply.measure", "evaluate_file"),
-    "label_file": ("pet.apply.label", "label_file"),
-    "make_recipe": ("pet.training.recipe", "make_recipe"),
-    "merge_scores": ("pet.ensemble.merge", "merge_scores"),
-    "predict_file": ("pet.apply.predict", "predict_file"),
+    "Task": ("pet.task.task", "Task"),
+    "distill_file": ("pet.inference.distill_file", "distill_file"),
+    "evaluate_file": ("pet.inference.evaluate_file", "evaluate_file"),
+    "label_file": ("pet.inference.label_file", "label_file"),
+    "make_recipe": ("pet.recipe", "make_recipe"),
+    "merge_scores": ("pet.ensemble.combine", "merge_scores"),
+    "predict_file": ("pet.inference.predict_file", "predict_file"),
     "read_soft_labels": ("pet.ensemble.soft_label_files", "read_soft_labels"),
     "read_table": ("pet.data.read", "read_table"),
     "run_task": ("pet.run.pipeline", "run"),

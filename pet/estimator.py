@@ -18,17 +18,17 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from pet.data.memory import table_of
 from pet.data.targets import class_values, label_positions, label_text
 from pet.errors import PetError
-from pet.run.progress import Reporter
+from pet.progress import Reporter
+from pet.recipe import make_recipe
 from pet.run.settings import MEMORY, METHODS, RunSettings
-from pet.task import Task
-from pet.training.recipe import make_recipe
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pet.apply.ensemble import SavedEnsemble
-    from pet.classifier import Classifier
     from pet.ensemble.soft_label_files import SoftLabelTable
+    from pet.inference.ensemble import SavedEnsemble
+    from pet.student.classifier import Classifier
 
 Array = NDArray[Any]
 
@@ -52,11 +52,11 @@ def _fp32_if_auto(precision: str) -> str:
 
 
 class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classify texts after a few examples, with the help of patterns and of unlabelled text.
+    """Classify texts after a few examples, with the help of patterns and of unlabeled text.
 
     `fit` does what ``pet run`` does: it trains language models on the examples, put through each
-    pattern of the task, lets them label the unlabelled texts, and distills a sequence classifier (the
-    student) from these labels. Without unlabelled texts the ensemble itself predicts.
+    pattern of the task, lets them label the unlabeled texts, and distills a sequence classifier (the
+    student) from these labels. Without unlabeled texts the ensemble itself predicts.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Language model (masked, T5-like or causal): a folder, an embedded model or a hub name.
     method : {"pet", "ipet", "supervised", "zero-shot"}
         ``ipet`` repeats ``pet`` over generations, in which the members label ever larger training sets for
-        each other; it needs unlabelled texts, and works without labelled ones. ``supervised`` trains a plain
+        each other; it needs unlabeled texts, and works without labeled ones. ``supervised`` trains a plain
         classifier on the examples alone. ``zero-shot`` trains nothing: the pretrained model fills the patterns.
     recipe : str
         A named set of hyper-parameters: ``default``, ``paper`` or ``fewglue``.
@@ -102,11 +102,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_features_in_ : int
         Number of text fields.
     student_ : Classifier or None
-        The classifier that predicts; None after ``zero-shot``, and after ``pet`` without unlabelled texts.
+        The classifier that predicts; None after ``zero-shot``, and after ``pet`` without unlabeled texts.
     ensemble_ : SavedEnsemble or None
         The members, where there is no student.
     soft_labels_ : SoftLabelTable or None
-        What the ensemble says of the unlabelled texts; ids are row numbers from 0. Texts that are also in
+        What the ensemble says of the unlabeled texts; ids are row numbers from 0. Texts that are also in
         the training data are left out.
     results_ : dict
         Counts, what was odd about the data, and for ``ipet`` the generations, as in metrics.json of a run.
@@ -163,14 +163,14 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # ---- fitting -----------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, unlabeled: Any = None) -> PetClassifier:
-        """Train on labelled and unlabelled texts.
+        """Train on labeled and unlabeled texts.
 
         Parameters
         ----------
         X : list, array or Series of n str
-            The labelled texts. For a task with several fields: n tuples in the order of its fields, n
+            The labeled texts. For a task with several fields: n tuples in the order of its fields, n
             mappings, an array of shape (n, fields), or a DataFrame. ``zero-shot`` uses them for priming alone: None
-            will do. For ``ipet`` without `y` they are the unlabelled texts.
+            will do. For ``ipet`` without `y` they are the unlabeled texts.
         y : array-like of shape (n,)
             Their labels: text, numbers or truth values whose text is a label of the task, or a text
             of its ``label_map``. ``zero-shot`` and ``ipet`` need not have any: None will do.
@@ -252,7 +252,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tables, seen
 
     def _only_pool(self, task: Task, X: Any, unlabeled: Any) -> Dataset:
-        """The unlabelled texts of a fit without labels, which may stand in either place."""
+        """The unlabeled texts of a fit without labels, which may stand in either place."""
         if X is not None and unlabeled is not None:
             raise PetError("there are texts in X without labels in y: give y, or give all texts as unlabeled=")
         if X is None and unlabeled is None:
@@ -275,10 +275,10 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.results_: dict[str, Any] = {}
 
     def _open_untrained(self, task: Task, primers: Dataset | None) -> None:
-        from pet.apply.ensemble import untrained_ensemble
+        from pet.inference.ensemble import untrained_ensemble
 
         if self.output is not None:
-            raise PetError("zero-shot without unlabelled texts makes nothing to keep; leave output away")
+            raise PetError("zero-shot without unlabeled texts makes nothing to keep; leave output away")
         recipe = make_recipe(self.recipe, self.settings)
         self.ensemble_ = untrained_ensemble(
             task, recipe, str(self.model), allow_pickle=self.allow_pickle, primers=primers, seed=self._seed()
@@ -331,9 +331,9 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _take(self, place: Path, task: Task) -> None:
-        from pet.apply.ensemble import open_ensemble
-        from pet.classifier import load_classifier
         from pet.ensemble.soft_label_files import read_soft_labels
+        from pet.inference.ensemble import open_ensemble
+        from pet.student.classifier import load_classifier
 
         if (place / "student").is_dir():
             self.student_ = load_classifier(str(place / "student"))
@@ -360,7 +360,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float64 array of shape (n, L), in the order of ``classes_``
         """
-        from pet.ensemble.merge import merge_scores, softmax
+        from pet.ensemble.combine import merge_scores, softmax
         from pet.training.device import make_accelerator
 
         check_is_fitted(self, "classes_")
@@ -416,9 +416,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             right = label_positions(self._targets(y), self.task_.labels, self.task_.label_map)
             predicted = self.predict_proba(X).argmax(axis=1)
             if len(right) != len(predicted):
-                raise PetError(
-                    f"X has {len(predicted)} texts, and there are {len(right)} labels in y; give one each"
-                )
+                raise PetError(f"X has {len(predicted)} texts, and there are {len(right)} labels in y; give one each")
         return float(np.average(predicted == right, weights=sample_weight))
 
     # ---- keeping -----------------------------------------------------------------------------
@@ -438,13 +436,12 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         PetError
             When there is no student, or the folder cannot be written.
         """
-        from pet.outputs import check_new_folder, writing_folder
+        from pet.store.outputs import check_new_folder, writing_folder
 
         check_is_fitted(self, "classes_")
         if self.student_ is None:
             raise PetError(
-                "there is no student to save: the ensemble predicts; fit with method 'pet' and "
-                "unlabeled= to get one"
+                "there is no student to save: the ensemble predicts; fit with method 'pet' and unlabeled= to get one"
             )
         with writing_folder(check_new_folder(folder)) as beside:
             self.student_.save(beside)
@@ -463,7 +460,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             patterns=[] if method == "supervised" else [p.template.source for p in task.patterns],
             text_pair=len(task.input.segments) > 1,
             reads=task.input.source if len(task.fields) > 1 else "",
-            facts={"labelled examples": counts["train"], "unlabelled texts": counts["pool"]},
+            facts={"labeled examples": counts["train"], "unlabeled texts": counts["pool"]},
         )
 
     def __getstate__(self) -> dict[str, Any]:

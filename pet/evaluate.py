@@ -67,11 +67,10 @@ def evaluate(probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -
 
 def _check(scores: NDArray[np.float64], gold: NDArray[Any], labels: Sequence[str]) -> None:
     if scores.size == 0 and gold.size == 0:
-        raise PetError("there is nothing to evaluate: the data has no labelled example")
+        raise PetError("there is nothing to evaluate: the data has no labeled example")
     if scores.ndim != 2 or scores.shape[1] != len(labels) or gold.shape != scores.shape[:1]:
         raise ValueError(
-            f"probabilities have shape {scores.shape} and gold {gold.shape}: expected"
-            f" [n, {len(labels)}] and [n]"
+            f"probabilities have shape {scores.shape} and gold {gold.shape}: expected [n, {len(labels)}] and [n]"
         )
     if len(set(labels)) != len(labels):
         raise ValueError("two labels have the same name")
@@ -140,10 +139,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     headline = f"{', '.join(parts)}\n{majority_line(metrics)}"
     per_class = metrics["per_class"]
     classes = text_table(
-        [
-            [label, row["precision"], row["recall"], row["f1"], row["support"]]
-            for label, row in per_class.items()
-        ],
+        [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
         ["label", "precision", "recall", "F1", "support"],
     )
     return "\n".join([headline, "", classes, "", _format_confusion(metrics)])
@@ -153,7 +149,6 @@ def _format_confusion(metrics: Mapping[str, Any]) -> str:
     # Columns carry numbers in place of names: seventy labels side by side fit no terminal.
     labels = list(metrics["per_class"])
     rows = [
-        [f"{i} {clean(label)}", *row]
-        for i, (label, row) in enumerate(zip(labels, metrics["confusion"], strict=True))
+        [f"{i} {clean(label)}", *row] for i, (label, row) in enumerate(zip(labels, metrics["confusion"], strict=True))
     ]
     return text_table(rows, ["gold \\ predicted", *(str(i) for i in range(len(labels)))])

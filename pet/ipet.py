@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.merge import merge_scores, prior_correction, softmax
+from pet.ensemble.combine import merge_scores, prior_correction, softmax
 from pet.errors import PetError
 
 Array = NDArray[Any]
@@ -67,7 +67,7 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
 
     Parameters
     ----------
-    text : ``keep`` (as in the labelled texts), ``balanced``, or a number for each label, in their order,
+    text : ``keep`` (as in the labeled texts), ``balanced``, or a number for each label, in their order,
         with commas between
     labels : those of the task
 
@@ -96,22 +96,20 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
     return np.asarray(shares / shares.sum())
 
 
-def new_examples(
-    counts: Array, generation: int, growth: float, ratio: Array | None = None, first: int = 10
-) -> Array:
-    """How many pseudo-labelled texts of each label a member of a generation gets.
+def new_examples(counts: Array, generation: int, growth: float, ratio: Array | None = None, first: int = 10) -> Array:
+    """How many pseudo-labeled texts of each label a member of a generation gets.
 
-    With |T| labelled texts the training set of generation g has |T| · growth^g texts, T among them. Without any,
+    With |T| labeled texts the training set of generation g has |T| · growth^g texts, T among them. Without any,
     generation 0 is the untrained model, and the set of generation g has first · growth^(g - 1) texts; `first`
     is raised to the number of labels, so that each has an example.
 
     Parameters
     ----------
-    counts : labelled texts of each label, shape (L,)
-    generation : counted from 0, the ensemble that is trained on the labelled texts alone; at least 1 here
+    counts : labeled texts of each label, shape (L,)
+    generation : counted from 0, the ensemble that is trained on the labeled texts alone; at least 1 here
     growth : d of the paper
     ratio : shape (L,), of the labels in the new texts; None: as in `counts`, or even where there are none
-    first : size of the first set where there are no labelled texts
+    first : size of the first set where there are no labeled texts
 
     Returns
     -------
@@ -140,7 +138,7 @@ def choose_voters(others: Sequence[str], share: float, generator: np.random.Gene
     list of str, sorted
     """
     if not others:
-        raise ValueError("a member is labelled by others, and there are none")
+        raise ValueError("a member is labeled by others, and there are none")
     number = min(len(others), max(1, math.floor(share * len(others) + 0.5)))
     return sorted(generator.permutation(sorted(others))[:number].tolist())
 
@@ -196,7 +194,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Pseudo-labelled texts for one member.
+    """Pseudo-labeled texts for one member.
 
     Attributes
     ----------
@@ -244,7 +242,7 @@ def draw_confident(
 def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -> Chosen:
     """For each label the texts with the highest probability of it, whatever their most probable label.
 
-    This is the first set of a run without labelled texts, and all sets where `choice` is ``top``. A text that is
+    This is the first set of a run without labeled texts, and all sets where `choice` is ``top``. A text that is
     among the best of two labels goes to the one for which it is more probable.
 
     Parameters

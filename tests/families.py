@@ -490,9 +490,7 @@ ENCODER_DECODERS: dict[str, Family] = {
         tokenizer_options={"extra_ids": 0},
     ),
 }
-ENCODER_DECODERS["umt5"] = replace(
-    ENCODER_DECODERS["mt5"], config="UMT5Config", model="UMT5ForConditionalGeneration"
-)
+ENCODER_DECODERS["umt5"] = replace(ENCODER_DECODERS["mt5"], config="UMT5Config", model="UMT5ForConditionalGeneration")
 CAUSAL: dict[str, Family] = {
     "gpt2": Family(
         _gpt2_tokenizer,

@@ -37,7 +37,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def write_inputs(folder: Path) -> Path:
-    """task.yaml, train.jsonl (12 texts), pool.jsonl (16, unlabelled) and test.jsonl (12) in a folder."""
+    """task.yaml, train.jsonl (12 texts), pool.jsonl (16, unlabeled) and test.jsonl (12) in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = news_rows()
     (folder / "task.yaml").write_text(TASK, encoding="utf-8")

@@ -63,9 +63,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "pet" / "__init__.py").read_text(encoding="utf-8"))
-    (block,) = [
-        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    ]
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     declared = {
         alias.asname or alias.name: (node.module, alias.name)
         for node in block.body
@@ -121,7 +119,7 @@ def test_example_of_the_readme(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pet import resources
-    from pet.training.recipe import RECIPES
+    from pet.recipe import RECIPES
 
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mini-en").symlink_to(tiny_model, target_is_directory=True)

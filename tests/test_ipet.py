@@ -20,9 +20,9 @@ from pet.ipet import (
     parse_ratio,
     take_most_probable,
 )
+from pet.recipe import make_recipe
 from pet.run.generations import make_plan
-from pet.task import Task
-from pet.training.recipe import make_recipe
+from pet.task.task import Task
 
 LABELS = ["a", "b"]
 
@@ -88,7 +88,7 @@ def test_apportion_gives_out_all_and_is_nowhere_a_text_off(total, shares):
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any), st.integers(1, 4), st.sampled_from([2.0, 5.0]))
-def test_kept_ratio_is_exactly_that_of_the_labelled_texts(counts, generation, growth):
+def test_kept_ratio_is_exactly_that_of_the_labeled_texts(counts, generation, growth):
     assert (new_examples(np.array(counts), generation, growth) == np.array(counts) * (growth**generation - 1)).all()
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pet.run.progress import Reporter
+from pet.progress import Reporter
 from pet.terminal import clean, display_width, fit, pad
 
 

@@ -135,7 +135,7 @@ A chip in the camera needs little power.
 
 
 def news_rows() -> list[dict[str, str]]:
-    """Forty labelled rows ``{"id", "text", "label"}``, labels in turn, each with words of its own topic."""
+    """Forty labeled rows ``{"id", "text", "label"}``, labels in turn, each with words of its own topic."""
     columns = [[(text, label) for text in _ROWS[label].splitlines()] for label in LABELS]
     pairs = [pair for group in zip(*columns, strict=True) for pair in group]
     return [{"id": f"n{i}", "text": text, "label": label} for i, (text, label) in enumerate(pairs)]

@@ -1,0 +1,1 @@
+"""Masked language model pretraining on your own text."""

@@ -1,4 +1,4 @@
-"""Unlabelled text: reading it, leaving out what overlaps with other files, holding some back."""
+"""Unlabeled text: reading it, leaving out what overlaps with other files, holding some back."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""How each kind of model scores words at the mask."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Batch = Mapping[str, Tensor]
-# Labelled rows, which of them, unlabelled rows (all of them) or None -> a micro-batch.
+# Labeled rows, which of them, unlabeled rows (all of them) or None -> a micro-batch.
 BatchMaker = Callable[["Encoded", Array, "Encoded | None"], dict[str, Array]]
 
 
@@ -49,7 +49,7 @@ class LanguageModel(nn.Module):
         Parameters
         ----------
         tokenizer : of the model
-        probability : share of the tokens of unlabelled rows that is hidden, where the auxiliary loss hides some
+        probability : share of the tokens of unlabeled rows that is hidden, where the auxiliary loss hides some
         generator : the source of chance
         """
 
@@ -75,4 +75,4 @@ class LanguageModel(nn.Module):
 
     @abstractmethod
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
-        """Word scores of a micro-batch's labelled rows, and the auxiliary loss of the others, if it has some."""
+        """Word scores of a micro-batch's labeled rows, and the auxiliary loss of the others, if it has some."""

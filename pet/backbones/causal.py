@@ -48,7 +48,7 @@ class CausalLM(LanguageModel):
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """Unlabelled rows are read as they are: the loss is that of every next token of theirs."""
+        """Unlabeled rows are read as they are: the loss is that of every next token of theirs."""
         pad_id = int(tokenizer.pad_token_id or 0)
 
         def make(labeled: Encoded, chosen: Array, unlabeled: Encoded | None) -> dict[str, Array]:

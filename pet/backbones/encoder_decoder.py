@@ -42,7 +42,7 @@ class EncoderDecoderLM(LanguageModel):
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """Unlabelled rows lose their blank and some spans, which the decoder has to write."""
+        """Unlabeled rows lose their blank and some spans, which the decoder has to write."""
         pad_id = int(tokenizer.pad_token_id or 0)
         ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
         rule = SpanRule(tuple(sentinels(tokenizer)), ends, pad_id, probability)

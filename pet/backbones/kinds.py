@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from pet.backbones import permuted
+from pet.backbones import xlnet
 from pet.backbones.base import LanguageModel
 from pet.backbones.causal import CausalLM
 from pet.backbones.encoder_decoder import EncoderDecoderLM
@@ -71,7 +71,7 @@ def kind_of(config: Any) -> Kind:
             "different lengths are read together here; use another causal model (GPT-2, Llama, Qwen, Mamba, ...)"
         )
     if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return _PERMUTED if model_type in permuted.TYPES else _CAUSAL
+        return _PERMUTED if model_type in xlnet.TYPES else _CAUSAL
     raise PetError(
         f"model {config.name_or_path}: a model of type {model_type!r} can fill no blank here; use a masked language "
         "model (BERT, RoBERTa, ...), T5 or mT5, or a causal one (GPT-2, Llama, Qwen, ...)"

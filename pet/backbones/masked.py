@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from pet.backbones import permuted
+from pet.backbones import xlnet
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
 from pet.backbones.packed import packed_features, packed_features_on_gpu, plain_layers
 from pet.errors import PetError
@@ -108,7 +108,7 @@ def position_limit(model: PreTrainedModel) -> int:
 def has_token_types(model: PreTrainedModel) -> bool:
     """Whether a model tells segments apart: by an embedding for each, or, XLNet, by comparing them."""
     several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
-    return several or model.config.model_type in permuted.TYPES
+    return several or model.config.model_type in xlnet.TYPES
 
 
 class MaskedLM(LanguageModel):
@@ -139,7 +139,7 @@ class MaskedLM(LanguageModel):
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         names = ["input_ids", "attention_mask"] + (["token_type_ids"] if self.has_token_types else [])
-        if _is_full_on_gpu(batch) and self.model.config.model_type not in permuted.TYPES:
+        if _is_full_on_gpu(batch) and self.model.config.model_type not in xlnet.TYPES:
             names.remove("attention_mask")  # fused attention is the faster one without, and to look at it is to wait
         return {name: batch[name] for name in names if name in batch}
 
@@ -151,9 +151,9 @@ class MaskedLM(LanguageModel):
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """Labelled rows, then unlabelled ones with hidden tokens: the encoder sees all of them at once.
+        """Labeled rows, then unlabeled ones with hidden tokens: the encoder sees all of them at once.
 
-        ``rows`` and ``positions`` name the masks of the labelled rows, then the hidden tokens of the others, and
+        ``rows`` and ``positions`` name the masks of the labeled rows, then the hidden tokens of the others, and
         ``targets`` what was hidden.
         """
         pad_id = int(tokenizer.pad_token_id or 0)
@@ -212,8 +212,8 @@ class MaskedLM(LanguageModel):
     def _hidden(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
         """Hidden states of the last layer at N places: shape (N, D)."""
         inputs, base = self._inputs(batch), self.model.base_model
-        if self.model.config.model_type in permuted.TYPES:
-            return permuted.permuted_features(base, inputs, rows, positions)
+        if self.model.config.model_type in xlnet.TYPES:
+            return xlnet.permuted_features(base, inputs, rows, positions)
         if self._layers is not None and rows.device.type == "cpu":
             return packed_features(base, self._layers, inputs, rows, positions)
         if self._layers is not None and "lengths" in batch:
@@ -238,9 +238,9 @@ def _is_full_on_gpu(batch: Batch) -> bool:
 
 
 def _join(labeled: Encoded, chosen: Array, unlabeled: Encoded | None, pad_id: int) -> tuple[dict[str, Array], Array]:
-    """Labelled and unlabelled rows in one padded batch."""
+    """Labeled and unlabeled rows in one padded batch."""
     batch, ordinary = pad_rows(labeled, chosen, pad_id)
-    ordinary[:] = False  # the auxiliary loss hides nothing in labelled rows
+    ordinary[:] = False  # the auxiliary loss hides nothing in labeled rows
     if unlabeled is None:
         return batch, ordinary
     other, other_ordinary = pad_rows(unlabeled, np.arange(len(unlabeled)), pad_id)

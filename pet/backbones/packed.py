@@ -103,7 +103,7 @@ def packed_features_on_gpu(
 ) -> Tensor:
     """The same on a GPU, without once waiting for it.
 
-    Where neighbours are mostly of one length, as in labelling, each run of them is a call of the fused attention, which
+    Where neighbours are mostly of one length, as in labeling, each run of them is a call of the fused attention, which
     needs no mask then. Else rows are padded for attention, and for nothing else.
 
     Parameters

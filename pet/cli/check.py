@@ -32,17 +32,11 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
-@click.option(
-    "--train", metavar="F", help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT."
-)
+@click.option("--train", metavar="F", help="Labeled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
 @click.option("--unlabeled", metavar="F", help="Texts without labels.")
-@click.option("--test", metavar="F", help="Labelled texts that results will be measured on.")
-@click.option(
-    "-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]"
-)
-@click.option(
-    "--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N."
-)
+@click.option("--test", metavar="F", help="Labeled texts that results will be measured on.")
+@click.option("-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]")
+@click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
 @click.option(
     "--method",
     type=click.Choice(("pet", "ipet")),
@@ -64,7 +58,7 @@ Examples:
     default=200,
     show_default=True,
     metavar="N",
-    help="Labelled texts to try the untrained patterns on.",
+    help="Labeled texts to try the untrained patterns on.",
 )
 @columns_option
 @click.option(
@@ -84,9 +78,9 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
 
     The exit status is 0 where a run would work, warnings or not, and 2 where it would fail.
     """
-    from pet.check import check_task
-    from pet.report.check import check_text
-    from pet.task import Task
+    from pet.preflight.check_task import check_task
+    from pet.report.preflight import check_text
+    from pet.task.task import Task
 
     reporter = reporter_for(quiet)
     settings = setting_pairs(options["settings"])

@@ -43,7 +43,7 @@ Examples:
     metavar="NAME",
     help="Text column, without --task. Repeatable.  [default: text]",
 )
-@click.option("--train", metavar="F", help="Labelled texts to mix in, with --gold-weight.")
+@click.option("--train", metavar="F", help="Labeled texts to mix in, with --gold-weight.")
 @click.option("--gold-weight", type=float, metavar="W", help="Their share of the loss, 0 to 1.")
 @click.option("--temperature", type=float, metavar="T", help="Of the distillation.  [default: that of the recipe, 2]")
 @click.option("--hard", is_flag=True, help="Train on the most probable label instead of the probabilities.")
@@ -76,13 +76,13 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     changed = setting_pairs(options["settings"])
     if options["max_length"] is not None:
         changed["max_length"] = str(options["max_length"])
-    from pet.apply.distill import distill_file, student_recipe
-    from pet.run.repeat import load_task
+    from pet.inference.distill_file import distill_file, student_recipe
+    from pet.run.load_run import load_task
 
     reporter = reporter_for(quiet)
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
     gold_weight = options["gold_weight"]
-    if gold_weight is None:  # a named recipe's goes with labelled texts alone; one that was asked for needs them
+    if gold_weight is None:  # a named recipe's goes with labeled texts alone; one that was asked for needs them
         gold_weight = recipe.gold_weight if options["train"] or "gold_weight" in changed else 0.0
     outcome = distill_file(
         labels,
@@ -106,7 +106,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     if as_json:
         echo_json({"output": output, **outcome})
         return
-    gold = f" and {outcome['gold']} labelled ones" if outcome["gold"] else ""
+    gold = f" and {outcome['gold']} labeled ones" if outcome["gold"] else ""
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
     click.echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
     click.echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")

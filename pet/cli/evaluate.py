@@ -36,14 +36,14 @@ Examples:
 @json_option
 @quiet_option
 def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Measure a saved classifier on labelled texts.
+    """Measure a saved classifier on labeled texts.
 
     MODEL is the `student` folder of a run, the run itself, or any sequence classifier of transformers,
     which then reads the field `text`. The labels of the data must be those of the classifier.
     """
-    from pet.apply.measure import evaluate_file
     from pet.evaluate import format_metrics
-    from pet.run.repeat import load_task
+    from pet.inference.evaluate_file import evaluate_file
+    from pet.run.load_run import load_task
 
     metrics = evaluate_file(
         model,

@@ -19,9 +19,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("name", metavar="NAME")
 @labeled_input_option
-@click.option(
-    "--text", multiple=True, metavar="COLUMN", help="A column with text; repeatable.  [default: a guess]"
-)
+@click.option("--text", multiple=True, metavar="COLUMN", help="A column with text; repeatable.  [default: a guess]")
 @click.option("--label", metavar="COLUMN", help="The column with the labels.  [default: a guess]")
 @click.option("-o", "--output", required=True, metavar="F", help="The task file: .yaml.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
@@ -31,7 +29,7 @@ def init(name: str, source: str, text: tuple[str, ...], label: str | None, outpu
     NAME is what the task is called. The data file is looked through for columns of text and for the
     labels; the task file that comes out works at once, and says in comments what to improve.
     """
-    from pet.new_task import write_new_task
+    from pet.scaffold.write import write_new_task
     from pet.terminal import clean
 
     made = write_new_task(name, source, output, text=text, label=label, force=force)

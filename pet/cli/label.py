@@ -51,7 +51,7 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     RUN is the folder that `pet run` made. Input of any size is read piece by piece; the output holds id,
     probabilities, label, confidence, entropy, agreement of the members, and the vote of each.
 
-    With --executor ray a pool in Parquet (a file, or a folder of them) is labelled shard by shard wherever there is
+    With --executor ray a pool in Parquet (a file, or a folder of them) is labeled shard by shard wherever there is
     room, and OUTPUT becomes a folder of Parquet files in the order of the texts. The same command goes on after a stop.
     """
     execution = execution_of(options)
@@ -66,11 +66,11 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     if execution.executor == "ray":
         if options["quantize"]:
             raise PetError("--quantize is for one process; leave it out with --executor ray")
-        from pet.apply.label_on_ray import label_on_ray
+        from pet.inference.label_shards import label_on_ray
 
         counts = label_on_ray(run, source, output, execution, **how)
     else:
-        from pet.apply.label import label_file
+        from pet.inference.label_file import label_file
 
         if execution.workers is not None or execution.worker_cpus is not None:
             raise PetError("--workers and --worker-cpus go with --executor ray; one process labels otherwise")
@@ -87,5 +87,5 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         )
         return
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
-    click.echo(f"{counts.texts} texts labelled, {kept} kept in {output}")
+    click.echo(f"{counts.texts} texts labeled, {kept} kept in {output}")
     click.echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))

@@ -17,7 +17,7 @@ COMMANDS = {
     "label": "Label new texts with a finished run.",
     "distill": "Train a classifier on soft labels.",
     "predict": "Classify texts with a saved classifier.",
-    "evaluate": "Measure a saved classifier on labelled texts.",
+    "evaluate": "Measure a saved classifier on labeled texts.",
     "check": "Look at a task, its data and a model without training.",
     "sample": "Draw a few-shot training set.",
     "tasks": "List the task files that come with the package, or show one.",

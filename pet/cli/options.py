@@ -13,8 +13,8 @@ from pet.errors import PetError
 from pet.terminal import is_utf8
 
 if TYPE_CHECKING:
-    from pet.run.executor import Execution
-    from pet.run.progress import Reporter
+    from pet.progress import Reporter
+    from pet.run.execution.executor import Execution
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -33,7 +33,7 @@ labeled_input_option = click.option(
     "source",
     required=True,
     metavar="F",
-    help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
+    help="Labeled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
 )
 device_option = click.option(
     "--device",
@@ -147,8 +147,8 @@ def settings_table() -> str:
     """All settings of the recipes: name, what it is, the value in each recipe."""
     from dataclasses import fields
 
+    from pet.recipe import RECIPES, Recipe
     from pet.report.tables import text_table
-    from pet.training.recipe import RECIPES, Recipe
 
     names = list(RECIPES)
     rows = [
@@ -212,7 +212,7 @@ def setting_pairs(values: Iterable[str]) -> dict[str, str]:
 
 def execution_of(options: dict[str, Any]) -> Execution:
     """The values of `executor_options`, which are taken out."""
-    from pet.run.executor import Execution
+    from pet.run.execution.executor import Execution
 
     names = ("executor", "workers", "worker_cpus", "worker_gpus", "ray_address")
     given = {name: options.pop(name) for name in names}
@@ -221,7 +221,7 @@ def execution_of(options: dict[str, Any]) -> Execution:
 
 def reporter_for(quiet: bool) -> Reporter:
     """Who talks on standard error."""
-    from pet.run.progress import Reporter
+    from pet.progress import Reporter
 
     return Reporter("quiet" if quiet else "auto")
 

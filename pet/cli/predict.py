@@ -41,7 +41,7 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
     which then reads the field `text`. Each line of the output holds id, label, confidence, and the
     probability of every label. Input of any size is read piece by piece.
     """
-    from pet.apply.predict import predict_file
+    from pet.inference.predict_file import predict_file
 
     count = predict_file(
         model,

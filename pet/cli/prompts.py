@@ -28,7 +28,7 @@ from pet.run.settings import DEFAULT_LIBRARY
 if TYPE_CHECKING:
     from pet.prompts.library import Prompt
     from pet.prompts.session import Session
-    from pet.task import Task
+    from pet.task.task import Task
 
 EXAMPLES = """\b
 Examples:
@@ -96,8 +96,8 @@ def list_(library: str, as_json: bool) -> None:
     epilog=_example("pet prompts rank yelp --train few.jsonl --test test.jsonl --by neurons -m roberta-base")
 )
 @click.argument("task", metavar="TASK")
-@click.option("--train", metavar="F", help="Labelled texts: prompts are compared with one trained on them.")
-@click.option("--test", metavar="F", help="Labelled texts to try the prompts on.  [default: those of --train]")
+@click.option("--train", metavar="F", help="Labeled texts: prompts are compared with one trained on them.")
+@click.option("--test", metavar="F", help="Labeled texts to try the prompts on.  [default: those of --train]")
 @click.option("--examples", type=int, metavar="N", help="Draw N of the texts of --train, evenly over the labels.")
 @click.option("--by", metavar="MEASURE", help="zero-shot, cosine, pairs or neurons.  [default: zero-shot]")
 @columns_option
@@ -122,9 +122,9 @@ def rank(
     neurons (BERT and its kin). Vectors that started from other words are unlike for that alone, so that these tell
     less than accuracy after few steps.
     """
-    from pet.prompts.session import rank_library, read_labelled
+    from pet.prompts.session import rank_library, read_labeled
     from pet.report.tables import text_table
-    from pet.run.repeat import load_task
+    from pet.run.load_run import load_task
 
     if examples is not None and train is None:
         raise PetError("--examples draws from the texts of --train, and there are none; give some, or leave it out")
@@ -132,8 +132,8 @@ def rank(
     if by is not None:
         options["settings"] = (*options["settings"], f"prompt_similarity={by}")
     session = _session(options)
-    drawn = read_labelled(loaded, train, columns=columns, examples=examples, seed=session.seed) if train else None
-    tried = read_labelled(loaded, test, columns=columns) if test else None
+    drawn = read_labeled(loaded, train, columns=columns, examples=examples, seed=session.seed) if train else None
+    tried = read_labeled(loaded, test, columns=columns) if test else None
     found = [candidate.to_dict() for candidate in rank_library(session, library, loaded, drawn, tried)]
     if as_json:
         echo_json({"task": loaded.name, "by": session.recipe.prompt_similarity, "prompts": found})
@@ -156,12 +156,12 @@ def train(
 ) -> None:
     """Train one prompt on several tasks.
 
-    Each task is given with its labelled texts. The tasks take turns, a micro-batch each, whatever their sizes, and
+    Each task is given with its labeled texts. The tasks take turns, a micro-batch each, whatever their sizes, and
     so do the patterns of each task.
     """
     from pet.prompts.library import check_free, write_prompt
-    from pet.prompts.session import mixture_name, read_labelled, train_on
-    from pet.run.repeat import load_task
+    from pet.prompts.session import mixture_name, read_labeled, train_on
+    from pet.run.load_run import load_task
 
     files = pairs(tasks, "task", "TASK=FILE, as sst2=train.jsonl")
     loaded = {task: load_task(task) for task in files}
@@ -169,7 +169,7 @@ def train(
         raise PetError("the same task is there twice; put its texts into one file")
     columns = _columns_of(list(loaded.values()), column_pairs(options["columns"]))
     texts = [
-        (task, read_labelled(task, files[key], columns=columns[task.name], examples=examples, seed=options["seed"]))
+        (task, read_labeled(task, files[key], columns=columns[task.name], examples=examples, seed=options["seed"]))
         for key, task in loaded.items()
     ]
     chosen = name or mixture_name(list(loaded.values()))
@@ -183,12 +183,20 @@ def train(
     epilog=_example("pet prompts pretrain --text wiki.txt.xz --format unified --count 3000 --name wiki -m roberta-base")
 )
 @click.option(
-    "-t", "--text", "sources", multiple=True, required=True, metavar="F",
+    "-t",
+    "--text",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="F",
     help="Text, JSONL (also .xz, .gz) or hub:OWNER/NAME[:CONFIG][@SPLIT]. Repeatable.",
 )
 @click.option("--field", "fields", multiple=True, metavar="NAME", help="Field of JSONL or hub rows. Repeatable.")
 @click.option(
-    "--document", type=click.Choice(["line", "blank", "file"]), default="line", show_default=True,
+    "--document",
+    type=click.Choice(["line", "blank", "file"]),
+    default="line",
+    show_default=True,
     help="A document of a text file: a line, what stands between blank lines, the file.",
 )
 @click.option(
@@ -197,7 +205,7 @@ def train(
 @click.option("--count", type=int, default=2000, show_default=True, metavar="N", help="Examples to make.")
 @click.option("--options", "choices", type=int, default=4, show_default=True, metavar="N", help="Of multiple choice.")
 @click.option("--words", metavar="A,B,C", help="Of pair: another document, the same, next.  [default: no,maybe,yes]")
-@click.option("--task", metavar="TASK", help="Of single and unified: what sentences are labelled with.")
+@click.option("--task", metavar="TASK", help="Of single and unified: what sentences are labeled with.")
 @click.option("--teacher", metavar="C", help="Of these: a classifier that labels them.  [default: the model itself]")
 @name_option
 @work_options
@@ -218,7 +226,7 @@ def pretrain(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Pretrain a prompt on unlabelled text.
+    """Pretrain a prompt on unlabeled text.
 
     Examples are made from documents of several sentences. pair: is the second sentence the next one, of the same
     document, or of another? choice: which sentence is the next? single: sentences with the labels of a teacher.
@@ -227,7 +235,7 @@ def pretrain(
     from pet.adapt.corpus import read_documents
     from pet.prompts.library import check_free, write_prompt
     from pet.prompts.pretrain import pretrain as make
-    from pet.run.repeat import load_task
+    from pet.run.load_run import load_task
 
     chosen = name or f"ppt-{form}"
     check_free(library, chosen)
@@ -261,9 +269,9 @@ def unify(task: str, output: str) -> None:
 
     import yaml
 
-    from pet.files import write_whole
     from pet.prompts.self_supervised import unified_task
-    from pet.run.repeat import load_task
+    from pet.run.load_run import load_task
+    from pet.store.files import write_whole
 
     made = unified_task(load_task(task))
     if Path(output).exists():

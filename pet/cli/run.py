@@ -1,4 +1,4 @@
-"""``pet run``: from a task and a few labelled texts to a classifier."""
+"""``pet run``: from a task and a few labeled texts to a classifier."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from pet.cli.options import (
     settings_option,
 )
 from pet.errors import PetError
+from pet.recipe import TUNINGS
 from pet.run.settings import METHODS, RunSettings
-from pet.training.recipe import TUNINGS
 
 if TYPE_CHECKING:
-    from pet.run.progress import Reporter
-    from pet.task import Task
+    from pet.progress import Reporter
+    from pet.task.task import Task
     from pet.training.group import Group
 
 EXAMPLES = """\b
@@ -53,18 +53,18 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
-@click.option("--train", metavar="F", help="Labelled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
+@click.option("--train", metavar="F", help="Labeled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
 @click.option("--unlabeled", metavar="F", help="Texts without labels that the student learns from.")
-@click.option("--test", metavar="F", help="Labelled texts that the results are measured on.")
+@click.option("--test", metavar="F", help="Labeled texts that the results are measured on.")
 @click.option("-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]")
 @click.option("--student-model", metavar="M", help="What the student starts from.  [default: the same as --model]")
 @click.option("-o", "--output", metavar="DIR", help="The folder of the run; the same command goes on with it.")
 @click.option("--method", type=click.Choice(METHODS), help="[default: pet]")
-@click.option("--shots", type=int, metavar="N", help="Draw N labelled texts for each label.")
-@click.option("--examples", type=int, metavar="N", help="Draw N labelled texts in total, evenly over the labels.")
+@click.option("--shots", type=int, metavar="N", help="Draw N labeled texts for each label.")
+@click.option("--examples", type=int, metavar="N", help="Draw N labeled texts in total, evenly over the labels.")
 @click.option("--as-drawn", is_flag=True, default=None, help="With --examples: draw them as the file has them.")
 @click.option("--pool-gold", metavar="F", help="Labels of --unlabeled, for diagnosis alone: how right is ipet?")
-@click.option("--pool-size", type=int, metavar="N", help="Draw N unlabelled texts.  [default: all]")
+@click.option("--pool-size", type=int, metavar="N", help="Draw N unlabeled texts.  [default: all]")
 @click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
 @click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
@@ -97,11 +97,11 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     if not in_a_group():
         return _run(task, as_json, quiet, options)
     group = join_group()
-    if group.leads:
+    if group.is_main:
         _run(task, as_json, quiet, options, group)
         group.send({"end": True})  # after a mistake whoever has started the processes ends the others
     else:
-        from pet.run.together import follow
+        from pet.run.execution.data_parallel import follow
 
         follow(group)
     group.close()
@@ -136,8 +136,8 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
 
 def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
     """What to do: an earlier run's settings, if one is named, under the options; and the task file as read."""
-    from pet.run.repeat import is_config, read_settings
-    from pet.task import Task
+    from pet.run.load_run import is_config, read_settings
+    from pet.task.task import Task
 
     given = {name: value for name, value in options.items() if value is not None}
     columns = column_pairs(given.pop("columns"))
@@ -165,7 +165,7 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
 
 
 def _folder_of(task: str) -> str:
-    from pet.run.repeat import is_config
+    from pet.run.load_run import is_config
 
     if is_config(task):
         return str(Path(task).expanduser().parent)

@@ -1,4 +1,4 @@
-"""``pet sample``: a few-shot training set from a larger labelled file."""
+"""``pet sample``: a few-shot training set from a larger labeled file."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def sample(
     columns: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Draw a few-shot training set from a labelled file.
+    """Draw a few-shot training set from a labeled file.
 
     The rows keep all their columns. They are the rows that `pet run` with the same file, size and
     seed trains on, and a larger draw with the same seed begins with them.
     """
     from pet.data.draw import draw_file
-    from pet.task import Task
+    from pet.task.task import Task
 
     drawn = draw_file(
         Task.load(task),

@@ -10,7 +10,7 @@ import click
 from pet.cli.options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from pet.task import Task
+    from pet.task.task import Task
 
 EXAMPLES = """\b
 Examples:
@@ -30,7 +30,7 @@ def tasks(name: str | None, as_json: bool) -> None:
 
     TASK is a name of the list, or the path of a task file, which is checked and shown.
     """
-    from pet.task import Task, find_task, list_tasks
+    from pet.task.task import Task, find_task, list_tasks
 
     if name is None:
         shipped = [Task.load(known) for known in list_tasks()]

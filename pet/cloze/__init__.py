@@ -1,0 +1,1 @@
+"""Filling patterns: encoding, truncation, and the tokens of label words."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pet.cloze.grammar import Mask, Template, Text
 from pet.errors import PetError
+from pet.task.grammar import Mask, Template, Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

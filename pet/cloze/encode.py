@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pet.cloze.blank import Blank, check_mask_at_end, line_break, mask_blank
 from pet.cloze.frame import Frame, probe_frame
-from pet.cloze.grammar import Field, Mask, Soft, Template, Text
 from pet.cloze.priming import Primers, field_texts
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, TokenTable, ragged_index
 from pet.errors import PetError
+from pet.task.grammar import Field, Mask, Soft, Template, Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -123,7 +123,7 @@ class ClozeEncoder:
     ----------
     learned : for each learned vector the token that it starts from, or None. In a row vector number k stands as
         the id ``-k - 1``, which no vocabulary has; see `pet.tuning.soft`.
-    primers : labelled examples that stand before every text, or None
+    primers : labeled examples that stand before every text, or None
     """
 
     def __init__(

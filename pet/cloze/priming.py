@@ -1,4 +1,4 @@
-"""Priming: labelled examples stand before a text, as the same pattern with the label's word filled in.
+"""Priming: labeled examples stand before a text, as the same pattern with the label's word filled in.
 
 Nothing is trained: a language model takes from its context what is asked of it (Brown et al. 2020, arXiv 2005.14165).
 """
@@ -25,7 +25,7 @@ _BLOCK = 256  # texts that are compared with all examples at a time
 
 @dataclass(frozen=True)
 class Primers:
-    """Labelled examples that rows of one pattern begin with.
+    """Labeled examples that rows of one pattern begin with.
 
     Attributes
     ----------

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pet.cloze.blank import Blank, line_break
 from pet.cloze.encode import ClozeEncoder
 from pet.cloze.priming import Document, Neighbours, Primers, choose_primers, documents_of, field_texts
-from pet.cloze.verbalizer import word_tokens
-from pet.task import Pattern
+from pet.cloze.words import word_tokens
+from pet.task.task import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,12 +95,12 @@ def bind_pattern(
 def prime_pattern(
     pvp: PVP, tokens: TokenTable, labels: NDArray[Any], count: int, choice: str, generator: np.random.Generator
 ) -> PVP:
-    """A pattern with labelled examples before every text; see `pet.cloze.priming`.
+    """A pattern with labeled examples before every text; see `pet.cloze.priming`.
 
     Parameters
     ----------
     pvp : the pattern, bound with a model
-    tokens : token table of the labelled examples
+    tokens : token table of the labeled examples
     labels : int array of shape (examples,)
     count : how many stand before a text, at most
     choice : ``random`` or ``balanced``, the same for every text, or ``similar``
@@ -126,4 +126,3 @@ def prime_pattern(
         limit=encoder.max_length,
     )
     return replace(pvp, encoder=encoder)
-

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.cloze.filters import apply_filters
-from pet.cloze.grammar import Field
+from pet.task.filters import apply_filters
+from pet.task.grammar import Field
 
 if TYPE_CHECKING:
     from datasets import Dataset

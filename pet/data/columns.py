@@ -79,8 +79,7 @@ def lay_out(
     """
     known = [*fields, "id", "label"]
     problems = [
-        f"{place}: column mapping: {key!r} is no field of the task{near(key, known)}; "
-        f"the fields are {some(fields)}"
+        f"{place}: column mapping: {key!r} is no field of the task{near(key, known)}; the fields are {some(fields)}"
         for key in columns
         if key not in known
     ]
@@ -93,20 +92,14 @@ def lay_out(
     id_column: str | None = columns.get("id", "id") or None
     if strict and header is not None:
         problems += [
-            missing_column(place, name, column, header)
-            for name, column in wanted.items()
-            if column not in header
+            missing_column(place, name, column, header) for name, column in wanted.items() if column not in header
         ]
         if "id" in columns and id_column is not None and id_column not in header:
             problems.append(missing_column(place, "id", id_column, header))
         twice = (
-            {column for column in wanted.values() if header.count(column) > 1}
-            if isinstance(header, list)
-            else set()
+            {column for column in wanted.values() if header.count(column) > 1} if isinstance(header, list) else set()
         )
-        problems += [
-            f"{place}: column {column!r} is there twice; rename one of them" for column in sorted(twice)
-        ]
+        problems += [f"{place}: column {column!r} is there twice; rename one of them" for column in sorted(twice)]
     if problems:
         raise PetError(dict.fromkeys(problems))
     if "id" in columns or (header is not None and "id" in header):

@@ -15,10 +15,10 @@ from pet.data.rows import ENDINGS, Row, arrow_schema, whole_rows, write_rows
 from pet.data.sample import sample_shots
 from pet.data.source import Source, column_names, open_source
 from pet.errors import PetError
-from pet.files import writing
-from pet.outputs import check_output
 from pet.seeds import derive_seed
-from pet.task import Task
+from pet.store.files import writing
+from pet.store.outputs import check_output
+from pet.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def draw_file(
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
 ) -> Drawn:
-    """Draw rows of a labelled file and write them, as the file has them, to another.
+    """Draw rows of a labeled file and write them, as the file has them, to another.
 
     The rows are those that a run with the same seed draws from the whole file, in the order of the
     draw: the file of a larger draw begins with that of a smaller one.
@@ -50,7 +50,7 @@ def draw_file(
     Parameters
     ----------
     task : names the fields and labels
-    source : labelled texts, as `pet.data.read.read_table` takes them
+    source : labeled texts, as `pet.data.read.read_table` takes them
     output : a .jsonl, .csv, .tsv or .parquet file
     rest : where to write all other rows
     keep_labels : whether the label column stays in them

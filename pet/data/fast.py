@@ -62,9 +62,7 @@ def _json_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
                 io.BytesIO(block),
                 # Threads would cut the block again, and lines may be longer than those cuts.
                 read_options=pc_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-                parse_options=pc_json.ParseOptions(
-                    explicit_schema=schema, unexpected_field_behavior="ignore"
-                ),
+                parse_options=pc_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
             )
             if table.num_rows != block.count(b"\n") and table.num_rows != sum(
                 1 for line in block.split(b"\n") if line.strip()

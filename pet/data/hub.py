@@ -36,8 +36,7 @@ def open_hub(text: str, name: str) -> Source:
     if isinstance(loaded, dict):
         if len(loaded) != 1:
             raise PetError(
-                f"{name}: {text}: has the splits {', '.join(map(str, loaded))}; "
-                f"choose one: {text}@{next(iter(loaded))}"
+                f"{name}: {text}: has the splits {', '.join(map(str, loaded))}; choose one: {text}@{next(iter(loaded))}"
             )
         loaded = next(iter(loaded.values()))
     if not isinstance(loaded, datasets.Dataset):

@@ -8,7 +8,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from pet.data.store import no_room
+from pet.data.spill import no_room
 
 MOST_NAMED = 1000
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pet.data.columns import as_text, shorten, some
-from pet.data.store import dataset_of
+from pet.data.spill import dataset_of
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def table_of(
         the order of `fields`) or of mappings, an array with a column for each field, a DataFrame, or
         a table of `pet.data.read.read_table`. Numbers become text.
     fields : text columns of the task
-    labels : positions in the task's labels, shape (rows,); None for unlabelled texts
+    labels : positions in the task's labels, shape (rows,); None for unlabeled texts
     name : what messages call the texts
 
     Returns
@@ -132,9 +132,7 @@ def _wanted(fields: list[str]) -> str:
     return f"the task has {len(fields)} fields: give a tuple or a mapping of {', '.join(fields)}"
 
 
-def _plain(
-    values: Sequence[Any], places: Sequence[tuple[str, int]], name: str
-) -> tuple[list[str], list[str]]:
+def _plain(values: Sequence[Any], places: Sequence[tuple[str, int]], name: str) -> tuple[list[str], list[str]]:
     """The texts of some values, and what is wrong with them."""
     texts, problems = [], []
     for value, (field, number) in zip(values, places, strict=True):

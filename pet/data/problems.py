@@ -46,8 +46,7 @@ class Problems:
             return
         groups = sorted(self.groups.values(), key=lambda group: group.places[0])
         messages = [
-            f"{self.name}: {self.source.where(group.places[0])}: {group.message}{self._also(group)}"
-            for group in groups
+            f"{self.name}: {self.source.where(group.places[0])}: {group.message}{self._also(group)}" for group in groups
         ]
         messages += [
             f"{self.name}: {self.source.shown}: {count:,} more mistakes of this kind: {family}"

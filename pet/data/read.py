@@ -1,7 +1,7 @@
 """Tables of texts in one form, whatever they come from.
 
 Files go through Arrow in blocks. Where that fails, or a check over whole columns finds something, the
-file is walked row by row (`pet.data.diagnose`), which names the mistakes or, if there are none, reads it.
+file is walked row by row (`pet.data.row_reader`), which names the mistakes or, if there are none, reads it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pet.data.columns import Layout, label_codes, lay_out
-from pet.data.diagnose import walk
 from pet.data.fast import fast_batches
 from pet.data.ids import IdLedger
 from pet.data.problems import Problems
+from pet.data.row_reader import walk
 from pet.data.source import Source, Unsound, column_names, open_source
-from pet.data.store import Store, dataset_of
+from pet.data.spill import Store, dataset_of
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -189,9 +189,7 @@ def _name_doubled(source: Source, layout: Layout, problems: Problems, doubled: f
             first[text] = place
 
 
-def _stream(
-    source: Source, layout: Layout, name: str, chunk_rows: int, fast: bool
-) -> Iterator[datasets.Dataset]:
+def _stream(source: Source, layout: Layout, name: str, chunk_rows: int, fast: bool) -> Iterator[datasets.Dataset]:
     batches = fast_batches(source, layout) if fast else _walked(source, layout, name)
     waiting: list[pa.RecordBatch] = []
     rows = size = 0
@@ -206,8 +204,6 @@ def _stream(
                     yield dataset_of(waiting, layout.schema)
                     waiting, rows, size = [], 0, 0
     except Unsound:
-        raise PetError(
-            f"{name}: {source.shown}: changed while it was read; run again when it is whole"
-        ) from None
+        raise PetError(f"{name}: {source.shown}: changed while it was read; run again when it is whole") from None
     if waiting:
         yield dataset_of(waiting, layout.schema)

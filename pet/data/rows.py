@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pet.data.columns import Layout, as_text
-from pet.data.diagnose import records
 from pet.data.problems import Problems
+from pet.data.row_reader import records
 from pet.data.source import DELIMITERS, Source, column_names
 from pet.errors import PetError
 
@@ -64,14 +64,12 @@ def arrow_schema(source: Source) -> pa.Schema | None:
     return pa.schema(fields)  # without the metadata, which describe the integers
 
 
-def write_rows(
-    place: Path, ending: str, rows: Iterable[Row], columns: Sequence[str], schema: pa.Schema | None
-) -> int:
+def write_rows(place: Path, ending: str, rows: Iterable[Row], columns: Sequence[str], schema: pa.Schema | None) -> int:
     """Write rows to a file.
 
     Parameters
     ----------
-    place : where; see `pet.files.writing`
+    place : where; see `pet.store.files.writing`
     ending : one of `ENDINGS`, which says how
     rows : mappings of column to value; a row may lack columns
     columns : all columns, in order
@@ -109,9 +107,7 @@ def _write_json(stream: IO[str], rows: Iterable[Row], columns: Sequence[str]) ->
 def _as_json(value: Any) -> str:
     if isinstance(value, _PRINTED):
         return str(value)
-    raise PetError(
-        "a column holds binary values, which text files cannot; give the output the ending .parquet"
-    )
+    raise PetError("a column holds binary values, which text files cannot; give the output the ending .parquet")
 
 
 def _encodes(text: str) -> bool:
@@ -128,9 +124,7 @@ def _write_csv(stream: IO[str], rows: Iterable[Row], columns: Sequence[str], del
     count = 0
     for row in rows:
         cells = [_cell(row.get(column)) for column in columns]
-        writer.writerow(
-            cell if _encodes(cell) else cell.encode("utf-8", "replace").decode() for cell in cells
-        )
+        writer.writerow(cell if _encodes(cell) else cell.encode("utf-8", "replace").decode() for cell in cells)
         count += 1
     return count
 

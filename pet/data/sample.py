@@ -1,4 +1,4 @@
-"""Few-shot draws: which rows of a labelled table a run trains on."""
+"""Few-shot draws: which rows of a labeled table a run trains on."""
 
 from __future__ import annotations
 
@@ -68,16 +68,12 @@ def sample_shots(
 
 def _wanted(shots: int | None, examples: int | None, seed: int) -> int:
     if shots is not None and examples is not None:
-        raise PetError(
-            "--shots (for each label) and --examples (in total) exclude each other; give one of them"
-        )
+        raise PetError("--shots (for each label) and --examples (in total) exclude each other; give one of them")
     wanted = shots if shots is not None else examples
     if wanted is None:
         raise PetError("a draw needs its size; give --shots (for each label) or --examples (in total)")
     if wanted < 0:
-        raise PetError(
-            f"--{'examples' if shots is None else 'shots'} {wanted}: must not be negative; give 0 or more"
-        )
+        raise PetError(f"--{'examples' if shots is None else 'shots'} {wanted}: must not be negative; give 0 or more")
     if seed < 0:
         raise PetError(f"--seed {seed}: must not be negative; give 0 or more")
     return wanted
@@ -90,9 +86,7 @@ def _refuse_few_shots(counts: NDArray[np.intp], shots: int, names: Sequence[str]
         if count < shots
     ]
     if short:
-        raise PetError(
-            f"--shots {shots}: too few rows ({', '.join(short)}); draw fewer, add rows, or use --examples"
-        )
+        raise PetError(f"--shots {shots}: too few rows ({', '.join(short)}); draw fewer, add rows, or use --examples")
 
 
 def _round_robin(labels: NDArray[np.integer], n_labels: int, seed: int) -> NDArray[np.int64]:

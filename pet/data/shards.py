@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pet.data.columns import Layout, canonical
-from pet.data.diagnose import walk
 from pet.data.problems import Problems
+from pet.data.row_reader import walk
 from pet.data.source import ROWS_AT_ONCE, Source, Unsound
-from pet.data.store import dataset_of
+from pet.data.spill import dataset_of
 from pet.errors import PetError
 
 if TYPE_CHECKING:

@@ -88,9 +88,7 @@ def open_source(source: str | os.PathLike[str], name: str) -> Source:
         return open_hub(text, name)
     path = Path(text).expanduser()
     if not path.exists():
-        raise PetError(
-            f"{name}: {text}: no such file; check the path (a hub data set is written hub:OWNER/NAME)"
-        )
+        raise PetError(f"{name}: {text}: no such file; check the path (a hub data set is written hub:OWNER/NAME)")
     if path.is_dir():
         return _open_folder(path, name)
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
@@ -156,9 +154,7 @@ def _look_at_first_bytes(source: Source, name: str) -> None:
             f"{name}: {shown}: is named .gz but is not a whole gzip file; unpack it or fetch it again"
         ) from None
     except OSError as error:
-        raise PetError(
-            f"{name}: {shown}: cannot be opened ({error.strerror}); check the permissions"
-        ) from None
+        raise PetError(f"{name}: {shown}: cannot be opened ({error.strerror}); check the permissions") from None
     if start.startswith(WIDE_BOMS):
         raise PetError(f"{name}: {shown}: is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
     if not start.removeprefix(BOM).strip() and len(start) < 4096:

@@ -1,0 +1,1 @@
+"""Weights, merging, and soft labels."""

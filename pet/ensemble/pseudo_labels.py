@@ -1,4 +1,4 @@
-"""The pseudo-labelled texts of a member, as a file."""
+"""The pseudo-labeled texts of a member, as a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 def write_pseudo_labels(
     path: Path, rows: Array, chosen: Array, ids: pa.Array, probabilities: Array, labels: Sequence[str]
 ) -> None:
-    """Keep the pseudo-labelled texts of a member as a Parquet file.
+    """Keep the pseudo-labeled texts of a member as a Parquet file.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def write_pseudo_labels(
 
 
 def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array, Array]:
-    """Pseudo-labelled texts of a member.
+    """Pseudo-labeled texts of a member.
 
     Returns
     -------

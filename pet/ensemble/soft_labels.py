@@ -17,9 +17,9 @@ import jsonlines
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.merge import merge_scores, softmax
+from pet.ensemble.combine import merge_scores, softmax
 from pet.errors import PetError
-from pet.files import writing
+from pet.store.files import writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +66,7 @@ class SoftLabels:
 def make_soft_labels(scores: Sequence[Array], weights: Array, bias: Array | float = 0.0) -> SoftLabels:
     """Merge the members' raw scores, each of shape (rows, L), into soft labels (temperature 1).
 
-    `bias`, of shape (L,), is added to the merged scores; see `pet.ensemble.merge.prior_correction`.
+    `bias`, of shape (L,), is added to the merged scores; see `pet.ensemble.combine.prior_correction`.
     """
     votes = np.stack([np.asarray(s).argmax(axis=1) for s in scores], axis=1)
     return SoftLabels(softmax(merge_scores(scores, weights) + bias), votes)
@@ -130,7 +130,7 @@ def writing_soft_labels(
     Raises
     ------
     PetError
-        For another ending, and as `pet.files.writing`.
+        For another ending, and as `pet.store.files.writing`.
     """
     kind = Path(path).suffix.lower()
     if kind not in (".parquet", ".jsonl"):

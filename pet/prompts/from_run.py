@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pet.apply.ensemble import open_ensemble
 from pet.errors import PetError
+from pet.inference.ensemble import open_ensemble
 from pet.prompts.library import Prompt, as_name, check_name, free_place, portable, write_prompt
 from pet.report.tables import HEADLINE
-from pet.run.repeat import read_settings
+from pet.run.load_run import read_settings
 from pet.tuning.members import VECTORS, read_member
 
 if TYPE_CHECKING:
-    from pet.task import Pattern, Task
+    from pet.task.task import Pattern, Task
 
 
 def describe(task: Task, patterns: list[Pattern] | None = None) -> dict[str, Any]:

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from pet.errors import PetError
-from pet.files import make_folders
-from pet.outputs import writing_folder
 from pet.run.settings import DEFAULT_LIBRARY
+from pet.store.files import make_folders
+from pet.store.outputs import writing_folder
 from pet.terminal import clean
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pet.backbones.base import LanguageModel
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
-from pet.ensemble.members import MemberData, MemberObjective, member_batches
+from pet.members.training import MemberData, MemberObjective, member_batches
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule, train
 from pet.tuning import soft
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
-    from pet.training.recipe import Recipe
+    from pet.recipe import Recipe
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ class Source:
     ----------
     name : of the task
     pvps : its patterns, bound with as many learned vectors before them as the prompt has
-    tokens, labels : its labelled texts
+    tokens, labels : its labeled texts
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pretraining a prompt on unlabelled text (PPT, Gu et al. 2021, arXiv 2109.04332)."""
+"""Pretraining a prompt on unlabeled text (PPT, Gu et al. 2021, arXiv 2109.04332)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pet.cloze.tokens import TokenTable
 from pet.data.memory import table_of
-from pet.ensemble.labelling import score_rows
-from pet.ensemble.merge import merge_scores, prior_correction, softmax
+from pet.ensemble.combine import merge_scores, prior_correction, softmax
 from pet.errors import PetError
+from pet.members.scoring import score_rows
 from pet.prompts.library import Prompt
 from pet.prompts.self_supervised import (
     PAIR_WORDS,
@@ -28,7 +28,7 @@ from pet.prompts.self_supervised import (
 )
 from pet.prompts.session import Session, train_on
 from pet.seeds import derive_seed
-from pet.task import Task
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Part = tuple[Task, "Dataset"]
 FORMATS = ("single", "pair", "choice", "unified")
-_POOL = 10  # documents that are looked at for each example, and sentences that are labelled
+_POOL = 10  # documents that are looked at for each example, and sentences that are labeled
 
 
 def pretrain(
@@ -51,7 +51,7 @@ def pretrain(
     task: Task | None = None,
     teacher: str | None = None,
 ) -> Prompt:
-    """Train a prompt on examples made from unlabelled text; the model stays as it is.
+    """Train a prompt on examples made from unlabeled text; the model stays as it is.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def pretrain(
     count : examples to make
     options : of multiple choice
     words : for ``pair``: the words for another document, the same one, and the next sentence
-    task : for ``single`` and ``unified``: the task that sentences are labelled with; None: five grades of opinion
+    task : for ``single`` and ``unified``: the task that sentences are labeled with; None: five grades of opinion
     teacher : for these: a classifier that labels the sentences; None: the model itself, with the untrained patterns of
         `task`, corrected so that all labels are as frequent. PPT has a teacher; a model that teaches itself has little
         to tell
@@ -112,13 +112,13 @@ class _Examples:
         return [_part(choice_task(self.options), rows, labels)]
 
     def single(self) -> list[Part]:
-        sentences, labels = self._labelled()
+        sentences, labels = self._labeled()
         return [_part(self.task, sentences, labels)]
 
     def unified(self) -> list[Part]:
         chance = self._chance("unified")
         pairs, places = pair_examples(self.documents, self.count, self._chance("pair"))
-        sentences, grades = self._labelled()
+        sentences, grades = self._labeled()
         grade_words = [self.task.patterns[0].verbalizer.words[label][0] for label in self.task.labels]
         queries = [f"{first} {second}" for first, second in pairs]
         return [
@@ -133,10 +133,10 @@ class _Examples:
             ),
         ]
 
-    def _labelled(self) -> tuple[list[str], Array]:
+    def _labeled(self) -> tuple[list[str], Array]:
         """The sentences that get their labels most surely."""
         if len(self.task.fields) != 1:
-            raise PetError(f"{self.task.name} has several fields; sentences are labelled with a task of one field")
+            raise PetError(f"{self.task.name} has several fields; sentences are labeled with a task of one field")
         chance = self._chance("single")
         sentences = list(dict.fromkeys(sentence for document in self.documents for sentence in document))
         if not sentences:
@@ -151,7 +151,7 @@ class _Examples:
         return [sentences[row] for row in rows], labels
 
     def _taught(self, table: Dataset) -> Array:
-        from pet.classifier import load_classifier
+        from pet.student.classifier import load_classifier
 
         assert self.teacher is not None
         classifier = load_classifier(self.teacher)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pet.backbones.kinds import language_model
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
-from pet.ensemble.labelling import score_rows
-from pet.ensemble.merge import softmax
+from pet.ensemble.combine import softmax
 from pet.errors import PetError
+from pet.members.scoring import score_rows
 from pet.prompts.library import Prompt
 from pet.prompts.mixture import Source, train_prompt
 from pet.prompts.neurons import activated
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
-    from pet.training.recipe import Recipe
+    from pet.recipe import Recipe
 
 Array = NDArray[Any]
 # What prompts can be compared by -> whether a prompt of the new task is trained for it first
@@ -71,7 +71,7 @@ class NewTask:
     ----------
     name : of the task
     bind : gives its patterns, bound with so many learned vectors before them
-    tokens, labels : its labelled texts
+    tokens, labels : its labeled texts
     backbone, tokenizer, recipe, accelerator, seed : what a prompt of its own is trained with
     """
 
@@ -109,7 +109,7 @@ class NewTask:
 
 
 def zero_shot(task: NewTask, vectors: Array, tokens: TokenTable, labels: Array) -> tuple[float, float]:
-    """Accuracy and cross-entropy of a prompt on labelled texts without training: means over the task's patterns."""
+    """Accuracy and cross-entropy of a prompt on labeled texts without training: means over the task's patterns."""
     task.backbone.restore()
     model = task.backbone.model
     device = model.get_input_embeddings().weight.device

@@ -1,4 +1,4 @@
-"""Labelled examples out of unlabelled text, whose labels are right by construction, and the tasks that they are of.
+"""Labeled examples out of unlabeled text, whose labels are right by construction, and the tasks that they are of.
 
 The formats are those of PPT (Gu et al. 2021, arXiv 2109.04332): pairs of sentences, single sentences, multiple choice,
 and one unified format, into which every task can be cast.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.errors import PetError
-from pet.task import Task
+from pet.task.task import Task
 
 Array = NDArray[Any]
 Document = Sequence[str]  # its sentences
@@ -37,7 +37,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def pair_examples(documents: Sequence[Document], count: int, generator: np.random.Generator) -> Examples:
-    """Pairs of sentences, labelled by where the second comes from.
+    """Pairs of sentences, labeled by where the second comes from.
 
     The labels take turns: 0, another document; 1, the same document, but not next to the first; 2, the sentence right
     behind the first (the three-way next sentence prediction of PPT).
@@ -155,7 +155,7 @@ class _Corpus:
 
 
 def surest(probabilities: Array, per_label: int) -> tuple[Array, Array]:
-    """The texts that are labelled most surely, as many of each label as there are, at most `per_label`.
+    """The texts that are labeled most surely, as many of each label as there are, at most `per_label`.
 
     Parameters
     ----------

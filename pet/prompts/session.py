@@ -19,18 +19,18 @@ from pet.data.checks import column_labels
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
+from pet.progress import Reporter
 from pet.prompts.from_run import describe
 from pet.prompts.library import Prompt, as_name, check_name, list_prompts, of_backbone, portable
 from pet.prompts.mixture import Source, mixture_steps, train_prompt
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import MEASURES, Candidate, NewTask, measure, ranked, zero_shot
+from pet.recipe import Recipe, learning_rate_for, make_recipe
+from pet.run.context import bind_patterns, binding_options, count_parameters, meta_model
 from pet.run.inputs import model_fingerprint
-from pet.run.job import bind_patterns, binding_options, count_parameters, outline
-from pet.run.progress import Reporter
 from pet.seeds import derive_seed
-from pet.task import Task
+from pet.task.task import Task
 from pet.training.device import make_accelerator
-from pet.training.recipe import Recipe, learning_rate_for, make_recipe
 from pet.tuning.members import Backbone
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Session:
         return tokenize_fields(table, token_keys(pvp.encoder for pvp in pvps), plain)
 
     def source(self, task: Task, table: Dataset) -> Source:
-        """A labelled table as something to learn from."""
+        """A labeled table as something to learn from."""
         pvps = self.patterns(task, self.recipe.prompt_length)
         return Source(task.name, pvps, self.tokens(task, table), column_labels(table))
 
@@ -130,7 +130,7 @@ def open_session(
     if recipe.tuning != "prompt":
         raise PetError(f"prompts are trained with tuning=prompt, not {recipe.tuning}; leave this setting out")
     check_model(model, allow_pickle=allow_pickle)
-    check_length(outline(model), recipe.max_length, model)
+    check_length(meta_model(model), recipe.max_length, model)
     rate = recipe.learning_rate or learning_rate_for(count_parameters(model), recipe)
     accelerator = make_accelerator(device, precision)
     backbone = Backbone(open_model(model, allow_pickle=allow_pickle), portable(model), model_fingerprint(model))
@@ -145,10 +145,10 @@ def open_session(
     )
 
 
-def read_labelled(
+def read_labeled(
     task: Task, source: str, *, columns: Mapping[str, str] | None = None, examples: int | None = None, seed: int = 0
 ) -> Dataset:
-    """Labelled texts of a task; `examples` of them in total, drawn evenly as `pet run` draws them.
+    """Labeled texts of a task; `examples` of them in total, drawn evenly as `pet run` draws them.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def read_labelled(
 
 
 def train_on(session: Session, tasks: Sequence[tuple[Task, Dataset]], name: str, about: Mapping[str, Any]) -> Prompt:
-    """Train one prompt on labelled texts of one task or several, which take turns (`pet.prompts.mixture.turns`).
+    """Train one prompt on labeled texts of one task or several, which take turns (`pet.prompts.mixture.turns`).
 
     Parameters
     ----------
@@ -218,8 +218,8 @@ def rank_library(
 
     Parameters
     ----------
-    train : labelled texts, which a prompt of the task is trained on to compare with; None: no such comparison
-    test : labelled texts that the prompts are tried on; None: `train`
+    train : labeled texts, which a prompt of the task is trained on to compare with; None: no such comparison
+    test : labeled texts that the prompts are tried on; None: `train`
     by : one of `pet.prompts.ranking.MEASURES`; None: the recipe's `prompt_similarity`
 
     Returns
@@ -234,9 +234,9 @@ def rank_library(
     """
     by = by or session.recipe.prompt_similarity
     if train is None and test is None:
-        raise PetError("prompts are ranked by labelled texts of the task: give some with --train, --test or both")
+        raise PetError("prompts are ranked by labeled texts of the task: give some with --train, --test or both")
     if train is None and MEASURES[by]:
-        raise PetError(f"ranking by {by} compares with a prompt trained on the task: give labelled texts with --train")
+        raise PetError(f"ranking by {by} compares with a prompt trained on the task: give labeled texts with --train")
     measures = [name for name, wants_query in MEASURES.items() if train is not None or not wants_query]
     try:
         check_neurons(session.backbone.model, session.tokenizer)

@@ -17,13 +17,13 @@ from pet.terminal import clean
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _PER_CLASS = ("precision", "recall", "f1")
 _METHODS = {
-    "pet": "It was distilled from an ensemble of language models, each tuned on a few labelled"
+    "pet": "It was distilled from an ensemble of language models, each tuned on a few labeled"
     " examples rewritten as cloze questions (Pattern-Exploiting Training, arXiv 2001.07676).",
     "ipet": "It was distilled from the last of several generations of language models tuned on"
-    " cloze questions, each of which labelled examples for the next (iPET, arXiv 2001.07676).",
+    " cloze questions, each of which labeled examples for the next (iPET, arXiv 2001.07676).",
     "zero-shot": "It was distilled from language models that answered cloze questions without"
-    " having seen a labelled example.",
-    "supervised": "It was tuned on the labelled examples alone, without patterns or unlabelled text.",
+    " having seen a labeled example.",
+    "supervised": "It was tuned on the labeled examples alone, without patterns or unlabeled text.",
     "distill": "It was distilled from soft labels.",
 }
 
@@ -62,7 +62,7 @@ def student_card(
     reads : str
         The source of the task's input template, where a text has several fields.
     facts : mapping, optional
-        What else should be told, name -> value ("labelled examples": 10); None values are left out.
+        What else should be told, name -> value ("labeled examples": 10); None values are left out.
     metrics : mapping, optional
         As `pet.evaluate.evaluate` returns it, from the test set. None or empty: nothing is said of results.
 
@@ -84,7 +84,7 @@ def student_card(
         parts.append(_results(metrics))
     parts.append(
         "## Limits\n\nA few examples and the words of the patterns decide what the labels mean here."
-        " Measure the classifier on labelled texts of your own before you rely on it."
+        " Measure the classifier on labeled texts of your own before you rely on it."
     )
     return "\n\n".join(parts) + "\n"
 

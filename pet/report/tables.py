@@ -85,9 +85,7 @@ def headline(first: Sequence[str] = ()) -> dict[str, str]:
     return {figure: HEADLINE[figure] for figure in dict.fromkeys((*first, *HEADLINE))}
 
 
-def comparison_rows(
-    results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()
-) -> list[list[str]]:
+def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> list[list[str]]:
     """Rows of a table of several results: name, then the headline figures as text.
 
     Parameters
@@ -131,7 +129,7 @@ def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
 
 
 def majority_line(metrics: Metrics) -> str:
-    """What says nothing but the most frequent label of the labelled texts would reach, as a sentence.
+    """What says nothing but the most frequent label of the labeled texts would reach, as a sentence.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""A run: stages, generations, and the pipeline."""

@@ -31,10 +31,10 @@ from pet.ipet import (
     parse_ratio,
     take_most_probable,
 )
+from pet.recipe import Recipe
 from pet.report.generations import example_figures, generation_line, pool_figures, shortages
-from pet.run.directory import hash_inputs
-from pet.run.executor import MemberWork, make_members
-from pet.run.job import Job
+from pet.run.context import RunContext
+from pet.run.execution.executor import MemberWork, make_members
 from pet.run.stages import (
     Member,
     ensemble_members,
@@ -45,11 +45,11 @@ from pet.run.stages import (
     member_scores,
 )
 from pet.seeds import derive_seed
-from pet.task import Task
-from pet.training.recipe import Recipe
+from pet.store.directory import hash_inputs
+from pet.task.task import Task
 
 Array = NDArray[Any]
-# Gets the number of a generation, and gives the accuracy of what was labelled in it; see pet.run.pool_gold.
+# Gets the number of a generation, and gives the accuracy of what was labeled in it; see pet.run.pool_gold.
 Diagnose = Callable[[int], Mapping[str, Any]]
 
 
@@ -59,7 +59,7 @@ class Plan:
 
     Attributes
     ----------
-    counts : labelled texts of each label, shape (L,)
+    counts : labeled texts of each label, shape (L,)
     ratio : of the labels in the new texts, shape (L,); None: as in `counts`
     rounds : of training
     """
@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def last(self) -> int:
-        """Number of the last generation. Without labelled texts generation 0 is the untrained model."""
+        """Number of the last generation. Without labeled texts generation 0 is the untrained model."""
         return self.rounds - 1 if self.labeled else self.rounds
 
     def wanted(self, generation: int) -> Array:
@@ -102,7 +102,7 @@ def make_plan(task: Task, recipe: Recipe, counts: Array) -> Plan:
         cure = (
             "add a pattern, or train several members of this one with --set repetitions=3"
             if labeled
-            else "add a pattern (without labelled texts the first labels come from the untrained patterns)"
+            else "add a pattern (without labeled texts the first labels come from the untrained patterns)"
         )
         raise PetError(
             f"{task.name}: iPET has members label for each other, and one pattern has no other: {cure}, or take "
@@ -119,14 +119,14 @@ class Generations:
 
     Attributes
     ----------
-    job : the run
+    context : the run
     plan : sizes
     diagnose : figures for people alone; nothing here reads them
     history : for each generation what `run` returns of it
     agreement, largest_share : of each generation, see `pet.ipet.best_generation`
     """
 
-    job: Job
+    context: RunContext
     plan: Plan
     diagnose: Diagnose | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -141,20 +141,22 @@ class Generations:
         -------
         int: the generation that the student learns from
         """
-        recipe = self.job.recipe
+        recipe = self.context.recipe
         for generation in range(self.plan.last + 1):
             self._generation(generation)
             trained = self.agreement[self._first :]
             if recipe.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
                 if generation < self.plan.last:
-                    self.job.reporter.info(f"generation {generation} agrees no more than the one before: the last one")
+                    self.context.reporter.info(
+                        f"generation {generation} agrees no more than the one before: the last one"
+                    )
                 break
         last = len(self.history) - 1
         if not recipe.keep_best:
             return last
         best = self._first + best_generation(self.agreement[self._first :], self.largest_share[self._first :])
         if best != last:
-            self.job.reporter.info(f"the members of generation {best} agree most: the student learns from them")
+            self.context.reporter.info(f"the members of generation {best} agree most: the student learns from them")
         return best
 
     @property
@@ -165,39 +167,39 @@ class Generations:
     @cached_property
     def accuracies(self) -> list[float] | None:
         """Accuracy of each pattern before training, which gives the members their weights."""
-        return measure_untrained(self.job) if self.plan.labeled else None
+        return measure_untrained(self.context) if self.plan.labeled else None
 
     def members(self, generation: int) -> list[Member]:
         """The members of a generation; the untrained model has no repetitions."""
-        members = ensemble_members(self.job, generation)
+        members = ensemble_members(self.context, generation)
         return members if generation >= self._first else [m for m in members if m.repetition == 0]
 
     def weights(self, generation: int) -> Array:
         """Their weights, in the same order; the same in every generation with so many members."""
         members = self.members(generation)
         if len(members) not in self._weights:
-            self._weights[len(members)] = ensemble_weights(self.job, self.accuracies, members)
+            self._weights[len(members)] = ensemble_weights(self.context, self.accuracies, members)
         return self._weights[len(members)]
 
     def _generation(self, generation: int) -> None:
-        job, members = self.job, self.members(generation)
+        context, members = self.context, self.members(generation)
         examples = self._choose(generation) if generation else {}
         if generation < self._first:
-            make_members(job, [MemberWork(member, trained=False) for member in members])
+            make_members(context, [MemberWork(member, trained=False) for member in members])
         else:
-            make_members(job, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members])
-        label_pool(job, members, self.weights(generation))
+            make_members(context, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members])
+        label_pool(context, members, self.weights(generation))
         self._note(generation, examples)
 
     def _start(self, member: Member) -> str | None:
         """The stage of the member that training starts from; None: the pretrained model."""
         before = Member(member.generation - 1, member.pattern, member.repetition)
-        if self.job.recipe.restart or before.generation < self._first:
+        if self.context.recipe.restart or before.generation < self._first:
             return None
         return before.stage
 
     def _upstream(self, member: Member) -> str:
-        directory, start = self.job.directory, self._start(member)
+        directory, start = self.context.directory, self._start(member)
         if not member.generation:
             return ""
         stages = [f"g{member.generation}/examples"]
@@ -209,7 +211,7 @@ class Generations:
     @cached_property
     def _eligible(self) -> Array:
         """Which rows of the pool may become examples: with text, and the first ones with that text."""
-        pool, fields = self.job.data.pool, self.job.task.fields
+        pool, fields = self.context.data.pool, self.context.task.fields
         assert pool is not None
         keys = text_keys(pool, fields)
         eligible = np.zeros(len(keys), dtype=bool)
@@ -217,18 +219,18 @@ class Generations:
         return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(fields)))))
 
     def _choose(self, generation: int) -> dict[str, Any]:
-        """Files with the pseudo-labelled texts of each member, and what is told about them."""
-        job, before = self.job, self.members(generation - 1)
+        """Files with the pseudo-labeled texts of each member, and what is told about them."""
+        context, before = self.context, self.members(generation - 1)
         wanted = self.plan.wanted(generation)
-        pool = job.data.pool
+        pool = context.data.pool
         assert pool is not None
 
         def build(folder: Path) -> dict[str, Any]:
-            scores = member_scores(job, before, "pool")
+            scores = member_scores(context, before, "pool")
             weights = dict(zip(scores, self.weights(generation - 1), strict=True))
             ids = pa.array(pool["id"], pa.string())
             told, members = {}, self.members(generation)
-            with job.reporter.task(f"choose texts for generation {generation}", len(members), "member") as bar:
+            with context.reporter.task(f"choose texts for generation {generation}", len(members), "member") as bar:
                 for member in members:
                     names = self._voters(member, before)
                     voters = Candidates.merged(
@@ -239,24 +241,22 @@ class Generations:
             return {"wanted": wanted.tolist(), "members": told}
 
         inputs = {
-            "config": job.config_hash,
-            "labels": job.directory.fingerprint(f"g{generation - 1}/labels"),
-            "scores": [job.directory.fingerprint(f"{m.stage}/scores") for m in before],
+            "config": context.config_hash,
+            "labels": context.directory.fingerprint(f"g{generation - 1}/labels"),
+            "scores": [context.directory.fingerprint(f"{m.stage}/scores") for m in before],
         }
-        job.directory.stage(f"g{generation}/examples", inputs, build)
-        return job.directory.info(f"g{generation}/examples")
+        context.directory.stage(f"g{generation}/examples", inputs, build)
+        return context.directory.info(f"g{generation}/examples")
 
     def _target(self) -> Array | None:
-        return self.plan.target() if self.job.recipe.calibrate else None
+        return self.plan.target() if self.context.recipe.calibrate else None
 
-    def _keep(
-        self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array
-    ) -> dict[str, Any]:
+    def _keep(self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array) -> dict[str, Any]:
         """Choose the texts of a member and write them; what is told about them."""
         chosen = self._chosen(member, voters, wanted)
         probabilities = voters.probabilities(chosen.rows)
         path = folder / f"{member.name}.parquet"
-        write_pseudo_labels(path, chosen.rows, chosen.labels, ids, probabilities, self.job.task.labels)
+        write_pseudo_labels(path, chosen.rows, chosen.labels, ids, probabilities, self.context.task.labels)
         confidence = probabilities[np.arange(len(chosen.rows)), chosen.labels]
         return {
             "available": chosen.available.tolist(),
@@ -268,16 +268,14 @@ class Generations:
         """The others that label for a member; of untrained ones, those with another pattern."""
         untrained = before[0].generation < self._first
         others = [m.name for m in before if (m.pattern != member.pattern if untrained else m.name != member.name)]
-        return choose_voters(others, self.job.recipe.vote_share, self._generator("voters", member))
+        return choose_voters(others, self.context.recipe.vote_share, self._generator("voters", member))
 
     def _generator(self, what: str, member: Member) -> np.random.Generator:
-        seed = derive_seed(
-            self.job.settings.seed, what, member.generation, member.pattern, member.repetition
-        )
+        seed = derive_seed(self.context.settings.seed, what, member.generation, member.pattern, member.repetition)
         return np.random.default_rng(seed)
 
     def _chosen(self, member: Member, voters: Candidates, wanted: Array) -> Chosen:
-        recipe = self.job.recipe
+        recipe = self.context.recipe
         if member.generation == 1 and not self.plan.labeled:
             return take_most_probable(voters, wanted, self._eligible)
         label, confidence = voters.predictions()
@@ -289,8 +287,8 @@ class Generations:
     # ---- telling -----------------------------------------------------------------------------
 
     def _note(self, generation: int, examples: Mapping[str, Any]) -> None:
-        job, labels = self.job, self.job.task.labels
-        path = job.directory.path / f"g{generation}" / "labels.parquet"
+        context, labels = self.context, self.context.task.labels
+        path = context.directory.path / f"g{generation}" / "labels.parquet"
         pool = pool_figures(path, path.parents[1] / f"g{generation - 1}" / path.name if generation else None, labels)
         shares = np.asarray(pool["shares"])
         self.agreement.append(pool["agreement"])
@@ -300,13 +298,13 @@ class Generations:
             *shortages(generation, examples, labels),
             *generation_warnings(generation, self.agreement, shares, wanted, labels),
         ]:
-            job.reporter.warn(message)
+            context.reporter.warn(message)
         trained, labeled = generation >= self._first, int(self.plan.counts.sum())
         entry: dict[str, Any] = {"generation": generation, "trained": trained, "labeled": labeled, "pool": pool}
         entry |= example_figures(examples)
-        if job.data.test is not None:
-            entry["test"] = measure_ensemble(job, self.members(generation), self.weights(generation))["ensemble"]
+        if context.data.test is not None:
+            entry["test"] = measure_ensemble(context, self.members(generation), self.weights(generation))["ensemble"]
         if self.diagnose is not None:
             entry["gold"] = dict(self.diagnose(generation))
         self.history.append(entry)
-        job.reporter.info(generation_line(entry))
+        context.reporter.info(generation_line(entry))

@@ -12,15 +12,15 @@ import torch
 from pet.backbones.load import load_tokenizer
 from pet.data.checks import column_labels
 from pet.errors import PetError
+from pet.progress import Reporter
 from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import NewTask, blend, measure, ranked
+from pet.recipe import Recipe
+from pet.run.context import RunContext, bind_patterns, meta_model
 from pet.run.inputs import model_fingerprint
-from pet.run.job import Job, bind_patterns, outline
-from pet.run.progress import Reporter
 from pet.run.settings import DEFAULT_LIBRARY, RANKED, RunSettings
 from pet.seeds import derive_seed
-from pet.training.recipe import Recipe
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned
 
 STAGE = "init-prompt"
@@ -84,9 +84,9 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
             )
         return InitPrompt([prompt], 0, settings.project_prompt)
     if settings.train is None or settings.shots == 0 or settings.examples == 0:
-        raise PetError(f"--init-prompt {text} ranks prompts by labelled texts, and there are none; name one prompt")
+        raise PetError(f"--init-prompt {text} ranks prompts by labeled texts, and there are none; name one prompt")
     if recipe.prompt_similarity == "neurons":
-        check_neurons(outline(settings.model), load_tokenizer(settings.model))
+        check_neurons(meta_model(settings.model), load_tokenizer(settings.model))
     candidates = _candidates(settings, recipe.prompt_length, known, reporter)
     count = int(by_rank[1] or 1)
     if not 1 <= count <= len(candidates):
@@ -114,21 +114,21 @@ def _candidates(settings: RunSettings, length: int, known: list[str], reporter: 
     return fitting
 
 
-def make_init_prompt(job: Job, initial: InitPrompt) -> Learned:
+def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
     """Choose among the candidates, or average them, and keep the result and the reasons as a stage of the run."""
 
     def build(folder: Path) -> dict[str, Any]:
-        backbone = job.backbone(None)
-        prompts, projection = _projected(job, initial)
+        backbone = context.backbone(None)
+        prompts, projection = _projected(context, initial)
         choice: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts]}
         vectors = prompts[0].vectors
         if initial.count:
-            by = job.recipe.prompt_similarity
-            with job.reporter.task("rank prompts", len(prompts), "prompt") as bar:
-                found = ranked(measure(_new_task(job), prompts, ["zero-shot", by], on_prompt=bar.update), by)
+            by = context.recipe.prompt_similarity
+            with context.reporter.task("rank prompts", len(prompts), "prompt") as bar:
+                found = ranked(measure(_new_task(context), prompts, ["zero-shot", by], on_prompt=bar.update), by)
             vectors, weights = blend(prompts, found[: initial.count], by)
             choice = {"by": by, "weights": weights, "ranking": [candidate.to_dict() for candidate in found]}
-            job.reporter.info(f"members start from {', '.join(weights)}")
+            context.reporter.info(f"members start from {', '.join(weights)}")
         if projection is not None:
             choice["projection"] = projection
         (folder / "choice.json").write_text(json.dumps(choice, indent=2) + "\n", encoding="utf-8")
@@ -136,33 +136,35 @@ def make_init_prompt(job: Job, initial: InitPrompt) -> Learned:
         write_learned(Learned(arrays, backbone.name, backbone.fingerprint, OPTIONS), folder)
         return {"prompts": list(choice["weights"] if initial.count else choice["prompts"])}
 
-    return read_member(job.directory.stage(STAGE, {"config": job.config_hash}, build))
+    return read_member(context.directory.stage(STAGE, {"config": context.config_hash}, build))
 
 
-def _new_task(job: Job) -> NewTask:
+def _new_task(context: RunContext) -> NewTask:
     """The run's task, as prompts are tried on it."""
-    assert job.data.train is not None
+    assert context.data.train is not None
     return NewTask(
-        name=job.task.name,
-        bind=lambda n: bind_patterns(job.task, job.tokenizer, job.recipe.max_length, before=n, **job.binding),
-        tokens=job.tokens("train"),
-        labels=column_labels(job.data.train),
-        backbone=job.backbone(None),
-        tokenizer=job.tokenizer,
-        recipe=job.recipe,
-        accelerator=job.accelerator,
-        seed=derive_seed(job.settings.seed, STAGE),
+        name=context.task.name,
+        bind=lambda n: bind_patterns(
+            context.task, context.tokenizer, context.recipe.max_length, before=n, **context.binding
+        ),
+        tokens=context.tokens("train"),
+        labels=column_labels(context.data.train),
+        backbone=context.backbone(None),
+        tokenizer=context.tokenizer,
+        recipe=context.recipe,
+        accelerator=context.accelerator,
+        seed=derive_seed(context.settings.seed, STAGE),
     )
 
 
-def _projected(job: Job, initial: InitPrompt) -> tuple[list[Prompt], dict[str, Any] | None]:
+def _projected(context: RunContext, initial: InitPrompt) -> tuple[list[Prompt], dict[str, Any] | None]:
     """The candidates as prompts of the run's model, and how well the map fits where one was needed."""
-    fingerprint = job.directory.config["hashes"]["model"]
+    fingerprint = context.directory.config["hashes"]["model"]
     if initial.project is None or all(prompt.fingerprint == fingerprint for prompt in initial.candidates):
         return initial.candidates, None
     from pet.prompts.projection import apply_map, model_map
 
-    matrix, figures = model_map(initial.project, job.settings.model, allow_pickle=job.settings.allow_pickle)
+    matrix, figures = model_map(initial.project, context.settings.model, allow_pickle=context.settings.allow_pickle)
     mapped = [
         prompt
         if prompt.fingerprint == fingerprint

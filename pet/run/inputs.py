@@ -1,4 +1,4 @@
-"""Opening what a run needs: its data, its labelled examples, its model by hash."""
+"""Opening what a run needs: its data, its labeled examples, its model by hash."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pet.data.checks import check_tables, column_labels, remove_leaks
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
-from pet.run.directory import hash_file, hash_inputs
-from pet.run.progress import Reporter
+from pet.progress import Reporter
 from pet.run.settings import MEMORY, RunSettings
 from pet.seeds import derive_seed
-from pet.task import Task
+from pet.store.directory import hash_file, hash_inputs
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,9 +35,9 @@ class RunData:
 
     Attributes
     ----------
-    train : the labelled examples that were drawn, or None
-    pool : unlabelled texts without those of `train`, or None
-    test : labelled texts for the final figure, or None
+    train : the labeled examples that were drawn, or None
+    pool : unlabeled texts without those of `train`, or None
+    test : labeled texts for the final figure, or None
     report : label counts and what was found wrong, for the record
     """
 
@@ -58,10 +58,10 @@ def load_data(
     reporter : is told what is odd
     tables : ``train``, ``unlabeled`` or ``test`` -> its texts, where they are in memory; in place of the file
     """
-    labelled = {"labels": list(task.labels), "label_map": task.label_map, "columns": settings.columns}
+    labeled = {"labels": list(task.labels), "label_map": task.label_map, "columns": settings.columns}
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:
-        train = _table("train", settings.train, tables, task, **labelled)
+        train = _table("train", settings.train, tables, task, **labeled)
         if settings.shots is not None or settings.examples is not None:
             rows = sample_shots(
                 column_labels(train),
@@ -77,7 +77,7 @@ def load_data(
         text_columns = {key: value for key, value in settings.columns.items() if key != "label"}
         pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns)
     if settings.test is not None:
-        test = _table("test", settings.test, tables, task, **labelled)
+        test = _table("test", settings.test, tables, task, **labeled)
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from pet.backbones.load import check_classifier, check_model
 from pet.backbones.masked import check_length
-from pet.ensemble.merge import member_weights
+from pet.ensemble.combine import member_weights
 from pet.errors import PetError
-from pet.files import write_whole
+from pet.progress import Reporter
+from pet.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
 from pet.report.card import student_card
 from pet.report.generations import generations_csv
-from pet.report.page import html_report
+from pet.report.html import html_report
 from pet.report.tables import summarise
-from pet.run.directory import RunDirectory
-from pet.run.executor import Execution, MemberWork, make_executor, make_members, release_devices
+from pet.run.context import RunContext, count_parameters, meta_model
+from pet.run.execution.data_parallel import check_share
+from pet.run.execution.executor import Execution, MemberWork, make_executor, make_members, release_devices
 from pet.run.generations import Diagnose, Generations, make_plan
 from pet.run.init_prompt import InitPrompt, make_init_prompt, open_init_prompt
 from pet.run.inputs import RunData, label_counts, load_data, model_fingerprint, source_fingerprint
-from pet.run.job import Job, count_parameters, outline
 from pet.run.pool_gold import diagnose, read_pool_gold
-from pet.run.progress import Reporter
 from pet.run.settings import RunSettings
 from pet.run.stages import (
     Member,
@@ -39,10 +39,10 @@ from pet.run.stages import (
     measure_ensemble,
     measure_untrained,
 )
-from pet.run.together import check_share
-from pet.task import Task
+from pet.store.directory import RunDirectory
+from pet.store.files import write_whole
+from pet.task.task import Task
 from pet.training.group import in_a_group
-from pet.training.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
 
@@ -54,77 +54,79 @@ if TYPE_CHECKING:
 Results = dict[str, Any]
 
 
-def run_pet(job: Job) -> Results:
+def run_pet(context: RunContext) -> Results:
     """Train the ensemble, label the pool, distill the student."""
-    assert job.data.train is not None
-    accuracies = measure_untrained(job)
-    members = ensemble_members(job)
-    make_members(job, [MemberWork(member) for member in members])
-    weights = ensemble_weights(job, accuracies, members)
-    if job.data.pool is None:
-        job.reporter.warn("no unlabelled text: there is nothing to distill from, so the run ends with the ensemble")
-        return measure_ensemble(job, members, weights)
-    label_pool(job, members, weights)
-    results = measure_ensemble(job, members, weights)
-    release_devices(job)
-    student = make_student(job)
-    return results | {"student": measure_classifier(job, student)}
+    assert context.data.train is not None
+    accuracies = measure_untrained(context)
+    members = ensemble_members(context)
+    make_members(context, [MemberWork(member) for member in members])
+    weights = ensemble_weights(context, accuracies, members)
+    if context.data.pool is None:
+        context.reporter.warn("no unlabeled text: there is nothing to distill from, so the run ends with the ensemble")
+        return measure_ensemble(context, members, weights)
+    label_pool(context, members, weights)
+    results = measure_ensemble(context, members, weights)
+    release_devices(context)
+    student = make_student(context)
+    return results | {"student": measure_classifier(context, student)}
 
 
-def run_ipet(job: Job, generations: Generations) -> Results:
+def run_ipet(context: RunContext, generations: Generations) -> Results:
     """Train generations that label for each other, and distill the student from the last one."""
     used = generations.run()
     members, weights = generations.members(used), generations.weights(used)
-    write_whole(job.directory.path / "generations.csv", generations_csv(generations.history, job.task.labels))
-    results = measure_ensemble(job, members, weights)
-    release_devices(job)
-    student = make_student(job, used)
+    write_whole(context.directory.path / "generations.csv", generations_csv(generations.history, context.task.labels))
+    results = measure_ensemble(context, members, weights)
+    release_devices(context)
+    student = make_student(context, used)
     return results | {
-        "student": measure_classifier(job, student),
+        "student": measure_classifier(context, student),
         "generation": used,
         "generations": generations.history,
     }
 
 
-def run_pet_of_ipet(job: Job, generations: Generations, prefix: str) -> Results:
+def run_pet_of_ipet(context: RunContext, generations: Generations, prefix: str) -> Results:
     """PET, which is the first generation of iPET: a student of its own is all that is missing."""
-    results = measure_ensemble(job, generations.members(0), generations.weights(0))
-    return results | {"student": measure_classifier(job, make_student(job, 0, prefix))}
+    results = measure_ensemble(context, generations.members(0), generations.weights(0))
+    return results | {"student": measure_classifier(context, make_student(context, 0, prefix))}
 
 
-def run_zero_shot(job: Job, prefix: str = "") -> Results:
+def run_zero_shot(context: RunContext, prefix: str = "") -> Results:
     """Score and label with the untrained patterns; as a baseline, score the test texts only."""
-    members = [Member(0, p, 0) for p in range(len(job.pvps))]
-    parts = ("pool", "test") if not prefix or job.recipe.prior != "none" else ("test",)
-    if job.recipe.priming:
-        _warn_of_few_primers(job)
-        keep_primers(job)
-    make_members(job, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
-    job.forget()
+    members = [Member(0, p, 0) for p in range(len(context.pvps))]
+    parts = ("pool", "test") if not prefix or context.recipe.prior != "none" else ("test",)
+    if context.recipe.priming:
+        _warn_of_few_primers(context)
+        keep_primers(context)
+    make_members(context, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
+    context.forget()
     weights = member_weights(None, len(members), "uniform")
-    if job.data.pool is not None and "pool" in parts:
-        label_pool(job, members, weights, prefix)
-    return measure_ensemble(job, members, weights, prefix)
+    if context.data.pool is not None and "pool" in parts:
+        label_pool(context, members, weights, prefix)
+    return measure_ensemble(context, members, weights, prefix)
 
 
-def _warn_of_few_primers(job: Job) -> None:
-    """Say that fewer labelled texts stand before others than was asked for: there are no more, or there is no room."""
-    assert job.data.train is not None
-    wanted = job.recipe.priming
-    if len(job.data.train) < wanted:
-        job.reporter.warn(f"priming={wanted}: there are {len(job.data.train)} labelled texts, and all of them are used")
-    longest = max(pvp.encoder.primers.tokens_with_text for pvp in job.pvps if pvp.encoder.primers)
-    if longest > job.recipe.max_length:
-        job.reporter.warn(
-            f"priming={wanted}: with a text of their length the labelled texts have about {longest} tokens and do not "
-            f"all fit into {job.recipe.max_length}; those that do not are left out, so raise --max-length if the model "
-            "can"
+def _warn_of_few_primers(context: RunContext) -> None:
+    """Say that fewer labeled texts stand before others than was asked for: there are no more, or there is no room."""
+    assert context.data.train is not None
+    wanted = context.recipe.priming
+    if len(context.data.train) < wanted:
+        context.reporter.warn(
+            f"priming={wanted}: there are {len(context.data.train)} labeled texts, and all of them are used"
+        )
+    longest = max(pvp.encoder.primers.tokens_with_text for pvp in context.pvps if pvp.encoder.primers)
+    if longest > context.recipe.max_length:
+        context.reporter.warn(
+            f"priming={wanted}: with a text of their length the labeled texts have about {longest} tokens and do not "
+            f"all fit into {context.recipe.max_length}; those that do not are left out, so raise --max-length if "
+            "the model can"
         )
 
 
-def run_supervised(job: Job, prefix: str = "") -> Results:
-    """Fine-tune a plain classifier on the labelled examples."""
-    return {"student": measure_classifier(job, make_supervised(job, prefix))}
+def run_supervised(context: RunContext, prefix: str = "") -> Results:
+    """Fine-tune a plain classifier on the labeled examples."""
+    return {"student": measure_classifier(context, make_supervised(context, prefix))}
 
 
 _RUN: Mapping[str, Callable[..., Results]] = {
@@ -166,10 +168,10 @@ def run(
     task : the task that `settings` holds as a mapping, where it was read from a file; messages then name its lines
     tables : ``train``, ``unlabeled`` or ``test`` -> texts that are in memory (`pet.data.memory.table_of`), in place
         of a file; the source in `settings` is then a name that begins with ``memory:``
-    pool_gold : a file with the labels of the unlabelled texts; ipet then tells how right its labels are, and does
+    pool_gold : a file with the labels of the unlabeled texts; ipet then tells how right its labels are, and does
         nothing else with them
     execution : where members are made; None: in this process, or on every GPU of this machine
-    group : processes that train each member together with this one, which leads; see `pet.run.together`
+    group : processes that train each member together with this one, which leads; see `pet.run.execution.data_parallel`
 
     Returns
     -------
@@ -196,43 +198,43 @@ def run(
     if settings.makes_classifier:
         check_classifier(settings.student_model or settings.model)
     recipe = resolve_recipe(settings)
-    outlines = {model: outline(model) for model in models}
+    meta_models = {model: meta_model(model) for model in models}
     initial = open_init_prompt(settings, recipe, reporter)
     if initial is not None:
         recipe = replace(recipe, prompt_length=initial.length)
     if trains_members:
-        check_tuning(recipe, task, outlines[settings.model])
+        check_tuning(recipe, task, meta_models[settings.model])
         if group is not None:
             check_share(recipe, group)
         if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
             reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
-    for model, body in outlines.items():
+    for model, body in meta_models.items():
         check_length(body, recipe.max_length, model)
-    freeze(outlines[settings.model], recipe.freeze_layers)  # of no weights: whether it can be
+    freeze(meta_models[settings.model], recipe.freeze_layers)  # of no weights: whether it can be
     if pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold says how right the labels of the generations are; it goes with --method ipet")
     if recipe.priming and settings.method != "zero-shot":
-        raise PetError("priming puts labelled texts before others and trains nothing: it goes with --method zero-shot")
+        raise PetError("priming puts labeled texts before others and trains nothing: it goes with --method zero-shot")
     data = load_data(settings, task, reporter, tables)
     if recipe.priming and data.train is None:
-        raise PetError(f"priming={recipe.priming} puts labelled texts before others, and there are none; give --train")
+        raise PetError(f"priming={recipe.priming} puts labeled texts before others, and there are none; give --train")
     observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data, initial)
     directory = RunDirectory(output, config, reporter=reporter)
     executor = make_executor(execution or Execution(), settings, group)
-    job = Job(settings, task, recipe, data, directory, reporter, executor=executor)
+    context = RunContext(settings, task, recipe, data, directory, reporter, executor=executor)
     # A word that splits, a model without a mask or a device that is not there leave no folder behind.
-    _ = job.accelerator, job.pvps if settings.method != "supervised" or settings.baselines else None
-    _ = job.tuned_pvps if trains_members else None
+    _ = context.accelerator, context.pvps if settings.method != "supervised" or settings.baselines else None
+    _ = context.tuned_pvps if trains_members else None
     generations = None
     if settings.method == "ipet":
-        generations = Generations(job, make_plan(task, recipe, label_counts(data.train, len(task.labels))), observe)
+        generations = Generations(context, make_plan(task, recipe, label_counts(data.train, len(task.labels))), observe)
     with directory:
         try:
-            job.initial = None if initial is None else make_init_prompt(job, initial)
-            figures = run_ipet(job, generations) if generations else _RUN[settings.method](job)
+            context.initial = None if initial is None else make_init_prompt(context, initial)
+            figures = run_ipet(context, generations) if generations else _RUN[settings.method](context)
             if settings.baselines:
-                figures["baselines"] = _run_baselines(job, generations)
+                figures["baselines"] = _run_baselines(context, generations)
             results = {
                 "task": task.name,
                 "method": settings.method,
@@ -241,9 +243,9 @@ def run(
                 "data": data.report,
                 **figures,
             }
-            write_results(job, results)
+            write_results(context, results)
         finally:
-            job.close()
+            context.close()
     return results
 
 
@@ -274,35 +276,41 @@ def _observer(
     return lambda generation: diagnose(Path(output), generation, gold, task.labels)
 
 
-def _run_baselines(job: Job, generations: Generations | None = None) -> dict[str, Results]:
+def _run_baselines(context: RunContext, generations: Generations | None = None) -> dict[str, Results]:
     """The other methods, with the same examples, under ``baselines/``."""
     others: dict[str, Results] = {}
-    if job.settings.method != "zero-shot":
-        others["zero-shot"] = run_zero_shot(job, "baselines/zero-shot/")
-    if job.settings.method != "supervised" and job.data.train is not None:
-        others["supervised"] = run_supervised(job, "baselines/supervised/")
-    if generations is not None and job.data.train is not None:
-        others["pet"] = run_pet_of_ipet(job, generations, "baselines/pet/")
+    if context.settings.method != "zero-shot":
+        others["zero-shot"] = run_zero_shot(context, "baselines/zero-shot/")
+    if context.settings.method != "supervised" and context.data.train is not None:
+        others["supervised"] = run_supervised(context, "baselines/supervised/")
+    if generations is not None and context.data.train is not None:
+        others["pet"] = run_pet_of_ipet(context, generations, "baselines/pet/")
     return others
 
 
-def write_results(job: Job, results: Results) -> None:
+def write_results(context: RunContext, results: Results) -> None:
     """metrics.json, report.html and the student's card."""
-    root = job.directory.path
+    root = context.directory.path
     write_whole(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    shown = {"labels": job.task.labels, "config": job.directory.config, "messages": job.data.report["messages"]}
+    shown = {
+        "labels": context.task.labels,
+        "config": context.directory.config,
+        "messages": context.data.report["messages"],
+    }
     write_whole(root / "report.html", html_report(results | shown))
     if (root / "student").is_dir():
         card = student_card(
-            task=job.task.name,
-            labels=job.task.labels,
-            method=job.settings.method,
-            base_model=job.settings.student_model or job.settings.model,
-            description=job.task.description,
-            patterns=[] if job.settings.method == "supervised" else [p.template.source for p in job.task.patterns],
-            text_pair=len(job.task.input.segments) > 1,
-            reads=job.task.input.source if len(job.task.fields) > 1 else "",
-            facts={"labelled examples": job.data.report["train"], "unlabelled texts": job.data.report["pool"]},
+            task=context.task.name,
+            labels=context.task.labels,
+            method=context.settings.method,
+            base_model=context.settings.student_model or context.settings.model,
+            description=context.task.description,
+            patterns=[]
+            if context.settings.method == "supervised"
+            else [p.template.source for p in context.task.patterns],
+            text_pair=len(context.task.input.segments) > 1,
+            reads=context.task.input.source if len(context.task.fields) > 1 else "",
+            facts={"labeled examples": context.data.report["train"], "unlabeled texts": context.data.report["pool"]},
             metrics=results.get("student"),
         )
         write_whole(root / "student" / "README.md", card)

@@ -1,7 +1,7 @@
 """Hidden labels of the pool (``--pool-gold``): how right the pseudo-labels are, for diagnosis only.
 
-No stage of a run sees these labels. They stand in no `Job` and in no configuration; what is here reads the files that
-finished stages have left and gives figures for people back.
+No stage of a run sees these labels. They stand in no `RunContext` and in no configuration; what is here reads the files
+that finished stages have left and gives figures for people back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pet.data.read import read_table
 from pet.data.source import column_names, open_source
 from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
 from pet.errors import PetError
-from pet.task import Task
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,7 +34,7 @@ def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str,
     ----------
     source : a file with labels and ids, with the texts or without; its rows are matched with those of the pool by id
     task : names fields and labels
-    pool : the unlabelled texts of the run
+    pool : the unlabeled texts of the run
     columns : field (or ``label``, ``id``) -> column of the file
 
     Returns
@@ -51,7 +51,7 @@ def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str,
     if not with_texts and columns.get("id", "id") not in there:
         raise PetError(
             f"--pool-gold {source}: it has neither the texts ({', '.join(task.fields)}) nor an `id` of each, so that "
-            "its labels cannot be matched with the unlabelled texts; give it one of them"
+            "its labels cannot be matched with the unlabeled texts; give it one of them"
         )
     fields = task.fields if with_texts else []
     columns = {name: column for name, column in columns.items() if name in (*fields, "label", "id")}
@@ -61,7 +61,7 @@ def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str,
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise PetError(
-            f"--pool-gold {source}: none of its ids is one of the unlabelled texts; give both files the same ids, or "
+            f"--pool-gold {source}: none of its ids is one of the unlabeled texts; give both files the same ids, or "
             "the same file to both options"
         )
     if with_texts:
@@ -77,7 +77,7 @@ def _compare(source: str, task: Task, pool: Dataset, known: Array, table: Datase
     if differs.any():
         first = pool[int(known[differs.argmax()])]["id"]
         raise PetError(
-            f"--pool-gold {source}: the text with the id {first!r} is another one in the unlabelled texts "
+            f"--pool-gold {source}: the text with the id {first!r} is another one in the unlabeled texts "
             f"({int(differs.sum())} of {len(known)} differ); give both files the same ids, or the same file to both"
         )
 

@@ -29,9 +29,9 @@ class RunSettings:
     model : folder, embedded model or hub name
     method : one of `METHODS`
     student_model : what the student starts from; None: as `model`
-    shots, examples : labelled texts to draw, per label or in total; None takes the whole file
+    shots, examples : labeled texts to draw, per label or in total; None takes the whole file
     balanced : draw as evenly as can be, or as the file has it
-    pool_size : unlabelled texts to draw; None takes all
+    pool_size : unlabeled texts to draw; None takes all
     seed : of everything that is random
     recipe, settings : a named recipe, and what is changed of it
     columns : field (or ``label``, ``id``) -> column of the data files
@@ -80,7 +80,7 @@ class RunSettings:
         no_labels = self.train is None or self.shots == 0 or self.examples == 0
         if self.method in ("pet", "supervised") and no_labels:
             problems.append(
-                f"--method {self.method} learns from labelled texts, and there are none; give --train (and no zero "
+                f"--method {self.method} learns from labeled texts, and there are none; give --train (and no zero "
                 "for --shots or --examples), or use --method zero-shot"
             )
         if self.method == "ipet" and self.unlabeled is None:

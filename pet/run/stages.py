@@ -13,31 +13,31 @@ import torch
 from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
-from pet.classifier import new_classifier
 from pet.cloze.tokens import TokenTable, join_rows
 from pet.compat import save_model
 from pet.data.checks import column_labels
-from pet.distill import fit_classifier, one_hot
-from pet.ensemble.labelling import score_rows
-from pet.ensemble.members import MemberData, train_member
-from pet.ensemble.merge import member_weights, merge_scores, prior_correction, softmax
+from pet.ensemble.combine import member_weights, merge_scores, prior_correction, softmax
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import write_soft_labels
 from pet.errors import PetError
 from pet.evaluate import evaluate
-from pet.files import reserve
-from pet.run.job import Job
+from pet.members.scoring import score_rows
+from pet.members.training import MemberData, train_member
+from pet.run.context import RunContext
 from pet.seeds import derive_seed
+from pet.store.files import reserve
+from pet.student.classifier import new_classifier
+from pet.student.distill import fit_classifier, one_hot
 from pet.training.loop import Schedule
 from pet.tuning.freeze import freeze
-from pet.tuning.members import Backbone, put_on, read_member, save_member, start_member
+from pet.tuning.members import Backbone, attach, read_member, save_member, start_member
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-PRIMERS = "primers.jsonl"  # labelled texts, each label by its position in the task
+PRIMERS = "primers.jsonl"  # labeled texts, each label by its position in the task
 _PRIOR_ROWS = 20_000  # rows of the pool that are enough to see the mean prediction
 
 
@@ -76,113 +76,115 @@ class Column:
         return values
 
 
-def ensemble_members(job: Job, generation: int = 0) -> list[Member]:
+def ensemble_members(context: RunContext, generation: int = 0) -> list[Member]:
     """All members of a generation: pattern × repetition."""
-    return [Member(generation, p, r) for p in range(len(job.pvps)) for r in range(job.recipe.repetitions)]
+    return [Member(generation, p, r) for p in range(len(context.pvps)) for r in range(context.recipe.repetitions)]
 
 
-def measure_untrained(job: Job) -> list[float]:
-    """Accuracy of each pattern on the labelled examples before any training: the weights of its members."""
+def measure_untrained(context: RunContext) -> list[float]:
+    """Accuracy of each pattern on the labeled examples before any training: the weights of its members."""
 
     def build(folder: Path) -> dict[str, Any]:
-        assert job.data.train is not None
-        labels = column_labels(job.data.train)
-        lm, accuracies = job.pretrained(), []
-        for pvp in job.pvps:
+        assert context.data.train is not None
+        labels = column_labels(context.data.train)
+        lm, accuracies = context.pretrained(), []
+        for pvp in context.pvps:
             scores = score_rows(
                 lm,
-                job.tokenizer,
+                context.tokenizer,
                 pvp,
-                job.tokens("train"),
-                job.accelerator,
-                max_tokens=job.recipe.inference_tokens,
+                context.tokens("train"),
+                context.accelerator,
+                max_tokens=context.recipe.inference_tokens,
             )
             accuracies.append(float((scores.argmax(axis=1) == labels).mean()))
         (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
         return {"accuracy": accuracies}
 
-    job.directory.stage("g0/untrained", {"config": job.config_hash}, build, files=["untrained.json"])
-    accuracies: list[float] = job.directory.info("g0/untrained")["accuracy"]
+    context.directory.stage("g0/untrained", {"config": context.config_hash}, build, files=["untrained.json"])
+    accuracies: list[float] = context.directory.info("g0/untrained")["accuracy"]
     return accuracies
 
 
-def keep_primers(job: Job) -> None:
-    """Keep the labelled texts that stand before others, for those that `pet label` sees later."""
+def keep_primers(context: RunContext) -> None:
+    """Keep the labeled texts that stand before others, for those that `pet label` sees later."""
 
     def build(folder: Path) -> None:
-        assert job.data.train is not None
-        columns = job.data.train.select_columns([*job.task.fields, "label"])
+        assert context.data.train is not None
+        columns = context.data.train.select_columns([*context.task.fields, "label"])
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in columns]
         (folder / PRIMERS).write_text("".join(lines), encoding="utf-8")
 
-    job.directory.stage("g0/primers", {"config": job.config_hash}, build, files=[PRIMERS])
+    context.directory.stage("g0/primers", {"config": context.config_hash}, build, files=[PRIMERS])
 
 
-def member_data(job: Job, member: Member) -> MemberData:
-    """What a member learns from: the labelled texts, and those that the others chose for it in its generation."""
-    train, recipe, labels = job.data.train, job.recipe, job.task.labels
+def member_data(context: RunContext, member: Member) -> MemberData:
+    """What a member learns from: the labeled texts, and those that the others chose for it in its generation."""
+    train, recipe, labels = context.data.train, context.recipe, context.task.labels
     gold = np.zeros(0, dtype=np.int64) if train is None else column_labels(train)
-    pool = None if job.data.pool is None else job.tokens("pool")
+    pool = None if context.data.pool is None else context.tokens("pool")
     if member.generation == 0:
-        return MemberData(job.tokens("train"), gold, pool)
+        return MemberData(context.tokens("train"), gold, pool)
     assert pool is not None
     rows, chosen, probabilities = read_pseudo_labels(
-        job.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", labels
+        context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", labels
     )
     if not len(gold) + len(rows):
         raise PetError(
             f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
-            "is labelled surely enough; lower --set confidence_floor, or give more texts with --unlabeled"
+            "is labeled surely enough; lower --set confidence_floor, or give more texts with --unlabeled"
         )
-    parts: list[tuple[TokenTable, Array]] = [] if train is None else [(job.tokens("train"), np.arange(len(gold)))]
+    parts: list[tuple[TokenTable, Array]] = [] if train is None else [(context.tokens("train"), np.arange(len(gold)))]
     targets = np.concatenate([gold, chosen])
-    # The first set without labelled texts is chosen against the bias of the untrained model, which its
+    # The first set without labeled texts is chosen against the bias of the untrained model, which its
     # probabilities would bring back.
     if recipe.soft_targets and (member.generation > 1 or len(gold)):
         targets = np.concatenate([one_hot(gold, len(labels)), probabilities]).astype(np.float32)
     return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
 
 
-def fit_member(job: Job, member: Member, start: Path | None) -> tuple[LanguageModel, Backbone | None, dict[str, Any]]:
+def fit_member(
+    context: RunContext, member: Member, start: Path | None
+) -> tuple[LanguageModel, Backbone | None, dict[str, Any]]:
     """Train a member: its model, what it was put onto where that is shared, and what there is to tell.
 
     Parameters
     ----------
-    job, member : who learns
-    start : folder of a trained member to go on from; None: the pretrained model, with `job.initial` where there is one
+    context, member : who learns
+    start : folder of a trained member to go on from; None: the pretrained model, with `context.initial` if set
     """
-    recipe, pvp, seed = job.recipe, job.tuned_pvps[member.pattern], member.seed(job.settings.seed)
-    data, backbone = member_data(job, member), None
+    recipe, pvp, seed = context.recipe, context.tuned_pvps[member.pattern], member.seed(context.settings.seed)
+    data, backbone = member_data(context, member), None
     if recipe.tuning == "full":
-        lm = job.model_of(start)
+        lm = context.model_of(start)
         freeze(lm.model, recipe.freeze_layers)
     else:
-        backbone = job.backbone(start)
+        backbone = context.backbone(start)
         tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
-        before = job.initial if start is None else read_member(start)
-        lm = start_member(backbone, recipe, pvp, tables, seed, job.accelerator.device, before)
+        before = context.initial if start is None else read_member(start)
+        lm = start_member(backbone, recipe, pvp, tables, seed, context.accelerator.device, before)
     trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-    with job.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
+    with context.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
         losses = train_member(
-            lm, job.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
-            job.accelerator, lambda _, loss: bar.update(loss=loss), job.group,
+            lm, context.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
+            context.accelerator, lambda _, loss: bar.update(loss=loss), context.group,
         )  # fmt: skip
     return lm, backbone, {"losses": losses, "labeled": len(data.labels), "trained": trained}
 
 
-def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
+def build_member(context: RunContext, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
     """Train a member and save it: a ``save_pretrained`` folder, or the few numbers that it has learned.
 
     `folder` is where it is saved; the others are those of `fit_member`.
     """
-    lm, backbone, figures = fit_member(job, member, start)
+    lm, backbone, figures = fit_member(context, member, start)
     losses = figures["losses"]
     if backbone is not None:
-        save_member(backbone, job.recipe, folder)
-    if job.recipe.tunes_backbone:
+        save_member(backbone, context.recipe, folder)
+    if context.recipe.tunes_backbone:
         save_model(lm.model, folder)
-        job.tokenizer.save_pretrained(folder)
-    pattern = job.task.patterns[member.pattern]
+        context.tokenizer.save_pretrained(folder)
+    pattern = context.task.patterns[member.pattern]
     about = {
         "pattern": pattern.template.source,
         "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
@@ -193,90 +195,93 @@ def build_member(job: Job, member: Member, start: Path | None, folder: Path) -> 
     return {"final_loss": losses[-1] if losses else None, "trained": figures["trained"]}
 
 
-def build_scores(job: Job, member: Member, trained: Path | None, prefix: str, parts: Sequence[str], out: Path) -> None:
+def build_scores(
+    context: RunContext, member: Member, trained: Path | None, prefix: str, parts: Sequence[str], out: Path
+) -> None:
     """Score texts with a member: ``pool-logits.npy`` and ``test-logits.npy`` in the folder `out`.
 
     Parameters
     ----------
-    job, member : who scores
+    context, member : who scores
     trained : the member's folder; None scores with the pretrained model
     prefix : of the stage, for the one who waits
     parts : ``pool``, ``test``
     out : where the files go
     """
-    lm = _trained(job, trained)
-    pvp = (job.pvps if trained is None else job.tuned_pvps)[member.pattern]
+    lm = _trained(context, trained)
+    pvp = (context.pvps if trained is None else context.tuned_pvps)[member.pattern]
     for part in parts:
-        rows = len(getattr(job.data, part))
+        rows = len(getattr(context.data, part))
         file = out / f"{part}-logits.npy"
-        scores = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(rows, len(job.task.labels)))
+        scores = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(rows, len(context.task.labels)))
         reserve(file)  # a full disk then ends with a message, and not with a signal
-        with job.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
+        with context.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
             score_rows(
-                lm, job.tokenizer, pvp, job.tokens(part), job.accelerator,
-                max_tokens=job.recipe.inference_tokens, out=scores, on_rows=bar.update,
+                lm, context.tokenizer, pvp, context.tokens(part), context.accelerator,
+                max_tokens=context.recipe.inference_tokens, out=scores, on_rows=bar.update,
             )  # fmt: skip
         scores.flush()
 
 
-def _trained(job: Job, folder: Path | None) -> LanguageModel:
+def _trained(context: RunContext, folder: Path | None) -> LanguageModel:
     """A trained member, or for None the pretrained model."""
     if folder is None:
-        return job.untrained()
-    if job.recipe.tuning == "full":
-        return job.model_of(folder)
-    return put_on(job.backbone(folder), read_member(folder), folder)
+        return context.untrained()
+    if context.recipe.tuning == "full":
+        return context.model_of(folder)
+    return attach(context.backbone(folder), read_member(folder), folder)
 
 
-def member_scores(job: Job, members: Sequence[Member], part: str, prefix: str = "") -> dict[str, Array]:
+def member_scores(context: RunContext, members: Sequence[Member], part: str, prefix: str = "") -> dict[str, Array]:
     """Memory-mapped scores of each member on ``pool`` or ``test``: member -> (rows, L)."""
     return {
-        m.name: np.load(job.directory.path / prefix / m.stage / f"{part}-logits.npy", mmap_mode="r") for m in members
+        m.name: np.load(context.directory.path / prefix / m.stage / f"{part}-logits.npy", mmap_mode="r")
+        for m in members
     }
 
 
-def label_pool(job: Job, members: Sequence[Member], weights: Array, prefix: str = "") -> None:
+def label_pool(context: RunContext, members: Sequence[Member], weights: Array, prefix: str = "") -> None:
     """Merge the members' scores of the pool into the table of soft labels."""
     generation = members[0].generation
-    pool = job.data.pool
+    pool = context.data.pool
     assert pool is not None
 
     def build(folder: Path) -> dict[str, Any]:
-        scores = member_scores(job, members, "pool", prefix)
+        scores = member_scores(context, members, "pool", prefix)
         paths = [folder / "labels.parquet", folder / "labels.jsonl"]
-        bias = _prior_bias(job, scores, weights)
-        write_soft_labels(paths, Column(pool, "id"), scores, weights, job.task.labels, bias)
+        bias = _prior_bias(context, scores, weights)
+        write_soft_labels(paths, Column(pool, "id"), scores, weights, context.task.labels, bias)
         return {"members": list(scores), "weights": [float(w) for w in weights], "bias": [float(b) for b in bias]}
 
-    upstream = [job.directory.fingerprint(f"{prefix}{m.stage}/scores") for m in members]
+    upstream = [context.directory.fingerprint(f"{prefix}{m.stage}/scores") for m in members]
     name = f"{prefix}g{generation}/labels"
-    inputs = {"config": job.config_hash, "scores": upstream, "weights": [float(w) for w in weights]}
-    job.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
+    inputs = {"config": context.config_hash, "scores": upstream, "weights": [float(w) for w in weights]}
+    context.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
 
 
-def _prior_bias(job: Job, scores: Mapping[str, Array], weights: Array) -> Array:
+def _prior_bias(context: RunContext, scores: Mapping[str, Array], weights: Array) -> Array:
     """The correction that the recipe asks for, from evenly spaced rows of the pool; zeros for none."""
-    count = len(job.task.labels)
+    count = len(context.task.labels)
     target = np.full(count, 1 / count)
-    if job.recipe.prior == "labeled" and job.data.train is not None:
+    if context.recipe.prior == "labeled" and context.data.train is not None:
         # One more of each, so that a label without an example is rare and not impossible.
-        counts = np.bincount(column_labels(job.data.train), minlength=count) + 1.0
+        counts = np.bincount(column_labels(context.data.train), minlength=count) + 1.0
         target = counts / counts.sum()
-    if job.recipe.prior == "none":
+    if context.recipe.prior == "none":
         return np.zeros(count)
     rows = slice(None, None, max(1, len(next(iter(scores.values()))) // _PRIOR_ROWS))
     return prior_correction(merge_scores([s[rows] for s in scores.values()], weights), target)
 
 
-def pool_bias(job: Job, generation: int = 0, prefix: str = "") -> Array:
+def pool_bias(context: RunContext, generation: int = 0, prefix: str = "") -> Array:
     """The correction that the soft labels of a generation were made with; zeros where there is no pool."""
-    if job.data.pool is None or job.recipe.prior == "none":
-        return np.zeros(len(job.task.labels))
-    return np.asarray(job.directory.info(f"{prefix}g{generation}/labels")["bias"])
+    if context.data.pool is None or context.recipe.prior == "none":
+        return np.zeros(len(context.task.labels))
+    return np.asarray(context.directory.info(f"{prefix}g{generation}/labels")["bias"])
 
 
-def _schedule(job: Job, kind: str) -> Schedule:
-    recipe = job.recipe
+def _schedule(context: RunContext, kind: str) -> Schedule:
+    recipe = context.recipe
     return Schedule(
         steps=getattr(recipe, f"{kind}_steps"),
         learning_rate=recipe.student_learning_rate,
@@ -288,35 +293,39 @@ def _schedule(job: Job, kind: str) -> Schedule:
     )
 
 
-def _fit(job: Job, kind: str, table: Dataset, targets: Array, folder: Path, label: str) -> dict[str, Any]:
+def _fit(context: RunContext, kind: str, table: Dataset, targets: Array, folder: Path, label: str) -> dict[str, Any]:
     """Train a classifier from fresh, ``student`` or ``supervised``, and save it with its test scores."""
-    seed = derive_seed(job.settings.seed, kind)
+    seed = derive_seed(context.settings.seed, kind)
     torch.manual_seed(derive_seed(seed, "head"))
-    name = job.settings.student_model or job.settings.model
+    name = context.settings.student_model or context.settings.model
     classifier = new_classifier(
-        name, job.text_input, job.task.labels, job.recipe.max_length, allow_pickle=job.settings.allow_pickle
+        name,
+        context.text_input,
+        context.task.labels,
+        context.recipe.max_length,
+        allow_pickle=context.settings.allow_pickle,
     )
-    schedule = _schedule(job, kind)
+    schedule = _schedule(context, kind)
     gold = None
-    if kind == "student" and job.data.train is not None:
-        gold = (job.data.train, column_labels(job.data.train))
-    with job.reporter.task(f"train {label}", schedule.steps) as bar:
+    if kind == "student" and context.data.train is not None:
+        gold = (context.data.train, column_labels(context.data.train))
+    with context.reporter.task(f"train {label}", schedule.steps) as bar:
         losses = fit_classifier(
-            classifier, table, targets, schedule, job.accelerator,
+            classifier, table, targets, schedule, context.accelerator,
             seed=seed,
-            batch_size=getattr(job.recipe, f"{kind}_batch"),
-            temperature=job.recipe.temperature if kind == "student" else None,
+            batch_size=getattr(context.recipe, f"{kind}_batch"),
+            temperature=context.recipe.temperature if kind == "student" else None,
             gold=gold,
-            gold_weight=job.recipe.gold_weight if kind == "student" else 0.0,
+            gold_weight=context.recipe.gold_weight if kind == "student" else 0.0,
             on_step=lambda _, loss: bar.update(loss=loss),
         )  # fmt: skip
     classifier.save(folder)
-    if job.data.test is not None:
-        with job.reporter.task(f"score test with {label}", len(job.data.test), "text") as bar:
+    if context.data.test is not None:
+        with context.reporter.task(f"score test with {label}", len(context.data.test), "text") as bar:
             scores = classifier.scores(
-                job.data.test,
-                job.accelerator,
-                max_tokens=job.recipe.inference_tokens,
+                context.data.test,
+                context.accelerator,
+                max_tokens=context.recipe.inference_tokens,
                 exact=True,  # the figures are those of `pet evaluate`
                 on_rows=bar.update,
             )
@@ -324,56 +333,58 @@ def _fit(job: Job, kind: str, table: Dataset, targets: Array, folder: Path, labe
     return {"losses": losses}
 
 
-def make_student(job: Job, generation: int = 0, prefix: str = "") -> str:
+def make_student(context: RunContext, generation: int = 0, prefix: str = "") -> str:
     """Distill a generation's soft labels of the pool into a classifier in ``student/``."""
     labels_stage = f"g{generation}/labels"
-    labels_file = job.directory.path / f"{labels_stage}.parquet"
+    labels_file = context.directory.path / f"{labels_stage}.parquet"
 
     def build(folder: Path) -> dict[str, Any]:
-        assert job.data.pool is not None
-        soft = read_soft_labels(labels_file, job.task.labels)
-        losses = _fit(job, "student", job.data.pool, soft.probabilities, folder, f"{prefix}student")
+        assert context.data.pool is not None
+        soft = read_soft_labels(labels_file, context.task.labels)
+        losses = _fit(context, "student", context.data.pool, soft.probabilities, folder, f"{prefix}student")
         return losses | {"generation": generation}
 
-    inputs = {"config": job.config_hash, "labels": job.directory.fingerprint(labels_stage)}
-    job.directory.stage(f"{prefix}student", inputs, build)
+    inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(labels_stage)}
+    context.directory.stage(f"{prefix}student", inputs, build)
     return f"{prefix}student"
 
 
-def make_supervised(job: Job, prefix: str = "") -> str:
-    """Train a plain classifier on the labelled examples alone."""
+def make_supervised(context: RunContext, prefix: str = "") -> str:
+    """Train a plain classifier on the labeled examples alone."""
 
     def build(folder: Path) -> dict[str, Any]:
-        assert job.data.train is not None
-        targets = one_hot(column_labels(job.data.train), len(job.task.labels))
-        return _fit(job, "supervised", job.data.train, targets, folder, f"{prefix}supervised")
+        assert context.data.train is not None
+        targets = one_hot(column_labels(context.data.train), len(context.task.labels))
+        return _fit(context, "supervised", context.data.train, targets, folder, f"{prefix}supervised")
 
-    job.directory.stage(f"{prefix}student", {"config": job.config_hash}, build)
+    context.directory.stage(f"{prefix}student", {"config": context.config_hash}, build)
     return f"{prefix}student"
 
 
-def measure_ensemble(job: Job, members: Sequence[Member], weights: Array, prefix: str = "") -> dict[str, Any]:
+def measure_ensemble(
+    context: RunContext, members: Sequence[Member], weights: Array, prefix: str = ""
+) -> dict[str, Any]:
     """Figures of each member and of the merged ensemble on the test texts."""
-    if job.data.test is None:
+    if context.data.test is None:
         return {}
-    gold = column_labels(job.data.test)
-    scores = member_scores(job, members, "test", prefix)
-    figures = {name: evaluate(softmax(s), gold, job.task.labels) for name, s in scores.items()}
-    merged = softmax(merge_scores(list(scores.values()), weights) + pool_bias(job, members[0].generation, prefix))
-    return {"members": figures, "ensemble": evaluate(merged, gold, job.task.labels)}
+    gold = column_labels(context.data.test)
+    scores = member_scores(context, members, "test", prefix)
+    figures = {name: evaluate(softmax(s), gold, context.task.labels) for name, s in scores.items()}
+    merged = softmax(merge_scores(list(scores.values()), weights) + pool_bias(context, members[0].generation, prefix))
+    return {"members": figures, "ensemble": evaluate(merged, gold, context.task.labels)}
 
 
-def measure_classifier(job: Job, stage: str) -> dict[str, Any]:
+def measure_classifier(context: RunContext, stage: str) -> dict[str, Any]:
     """Figures of a saved classifier on the test texts."""
-    if job.data.test is None:
+    if context.data.test is None:
         return {}
-    scores = np.load(job.directory.path / stage / "test-logits.npy")
-    return evaluate(softmax(scores), column_labels(job.data.test), job.task.labels)
+    scores = np.load(context.directory.path / stage / "test-logits.npy")
+    return evaluate(softmax(scores), column_labels(context.data.test), context.task.labels)
 
 
-def ensemble_weights(job: Job, accuracies: Sequence[float] | None, members: Sequence[Member]) -> Array:
+def ensemble_weights(context: RunContext, accuracies: Sequence[float] | None, members: Sequence[Member]) -> Array:
     """Weights of the members by the accuracy of their patterns before training."""
     per_member = None if accuracies is None else [accuracies[m.pattern] for m in members]
-    if per_member is not None and job.recipe.merge == "weighted" and not any(per_member):
-        job.reporter.warn("no pattern labels a training example right before training: all members weigh the same")
-    return member_weights(per_member, len(members), job.recipe.merge)
+    if per_member is not None and context.recipe.merge == "weighted" and not any(per_member):
+        context.reporter.warn("no pattern labels a training example right before training: all members weigh the same")
+    return member_weights(per_member, len(members), context.recipe.merge)

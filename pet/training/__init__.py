@@ -1,0 +1,1 @@
+"""Losses, masking, batching, and the one training loop."""

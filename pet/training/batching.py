@@ -56,9 +56,7 @@ def shuffled_batches(rows: int, size: int, generator: np.random.Generator) -> It
         pending = pending[size:]
 
 
-def pad_rows(
-    encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False
-) -> tuple[dict[str, Array], Array]:
+def pad_rows(encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False) -> tuple[dict[str, Array], Array]:
     """Rows as rectangular arrays, padded on the right, or on the left, to the longest of them.
 
     Returns

@@ -31,14 +31,14 @@ class Group:
     size: int
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def takes(self, micro: int) -> bool:
+    def owns(self, micro: int) -> bool:
         """Whether a micro-batch of an update, counted from 0, is this process's."""
         return micro % self.size == self.rank
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Put the sum over all processes in place of each tensor, many small ones in one message."""
         start = 0
         while start < len(tensors):

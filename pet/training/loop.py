@@ -129,14 +129,14 @@ def _updates(
         for micro in range(schedule.accumulation):
             last = micro == schedule.accumulation - 1
             batch = next(batches)
-            if group is not None and not group.takes(micro):
+            if group is not None and not group.owns(micro):
                 continue
             with accelerator.autocast(), _synchronise(accelerator, module, last), _attention(batch, accelerator):
                 loss = module(batch) / schedule.accumulation
                 accelerator.backward(loss)
             since.append(loss.detach())
         if group is not None:
-            group.add_up([p.grad for p in module.parameters() if p.grad is not None])
+            group.all_reduce([p.grad for p in module.parameters() if p.grad is not None])
         accelerator.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
         stepper.step()
         stepper.zero_grad()
@@ -144,7 +144,7 @@ def _updates(
         if (step + 1) % _LOOK_EVERY == 0 or step + 1 == schedule.steps:
             total, count = torch.stack(since).sum(), len(since)
             if group is not None:
-                group.add_up([total])
+                group.all_reduce([total])
                 count *= group.size
             mean = float(total) * schedule.accumulation / count
             since.clear()

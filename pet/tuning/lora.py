@@ -38,9 +38,7 @@ def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float, targ
 
     names = find_targets(model, targets)
     turned = isinstance(model.get_submodule(names[0]), Conv1D)  # GPT-2's matrices are the other way round
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, fan_in_fan_out=turned
-    )
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, fan_in_fan_out=turned)
     inject_adapter_in_model(config, model)
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pet.cloze.pvp import PVP
     from pet.cloze.tokens import TokenTable
-    from pet.task import Task
-    from pet.training.recipe import Recipe
+    from pet.recipe import Recipe
+    from pet.task.task import Task
 
 LEARNED = "learned.safetensors"  # in the folder of a member
 VECTORS = "vectors"  # the one array of the methods that learn vectors
@@ -234,7 +234,7 @@ def read_member(folder: Path) -> Learned:
         raise PetError(f"{path} cannot be read as what a member has learned ({error}); train it again") from error
 
 
-def put_on(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageModel:
+def attach(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageModel:
     """Put a member onto its backbone, in place of the one before.
 
     Parameters

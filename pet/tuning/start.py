@@ -16,7 +16,7 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     from pet.cloze.pvp import PVP
     from pet.cloze.tokens import TokenTable
-    from pet.training.recipe import Recipe
+    from pet.recipe import Recipe
 
 Array = NDArray[Any]
 _FREQUENT = 5000  # words, as in Lester et al. 2021 (arXiv 2104.08691, section 3.2)

@@ -1,0 +1,236 @@
+"""The walk through a table row by row: it names every mistake, or reads what the fast path could not."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pet.data.columns import Layout, as_text, missing_column, near, shorten, some
+from pet.data.problems import Place, Problems
+from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, arrow_batches, first_line, open_bytes
+
+
+def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
+    """Place and values (id, fields, label index) of every sound row; mistakes go to `problems`."""
+    for number, (place, record) in enumerate(records(source, layout, problems)):
+        values = _values(place, record, layout, problems)
+        if values is not None:
+            yield place, (values[0] if layout.id_column is not None else str(number), *values[1:])
+
+
+def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: Problems) -> tuple[Any, ...] | None:
+    wanted = {"id": layout.id_column, **layout.columns} if layout.id_column is not None else layout.columns
+    if layout.stray_id is not None and record.get(layout.stray_id) is not None:
+        problems.add(place, "id", "has an id, but the first line has none; give all lines an id, or use --column id=")
+    found: dict[str, Any] = {"id": None}
+    for name, column in wanted.items():
+        assert column is not None
+        text = _text(place, name, column, record, problems)
+        if text is None:
+            continue
+        if name == "label" and layout.codes is not None:
+            found[name] = layout.codes.get(text)
+            if found[name] is None:
+                choices = list(layout.codes)
+                message = f"label {shorten(text)} is not one of the task's: {some(choices)}{near(text, choices)}"
+                cure = "; mend the data, or say in the task file's label_map which label it means"
+                problems.add(place, "unknown label", message + cure, text)
+        else:
+            found[name] = text
+    if len(found) <= len(layout.columns) or found.get("label", 0) is None:
+        return None
+    return tuple(found.values()) if layout.id_column is None or found["id"] is not None else None
+
+
+def _text(place: Place, name: str, column: str, record: Mapping[str, Any], problems: Problems) -> str | None:
+    thing = f"field {name!r}" if name not in ("id", "label") else name
+    if column not in record:
+        line = missing_column("", name, column, record).removeprefix(": ")
+        problems.add(place, "missing", line, name)
+        return None
+    text = as_text(record[column])
+    if text is None:
+        kind = _kind(record[column])
+        problems.add(
+            place,
+            f"{thing} is {kind}",
+            f"{thing} is {kind} where a text is needed; write a text or leave the row out",
+        )
+    elif not text.isascii() and not _whole(text):
+        problems.add(
+            place,
+            "half a character",
+            f"{thing} holds half a character (a lone surrogate such as \\ud83d); remove it",
+        )
+        return None
+    return text
+
+
+def _kind(value: Any) -> str:
+    kinds: dict[type, str] = {list: "an array", tuple: "an array", dict: "an object", bytes: "binary"}
+    return kinds.get(type(value), "null")
+
+
+def _whole(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def records(
+    source: Source, layout: Layout, problems: Problems, *, numbers: bool = False
+) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Place and columns of every row that can be read; what cannot goes to `problems`.
+
+    Numbers of JSON lines come as the text that they are written with; with `numbers`, as numbers.
+    """
+    if source.kind == "json":
+        return _json_records(source, layout, problems, numbers)
+    if source.kind in DELIMITERS:
+        return _csv_records(source, problems)
+    return _arrow_records(source, layout, problems)
+
+
+def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None]]:
+    """Lines with their numbers from 1; None where the line is not UTF-8."""
+    number = 0
+    try:
+        with open_bytes(source.paths[0]) as file:
+            for number, line in enumerate(file, start=1):
+                line = line.removeprefix(BOM) if number == 1 else line
+                try:
+                    yield number, line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
+                    problems.add(
+                        (0, number),
+                        "UTF-8",
+                        f"is not UTF-8 ({byte}); save the file as UTF-8 (iconv -f LATIN1 -t UTF-8)",
+                    )
+                    yield number, None
+    except BROKEN_GZIP as error:
+        problems.add(
+            (0, number + 1),
+            "gzip",
+            f"the gzip file is cut off or broken here ({first_line(error)}); fetch it again",
+        )
+
+
+class _Doubled(dict[str, Any]):
+    """An object in which some keys come twice."""
+
+    keys_twice: frozenset[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    counts = Counter(key for key, _ in pairs)
+    doubled = _Doubled(made)
+    doubled.keys_twice = frozenset(key for key, count in counts.items() if count > 1)
+    return doubled
+
+
+def _json_records(
+    source: Source, layout: Layout, problems: Problems, numbers: bool
+) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    # Numbers stay as they are written; NaN is how some libraries write null.
+    kind = None if numbers else str
+    decoder = json.JSONDecoder(
+        parse_int=kind, parse_float=kind, parse_constant=lambda _: None, object_pairs_hook=_object
+    )
+    wanted = set(layout.file_columns)
+    for number, line in _lines(source, problems):
+        if line is None or not line.strip():
+            continue
+        place = (0, number)
+        try:
+            record = decoder.decode(line)
+        except (ValueError, RecursionError) as error:
+            problems.add(place, "JSON", _json_mistake(line, error))
+            continue
+        # As in the fast path, what is in the columns that nobody asked for does not matter.
+        twice = sorted(record.keys_twice & wanted) if isinstance(record, _Doubled) else []
+        if twice:
+            problems.add(place, "doubled", f"has the key {twice[0]!r} twice; keep one of them", twice[0])
+        elif isinstance(record, dict):
+            yield place, record
+        else:
+            what = _kind(record) if isinstance(record, list) or record is None else "a single value"
+            problems.add(place, "object", f'is {what}; each line must be an object such as {{"text": "…"}}')
+
+
+def _json_mistake(line: str, error: ValueError | RecursionError) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return "is nested too deeply to read; remove what is not a field"
+    if line.strip() in ("[", "{"):
+        return "the file is one JSON value over several lines; write one object a line (jq -c '.[]' FILE)"
+    if error.msg == "Extra data":
+        return "holds more than one JSON value; write one object a line"
+    if not line.endswith("\n"):
+        return "ends in mid-line: the file is cut off; fetch it again or remove its last line"
+    return f"is not JSON ({error.msg} at column {error.colno}); write one object a line"
+
+
+def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    lines = (line if line is not None else "\ufffd\n" for _, line in _lines(source, problems))
+    limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts of 131,072 characters
+    try:
+        reader = csv.reader(lines, delimiter=DELIMITERS[source.kind], strict=True)
+        header: list[str] | None = None
+        while True:
+            start = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                problems.add((0, start), "CSV", _csv_mistake(error))
+                continue
+            if not row:
+                continue
+            if header is None:
+                header = row
+                if ("UTF-8", "") in problems.groups:  # without its names no column can be judged
+                    return
+            elif len(row) == len(header):
+                yield (0, start), dict(zip(header, row, strict=False))
+            elif ("UTF-8", "") not in problems.groups:  # a line that was not decoded has lost its columns
+                message = f"has {len(row)} columns where the header has {len(header)}"
+                cure = "; quote values that hold the separator"
+                problems.add((0, start), "columns", message + cure, str(len(row)))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv_mistake(error: csv.Error) -> str:
+    if "unexpected end of data" in str(error):
+        return "a quote is opened here and never closed: the file is cut off, or a quote is not doubled"
+    return f'cannot be read ({error}); quote values with " and double the quotes inside'
+
+
+def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    file, row = 0, 0
+    try:
+        for (file, row), batch in arrow_batches(source, layout.file_columns):
+            for offset, record in enumerate(batch.to_pylist()):
+                for column, names in source.class_names.items():
+                    index = record.get(column)
+                    if isinstance(index, int):
+                        record[column] = names[index] if 0 <= index < len(names) else None
+                yield (file, row + offset), record
+            row += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        problems.add(
+            (file, row + 1),
+            "broken",
+            f"the file is broken from about here ({first_line(error)}); fetch it again",
+        )

@@ -1,0 +1,1 @@
+"""Ensemble members: anything that scores a table of texts."""

@@ -1,0 +1,143 @@
+"""Training one member: a pattern, a repetition, and the pretrained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pet.cloze.pvp import PVP
+from pet.seeds import derive_seed
+from pet.training.batching import shuffled_batches, to_tensors
+from pet.training.loop import Schedule, train
+from pet.training.losses import label_scores, member_loss
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerBase
+
+    from pet.backbones.base import LanguageModel
+    from pet.cloze.tokens import TokenTable
+    from pet.recipe import Recipe
+    from pet.training.group import Group
+
+Array = NDArray[Any]
+OnStep = Callable[[int, "float | None"], None]
+
+
+class MemberObjective(nn.Module):
+    """The loss of a member for one micro-batch of labeled and unlabeled rows."""
+
+    words: Tensor
+    word_to_label: Tensor
+
+    def __init__(self, lm: LanguageModel, pvp: PVP, alpha: float):
+        super().__init__()
+        self.lm = lm
+        self.pvp = pvp
+        self.alpha = alpha
+        self.register_buffer("words", torch.from_numpy(pvp.words), persistent=False)
+        self.register_buffer("word_to_label", torch.from_numpy(pvp.word_to_label), persistent=False)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of a micro-batch of `member_batches`."""
+        words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
+        scores = label_scores(words, self.word_to_label)
+        return member_loss(F.cross_entropy(scores, batch["labels"]), auxiliary, self.alpha)
+
+
+@dataclass(frozen=True)
+class MemberData:
+    """What a member learns from.
+
+    Attributes
+    ----------
+    labeled : token table of the labeled texts
+    labels : int64 array of shape (rows,), positions in the task's labels; or float32 probabilities of shape (rows, L)
+    unlabeled : token table of the pool, or None
+    """
+
+    labeled: TokenTable
+    labels: Array
+    unlabeled: TokenTable | None
+
+
+def member_batches(
+    lm: LanguageModel,
+    pvp: PVP,
+    data: MemberData,
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    seed: int,
+) -> Iterator[dict[str, Tensor]]:
+    """Endless micro-batches for `MemberObjective`; the seed alone decides them."""
+    labeled = pvp.encoder.encode(data.labeled)
+    labeled_rows = shuffled_batches(
+        len(labeled), recipe.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
+    )
+    generator = np.random.default_rng(derive_seed(seed, "masking"))
+    make = lm.batch_maker(tokenizer, recipe.mlm_probability, generator)
+    pool_size = 0
+    if data.unlabeled is not None and recipe.unlabeled_batch:
+        pool_size = len(data.unlabeled[pvp.encoder.keys[0]])
+        pool_rows = shuffled_batches(
+            pool_size, recipe.unlabeled_batch, np.random.default_rng(derive_seed(seed, "unlabeled"))
+        )
+    while True:
+        chosen = next(labeled_rows)
+        unlabeled = None
+        if pool_size and data.unlabeled is not None:
+            unlabeled = pvp.encoder.encode(data.unlabeled, next(pool_rows))
+        batch = make(labeled, chosen, unlabeled)
+        yield to_tensors(batch | {"labels": data.labels[chosen]}, device)
+
+
+def train_member(
+    lm: LanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pvp: PVP,
+    data: MemberData,
+    recipe: Recipe,
+    learning_rate: float,
+    seed: int,
+    accelerator: Accelerator,
+    on_step: OnStep = lambda step, loss: None,
+    group: Group | None = None,
+) -> list[float]:
+    """Fine-tune a language model, in place, on labeled texts put through a pattern.
+
+    Parameters
+    ----------
+    lm : pretrained model; it is moved to the accelerator's device
+    tokenizer, pvp : how texts are read, and words scored
+    data : labeled and unlabeled texts
+    recipe : batch sizes, steps, the share of the auxiliary loss
+    learning_rate : its peak
+    seed : decides batches, hidden tokens and dropout
+    accelerator : where, and how precisely
+    on_step, group : see `pet.training.loop.train`
+
+    Returns
+    -------
+    list of float: mean losses over stretches of updates
+    """
+    objective = MemberObjective(lm, pvp, recipe.alpha).to(accelerator.device)
+    batches = member_batches(lm, pvp, data, recipe, tokenizer, accelerator.device, seed)
+    schedule = Schedule(
+        steps=recipe.member_steps(len(data.labels)),
+        learning_rate=learning_rate,
+        warmup=recipe.warmup,
+        accumulation=recipe.accumulation,
+        weight_decay=recipe.weight_decay,
+        adam_epsilon=recipe.adam_epsilon,
+        max_grad_norm=recipe.max_grad_norm,
+    )
+    torch.manual_seed(derive_seed(seed, "dropout", *([group.rank] if group and group.rank else [])))
+    return train(objective, batches, schedule, accelerator, on_step, group)

@@ -1,0 +1,162 @@
+"""What the patterns of a task become with a tokenizer: words, filled patterns, lengths. No weights needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pet.cloze.blank import Blank
+from pet.cloze.encode import ClozeEncoder, Encoded
+from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.cloze.words import word_token, word_tokens
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from pet.task.task import Pattern, Task
+
+
+BEHIND = "____"  # stands for a blank that is no token
+LEARNED = "*"  # stands for a learned vector
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One filled pattern: its tokens, and where among them the mask is."""
+
+    tokens: tuple[str, ...]
+    mask: int
+
+
+@dataclass
+class PatternCheck:
+    """What one pattern is with a tokenizer.
+
+    Attributes
+    ----------
+    template : the pattern as the task file has it
+    words : label -> word -> its tokens
+    fixed_length : tokens of the pattern itself, special tokens and mask included; None where it has no use
+    filled : the pattern with the first texts
+    cut : table -> share of its texts that are cut
+    mean_length : table -> mean tokens of a row
+    problems : why a run with it would fail
+    """
+
+    template: str
+    words: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    fixed_length: int | None = None
+    filled: list[Filled] = field(default_factory=list)
+    cut: dict[str, float] = field(default_factory=dict)
+    mean_length: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_patterns(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    tables: Mapping[str, Dataset],
+    *,
+    shown: int = 2,
+    before: int = 0,
+    soft: bool = False,
+    blank: Blank | None = None,
+) -> list[PatternCheck]:
+    """Look at every pattern of a task; mistakes are collected, not raised.
+
+    Parameters
+    ----------
+    task, tokenizer, max_length : what is checked
+    tables : name -> texts to fill the patterns with; the rows that are shown are the first of the first
+    shown : how many filled rows to keep
+    before, soft, blank : of `pet.cloze.encode.ClozeEncoder`
+    """
+    checks = [PatternCheck(pattern.template.source) for pattern in task.patterns]
+    encoders: dict[int, ClozeEncoder] = {}
+    for number, (check, pattern) in enumerate(zip(checks, task.patterns, strict=True)):
+        _look_up_words(check, pattern, tokenizer, task.labels, blank)
+        try:
+            longest = max(len(tokens) for words in check.words.values() for tokens in words.values())
+            encoders[number] = ClozeEncoder(
+                tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, longest_word=longest
+            )
+            check.fixed_length = encoders[number].fixed_length
+        except PetError as error:
+            check.problems += error.problems
+    for name, table in tables.items():
+        tokens = tokenize_for(list(encoders.values()), table)
+        first = name == next(iter(tables))
+        for number, encoder in encoders.items():
+            _fill(checks[number], encoder, tokens, name, shown if first else 0)
+    return checks
+
+
+def problems_of(checks: Sequence[PatternCheck], task: Task) -> list[str]:
+    """All mistakes, each once, with the place of the pattern or the numbers of the patterns that have it."""
+    numbers: dict[str, list[int]] = {}
+    for number, check in enumerate(checks, 1):
+        for problem in check.problems:
+            numbers.setdefault(problem, []).append(number)
+    named = tuple({f"{place}: " for p in task.patterns for place in p.verbalizer.places.values() if place})
+    return [
+        problem if problem.startswith(named) else f"{_place(task, which)}: {problem}"
+        for problem, which in numbers.items()
+    ]
+
+
+def _place(task: Task, which: Sequence[int]) -> str:
+    if len(which) == 1 and task.patterns[which[0] - 1].place:
+        return task.patterns[which[0] - 1].place
+    listed = "all patterns" if len(which) == len(task.patterns) > 1 else f"pattern {', '.join(map(str, which))}"
+    return f"{task.path or task.name}: {listed}"
+
+
+def tokenize_for(encoders: Sequence[ClozeEncoder], table: Dataset) -> TokenTable:
+    """Tokenize what these encoders need of a table."""
+    if not encoders:
+        return {}
+    keys = token_keys(encoders)
+    return tokenize_fields(table, keys, encoders[0].plain)
+
+
+def _look_up_words(
+    check: PatternCheck,
+    pattern: Pattern,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    blank: Blank | None,
+) -> None:
+    several = blank is not None and blank.several
+    glued = blank is not None and blank.at_end and pattern.template.mask_is_glued
+    for label in labels:
+        check.words[label] = {
+            word: tuple(map(str, tokenizer.convert_ids_to_tokens(word_token(tokenizer, word, glued=glued))))
+            for word in pattern.verbalizer.words[label]
+        }
+    try:
+        word_tokens(pattern.verbalizer, tokenizer, labels, several=several, glued=glued)
+    except PetError as error:
+        check.problems += error.problems
+
+
+def _fill(check: PatternCheck, encoder: ClozeEncoder, tokens: TokenTable, name: str, shown: int) -> None:
+    try:
+        encoded = encoder.encode(tokens)
+    except PetError as error:  # a field that may not be cut
+        check.problems += [f"{name}: {problem}" for problem in error.problems]
+        return
+    check.cut[name] = float(encoded.cut.mean())
+    check.mean_length[name] = float(encoded.ids.lengths.mean())
+    check.filled += [_row(encoded, row, encoder.plain.tokenizer) for row in range(min(shown, len(encoded)))]
+
+
+def _row(encoded: Encoded, row: int, tokenizer: PreTrainedTokenizerBase) -> Filled:
+    ids: list[int] = encoded.ids[row].tolist()
+    words: list[str] = tokenizer.convert_ids_to_tokens([max(i, 0) for i in ids])
+    tokens = tuple(str(word) if i >= 0 else LEARNED for i, word in zip(ids, words, strict=True))
+    mask = int(encoded.mask_position[row])
+    return Filled((*tokens, BEHIND) if mask == len(tokens) else tokens, mask)

@@ -1,0 +1,166 @@
+"""report.html of a run: one file without scripts that asks for nothing from elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pet.report.generations import generation_rows, generations_overview
+from pet.report.tables import Metrics, comparison_rows, first_seed, headline, majority_line
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
+th, td { padding: .2rem .6rem; border: 1px solid #ddd; text-align: left; overflow-wrap: anywhere; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; } th { background: #f5f5f5; }
+.track { width: 14rem; height: .8rem; background: #eee; position: relative; }
+.bar { height: 100%; background: #4a7ebb; }
+.mark { position: absolute; top: -2px; bottom: -2px; width: 2px; background: #c33; }
+.note { background: #fff6dd; padding: .3rem .6rem; }
+"""
+# Whatever slips through the escaping still may not run, load or send anything.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def html_report(result: Mapping[str, Any]) -> str:
+    """The page that shows a run.
+
+    Parameters
+    ----------
+    result : mapping
+        Any of these keys; what is absent or empty is left out.
+
+        ``task``, ``method`` : str.
+        ``config`` : mapping of plain values, nested at will.
+        ``messages`` : sequence of str, warnings of the run.
+        ``members`` : mapping, name -> metrics; ``ensemble``, ``student`` : metrics. Metrics are
+        what `pet.evaluate.evaluate` returns. In their place may stand a sequence of them, one for
+        each seed; then matrix and reliability are those of the first.
+        ``baselines`` : mapping, other method -> mapping with ``student`` or ``ensemble`` as above.
+        ``generations`` : sequence with what is known of each generation of iPET, and ``labels``, the names of
+        the labels in it; see `pet.report.generations`.
+
+    Returns
+    -------
+    str
+        HTML. Every text in `result` is escaped.
+    """
+    title = f"{result.get('task', 'run')}: {result.get('method', 'pet')}"
+    body = [f"<h1>{_escape(title)}</h1>"]
+    body += [f'<p class="note">{_escape(message)}</p>' for message in result.get("messages") or ()]
+    results = _results(result)
+    if results:
+        shown = result.get("config", {}).get("settings", {}).get("task", {}).get("metrics", ())
+        body += ["<h2>Results</h2>", _table(["result", *headline(shown).values()], comparison_rows(results, shown))]
+        first = first_seed(next(iter(results.values())))
+        body += [f"<p>{_escape(majority_line(first))}</p>"] if first.get("per_class") else []
+    for name in ("student", "ensemble"):
+        if result.get(name):
+            body += _details(name, first_seed(result[name]))
+    body += _generations(result.get("generations") or (), result.get("labels") or ())
+    if result.get("config"):
+        body += ["<h2>Config</h2>", _table(["key", "value"], [list(row) for row in _flat(result["config"])])]
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{_escape(title)}</title><style>{_STYLE}</style>"
+    )
+    content = "\n".join(body)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{content}\n</body></html>\n'
+
+
+def _results(result: Mapping[str, Any]) -> dict[str, Metrics | Sequence[Metrics]]:
+    found: dict[str, Metrics | Sequence[Metrics]] = {}
+    for name, baseline in (result.get("baselines") or {}).items():
+        metrics = baseline.get("student") or baseline.get("ensemble")
+        if metrics:
+            found[f"baseline {name}"] = metrics
+    members = result.get("members") or {}
+    found.update({f"member {name}": metrics for name, metrics in members.items() if metrics})
+    found.update({name: result[name] for name in ("ensemble", "student") if result.get(name)})
+    return found
+
+
+def _details(name: str, metrics: Metrics) -> list[str]:
+    per_class = metrics.get("per_class") or {}
+    parts = [f"<h2>{_escape(name.capitalize())}</h2>"]
+    if per_class:
+        columns = ["precision", "recall", "f1", "support"]
+        rows = [[label, *(row.get(column) for column in columns)] for label, row in per_class.items()]
+        parts.append(_table(["label", *columns], rows))
+    if metrics.get("confusion"):
+        labels = list(per_class) or [str(i) for i in range(len(metrics["confusion"]))]
+        rows = [[label, *counts] for label, counts in zip(labels, metrics["confusion"], strict=True)]
+        parts += ["<h3>Confusion matrix</h3>", _table(["gold \\ predicted", *labels], rows)]
+    if metrics.get("calibration"):
+        parts += _reliability(metrics["calibration"])
+    return parts
+
+
+def _reliability(calibration: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Bars: how often the classifier is right, beside a mark at how sure it was."""
+    rows = []
+    for row in calibration:
+        if not row["n"]:
+            continue
+        bar = f'<div class="bar" style="width:{_percent(row["accuracy"])}"></div>'
+        mark = f'<div class="mark" style="left:{_percent(row["confidence"])}"></div>'
+        rows.append(
+            f"<tr><td>{float(row['lower']):.2f} to {float(row['upper']):.2f}</td>"
+            f'<td class="number">{int(row["n"])}</td><td class="number">{float(row["accuracy"]):.3f}</td>'
+            f'<td><div class="track">{bar}{mark}</div></td></tr>'
+        )
+    names = ["confidence", "examples", "accuracy", "accuracy (bar), confidence (mark)"]
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
+    return ["<h3>Reliability</h3>", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>']
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(max(float(share), 0.0), 1.0):.1f}%"
+
+
+def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
+    if not history:
+        return []
+    header, rows = generations_overview(history)
+    parts = ["<h2>Generations</h2>", _table(header, rows)]
+    for entry in history:
+        _, *of_labels = generation_rows([entry], labels)
+        columns = [name for name in of_labels[0] if any(row[name] is not None for row in of_labels)]
+        columns.remove("generation")
+        title = f"<h3>Generation {int(entry['generation'])}</h3>"
+        parts += [title, _table(columns, [[row[name] for name in columns] for row in of_labels])]
+    return parts
+
+
+def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from _flat(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, config
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f"<th>{_escape(name)}</th>" for name in header)
+    lines = ["<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows]
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        # Settings such as 1e-05 would vanish with three decimals; measures do not need more.
+        text = f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else repr(value)
+        return f'<td class="number">{text}</td>'
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f'<td class="number">{value}</td>'
+    return f"<td>{_escape('-' if value is None else value)}</td>"
+
+
+def _escape(value: object) -> str:
+    # Lone surrogates and control characters have no place in HTML, not even escaped.
+    text = str(value).encode("utf-8", "replace").decode("utf-8")
+    return html.escape("".join(c if c.isprintable() or c in "\n\t" or ord(c) > 0x9F else "\ufffd" for c in text))

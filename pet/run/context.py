@@ -1,0 +1,259 @@
+"""A run under way: what all its stages share, opened once and only when needed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import transformers
+
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import blank_of, language_model, open_model
+from pet.backbones.load import load_config, load_problem, load_tokenizer
+from pet.backbones.masked import check_length
+from pet.cloze.blank import Blank, mask_blank
+from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
+from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.data.checks import column_labels
+from pet.errors import PetError
+from pet.progress import Reporter
+from pet.recipe import Recipe
+from pet.run.inputs import RunData
+from pet.run.settings import RunSettings
+from pet.seeds import derive_seed
+from pet.store.directory import RunDirectory
+from pet.student.classifier import TextInput
+from pet.task.task import Task
+from pet.training.device import make_accelerator
+from pet.training.group import Group
+from pet.tuning.members import Backbone, Learned, encoder_options
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pet.run.execution.executor import Executor
+
+_KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
+
+
+@dataclass
+class RunContext:
+    """Everything that the stages of one run read.
+
+    Attributes
+    ----------
+    settings, task, recipe : what to do
+    data : the texts
+    directory : where finished stages are
+    reporter : who is told
+    initial : the vectors that members start from; None: what the recipe says
+    executor : who makes the members; None: this process
+    group : those that train a member together with this process, while they do
+    token_tables : of ``train``, ``pool`` and ``test``, as far as they are made
+    """
+
+    settings: RunSettings
+    task: Task
+    recipe: Recipe
+    data: RunData
+    directory: RunDirectory
+    reporter: Reporter
+    initial: Learned | None = None
+    executor: Executor | None = None
+    group: Group | None = None
+    token_tables: dict[str, TokenTable] = field(default_factory=dict)
+    _folders: list[Any] = field(default_factory=list)
+    _backbone: Backbone | None = None
+    _untrained: LanguageModel | None = None
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        return make_accelerator(self.settings.device, self.settings.precision)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return load_tokenizer(self.settings.model)
+
+    @cached_property
+    def _unprimed(self) -> list[PVP]:
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
+
+    @cached_property
+    def pvps(self) -> list[PVP]:
+        """The patterns as untrained models are asked them: with labeled examples before, where there is priming."""
+        if not self.recipe.priming:
+            return self._unprimed
+        assert self.data.train is not None
+        labels = column_labels(self.data.train)
+        return prime_patterns(self._unprimed, self.tokens("train"), labels, self.recipe, self.settings.seed)
+
+    @cached_property
+    def tuned_pvps(self) -> list[PVP]:
+        """The patterns as members are trained with them: with learned vectors, where `recipe.tuning` has some."""
+        options = encoder_options(self.recipe)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options, **self.binding)
+
+    @property
+    def binding(self) -> dict[str, Any]:
+        """How patterns are bound for the run's kind of model."""
+        return binding_options(self.settings.model, self.tokenizer, self.recipe)
+
+    @property
+    def text_input(self) -> TextInput:
+        return TextInput(self.task.fields, self.task.input)
+
+    @property
+    def config_hash(self) -> str:
+        """All stages depend on the whole configuration, which one folder holds once."""
+        from pet.store.directory import hash_inputs
+
+        return hash_inputs(self.directory.config)
+
+    def tokens(self, part: str) -> TokenTable:
+        """Token table of ``train``, ``pool`` or ``test``, made at its first use."""
+        if part not in self.token_tables:
+            table: Dataset | None = getattr(self.data, part)
+            assert table is not None
+            folder = None
+            if len(table) > _KEEP_IN_MEMORY:
+                self._folders.append(tempfile.TemporaryDirectory(prefix="pet-tokens-"))
+                folder = Path(self._folders[-1].name)
+            plain = self._unprimed[0].encoder.plain
+            keys = token_keys(pvp.encoder for pvp in self._unprimed)
+            self.token_tables[part] = tokenize_fields(table, keys, plain, folder=folder)
+        return self.token_tables[part]
+
+    def pretrained(self) -> LanguageModel:
+        """A fresh copy of the pretrained model."""
+        lm = language_model(open_model(self.settings.model, allow_pickle=self.settings.allow_pickle))
+        check_length(lm.model, self.recipe.max_length, self.settings.model)
+        return lm
+
+    def untrained(self) -> LanguageModel:
+        """The pretrained model to score with, which is opened once for all patterns; see `forget`."""
+        if not self.recipe.tunes_backbone:
+            backbone = self.backbone(None)
+            backbone.restore()
+            return language_model(backbone.model)
+        if self._untrained is None:
+            self._untrained = self.pretrained()
+        return self._untrained
+
+    def forget(self) -> None:
+        """Let go of models that were kept for members to come."""
+        self._backbone = self._untrained = None
+
+    def model_of(self, folder: Path | None) -> LanguageModel:
+        """A fresh copy of a member's own model, or for None of the pretrained one."""
+        return self.pretrained() if folder is None else language_model(open_model(str(folder)))
+
+    def backbone(self, folder: Path | None) -> Backbone:
+        """What a member in a folder, or for None a new one, is put onto: one model for all, unless it is tuned, too."""
+        if self._backbone is not None and not self.recipe.tunes_backbone:
+            return self._backbone
+        lm = self.model_of(folder if self.recipe.tunes_backbone else None)
+        config = self.directory.config  # where a folder's path is absolute
+        backbone = Backbone(lm.model, config["settings"]["model"], config["hashes"]["model"])
+        self._backbone = None if self.recipe.tunes_backbone else backbone
+        return backbone
+
+    def close(self) -> None:
+        """Let go of workers and temporary files."""
+        if self.executor is not None:
+            self.executor.close()
+        self.token_tables.clear()
+        for folder in self._folders:
+            folder.cleanup()
+        self._folders.clear()
+
+
+def binding_options(model: str, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> dict[str, Any]:
+    """How patterns are bound for a kind of model: options of `bind_patterns`.
+
+    Raises
+    ------
+    PetError
+        If the model has nothing that could stand for the mask.
+    """
+    return {"blank": blank_of(model, tokenizer), "mean_of_tokens": recipe.mean_of_tokens}
+
+
+def bind_patterns(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    before: int = 0,
+    soft: bool = False,
+    blank: Blank | None = None,
+    mean_of_tokens: bool = False,
+) -> list[PVP]:
+    """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once.
+
+    The options are those of `pet.cloze.pvp.bind_pattern`; `blank` None: the tokenizer's mask token.
+    """
+    options: dict[str, Any] = {"before": before, "soft": soft, "mean_of_tokens": mean_of_tokens}
+    options["blank"] = blank or mask_blank(tokenizer)  # without one every word would be reported first
+    pvps: list[PVP] = []
+    problems: list[str] = []
+    good: list[int] = []
+    for number, pattern in enumerate(task.patterns, 1):
+        try:
+            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, **options))
+            good.append(number)
+        except PetError as error:
+            where = pattern.place or f"{task.name}: pattern {number}"
+            # Words carry the line where they stand, which several patterns may share.
+            file = f"{where.rpartition(':')[0]}:"
+            problems += [p if pattern.place and p.startswith(file) else f"{where}: {p}" for p in error.problems]
+    if problems:
+        raise PetError([*dict.fromkeys(problems), *hint_at(good)])
+    return pvps
+
+
+def hint_at(good: Sequence[int]) -> list[str]:
+    """What to do where some patterns cannot be used, and these can."""
+    listed = ",".join(map(str, good))
+    return [f"the task's other patterns can be used: --patterns {listed} takes them alone"] if good else []
+
+
+def prime_patterns(pvps: Sequence[PVP], tokens: TokenTable, labels: Any, recipe: Recipe, seed: int) -> list[PVP]:
+    """Patterns with labeled examples before every text, the same ones for all of them where chance chooses.
+
+    Parameters
+    ----------
+    pvps : bound patterns
+    tokens, labels : the labeled texts, and the position of each one's label
+    recipe, seed : how many, and which
+    """
+    chance = derive_seed(seed, "priming")
+    count, choice = recipe.priming, recipe.priming_choice
+    return [prime_pattern(pvp, tokens, labels, count, choice, np.random.default_rng(chance)) for pvp in pvps]
+
+
+def meta_model(name: str) -> PreTrainedModel:
+    """The encoder of a model, from its configuration alone: shapes and no weights.
+
+    It has no head: a student need not be a masked language model.
+    """
+    import torch
+
+    config = load_config(name)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = transformers.AutoModel.from_config(config)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise load_problem(name, "configuration", error) from error
+    return model
+
+
+def count_parameters(name: str) -> int:
+    """Number of weights of a model's encoder, from its configuration alone."""
+    return sum(p.numel() for p in meta_model(name).parameters())

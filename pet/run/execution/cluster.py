@@ -1,0 +1,101 @@
+"""The Ray cluster that work is given to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from pet.progress import Reporter
+    from pet.run.execution.executor import Execution
+
+
+class Cluster:
+    """A connection to Ray, ended only by the one who began it.
+
+    Parameters
+    ----------
+    address : of a running cluster; None: what RAY_ADDRESS says, a cluster that was started on this machine, or else
+        one of this process's own
+
+    Raises
+    ------
+    PetError
+        When Ray is not installed.
+    """
+
+    def __init__(self, address: str | None = None):
+        self._address = address
+        self._open = ExitStack()
+        try:
+            import ray  # noqa: F401
+        except ImportError as error:
+            raise PetError(f"--executor ray needs Ray ({error}); install it with: pip install 'ray[data]'") from None
+
+    def connect(self) -> None:
+        """Reach the cluster, or start one.
+
+        Raises
+        ------
+        PetError
+            When nobody answers at the address.
+        """
+        import ray
+
+        # Ray prints news of lost workers on standard output, which is for results.
+        self._open.enter_context(redirect_stdout(sys.stderr))
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+        # In a cluster of our own: else its workers yield to everything else on the machine (Ray's default is 15).
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        options: dict[str, Any] = {} if self._address is None else {"address": self._address}
+        try:
+            ray.init(**options, include_dashboard=False if self._local else None, logging_level="warning")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
+            reason = str(error).strip().splitlines()[0][:200]
+            raise PetError(f"Ray at {where} cannot be reached ({reason}); check --ray-address") from error
+        self._open.callback(ray.shutdown)
+
+    @property
+    def _local(self) -> bool:
+        return self._address is None and "RAY_ADDRESS" not in os.environ
+
+    def resources(self, execution: Execution, device: str, reporter: Reporter) -> dict[str, float]:
+        """What each worker asks for, as Ray's ``num_cpus`` and ``num_gpus``.
+
+        A cluster may grow, so more than it has now is no mistake; but it is told.
+        """
+        import ray
+
+        there = ray.cluster_resources()
+        gpus = execution.worker_gpus
+        if gpus is None:
+            gpus = 0 if device == "cpu" else min(1, int(there.get("GPU", 0)))
+        wanted: dict[str, float] = {"num_cpus": execution.worker_cpus or 1, "num_gpus": gpus}
+        for name, count in (("CPU", wanted["num_cpus"]), ("GPU", gpus)):
+            largest = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
+            if count > largest:
+                known = f"no machine of the Ray cluster has {count:g} {name}s (the most: {largest:g})"
+                reporter.warn(f"{known}: the work waits for one")
+        return wanted
+
+    def actors(self, execution: Execution, resources: Mapping[str, float]) -> int:
+        """How many workers with these resources there shall be: as asked, or as there is room for now."""
+        import ray
+
+        if execution.workers is not None:
+            return execution.workers
+        there = ray.cluster_resources()
+        wanted = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
+        return max(1, int(min(there.get(name, 0) // count for name, count in wanted.items() if count)))
+
+    def close(self) -> None:
+        """End what `connect` began: the connection, and a cluster of this process's own."""
+        self._open.close()

@@ -1,0 +1,95 @@
+"""Members made as tasks of a Ray cluster, on one machine or many that share their storage."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pet.errors import PetError
+from pet.run.execution.cluster import Cluster
+from pet.run.execution.executor import TRIES, Execution, MemberWork, Step, WorkQueue, lost_too_often, make_step
+from pet.run.execution.payload import Payload, read_spool
+
+if TYPE_CHECKING:
+    from pet.run.context import RunContext
+
+_opened: dict[str, RunContext] = {}  # of a worker process, which Ray gives one task after another
+
+
+class OnRay:
+    """Tasks of a cluster; one that is lost is made anew by Ray, on another machine if need be."""
+
+    def __init__(self, execution: Execution):
+        self._execution = execution
+        self._cluster = Cluster(execution.ray_address)
+        self._spool = Payload()
+
+    def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
+        agenda = WorkQueue(context, works)
+        steps = agenda.next()
+        if steps is None:
+            return
+        self._cluster.connect()
+        import ray
+
+        resources = self._cluster.resources(self._execution, context.settings.device, context.reporter)
+        task = ray.remote(**resources, max_retries=TRIES - 1)(_make)
+        payload = self._spool.of(context, self._execution.worker_cpus or 1)
+        about = (str(payload), "quiet" if context.reporter.mode == "quiet" else "plain")
+        running: dict[Any, list[Step]] = {}
+        try:
+            while steps is not None or running:
+                while steps is not None:
+                    running[task.remote(*about, steps[0].to_dict())] = steps
+                    full = self._execution.workers is not None and len(running) >= self._execution.workers
+                    steps = None if full else agenda.next()
+                (ready, *_), _ = ray.wait(list(running), num_returns=1)
+                made = running.pop(ready)
+                agenda.keep(made, _answer(ready, made[0].name))
+                steps = agenda.next()
+        except BaseException:
+            for reference in running:
+                ray.cancel(reference, force=True)
+            raise
+
+    def release(self) -> None:
+        pass  # a task's devices are free when it ends
+
+    def close(self) -> None:
+        self._cluster.close()
+        self._spool.close()
+
+
+def _answer(reference: Any, name: str) -> dict[str, Any]:
+    """What a task returned; a PetError where Ray has given up on it."""
+    import ray
+
+    try:
+        answer: dict[str, Any] = ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as error:
+        raise lost_too_often(name, str(error).strip().splitlines()[0]) from error
+    return answer
+
+
+def _make(payload: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
+    """One stage, in a worker of the cluster."""
+    from pet.progress import Reporter
+
+    place = Path(payload)
+    if not place.is_dir():
+        # The name of this folder is new, so no other folder can be mistaken for it.
+        return {
+            "problems": [
+                f"{place.parent}: the machine {platform.node()} of the Ray cluster does not see this folder; name one "
+                "with -o that lies on storage which all machines share, under the same path"
+            ]
+        }
+    if payload not in _opened:
+        _opened.clear()
+        try:
+            _opened[payload] = read_spool(place, Reporter(mode))
+        except PetError as error:
+            return {"problems": error.problems}
+    return make_step(_opened[payload], Step.from_dict(step))

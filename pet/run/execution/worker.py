@@ -1,0 +1,75 @@
+"""A worker process of this machine: makes the stages that come in on standard input, one JSON line each."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class _Lines:
+    """A text stream that sends every line on."""
+
+    encoding = "utf-8"
+
+    def __init__(self, send: Send):
+        self._send = send
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._send({"said": line})
+
+    def flush(self) -> None:
+        pass
+
+
+def main() -> None:
+    """Answer until standard input ends. The first line says which run this is.
+
+    Lines in: ``{"payload": folder, "mode": of the reporter}``, then steps (`pet.run.execution.executor.Step.to_dict`).
+    Lines out: ``{"said": text}``, and for each step the result of `pet.run.execution.executor.make_step`, or
+    ``{"failed": traceback}``.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that leads it decides
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints must not stand between the answers
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(sys.stdin, lines), daemon=True).start()
+
+    def send(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    first = json.loads(lines.get())
+    try:
+        _work(first, lines, send)
+    except BaseException:
+        send({"failed": traceback.format_exc()})
+
+
+def _work(first: dict[str, Any], lines: queue.Queue[str], send: Send) -> None:
+    from pet.progress import Reporter
+    from pet.run.execution.executor import Step, make_step
+    from pet.run.execution.payload import read_spool
+
+    reporter = Reporter(first["mode"], _Lines(send))  # type: ignore[arg-type]
+    context = read_spool(Path(first["payload"]), reporter)
+    while True:
+        send(make_step(context, Step.from_dict(json.loads(lines.get()))))
+
+
+def _listen(stream: IO[str], lines: queue.Queue[str]) -> None:
+    for line in stream:
+        lines.put(line)
+    os._exit(0)  # whoever asked is gone, and nobody would take in what is being made

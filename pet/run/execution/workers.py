@@ -1,0 +1,167 @@
+"""Members made by several processes of this machine, each with a GPU, its own or shared, or some of the processors."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pet.run.execution.executor import MemberWork, Step, WorkQueue
+from pet.run.execution.payload import Payload
+
+if TYPE_CHECKING:
+    from pet.run.context import RunContext
+
+# The same search path as here, which need not be the one of the environment.
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pet.run.execution.worker import main; main()"
+
+
+def gpus_for(device: str) -> list[str]:
+    """The GPUs of this machine that a run on this device may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return []
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    count = torch.cuda.device_count()
+    return named[:count] if len(named) >= count else [str(number) for number in range(count)]
+
+
+def gpu_of(number: int, gpus: Sequence[str]) -> str | None:
+    """The GPU of a worker: they are given in turn, so that workers share them evenly; None where there are none."""
+    return gpus[number % len(gpus)] if gpus else None
+
+
+class Workers:
+    """Worker processes, started at the first `make` and kept for the next one.
+
+    Parameters
+    ----------
+    count : how many
+    threads : of each on a processor; None: its share of this process's threads
+    gpus : to give to them in turn; none: they compute on the processor
+    """
+
+    def __init__(self, count: int, threads: int | None, gpus: Sequence[str]):
+        self._count, self._threads, self._gpus = count, threads, list(gpus)
+        self._spool = Payload()
+        self._workers: dict[int, _Worker] = {}
+        self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+
+    def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
+        agenda = WorkQueue(context, works)
+        busy: dict[int, list[Step]] = {}
+        try:
+            while True:
+                for number in range(self._count):
+                    if number not in busy and (steps := agenda.next()) is not None:
+                        self._worker(number, context).send(steps[0].to_dict())
+                        busy[number] = steps
+                if not busy:
+                    return
+                worker, answer = self._events.get()
+                if self._workers.get(worker.number) is not worker:
+                    continue  # the last words of one that was replaced
+                if answer is None:
+                    del self._workers[worker.number]
+                    if worker.number in busy:
+                        agenda.lost(busy.pop(worker.number), worker.how_it_ended())
+                elif "said" in answer:
+                    self._tell(context, worker, answer["said"])
+                elif "failed" in answer:
+                    raise RuntimeError(f"worker {worker.number} failed:\n{answer['failed']}")
+                else:
+                    agenda.keep(busy.pop(worker.number), answer)
+        except BaseException:
+            self._stop()  # what they are at is of no use any more
+            raise
+
+    def release(self) -> None:
+        if self._gpus:
+            self._stop()
+
+    def close(self) -> None:
+        self._stop()
+        self._spool.close()
+
+    def _stop(self) -> None:
+        for worker in self._workers.values():
+            worker.end()
+        self._workers.clear()
+
+    def _worker(self, number: int, context: RunContext) -> _Worker:
+        if number not in self._workers:
+            import torch
+
+            if self._gpus:
+                torch.cuda.empty_cache()  # the first worker shares a GPU with this process
+            threads = self._threads or (None if self._gpus else max(1, torch.get_num_threads() // self._count))
+            payload = self._spool.of(context, threads)
+            self._workers[number] = _Worker(number, self._environment(number), self._events)
+            mode = "quiet" if context.reporter.mode == "quiet" else "plain"
+            self._workers[number].send({"payload": str(payload), "mode": mode})
+        return self._workers[number]
+
+    def _environment(self, number: int) -> dict[str, str]:
+        gpu = gpu_of(number, self._gpus)
+        return {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+
+    def _tell(self, context: RunContext, worker: _Worker, line: str) -> None:
+        mark = "warning: "
+        tell = context.reporter.warn if line.startswith(mark) else context.reporter.info
+        tell(f"worker {worker.number}: {line.removeprefix(mark)}")
+
+
+class _Worker:
+    """One process and what it answers."""
+
+    def __init__(
+        self, number: int, environment: Mapping[str, str], events: queue.Queue[tuple[_Worker, dict[str, Any] | None]]
+    ):
+        self.number = number
+        self._events = events
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _START, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+            text=True,
+            encoding="utf-8",
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it is gone, which the one who listens to it tells
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def how_it_ended(self) -> str:
+        status = self.process.wait()
+        if status >= 0:
+            return f"it ended with status {status}"
+        try:
+            return f"killed by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"killed by signal {-status}"
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                self._events.put((self, json.loads(line)))
+            except ValueError:  # the half of a line that a killed process has left
+                break
+        self._events.put((self, None))

@@ -1,0 +1,1 @@
+"""First task files for new data."""

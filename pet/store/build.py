@@ -1,0 +1,75 @@
+"""Making the files of a stage, in whichever process, before a run directory takes them in."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pet.errors import PetError
+from pet.store.files import disk_problem, hash_file, plain, remove, remove_quietly, sync_tree
+from pet.store.manifest import peak_memory, versions
+
+
+def make_files(
+    name: str,
+    folder: Path,
+    build: Callable[[Path], Mapping[str, Any] | None],
+    files: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Make a stage's files in a folder of its own; nothing is left of it where that fails.
+
+    Parameters
+    ----------
+    name : of the stage, for messages
+    folder : where; it is made anew
+    build, files : see `pet.store.directory.RunDirectory.stage`
+
+    Returns
+    -------
+    dict, in plain values: ``outputs`` (file relative to `folder`: [bytes, sha256]), ``seconds``,
+    ``peak_memory_bytes`` of this process, ``versions``, ``info``; for `RunDirectory.keep`
+
+    Raises
+    ------
+    PetError
+        When the disk is full or may not be written to.
+    """
+    with disk_errors(f"make {name} in {folder.parent}"):
+        try:
+            remove(folder)
+            os.mkdir(folder)
+            begun = time.monotonic()
+            info = plain(build(folder) or {}, finite=True)
+            seconds = round(time.monotonic() - begun, 3)
+            made = _files_in(folder) if files is None else list(files)
+            lost = [file for file in made if not (folder / file).is_file()]
+            if lost:
+                raise RuntimeError(f"stage {name} did not make {', '.join(lost)}")
+            outputs = {file: [(folder / file).stat().st_size, hash_file(folder / file)] for file in made}
+            sync_tree(folder)
+        except BaseException:
+            remove_quietly(folder)
+            raise
+    return {"outputs": outputs, "seconds": seconds, **peak_memory(), "versions": versions(), "info": info}
+
+
+@contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Turn what a full or closed disk raises into one message; other errors pass."""
+    try:
+        yield
+    except PetError:
+        raise
+    except Exception as error:
+        message = disk_problem(error, doing)
+        if message is None:
+            raise
+        raise PetError(message) from error
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,152 @@
+"""What a run directory says about itself: config.yaml and manifest.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pet.errors import PetError
+from pet.store.files import plain, write_whole
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_SHOWN = 10
+_ABSENT = object()
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The config of a run directory.
+
+    Raises
+    ------
+    PetError
+        When there is none or it is not one: the folder holds no run.
+    """
+    path = Path(folder, CONFIG)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PetError(f"{os.fspath(folder)} holds no run: there is no {CONFIG} in it") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise PetError(f"{path} cannot be read ({reason}); choose another folder") from error
+    if not isinstance(config, dict):
+        raise PetError(f"{path} is not the config of a run: it holds no keys; choose another folder")
+    return config
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write config.yaml in whole. `config` holds JSON's types only."""
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
+    write_whole(folder / CONFIG, "# Everything about this run; running it again repeats the run.\n" + text)
+
+
+def differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
+    """What differs between two configs, as "key: one there, the other here"."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in list(there) + [key for key in here if key not in there]:
+            dotted = f"{name}.{key}" if name else str(key)
+            yield from differences(there.get(key, _ABSENT), here.get(key, _ABSENT), dotted)
+    elif type(there) is not type(here) or there != here:
+        yield f"{name}: {_shown(there)} there, {_shown(here)} here"
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return "absent"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def check_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a folder whose config.yaml is not `config`.
+
+    Raises
+    ------
+    PetError
+        Naming the keys that differ.
+    """
+    found = list(differences(read_config(folder), config))
+    if not found:
+        return
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    listed = "\n".join(f"  {line}" for line in found[:_SHOWN] + more)
+    raise PetError(
+        f"{folder} holds another run; choose another folder, delete that one, or use its settings."
+        f" What differs in {CONFIG}:\n{listed}"
+    )
+
+
+def read_stages(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """The finished stages of a run, by name, in the order in which they were made.
+
+    Returns
+    -------
+    dict
+        Each stage: ``state``, ``inputs`` (hash), ``outputs`` (relative file: [bytes, sha256]),
+        ``seconds``, ``peak_memory_bytes`` (of the process, until then), ``versions``, ``info``.
+        Empty for a run that has only begun.
+
+    Raises
+    ------
+    PetError
+        When manifest.json is not one.
+    """
+    path = Path(folder, MANIFEST)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise PetError(f"{path} cannot be read ({error}); remove it to make every stage again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise PetError(
+            f"{path} is not in the form that this version of pet writes; remove it to make every stage again"
+        )
+    stages: dict[str, dict[str, Any]] = manifest["stages"]
+    return stages
+
+
+def write_stages(folder: Path, stages: Mapping[str, Any]) -> None:
+    """Write manifest.json in whole."""
+    text = json.dumps({"format": _FORMAT, "stages": plain(stages)}, indent=1, ensure_ascii=False)
+    # Surrogates on their own, which JSON can hold, have no UTF-8 form.
+    write_whole(folder / MANIFEST, (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package, and of those libraries that are in use already."""
+    found = {"python": platform.python_version()}
+    with suppress(importlib.metadata.PackageNotFoundError):  # run from a source tree
+        found["pet"] = importlib.metadata.version("pet")
+    for name in ("torch", "transformers", "tokenizers", "datasets", "numpy"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version is not None:
+            found[name] = str(version)
+    return found
+
+
+def peak_memory() -> dict[str, int]:
+    """Most memory that this process has held so far, in bytes; that of the GPU too when in use."""
+    found = {}
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        found["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        found["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated())
+    return found

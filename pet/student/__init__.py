@@ -1,0 +1,1 @@
+"""Sequence classifiers and their distillation."""

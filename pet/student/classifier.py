@@ -1,0 +1,243 @@
+"""An ordinary sequence classifier: the text it reads, its folder, its predictions.
+
+The folder is a plain ``transformers`` one: ``pipeline("text-classification", folder)`` gives the same
+answers. A small ``pet.json`` beside the weights says which fields make up the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from pet.backbones.load import load_model, load_tokenizer
+from pet.backbones.masked import check_length, has_token_types, position_limit
+from pet.cloze.encode import Encoded
+from pet.cloze.tokens import Ragged
+from pet.compat import save_model
+from pet.ensemble.combine import softmax
+from pet.errors import PetError
+from pet.task.filters import apply_filters
+from pet.task.grammar import Field, Template, Text, parse_template
+from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
+from pet.training.device import batch_tokens
+from pet.training.memory import kept_memory
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Array = NDArray[Any]
+_NOTE = "pet.json"
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """How fields become the text, or the pair of texts, that a classifier reads."""
+
+    fields: tuple[str, ...]
+    template: Template
+
+    def render(self, values: Mapping[str, str]) -> list[str]:
+        """One string for each segment of the template."""
+        return [_render(parts, values) for parts in self.template.segments]
+
+
+def _render(parts: Sequence[Any], values: Mapping[str, str]) -> str:
+    text = ""
+    for part in parts:
+        piece = part.text if isinstance(part, Text) else ""
+        if isinstance(part, Field):
+            piece = apply_filters(values[part.name], part.filters).strip()
+        text += (" " if part.space_before and text and piece else "") + piece
+    return text
+
+
+def encode_texts(
+    table: Dataset, text_input: TextInput, tokenizer: PreTrainedTokenizerBase, max_length: int, batch_size: int = 2048
+) -> Encoded:
+    """Tokenize a table for a classifier, just as the tokenizer itself would in a pipeline.
+
+    What looks like a special token in the text is ordinary text.
+    """
+    names = list(text_input.fields)
+    columns = table.select_columns(names)
+    ids: list[Ragged] = []
+    types: list[Array] = []
+    for start in range(0, len(table), batch_size):
+        batch = columns[start : start + batch_size]
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*(batch[n] for n in names), strict=True)]
+        segments = list(zip(*(text_input.render(row) for row in rows), strict=True))
+        encoded = tokenizer(
+            *(list(texts) for texts in segments),
+            truncation=True,
+            max_length=max_length,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        # A tokenizer without special tokens, a decoder's, makes nothing of an empty text.
+        ids.append(Ragged.from_rows([row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]))
+        kinds = encoded.get("token_type_ids")
+        types += (
+            [np.asarray(t or [0], dtype=np.int8) for t in kinds] if kinds else [np.zeros(len(ids[-1].values), np.int8)]
+        )
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, int), *(r.lengths for r in ids)]))])
+    values = np.concatenate([np.zeros(0, np.int32), *(r.values for r in ids)])
+    flat_types = np.concatenate([np.zeros(0, np.int8), *types])
+    nothing = np.zeros(len(values), dtype=bool)
+    rows_of = Ragged(values, offsets.astype(np.int64))
+    return Encoded(rows_of, flat_types, nothing, np.zeros(len(rows_of), np.int64), np.zeros(len(rows_of), bool))
+
+
+def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What of a padded batch the model takes: token types only where it has more than one."""
+    names = ["input_ids", "attention_mask"]
+    if has_token_types(model):
+        names.append("token_type_ids")
+    return {name: tensors[name] for name in names}
+
+
+@dataclass
+class Classifier:
+    """A sequence classifier with its tokenizer and the text that it reads."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    text_input: TextInput
+    labels: tuple[str, ...]
+    max_length: int
+
+    @property
+    def pads_left(self) -> bool:
+        """Whether the model looks at the last column, as XLNet does, and texts must end there."""
+        return getattr(self.model.config, "summary_type", None) == "last"
+
+    def scores(
+        self,
+        table: Dataset,
+        accelerator: Accelerator,
+        *,
+        max_tokens: int = 8192,
+        exact: bool = False,
+        on_rows: Callable[[int], object] = lambda n: None,
+    ) -> Array:
+        """Logits of every row: float32 array of shape (rows, L), in the order of `labels`.
+
+        `exact` computes in fp32 whatever the accelerator's precision, as a pipeline of transformers does.
+        """
+        encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
+        out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
+        model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
+        pad_id = int(self.tokenizer.pad_token_id or 0)
+        device = accelerator.device
+
+        def scored() -> Iterator[tuple[Array, torch.Tensor]]:
+            for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
+                batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
+                yield rows, model(**model_inputs(model, to_tensors(batch, device))).logits
+
+        precision = nullcontext() if exact else accelerator.autocast()
+        with torch.inference_mode(), precision, kept_memory(device.type):
+            write_back(out, scored(), on_rows)
+        return out
+
+    def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:
+        """Probabilities of every row: float64 array of shape (rows, L)."""
+        return softmax(self.scores(table, accelerator, **options))
+
+    def save(self, folder: Path) -> None:
+        """Write a ``save_pretrained`` folder: safetensors, config with id2label, tokenizer, ``pet.json``."""
+        save_model(self.model, folder)
+        # A pipeline then reads "[SEP]" in a text as these characters, as this package does, and cuts
+        # at the length that the model was trained with.
+        self.tokenizer.split_special_tokens = True
+        self.tokenizer.init_kwargs["split_special_tokens"] = True
+        self.tokenizer.model_max_length = self.max_length
+        self.tokenizer.save_pretrained(folder)
+        note = {"fields": list(self.text_input.fields), "input": self.text_input.template.source}
+        (folder / _NOTE).write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def new_classifier(
+    name: str, text_input: TextInput, labels: Sequence[str], max_length: int, *, allow_pickle: bool = False
+) -> Classifier:
+    """A pretrained encoder with a fresh classification head."""
+    model, _ = load_model(
+        name,
+        transformers.AutoModelForSequenceClassification,
+        allow_pickle=allow_pickle,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+    check_length(model, max_length, name)
+    model.config.problem_type = "single_label_classification"
+    tokenizer = load_tokenizer(name)
+    _set_padding(name, model, tokenizer)
+    return Classifier(model, tokenizer, text_input, tuple(labels), max_length)
+
+
+def _set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Decoders are often saved without a padding token: the one that ends a text serves as well."""
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise PetError(f"model {name}: its tokenizer has neither a padding token nor one that ends a text")
+        tokenizer.pad_token = tokenizer.eos_token
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
+    """A saved classifier: one of ours, or any ``transformers`` sequence classifier (field ``text``).
+
+    Raises
+    ------
+    PetError
+        If it cannot be opened, or has no trained classification head.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "student" / "config.json").is_file():
+        folder = folder / "student"  # the folder of a whole run
+        name = str(folder)
+    model, info = load_model(name, transformers.AutoModelForSequenceClassification, allow_pickle=allow_pickle)
+    if info["missing_keys"]:
+        raise PetError(
+            f"model {name}: it has no trained classification head; name a classifier, the `student` folder of a "
+            "run for instance"
+        )
+    tokenizer = load_tokenizer(name)
+    _set_padding(name, model, tokenizer)
+    labels = tuple(str(model.config.id2label[i]) for i in range(int(model.config.num_labels)))
+    fields, source = ["text"], "{text}"
+    if (folder / _NOTE).is_file():
+        try:
+            note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+            fields, source = [str(f) for f in note["fields"]], str(note["input"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PetError(f"{folder / _NOTE}: damaged ({error}); copy it from the original folder") from error
+    max_length = int(min(tokenizer.model_max_length, position_limit(model)))
+    return Classifier(
+        model, tokenizer, TextInput(tuple(fields), parse_template(source, fields, mask=False)), labels, max_length
+    )
+
+
+def prediction_rows(ids: Sequence[str], probabilities: Array, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Predictions as plain rows: id, label, confidence, probabilities by label."""
+    for row_id, row in zip(ids, probabilities, strict=True):
+        best = int(row.argmax())
+        yield {
+            "id": row_id,
+            "label": labels[best],
+            "confidence": float(row[best]),
+            "probabilities": dict(zip(labels, map(float, row), strict=True)),
+        }

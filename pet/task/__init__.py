@@ -1,0 +1,1 @@
+"""Tasks, patterns, verbalizers, and the reader of task files."""

@@ -1,0 +1,345 @@
+"""The grammar of patterns: a string of a task file becomes a Template.
+
+===================  ==============================================================================
+``{mask}``           the blank that the language model fills
+``{text}``           the field ``text`` of the data; it is cut where the whole is too long
+``{text!keep}``      a field that may not be cut
+``{text|lower}``     a field put through a filter (see ``pet.task.filters``), read left to right
+``{soft:3}``         three vectors that p-tuning learns; any other training leaves them out
+``{soft:it was}``    as many vectors as the words have tokens, which start as these words; any other
+                     training reads the words
+``||``               the second segment begins here
+``{{`` and ``}}``    braces that are meant as such
+===================  ==============================================================================
+
+``{mask:3}`` is reserved. Everything else is text. A slot holds a name and nothing
+that could reach into a value: no attribute, no index, no conversion. Values never pass through here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pet.errors import PetError
+from pet.suggest import suggest
+from pet.task.filters import FILTERS, apply_filters
+
+NAME = re.compile(r"[^\W\d][\w-]*")
+RESERVED = ("mask", "soft")
+MOST_SOFT = 500  # vectors in one place: more than that is a slip
+_SHOWN = 120  # characters of a pattern that a message quotes
+
+
+@dataclass(frozen=True)
+class Text:
+    """The pattern's own words; never empty, no white space at either end."""
+
+    text: str
+    space_before: bool
+
+
+@dataclass(frozen=True)
+class Field:
+    """A place for a field of the data."""
+
+    name: str
+    filters: tuple[str, ...] = ()
+    keep: bool = False
+    space_before: bool = False
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The blank. More than one mask token is reserved for later."""
+
+    count: int = 1
+    space_before: bool = False
+
+
+@dataclass(frozen=True)
+class Soft:
+    """A place for learned vectors: so many, or as many as the words have tokens."""
+
+    count: int = 0
+    words: str = ""
+    space_before: bool = False
+
+
+Part = Text | Field | Mask | Soft
+
+
+@dataclass(frozen=True)
+class Template:
+    """A parsed pattern.
+
+    Attributes
+    ----------
+    source : the string that was parsed
+    segments : one or two tuples of parts, none of them empty
+    """
+
+    source: str
+    segments: tuple[tuple[Part, ...], ...]
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields in the order of the pattern; one that is used twice is there twice."""
+        return tuple(part for parts in self.segments for part in parts if isinstance(part, Field))
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether there is a place for learned vectors."""
+        return any(isinstance(part, Soft) for parts in self.segments for part in parts)
+
+    @property
+    def mask_segment(self) -> int | None:
+        """The segment that the mask is in, or None where there is no mask."""
+        for number, parts in enumerate(self.segments):
+            if any(isinstance(part, Mask) for part in parts):
+                return number
+        return None
+
+    @property
+    def mask_is_glued(self) -> bool:
+        """Whether something stands right before the mask, without a space; the break between segments is something."""
+        segment = self.mask_segment or 0
+        return any(
+            isinstance(part, Mask) and (i > 0 or segment > 0) and not part.space_before
+            for i, part in enumerate(self.segments[segment])
+        )
+
+    def render(self, values: Mapping[str, str], mask: str = "[MASK]") -> str:
+        """The filled pattern as people read it. Values are put in as they are, never parsed.
+
+        Parameters
+        ----------
+        values : field name -> text
+        mask : what stands for the blank
+        """
+        return " || ".join(
+            "".join(" " * part.space_before + _show(part, values, mask) for part in parts) for parts in self.segments
+        )
+
+
+def _show(part: Part, values: Mapping[str, str], mask: str) -> str:
+    if isinstance(part, Text):
+        return part.text
+    if isinstance(part, Mask):
+        return mask * part.count
+    if isinstance(part, Soft):
+        return f"{{soft:{part.words or part.count}}}"
+    return apply_filters(values[part.name], part.filters).strip()
+
+
+class _Builder:
+    """Collects parts from left to right, with the white space between them."""
+
+    def __init__(self) -> None:
+        self.segments: list[list[Part]] = [[]]
+        self._chars: list[str] = []
+        self._space = False  # white space was seen before what comes next
+        self._text_space = False  # ... before the text that is being collected
+
+    def char(self, char: str) -> None:
+        if char.isspace():
+            self._space = True
+            return
+        if not self._chars:
+            self._text_space = self._take_space()
+        elif self._space:
+            self._chars.append(" ")
+            self._space = False
+        self._chars.append(char)
+
+    def slot(self, make: Field | Mask | Soft) -> None:
+        self._end_text()
+        self.segments[-1].append(replace(make, space_before=self._take_space()))
+
+    def segment(self) -> None:
+        self._end_text()
+        self._space = False
+        self.segments.append([])
+
+    def done(self) -> tuple[tuple[Part, ...], ...]:
+        self._end_text()
+        return tuple(map(tuple, self.segments))
+
+    def _take_space(self) -> bool:
+        space = self._space and bool(self.segments[-1])
+        self._space = False
+        return space
+
+    def _end_text(self) -> None:
+        if self._chars:
+            self.segments[-1].append(Text("".join(self._chars), self._text_space))
+            self._chars = []
+
+
+def parse_template(source: str, fields: Sequence[str], *, mask: bool = True) -> Template:
+    """Parse a pattern.
+
+    Parameters
+    ----------
+    source : the pattern as it is written in the task file
+    fields : the names that may stand in it
+    mask : True where exactly one ``{mask}`` is needed, False where none may be
+
+    Raises
+    ------
+    PetError
+        With all that is wrong with the pattern. The messages do not name the file.
+    """
+    problems: list[str] = []
+    builder = _Builder()
+    masks = 0
+    position = 0
+    while position < len(source):
+        pair = source[position : position + 2]
+        char = source[position]
+        if pair in ("{{", "}}"):
+            builder.char(char)
+            position += 2
+        elif pair == "||":
+            builder.segment()
+            position += 2
+        elif char == "}":
+            problems.append(f"column {position + 1}: '}}' without a '{{' before it; a literal brace is written }}}}")
+            position += 1
+        elif char == "{":
+            end = source.find("}", position)
+            again = source.find("{", position + 1)
+            if end < 0 or 0 <= again < end:
+                problems.append(f"column {position + 1}: '{{' is never closed; add '}}' (a literal brace is {{{{)")
+                position = again if again >= 0 else len(source)
+                continue
+            slot, found = _parse_slot(source[position + 1 : end], fields)
+            problems += [f"column {position + 1}: {problem}" for problem in found]
+            masks += _names_mask(source[position + 1 : end])
+            if slot is not None:
+                builder.slot(slot)
+            position = end + 1
+        else:
+            builder.char(char)
+            position += 1
+    segments = builder.done()
+    problems += _check_whole(source, segments, masks, mask, fields, found_any=bool(problems))
+    if problems:
+        shown = repr(source if len(source) <= _SHOWN else source[: _SHOWN - 3] + "...")
+        raise PetError([f"pattern {shown}: {problem}" for problem in problems])
+    return Template(source, segments)
+
+
+def _names_mask(inside: str) -> bool:
+    return re.split(r"[^\w-]", inside.strip(), maxsplit=1)[0] == "mask"
+
+
+def _check_whole(
+    source: str,
+    segments: Sequence[Sequence[Part]],
+    masks: int,
+    mask: bool,
+    fields: Sequence[str],
+    found_any: bool,
+) -> list[str]:
+    """What is wrong with the pattern as a whole."""
+    if not source.strip():
+        return ["it is empty; write a sentence with " + ("{mask} and " if mask else "") + "a field in it"]
+    problems = []
+    if mask and masks == 0:
+        problems.append("it has no {mask}; put {mask} where the word for the label stands")
+    if mask and masks > 1:
+        problems.append(f"it has {masks} masks; a pattern has exactly one {{mask}}")
+    if not mask and masks:
+        problems.append("there is no {mask} in an input template; write the fields only")
+    if not mask and any(isinstance(part, Soft) for parts in segments for part in parts):
+        problems.append("there is nothing soft in an input template; write the fields only")
+    if len(segments) > 2:
+        problems.append(f"it has {len(segments)} segments; a pattern has at most one '||'")
+    # A slot that was refused leaves its segment empty, which would be reported twice.
+    if found_any:
+        return problems
+    for number, parts in enumerate(segments):
+        if not parts and len(segments) > 1:
+            problems.append(f"segment {number + 1} is empty; write something on both sides of '||', or take it away")
+    if not any(isinstance(part, Field) for parts in segments for part in parts):
+        problems.append(f"it has no field, so that every text would look the same; fields: {', '.join(fields)}")
+    return problems
+
+
+def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft | None, list[str]]:
+    """What is between two braces, and what is wrong with it."""
+    content = inside.strip()
+    shown = "{" + inside + "}"
+    if not content:
+        return None, [f"{shown} is empty; write {{mask}} or a field: {', '.join(fields)}"]
+    name_match = NAME.match(content)
+    name = name_match.group() if name_match else ""
+    rest = content[len(name) :].strip()
+    if name == "soft":
+        return _parse_soft(shown, rest)
+    if name == "mask":
+        return _parse_mask(shown, rest)
+    if not name:
+        return None, [f"{shown} does not begin with a name; fields: {', '.join(fields)}"]
+    problems = []
+    if name not in fields:
+        problems.append(f"{shown}: unknown field {name!r}; {suggest(name, [*fields, 'mask'])}")
+    filters, keep, wrong = _parse_suffixes(shown, name, rest)
+    problems += wrong
+    return (None if problems else Field(name, filters, keep)), problems
+
+
+def _parse_soft(shown: str, rest: str) -> tuple[Soft | None, list[str]]:
+    given = " ".join(rest[1:].split())
+    if not rest.startswith(":") or not given:
+        return None, [f"{shown}: say how many vectors, {{soft:3}}, or which words they start from, {{soft:it was}}"]
+    if not re.fullmatch(r"[+-]?\d+", given):
+        return Soft(words=given), []
+    if not 1 <= int(given[:9]) <= MOST_SOFT:
+        return None, [f"{shown}: a place has 1 to {MOST_SOFT} vectors"]
+    return Soft(int(given)), []
+
+
+def _parse_mask(shown: str, rest: str) -> tuple[Mask | None, list[str]]:
+    if not rest:
+        return Mask(), []
+    if rest.startswith(":"):
+        return None, [f"{shown} is reserved for words of several tokens, which do not exist yet; write {{mask}}"]
+    return None, [f"{shown}: the mask takes no filter or mark; write {{mask}}"]
+
+
+def _parse_suffixes(shown: str, name: str, rest: str) -> tuple[tuple[str, ...], bool, list[str]]:
+    """Filters and marks behind a field's name."""
+    filters: list[str] = []
+    keep = False
+    problems: list[str] = []
+    while rest:
+        found = re.match(r"\s*([|!])\s*([\w-]*)\s*", rest)
+        if not found:
+            problems.append(_refusal(shown, name, rest))
+            break
+        sign, word = found.groups()
+        if sign == "!" and word == "keep":
+            keep = True
+        elif sign == "!":
+            problems.append(f"{shown}: unknown mark '!{word}'; the only mark is !keep (the field may not be cut)")
+        elif word in FILTERS:
+            filters.append(word)
+        elif not word:
+            problems.append(f"{shown}: '|' without a filter behind it; known: {', '.join(FILTERS)}")
+        else:
+            problems.append(f"{shown}: unknown filter {word!r}; {suggest(word, FILTERS)}")
+        rest = rest[found.end() :]
+    return tuple(filters), keep, problems
+
+
+def _refusal(shown: str, name: str, rest: str) -> str:
+    if rest[0] in ".[(":
+        kind = {".": "attributes", "[": "indexes", "(": "calls"}[rest[0]]
+        return f"{shown}: {kind} are not possible in a pattern, a field is its whole text; write {{{name}}}"
+    if rest[0] == ":":
+        return f"{shown}: format codes are not possible in a pattern; write {{{name}}}, or use a filter"
+    forms = f"{{{name}}}, {{{name}|filter}} or {{{name}!keep}}"
+    return f"{shown}: cannot read {rest!r} behind the name; a slot is {forms}"

@@ -1,0 +1,295 @@
+"""``pet check``: what a run would do or fail on, told beforehand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from pet.cli.main import main
+from pet.preflight.check_task import untrained_accuracy
+from pet.preflight.cost import Round, Speed, Work, estimate, mean_tokens, rounds_of, training_sets
+from pet.preflight.patterns import Filled
+from pet.recipe import make_recipe
+from pet.report.preflight import abbreviate
+from pet.run.generations import make_plan
+from pet.task.task import Task
+
+WriteRows = Callable[..., Path]
+TASK = """\
+task: topics
+fields: [text]
+labels: [World, Sports, Business, Technology]
+verbalizer: {World: world, Sports: sports, Business: business, Technology: technology}
+patterns:
+  - "{mask} news: {text}"
+  - "{text} || The topic was {mask}."
+"""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    path = tmp_path / "topics.yaml"
+    path.write_text(TASK)
+    return path
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["check", *map(str, arguments), "--device", "cpu", "--precision", "fp32"])
+
+
+def report(*arguments: object) -> dict[str, Any]:
+    result = call(*arguments, "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def failure(*arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return "\n".join(line for line in result.stderr.splitlines() if line.startswith("error: "))
+
+
+def test_everything_is_told_of_a_run_that_would_work(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    train = write_jsonl("train.jsonl", news_rows[:16])
+    pool = write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows[12:]])
+    test = write_jsonl("test.jsonl", news_rows[30:])
+    files = ["--train", train, "--unlabeled", pool, "--test", test]
+    result = call(task, *files, "-m", tiny_model, "--max-length", 48, "--set", "steps=20", "--set", "student_steps=30")
+    assert result.exit_code == 0, result.output
+    assert "[CLS] [MASK] news :" in result.stdout  # the first pattern, filled, in tokens
+    assert "the topic was [MASK] . [SEP]" in result.stdout
+    assert "World = world; Sports = sports" in result.stdout
+    assert "untrained" in result.stdout and "centred" in result.stdout
+    assert "A run takes about" in result.stdout and "student" in result.stdout
+    assert "warning: unlabeled: 4 rows with a text of train" in result.stderr
+    assert "warning: test: 10 rows with a text of unlabeled" in result.stderr
+
+
+def test_the_json_document_holds_the_figures(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    train = write_jsonl("train.jsonl", news_rows[:9])
+    found = report(task, "--train", train, "-m", tiny_model, "--max-length", 48, "--rows", 6, "--set", "steps=5")
+    assert found["rows"] == {"train": 9}
+    assert found["label_counts"]["train"] == {"World": 3, "Sports": 2, "Business": 2, "Technology": 2}
+    first, second = found["patterns"]
+    assert first["fixed_length"] == 5  # [CLS] [MASK] news : [SEP]
+    assert first["words"]["World"] == {"world": ["world"]}
+    tokens = first["filled"][0]["tokens"]
+    assert tokens[first["filled"][0]["mask"]] == "[MASK]" and tokens[:1] == ["[CLS]"]
+    assert second["cut"] == {"train": 0.0}
+    zero_shot = found["zero_shot"]
+    assert (zero_shot["table"], zero_shot["rows"], len(zero_shot["patterns"])) == ("train", 6, 2)
+    assert all(0 <= figures["accuracy"] <= 1 for figures in zero_shot["patterns"])
+    assert found["seconds"]["student"] == 0 < found["seconds"]["members"]
+    assert not found["errors"] and not found["warnings"]
+
+
+@pytest.mark.parametrize("labeled", [True, False])
+def test_the_time_of_ipet_is_that_of_its_generations(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows, labeled: bool
+) -> None:
+    files = ["--unlabeled", write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows[8:]])]
+    files += ["--train", write_jsonl("train.jsonl", news_rows[:8])] if labeled else []
+    small = ["--set", "steps=20", "--set", "growth=2", "--set", "generations=2", "--set", "first_set=6"]
+    result = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet", "--json", "-q")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["training_sets"] == ([8, 16] if labeled else [0, 6, 12])
+    assert all(found["seconds"][part] > 0 for part in ("members", "labeling", "student"))
+    shown = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet").stdout
+    assert f"Its generations learn from {'8, 16' if labeled else '0, 6, 12'} texts, at most." in shown
+
+
+def test_what_ipet_cannot_do_is_told(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    options = [task, "-m", tiny_model, "--max-length", 48, "--no-model", "--method", "ipet"]
+    train = write_jsonl("train.jsonl", news_rows[:8])
+    assert "--method ipet has members label texts for each other: give some" in failure(*options, "--train", train)
+    task.write_text(TASK.rpartition("  - ")[0])
+    pool = write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows])
+    assert "one pattern has no other" in failure(*options, "--unlabeled", pool)
+
+
+def test_without_data_the_patterns_are_filled_with_the_names_of_the_fields(task: Path, tiny_model: Path) -> None:
+    result = call(task, "-m", tiny_model, "--max-length", 48)
+    assert result.exit_code == 0, result.output
+    assert "the topic was [MASK] ." in result.stdout
+    assert "cuts" not in result.stdout and "untrained" not in result.stdout
+
+
+def test_no_model_needs_no_weights(
+    task: Path, tiny_model: Path, tmp_path: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model, bare, ignore=shutil.ignore_patterns("*.safetensors"))
+    train = write_jsonl("train.jsonl", news_rows)
+    options = [task, "--train", train, "-m", bare, "--max-length", 48]
+    found = report(*options, "--no-model")
+    assert found["zero_shot"] is None and found["seconds"] is None and len(found["patterns"]) == 2
+    assert "no weights" in failure(*options)
+
+
+def test_texts_that_are_cut_are_counted(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
+    rows = [{"text": "word " * n, "label": "World"} for n in (2, 100, 100, 100)]
+    found = report(task, "--train", write_jsonl("t.jsonl", rows), "-m", tiny_model, "--max-length", 32, "--no-model")
+    assert [pattern["cut"]["train"] for pattern in found["patterns"]] == [0.75, 0.75]
+    assert any("75% of the texts are cut" in warning for warning in found["warnings"])
+    assert sum("has no example" in warning for warning in found["warnings"]) == 3
+    assert all(len(filled["tokens"]) <= 32 for pattern in found["patterns"] for filled in pattern["filled"])
+
+
+def test_all_bad_words_of_all_patterns_come_at_once(task: Path, tiny_model: Path) -> None:
+    task.write_text(
+        TASK.replace("World: world", "World: internationalism")
+        + '  - {template: "{mask}: {text}", '
+        + "verbalizer: {World: world, Sports: 🦄, Business: business, Technology: World}}\n"
+    )
+    said = failure(task, "-m", tiny_model, "--max-length", 48).splitlines()
+    assert len(said) == 3  # the shared one once, though two patterns have it
+    assert "topics.yaml:4: word 'internationalism' of label 'World' is" in said[0] and "tokens in" in said[0]
+    assert "'🦄' of label 'Sports' is unknown" in said[1]
+    assert "'World' of label 'Technology' is the same token as 'world' of label 'World'" in said[2]
+
+
+def test_mistakes_in_data_model_and_words_come_together(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
+    task.write_text(TASK.replace("Sports: sports", "Sports: internationalism"))
+    train = write_jsonl("train.jsonl", [{"text": "a", "label": "world"}])
+    pool = write_jsonl("pool.jsonl", [{"body": "a"}])
+    test = task.parent / "none.jsonl"
+    files = ["--train", train, "--unlabeled", pool, "--test", test]
+    said = failure(task, *files, "-m", tiny_model, "--max-length", 5000)
+    for part in (
+        "label 'world' is not one of the task's",
+        "field 'text' is missing",
+        "none.jsonl: no such file",
+        "--max-length is 5000",
+        "internationalism",
+    ):
+        assert part in said
+
+
+def test_a_kept_field_that_does_not_fit_is_found_in_any_row(
+    task: Path, tiny_model: Path, write_jsonl: WriteRows
+) -> None:
+    task.write_text(TASK.replace("{mask} news: {text}", "{mask} news: {text!keep}"))
+    rows = [{"text": "word " * (200 if n == 30 else 2), "label": "World"} for n in range(40)]
+    files = ["--train", write_jsonl("t.jsonl", rows)]
+    said = failure(task, *files, "-m", tiny_model, "--max-length", 32, "--no-model")
+    assert "row 31" in said and "!keep" in said and "train" in said
+
+
+def test_a_pattern_longer_than_the_limit_is_an_error(task: Path, tiny_model: Path) -> None:
+    said = failure(task, "-m", tiny_model, "--max-length", 8)
+    assert "its own words take" in said and "topics.yaml:7" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-m", "./nowhere"], "there is no such folder"),
+        (["--rows", "0"], "--rows is 0"),
+        (["--recipe", "fast"], "recipe 'fast' is not known"),
+        (["--set", "stepz=1"], "did you mean steps"),
+        (["--max-length", "1"], "max_length is 1"),
+        (["--column", "text"], "FIELD=COLUMN"),
+    ],
+)
+def test_bad_options(options: list[str], message: str, task: Path, tiny_model: Path) -> None:
+    model = [] if "-m" in options else ["-m", tiny_model]
+    assert message in failure(task, *model, *options)
+
+
+def test_a_model_without_a_mask_is_refused(task: Path, tiny_model: Path, tmp_path: Path) -> None:
+    maskless = tmp_path / "maskless"
+    shutil.copytree(tiny_model, maskless)
+    config = json.loads((maskless / "tokenizer_config.json").read_text())
+    config.pop("mask_token")
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (maskless / "tokenizer_config.json").write_text(json.dumps(config))
+    said = failure(task, "-m", maskless, "--max-length", 48)
+    assert said.count("has no mask token") == 1
+
+
+def test_an_unknown_task_is_one_message(tiny_model: Path) -> None:
+    assert len(failure("no-such-task", "-m", tiny_model).splitlines()) == 1
+
+
+# ---- the arithmetic -----------------------------------------------------------------------------------
+
+
+def test_time_is_multiplied_out() -> None:
+    speed = Speed(load=2.0, member_update=0.5, scored_tokens=100.0, student_update=0.25)
+    work = Work([Round(members=3, updates=10, tokens=1000.0)], student_updates=40)
+    assert estimate(speed, work) == {
+        "members": 3 * (2 + 5.0),
+        "labeling": 3 * (2 + 10.0),
+        "student": 2 + 10.0,
+        "total": 21 + 36 + 12.0,
+    }
+    assert estimate(Speed(2.0, None, 100.0, None), work)["total"] == 0
+
+
+def test_the_rounds_of_ipet_add_up() -> None:
+    speed = Speed(load=2.0, member_update=0.5, scored_tokens=100.0, student_update=0.25)
+    rounds = [Round(2, None, 1000.0), Round(6, 10, 1000.0), Round(6, 30, 1000.0)]
+    assert estimate(speed, Work(rounds, 40)) == {
+        "members": 6 * (2 + 5.0) + 6 * (2 + 15.0),
+        "labeling": 14 * (2 + 10.0),
+        "student": 12.0,
+        "total": 42 + 102 + 168 + 12.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("labeled", "pool", "sizes", "updates"),
+    [
+        # Fivefold up to 1,000 and more; eight texts an update, and forty updates at least.
+        (10, 5000, [10, 50, 250, 1250], [40, 40, 40, 157]),
+        (10, 500, [10, 50, 250, 510], [40, 40, 40, 64]),  # the pool is all that can be added
+        (0, 5000, [0, 10, 50, 250, 1250], [None, 40, 40, 40, 157]),
+        (0, 30, [0, 10, 30, 30, 30], [None, 40, 40, 40, 40]),
+    ],
+)
+def test_training_sets_of_ipet_grow(
+    task: Path, labeled: int, pool: int, sizes: list[int], updates: list[int | None]
+) -> None:
+    recipe = make_recipe("default", {"repetitions": 3})
+    plan = make_plan(Task.load(str(task)), recipe, np.array([labeled, 0, 0, 0]))
+    assert training_sets(plan, pool) == sizes
+    rounds = rounds_of(recipe, sizes, 2, 7.0)
+    assert [these.updates for these in rounds] == updates
+    assert [these.members for these in rounds] == [6 if labeled else 2, *[6] * (len(sizes) - 1)]
+    assert {these.tokens for these in rounds} == {7.0}
+
+
+def test_tokens_are_those_of_pool_and_test() -> None:
+    lengths: Mapping[str, float] = {"train": 9.0, "unlabeled": 20.0, "test": 10.0}
+    assert mean_tokens(lengths, {"train": 5, "unlabeled": 100, "test": 7}) == 2070
+
+
+def test_centring_takes_a_preference_for_a_word_off() -> None:
+    # The first label always scores 10 more; what is left tells the rows apart.
+    scores = np.array([[11.0, 0.0], [10.0, 1.0], [12.0, 0.5], [9.0, 1.5]])
+    gold = np.array([0, 1, 0, 1])
+    assert untrained_accuracy(scores, gold) == {"accuracy": 0.5, "centred": 1.0}
+
+
+def test_long_rows_keep_their_ends_and_the_mask() -> None:
+    tokens = tuple(f"t{i}" for i in range(100))
+    shown = abbreviate(Filled(tokens, 50)).split()
+    assert shown[:6] == list(tokens[:6]) and shown[-6:] == list(tokens[-6:])
+    assert shown.count("…") == 2 and "t50" in shown and len(shown) == 6 + 25 + 6 + 2
+    assert abbreviate(Filled(tokens[:20], 3)) == " ".join(tokens[:20])

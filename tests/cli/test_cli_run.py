@@ -1,0 +1,490 @@
+"""``pet run``: what it prints, what it leaves, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+import yaml
+from small_run import QUICK, pet, refused, run_options, write_inputs, write_rows
+from tiny_text import LABELS, news_rows
+
+from pet.run import pipeline
+from pet.run.load_run import read_settings
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    return write_inputs(tmp_path / "in")
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """Inputs, folder and output of a run with baselines."""
+    root = tmp_path_factory.mktemp("finished")
+    inputs = write_inputs(root / "in")
+    result = pet(*run_options(inputs, tiny_model), "--baselines", "-o", root / "run")
+    return inputs, root / "run", result.stdout
+
+
+# --- a run ---------------------------------------------------------------------------------------------
+
+
+def test_it_ends_with_a_comparison_and_the_next_command(finished: tuple[Path, Path, str]):
+    _, folder, output = finished
+    names = [re.split("  +", line)[0] for line in output.splitlines()[2:6]]
+    assert names == ["zero-shot", "supervised", "pet ensemble", "pet student"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert f"{metrics['student']['accuracy']:.3f}" in output
+    accuracies = [m["accuracy"] for m in metrics["members"].values()]
+    assert "\n\nAlways 'World': accuracy 0.250.\n\n" in output
+    assert f"2 members: accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" in output
+    assert f"pet predict {folder / 'student'} --input FILE" in output
+
+
+def test_the_student_is_a_plain_classifier(finished: tuple[Path, Path, str]):
+    transformers = pytest.importorskip("transformers")
+    folder = finished[1] / "student"
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    assert [model.config.id2label[i] for i in range(4)] == list(LABELS)
+    assert "## How it was made" in (folder / "README.md").read_text()
+    assert not list(folder.glob("*.bin"))
+
+
+def test_the_same_command_again_keeps_everything_and_prints_json(finished: tuple[Path, Path, str], tiny_model: Path):
+    inputs, folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    result = pet(*run_options(inputs, tiny_model), "--baselines", "--json", "-o", folder)
+    assert json.loads(result.stdout) == json.loads((folder / "metrics.json").read_text())
+    assert "student: found, kept" in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
+
+
+def test_a_config_repeats_its_run(finished: tuple[Path, Path, str], tmp_path: Path):
+    _, folder, _ = finished
+    pet("run", folder / "config.yaml", "-q", "-o", tmp_path / "again")
+    for name in (
+        "g0/p0-r0/model.safetensors",
+        "g0/labels.parquet",
+        "student/model.safetensors",
+        "config.yaml",
+    ):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
+    pet("run", folder / "config.yaml", "-q", "--seed", 7, "-o", tmp_path / "other")
+    changed = yaml.safe_load((tmp_path / "other" / "config.yaml").read_text())["settings"]
+    assert changed["seed"] == 7 and changed["baselines"] is True
+    assert (tmp_path / "other/student/model.safetensors").read_bytes() != (
+        folder / "student/model.safetensors"
+    ).read_bytes()
+
+
+def test_a_config_without_output_goes_on_in_its_folder(finished: tuple[Path, Path, str]):
+    result = pet("run", finished[1] / "config.yaml")
+    assert "g0/p0-r0: found, kept" in result.stderr
+    message = refused("run", finished[1] / "config.yaml", "--shots", 2)
+    assert "another run" in message and "settings.shots" in message
+
+
+def test_options_replace_each_other_on_top_of_a_config(finished: tuple[Path, Path, str], tmp_path: Path):
+    pet("run", finished[1] / "config.yaml", "--shots", 2, "--method", "supervised", "-q", "-o", tmp_path / "a")
+    pet("run", tmp_path / "a" / "config.yaml", "--examples", 4, "-q", "-o", tmp_path / "b")
+    settings = yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["settings"]
+    assert settings["examples"] == 4 and settings["shots"] is None
+
+
+@pytest.mark.parametrize("method", ["supervised", "zero-shot"])
+def test_other_methods_have_the_same_output(method: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+    result = pet(*run_options(inputs, tiny_model), "--method", method, "-o", tmp_path / "run")
+    assert method in result.stdout.splitlines()[2]
+    follow = "pet predict" if method == "supervised" else "pet distill --labels"
+    assert follow in result.stdout.splitlines()[-1]
+
+
+def test_the_command_that_a_zero_shot_run_names_works(inputs: Path, tiny_model: Path, tmp_path: Path):
+    rows = [{"review": row["text"], "id": row["id"]} for row in news_rows()]
+    write_rows(inputs / "pool.jsonl", rows)
+    options = [*run_options(inputs, tiny_model, parts=["unlabeled"]), "--column", "text=review"]
+    result = pet(*options, "--method", "zero-shot", "--pool-size", 30, "-q", "-o", tmp_path / "my run")
+    _, command, *arguments = shlex.split(result.stdout.splitlines()[-1].removeprefix("next:"))
+    pet(command, *arguments, "--set", "student_steps=1", "--max-length", 64, "-q")
+    assert (tmp_path / "my run-student" / "config.json").is_file()
+
+
+def test_without_pool_and_test(inputs: Path, tiny_model: Path, tmp_path: Path):
+    result = pet(*run_options(inputs, tiny_model, parts=["train"]), "-o", tmp_path / "run")
+    assert "no unlabeled text" in result.stderr
+    assert "no figures without --test" in result.stdout
+    assert "pet label" in result.stdout.splitlines()[-1]
+
+
+def test_seeds(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = [*run_options(inputs, tiny_model), "--method", "supervised", "-q", "-o", tmp_path / "runs"]
+    result = pet(*options, "--seeds", 2)
+    assert " ± " in result.stdout
+    found = json.loads((tmp_path / "runs" / "metrics.json").read_text())
+    accuracies = [found["runs"][seed]["student"]["accuracy"] for seed in ("0", "1")]
+    assert found["summary"]["supervised"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert json.loads(pet(*options, "--seeds", 2, "--json").stdout) == found
+    assert "exclude each other" in refused(*options, "--seeds", 2, "--seed", 1)
+    assert "--seeds is 0" in refused(*options, "--seeds", 0)
+
+
+def test_seeds_do_not_go_into_the_folder_of_a_run(finished: tuple[Path, Path, str], tiny_model: Path):
+    inputs, folder, _ = finished
+    message = refused(*run_options(inputs, tiny_model), "--seeds", 2, "-o", folder)
+    assert "choose an empty or a new folder" in message
+    assert not (folder / "seed-0").exists()
+
+
+def test_columns(tiny_model: Path, inputs: Path, tmp_path: Path):
+    rows = [{"review": row["text"], "topic": row["label"]} for row in news_rows()]
+    write_rows(inputs / "train.jsonl", rows[:12])
+    mapping = ["--column", "text=review", "--column", "label=topic"]
+    options = run_options(inputs, tiny_model, parts=["train"])
+    pet(*options, *mapping, "--method", "supervised", "-q", "-o", tmp_path / "run")
+    message = refused(*options, "--column", "text", "--column", "=x", "-o", tmp_path / "other")
+    assert message.count("error:") == 2 and "FIELD=COLUMN" in message
+
+
+def test_odd_texts_make_a_run_all_the_same(inputs: Path, tiny_model: Path, tmp_path: Path):
+    texts = ["😀😀😀", "   ", "[MASK]", "[MASK] [SEP] {text.__class__} </s>", "news " * 20_000, "}{", ""]
+    write_rows(inputs / "pool.jsonl", [{"text": text} for text in texts])
+    pet(*run_options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
+    lines = (tmp_path / "run/g0/labels.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(texts)
+
+
+def test_a_label_without_examples_is_told(inputs: Path, tiny_model: Path, tmp_path: Path):
+    rows = [row for row in news_rows()[:12] if row["label"] != "Sports"]
+    write_rows(inputs / "train.jsonl", rows)
+    result = pet(*run_options(inputs, tiny_model, parts=["train", "test"]), "-o", tmp_path / "run")
+    assert "Sports" in next(line for line in result.stderr.splitlines() if line.startswith("warning"))
+    assert len(json.loads((tmp_path / "run/metrics.json").read_text())["ensemble"]["per_class"]) == 4
+
+
+def test_the_default_model_is_told(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pet.backbones.load.DEFAULT_MODEL", str(tiny_model))
+    options = run_options(inputs, tiny_model, parts=["train"])
+    at = options.index("--model")
+    result = pet(*options[:at], *options[at + 2 :], "--method", "supervised", "-o", tmp_path / "run")
+    assert "a larger one does better" in result.stderr
+
+
+# --- help ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", "label", "distill", "predict", "evaluate"])
+def test_help_ends_with_examples(command: str):
+    text = pet(command, "--help").stdout
+    assert f"pet {command}" in text.split("Examples:")[1]
+
+
+def test_list_settings_names_every_setting_and_recipe():
+    from dataclasses import fields
+
+    from pet.recipe import RECIPES, Recipe
+
+    text = pet("run", "--list-settings").stdout
+    assert all(f"\n{item.name} " in text for item in fields(Recipe))
+    assert text.split("\n")[0].split()[1:4] == list(RECIPES)
+
+
+# --- refusals ------------------------------------------------------------------------------------------
+
+Change = Callable[[Path], Any]
+
+
+def _write(name: str, text: str) -> Change:
+    return lambda inputs: (inputs / name).write_text(text, encoding="utf-8")
+
+
+def _task(old: str, new: str) -> Change:
+    def change(inputs: Path) -> None:
+        text = (inputs / "task.yaml").read_text()
+        assert old in text
+        (inputs / "task.yaml").write_text(text.replace(old, new))
+
+    return change
+
+
+ROW = '{"text": "The team won.", "label": "Sports"}\n'
+BAD_DATA: dict[str, tuple[Change, list[str]]] = {
+    "empty file": (_write("train.jsonl", ""), ["train.jsonl", "empty"]),
+    "ends in mid-line": (_write("train.jsonl", ROW + '{"text": "The te'), ["train.jsonl:2", "cut off"]),
+    "invalid UTF-8": (
+        lambda inputs: (inputs / "train.jsonl").write_bytes(b'{"text": "caf\xe9", "label": "Sports"}\n'),
+        ["train.jsonl", "UTF-8"],
+    ),
+    "arrays": (_write("train.jsonl", '["a", "b"]\n'), ["train.jsonl:1", "array"]),
+    "missing field": (
+        _write("train.jsonl", '{"txt": "a", "label": "Sports"}\n'),
+        ["'text'", "--column text="],
+    ),
+    "other case": (
+        _write("train.jsonl", ROW.replace("Sports", "sports")),
+        ["'sports'", "did you mean 'Sports'"],
+    ),
+    "empty pool": (_write("pool.jsonl", "\n"), ["pool.jsonl", "empty"]),
+    "no mask": (_task("{mask}: ", "Topic: "), ["task.yaml", "mask"]),
+    "attribute access": (_task("{text} It", "{text.__class__} It"), ["task.yaml", "text.__class__"]),
+    "Python tag": (
+        _write("task.yaml", "!!python/object/apply:os.system ['true']\n"),
+        ["task.yaml", "python"],
+    ),
+    "one label": (
+        _task("labels: [World, Sports, Business, Technology]", "labels: [World]"),
+        ["task.yaml", "label"],
+    ),
+    "a word that splits": (_task("Sports: sports", "Sports: zeppelin"), ["task.yaml:4", "'zeppelin'"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_and_tasks(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+    change, words = BAD_DATA[case]
+    change(inputs)
+    message = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "run")
+    assert message.startswith("error: ")
+    for word in words:
+        assert word in message
+    assert not (tmp_path / "run").exists()
+
+
+BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
+    "zero shots": (["--shots", "0"], ["--method zero-shot"]),
+    "zero examples": (["--examples", "0"], ["--method zero-shot"]),
+    "negative shots": (["--shots", "-1"], ["--shots is -1"]),
+    "too many shots": (["--shots", "50"], ["50"]),
+    "shots and examples": (["--shots", "1", "--examples", "4"], ["exclude each other"]),
+    "unknown setting": (["--set", "stepz=3"], ["'stepz'", "did you mean steps"]),
+    "setting without value": (["--set", "steps"], ["KEY=VALUE"]),
+    "setting that is no number": (["--set", "steps=many"], ["steps", "'many'"]),
+    "setting out of range": (["--set", "alpha=2"], ["alpha"]),
+    "unknown recipe": (["--recipe", "fast"], ["'fast'", "paper"]),
+    "unknown method": (["--method", "magic"], ["'magic'", "supervised", "ipet"]),
+    "too long": (["--max-length", "4000"], ["4000", "lower --max-length"]),
+    "unknown device": (["--device", "toaster"], ["toaster"]),
+    "empty pool size": (["--pool-size", "0"], ["--pool-size is 0"]),
+    "no such file": (["--test", "nowhere.jsonl"], ["nowhere.jsonl"]),
+    "no such model": (["--model", "./nowhere"], ["./nowhere"]),
+    "no such student": (["--student-model", "./nowhere"], ["./nowhere"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+    options, words = BAD_OPTIONS[case]
+    message = refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
+    for word in words:
+        assert word in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_must_be_given(inputs: Path, tiny_model: Path, tmp_path: Path):
+    assert "-o" in refused(*run_options(inputs, tiny_model))
+    message = refused(*run_options(inputs, tiny_model, parts=["unlabeled"]), "-o", tmp_path / "run")
+    assert "--train" in message
+    options = [
+        *run_options(inputs, tiny_model, parts=["train"]),
+        "--method",
+        "zero-shot",
+        "-o",
+        tmp_path / "run",
+    ]
+    assert "--unlabeled or --test" in refused(*options)
+    assert "agnwes" in refused("run", "agnwes", "-o", tmp_path / "run")
+
+
+def _without_weights(model: Path, target: Path) -> None:
+    shutil.copytree(model, target)
+    (target / "model.safetensors").unlink()
+
+
+def _pickled(model: Path, target: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    _without_weights(model, target)
+    torch.save(load_file(model / "model.safetensors"), target / "pytorch_model.bin")
+
+
+def _without_mask(model: Path, target: Path) -> None:
+    shutil.copytree(model, target)
+    path = target / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    settings["mask_token"] = None
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # BERT's own class would bring one
+    path.write_text(json.dumps(settings))
+
+
+def _pointer(model: Path, target: Path) -> None:
+    _without_weights(model, target)
+    (target / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+BAD_MODELS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
+    "without weights": (_without_weights, "no weights"),
+    "pickled": (_pickled, "--allow-pickle"),
+    "without mask": (_without_mask, "no mask token"),
+    "of git-lfs": (_pointer, "git lfs pull"),
+    "empty folder": (lambda _, target: target.mkdir(), "config.json"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MODELS)
+def test_bad_models(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+    make, word = BAD_MODELS[case]
+    make(tiny_model, tmp_path / "model")
+    message = refused(*run_options(inputs, tmp_path / "model"), "-o", tmp_path / "run")
+    assert word in message and message.count("error:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_pickled_weights_are_opened_on_request(inputs: Path, tiny_model: Path, tmp_path: Path):
+    _pickled(tiny_model, tmp_path / "model")
+    options = run_options(inputs, tmp_path / "model", parts=["train"])
+    pet(*options, "--method", "supervised", "--allow-pickle", "-q", "-o", tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.bin"))
+
+
+def test_a_hub_model_is_known_by_its_commit(tiny_model: Path, tmp_path: Path):
+    """The name alone would not tell one version from the next."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "models--somebody--tiny"
+    shutil.copytree(tiny_model, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    code = "from pet.run.inputs import model_fingerprint; print(model_fingerprint('somebody/tiny'))"
+    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == commit
+
+
+def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, family_model: Any):
+    options = run_options(inputs, tiny_model, parts=["train", "test"])
+    pet(*options, "--patterns", "2", "-o", tmp_path / "run")
+    task = read_settings(tmp_path / "run").task
+    assert task["patterns"] == ["{text} It is {mask}."]
+    assert list(json.loads((tmp_path / "run" / "metrics.json").read_text())["members"]) == ["p0-r0"]
+    pet(*options, "--patterns", "2", "-o", tmp_path / "run")  # the same run
+    assert "another run" in refused(*options, "-o", tmp_path / "run")
+    for wrong, said in (("3", "has the patterns 1 to 2"), ("1,1", "each once"), ("one", "numbers with commas")):
+        assert said in refused(*options, "--patterns", wrong, "-o", tmp_path / "other")
+    options = run_options(inputs, family_model("gpt2"), parts=["train", "test"])
+    said = refused(*options, "-o", tmp_path / "other")
+    assert "reads from left to right" in said and "--patterns 2 takes them alone" in said
+    check = ["check", inputs / "task.yaml", "--model", family_model("gpt2"), "--no-model", "--max-length", "64"]
+    pet(*check, "--patterns", "2")
+    said = pet(*check, expect=2).stderr
+    assert "--patterns 2 takes them alone" in said
+
+
+def test_a_model_that_no_student_can_be(inputs: Path, family_model: Any, tiny_model: Path, tmp_path: Path):
+    if not hasattr(transformers, "MambaConfig"):
+        pytest.skip("this transformers has no Mamba")
+    options = [*run_options(inputs, family_model("mamba"), parts=["train", "unlabeled"]), "--patterns", "2"]
+    assert "--student-model" in refused(*options, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    pet(*options, "--student-model", tiny_model, "-o", tmp_path / "run")
+    assert (tmp_path / "run" / "student").is_dir()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")])
+def test_lack_of_memory_is_told_in_a_sentence(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("pet.run.pipeline.measure_untrained", fails)
+    said = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "run")
+    assert "not enough memory" in said and "labeled_batch" in said
+
+
+def test_folders_that_hold_something_else(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = run_options(inputs, tiny_model)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "mother.txt").write_text("Dear")
+    assert "mother.txt" in refused(*options, "-o", tmp_path / "letters")
+    assert os.listdir(tmp_path / "letters") == ["mother.txt"]
+    assert "is a file" in refused(*options, "-o", inputs / "task.yaml")
+    assert "task.yaml" in refused(*options, "-o", inputs / "task.yaml" / "run")
+
+
+def test_another_run_in_the_folder(finished: tuple[Path, Path, str], tiny_model: Path):
+    inputs, folder, _ = finished
+    message = refused(*run_options(inputs, tiny_model), "--baselines", "--seed", 5, "-o", folder)
+    assert "holds another run" in message and "settings.seed" in message
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to(inputs: Path, tiny_model: Path, tmp_path: Path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    message = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "closed" / "run")
+    assert "choose a folder" in message
+
+
+# --- being stopped -------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_says_how_to_go_on(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "run", stop)
+    result = pet(*run_options(inputs, tiny_model), "-o", tmp_path / "run", expect=130)
+    assert result.stdout == "" and len(result.stderr.splitlines()) == 1
+    assert "the same command goes on with it" in result.stderr
+
+
+def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pet", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(pipeline.__file__).parents[2],
+        **options,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGINT for other processes")
+def test_ctrl_c_in_a_real_process(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = [*run_options(inputs, tiny_model), "--set", "steps=100000", "-o", str(tmp_path / "run")]
+    # A shell that runs the tests in the background has them ignore the signal, and a child inherits that.
+    with process(options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:
+        try:
+            assert running.stderr is not None
+            for line in running.stderr:
+                if line.startswith("train g0/p0-r0"):
+                    running.send_signal(signal.SIGINT)
+                    break
+            rest, _ = running.communicate(timeout=60)[::-1]
+        except BaseException:
+            running.kill()
+            raise
+        assert running.wait(60) == 130
+    assert "Traceback" not in rest and "the same command goes on with it" in rest
+    assert not list((tmp_path / "run").rglob(".tmp-*"))
+
+
+def test_a_refusal_in_a_real_process(inputs: Path, tmp_path: Path):
+    options = ["run", str(inputs / "task.yaml"), "--train", str(inputs / "task.yaml"), *QUICK]
+    with process([*options, "--model", "./nowhere", "-o", str(tmp_path / "run")]) as running:
+        output, message = running.communicate(timeout=120)
+    assert running.returncode == 2 and output == ""
+    assert message == "error: model ./nowhere: there is no such folder; " + message.split("; ", 1)[1]
+    assert len(message.splitlines()) == 1

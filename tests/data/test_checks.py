@@ -1,0 +1,134 @@
+"""Checks over the tables of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pet.data.checks import check_tables, normalise, remove_leaks, text_key, text_keys
+
+LABELS = ["good", "bad", "so so"]
+WORDS = st.lists(st.sampled_from(["Tea", "straße", "ÉCOLE", "中文", "🎉", "a"]), min_size=1, max_size=4)
+
+
+def table(texts: list[str], labels: list[int] | None = None, **others: list[str]) -> datasets.Dataset:
+    columns: dict[str, Any] = {"id": [str(n) for n in range(len(texts))], "text": texts, **others}
+    return datasets.Dataset.from_dict(columns | ({"label": labels} if labels is not None else {}))
+
+
+def disguise(words: list[str], data: st.DataObject) -> str:
+    spaces = st.sampled_from([" ", "  ", "\n", "\t", "\u00a0", "\u3000"])
+    cases = st.sampled_from([str.upper, str.lower, str.title])
+    parts = [data.draw(cases)(word) + data.draw(spaces) for word in words]
+    return data.draw(spaces) + "".join(parts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=8), st.data())
+def test_leaks_are_found_whatever_their_case_and_space(texts: list[list[str]], data: st.DataObject) -> None:
+    train_size = data.draw(st.integers(0, len(texts)))
+    train = table([disguise(words, data) for words in texts[:train_size]] or ["nothing else"])
+    pool = table([disguise(words, data) for words in texts])
+    left, removed = remove_leaks(pool, train, ["text"])
+    secret = {" ".join(words).casefold() for words in texts[:train_size]}
+    kept = [number for number, words in enumerate(texts) if " ".join(words).casefold() not in secret]
+    assert [int(number) for number in left["id"]] == kept
+    assert removed == len(texts) - len(kept)
+    assert remove_leaks(left, train, ["text"])[1] == 0
+
+
+@given(st.text(), st.text())
+def test_normalise_is_settled_and_keys_follow_it(one: str, other: str) -> None:
+    assert normalise(normalise(one)) == normalise(one)
+    if normalise(one) == normalise(other):
+        assert text_key([one]) == text_key([other])
+    else:
+        assert text_key([one]) != text_key([other])
+
+
+def test_normalise() -> None:
+    assert normalise("  The\n\tSTRASSE \u00a0 straße ") == "the strasse strasse"
+
+
+def test_the_key_is_the_same_in_every_process() -> None:
+    assert text_key(["Good  News", "x"]) == text_key(["good news", "X "])
+    assert text_key(["a"]) == int.from_bytes(bytes.fromhex("40f89e395b66422f"), "little")  # printf a | b2sum -l 64
+
+
+def test_fields_are_not_run_together() -> None:
+    pairs = table(["a b", "a"], title=["c", "b c"])
+    one, other = text_keys(pairs, ["text", "title"])
+    assert one != other
+    assert text_keys(table(["x"] * 10_000), ["text"]).shape == (10_000,)
+
+
+def test_a_leak_needs_all_fields() -> None:
+    train = table(["premise"], title=["one"])
+    pool = table(["premise", "Premise"], title=["two", " ONE"])
+    left, removed = remove_leaks(pool, train, ["text", "title"])
+    assert left["id"][:] == ["0"] and removed == 1
+
+
+def test_a_pool_without_leaks_is_the_same_object() -> None:
+    pool = table(["a", "b"])
+    assert remove_leaks(pool, table(["c"]), ["text"]) == (pool, 0)
+
+
+def test_everything_that_is_wrong_is_counted_and_said() -> None:
+    train = table(["One", "one ", "two", "", "three"], [0, 1, 1, 0, 1])
+    pool = table(["ONE", "five", "six", "six", "  ", "\n"])
+    test = table(["two", "five", "seven", ""], [0, 1, 2, 2])
+    report = check_tables(["text"], LABELS, train, pool, test)
+    assert report.rows == {"train": 5, "unlabeled": 6, "test": 4}
+    assert report.label_counts == {
+        "train": {"good": 2, "bad": 3, "so so": 0},
+        "test": {"good": 1, "bad": 1, "so so": 2},
+    }
+    assert report.empty == {"train": 1, "unlabeled": 2, "test": 1}
+    assert report.duplicates == {"train": 1, "unlabeled": 1, "test": 0}
+    assert report.conflicts == {"train": 1, "test": 0}
+    assert (report.train_in_pool, report.train_in_test, report.pool_in_test) == (1, 1, 1)
+    said = "\n".join(report.messages)
+    for part in (
+        "train: label 'so so' has no example",
+        "train: 1 row with no text",
+        "unlabeled: 2 rows with no text",
+        "train: 1 row repeating",
+        "train: 1 text has more than one label",
+        "unlabeled: 1 row with a text of train",
+        "test: 1 row with a text of train",
+        "test: 1 row with a text of unlabeled",
+    ):
+        assert part in said
+    assert len(report.messages) == 10
+
+
+def test_clean_tables_and_missing_tables_give_no_messages() -> None:
+    report = check_tables(["text"], ["good"], table(["a"], [0]), None, None)
+    assert report.messages == [] and report.rows == {"train": 1}
+    assert check_tables(["text"], LABELS, None, table(["a"]), None).messages == []
+    assert check_tables(["text"], LABELS, None, None, None).rows == {}
+
+
+def test_a_text_with_three_labels_is_one_conflict() -> None:
+    train = table(["a", "A", " a", "b"], [0, 1, 2, 0])
+    assert check_tables(["text"], LABELS, train, None, None).conflicts == {"train": 1}
+
+
+def test_long_texts_differ_at_their_end() -> None:
+    one, other = text_keys(table(["x" * 100_000 + "a", "x" * 100_000 + "b"]), ["text"])
+    assert one != other
+
+
+def test_labels_are_read_from_a_filtered_table() -> None:
+    picked = table(["a", "b", "c"], [0, 1, 2]).select([2, 0])
+    assert check_tables(["text"], LABELS, picked, None, None).label_counts["train"] == {
+        "good": 1,
+        "bad": 0,
+        "so so": 1,
+    }
+    assert np.array_equal(text_keys(picked, ["text"]), text_keys(table(["c", "a"]), ["text"]))

@@ -1,0 +1,109 @@
+"""Data sets of the hub, with `datasets.load_dataset` replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+import pet.data.read
+from pet.data.hub import parse_hub
+from pet.data.read import iter_table, read_table
+from pet.data.source import Unsound
+from pet.errors import PetError
+
+LABELS = ["World", "Sports"]
+
+
+def hub_table(labels: list[int]) -> datasets.Dataset:
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)})
+    return datasets.Dataset.from_dict({"text": [f"text {n}" for n in range(len(labels))], "label": labels}, features)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    seen: list[tuple[Any, ...]] = []
+
+    def load(path: str, name: str | None = None, *, split: str | None = None) -> Any:
+        seen.append((path, name, split))
+        both = datasets.DatasetDict(train=hub_table([1, 0, 1]), test=hub_table([0, -1]))
+        return both if split is None else both[split]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("hub:ag_news", ("ag_news", None, None)),
+        ("hub:o/n@test", ("o/n", None, "test")),
+        ("hub:o/n:c@train[:10%]", ("o/n", "c", "train[:10%]")),
+    ],
+)
+def test_names(text: str, parts: tuple[str | None, ...]) -> None:
+    assert parse_hub(text) == parts
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_class_integers_become_names(calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    def refuse(*_: object) -> Any:
+        raise Unsound("test")
+        yield
+
+    if not fast:
+        monkeypatch.setattr(pet.data.read, "fast_batches", refuse)
+    # Task order is not the order of the hub.
+    table = read_table("hub:owner/news:plain@train", ["text"], labels=["Sports", "World"])
+    assert calls == [("owner/news", "plain", "train")]
+    assert table["label"][:] == [0, 1, 0]
+    assert table["id"][:] == ["0", "1", "2"]
+    chunks = iter_table("hub:owner/news@train", ["text"], labels=["Sports", "World"], chunk_rows=2)
+    assert [len(chunk) for chunk in chunks] == [2, 1]
+
+
+def test_a_selection_of_rows_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    picked = hub_table([0, 1, 1]).select([2, 0])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: picked)
+    table = read_table("hub:x", ["text"], labels=LABELS)
+    assert table["text"][:] == ["text 2", "text 0"] and table["label"][:] == [1, 0]
+
+
+def test_rows_without_a_label(calls: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(PetError, match=r"hub:o/n@test: row 2: label is null"):
+        read_table("hub:o/n@test", ["text"], labels=LABELS)
+    assert len(read_table("hub:o/n@test", ["text"])) == 2
+
+
+def test_several_splits_and_none_named(calls: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(PetError, match="train, test; choose one: hub:o/n@train"):
+        read_table("hub:o/n", ["text"])
+
+
+def test_a_missing_column(calls: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(PetError, match="field 'headline' is missing; there are 'text', 'label'"):
+        read_table("hub:o/n@train", ["headline"])
+
+
+def test_no_network_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("cannot reach the hub\nwith much to say")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(PetError) as caught:
+        read_table("hub:o/n", ["text"], name="train")
+    (message,) = caught.value.problems
+    assert message.startswith("train: hub:o/n: could not be loaded") and "name the file" in message
+    assert "\n" not in message
+
+
+def test_no_name() -> None:
+    with pytest.raises(PetError, match="names no data set"):
+        read_table("hub:", ["text"])
+
+
+def test_class_names_in_parquet_that_datasets_wrote(tmp_path: Path) -> None:
+    hub_table([1, 0]).to_parquet(str(tmp_path / "x.parquet"))
+    assert read_table(tmp_path / "x.parquet", ["text"], labels=["Sports", "World"])["label"][:] == [0, 1]

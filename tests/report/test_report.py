@@ -1,0 +1,314 @@
+"""Tables, the model card and the page: right figures, and no text that breaks out."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pet.evaluate import evaluate
+from pet.report.card import student_card
+from pet.report.html import html_report
+from pet.report.tables import comparison_table, summarise, text_table
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</table></body><iframe src='//example.org'>",
+    "a\n---\nlicense: stolen\n---\n",
+    "---",
+    "no",
+    "1",
+    "null",
+    "- x: !!python/object/apply:os.system [ls]",
+    "| a | b |",
+    "`code` **bold** [link](javascript:alert(1)) ![i](x)",
+    "&lt;&amp;",
+    "{{7*7}} ${x} %s {0}",
+    "# head",
+    "tab\there \x1b[31m\x00\x7f\x85",
+    "\u202eevil\u2028",
+    "\ud800",
+    "😀 情感",
+    " ",
+    "trailing:",
+    "#",
+]
+
+
+def metrics(labels: list[str], seed: int = 0) -> dict[str, Any]:
+    draw = np.random.default_rng(seed)
+    return evaluate(draw.dirichlet(np.ones(len(labels)), 40), draw.integers(len(labels), size=40), labels)
+
+
+# ---- tables
+
+
+def test_text_table():
+    rows = [["a", 1, 0.12345], ["情感", 10, None]]
+    assert text_table(rows, ["name", "n", "f"]).splitlines() == [
+        "name   n      f",
+        "----  --  -----",
+        "a      1  0.123",
+        "情感  10      -",
+    ]
+    assert text_table([], ["name", "n"]) == "name  n\n----  -"
+    with pytest.raises(ValueError):
+        text_table([["a"]], ["name", "n"])
+
+
+def test_mean_and_spread_over_seeds():
+    runs = [{"accuracy": value, "macro_f1": 0.5, "mcc": None} for value in (0.7, 0.8, 0.9)]
+    summary = summarise(runs)
+    assert summary["accuracy"] == {"mean": pytest.approx(0.8), "std": pytest.approx(0.1), "n": 3}
+    assert summary["macro_f1"]["std"] == 0.0
+    assert "mcc" not in summary and "ece" not in summary
+    assert summarise(runs[:1])["accuracy"] == {"mean": 0.7, "std": None, "n": 1}
+    assert summarise([]) == {}
+
+
+def test_comparison_of_results():
+    one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.0, "ece": 0.125}
+    other = {"accuracy": 0.75, "macro_f1": 0.25, "mcc": -0.5, "ece": 0.125}
+    table = comparison_table({"supervised": one, "student": [one, other], "none": {}})
+    assert table.splitlines() == [
+        "result      accuracy       macro F1       MCC             ECE",
+        "----------  -------------  -------------  --------------  -------------",
+        "supervised  0.500          0.250          0.000           0.125",
+        "student     0.625 ± 0.177  0.250 ± 0.000  -0.250 ± 0.354  0.125 ± 0.000",
+        "none        -              -              -               -",
+    ]
+
+
+def test_the_figures_of_a_task_stand_first():
+    one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.75, "ece": 0.125}
+    head, _, row = comparison_table({"student": one}, ["mcc", "accuracy"]).splitlines()
+    assert head.split() == ["result", "MCC", "accuracy", "macro", "F1", "ECE"]
+    assert row.split() == ["student", "0.750", "0.500", "0.250", "0.125"]
+
+
+# ---- the model card
+
+
+def front_matter(card: str) -> tuple[dict[str, Any], str]:
+    match = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    assert match
+    return yaml.safe_load(match[1]), card[match.end() :]
+
+
+def hostile_card() -> str:
+    return student_card(
+        task="<b>news</b>\n---\nx: y",
+        labels=HOSTILE,
+        method="pet",
+        base_model="/home/somebody/secret/models/minilm",
+        description=HOSTILE[0] + HOSTILE[4],
+        patterns=HOSTILE,
+        reads=HOSTILE[11] + HOSTILE[0],
+        facts={"note": HOSTILE[11], "pipe | name": "a | b", "nothing": None, "labeled examples": 10},
+        metrics=metrics(HOSTILE),
+    )
+
+
+def test_front_matter_is_safe_against_any_label():
+    data, _ = front_matter(hostile_card())
+    assert data == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["pet", "few-shot", "text-classification"],
+        "pet": {"task": "<b>news</b>\n---\nx: y", "method": "pet", "labels": HOSTILE},
+    }
+
+
+def test_the_hub_reads_the_card():
+    hub = pytest.importorskip("huggingface_hub")
+    text = hostile_card().encode("utf-8", "replace").decode("utf-8")
+    assert hub.RepoCard(text).data.to_dict()["pet"]["labels"][:3] == HOSTILE[:3]
+
+
+def test_body_of_the_card_is_safe():
+    _, body = front_matter(hostile_card())
+    assert "<" not in body
+    assert not re.search(r"(?<!\\)\[link", body) and not re.search(r"(?<!\\)`code", body)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", body)
+    assert [line for line in body.splitlines() if line.startswith("#")] == [
+        "# \\<b\\>news\\</b\\> \\-\\-\\- x\\: y".replace("\\<", "&lt;").replace("\\>", "&gt;"),
+        "## Labels",
+        "## Use",
+        "## How it was made",
+        "## Results on 40 test examples",
+        "## Limits",
+    ]
+    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in body.splitlines() if line.startswith("|")}
+    assert columns == {3, 6}
+    assert body.count("\n- ") == 2 * len(HOSTILE)
+
+
+def test_card_is_rendered_as_text_only():
+    markdown = pytest.importorskip("markdown_it")
+    _, body = front_matter(hostile_card())
+    page = markdown.MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
+    tags = set(re.findall(r"<\s*/?\s*([a-zA-Z0-9]+)", page))
+    assert tags <= {"h1", "h2", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "pre", "code"}
+    assert page.count("<code") == 2  # `pet` and the example
+    for text in (HOSTILE[0], HOSTILE[10], HOSTILE[11], HOSTILE[12], HOSTILE[13]):
+        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+        assert page.count(escaped) >= 2, text
+
+
+def test_card_tells_what_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    card = student_card(
+        task="agnews",
+        labels=["World", "Sports"],
+        method="supervised",
+        base_model="microsoft/deberta-v3-small",
+        text_pair=True,
+        reads="{headline} {body}",
+        facts={"labeled examples": 10},
+        metrics={"n": 7, "accuracy": 0.5, "per_class": {}},
+    )
+    data, body = front_matter(card)
+    assert data["base_model"] == "microsoft/deberta-v3-small"
+    for part in [
+        "- 0: World",
+        "- 1: Sports",
+        "text_pair",
+        r"\{headline\} \{body\}",
+        "| labeled examples | 10 |",
+        "| accuracy | 0.500 |",
+    ]:
+        assert part in body
+    assert "Patterns" not in body and "MCC" not in body
+    _, body = front_matter(hostile_card())
+    assert "minilm" in body and "somebody" not in body
+    # a folder that looks like a hub name is no hub name
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    data, body = front_matter(student_card(task="t", labels=["a"], method="pet", base_model="models/small", metrics={}))
+    assert "base_model" not in data and "| base model | small |" in body
+    assert "Results" not in body
+
+
+# ---- the page
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.cells: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag != "meta":
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells[-1] += data
+
+
+def generation(number: int, labels: int) -> dict[str, Any]:
+    """What a run knows of a generation; the first one has no new texts."""
+    each = [0.5] * labels
+    pool = {"confidence": 0.75, "agreement": 0.875, "changed": 0.125 if number else None, "shares": each}
+    pool |= {"label_confidence": each, "label_agreement": each}
+    entry = {"generation": number, "trained": True, "labeled": 10, "pool": pool}
+    return entry | ({"wanted": [20] * labels, "available": [7.0] * labels, "chosen": [7.0] * labels} if number else {})
+
+
+def hostile_report() -> str:
+    result = metrics(HOSTILE)
+    return html_report(
+        {
+            "task": HOSTILE[0],
+            "method": HOSTILE[1],
+            "config": {"training": {"lr": 1e-05, "on": True, HOSTILE[2]: HOSTILE}, "empty": {}, "none": None},
+            "messages": HOSTILE,
+            "members": {HOSTILE[3]: result, "p1-r0": metrics(HOSTILE, 1)},
+            "ensemble": [result, metrics(HOSTILE, 2)],
+            "student": result,
+            "baselines": {HOSTILE[0]: {"student": result}, "none": {"members": {}, "ensemble": {}}},
+            "labels": HOSTILE,
+            "generations": [generation(0, len(HOSTILE)), generation(1, len(HOSTILE))],
+        }
+    )
+
+
+def test_page_is_safe_against_any_text():
+    page = Page(hostile_report())
+    assert page.open == []
+    head, body = {"html", "head", "meta", "title", "style"}, {"body", "h1", "h2", "h3", "p", "div"}
+    assert set(page.tags) == head | body | {"table", "tr", "th", "td"}
+    names = {name for name, _ in page.attributes}
+    assert names == {"lang", "charset", "http-equiv", "content", "name", "class", "style"}
+    styles = {value for name, value in page.attributes if name == "style"}
+    assert all(re.fullmatch(r"(width|left):\d+\.\d%", value or "") for value in styles)
+    for text in HOSTILE[:4]:
+        assert text in page.cells
+    hostile_report().encode("utf-8")
+
+
+def test_page_stands_alone():
+    text = hostile_report()
+    assert not re.search(r"<(script|link|img|iframe|a)\b|@import|url\(", text)
+    assert "default-src 'none'" in text
+
+
+def test_page_shows_the_figures():
+    result = evaluate(np.eye(2)[[0, 1, 1]], [0, 1, 0], ["good", "bad"])
+    page = Page(
+        html_report(
+            {
+                "task": "sst2",
+                "config": {"training": {"lr": 1e-05, "steps": 250}},
+                "members": {"p0-r0": result},
+                "student": [result, {**result, "accuracy": 1.0}],
+                "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25}}},
+                "labels": ["good", "bad"],
+                "generations": [generation(0, 2), generation(1, 2)],
+            }
+        )
+    )
+    cells = page.cells
+    assert cells[:5] == ["result", "accuracy", "macro F1", "MCC", "ECE"]
+    assert cells[5:7] == ["baseline zero-shot", "0.250"]
+    assert cells[10:12] == ["member p0-r0", "0.667"]
+    assert cells[15:17] == ["student", "0.833 ± 0.236"]
+    matrix = cells.index("gold \\ predicted")
+    assert cells[matrix : matrix + 9] == [
+        "gold \\ predicted",
+        "good",
+        "bad",
+        "good",
+        "1",
+        "1",
+        "bad",
+        "0",
+        "1",
+    ]
+    assert ("style", "width:66.7%") in page.attributes and ("style", "left:100.0%") in page.attributes
+    good = cells.index("good", cells.index("wanted"))
+    assert cells[good : good + 7] == ["good", "20", "7.000", "7.000", "0.500", "0.500", "0.500"]
+    assert cells[-6:] == ["key", "value", "training.lr", "1e-05", "training.steps", "250"]
+
+
+def test_page_of_a_run_with_nothing_in_it():
+    page = Page(html_report({}))
+    assert page.open == [] and "table" not in page.tags

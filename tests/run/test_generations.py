@@ -1,0 +1,450 @@
+"""iPET as a user runs it: generations on disk, what is told about them, hard cases, resuming."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from small_run import QUICK, contents, pet, refused, write_inputs, write_rows
+from tiny_text import LABELS, SENTENCES, news_rows
+
+from pet import PetClassifier
+from pet.ensemble.pseudo_labels import read_pseudo_labels
+from pet.run import directory
+
+MEMBERS = ["p0-r0", "p1-r0"]
+Finished = tuple[Path, str, str]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight labeled texts, two of each label; a pool of some sixty, gold.jsonl with the labels of 20 of them."""
+    folder = write_inputs(tmp_path_factory.mktemp("ipet") / "in")
+    rows = news_rows()
+    write_rows(folder / "train.jsonl", rows[:8])
+    texts = [{"id": f"s{i}", "text": line} for i, line in enumerate(SENTENCES.splitlines())]
+    write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[8:28]] + texts)
+    write_rows(folder / "gold.jsonl", [{"id": row["id"], "label": row["label"]} for row in rows[8:28]])
+    return folder
+
+
+def options(inputs: Path, model: Path, *parts: str, more: tuple[str, ...] = ()) -> list[str]:
+    files = {"train": "train.jsonl", "unlabeled": "pool.jsonl", "test": "test.jsonl", "pool-gold": "gold.jsonl"}
+    data = [text for part in parts for text in (f"--{part}", str(inputs / files[part]))]
+    sizes = ["--set", "growth=2", "--set", "generations=3", "--set", "first_set=4"]
+    return ["run", str(inputs / "task.yaml"), "--method", "ipet", *data, "--model", str(model), *QUICK, *sizes, *more]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A run with a few labels and hidden ones; its folder and what it said."""
+    folder = tmp_path_factory.mktemp("few") / "run"
+    parts = ("train", "unlabeled", "test", "pool-gold")
+    said = pet(*options(inputs, tiny_model, *parts, more=("--baselines",)), "-o", folder)
+    return folder, said.stdout, said.stderr
+
+
+@pytest.fixture(scope="module")
+def no_labels(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("none") / "run"
+    pet(*options(inputs, tiny_model, "unlabeled", "test", more=("--shots", "0")), "-q", "-o", folder)
+    return folder
+
+
+# ---- what is there at the end ----------------------------------------------------------------
+
+
+def test_every_generation_leaves_members_examples_and_labels(finished: Finished):
+    folder = finished[0]
+    assert sorted(p.name for p in folder.glob("g?")) == ["g0", "g1", "g2"]
+    assert not (folder / "g0" / "examples").exists()
+    for generation in ("g1", "g2"):
+        chosen = sorted(p.name for p in (folder / generation / "examples").iterdir())
+        assert chosen == ["p0-r0.parquet", "p1-r0.parquet"]
+    for generation in ("g0", "g1", "g2"):
+        assert (folder / generation / "labels.parquet").is_file()
+        assert all((folder / generation / name / "model.safetensors").is_file() for name in MEMBERS)
+
+
+def test_the_output_shows_generations_and_pet_beside_ipet(finished: Finished):
+    _, out, err = finished
+    rows = [line.split()[0] for line in out.splitlines()[2:7]]
+    assert rows[:3] == ["zero-shot", "supervised", "pet"]
+    assert "ipet ensemble" in out and "ipet student" in out
+    assert "right in pool" in out and "test accuracy" in out
+    assert "generation 2: " in err and "pseudo-label accuracy" in err
+
+
+def test_sets_grow_in_the_ratio_of_the_labels_and_hold_each_text_once(finished: Finished):
+    folder = finished[0]
+    info = json.loads((folder / "manifest.json").read_text())["stages"]
+    for generation, wanted in ((1, [2, 2, 2, 2]), (2, [6, 6, 6, 6])):
+        told = info[f"g{generation}/examples"]["info"]
+        assert told["wanted"] == wanted
+        for name in MEMBERS:
+            rows, labels, _ = read_pseudo_labels(folder / f"g{generation}" / "examples" / f"{name}.parquet", LABELS)
+            assert len(set(rows.tolist())) == len(rows)
+            assert np.bincount(labels, minlength=4).tolist() == told["members"][name]["chosen"]
+            available = told["members"][name]["available"]
+            assert told["members"][name]["chosen"] == [min(w, a) for w, a in zip(wanted, available, strict=True)]
+
+
+def test_no_member_labels_for_itself_and_its_labels_are_those_of_the_others(finished: Finished):
+    folder = finished[0]
+    info = json.loads((folder / "manifest.json").read_text())["stages"]
+    for generation in (1, 2):
+        for name in MEMBERS:
+            (other,) = info[f"g{generation}/examples"]["info"]["members"][name]["voters"]
+            assert other != name
+            scores = np.load(folder / f"g{generation - 1}" / other / "pool-logits.npy")
+            rows, labels, probabilities = read_pseudo_labels(
+                folder / f"g{generation}" / "examples" / f"{name}.parquet", LABELS
+            )
+            assert (scores[rows].argmax(axis=1) == labels).all()
+            expected = np.exp(scores[rows]) / np.exp(scores[rows]).sum(axis=1, keepdims=True)
+            assert probabilities == pytest.approx(expected, abs=1e-6)
+
+
+def test_members_learn_from_labeled_and_chosen_texts(finished: Finished):
+    folder = finished[0]
+    chosen = pq.read_metadata(folder / "g2" / "examples" / "p0-r0.parquet").num_rows
+    assert json.loads((folder / "g2" / "p0-r0" / "member.json").read_text())["labeled"] == 8 + chosen
+
+
+def test_the_student_learns_from_the_last_generation_and_pet_from_the_first(finished: Finished):
+    stages = json.loads((finished[0] / "manifest.json").read_text())["stages"]
+    assert stages["student"]["info"]["generation"] == 2
+    assert stages["baselines/pet/student"]["info"]["generation"] == 0
+    assert results(finished[0])["generation"] == 2
+
+
+def test_the_file_to_plot_from(finished: Finished):
+    with (finished[0] / "generations.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["generation"], row["label"]) for row in rows] == [
+        (str(g), label) for g in range(3) for label in ("", *LABELS)
+    ]
+    totals = [row for row in rows if not row["label"]]
+    assert totals[0]["changed"] == ""
+    assert all(0 <= float(row["changed"]) <= 1 for row in totals[1:])
+    assert all(0 <= float(row["pool_accuracy"]) <= 1 for row in totals)
+    for generation in range(3):
+        shares = [float(r["share"]) for r in rows if r["label"] and r["generation"] == str(generation)]
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_figures_of_a_generation_are_those_of_its_files(finished: Finished, inputs: Path):
+    folder = finished[0]
+    gold = {row["id"]: row["label"] for row in map(json.loads, (inputs / "gold.jsonl").read_text().splitlines())}
+    entry = results(folder)["generations"][2]
+    now, before = (pq.read_table(folder / g / "labels.parquet").to_pylist() for g in ("g2", "g1"))
+    right = [row["label"] == gold[row["id"]] for row in now if row["id"] in gold]
+    assert entry["gold"]["accuracy"] == pytest.approx(np.mean(right))
+    assert entry["pool"]["agreement"] == pytest.approx(np.mean([row["agreement"] for row in now]))
+    changed = [a["label"] != b["label"] for a, b in zip(now, before, strict=True)]
+    assert entry["pool"]["changed"] == pytest.approx(np.mean(changed))
+    chosen = [pq.read_table(p).to_pylist() for p in sorted((folder / "g2" / "examples").iterdir())]
+    right = [row["label"] == gold[row["id"]] for rows in chosen for row in rows if row["id"] in gold]
+    assert entry["gold"]["chosen_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_the_report_shows_the_generations(finished: Finished):
+    page = (finished[0] / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Generations</h2>" in page and "<h3>Generation 2</h3>" in page
+
+
+def test_a_finished_run_labels_new_texts_with_the_last_generation(finished: Finished, inputs: Path, tmp_path: Path):
+    pet("label", finished[0], "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.parquet", "-q")
+    now = pq.read_table(tmp_path / "labels.parquet", columns=["id", "label"])
+    then = pq.read_table(finished[0] / "g2" / "labels.parquet", columns=["id", "label"])
+    kept = dict(zip(*then.to_pydict().values(), strict=True))
+    assert {k: v for k, v in zip(*now.to_pydict().values(), strict=True) if k in kept} == kept
+
+
+# ---- hidden labels ---------------------------------------------------------------------------
+
+
+def test_hidden_labels_change_nothing_but_what_is_told(
+    finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path
+):
+    """The same run with wrong hidden labels, or none, has the same bytes in every file but the reports."""
+    expected = contents(finished[0])
+    wrong = [json.loads(line) for line in (inputs / "gold.jsonl").read_text().splitlines()]
+    for row in wrong:
+        row["label"] = LABELS[(LABELS.index(row["label"]) + 1) % 4]
+    gold = write_rows(tmp_path / "wrong.jsonl", wrong)
+    run = options(inputs, tiny_model, "train", "unlabeled", "test", more=("--baselines", "-q"))
+    pet(*run, "--pool-gold", gold, "-o", tmp_path / "wrong")
+    pet(*run, "-o", tmp_path / "without")
+    told = {"metrics.json", "generations.csv", "report.html"}
+    for name in ("wrong", "without"):
+        found = contents(tmp_path / name)
+        assert sorted(found) == sorted(expected)
+        assert {file for file in expected if found[file] != expected[file]} == told
+    assert "gold" not in results(tmp_path / "without")["generations"][0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"id": "other", "label": "World"}], "none of its ids is one of the unlabeled texts"),
+        ([{"id": "s0", "label": "World", "text": "Another text."}], "the text with the id 's0' is another one"),
+        ([{"label": "World"}], "has neither the texts (text) nor an `id` of each"),
+        ([{"id": "s0", "label": "Weather"}], "Weather"),
+    ],
+)
+def test_hidden_labels_that_cannot_be_used(rows, message, inputs: Path, tiny_model: Path, tmp_path: Path):
+    gold = write_rows(tmp_path / "gold.jsonl", rows)
+    run = options(inputs, tiny_model, "train", "unlabeled")
+    assert message in refused(*run, "--pool-gold", gold, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_hidden_labels_are_for_ipet(inputs: Path, tiny_model: Path, tmp_path: Path):
+    run = options(inputs, tiny_model, "train", "unlabeled", "pool-gold")
+    run[run.index("ipet")] = "pet"
+    assert "it goes with --method ipet" in refused(*run, "-o", tmp_path / "run")
+
+
+# ---- without labels --------------------------------------------------------------------------
+
+
+def test_without_labels_the_untrained_patterns_begin(no_labels: Path):
+    stages = json.loads((no_labels / "manifest.json").read_text())["stages"]
+    assert "g0/p0-r0" not in stages and "g0/p0-r0/scores" in stages and "g0/untrained" not in stages
+    history = results(no_labels)["generations"]
+    assert [entry["trained"] for entry in history] == [False, True, True, True]
+    assert [sum(entry.get("wanted", [])) for entry in history] == [0, 4, 8, 16]
+    assert history[1]["chosen"] == [1, 1, 1, 1]  # the best of each label, predicted or not
+    assert stages["g3/labels"]["info"]["weights"] == [0.5, 0.5]
+    assert (no_labels / "student" / "model.safetensors").is_file()
+
+
+def test_first_set_without_labels_is_the_most_probable_of_the_other_pattern(no_labels: Path):
+    scores = np.load(no_labels / "g0" / "p1-r0" / "pool-logits.npy").astype(np.float64)
+    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    rows, labels, _ = read_pseudo_labels(no_labels / "g1" / "examples" / "p0-r0.parquet", LABELS)
+    best = probabilities.argmax(axis=0)
+    assert len(set(best.tolist())) == 4  # no text is the best of two labels here
+    assert dict(zip(labels.tolist(), rows.tolist(), strict=True)) == dict(enumerate(best.tolist()))
+
+
+def test_no_training_file_is_the_same_as_no_shots(no_labels: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+    run = options(inputs, tiny_model, "train", "unlabeled", "test", more=("--shots", "0", "-q"))
+    pet(*run, "-o", tmp_path / "run")
+    assert (tmp_path / "run/g3/labels.parquet").read_bytes() == (no_labels / "g3/labels.parquet").read_bytes()
+
+
+# ---- resuming --------------------------------------------------------------------------------
+
+
+class Stop(BaseException):
+    """Ends a run the way Ctrl-C does."""
+
+
+@pytest.mark.parametrize("made", [1, 8, 11, 16])
+def test_a_run_that_was_stopped_between_any_stages_ends_with_the_same_bytes(
+    made: int, finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch
+):
+    run = options(inputs, tiny_model, "train", "unlabeled", "test", "pool-gold", more=("--baselines", "-q"))
+    left = [made]
+    make = directory.make_files
+
+    def some(*arguments: Any) -> dict[str, Any]:
+        if not left[0]:
+            raise Stop
+        left[0] -= 1
+        return make(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "make_files", some)
+        with pytest.raises(Stop):
+            pet(*run, "-o", tmp_path / "run")
+    pet(*run, "-o", tmp_path / "run")
+    found, expected = contents(tmp_path / "run"), contents(finished[0])
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+# ---- options beyond the paper ----------------------------------------------------------------
+
+
+def run_with(inputs: Path, model: Path, folder: Path, *more: str, parts: tuple[str, ...] = ("train", "unlabeled")):
+    said = pet(*options(inputs, model, *parts, more=more), "-o", folder)
+    return said.stderr
+
+
+def test_confidence_floor(inputs: Path, tiny_model: Path, tmp_path: Path):
+    said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "confidence_floor=0.3")
+    for path in (tmp_path / "run").glob("g*/examples/*.parquet"):
+        assert all(value >= 0.3 for value in pq.read_table(path)["confidence"].to_pylist())
+    assert "fewer texts than wanted" in said
+
+
+def test_a_floor_that_nothing_reaches(inputs: Path, tiny_model: Path, tmp_path: Path):
+    said = run_with(inputs, tiny_model, tmp_path / "few", "--set", "confidence_floor=1")
+    assert "(0 to 0 of 2)" in said  # the labeled texts are still there to learn from
+    run = options(inputs, tiny_model, "unlabeled", more=("--set", "confidence_floor=1", "-q"))
+    assert "no text of the pool is labeled surely enough" in refused(*run, "-o", tmp_path / "none")
+
+
+def test_the_top_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "choice=top", "--set", "generations=2")
+    scores = np.load(tmp_path / "run" / "g0" / "p1-r0" / "pool-logits.npy").astype(np.float64)
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    rows, labels, _ = read_pseudo_labels(tmp_path / "run" / "g1" / "examples" / "p0-r0.parquet", LABELS)
+    assert np.bincount(labels).tolist() == [2, 2, 2, 2]
+    for label in range(4):
+        worst = probabilities[rows[labels == label], label].min()
+        better = set(np.flatnonzero(probabilities[:, label] > worst).tolist())
+        assert better <= set(rows.tolist())
+
+
+def test_soft_targets_make_other_members(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "soft_targets=true")
+    for name, same in (("g1/examples/p0-r0.parquet", True), ("g1/p0-r0/model.safetensors", False)):
+        assert ((tmp_path / "run" / name).read_bytes() == (finished[0] / name).read_bytes()) is same
+
+
+def test_going_on_instead_of_restarting(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "restart=false", "--set", "learning_rate=1e-12")
+    first, second = ((tmp_path / "run" / g / "p0-r0" / "model.safetensors") for g in ("g0", "g1"))
+    weights = [np.frombuffer(p.read_bytes()[-4096:], dtype=np.float32) for p in (first, second)]
+    assert weights[0] == pytest.approx(weights[1], abs=1e-6)
+    member = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/p0-r0"]
+    other = json.loads((finished[0] / "manifest.json").read_text())["stages"]["g1/p0-r0"]
+    assert member["inputs"] != other["inputs"]
+
+
+def test_calibrated_choice_finds_every_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "calibrate=true", "--set", "generations=2")
+    info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]
+    for member in info["members"].values():
+        assert min(member["available"]) > 0
+
+
+def test_stopping_early_and_keeping_the_best(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch):
+    agreements = iter([0.5, 0.8, 0.7, 0.9])
+    import pet.run.generations as module
+
+    figures = module.pool_figures
+
+    def scripted(*arguments: Any) -> dict[str, Any]:
+        return figures(*arguments) | {"agreement": next(agreements), "shares": [0.25] * 4}
+
+    monkeypatch.setattr(module, "pool_figures", scripted)
+    said = run_with(
+        inputs, tiny_model, tmp_path / "run",
+        *("--set", "generations=4", "--set", "stop_early=true", "--set", "keep_best=true"),
+    )  # fmt: skip
+    assert "generation 2 agrees no more than the one before" in said
+    assert "agree less than before (0.700 after 0.800)" in said
+    assert not (tmp_path / "run" / "g3").exists()
+    assert results(tmp_path / "run")["generation"] == 1
+    pet("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.parquet", "-q")
+    kept = pq.read_table(tmp_path / "run" / "g1" / "labels.parquet", columns=["label"]).to_pylist()
+    pool = pq.read_table(tmp_path / "labels.parquet", columns=["label"]).to_pylist()
+    assert len(pool) >= len(kept)
+
+
+# ---- hard cases ------------------------------------------------------------------------------
+
+
+def test_a_pool_smaller_than_the_schedule_asks_for(inputs: Path, tiny_model: Path, tmp_path: Path):
+    said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "growth=50", "--set", "generations=2")
+    assert "generation 1: the pool has fewer texts than wanted of 'World'" in said
+    for path in (tmp_path / "run" / "g1" / "examples").iterdir():
+        rows = pq.read_table(path)["row"].to_pylist()
+        assert len(set(rows)) == len(rows) > 50
+
+
+def test_a_pool_with_duplicates_and_empty_texts_gives_each_text_once(inputs: Path, tiny_model: Path, tmp_path: Path):
+    rows = [json.loads(line) for line in (inputs / "pool.jsonl").read_text().splitlines()][:30]
+    doubled = [row | {"id": f"{row['id']}-{n}"} for n in range(3) for row in rows]
+    pool = write_rows(tmp_path / "pool.jsonl", [*doubled, {"id": "blank", "text": "  "}])
+    run = options(inputs, tiny_model, "train", more=("--set", "growth=50", "--set", "generations=2", "-q"))
+    pet(*run, "--unlabeled", pool, "-o", tmp_path / "run")
+    texts = {row["id"]: row["text"] for row in doubled}
+    for path in (tmp_path / "run" / "g1" / "examples").iterdir():
+        chosen = [texts[i] for i in pq.read_table(path)["id"].to_pylist()]
+        assert len(set(chosen)) == len(chosen) == 30
+
+
+def test_a_label_that_nobody_predicts_is_told_and_the_run_ends(inputs: Path, tiny_model: Path, tmp_path: Path):
+    """Members that learn three labels only, at a rate at which they forget the fourth."""
+    rows = [row for row in news_rows()[:16] if row["label"] != "World"]
+    train = write_rows(tmp_path / "train.jsonl", rows)
+    more = ("--set", "steps=30", "--set", "learning_rate=0.01", "--set", "ratio=balanced", "--train", str(train))
+    said = run_with(inputs, tiny_model, tmp_path / "run", *more, parts=("unlabeled",))
+    assert "no text of the pool is called 'World'" in said
+    assert "fewer texts than wanted of 'World' (0 to 0 of" in said
+    assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
+
+
+def test_one_pattern(inputs: Path, tiny_model: Path, tmp_path: Path):
+    text = (inputs / "task.yaml").read_text().splitlines()
+    (tmp_path / "task.yaml").write_text("\n".join(text[:-1]) + "\n")
+    run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "generations=2", "-q"))
+    run[1] = str(tmp_path / "task.yaml")
+    assert "one pattern has no other: add a pattern, or train several members" in refused(*run, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    pet(*run, "--set", "repetitions=2", "-o", tmp_path / "run")
+    info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]["members"]
+    assert {name: member["voters"] for name, member in info.items()} == {"p0-r0": ["p0-r1"], "p0-r1": ["p0-r0"]}
+
+
+def test_no_pool_and_a_bad_ratio(inputs: Path, tiny_model: Path, tmp_path: Path):
+    assert "give some with --unlabeled" in refused(*options(inputs, tiny_model, "train"), "-o", tmp_path / "run")
+    run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "ratio=1,2"))
+    assert "4 numbers with commas between" in refused(*run, "-o", tmp_path / "run")
+    run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "keep_best=perhaps"))
+    assert "it must be true or false" in refused(*run, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# ---- the estimator ---------------------------------------------------------------------------
+
+
+def estimator(model: Path, **settings: Any) -> PetClassifier:
+    quick = {"steps": 3, "student_steps": 3, "max_length": 64, "growth": 2, "generations": 2, "first_set": 4}
+    return PetClassifier(
+        patterns=["{mask}: {text}", "{text} It is {mask}."],
+        verbalizer={label: label.lower() for label in LABELS},
+        model=str(model),
+        method="ipet",
+        settings=quick | settings,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+def test_estimator_with_and_without_labels(tiny_model: Path):
+    rows = news_rows()
+    texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
+    few = estimator(tiny_model).fit(texts[:8], labels[:8], unlabeled=texts[8:])
+    assert few.results_["generation"] == 1 and few.predict(texts[:2]).shape == (2,)
+    none = estimator(tiny_model).fit(texts)
+    assert none.results_["generation"] == 2 and none.classes_.tolist() == list(LABELS)
+    assert len(none.soft_labels_.ids) == len(texts)
+    same = estimator(tiny_model).fit(None, None, unlabeled=texts)
+    assert (same.predict_proba(texts) == none.predict_proba(texts)).all()
+
+
+def test_estimator_without_texts_to_label(tiny_model: Path):
+    texts = [row["text"] for row in news_rows()]
+    with pytest.raises(ValueError, match="there are none: give unlabeled="):
+        estimator(tiny_model).fit(None)
+    with pytest.raises(ValueError, match="texts in X without labels in y"):
+        estimator(tiny_model).fit(texts[:4], unlabeled=texts[4:])
+    with pytest.raises(ValueError, match="give some with --unlabeled"):
+        estimator(tiny_model).fit(texts[:4], LABELS)

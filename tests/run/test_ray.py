@@ -1,0 +1,233 @@
+"""Members and labels made by Ray: two workers on this machine, whose results are those of one process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_run import pet, refused, run_options, write_inputs
+from test_workers import IPET, contents, same
+from tiny_text import SENTENCES
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytest.importorskip("pandas")
+
+from pet.inference import label_on_ray as labeling  # noqa: E402
+from pet.inference.label_file import label_file  # noqa: E402
+from pet.progress import Reporter  # noqa: E402
+from pet.run import on_ray  # noqa: E402
+from pet.run.execution.executor import Execution  # noqa: E402
+
+pytestmark = [pytest.mark.usefixtures("cluster", "one_thread"), pytest.mark.timeout(600)]
+ON_RAY = ("--executor", "ray", "--workers", "2")
+TWO = Execution("ray", workers=2)
+ROWS = 16  # of a shard
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster of two processors, which the commands find and leave running."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("ray") / "in")
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run made in this process."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    pet(*run_options(inputs, tiny_model), "-o", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool in three Parquet files, with row groups and files that end where no shard does."""
+    folder = tmp_path_factory.mktemp("pool")
+    texts = SENTENCES.splitlines()[:40]
+    for number, (start, stop) in enumerate([(0, 7), (7, 36), (36, 40)]):
+        table = pa.table({"text": texts[start:stop], "other": list(range(start, stop))})
+        pq.write_table(table, folder / f"{number}.parquet", row_group_size=6)
+    return folder
+
+
+def rows_of(place: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(place).to_pylist()
+    return rows
+
+
+def test_a_run_on_two_workers(inputs: Path, tiny_model: Path, tmp_path: Path, finished: Path):
+    pet(*run_options(inputs, tiny_model), *ON_RAY, "-o", tmp_path / "run")
+    same(tmp_path / "run", finished)
+    assert ray.is_initialized()
+
+
+def test_labels_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
+    label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=ROWS, device="cpu")
+    counts = labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, chunk_rows=ROWS, device="cpu")
+    assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"part-0000{n}.parquet" for n in range(3)]
+    assert counts.texts == counts.kept == sum(counts.per_label.values()) == 40
+    assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")  # to the last bit, in the same order
+    there, here = (pq.read_schema(tmp_path / name) for name in ("one.parquet", "many/part-00002.parquet"))
+    assert here.equals(there, check_metadata=True)
+
+
+@pytest.mark.slow
+def test_labels_of_a_text_file_with_ids(finished: Path, inputs: Path, tmp_path: Path):
+    source = str(inputs / "test.jsonl")
+    sure = sorted(row["confidence"] for row in _labeled(finished, source, tmp_path / "all.parquet"))[4]
+    expected = _labeled(finished, source, tmp_path / "one.parquet", min_confidence=sure)
+    counts = labeling.label_on_ray(
+        finished, source, tmp_path / "many", TWO, chunk_rows=5, device="cpu", min_confidence=sure
+    )
+    assert rows_of(tmp_path / "many") == expected
+    assert (counts.texts, counts.kept) == (12, 8)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
+
+
+def _labeled(run: Path, source: str, place: Path, **options: Any) -> list[dict[str, Any]]:
+    label_file(run, source, place, chunk_rows=5, device="cpu", **options)
+    return rows_of(place)
+
+
+@pytest.mark.slow
+def test_what_was_labeled_before_a_stop_is_kept(
+    finished: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    answers = labeling._answers
+
+    def stop_after_one(*arguments: Any) -> Iterator[Any]:
+        yield next(answers(*arguments))
+        raise KeyboardInterrupt
+
+    def label() -> None:
+        labeling.label_on_ray(
+            finished, str(pool), tmp_path / "many", TWO, chunk_rows=ROWS, device="cpu", reporter=Reporter("plain")
+        )
+
+    monkeypatch.setattr(labeling, "_answers", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        label()
+    assert not (tmp_path / "many").exists()
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / ".tmp-many").glob("part-*.parquet")}
+    assert made
+    monkeypatch.undo()
+    label()
+    assert "shards were labeled before and are kept" in capsys.readouterr().err
+    kept = {tmp_path / "many" / path.name: written for path, written in made.items()}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=ROWS, device="cpu")
+    assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")
+
+
+@pytest.mark.slow
+def test_a_text_that_is_missing_is_named(finished: Path, tmp_path: Path):
+    pq.write_table(pa.table({"text": ["a", "b", None, "d"]}), tmp_path / "pool.parquet")
+    message = refused("label", finished, "--input", tmp_path / "pool.parquet", *ON_RAY, "-o", tmp_path / "labels")
+    assert "pool.parquet: row 3" in message
+    assert not (tmp_path / "labels").exists()
+
+
+def test_a_cluster_writes_a_folder(finished: Path, pool: Path, tmp_path: Path):
+    message = refused("label", finished, "--input", pool, *ON_RAY, "-o", tmp_path / "labels.parquet")
+    assert "a cluster writes a folder of Parquet files; name one, as -o labels" in message
+
+
+def test_a_folder_that_a_machine_does_not_see_is_named(tmp_path: Path):
+    (problem,) = on_ray._make(str(tmp_path / "run" / ".tmp-payload@1"), "quiet", {})["problems"]
+    assert f"{tmp_path / 'run'}: the machine" in problem and "storage which all machines share" in problem
+
+
+def test_nobody_at_the_address(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def init(**options: Any) -> None:
+        raise ConnectionError(f"nobody at {options['address']}\nand more")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    options = [*run_options(inputs, tiny_model), *ON_RAY, "--ray-address", "h:1", "-o", tmp_path / "run"]
+    assert "Ray at h:1 cannot be reached (nobody at h:1); check --ray-address" in refused(*options)
+
+
+# ---- killed workers ----------------------------------------------------------------------------
+
+
+def kill_one(name: str, ready: Callable[[], bool]) -> tuple[threading.Thread, list[int]]:
+    """Watch for a moment, then kill a process of our cluster that does this work; gives who was killed."""
+    killed: list[int] = []
+
+    def watch() -> None:
+        while not ready():
+            time.sleep(0.01)
+        busy = [p for p in psutil.Process().children(recursive=True) if name in " ".join(p.cmdline())]
+        busy[0].kill()
+        killed.append(busy[0].pid)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
+@pytest.mark.parametrize("more", [(), IPET], ids=["pet", "ipet"])
+def test_a_worker_killed_in_training(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]):
+    options = [*run_options(inputs, tiny_model), *more, "--set", "steps=40"]
+    pet(*options, "-o", tmp_path / "one")
+    folder = tmp_path / "run"
+    thread, killed = kill_one("ray::_make", lambda: any(folder.glob(".tmp-g0--p*@*")))
+    pet(*options, *ON_RAY, "-o", folder)
+    thread.join(5)
+    assert killed and not psutil.pid_exists(killed[0])
+    same(folder, tmp_path / "one")
+    assert [name for name in contents(folder) if ".tmp-" in name] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
+def test_an_actor_killed_while_it_labels(finished: Path, pool: Path, tmp_path: Path):
+    label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=2, device="cpu")
+    thread, killed = kill_one("_Labeller", lambda: any((tmp_path / ".tmp-many").glob("part-*.parquet")))
+    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, chunk_rows=2, device="cpu")
+    thread.join(5)
+    assert killed and not psutil.pid_exists(killed[0])
+    assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")
+
+
+@pytest.mark.slow
+def test_a_stage_that_kills_every_worker_ends_with_a_message(inputs: Path, tiny_model: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    options = [*run_options(inputs, tiny_model), "--set", "steps=2000", *ON_RAY, "-o", folder]
+    done = threading.Event()
+
+    def kill_all() -> None:
+        while not done.wait(0.5):
+            if any(folder.glob(".tmp-g0--p*@*")):
+                for process in psutil.Process().children(recursive=True):
+                    if "ray::_make" in " ".join(process.cmdline()):
+                        process.kill()
+
+    thread = threading.Thread(target=kill_all, daemon=True)
+    thread.start()
+    try:
+        # Not `refused`: Ray, which runs before the command and after it here, may print its news of lost workers later.
+        message = pet(*options, expect=2).stderr
+    finally:
+        done.set()
+        thread.join()
+    assert "3 workers were lost while they made it" in message and "memory" in message

@@ -1,0 +1,233 @@
+"""Members made by several processes: the same bytes as in one, and nothing lost with a worker that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from small_run import TASK, contents, pet, refused, run_options, write_inputs
+
+import pet as package
+from pet.errors import PetError
+from pet.run.execution.executor import TRIES, Execution, InProcess, Member, MemberWork, Step, WorkQueue, make_executor
+from pet.run.execution.workers import Workers
+from pet.run.settings import RunSettings
+
+posix = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
+ONE_THREAD = ("--worker-cpus", "1")  # sums of more threads may differ in their last bits
+LORA = ("--tuning", "lora", "--set", "freeze_layers=1")
+PRIMED = ("--method", "zero-shot", "--set", "priming=3", "--max-length", "90")
+IPET = ("--method", "ipet", "--set", "generations=2", "--set", "first_set=4")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("workers") / "in")
+
+
+def same(found: Path, expected: Path) -> None:
+    here, there = contents(found), contents(expected)
+    assert sorted(here) == sorted(there)
+    assert [name for name in there if here[name] != there[name]] == []
+    assert "metrics.json" in there and "g0/p1-r0/pool-logits.npy" in there
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``kill_at(words)``: the first worker that says this is killed; gives the list of those that were."""
+
+    def arm(words: str) -> list[int]:
+        tell, killed = Workers._tell, []
+
+        def tell_and_kill(self: Workers, context: Any, worker: Any, line: str) -> None:
+            tell(self, context, worker, line)
+            if line.startswith(words) and not killed:
+                killed.append(worker.process.pid)
+                worker.process.send_signal(signal.SIGKILL)
+
+        monkeypatch.setattr(Workers, "_tell", tell_and_kill)
+        return killed
+
+    return arm
+
+
+@posix
+@pytest.mark.usefixtures("one_thread")
+def test_two_workers_one_of_them_killed(inputs: Path, tiny_model: Path, tmp_path: Path, kill_at: Any):
+    options = run_options(inputs, tiny_model)
+    pet(*options, "-o", tmp_path / "one")
+    killed = kill_at("train g0/p1-r0")
+    said = pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two").stderr
+    assert killed and not any(psutil.pid_exists(pid) for pid in killed)
+    assert "warning: g0/p1-r0: the worker was lost (killed by SIGKILL); another one makes it anew" in said
+    assert said.count("g0/p0-r0: 3 steps in") == 1  # the other member went on undisturbed
+    same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_generations_of_small_members(inputs: Path, tiny_model: Path, tmp_path: Path):
+    prompts = [*run_options(inputs, tiny_model, parts=("train", "test")), "--tuning", "prompt"]
+    pet(*prompts, "--set", "prompt_length=4", "-o", tmp_path / "first")
+    pet("prompts", "add", tmp_path / "first", "-l", tmp_path / "library")
+    start = ["--init-prompt", tmp_path / "library" / "topics-p0-r0"]
+    options = [*run_options(inputs, tiny_model), *IPET, "--tuning", "prompt", *start, "--baselines"]
+    pet(*options, "-o", tmp_path / "one")
+    pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two")
+    assert (tmp_path / "two" / "g1" / "p1-r0").is_dir()
+    assert "baselines/zero-shot/g0/p1-r0/test-logits.npy" in contents(tmp_path / "two")
+    same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("more", [IPET, LORA, PRIMED, (*IPET, "--set", "restart=false")], ids=" ".join)
+def test_other_runs(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]):
+    if "lora" in more:
+        pytest.importorskip("peft")
+    options = [*run_options(inputs, tiny_model), *more]
+    pet(*options, "-o", tmp_path / "one")
+    pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two")
+    same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["t5", "gpt2", "xlnet"])
+def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+    (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
+    command, _, *options = run_options(inputs, family_model(name))
+    pet(command, inputs / "behind.yaml", *options, "-o", tmp_path / "one")
+    two = ["--executor", "local", "--workers", "2", *ONE_THREAD]
+    pet(command, inputs / "behind.yaml", *options, *two, "-o", tmp_path / "two")
+    same(tmp_path / "two", tmp_path / "one")
+
+
+@posix
+def test_a_mistake_in_a_worker_is_one_message(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = [*run_options(inputs, tiny_model), "--set", "adam_epsilon=0", "--workers", "2"]
+    message = refused(*options, "-o", tmp_path / "run")
+    assert "error: training: the loss is nan" in message
+    assert [path.name for path in (tmp_path / "run").glob(".tmp-*")] == []
+    assert all("pet.run.execution.worker" not in " ".join(child.cmdline()) for child in psutil.Process().children())
+
+
+@posix
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_leads_them(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = [*map(str, run_options(inputs, tiny_model)), "--set", "steps=200", "--workers", "2"]
+    command = [sys.executable, "-m", "pet", *options, "-o", str(tmp_path / "run")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(package.__file__).parents[1]) as leader:
+        assert leader.stderr is not None
+        while "worker" not in leader.stderr.readline():
+            pass
+        workers = psutil.Process(leader.pid).children()
+        leader.send_signal(signal.SIGKILL)
+        leader.communicate()
+    assert len(workers) == 2
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert len(gone) == 2 and not alive
+    pet(*run_options(inputs, tiny_model), "--set", "steps=200", "-o", tmp_path / "run")  # goes on with it
+    assert [path.name for path in (tmp_path / "run").glob(".tmp-*")] == []
+
+
+class FakeJob:
+    """As much of a context as an agenda asks for."""
+
+    def __init__(self, tmp_path: Path):
+        self.said: list[str] = []
+        self.data = type("Data", (), {"pool": [1], "test": None})
+        self.config_hash = "c"
+        self.directory = self.reporter = self
+        self.path = tmp_path
+        self.kept: list[str] = []
+        self.warn = self.said.append
+
+    def has(self, name: str, *_: Any) -> bool:
+        return name in self.kept
+
+    def fingerprint(self, name: str) -> str:
+        return f"of {name}"
+
+    def keep(self, name: str, *_: Any) -> None:
+        self.kept.append(name)
+
+
+def test_a_stage_that_costs_one_worker_after_another_ends_the_run(tmp_path: Path):
+    agenda = WorkQueue(FakeJob(tmp_path), [MemberWork(Member(0, 0, 0))])  # type: ignore[arg-type]
+    for _ in range(TRIES - 1):
+        agenda.lost(agenda.next() or [], "killed by SIGKILL")
+    with pytest.raises(PetError, match=r"g0/p0-r0: 3 workers were lost.*killed by SIGKILL.*memory"):
+        agenda.lost(agenda.next() or [], "killed by SIGKILL")
+
+
+def test_a_member_is_scored_as_soon_as_it_is_trained(tmp_path: Path):
+    context = FakeJob(tmp_path)
+    agenda = WorkQueue(context, [MemberWork(Member(0, p, 0)) for p in range(2)])  # type: ignore[arg-type]
+    steps = agenda.next() or []
+    (tmp_path / ".tmp-g0--p0-r0@lost").mkdir()
+    (tmp_path / ".tmp-g0--p0-r0--scores@other").mkdir()
+    agenda.keep(steps, {"folder": "x", "made": {}})
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-g0--p0-r0--scores@other"]
+    following = agenda.next() or []
+    assert [step.name for step in following] == ["g0/p0-r0/scores"]
+    assert following[0].inputs(context)["member"] == "of g0/p0-r0"  # type: ignore[arg-type]
+    assert [step.name for step in agenda.next() or []] == ["g0/p1-r0", "g0/p1-r0/scores"]
+    assert agenda.next() is None
+
+
+def test_a_step_survives_the_way_to_another_process():
+    step = Step("score", MemberWork(Member(1, 2, 3), start="g0/p2-r3", upstream="u", prefix="b/", parts=["test"]))
+    assert Step.from_dict(step.to_dict()) == step
+
+
+def settings(device: str) -> RunSettings:
+    return RunSettings(task={}, train=None, unlabeled="u", test=None, model="m", method="zero-shot", device=device)
+
+
+def test_who_makes_the_members():
+    assert isinstance(make_executor(Execution(workers=1), settings("cpu")), InProcess)
+    assert isinstance(make_executor(Execution(), settings("cpu")), InProcess)
+    assert isinstance(make_executor(Execution(workers=2), settings("cpu")), Workers)
+    with pytest.raises(PetError, match="--device cuda:1 is one device, and --workers 2"):
+        make_executor(Execution(workers=2), settings("cuda:1"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], "--workers is 0: it must be 1 or more"),
+        (["--worker-gpus", "1"], "--worker-gpus goes with --executor ray"),
+        (["--ray-address", "a:1"], "--ray-address goes with --executor ray"),
+        (["--executor", "ray", "--worker-gpus", "-1"], "--worker-gpus is -1.0: it must be 0 or more"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path: Path, inputs: Path, tiny_model: Path, options: list[str], message: str):
+    assert message in refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_gpus_are_named_as_the_environment_names_them(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    from pet.run.execution.workers import gpus_for
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus_for("auto") == ["0", "1"] and gpus_for("cpu") == [] and gpus_for("cuda:1") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc")
+    assert gpus_for("cuda") == ["3", "GPU-abc"]
+
+
+def test_workers_share_gpus_in_turn():
+    from pet.run.execution.workers import gpu_of
+
+    assert [gpu_of(number, ["3", "GPU-abc"]) for number in range(5)] == ["3", "GPU-abc", "3", "GPU-abc", "3"]
+    assert [gpu_of(number, ["0"]) for number in range(3)] == ["0", "0", "0"]
+    assert gpu_of(1, []) is None

@@ -1,0 +1,416 @@
+"""Task files: what they become, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pet.cloze.words import word_ids, word_token
+from pet.errors import PetError
+from pet.task.filters import FILTERS
+from pet.task.parse import KEYS, METRICS
+from pet.task.task import Task, list_tasks
+
+GOOD = """\
+task: mood
+fields: [text]
+labels: [no, yes, 1]
+verbalizer:
+  no: bad
+  yes: [good, great]
+  1: [fine]
+patterns:
+  - "{text} It is {mask}."
+  - template: "{mask}: {text}"
+    verbalizer: {no: off, yes: on, 1: null}
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """``write(text or bytes)``: a task file."""
+
+    def write_file(content: str | bytes, name: str = "mood.yaml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write_file
+
+
+def problems(source: str | Path | dict[str, Any]) -> list[str]:
+    with pytest.raises(PetError) as caught:
+        Task.from_dict(source) if isinstance(source, dict) else Task.load(source)
+    return caught.value.problems
+
+
+def test_the_guide_names_all_that_may_stand_in_a_task_file(write: Write) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "task-file.md"
+    if not guide.is_file():
+        pytest.skip("there are no guides in this tree")
+    text = guide.read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    task = Task.load(write(example))
+    assert len(task.patterns) == 3 and task.metrics == ("macro_f1", "accuracy")
+    assert set(KEYS) == set(yaml.safe_load(example))
+    assert [name for name in (*FILTERS, *METRICS) if name not in text] == []
+
+
+# --- good files --------------------------------------------------------------------------------------
+
+
+def test_scalars_keep_the_text_that_was_written(write: Write) -> None:
+    task = Task.load(write(GOOD))
+    assert task.labels == ("no", "yes", "1")
+    assert dict(task.patterns[0].verbalizer.words) == {
+        "no": ("bad",),
+        "yes": ("good", "great"),
+        "1": ("fine",),
+    }
+    assert dict(task.patterns[1].verbalizer.words) == {"no": ("off",), "yes": ("on",), "1": ("null",)}
+
+
+def test_defaults(write: Write) -> None:
+    path = write(GOOD.replace("[text]", "[text, title]"))
+    task = Task.load(path)
+    assert task.name == "mood"
+    assert task.metrics == ("accuracy", "macro_f1")
+    assert task.label_map == {}
+    assert task.input.render({"text": "one", "title": "two"}) == "one two"
+    assert task.path == path
+
+
+def test_words_are_in_the_order_of_the_labels(write: Write) -> None:
+    swapped = GOOD.replace("  no: bad\n", "").replace("  1: [fine]\n", "  1: [fine]\n  no: bad\n")
+    assert list(Task.load(write(swapped)).patterns[0].verbalizer.words) == ["no", "yes", "1"]
+
+
+def test_places_are_file_and_line(write: Write) -> None:
+    path = write(GOOD)
+    first, second = Task.load(path).patterns
+    assert (first.place, second.place) == (f"{path}:9", f"{path}:10")
+    assert first.verbalizer.places["yes"] == f"{path}:6"
+    assert second.verbalizer.places["yes"] == f"{path}:11"
+
+
+def test_a_byte_order_mark_is_accepted(write: Write) -> None:
+    assert Task.load(write(b"\xef\xbb\xbf" + GOOD.encode())).name == "mood"
+
+
+def test_aliases_share_a_verbalizer(write: Write) -> None:
+    text = GOOD.replace("verbalizer:\n", "verbalizer: &words\n", 1)
+    text = text.replace("{no: off, yes: on, 1: null}", "*words")
+    first, second = Task.load(write(text)).patterns
+    assert first.verbalizer == second.verbalizer
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_round_trip_through_a_mapping_and_through_yaml(name: str) -> None:
+    task = Task.load(name)
+    plain = task.to_dict()
+    assert Task.from_dict(plain) == task
+    assert Task.from_dict(yaml.safe_load(yaml.safe_dump(plain))) == task
+    assert Task.from_dict(json.loads(json.dumps(plain))) == task
+
+
+def test_a_mapping_may_hold_numbers() -> None:
+    task = Task.from_dict(
+        {
+            "task": "stars",
+            "fields": ["text"],
+            "labels": [1, 2],
+            "verbalizer": {1: "bad", 2: ("good", "great")},
+            "patterns": ["{text} {mask}"],
+            "label_map": {0: 1},
+        }
+    )
+    assert task.labels == ("1", "2")
+    assert task.label_map == {"0": "1"}
+    assert task.patterns[0].verbalizer.words == {"1": ("bad",), "2": ("good", "great")}
+
+
+# --- shipped tasks -----------------------------------------------------------------------------------
+
+SHIPPED = {
+    "agnews",
+    "banking",
+    "emotion",
+    "eprstmt",
+    "imdb",
+    "mnli",
+    "news",
+    "sms-spam",
+    "snli",
+    "sst2",
+    "subj",
+    "trec",
+    "xstance",
+    "yahoo",
+    "yelp",
+    "yelp-polarity",
+}
+
+
+def test_all_promised_tasks_are_there() -> None:
+    assert set(list_tasks()) >= SHIPPED
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_shipped_tasks(name: str) -> None:
+    task = Task.load(name)
+    assert task.name == name
+    assert task.description
+    assert len(task.patterns) >= 4
+    assert {field.name for field in task.input.fields} == set(task.fields)
+    for pattern in task.patterns:
+        assert {field.name for field in pattern.template.fields} <= set(task.fields)
+
+
+def test_importing_a_task_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; from pet.task.task import Task; Task.load('agnews'); "
+        "print([m for m in ('torch', 'transformers', 'datasets', 'sklearn') if m in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    shown = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+# Tasks whose words are plain English.
+ENGLISH = sorted(SHIPPED - {"eprstmt", "xstance"})
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ENGLISH)
+def test_words_are_single_tokens_of_bert(name: str, shared_dir: Path) -> None:
+    _check_words(name, shared_dir / "models" / "minilm-mlm-en")
+
+
+@pytest.mark.shared
+def test_words_are_single_tokens_of_a_chinese_model(shared_dir: Path) -> None:
+    model = shared_dir / "models" / "albert-tiny-zh"
+    _check_words("eprstmt", model)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert tokenizer.convert_ids_to_tokens(word_token(tokenizer, "好")) == ["好"]
+
+
+def _check_words(name: str, model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    task = Task.load(name)
+    for pattern in task.patterns:
+        ids = word_ids(pattern.verbalizer, tokenizer, task.labels)
+        assert [len(group) for group in ids] == [len(words) for words in pattern.verbalizer.words.values()]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["agnews", "yelp", "sst2", "mnli", "eprstmt"])
+def test_labels_and_fields_are_those_of_the_data(name: str, shared_dir: Path) -> None:
+    task = Task.load(name)
+    with (shared_dir / "data" / name / "train.jsonl").open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    assert {row["label"] for row in rows} == set(task.labels)
+    assert set(task.fields) <= set(rows[0])
+
+
+# --- one mistake, one message with its line ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("[text]", "[text, text]", 2, ["'text' is twice in fields"]),
+        ("[text]", "[text, label]", 2, ["'label'", "taken"]),
+        ("[text]", "[text, mask]", 2, ["'mask'", "taken"]),
+        ("[text]", "[text, a.b]", 2, ["'a.b'", "letters"]),
+        ("[text]", "[text, two words]", 2, ["'two words'", "--column"]),
+        ("[text]", "[text, {}]", 2, ["read as a mapping"]),
+        ("[no, yes, 1]", "[no, yes, 1, no]", 3, ["'no' is twice in labels"]),
+        ("  no: bad\n", "", 5, ["label 'no' has no word", "`no: word`"]),
+        ("  no: bad\n", "  no: []\n", 5, ["label 'no' has no word"]),
+        ("  no: bad\n", "  no:\n", 5, ["a word of label 'no' is empty"]),
+        ("  no: bad\n", "  no: good\n", 6, ["'good'", "'yes'", "'no' too"]),
+        ("great]", "good]", 6, ["'good'", "already"]),
+        ("  1: [fine]\n", "  1: [fine]\n  2: ok\n", 8, ["unknown label '2'", "known: no, yes, 1"]),
+        ("  1: [fine]\n", "  1: [fine]\n  1: ok\n", 8, ["label '1' is twice"]),
+        ("yes: on", "Yes: on", 11, ["unknown label 'Yes'", "did you mean 'yes'?"]),
+        ("{text} It is {mask}.", "{txet} It is {mask}.", 9, ["'txet'", "did you mean 'text'?"]),
+        ("{text} It is {mask}.", "{text} It is.", 9, ["no {mask}"]),
+        ("{text} It is {mask}.", "{text} {mask} {mask}", 9, ["2 masks"]),
+        ("{text} It is {mask}.", "{text|strp_punct} {mask}", 9, ["'strp_punct'", "'strip_punct'"]),
+        ("{text} It is {mask}.", "{text {mask}", 9, ["never closed"]),
+        ("{text} It is {mask}.", "{text.__class__} {mask}", 9, ["attributes are not possible"]),
+        ("{text} It is {mask}.", "{soft:} {text} {mask}", 9, ["say how many vectors"]),
+        ("{text} It is {mask}.", "{text} {mask:3}", 9, ["reserved"]),
+        ("{text} It is {mask}.", "{text} || {mask} || !", 9, ["3 segments"]),
+        ("{text} It is {mask}.", "", 9, ["the pattern is empty"]),
+        ('"{text} It is {mask}."', "{text}", 9, ["put it in quotes"]),
+        ('"{text} It is {mask}."', "[a]", 9, ["must be a text"]),
+        ("template:", "tempalte:", 10, ["unknown key 'tempalte'", "did you mean 'template'?"]),
+        ("{mask}: {text}", "{text} is {it}", 10, ["'it'"]),
+        ("task: mood", "task: mood\ncolor: red", 2, ["unknown key 'color'"]),
+        ("task: mood", "task: mood\nmetric: [mcc]", 2, ["'metric'", "did you mean 'metrics'?"]),
+        ("task: mood", "task: mood\nmetrics: [f1]", 2, ["unknown metric 'f1'"]),
+        ("task: mood", "task: mood\ntask: moods", 2, ["key 'task' is twice"]),
+        ("task: mood", "task:", 1, ["the name of the task is empty"]),
+        ("task: mood", "task: mood\ninput: '{text} {mask}'", 2, ["no {mask} in an input template"]),
+        ("task: mood", "task: mood\nlabel_map: {0: nope}", 2, ["unknown label 'nope'"]),
+        ("task: mood", "task: mood\nlabel_map: {no: yes}", 2, ["'no' is a label itself"]),
+        ("task: mood", "task: mood\nlabel_map: {a: no, a: yes}", 2, ["'a' is twice"]),
+        ("task: mood", "task: mood\nlabel_map: [a]", 2, ["must be a mapping"]),
+        ("task: mood", "task: mood\ndataset: {name: x}", 2, ["no path"]),
+        ("task: mood", "task: mood\ndataset: {path: x, columns: {txt: y}}", 2, ["'txt'", "'text'"]),
+        ("fields: [text]", "fields: [text", 3, ["not YAML"]),
+        ("task: mood", "task: !!python/object/apply:os.system [ls]", 1, ["!!python/object/apply:os.system"]),
+        ("task: mood", "task: !secret mood", 1, ["tag !secret"]),
+        ("fields: [text]", "fields: &a [text, *a]", 2, ["alias"]),
+        ("task: mood", "task: mo\x07od", 1, ["0x7"]),
+    ],
+)
+def test_each_mistake_names_file_and_line(write: Write, old: str, new: str, line: int, said: list[str]) -> None:
+    path = write(GOOD.replace(old, new, 1))
+    found = problems(path)
+    assert found[0].startswith(f"{path}:{line}: ")
+    for words in said:
+        assert words in found[0]
+
+
+@pytest.mark.parametrize("key", ["task", "fields", "labels", "patterns"])
+def test_a_missing_key(write: Write, key: str) -> None:
+    lines = GOOD.splitlines(keepends=True)
+    kept = [text for text in lines if not text.startswith(key)]
+    if key == "patterns":
+        kept = lines[:7]
+    path = write("".join(kept))
+    assert f"{path}:1: '{key}' is missing; write `{key}: ...`" in problems(path)
+
+
+def test_no_words_at_all(write: Write) -> None:
+    path = write(GOOD[: GOOD.index("verbalizer")] + 'patterns: ["{text} {mask}"]\n')
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:4: a pattern without words")
+
+
+@pytest.mark.parametrize("labels", ["[]", "[no]"])
+def test_too_few_labels(write: Write, labels: str) -> None:
+    path = write(GOOD.replace("[no, yes, 1]", labels))
+    assert any("two labels at least" in problem for problem in problems(path))
+
+
+@pytest.mark.parametrize("patterns", ["[]", "{text: a}", '"{text} {mask}"'])
+def test_patterns_that_are_no_list(write: Write, patterns: str) -> None:
+    path = write(GOOD[: GOOD.index("patterns")] + f"patterns: {patterns}\n")
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:8: patterns ")
+
+
+def test_a_pattern_that_is_there_twice(write: Write) -> None:
+    path = write(GOOD + '  - "{text} It is {mask}."\n')
+    (problem,) = problems(path)
+    assert problem == f"{path}:12: pattern '{{text}} It is {{mask}}.' is there twice; take one away"
+
+
+@pytest.mark.parametrize("content", ["", "- a\n- b\n", "just text", "# nothing but a comment\n"])
+def test_not_a_mapping(write: Write, content: str) -> None:
+    (problem,) = problems(write(content))
+    assert ":1: a task file must be a mapping" in problem
+
+
+def test_not_utf8(write: Write) -> None:
+    path = write(GOOD.encode().replace(b"great", b"gr\xe4t"))
+    assert problems(path) == [f"{path}:6: byte 0xe4 is not UTF-8; save the file as UTF-8"]
+
+
+def test_nested_too_deeply(write: Write) -> None:
+    (problem,) = problems(write("task: " + "[" * 5000))
+    assert "nested too deeply" in problem
+
+
+def test_too_large(write: Write) -> None:
+    (problem,) = problems(write("#" * 2_000_001))
+    assert "larger than" in problem
+
+
+def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write) -> None:
+    path = write(
+        """\
+task: mood
+fields: [text, text]
+labels: [bad, good]
+metrics: [acuracy]
+colour: red
+label_map: {0: wrong}
+verbalizer: {bad: poor, god: fine}
+patterns:
+  - "{text}"
+  - "{mask} {text.x} {tixt}"
+  - {template: "{text} {mask}", verbalizer: {bad: same, good: same}}
+"""
+    )
+    found = problems(path)
+    places = [int(problem.removeprefix(f"{path}:").split(":")[0]) for problem in found]
+    assert places == [2, 4, 5, 6, 7, 7, 9, 10, 10, 11]
+
+
+def test_mistakes_in_a_mapping_name_the_entry() -> None:
+    words = {"A": "bad", "B": "good"}
+    patterns = ["{text} {mask}", {"template": "{text}", "verbalizer": words}]
+    (problem,) = problems(
+        {"task": "mood", "fields": ["text"], "labels": ["A", "B"], "verbalizer": words, "patterns": patterns}
+    )
+    assert problem.startswith("task.patterns[1].template: pattern '{text}': it has no {mask}")
+
+
+@pytest.mark.parametrize("value", [True, {1, 2}, b"bytes"])
+def test_values_that_are_no_text_in_a_mapping(value: object) -> None:
+    (problem,) = problems({"task": "mood", "labels": [value]})
+    assert problem.startswith("task.labels[0]: ")
+
+
+# --- finding the file --------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_gets_near_names() -> None:
+    (problem,) = problems("agnew")
+    assert "did you mean 'agnews'" in problem
+
+
+def test_a_missing_file_gets_near_names(write: Write) -> None:
+    path = write(GOOD)
+    (problem,) = problems(path.with_name("moood.yaml"))
+    assert "there is no such task file" in problem
+    assert "did you mean 'mood.yaml'?" in problem
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path / "nowhere" / "mood.yaml")
+    assert f"there is no folder {tmp_path / 'nowhere'}" in problem
+
+
+def test_a_folder_is_no_task(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path)
+    assert "is a folder" in problem
+
+
+def test_a_shipped_name_goes_before_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agnews").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Task.load("agnews").name == "agnews"
+
+
+def test_a_local_file_needs_no_suffix(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(GOOD, "mytask")
+    monkeypatch.chdir(tmp_path)
+    assert Task.load("mytask").name == "mood"

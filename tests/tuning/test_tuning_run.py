@@ -1,0 +1,199 @@
+"""Runs whose members learn a few numbers: files, resume, labeling, generations, the estimator."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from families import build_family
+from small_run import TASK, contents, pet, refused, run_options, write_inputs
+from tiny_text import LABELS, news_rows
+
+from pet import PetClassifier
+from pet.inference import ensemble
+from pet.run import stages
+from pet.tuning.members import LEARNED, read_member
+
+METHODS = ("lora", "bitfit", "prompt", "p-tuning", "prefix")
+SMALL = ["--set", "prompt_length=4", "--set", "prefix_length=3", "--set", "prefix_hidden=16"]
+SOFT = TASK.replace("{mask}: {text}", "{soft:2} {mask}: {text}").replace("It is {mask}", "{soft:it is} {mask}")
+SCORES = ["pool-logits.npy", "test-logits.npy"]
+
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_inputs(tmp_path_factory.mktemp("tuning") / "in")
+    (folder / "task.yaml").write_text(SOFT, encoding="utf-8")
+    return folder
+
+
+def options(inputs: Path, model: Path, method: str, folder: Path, *more: str) -> list[str]:
+    if method == "lora":
+        pytest.importorskip("peft")
+    return [*run_options(inputs, model), "--tuning", method, *SMALL, *more, "-o", str(folder)]
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """``finished(method)``: the folder of a run, made once."""
+    made: dict[str, Path] = {}
+
+    def make(method: str) -> Path:
+        if method not in made:
+            made[method] = tmp_path_factory.mktemp("run") / method
+            pet(*options(inputs, tiny_model, method, made[method]))
+        return made[method]
+
+    return make
+
+
+@every_method
+def test_members_are_small_and_name_their_backbone(finished: Any, tiny_model: Path, method: str):
+    run = finished(method)
+    for name in ("p0-r0", "p1-r0"):
+        assert sorted(p.name for p in (run / "g0" / name).iterdir()) == [LEARNED, "member.json", *SCORES]
+        assert (run / "g0" / name / LEARNED).stat().st_size < 20_000
+        assert read_member(run / "g0" / name).backbone == str(tiny_model)
+    assert (run / "student" / "model.safetensors").is_file()
+    assert "accuracy" in json.loads((run / "metrics.json").read_text())["ensemble"]
+
+
+@every_method
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(
+    finished: Any, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+):
+    save, saved = stages.save_member, []
+
+    def stop_at_the_second(*arguments: Any) -> None:
+        saved.append(arguments)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(stages, "save_member", stop_at_the_second)
+    pet(*options(inputs, tiny_model, method, tmp_path / "run"), expect=130)
+    monkeypatch.undo()
+    assert (tmp_path / "run" / "g0" / "p0-r0").is_dir()
+    assert not (tmp_path / "run" / "g0" / "p1-r0").is_dir()
+    pet(*options(inputs, tiny_model, method, tmp_path / "run"))
+    found, expected = contents(tmp_path / "run"), contents(finished(method))
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+@every_method
+def test_label_puts_the_members_onto_one_model(
+    finished: Any, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+):
+    opened: list[str] = []
+    load = ensemble.open_model
+
+    def noting(name: str, **more: Any) -> Any:
+        opened.append(name)
+        return load(name, **more)
+
+    monkeypatch.setattr(ensemble, "open_model", noting)
+    run = finished(method)
+    pet("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu")
+    assert opened == [str(tiny_model)]
+    assert (tmp_path / "l.jsonl").read_bytes() == (run / "g0" / "labels.jsonl").read_bytes()
+
+
+def test_another_model_in_the_place_of_the_backbone_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    pet(*options(inputs, model, "prompt", tmp_path / "run"))
+    shutil.rmtree(model)
+    build_family("bert", model, seed=1)
+    said = refused("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl")
+    assert "p0-r0" in said
+    assert "belong to the model" in said
+    assert "is another one" in said
+
+
+@pytest.mark.parametrize("restart", [True, False])
+@pytest.mark.parametrize("method", ["prompt", "lora"])
+def test_generations(inputs: Path, tiny_model: Path, tmp_path: Path, method: str, restart: bool):
+    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", f"restart={restart}"]
+    pet(*options(inputs, tiny_model, method, tmp_path / "run", *more))
+    for generation in ("g0", "g1"):
+        assert (tmp_path / "run" / generation / "p1-r0" / LEARNED).stat().st_size < 20_000
+    pet(
+        "label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu"
+    )
+    assert (tmp_path / "l.jsonl").read_bytes() == (tmp_path / "run" / "g1" / "labels.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_p_tuning_of_the_whole_model(inputs: Path, tiny_model: Path, tmp_path: Path, restart: bool):
+    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", f"restart={restart}"]
+    pet(*options(inputs, tiny_model, "p-tuning", tmp_path / "run", "--set", "tune_backbone=true", *more))
+    assert {LEARNED, "model.safetensors"} <= {p.name for p in (tmp_path / "run" / "g1" / "p0-r0").iterdir()}
+    pet(
+        "label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu"
+    )
+    assert (tmp_path / "l.jsonl").read_bytes() == (tmp_path / "run" / "g1" / "labels.jsonl").read_bytes()
+
+
+def test_soft_places_are_told_of_where_nothing_learns_them(inputs: Path, tiny_model: Path, tmp_path: Path):
+    result = pet(*run_options(inputs, tiny_model), "--set", "steps=0", "-o", tmp_path / "run")
+    assert "is learned with --tuning p-tuning; with full its words are words" in result.stderr
+
+
+def test_mistakes_are_refused_before_anything_is_made(inputs: Path, tiny_model: Path, tmp_path: Path):
+    hard = tmp_path / "in"
+    write_inputs(hard)
+    said = refused(*options(hard, tiny_model, "p-tuning", tmp_path / "run"))
+    assert "task.yaml:6" in said
+    assert "{soft:3}" in said
+    said = refused(*options(inputs, tiny_model, "prompt", tmp_path / "run", "--set", "prompt_length=60"))
+    assert "leaves no room" in said
+    said = refused(*run_options(inputs, tiny_model), "--set", "freeze_layers=2", "-o", tmp_path / "run")
+    assert "has 2 layers, and one at least must learn" in said
+    assert "it can be full" in refused(*run_options(inputs, tiny_model), "--tuning", "ia3", "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@every_method
+def test_the_estimator_keeps_its_members_in_memory(tiny_model: Path, method: str):
+    if method == "lora":
+        pytest.importorskip("peft")
+    rows = news_rows()
+    texts, topics = [row["text"] for row in rows], [row["label"] for row in rows]
+    settings = {
+        "tuning": method,
+        "steps": 2,
+        "max_length": 64,
+        "prompt_length": 4,
+        "prefix_length": 3,
+        "prefix_hidden": 8,
+    }
+    classifier = PetClassifier(
+        patterns=["{mask} {soft:news}: {text}", "{text} {soft:2} {mask}."],
+        verbalizer={label: label.lower() for label in LABELS},
+        model=str(tiny_model), settings=settings, device="cpu", precision="fp32",
+    )  # fmt: skip
+    classifier.fit(texts[:12], topics[:12])
+    assert classifier.ensemble_ is not None
+    first = classifier.predict_proba(texts[20:])
+    again = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(again.predict_proba(texts[20:]), first)
+
+
+def test_check_times_such_a_member_and_finds_what_a_run_would_fail_on(inputs: Path, tiny_model: Path, tmp_path: Path):
+    data = ["--train", inputs / "train.jsonl", "--model", tiny_model, "--max-length", "64", "--device", "cpu"]
+    found = json.loads(pet("check", inputs / "task.yaml", *data, "--set", "tuning=prefix", "--json").stdout)
+    assert found["seconds"]["members"] > 0
+    write_inputs(tmp_path)
+    result = pet("check", tmp_path / "task.yaml", *data, "--set", "tuning=p-tuning", "--json", expect=2)
+    assert "{soft:3}" in result.stdout + result.stderr
+    too_long = ["--set", "tuning=prompt", "--set", "prompt_length=60"]
+    result = pet("check", inputs / "task.yaml", *data, *too_long, "--json", expect=2)
+    assert "leaves no room" in result.stdout + result.stderr
