@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ipet import Candidates, Chosen, choose_voters, draw_confident, take_most_probable
+from pet.ipet.selection import Candidates, Chosen, choose_voters, draw_confident, take_most_probable
 from pet.report.tables import text_table
 from pet.run.load_run import read_settings
 

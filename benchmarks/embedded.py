@@ -171,7 +171,7 @@ def timer(trial: Trial, table: Dataset) -> Callable[[], tuple[float, float]]:
 
 def few_shot(models: Models, options: Row) -> list[Row]:
     """Mean accuracy over seeds of whole runs with few examples; the bar is for the student."""
-    from pet.run.inputs import model_fingerprint
+    from pet.backbones.load import model_fingerprint
     from pet.run.pipeline import run_seeds
 
     rows = []
@@ -271,7 +271,7 @@ def listed(text: str, known: Sequence[str]) -> list[str]:
 @click.option("--out", type=click.Path(path_type=Path), default=HERE / "results" / "embedded.jsonl")
 def main(candidates: tuple[str, ...], yardstick: str, parts: str, out: Path, **options: Any) -> None:
     """Measure models against a yardstick and say which bars are met."""
-    from pet.run.inputs import model_fingerprint
+    from pet.backbones.load import model_fingerprint
 
     wanted = listed(parts, list(PARTS))
     options["tasks"] = listed(options["tasks"], list(EXAMPLES))

@@ -224,8 +224,8 @@ def main(
 ) -> None:  # fmt: skip
     """Print both times, their ratio, and the accuracies."""
     torch.set_num_threads(threads)
+    from pet.backbones.meta import count_parameters
     from pet.recipe import learning_rate_for, make_recipe, student_rate_for
-    from pet.run.context import count_parameters
     from pet.task.task import Task
 
     described = Task.load(name).to_dict()

@@ -360,7 +360,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float64 array of shape (n, L), in the order of ``classes_``
         """
-        from pet.ensemble.combine import merge_scores, softmax
+        from pet.ensemble.combine import merge_scores
+        from pet.numerics import softmax
         from pet.training.device import make_accelerator
 
         check_is_fitted(self, "classes_")

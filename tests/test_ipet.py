@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pet.errors import PetError
-from pet.ipet import (
+from pet.ipet.plan import make_plan
+from pet.ipet.selection import (
     Candidates,
     apportion,
     best_generation,
@@ -21,7 +22,6 @@ from pet.ipet import (
     take_most_probable,
 )
 from pet.recipe import make_recipe
-from pet.run.generations import make_plan
 from pet.task.task import Task
 
 LABELS = ["a", "b"]
@@ -197,7 +197,7 @@ def test_first_set_is_the_greedy_one_in_whatever_chunks_the_pool_is_read(rows, s
     scores = rng(seed).normal(size=(rows, 3)).astype(np.float32)
     candidates = Candidates.merged([scores], np.ones(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pet.ipet._CHUNK", chunk)
+        patch.setattr("pet.ipet.selection._CHUNK", chunk)
         chosen = take_most_probable(candidates, np.array(wanted), np.ones(rows, bool))
     probabilities = candidates.probabilities(slice(None))
     left, taken = list(wanted), {}

@@ -97,3 +97,14 @@ def blank_of(name: str, tokenizer: PreTrainedTokenizerBase) -> Blank:
         If the model cannot be opened, or its tokenizer has nothing to stand for it.
     """
     return kind_of(load_config(name)).blank(tokenizer)
+
+
+def binding_options(model: str, tokenizer: PreTrainedTokenizerBase, mean_of_tokens: bool) -> dict[str, Any]:
+    """How patterns are bound for a kind of model: options of `bind_patterns`.
+
+    Raises
+    ------
+    PetError
+        If the model has nothing that could stand for the mask.
+    """
+    return {"blank": blank_of(model, tokenizer), "mean_of_tokens": mean_of_tokens}

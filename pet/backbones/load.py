@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from pet import resources
 from pet.compat import dtype_argument, without_progress_bars
 from pet.errors import PetError
+from pet.store.files import hash_file, hash_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,3 +194,18 @@ def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool) -> PreTra
             f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; {cure}"
         )
     return model
+
+
+def model_fingerprint(name: str) -> str:
+    """Hash of a model folder's weights, config and tokenizer; for a hub name the commit that is used here."""
+    path = Path(resolve_model(name))
+    if path.is_dir():
+        wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
+        return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.suffix in wanted})
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(name, "config.json")
+    except OSError as error:
+        raise load_problem(name, "configuration", error) from error
+    return Path(str(found)).parent.name  # .../snapshots/COMMIT/config.json

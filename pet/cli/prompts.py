@@ -23,7 +23,7 @@ from pet.cli.options import (
     together,
 )
 from pet.errors import PetError
-from pet.run.settings import DEFAULT_LIBRARY
+from pet.prompts.library import DEFAULT_LIBRARY
 
 if TYPE_CHECKING:
     from pet.prompts.library import Prompt
@@ -77,7 +77,7 @@ def add(run: str, library: str, name: str | None, as_json: bool) -> None:
     RUN is the folder of a `pet run --tuning prompt`. Each member becomes a prompt, with the figures that it has on
     the run's test set.
     """
-    from pet.prompts.from_run import add_run
+    from pet.inference.prompts_from_run import add_run
 
     _show(add_run(run, library, name), as_json, f"added to {library}:\n")
 

@@ -173,3 +173,10 @@ def _messages(report: DataReport) -> list[str]:
 
 def _rows(number: int) -> str:
     return f"{number:,} {'row' if number == 1 else 'rows'}"
+
+
+def label_counts(table: datasets.Dataset | None, labels: int) -> NDArray[np.int64]:
+    """Texts of each label in a table, shape (labels,); zeros for None."""
+    if table is None:
+        return np.zeros(labels, dtype=np.int64)
+    return np.bincount(column_labels(table), minlength=labels)

@@ -17,8 +17,9 @@ import jsonlines
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import merge_scores, softmax
+from pet.ensemble.combine import merge_scores
 from pet.errors import PetError
+from pet.numerics import softmax
 from pet.store.files import writing
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.int8 import quantize_linears
-from pet.backbones.kinds import language_model, open_model
-from pet.backbones.load import load_tokenizer, resolve_model
+from pet.backbones.kinds import binding_options, language_model, open_model
+from pet.backbones.load import load_tokenizer, model_fingerprint, resolve_model
+from pet.cloze.bind import bind_patterns, prime_patterns
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.data.checks import column_labels
@@ -22,8 +23,6 @@ from pet.ensemble.combine import member_weights
 from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.recipe import Recipe, make_recipe
-from pet.run.context import bind_patterns, binding_options, prime_patterns
-from pet.run.inputs import model_fingerprint
 from pet.run.load_run import read_settings
 from pet.run.stages import PRIMERS
 from pet.store.manifest import read_config, read_stages
@@ -230,7 +229,7 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     backbone = None if recipe.tunes_backbone else settings.model
     source = backbone or models[0]
     tokenizer = load_tokenizer(source)
-    options = encoder_options(recipe) | binding_options(source, tokenizer, recipe)
+    options = encoder_options(recipe) | binding_options(source, tokenizer, recipe.mean_of_tokens)
     pvps = bind_patterns(task, tokenizer, recipe.max_length, **options)
     return SavedEnsemble(
         task=task,
@@ -270,7 +269,7 @@ def untrained_ensemble(
         When the model cannot be opened, or a word of the task is not one token of it.
     """
     tokenizer = load_tokenizer(model)
-    pvps = bind_patterns(task, tokenizer, recipe.max_length, **binding_options(model, tokenizer, recipe))
+    pvps = bind_patterns(task, tokenizer, recipe.max_length, **binding_options(model, tokenizer, recipe.mean_of_tokens))
     if recipe.priming:
         if primers is None:
             raise PetError("priming puts labeled texts before others, and there are none here; set priming to 0")

@@ -86,8 +86,8 @@ def label_on_ray(
     """Label texts of any number with the actors of a Ray cluster.
 
     The probabilities are those of `pet.inference.label_file.label_file` to the last bit, on processors of the same
-    kind with the same number of threads: shards are its chunks. Only where `chunk_rows` texts of a Parquet file are more than
-    64 MB are its chunks smaller, and sums may differ in their last bits.
+    kind with the same number of threads: shards are its chunks. Only where `chunk_rows` texts of a Parquet file are
+    more than 64 MB are its chunks smaller, and sums may differ in their last bits.
 
     Parameters
     ----------

@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import language_model, open_model
+from pet.backbones.kinds import binding_options, language_model, open_model
 from pet.backbones.load import check_model, load_tokenizer
 from pet.backbones.masked import check_length
-from pet.data.checks import check_tables, column_labels
+from pet.backbones.meta import meta_model
+from pet.cloze.bind import bind_patterns, hint_at
+from pet.data.checks import check_tables, column_labels, label_counts
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.ensemble.combine import merge_scores
 from pet.errors import PetError
+from pet.ipet.plan import NO_POOL, make_plan
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData
 from pet.preflight.cost import (
@@ -35,10 +38,6 @@ from pet.preflight.cost import (
 from pet.preflight.patterns import PatternCheck, check_patterns, problems_of, tokenize_for
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, without_auxiliary_loss
-from pet.run.context import bind_patterns, binding_options, hint_at, meta_model
-from pet.run.generations import make_plan
-from pet.run.inputs import label_counts
-from pet.run.settings import NO_POOL
 from pet.seeds import derive_seed
 from pet.student.classifier import TextInput, new_classifier
 from pet.training.device import make_accelerator
@@ -150,7 +149,7 @@ def check_task(
         report.errors += [] if model_problems else error.problems  # most likely of the same cause
         return report
     try:
-        binding = binding_options(model, tokenizer, plan)
+        binding = binding_options(model, tokenizer, plan.mean_of_tokens)
     except PetError as error:
         report.errors += [] if model_problems else error.problems
         return report

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from pet.backbones.base import LanguageModel
     from pet.cloze.pvp import PVP
+    from pet.ipet.plan import Plan
     from pet.members.training import MemberData
     from pet.recipe import Recipe
-    from pet.run.generations import Plan
     from pet.student.classifier import Classifier
 
 UPDATES = 3  # that are timed, after a first one that is not

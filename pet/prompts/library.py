@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from pet.errors import PetError
-from pet.run.settings import DEFAULT_LIBRARY
 from pet.store.files import make_folders
 from pet.store.outputs import writing_folder
+from pet.task.task import Pattern, Task
 from pet.terminal import clean
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned
 
@@ -260,3 +260,20 @@ def check_backbone(prompt: Prompt, model: str, fingerprint: str) -> None:
 def of_backbone(prompts: Sequence[Prompt], fingerprint: str) -> list[Prompt]:
     """The prompts that belong to a model."""
     return [prompt for prompt in prompts if prompt.fingerprint == fingerprint]
+
+
+DEFAULT_LIBRARY = "prompts"  # the folder of trained prompts, where none is named
+
+
+def describe(task: Task, patterns: list[Pattern] | None = None) -> dict[str, Any]:
+    """What a prompt's notes say of a task: its name, its patterns, and the words of each."""
+    return {
+        "task": task.name,
+        "patterns": [
+            {
+                "template": pattern.template.source,
+                "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
+            }
+            for pattern in (task.patterns if patterns is None else patterns)
+        ],
+    }

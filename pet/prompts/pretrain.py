@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from pet.cloze.tokens import TokenTable
 from pet.data.memory import table_of
-from pet.ensemble.combine import merge_scores, prior_correction, softmax
+from pet.ensemble.combine import merge_scores, prior_correction
 from pet.errors import PetError
 from pet.members.scoring import score_rows
+from pet.numerics import softmax
 from pet.prompts.library import Prompt
 from pet.prompts.self_supervised import (
     PAIR_WORDS,

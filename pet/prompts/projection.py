@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.backbones.kinds import open_model
-from pet.backbones.load import load_tokenizer
+from pet.backbones.load import load_tokenizer, model_fingerprint
 from pet.cloze.tokens import PlainTextTokenizer
 from pet.errors import PetError
 from pet.prompts.library import Prompt, as_name, check_name, portable
-from pet.run.inputs import model_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

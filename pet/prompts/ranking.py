@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pet.backbones.kinds import language_model
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
-from pet.ensemble.combine import softmax
 from pet.errors import PetError
 from pet.members.scoring import score_rows
+from pet.numerics import softmax
 from pet.prompts.library import Prompt
 from pet.prompts.mixture import Source, train_prompt
 from pet.prompts.neurons import activated

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import blank_of, language_model, open_model
-from pet.backbones.load import check_model, load_tokenizer
+from pet.backbones.kinds import binding_options, blank_of, language_model, open_model
+from pet.backbones.load import check_model, load_tokenizer, model_fingerprint
 from pet.backbones.masked import check_length
+from pet.backbones.meta import count_parameters, meta_model
+from pet.cloze.bind import bind_patterns
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.data.checks import column_labels
@@ -20,14 +22,11 @@ from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
 from pet.progress import Reporter
-from pet.prompts.from_run import describe
-from pet.prompts.library import Prompt, as_name, check_name, list_prompts, of_backbone, portable
+from pet.prompts.library import Prompt, as_name, check_name, describe, list_prompts, of_backbone, portable
 from pet.prompts.mixture import Source, mixture_steps, train_prompt
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import MEASURES, Candidate, NewTask, measure, ranked, zero_shot
 from pet.recipe import Recipe, learning_rate_for, make_recipe
-from pet.run.context import bind_patterns, binding_options, count_parameters, meta_model
-from pet.run.inputs import model_fingerprint
 from pet.seeds import derive_seed
 from pet.task.task import Task
 from pet.training.device import make_accelerator
@@ -73,7 +72,7 @@ class Session:
 
     def patterns(self, task: Task, length: int) -> list[PVP]:
         """The patterns of a task behind so many learned vectors."""
-        options = binding_options(self.model, self.tokenizer, self.recipe)
+        options = binding_options(self.model, self.tokenizer, self.recipe.mean_of_tokens)
         return bind_patterns(task, self.tokenizer, self.recipe.max_length, before=length, **options)
 
     def tokens(self, task: Task, table: Dataset) -> TokenTable:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import transformers
-
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import blank_of, language_model, open_model
-from pet.backbones.load import load_config, load_problem, load_tokenizer
+from pet.backbones.kinds import binding_options, language_model, open_model
+from pet.backbones.load import load_tokenizer
 from pet.backbones.masked import check_length
-from pet.cloze.blank import Blank, mask_blank
-from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
+from pet.cloze.bind import bind_patterns, prime_patterns
+from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
 from pet.data.checks import column_labels
-from pet.errors import PetError
 from pet.progress import Reporter
 from pet.recipe import Recipe
 from pet.run.inputs import RunData
 from pet.run.settings import RunSettings
-from pet.seeds import derive_seed
 from pet.store.directory import RunDirectory
 from pet.student.classifier import TextInput
 from pet.task.task import Task
@@ -36,7 +30,7 @@ from pet.tuning.members import Backbone, Learned, encoder_options
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from pet.run.execution.executor import Executor
 
@@ -103,7 +97,7 @@ class RunContext:
     @property
     def binding(self) -> dict[str, Any]:
         """How patterns are bound for the run's kind of model."""
-        return binding_options(self.settings.model, self.tokenizer, self.recipe)
+        return binding_options(self.settings.model, self.tokenizer, self.recipe.mean_of_tokens)
 
     @property
     def text_input(self) -> TextInput:
@@ -112,7 +106,7 @@ class RunContext:
     @property
     def config_hash(self) -> str:
         """All stages depend on the whole configuration, which one folder holds once."""
-        from pet.store.directory import hash_inputs
+        from pet.store.files import hash_inputs
 
         return hash_inputs(self.directory.config)
 
@@ -172,88 +166,3 @@ class RunContext:
         for folder in self._folders:
             folder.cleanup()
         self._folders.clear()
-
-
-def binding_options(model: str, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> dict[str, Any]:
-    """How patterns are bound for a kind of model: options of `bind_patterns`.
-
-    Raises
-    ------
-    PetError
-        If the model has nothing that could stand for the mask.
-    """
-    return {"blank": blank_of(model, tokenizer), "mean_of_tokens": recipe.mean_of_tokens}
-
-
-def bind_patterns(
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    *,
-    before: int = 0,
-    soft: bool = False,
-    blank: Blank | None = None,
-    mean_of_tokens: bool = False,
-) -> list[PVP]:
-    """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once.
-
-    The options are those of `pet.cloze.pvp.bind_pattern`; `blank` None: the tokenizer's mask token.
-    """
-    options: dict[str, Any] = {"before": before, "soft": soft, "mean_of_tokens": mean_of_tokens}
-    options["blank"] = blank or mask_blank(tokenizer)  # without one every word would be reported first
-    pvps: list[PVP] = []
-    problems: list[str] = []
-    good: list[int] = []
-    for number, pattern in enumerate(task.patterns, 1):
-        try:
-            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, **options))
-            good.append(number)
-        except PetError as error:
-            where = pattern.place or f"{task.name}: pattern {number}"
-            # Words carry the line where they stand, which several patterns may share.
-            file = f"{where.rpartition(':')[0]}:"
-            problems += [p if pattern.place and p.startswith(file) else f"{where}: {p}" for p in error.problems]
-    if problems:
-        raise PetError([*dict.fromkeys(problems), *hint_at(good)])
-    return pvps
-
-
-def hint_at(good: Sequence[int]) -> list[str]:
-    """What to do where some patterns cannot be used, and these can."""
-    listed = ",".join(map(str, good))
-    return [f"the task's other patterns can be used: --patterns {listed} takes them alone"] if good else []
-
-
-def prime_patterns(pvps: Sequence[PVP], tokens: TokenTable, labels: Any, recipe: Recipe, seed: int) -> list[PVP]:
-    """Patterns with labeled examples before every text, the same ones for all of them where chance chooses.
-
-    Parameters
-    ----------
-    pvps : bound patterns
-    tokens, labels : the labeled texts, and the position of each one's label
-    recipe, seed : how many, and which
-    """
-    chance = derive_seed(seed, "priming")
-    count, choice = recipe.priming, recipe.priming_choice
-    return [prime_pattern(pvp, tokens, labels, count, choice, np.random.default_rng(chance)) for pvp in pvps]
-
-
-def meta_model(name: str) -> PreTrainedModel:
-    """The encoder of a model, from its configuration alone: shapes and no weights.
-
-    It has no head: a student need not be a masked language model.
-    """
-    import torch
-
-    config = load_config(name)
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = transformers.AutoModel.from_config(config)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise load_problem(name, "configuration", error) from error
-    return model
-
-
-def count_parameters(name: str) -> int:
-    """Number of weights of a model's encoder, from its configuration alone."""
-    return sum(p.numel() for p in meta_model(name).parameters())

@@ -18,20 +18,16 @@ from numpy.typing import NDArray
 
 from pet.data.checks import text_key, text_keys
 from pet.ensemble.pseudo_labels import write_pseudo_labels
-from pet.errors import PetError
-from pet.ipet import (
+from pet.ipet.plan import Plan
+from pet.ipet.selection import (
     Candidates,
     Chosen,
     best_generation,
     choose_voters,
-    count_generations,
     draw_confident,
     generation_warnings,
-    new_examples,
-    parse_ratio,
     take_most_probable,
 )
-from pet.recipe import Recipe
 from pet.report.generations import example_figures, generation_line, pool_figures, shortages
 from pet.run.context import RunContext
 from pet.run.execution.executor import MemberWork, make_members
@@ -45,72 +41,11 @@ from pet.run.stages import (
     member_scores,
 )
 from pet.seeds import derive_seed
-from pet.store.directory import hash_inputs
-from pet.task.task import Task
+from pet.store.files import hash_inputs
 
 Array = NDArray[Any]
 # Gets the number of a generation, and gives the accuracy of what was labeled in it; see pet.run.pool_gold.
 Diagnose = Callable[[int], Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many generations a run has, and how many new texts of each label.
-
-    Attributes
-    ----------
-    counts : labeled texts of each label, shape (L,)
-    ratio : of the labels in the new texts, shape (L,); None: as in `counts`
-    rounds : of training
-    """
-
-    recipe: Recipe
-    counts: Array
-    ratio: Array | None
-    rounds: int
-
-    @property
-    def labeled(self) -> bool:
-        return bool(self.counts.any())
-
-    @property
-    def last(self) -> int:
-        """Number of the last generation. Without labeled texts generation 0 is the untrained model."""
-        return self.rounds - 1 if self.labeled else self.rounds
-
-    def wanted(self, generation: int) -> Array:
-        """New texts of each label for a member of a generation above 0."""
-        return new_examples(self.counts, generation, self.recipe.growth, self.ratio, self.recipe.first_set)
-
-    def target(self) -> Array:
-        """The ratio that the labels of the pool are thought to have: that of the new texts."""
-        wanted = self.wanted(1) if self.ratio is None else self.ratio
-        return np.asarray(wanted / wanted.sum())
-
-
-def make_plan(task: Task, recipe: Recipe, counts: Array) -> Plan:
-    """The plan of a run.
-
-    Raises
-    ------
-    PetError
-        When no member has another one to learn from, or the ratio of the labels is none.
-    """
-    ratio = parse_ratio(recipe.ratio, task.labels)
-    labeled = int(np.sum(counts))
-    if len(task.patterns) * (recipe.repetitions if labeled else 1) < 2:
-        cure = (
-            "add a pattern, or train several members of this one with --set repetitions=3"
-            if labeled
-            else "add a pattern (without labeled texts the first labels come from the untrained patterns)"
-        )
-        raise PetError(
-            f"{task.name}: iPET has members label for each other, and one pattern has no other: {cure}, or take "
-            "--method pet"
-        )
-    first = labeled or max(recipe.first_set, len(task.labels))
-    rounds = recipe.generations or count_generations(first, recipe.growth, recipe.enough)
-    return Plan(recipe, np.asarray(counts), ratio, rounds)
 
 
 @dataclass
@@ -123,7 +58,7 @@ class Generations:
     plan : sizes
     diagnose : figures for people alone; nothing here reads them
     history : for each generation what `run` returns of it
-    agreement, largest_share : of each generation, see `pet.ipet.best_generation`
+    agreement, largest_share : of each generation, see `pet.ipet.selection.best_generation`
     """
 
     context: RunContext

@@ -9,17 +9,18 @@ from typing import Any
 
 import torch
 
-from pet.backbones.load import load_tokenizer
+from pet.backbones.load import load_tokenizer, model_fingerprint
+from pet.backbones.meta import meta_model
+from pet.cloze.bind import bind_patterns
 from pet.data.checks import column_labels
 from pet.errors import PetError
 from pet.progress import Reporter
-from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
+from pet.prompts.library import DEFAULT_LIBRARY, OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import NewTask, blend, measure, ranked
 from pet.recipe import Recipe
-from pet.run.context import RunContext, bind_patterns, meta_model
-from pet.run.inputs import model_fingerprint
-from pet.run.settings import DEFAULT_LIBRARY, RANKED, RunSettings
+from pet.run.context import RunContext
+from pet.run.settings import RANKED, RunSettings
 from pet.seeds import derive_seed
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned
 

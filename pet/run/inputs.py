@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.backbones.load import load_problem, resolve_model
-from pet.data.checks import check_tables, column_labels, remove_leaks
+from pet.data.checks import check_tables, column_labels, label_counts, remove_leaks
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.run.settings import MEMORY, RunSettings
 from pet.seeds import derive_seed
-from pet.store.directory import hash_file, hash_inputs
+from pet.store.files import hash_file, hash_inputs
 from pet.task.task import Task
 
 if TYPE_CHECKING:
@@ -108,13 +107,6 @@ def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: T
     return read_table(source, task.fields, **how, name=name)
 
 
-def label_counts(table: Dataset | None, labels: int) -> Array:
-    """Texts of each label in a table, shape (labels,); zeros for None."""
-    if table is None:
-        return np.zeros(labels, dtype=np.int64)
-    return np.bincount(column_labels(table), minlength=labels)
-
-
 def _counts(table: Dataset, task: Task) -> dict[str, int]:
     counts = label_counts(table, len(task.labels))
     return {label: int(n) for label, n in zip(task.labels, counts, strict=True)}
@@ -142,18 +134,3 @@ def _content_hash(table: Dataset) -> str:
         for batch in table.select_columns([name]).iter(batch_size=4096):
             digest.update("".join(f"{json.dumps(value)}\n" for value in batch[name]).encode())
     return digest.hexdigest()
-
-
-def model_fingerprint(name: str) -> str:
-    """Hash of a model folder's weights, config and tokenizer; for a hub name the commit that is used here."""
-    path = Path(resolve_model(name))
-    if path.is_dir():
-        wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
-        return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.suffix in wanted})
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(name, "config.json")
-    except OSError as error:
-        raise load_problem(name, "configuration", error) from error
-    return Path(str(found)).parent.name  # .../snapshots/COMMIT/config.json

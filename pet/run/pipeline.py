@@ -9,22 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pet.backbones.load import check_classifier, check_model
+from pet.backbones.load import check_classifier, check_model, model_fingerprint
 from pet.backbones.masked import check_length
+from pet.backbones.meta import count_parameters, meta_model
+from pet.data.checks import label_counts
 from pet.ensemble.combine import member_weights
 from pet.errors import PetError
+from pet.ipet.plan import make_plan
 from pet.progress import Reporter
 from pet.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
 from pet.report.card import student_card
 from pet.report.generations import generations_csv
 from pet.report.html import html_report
 from pet.report.tables import summarise
-from pet.run.context import RunContext, count_parameters, meta_model
+from pet.run.context import RunContext
 from pet.run.execution.data_parallel import check_share
 from pet.run.execution.executor import Execution, MemberWork, make_executor, make_members, release_devices
-from pet.run.generations import Diagnose, Generations, make_plan
+from pet.run.generations import Diagnose, Generations
 from pet.run.init_prompt import InitPrompt, make_init_prompt, open_init_prompt
-from pet.run.inputs import RunData, label_counts, load_data, model_fingerprint, source_fingerprint
+from pet.run.inputs import RunData, load_data, source_fingerprint
 from pet.run.pool_gold import diagnose, read_pool_gold
 from pet.run.settings import RunSettings
 from pet.run.stages import (

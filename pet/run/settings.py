@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pet.errors import PetError
+from pet.ipet.plan import NO_POOL
+from pet.prompts.library import DEFAULT_LIBRARY
 
-NO_POOL = "--method ipet has members label texts for each other: give some with --unlabeled"
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
-DEFAULT_LIBRARY = "prompts"  # the folder of trained prompts, where none is named
 RANKED = re.compile(r"similar|mean:(\d+)")  # of `RunSettings.init_prompt`: those of the library that rank first
 MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
 

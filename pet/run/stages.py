@@ -16,7 +16,7 @@ from pet.backbones.base import LanguageModel
 from pet.cloze.tokens import TokenTable, join_rows
 from pet.compat import save_model
 from pet.data.checks import column_labels
-from pet.ensemble.combine import member_weights, merge_scores, prior_correction, softmax
+from pet.ensemble.combine import member_weights, merge_scores, prior_correction
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import write_soft_labels
@@ -24,6 +24,7 @@ from pet.errors import PetError
 from pet.evaluate import evaluate
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, train_member
+from pet.numerics import softmax
 from pet.run.context import RunContext
 from pet.seeds import derive_seed
 from pet.store.files import reserve

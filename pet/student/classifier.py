@@ -23,8 +23,8 @@ from pet.backbones.masked import check_length, has_token_types, position_limit
 from pet.cloze.encode import Encoded
 from pet.cloze.tokens import Ragged
 from pet.compat import save_model
-from pet.ensemble.combine import softmax
 from pet.errors import PetError
+from pet.numerics import softmax
 from pet.task.filters import apply_filters
 from pet.task.grammar import Field, Template, Text, parse_template
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back

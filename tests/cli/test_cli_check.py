@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pet.cli.main import main
+from pet.ipet.plan import make_plan
 from pet.preflight.check_task import untrained_accuracy
 from pet.preflight.cost import Round, Speed, Work, estimate, mean_tokens, rounds_of, training_sets
 from pet.preflight.patterns import Filled
 from pet.recipe import make_recipe
 from pet.report.preflight import abbreviate
-from pet.run.generations import make_plan
 from pet.task.task import Task
 
 WriteRows = Callable[..., Path]

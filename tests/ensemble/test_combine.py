@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pet.ensemble.combine import member_weights, merge_scores, prior_correction, softmax
+from pet.ensemble.combine import member_weights, merge_scores, prior_correction
+from pet.numerics import softmax
 
 FIRST = np.array([[2.0, 0.0], [0.0, 1.0]])
 SECOND = np.array([[-1.0, 1.0], [4.0, 0.0]])

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pet.ensemble import soft_labels
-from pet.ensemble.combine import merge_scores, softmax
+from pet.ensemble.combine import merge_scores
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import make_soft_labels, write_soft_labels, writing_soft_labels
 from pet.errors import PetError
+from pet.numerics import softmax
 
 LABELS = ["no", 'yes, ünd "more"', "3"]
 MEMBERS = ["p0-r0", "p1-r0"]

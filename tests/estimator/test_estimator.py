@@ -122,8 +122,9 @@ def test_same_student_as_a_run_on_files(make: Make, tmp_path: Path, write_jsonl:
 def test_pet_without_pool_predicts_with_the_ensemble(
     make: Make, temporary: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pet.ensemble.combine import merge_scores, softmax
+    from pet.ensemble.combine import merge_scores
     from pet.inference.ensemble import open_ensemble
+    from pet.numerics import softmax
     from pet.training.device import make_accelerator
 
     classifier = make().fit(TEXTS[TRAIN], TOPICS[TRAIN])

@@ -87,7 +87,7 @@ def write_spool(context: RunContext, folder: Path, threads: int | None) -> None:
 
 
 def read_spool(folder: Path, reporter: Reporter) -> RunContext:
-    """A context for `pet.run.execution.executor.make_step`, with a directory that is not held and tables without texts."""
+    """A context for `make_step`, with a directory that is not held and tables without texts."""
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     if about["threads"] is not None:
         torch.set_num_threads(about["threads"])

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import merge_scores, prior_correction, softmax
+from pet.ensemble.combine import merge_scores, prior_correction
 from pet.errors import PetError
+from pet.numerics import softmax
 
 Array = NDArray[Any]
 _CHUNK = 65536  # rows that are merged at a time

@@ -9,27 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
-from pet.prompts.library import Prompt, as_name, check_name, free_place, portable, write_prompt
+from pet.prompts.library import Prompt, as_name, check_name, describe, free_place, portable, write_prompt
 from pet.report.tables import HEADLINE
 from pet.run.load_run import read_settings
 from pet.tuning.members import VECTORS, read_member
 
 if TYPE_CHECKING:
-    from pet.task.task import Pattern, Task
-
-
-def describe(task: Task, patterns: list[Pattern] | None = None) -> dict[str, Any]:
-    """What a prompt's notes say of a task: its name, its patterns, and the words of each."""
-    return {
-        "task": task.name,
-        "patterns": [
-            {
-                "template": pattern.template.source,
-                "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
-            }
-            for pattern in (task.patterns if patterns is None else patterns)
-        ],
-    }
+    pass
 
 
 def add_run(run: str | Path, library: str | Path, name: str | None = None) -> list[Prompt]:
