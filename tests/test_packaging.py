@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pet.extras import DISTRIBUTION
+
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {"pet.patterns": "patterns", "pet.samples": "data", "pet.models": "models"}
 IMPORTED_AS = {"pyyaml": "yaml", "scikit-learn": "sklearn"}
@@ -70,6 +72,13 @@ def test_oldest_constraints_are_the_lower_bounds(setup_cfg):
     assert declared.keys() <= current.keys()
 
 
+def test_install_hints_name_the_distribution_and_extras_that_exist(setup_cfg):
+    assert setup_cfg["metadata"]["name"] == DISTRIBUTION
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "pet").rglob("*.py"))
+    extras = set(re.findall(r"install_command\([\"'](\w+)[\"']\)", source))
+    assert {"lora", "ray"} <= extras <= set(setup_cfg["options.extras_require"])
+
+
 def test_version_has_an_entry_in_the_changelog():
     import pet
 
@@ -87,7 +96,7 @@ def test_wheel_holds_the_shipped_files_and_finds_them(tmp_path: Path):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--no-index", "-w", str(tmp_path), str(source)], check=True, timeout=120)
-    (wheel,) = tmp_path.glob("pet-*.whl")
+    (wheel,) = tmp_path.glob("pattern_exploiting_training-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")

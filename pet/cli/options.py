@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pet.errors import PetError
+from pet.extras import install_command
 from pet.terminal import is_utf8
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ executor_options = together(
     click.option(
         "--executor",
         type=click.Choice(("local", "ray")),
-        help="Where members are computed: processes of this machine, or a Ray cluster (pip install 'ray[data]'), whose "
-        "machines must all see the folders of data, model and output under the same paths.  [default: local]",
+        help=f"Where to train members: on this machine, or on a Ray cluster ({install_command('ray')}). Every machine "
+        "of the cluster must see the data, the model and the output folder under the same paths.  [default: local]",
     ),
     click.option(
         "--workers",

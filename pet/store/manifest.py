@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from pet.errors import PetError
+from pet.extras import DISTRIBUTION
 from pet.store.files import plain, write_whole
 
 CONFIG = "config.yaml"
@@ -128,7 +129,7 @@ def versions() -> dict[str, str]:
     """Versions of Python, of this package, and of those libraries that are in use already."""
     found = {"python": platform.python_version()}
     with suppress(importlib.metadata.PackageNotFoundError):  # run from a source tree
-        found["pet"] = importlib.metadata.version("pet")
+        found["pet"] = importlib.metadata.version(DISTRIBUTION)
     for name in ("torch", "transformers", "tokenizers", "datasets", "numpy"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if version is not None:

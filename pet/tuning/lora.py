@@ -6,13 +6,13 @@ serves many members.
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from pet.errors import PetError
+from pet.extras import install_command, is_installed
 from pet.tuning.attention import find_projections
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def check_peft() -> None:
-    """Refuse LoRA where its library is not there."""
-    if importlib.util.find_spec("peft") is None:
-        raise PetError("--tuning lora needs the library peft, which is not installed: pip install peft")
+    """Raise PetError if peft is not installed."""
+    if not is_installed("peft"):
+        raise PetError(f"--tuning lora requires the library peft; install it with: {install_command('lora')}")
 
 
 def inject(model: PreTrainedModel, rank: int, alpha: float, dropout: float, targets: str = "attention") -> None:

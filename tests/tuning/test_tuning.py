@@ -480,8 +480,8 @@ def test_p_tuning_needs_something_soft(tiny_model):
 def test_lora_without_its_library(monkeypatch):
     import pet.tuning.lora
 
-    monkeypatch.setattr(pet.tuning.lora.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PetError, match=r"pip install peft"):
+    monkeypatch.setattr(pet.tuning.lora, "is_installed", lambda name: False)
+    with pytest.raises(PetError, match=r"pip install 'pattern-exploiting-training\[lora\]'"):
         pet.tuning.lora.check_peft()
 
 

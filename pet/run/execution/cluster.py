@@ -9,6 +9,7 @@ from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from pet.errors import PetError
+from pet.extras import install_command
 
 if TYPE_CHECKING:
     from pet.progress import Reporter
@@ -35,7 +36,8 @@ class Cluster:
         try:
             import ray  # noqa: F401
         except ImportError as error:
-            raise PetError(f"--executor ray needs Ray ({error}); install it with: pip install 'ray[data]'") from None
+            cure = install_command("ray")
+            raise PetError(f"--executor ray requires Ray ({error}); install it with: {cure}") from None
 
     def connect(self) -> None:
         """Reach the cluster, or start one.

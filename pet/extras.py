@@ -1,0 +1,24 @@
+"""Optional dependencies: which extra installs them, and the command that does."""
+
+from __future__ import annotations
+
+import importlib.util
+
+# The name on the package index, where `pet` is another project.
+DISTRIBUTION = "pattern-exploiting-training"
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs one of the package's extras.
+
+    Examples
+    --------
+    >>> install_command("lora")
+    "pip install 'pattern-exploiting-training[lora]'"
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def is_installed(module: str) -> bool:
+    """Return True if a top-level module can be imported; it is not imported."""
+    return importlib.util.find_spec(module) is not None
