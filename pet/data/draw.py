@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from pet.data.checks import column_labels
+from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import ENDINGS, Row, arrow_schema, whole_rows, write_rows
 from pet.data.sample import sample_shots
-from pet.data.source import Source, column_names, open_source
+from pet.data.source import Source, column_names
 from pet.errors import PetError
 from pet.seeds import derive_seed
 from pet.store.files import writing

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub."""
+"""Data sets on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from pet.errors import PetError
 
 
 def parse_hub(text: str) -> tuple[str, str | None, str | None]:
-    """Split `hub:OWNER/NAME[:CONFIG][@SPLIT]` into path, config and split."""
+    """Split ``hub:OWNER/NAME[:CONFIG][@SPLIT]`` into path, config and split.
+
+    Examples
+    --------
+    >>> parse_hub("hub:fancyzhx/ag_news@train")
+    ('fancyzhx/ag_news', None, 'train')
+    """
     rest, _, split = text.removeprefix("hub:").partition("@")
     path, _, config = rest.partition(":")
     return path, config or None, split or None
 
 
 def open_hub(text: str, name: str) -> Source:
-    """Load (or find in the cache) a data set of the hub.
+    """Load a data set from the hub or its local cache.
 
     Raises
     ------
     PetError
-        If it cannot be had, or several splits are there and none is named.
+        If it cannot be loaded, or has several splits and none is named.
     """
     import datasets
 
@@ -28,10 +34,10 @@ def open_hub(text: str, name: str) -> Source:
         raise PetError(f"{name}: {text}: names no data set; write hub:OWNER/NAME[:CONFIG][@SPLIT]")
     try:
         loaded = datasets.load_dataset(path, config, split=split)
-    except Exception as error:  # the network libraries below raise kinds of their own
+    except Exception as error:  # network libraries raise exceptions of their own
         raise PetError(
             f"{name}: {text}: could not be loaded ({type(error).__name__}: {first_line(error)}); "
-            "check the name, config and split and the network, or download it elsewhere and name the file"
+            "check the name, config, split and network, or download it elsewhere and name the file"
         ) from None
     if isinstance(loaded, dict):
         if len(loaded) != 1:
@@ -42,7 +48,7 @@ def open_hub(text: str, name: str) -> Source:
     if not isinstance(loaded, datasets.Dataset):
         raise PetError(f"{name}: {text}: is a {type(loaded).__name__}, not a table of rows; name one split")
     if not len(loaded):
-        raise PetError(f"{name}: {text}: is empty; it needs at least one example")
+        raise PetError(f"{name}: {text}: is empty; it needs at least one row")
     names = {
         column: tuple(feature.names)
         for column, feature in loaded.features.items()

@@ -15,9 +15,10 @@ import pyarrow as pa
 from pet.data.columns import Layout, label_codes, lay_out
 from pet.data.fast import fast_batches
 from pet.data.ids import IdLedger
+from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.row_reader import walk
-from pet.data.source import Source, Unsound, column_names, open_source
+from pet.data.source import Source, Unsound, column_names
 from pet.data.spill import Store, dataset_of
 from pet.errors import PetError
 

@@ -1,4 +1,4 @@
-"""Where a table comes from: which files or hub data set, in which format, with which columns."""
+"""A table that has not been read yet: its files or hub data set, its format and its columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from pet.errors import PetError
 
 if TYPE_CHECKING:
     import datasets
@@ -37,12 +34,12 @@ ROWS_AT_ONCE = 4096
 
 
 class Unsound(Exception):
-    """The fast path met something that it cannot vouch for; the walk through the lines decides."""
+    """The fast path met something it cannot handle; the row-by-row reader has to decide."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One table, not read yet.
+    """One table that has not been read yet; `pet.data.open_source.open_source` makes it.
 
     Parameters
     ----------
@@ -50,9 +47,9 @@ class Source:
     shown : str
         What messages call it.
     paths : tuple of Path
-        One file, or the shards of a Parquet folder in the order of their names; empty for the hub.
+        One file, or the shards of a Parquet folder sorted by name; empty for a hub data set.
     dataset : datasets.Dataset, optional
-        The loaded data set of the hub.
+        The loaded hub data set.
     class_names : mapping of str to tuple of str
         Columns whose integers stand for names (`datasets.ClassLabel`).
     """
@@ -68,52 +65,23 @@ class Source:
         return "line" if self.kind in ("json", "csv", "tsv") else "row"
 
     def where(self, place: tuple[int, int]) -> str:
-        """`file:line` of a text file, `file: row N` of the others; `place` is (file, line from 1)."""
+        """Return ``file:line`` for a text file, ``file: row N`` otherwise; `place` is (file, line from 1)."""
         shown = str(self.paths[place[0]]) if len(self.paths) > 1 else self.shown
         return f"{shown}:{place[1]}" if self.unit == "line" else f"{shown}: row {place[1]}"
 
 
-def open_source(source: str | os.PathLike[str], name: str) -> Source:
-    """Find out what `source` is, without reading its rows.
-
-    Raises
-    ------
-    PetError
-        If there is no such file, it cannot be opened, is empty, or is of a kind that is not read.
-    """
-    text = os.fspath(source)
-    if text.startswith("hub:"):
-        from pet.data.hub import open_hub
-
-        return open_hub(text, name)
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise PetError(f"{name}: {text}: no such file; check the path (a hub data set is written hub:OWNER/NAME)")
-    if path.is_dir():
-        return _open_folder(path, name)
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    plain = suffixes[0] if suffixes[-1:] == [".gz"] else suffixes[-1] if suffixes else ""
-    if suffixes[-1:] == [".parquet"]:
-        return _open_parquet((path,), text, name)
-    if plain not in TEXT_SUFFIXES:
-        raise PetError(
-            f"{name}: {text}: the kind of file is told from its name, and {path.suffix or 'no suffix'} says "
-            "nothing; name it .jsonl, .csv, .tsv (each also with .gz) or .parquet"
-        )
-    found = Source(TEXT_SUFFIXES[plain], text, (path,))
-    _look_at_first_bytes(found, name)
-    return found
-
-
 def open_bytes(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where its name ends in `.gz`."""
+    """Open a file for reading bytes; decompress it if its name ends in `.gz`."""
     if path.suffix.lower() == ".gz":
         return io.BufferedReader(gzip.open(path, "rb"))  # type: ignore[arg-type]
     return open(path, "rb")
 
 
 def column_names(source: Source) -> list[str] | None:
-    """Columns of the table; of JSON lines those of the first line, None if that is not an object."""
+    """Return the names of the columns.
+
+    For JSON lines these are the keys of the first line, or None if the line is not an object.
+    """
     if source.dataset is not None:
         return list(source.dataset.column_names)
     if source.kind == "parquet":
@@ -127,7 +95,7 @@ def column_names(source: Source) -> list[str] | None:
 
 
 def arrow_batches(source: Source, columns: list[str]) -> Iterator[tuple[tuple[int, int], pa.RecordBatch]]:
-    """Batches of a Parquet or hub table, each with its place: (file, row of its first row from 1)."""
+    """Yield batches of a Parquet or hub table, each with its place: (file, number of its first row from 1)."""
     if source.dataset is not None:
         picked = source.dataset.select_columns(columns).with_format("arrow")
         row = 1
@@ -142,66 +110,6 @@ def arrow_batches(source: Source, columns: list[str]) -> Iterator[tuple[tuple[in
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
                 yield (number, row), batch
                 row += batch.num_rows
-
-
-def _look_at_first_bytes(source: Source, name: str) -> None:
-    shown = source.shown
-    try:
-        with open_bytes(source.paths[0]) as file:
-            start = file.read(4096)
-    except BROKEN_GZIP:
-        raise PetError(
-            f"{name}: {shown}: is named .gz but is not a whole gzip file; unpack it or fetch it again"
-        ) from None
-    except OSError as error:
-        raise PetError(f"{name}: {shown}: cannot be opened ({error.strerror}); check the permissions") from None
-    if start.startswith(WIDE_BOMS):
-        raise PetError(f"{name}: {shown}: is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
-    if not start.removeprefix(BOM).strip() and len(start) < 4096:
-        raise PetError(f"{name}: {shown}: is empty; it needs at least one example")
-
-
-def _open_folder(path: Path, name: str) -> Source:
-    shards = tuple(sorted(path.glob("*.parquet")))
-    if not shards:
-        raise PetError(
-            f"{name}: {path}: is a folder without *.parquet files; name a file, or a folder of Parquet shards"
-        )
-    return _open_parquet(shards, str(path), name)
-
-
-def _open_parquet(paths: tuple[Path, ...], shown: str, name: str) -> Source:
-    schemas, rows = [], 0
-    for path in paths:
-        try:
-            with pq.ParquetFile(path) as file:
-                schemas.append(file.schema_arrow)
-                rows += file.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise PetError(
-                f"{name}: {path}: is not a whole Parquet file ({first_line(error)}); write or fetch it again"
-            ) from None
-        if schemas[-1].names != schemas[0].names:
-            raise PetError(
-                f"{name}: {path}: has the columns {', '.join(schemas[-1].names)} where {paths[0].name} has "
-                f"{', '.join(schemas[0].names)}; the shards of a folder must have the same columns"
-            )
-    if not rows:
-        raise PetError(f"{name}: {shown}: is empty; it needs at least one example")
-    return Source("parquet", shown, paths, class_names=_names_in_schema(schemas[0]))
-
-
-def _names_in_schema(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Names of integer classes, which `datasets` leaves in the metadata of the Parquet files it writes."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            column: tuple(str(name) for name in feature["names"])
-            for column, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-        }
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}  # not written by `datasets`, or by a version with another layout: integers stay integers
 
 
 def _first_keys(path: Path) -> list[str] | None:
@@ -226,5 +134,5 @@ def _csv_header(path: Path, delimiter: str) -> list[str] | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its name."""
+    """Return the first line of an exception's message, or the name of its class."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from pet.data.columns import Layout, lay_out
+from pet.data.open_source import open_source
 from pet.data.read import iter_table, prepare
 from pet.data.shards import Shard, cut_files, cut_rows, read_shard
-from pet.data.source import Source, open_source
+from pet.data.source import Source
 from pet.ensemble.soft_labels import writing_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble

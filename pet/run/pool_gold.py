@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, text_keys
+from pet.data.open_source import open_source
 from pet.data.read import read_table
-from pet.data.source import column_names, open_source
+from pet.data.source import column_names
 from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
 from pet.errors import PetError
 from pet.task.task import Task

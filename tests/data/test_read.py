@@ -410,9 +410,9 @@ def test_a_mapping_of_no_field(tmp_path: Path) -> None:
         pytest.param("x.jsonl", b'{"text": "\\ud83d"}\n', ["x.jsonl:1", "half a character"], id="lone surrogate"),
         pytest.param("x.jsonl", b'{"text": ' + b"[" * 100_000, ["x.jsonl:1: is nested too deeply"], id="deep"),
         pytest.param("x.txt", b"a", [".jsonl, .csv"], id="unknown suffix"),
-        pytest.param("x", b"a", ["no suffix"], id="no suffix"),
-        pytest.param("x.parquet", b"PAR1", ["not a whole Parquet file"], id="broken parquet"),
-        pytest.param("x.jsonl.gz", b"abc", ["not a whole gzip file"], id="broken gzip"),
+        pytest.param("x", b"a", [".jsonl", ".parquet"], id="no suffix"),
+        pytest.param("x.parquet", b"PAR1", ["x.parquet", "Parquet file"], id="broken parquet"),
+        pytest.param("x.jsonl.gz", b"abc", ["x.jsonl.gz", "gzip"], id="broken gzip"),
     ],
 )
 def test_bad_files_are_one_message(tmp_path: Path, file: str, content: bytes, parts: list[str]) -> None:

@@ -1,0 +1,111 @@
+"""Open a table: find the files or the hub data set that a name stands for, without reading any rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pet.data.hub import open_hub
+from pet.data.source import BOM, BROKEN_GZIP, TEXT_SUFFIXES, WIDE_BOMS, Source, first_line, open_bytes
+from pet.errors import PetError
+
+
+def open_source(source: str | os.PathLike[str], name: str) -> Source:
+    """Find out what kind of table `source` is.
+
+    Parameters
+    ----------
+    source : str or path
+        A file, a folder of Parquet shards, or ``hub:OWNER/NAME[:CONFIG][@SPLIT]``.
+    name : str
+        What messages call this input.
+
+    Raises
+    ------
+    PetError
+        If the file does not exist, cannot be opened, is empty, or has an unsupported format.
+    """
+    text = os.fspath(source)
+    if text.startswith("hub:"):
+        return open_hub(text, name)
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise PetError(f"{name}: {text}: no such file; check the path (write hub data sets as hub:OWNER/NAME)")
+    if path.is_dir():
+        return _open_folder(path, name)
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    plain = suffixes[0] if suffixes[-1:] == [".gz"] else suffixes[-1] if suffixes else ""
+    if suffixes[-1:] == [".parquet"]:
+        return _open_parquet((path,), text, name)
+    if plain not in TEXT_SUFFIXES:
+        raise PetError(
+            f"{name}: {text}: cannot tell the format from {path.suffix or 'a name with no suffix'}; "
+            "use .jsonl, .csv or .tsv (optionally followed by .gz), or .parquet"
+        )
+    found = Source(TEXT_SUFFIXES[plain], text, (path,))
+    _look_at_first_bytes(found, name)
+    return found
+
+
+def _look_at_first_bytes(source: Source, name: str) -> None:
+    shown = source.shown
+    try:
+        with open_bytes(source.paths[0]) as file:
+            start = file.read(4096)
+    except BROKEN_GZIP:
+        raise PetError(
+            f"{name}: {shown}: is named .gz but is not a complete gzip file; unpack it or download it again"
+        ) from None
+    except OSError as error:
+        raise PetError(f"{name}: {shown}: cannot be opened ({error.strerror}); check the permissions") from None
+    if start.startswith(WIDE_BOMS):
+        raise PetError(f"{name}: {shown}: is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)")
+    if not start.removeprefix(BOM).strip() and len(start) < 4096:
+        raise PetError(f"{name}: {shown}: is empty; it needs at least one row")
+
+
+def _open_folder(path: Path, name: str) -> Source:
+    shards = tuple(sorted(path.glob("*.parquet")))
+    if not shards:
+        raise PetError(
+            f"{name}: {path}: is a folder without *.parquet files; name a file or a folder of Parquet shards"
+        )
+    return _open_parquet(shards, str(path), name)
+
+
+def _open_parquet(paths: tuple[Path, ...], shown: str, name: str) -> Source:
+    schemas, rows = [], 0
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                schemas.append(file.schema_arrow)
+                rows += file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise PetError(
+                f"{name}: {path}: is not a complete Parquet file ({first_line(error)}); write or download it again"
+            ) from None
+        if schemas[-1].names != schemas[0].names:
+            raise PetError(
+                f"{name}: {path}: has the columns {', '.join(schemas[-1].names)} but {paths[0].name} has "
+                f"{', '.join(schemas[0].names)}; all shards in a folder must have the same columns"
+            )
+    if not rows:
+        raise PetError(f"{name}: {shown}: is empty; it needs at least one row")
+    return Source("parquet", shown, paths, class_names=_class_names(schemas[0]))
+
+
+def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """Names of integer classes, which `datasets` stores in the metadata of the Parquet files it writes."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: tuple(str(name) for name in feature["names"])
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        }
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}  # written by something else, or by a version with another layout: integers stay integers
