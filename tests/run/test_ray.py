@@ -20,10 +20,10 @@ from tiny_text import SENTENCES
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytest.importorskip("pandas")
 
-from pet.inference import label_on_ray as labeling  # noqa: E402
+from pet.inference import label_shards as labeling  # noqa: E402
 from pet.inference.label_file import label_file  # noqa: E402
 from pet.progress import Reporter  # noqa: E402
-from pet.run import on_ray  # noqa: E402
+from pet.run.execution import on_ray  # noqa: E402
 from pet.run.execution.executor import Execution  # noqa: E402
 
 pytestmark = [pytest.mark.usefixtures("cluster", "one_thread"), pytest.mark.timeout(600)]
