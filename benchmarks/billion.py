@@ -53,8 +53,9 @@ def main(
     import pyarrow.parquet as pq
 
     from pet.backbones.load import load_tokenizer
+    from pet.cloze.encode import token_keys
     from pet.cloze.pvp import bind_pattern
-    from pet.cloze.tokens import token_keys, tokenize_fields
+    from pet.cloze.tokens import tokenize_fields
     from pet.data.read import prepare
     from pet.data.shards import cut_rows, read_shard
     from pet.ensemble.soft_label_files import read_soft_labels

@@ -109,13 +109,14 @@ def main(
 
     from pet.backbones import packed
     from pet.backbones.masked import MaskedLM
+    from pet.cloze.encode import token_keys
     from pet.cloze.pvp import bind_pattern
-    from pet.cloze.tokens import token_keys, tokenize_fields
+    from pet.cloze.tokens import tokenize_fields
     from pet.members.scoring import score_rows
     from pet.members.training import MemberData, member_batches, train_member
     from pet.recipe import make_recipe
     from pet.task.grammar import parse_template
-    from pet.task.task import Pattern
+    from pet.task.pattern import Pattern
     from pet.task.verbalizer import Verbalizer
     from pet.training.device import make_accelerator
 

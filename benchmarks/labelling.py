@@ -35,8 +35,9 @@ def main(
 
     from pet.backbones.load import load_masked_lm, load_tokenizer
     from pet.backbones.masked import MaskedLM
+    from pet.cloze.encode import token_keys
     from pet.cloze.pvp import bind_pattern
-    from pet.cloze.tokens import token_keys, tokenize_fields
+    from pet.cloze.tokens import tokenize_fields
     from pet.members.scoring import score_rows
     from pet.recipe import make_recipe
     from pet.task.task import Task

@@ -15,8 +15,8 @@ from pet.backbones.words import plan_paths
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pet.cloze.encode import Encoded
     from pet.cloze.pvp import PVP
+    from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
 Batch = Mapping[str, Tensor]

@@ -25,8 +25,8 @@ from pet.training.spans import IGNORED
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pet.cloze.encode import Encoded
     from pet.cloze.pvp import PVP
+    from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
 

@@ -26,8 +26,8 @@ from pet.training.spans import IGNORED, SpanRule, corrupt_spans
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from pet.cloze.encode import Encoded
     from pet.cloze.pvp import PVP
+    from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
 

@@ -26,8 +26,8 @@ from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pet.cloze.encode import Encoded
     from pet.cloze.pvp import PVP
+    from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
 # A head: the function from hidden states to what the output embedding multiplies, that embedding, its bias.

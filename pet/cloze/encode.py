@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pet.cloze.blank import Blank, check_mask_at_end, line_break, mask_blank
 from pet.cloze.frame import Frame, probe_frame
 from pet.cloze.priming import Primers, field_texts
-from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, TokenTable, ragged_index
+from pet.cloze.ragged import Encoded, Ragged, ragged_index
+from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable
 from pet.errors import PetError
 from pet.task.grammar import Field, Mask, Soft, Template, Text
 
@@ -20,31 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Filled patterns, ready to be batched.
-
-    Attributes
-    ----------
-    ids : Ragged of token ids, a row an example
-    types : int8 array, flat like ``ids.values``; token types
-    ordinary : bool array, flat like ``ids.values``; False on special tokens (the unknown one, too)
-        and on the mask
-    mask_position : int64 array of shape (rows,), counted from the start of the row; the row's length where the
-        word stands behind its end
-    cut : bool array of shape (rows,), True where text was taken off
-    """
-
-    ids: Ragged
-    types: Array
-    ordinary: Array
-    mask_position: Array
-    cut: Array
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array:
@@ -324,3 +300,8 @@ class ClozeEncoder:
         if self._unknown_id is not None:  # nothing is to be learnt from guessing an unknown token
             ordinary &= ids != self._unknown_id
         return Encoded(Ragged(ids, offsets), types, ordinary, mask_position, cut)
+
+
+def token_keys(encoders: Iterable[ClozeEncoder]) -> list[FieldKey]:
+    """Return the distinct field keys that all the patterns need, in order."""
+    return list(dict.fromkeys(key for encoder in encoders for key in encoder.keys))

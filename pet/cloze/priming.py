@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.cloze.tokens import FieldKey, Ragged, TokenTable, ragged_index
-
-if TYPE_CHECKING:
-    from pet.cloze.encode import Encoded
+from pet.cloze.ragged import Encoded, Ragged, ragged_index
+from pet.cloze.tokens import FieldKey, TokenTable
 
 Array = NDArray[Any]
 Document = tuple[int, ...]
@@ -60,8 +58,6 @@ class Primers:
         encoded : filled patterns
         texts, rows : tokens of the fields, and which of their rows `encoded` has
         """
-        from pet.cloze.encode import Encoded
-
         documents = documents_of(texts, rows)
         orders: Iterable[Array] = repeat(self.order) if self.similar is None else self.similar.of(documents)
         rooms = self.limit - encoded.ids.lengths

@@ -13,7 +13,7 @@ from pet.cloze.blank import Blank, line_break
 from pet.cloze.encode import ClozeEncoder
 from pet.cloze.priming import Document, Neighbours, Primers, choose_primers, documents_of, field_texts
 from pet.cloze.words import word_tokens
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

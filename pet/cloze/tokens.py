@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.ragged import Ragged, ragged_index
 from pet.task.filters import apply_filters
 from pet.task.grammar import Field
 
@@ -24,48 +25,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from pet.cloze.encode import ClozeEncoder
-
 IntArray = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Rows of different lengths in one flat array.
-
-    Attributes
-    ----------
-    values : int32 array of shape (total,)
-    offsets : int64 array of shape (rows + 1,); row ``i`` is ``values[offsets[i]:offsets[i + 1]]``
-    """
-
-    values: IntArray
-    offsets: IntArray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> IntArray:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    @property
-    def lengths(self) -> IntArray:
-        return np.diff(self.offsets)
-
-    @classmethod
-    def from_rows(cls, rows: Iterable[Sequence[int]]) -> Ragged:
-        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
-        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in arrays], out=offsets[1:])
-        values = np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32)
-        return cls(values, offsets)
-
-
-def ragged_index(starts: IntArray, lengths: IntArray) -> IntArray:
-    """Flat positions ``starts[i], starts[i] + 1, ...`` (``lengths[i]`` of them) for all i in turn."""
-    total = int(lengths.sum())
-    ends = np.cumsum(lengths)
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
 
 
 @dataclass(frozen=True)
@@ -198,11 +158,6 @@ class PlainTextTokenizer:
         pieces.append(text[start:])
         rows = self._continue(pieces) if glued else self._ids(pieces[:1]) + self._continue(pieces[1:])
         return [i for row in rows for i in row if i not in self._forbidden]
-
-
-def token_keys(encoders: Iterable[ClozeEncoder]) -> list[FieldKey]:
-    """What must be tokenized so that all the patterns can be filled, each once."""
-    return list(dict.fromkeys(key for encoder in encoders for key in encoder.keys))
 
 
 def join_rows(parts: Sequence[tuple[TokenTable, IntArray]]) -> dict[FieldKey, Ragged]:

@@ -16,8 +16,9 @@ from pet.backbones.int8 import quantize_linears
 from pet.backbones.kinds import binding_options, language_model, open_model
 from pet.backbones.load import load_tokenizer, model_fingerprint, resolve_model
 from pet.cloze.bind import bind_patterns, prime_patterns
+from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP
-from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.data.checks import column_labels
 from pet.ensemble.combine import member_weights
 from pet.errors import PetError

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pet.cloze.blank import Blank
-from pet.cloze.encode import ClozeEncoder, Encoded
-from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.cloze.encode import ClozeEncoder, token_keys
+from pet.cloze.ragged import Encoded
+from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.cloze.words import word_token, word_tokens
 from pet.errors import PetError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from pet.task.task import Pattern, Task
+    from pet.task.pattern import Pattern
+    from pet.task.task import Task
 
 
 BEHIND = "____"  # stands for a blank that is no token

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pet.errors import PetError
 from pet.store.files import make_folders
 from pet.store.outputs import writing_folder
-from pet.task.task import Pattern, Task
+from pet.task.pattern import Pattern
+from pet.task.task import Task
 from pet.terminal import clean
 from pet.tuning.members import VECTORS, Learned, read_member, write_learned
 

@@ -15,8 +15,9 @@ from pet.backbones.load import check_model, load_tokenizer, model_fingerprint
 from pet.backbones.masked import check_length
 from pet.backbones.meta import count_parameters, meta_model
 from pet.cloze.bind import bind_patterns
+from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP
-from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.data.checks import column_labels
 from pet.data.read import read_table
 from pet.data.sample import sample_shots

@@ -70,5 +70,5 @@ def write_new_task(
     draft = draft_task(name, found.text, found.label, found.labels, found.counts, source=source, others=found.others)
     with writing(place) as temporary:
         temporary.write_text(draft, encoding="utf-8", newline="\n")
-        task = parse_task(read_yaml(temporary, str(output)), place)  # what does not load is not left behind
-    return NewTask(task.fields, task.labels, columns)
+        values = parse_task(read_yaml(temporary, str(output)))  # a file that does not parse is not kept
+    return NewTask(values["fields"], values["labels"], columns)

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from pet.backbones.load import load_model, load_tokenizer
 from pet.backbones.masked import check_length, has_token_types, position_limit
-from pet.cloze.encode import Encoded
-from pet.cloze.tokens import Ragged
+from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
 from pet.errors import PetError
 from pet.numerics import softmax

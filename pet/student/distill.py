@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pet.cloze.encode import Encoded
+from pet.cloze.ragged import Encoded
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, encode_texts, model_inputs
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
@@ -141,7 +141,7 @@ def fit_classifier(
 
 
 def _concatenate(parts: list[Encoded]) -> Encoded:
-    from pet.cloze.tokens import Ragged
+    from pet.cloze.ragged import Ragged
 
     lengths = np.concatenate([p.ids.lengths for p in parts])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,16 +1,15 @@
-"""From the tree of a task file to a Task, with every mistake that is in it."""
+"""Check the contents of a task file and report every mistake in it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pet.errors import PetError
 from pet.suggest import suggest
 from pet.task.document import Item
 from pet.task.grammar import NAME, RESERVED, Template, parse_template
-from pet.task.task import Pattern, Task
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 
 KEYS = (
@@ -26,25 +25,42 @@ KEYS = (
     "patterns",
 )
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
-_COLUMNS_OF_TABLES = ("id", "label")  # a field of such a name would hide them
+_TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
 
-def parse_task(root: Item, path: Path | None = None) -> Task:
-    """Check the tree of a task file and make the task.
+class TaskValues(TypedDict):
+    """The contents of a task file: keyword arguments for `pet.task.task.Task`."""
+
+    name: str
+    fields: tuple[str, ...]
+    labels: tuple[str, ...]
+    patterns: tuple[Pattern, ...]
+    input: Template
+    metrics: tuple[str, ...]
+    label_map: dict[str, str]
+    description: str
+    dataset: dict[str, Any] | None
+
+
+def parse_task(root: Item) -> TaskValues:
+    """Check the contents of a task file.
+
+    Parameters
+    ----------
+    root : what `pet.task.document.read_yaml` or `from_plain` returns
 
     Raises
     ------
     PetError
-        With all mistakes, each with its place and what to do about it, in the order of the file.
+        All mistakes in file order, each with its location and how to fix it.
     """
-    return _Parser(path).task(root)
+    return _Parser().task(root)
 
 
 class _Parser:
-    """Collects mistakes while it reads, so that one does not hide the next."""
+    """Collects mistakes instead of stopping at the first one."""
 
-    def __init__(self, path: Path | None):
-        self.path = path
+    def __init__(self) -> None:
         self._found: list[tuple[int, str]] = []
 
     def wrong(self, item: Item, message: str) -> None:
@@ -52,10 +68,10 @@ class _Parser:
 
     @property
     def problems(self) -> list[str]:
-        """All mistakes in the order of the file, each once (an alias is read as often as it stands)."""
+        """All mistakes in file order, without duplicates (a YAML alias is parsed once per use)."""
         return list(dict.fromkeys(message for _, message in sorted(self._found, key=lambda found: found[0])))
 
-    def task(self, root: Item) -> Task:
+    def task(self, root: Item) -> TaskValues:
         pairs = self.mapping(root, "a task file", KEYS)
         if pairs is None:
             raise PetError(self.problems)
@@ -63,7 +79,7 @@ class _Parser:
             if key not in pairs:
                 self.wrong(root, f"{key!r} is missing; write `{key}: ...`")
         get = pairs.get
-        name = self._text(item, "the name of the task") if (item := get("task")) else ""
+        name = self._text(item, "the task name") if (item := get("task")) else ""
         fields = self._fields(item) if (item := get("fields")) else ()
         labels = self._labels(item) if (item := get("labels")) else ()
         metrics = self._metrics(item) if (item := get("metrics")) else METRICS[:2]
@@ -77,7 +93,7 @@ class _Parser:
         if self.problems:
             raise PetError(self.problems)
         default = parse_template(" ".join(f"{{{field}}}" for field in fields), fields, mask=False)
-        return Task(
+        return TaskValues(
             name=name,
             fields=fields,
             labels=labels,
@@ -87,39 +103,38 @@ class _Parser:
             label_map=label_map,
             description=description,
             dataset=dataset,
-            path=self.path,
         )
 
     # ---- shapes ------------------------------------------------------------------------------
 
     def _text(self, item: Item, what: str) -> str:
-        """A scalar that is not empty, or "" after a complaint."""
+        """Return a nonempty scalar, or record a mistake and return ""."""
         if isinstance(item.value, str) and item.value.strip():
             return item.value
         if item.value is None or isinstance(item.value, str):
             self.wrong(item, f"{what} is empty; write some text")
         elif item.flow and item.pairs is not None:
-            self.wrong(item, f"{what} is read as a mapping; put it in quotes")
+            self.wrong(item, f"{what} parses as a YAML mapping; put it in quotes")
         else:
-            self.wrong(item, f"{what} must be a text, not a list or a mapping; texts with braces stand in quotes")
+            self.wrong(item, f"{what} must be text, not a list or a mapping; put text with braces in quotes")
         return ""
 
     def _texts(self, item: Item, what: str) -> list[tuple[str, Item]] | None:
-        """A list of scalars without the empty ones and what is there twice."""
+        """Return the distinct nonempty scalars of a list."""
         if item.items is None:
-            self.wrong(item, f"{what} must be a list, as in [one, two]")
+            self.wrong(item, f"{what} must be a list, such as [one, two]")
             return None
         found: dict[str, Item] = {}
         for entry in item.items:
             text = self._text(entry, f"an entry of {what}")
             if text in found:
-                self.wrong(entry, f"{text!r} is twice in {what}; take one away")
+                self.wrong(entry, f"{text!r} appears twice in {what}; remove one")
             elif text:
                 found[text] = entry
         return list(found.items())
 
     def mapping(self, item: Item, what: str, keys: Sequence[str], kind: str = "key") -> dict[str, Item] | None:
-        """A mapping with no key but `keys`, each once; None after a complaint about its shape."""
+        """Return a mapping restricted to `keys`; record a mistake and return None if it is not a mapping."""
         if item.pairs is None:
             keys_shown = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
             self.wrong(item, f"{what} must be a mapping ({kind}: value) with {keys_shown}")
@@ -132,7 +147,7 @@ class _Parser:
             if name not in keys:
                 self.wrong(key, f"unknown {kind} {name!r} in {what}; {suggest(name, keys)}")
             elif name in found:
-                self.wrong(key, f"{kind} {name!r} is twice in {what}; take one away")
+                self.wrong(key, f"{kind} {name!r} appears twice in {what}; remove one")
             else:
                 found[name] = value
         return found
@@ -144,16 +159,16 @@ class _Parser:
         if entries is None:
             return ()
         if not entries:
-            self.wrong(item, "fields is empty; name the text columns of the data")
+            self.wrong(item, "fields is empty; list the text columns of the data")
         for name, entry in entries:
             if not NAME.fullmatch(name):
                 self.wrong(
                     entry,
-                    f"field {name!r}: a name is letters, digits, '_' and '-', and begins with a letter; "
-                    "use `--column` to read a column of another name",
+                    f"field {name!r}: a name starts with a letter and contains only letters, digits, '_' and '-'; "
+                    "use `--column` to read a column with a different name",
                 )
-            elif name in RESERVED + _COLUMNS_OF_TABLES:
-                self.wrong(entry, f"field {name!r}: the name is taken; call the field otherwise, such as 'text'")
+            elif name in RESERVED + _TABLE_COLUMNS:
+                self.wrong(entry, f"field {name!r}: this name is reserved; choose another, such as 'text'")
         return tuple(name for name, _ in entries)
 
     def _labels(self, item: Item) -> tuple[str, ...]:
@@ -161,7 +176,7 @@ class _Parser:
         if entries is None:
             return ()
         if len(entries) < 2:
-            self.wrong(item, f"there must be two labels at least, and there is {len(entries) or 'none'}; add labels")
+            self.wrong(item, f"a task needs at least two labels, this one has {len(entries)}; add labels")
         return tuple(name for name, _ in entries)
 
     def _metrics(self, item: Item) -> tuple[str, ...]:
@@ -173,19 +188,19 @@ class _Parser:
 
     def _label_map(self, item: Item, labels: Sequence[str]) -> dict[str, str]:
         if item.pairs is None:
-            self.wrong(item, "label_map must be a mapping from what the data says to a label, as in {0: negative}")
+            self.wrong(item, "label_map must map values in the data to labels, such as {0: negative}")
             return {}
         found: dict[str, str] = {}
         for key, value in item.pairs:
-            text, label = self._text(key, "a text in label_map"), self._text(value, "a label in label_map")
+            text, label = self._text(key, "a key of label_map"), self._text(value, "a label in label_map")
             if not text or not label:
                 continue
             if text in found:
-                self.wrong(key, f"{text!r} is twice in label_map; take one away")
+                self.wrong(key, f"{text!r} appears twice in label_map; remove one")
             if labels and label not in labels:
                 self.wrong(value, f"label_map: unknown label {label!r}; {suggest(label, labels)}")
             elif text in labels and text != label:
-                self.wrong(key, f"label_map: {text!r} is a label itself and cannot stand for {label!r}; take it away")
+                self.wrong(key, f"label_map: {text!r} is itself a label and cannot map to {label!r}; remove it")
             found[text] = label
         return found
 
@@ -195,20 +210,20 @@ class _Parser:
             return None
         result: dict[str, Any] = {}
         if "path" not in pairs:
-            self.wrong(item, "dataset has no path; write the name on the hub, or take dataset away")
+            self.wrong(item, "dataset has no path; add the dataset's name on the Hugging Face Hub, or remove dataset")
         for key in ("path", "name"):
             if key in pairs:
                 result[key] = self._text(pairs[key], f"dataset: {key}")
         if "columns" in pairs:
-            names = [*fields, *_COLUMNS_OF_TABLES]
-            columns = self.mapping(pairs["columns"], "columns of dataset", names, "field") or {}
-            result["columns"] = {name: self._text(value, f"the column of {name}") for name, value in columns.items()}
+            names = [*fields, *_TABLE_COLUMNS]
+            columns = self.mapping(pairs["columns"], "dataset columns", names, "field") or {}
+            result["columns"] = {name: self._text(value, f"the column for {name}") for name, value in columns.items()}
         return result
 
     def verbalizer(self, item: Item, labels: Sequence[str]) -> Verbalizer | None:
-        """Words for each label. None where they are not usable, after a complaint."""
+        """Return the words for each label; record mistakes and return None if they are unusable."""
         before = len(self._found)
-        if not labels:  # has been complained about
+        if not labels:  # already reported
             return None
         pairs = self.mapping(item, "the verbalizer", labels, "label")
         if pairs is None:
@@ -217,25 +232,25 @@ class _Parser:
         words: dict[str, tuple[str, ...]] = {}
         for label in labels:
             if label not in pairs:
-                self.wrong(item, f"label {label!r} has no word; write `{label}: word` in the verbalizer")
+                self.wrong(item, f"label {label!r} has no word; add `{label}: word` to the verbalizer")
             else:
                 words[label] = self._words(pairs[label], label, owners)
         places = {label: value.place for label, value in pairs.items()}
         return Verbalizer(words, places) if len(self._found) == before else None
 
     def _words(self, item: Item, label: str, owners: dict[str, str]) -> tuple[str, ...]:
-        """One word or a list of them; `owners` has the words that are taken."""
+        """Return one word or a list of them; `owners` maps each word in use to its label."""
         entries = [item] if item.items is None else item.items
         if not entries:
-            self.wrong(item, f"label {label!r} has no word; write one, or take the label away")
+            self.wrong(item, f"label {label!r} has no word; add one, or remove the label")
         words = []
         for entry in entries:
             word = " ".join(self._text(entry, f"a word of label {label!r}").split())
             if not word:
                 continue
             if word in owners:
-                whose = "this label already" if owners[word] == label else f"label {owners[word]!r} too"
-                self.wrong(entry, f"word {word!r} of label {label!r} stands for {whose}; pick another one")
+                whose = "listed twice" if owners[word] == label else f"also a word of label {owners[word]!r}"
+                self.wrong(entry, f"word {word!r} of label {label!r} is {whose}; choose a different word")
             owners.setdefault(word, label)
             words.append(word)
         return tuple(words)
@@ -253,7 +268,7 @@ class _Parser:
 
 
 class _Patterns:
-    """Reads the patterns, when fields, labels and the shared words are known."""
+    """Reads the patterns once the fields, labels and shared words are known."""
 
     def __init__(
         self,
@@ -267,22 +282,22 @@ class _Patterns:
         self.fields = fields
         self.labels = labels
         self.shared = shared
-        self.has_shared = has_shared  # `shared` is None, too, where it is there and wrong
+        self.has_shared = has_shared  # True even if the shared verbalizer is invalid and `shared` is None
 
     def all(self, item: Item) -> tuple[Pattern, ...]:
         wrong = self.parser.wrong
         if item.items is None:
-            wrong(item, 'patterns must be a list, with a line as in `- "{text} It is {mask}."` for each')
+            wrong(item, 'patterns must be a list with one line per pattern, such as `- "{text} It is {mask}."`')
             return ()
         if not item.items:
-            wrong(item, "patterns is empty; write at least one pattern")
+            wrong(item, "patterns is empty; add at least one pattern")
         found: list[Pattern] = []
         for entry in item.items:
             pattern = self._one(entry)
             if pattern is None:
                 continue
             if pattern in found:
-                wrong(entry, f"pattern {pattern.template.source!r} is there twice; take one away")
+                wrong(entry, f"pattern {pattern.template.source!r} appears twice; remove one")
             found.append(pattern)
         return tuple(found)
 
@@ -292,16 +307,16 @@ class _Patterns:
         if item.pairs is not None:
             names = [key.value for key, _ in item.pairs]
             if item.flow and "template" not in names:
-                parser.wrong(item, 'a pattern is read as a mapping; put it in quotes: "{text} It is {mask}."')
+                parser.wrong(item, 'a pattern parses as a YAML mapping; put it in quotes: "{text} It is {mask}."')
                 return None
             pairs = parser.mapping(item, "a pattern", ("template", "verbalizer")) or {}
             if "template" not in pairs:
-                parser.wrong(item, "a pattern without 'template'; write `template: \"...\"`")
+                parser.wrong(item, "pattern has no 'template'; add `template: \"...\"`")
                 return None
             text, words = pairs["template"], pairs.get("verbalizer")
         verbalizer = parser.verbalizer(words, self.labels) if words else self.shared
         if words is None and not self.has_shared:
-            parser.wrong(item, "a pattern without words; write `verbalizer:` for the task, or for this pattern")
+            parser.wrong(item, "pattern has no verbalizer; add `verbalizer:` to the task or to this pattern")
         template = parser.template(text, self.fields, mask=True)
         if template is None or verbalizer is None:
             return None

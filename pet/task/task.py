@@ -1,4 +1,4 @@
-"""Tasks: what the texts are, which labels there are, and the patterns that ask for them."""
+"""Classification tasks: fields, labels and patterns, read from a task file."""
 
 from __future__ import annotations
 
@@ -11,26 +11,13 @@ from typing import Any
 from pet.errors import PetError
 from pet.resources import folder
 from pet.suggest import suggest
+from pet.task.document import from_plain, read_yaml
 from pet.task.grammar import Template
+from pet.task.parse import parse_task
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 
 _SUFFIXES = (".yaml", ".yml")
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A pattern-verbalizer pair.
-
-    Attributes
-    ----------
-    template : the text with the blank
-    verbalizer : the words that stand for the labels in the blank
-    place : where it is written ("agnews.yaml:12"), for messages
-    """
-
-    template: Template
-    verbalizer: Verbalizer
-    place: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -39,16 +26,30 @@ class Task:
 
     Attributes
     ----------
-    name : what it is called in reports
+    name : name shown in reports
     fields : text columns of the data
-    labels : in the order that every array, table and ``id2label`` keeps
-    patterns : at least one
-    input : how the fields become the text (or text pair) of an ordinary sequence classifier
-    metrics : which figures to show first
-    label_map : text in the data -> label, for data that spells the labels otherwise
-    description : a sentence for people
-    dataset : where the data can be had: ``path``, ``name`` and ``columns``; for people
-    path : the file that it was read from
+    labels : labels, in the order used by every array, table and ``id2label``
+    patterns : pattern-verbalizer pairs, at least one
+    input : template that turns the fields into the text (or text pair) for a sequence classifier
+    metrics : metrics to show first
+    label_map : value in the data -> label, for data that spells labels differently
+    description : one sentence, for humans
+    dataset : where to get the data (``path``, ``name`` and ``columns``), for humans
+    path : the task file
+
+    Examples
+    --------
+    >>> task = Task.from_dict(
+    ...     {
+    ...         "task": "reviews",
+    ...         "fields": ["text"],
+    ...         "labels": ["bad", "good"],
+    ...         "verbalizer": {"bad": "terrible", "good": "great"},
+    ...         "patterns": ["{text} It was {mask}."],
+    ...     }
+    ... )
+    >>> task.patterns[0].template.render({"text": "I loved it."})
+    'I loved it. It was [MASK].'
     """
 
     name: str
@@ -68,51 +69,50 @@ class Task:
 
         Parameters
         ----------
-        name_or_path : the name of a task that comes with the package, or the path of a YAML file
+        name_or_path : name of a task shipped with the package, or path of a YAML file
 
         Raises
         ------
         PetError
-            With everything that is wrong with the file, each with its line.
-        """
-        from pet.task.document import read_yaml
-        from pet.task.parse import parse_task
+            Every mistake in the file, each with its line.
 
+        Examples
+        --------
+        >>> Task.load("agnews").labels
+        ('World', 'Sports', 'Business', 'Sci/Tech')
+        """
         path = find_task(name_or_path)
-        return parse_task(read_yaml(path), path)
+        return cls(**parse_task(read_yaml(path)), path=path)
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], path: Path | None = None) -> Task:
-        """A task from the mapping that a task file holds.
+        """Create a task from the contents of a task file.
 
         Raises
         ------
         PetError
-            With everything that is wrong with it.
+            Every mistake in the mapping.
         """
-        from pet.task.document import from_plain
-        from pet.task.parse import parse_task
-
-        return parse_task(from_plain(mapping, str(path) if path else "task"), path)
+        return cls(**parse_task(from_plain(mapping, str(path) if path else "task")), path=path)
 
     def with_patterns(self, numbers: Sequence[int]) -> Task:
-        """The task with some of its patterns alone, which are counted from 1.
+        """Return the task restricted to some of its patterns, numbered from 1.
 
         Raises
         ------
         PetError
-            If there is no such pattern, or one is named twice.
+            If a pattern does not exist or is listed twice.
         """
         count = len(self.patterns)
         if not numbers or len(set(numbers)) < len(numbers) or not all(1 <= number <= count for number in numbers):
             raise PetError(
-                f"--patterns {','.join(map(str, numbers))}: {self.name} has the patterns 1 to {count}; name some of "
-                "them, each once, as --patterns 1"
+                f"--patterns {','.join(map(str, numbers))}: {self.name} has patterns 1 to {count}; list some of them, "
+                "each at most once, for example --patterns 1"
             )
         return replace(self, patterns=tuple(self.patterns[number - 1] for number in numbers))
 
     def to_dict(self) -> dict[str, Any]:
-        """The mapping that `from_dict` makes an equal task of: text, lists and mappings only."""
+        """Return plain text, lists and mappings from which `from_dict` creates an equal task."""
         shared = _most_common([pattern.verbalizer for pattern in self.patterns])
         result: dict[str, Any] = {"task": self.name}
         if self.description:
@@ -147,17 +147,17 @@ def _plain_words(verbalizer: Verbalizer) -> dict[str, list[str]]:
 
 
 def list_tasks() -> list[str]:
-    """The names of the tasks that come with the package, sorted."""
+    """Return the sorted names of the tasks shipped with the package."""
     return sorted(path.stem for path in folder("patterns").glob("*.yaml"))
 
 
 def find_task(name_or_path: str | Path) -> Path:
-    """The file of a task. A name that comes with the package goes before a file of the same name.
+    """Return the file of a task. Names of shipped tasks take precedence over files.
 
     Raises
     ------
     PetError
-        If there is none; with the names that are like it.
+        If there is no such task; suggests similar names.
     """
     text = str(name_or_path)
     names = list_tasks()
@@ -167,21 +167,20 @@ def find_task(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise PetError(f"{text}: is a folder; name a task file (YAML) in it, or a task: {', '.join(names)}")
+        raise PetError(f"{text} is a folder; give a task file (YAML) in it, or a shipped task: {', '.join(names)}")
     if len(path.parts) > 1 or path.suffix in _SUFFIXES:
-        raise PetError(f"{text}: there is no such task file; {_beside(path)}")
+        raise PetError(f"task file {text} not found; {_alternatives(path)}")
     raise PetError(
-        f"{text}: no task of that name comes with the package (`pet tasks` lists them), and no file is "
-        f"called so; {suggest(text, names)}"
+        f"{text}: neither a file nor a task shipped with the package (`pet tasks` lists them); {suggest(text, names)}"
     )
 
 
-def _beside(path: Path) -> str:
-    """What could have been meant: task files in the same folder, or a shipped task."""
+def _alternatives(path: Path) -> str:
+    """Suggest task files in the same folder, or a shipped task."""
     try:
         names = sorted(other.name for other in path.parent.iterdir() if other.suffix in _SUFFIXES)
     except OSError:
-        return f"there is no folder {path.parent} either"
+        return f"its folder {path.parent} does not exist either"
     if names:
         return f"in {path.parent}: {suggest(path.name, names)}"
-    return f"tasks that come with the package: {suggest(path.stem, list_tasks())}"
+    return f"shipped tasks: {suggest(path.stem, list_tasks())}"

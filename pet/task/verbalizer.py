@@ -1,4 +1,4 @@
-"""Verbalizers: which words stand for which label."""
+"""Verbalizers: the words that represent each label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Verbalizer:
     Attributes
     ----------
     words : label -> its words, in the order of the task's labels
-    places : label -> where its words are written ("agnews.yaml:12"), for messages
+    places : label -> file and line of its words, for messages ("agnews.yaml:12")
     """
 
     words: Mapping[str, tuple[str, ...]]

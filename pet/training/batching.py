@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pet.cloze.encode import Encoded
-from pet.cloze.tokens import ragged_index
+from pet.cloze.ragged import Encoded, ragged_index
 
 Array = NDArray[Any]
 _ON_PROCESSOR = {"lengths"}  # what decides on shapes: to ask a GPU for it is to wait for it

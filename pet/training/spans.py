@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pet.cloze.encode import Encoded
+    from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
 IGNORED = -100  # a target that no loss looks at

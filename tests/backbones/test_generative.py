@@ -20,15 +20,16 @@ from pet.backbones.kinds import blank_of, kind_of, language_model, open_model
 from pet.backbones.masked import position_limit
 from pet.backbones.words import plan_paths
 from pet.cloze.blank import end_blank
-from pet.cloze.encode import ClozeEncoder, Encoded
+from pet.cloze.encode import ClozeEncoder
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Encoded, Ragged
+from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 from pet.training.spans import IGNORED, SpanRule, corrupt_spans
 

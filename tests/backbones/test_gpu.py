@@ -18,13 +18,14 @@ from pet.backbones.int8 import check_int8
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 from pet.training.batching import to_tensors, write_back
 from pet.training.device import make_accelerator

@@ -22,15 +22,16 @@ from pet.backbones.int8 import Int8Linear, check_int8, quantize_linears, quantiz
 from pet.backbones.kinds import open_model
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
+from pet.cloze.encode import token_keys
 from pet.cloze.pvp import bind_pattern
-from pet.cloze.tokens import token_keys, tokenize_fields
+from pet.cloze.tokens import tokenize_fields
 from pet.compat import has_int8_instructions
 from pet.errors import PetError
 from pet.inference.evaluate_file import evaluate_file
 from pet.inference.label_file import label_file
 from pet.members.scoring import score_rows
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,12 +16,13 @@ from transformers import AutoTokenizer, pipeline
 from pet.backbones.kinds import blank_of, language_model, open_model
 from pet.backbones.masked import MaskedLM, position_limit
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import TokenTable
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 
 ROWS = news_rows()

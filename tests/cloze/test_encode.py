@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 from tiny_text import WORDS
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from pet.cloze.encode import ClozeEncoder, Encoded
+from pet.cloze.encode import ClozeEncoder, token_keys
 from pet.cloze.frame import probe_frame
 from pet.cloze.pvp import bind_pattern
-from pet.cloze.tokens import FieldKey, PlainTextTokenizer, Ragged, token_keys, tokenize_fields
+from pet.cloze.ragged import Encoded, Ragged
+from pet.cloze.tokens import FieldKey, PlainTextTokenizer, tokenize_fields
 from pet.cloze.words import word_token
 from pet.errors import PetError
 from pet.task.filters import apply_filters
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 from pet.training.batching import pad_rows
 

@@ -16,9 +16,10 @@ from transformers import AutoTokenizer
 from pet.backbones.kinds import blank_of
 from pet.cloze.priming import choose_primers
 from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import TokenTable
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 
 TEXTS = ["The team won the match.", "Shares of the bank fell.", "The team scored.", "Voters chose a president."]

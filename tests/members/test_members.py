@@ -15,13 +15,14 @@ from transformers import AutoTokenizer
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import TokenTable
 from pet.ensemble import labeling
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 
 ROWS = news_rows()

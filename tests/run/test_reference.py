@@ -16,13 +16,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
+from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import TokenTable, token_keys, tokenize_fields
+from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, MemberObjective, member_batches
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 from pet.training.device import make_accelerator
 from pet.training.loop import rate_factor

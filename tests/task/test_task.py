@@ -1,4 +1,4 @@
-"""Task files: what they become, and what is said about a wrong one."""
+"""Task files: reading them, and the messages about mistakes in them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """``write(text or bytes)``: a task file."""
+    """``write(text or bytes)`` writes a task file and returns its path."""
 
     def write_file(content: str | bytes, name: str = "mood.yaml") -> Path:
         path = tmp_path / name
@@ -53,10 +53,10 @@ def problems(source: str | Path | dict[str, Any]) -> list[str]:
     return caught.value.problems
 
 
-def test_the_guide_names_all_that_may_stand_in_a_task_file(write: Write) -> None:
+def test_the_guide_documents_every_key_filter_and_metric(write: Write) -> None:
     guide = Path(__file__).parents[2] / "docs" / "task-file.md"
     if not guide.is_file():
-        pytest.skip("there are no guides in this tree")
+        pytest.skip("docs are not part of this tree")
     text = guide.read_text(encoding="utf-8")
     example = text.split("```yaml\n")[1].split("```")[0]
     task = Task.load(write(example))
@@ -65,10 +65,10 @@ def test_the_guide_names_all_that_may_stand_in_a_task_file(write: Write) -> None
     assert [name for name in (*FILTERS, *METRICS) if name not in text] == []
 
 
-# --- good files --------------------------------------------------------------------------------------
+# --- valid files -------------------------------------------------------------------------------------
 
 
-def test_scalars_keep_the_text_that_was_written(write: Write) -> None:
+def test_yaml_scalars_keep_their_literal_text(write: Write) -> None:
     task = Task.load(write(GOOD))
     assert task.labels == ("no", "yes", "1")
     assert dict(task.patterns[0].verbalizer.words) == {
@@ -79,7 +79,7 @@ def test_scalars_keep_the_text_that_was_written(write: Write) -> None:
     assert dict(task.patterns[1].verbalizer.words) == {"no": ("off",), "yes": ("on",), "1": ("null",)}
 
 
-def test_defaults(write: Write) -> None:
+def test_optional_keys_have_defaults(write: Write) -> None:
     path = write(GOOD.replace("[text]", "[text, title]"))
     task = Task.load(path)
     assert task.name == "mood"
@@ -89,12 +89,12 @@ def test_defaults(write: Write) -> None:
     assert task.path == path
 
 
-def test_words_are_in_the_order_of_the_labels(write: Write) -> None:
+def test_verbalizer_words_follow_the_order_of_the_labels(write: Write) -> None:
     swapped = GOOD.replace("  no: bad\n", "").replace("  1: [fine]\n", "  1: [fine]\n  no: bad\n")
     assert list(Task.load(write(swapped)).patterns[0].verbalizer.words) == ["no", "yes", "1"]
 
 
-def test_places_are_file_and_line(write: Write) -> None:
+def test_patterns_and_words_know_their_file_and_line(write: Write) -> None:
     path = write(GOOD)
     first, second = Task.load(path).patterns
     assert (first.place, second.place) == (f"{path}:9", f"{path}:10")
@@ -106,7 +106,7 @@ def test_a_byte_order_mark_is_accepted(write: Write) -> None:
     assert Task.load(write(b"\xef\xbb\xbf" + GOOD.encode())).name == "mood"
 
 
-def test_aliases_share_a_verbalizer(write: Write) -> None:
+def test_a_yaml_alias_can_share_a_verbalizer(write: Write) -> None:
     text = GOOD.replace("verbalizer:\n", "verbalizer: &words\n", 1)
     text = text.replace("{no: off, yes: on, 1: null}", "*words")
     first, second = Task.load(write(text)).patterns
@@ -114,7 +114,7 @@ def test_aliases_share_a_verbalizer(write: Write) -> None:
 
 
 @pytest.mark.parametrize("name", list_tasks())
-def test_round_trip_through_a_mapping_and_through_yaml(name: str) -> None:
+def test_a_task_round_trips_through_a_mapping_yaml_and_json(name: str) -> None:
     task = Task.load(name)
     plain = task.to_dict()
     assert Task.from_dict(plain) == task
@@ -122,7 +122,7 @@ def test_round_trip_through_a_mapping_and_through_yaml(name: str) -> None:
     assert Task.from_dict(json.loads(json.dumps(plain))) == task
 
 
-def test_a_mapping_may_hold_numbers() -> None:
+def test_numbers_in_a_mapping_become_text() -> None:
     task = Task.from_dict(
         {
             "task": "stars",
@@ -160,12 +160,12 @@ SHIPPED = {
 }
 
 
-def test_all_promised_tasks_are_there() -> None:
+def test_all_documented_tasks_are_shipped() -> None:
     assert set(list_tasks()) >= SHIPPED
 
 
 @pytest.mark.parametrize("name", list_tasks())
-def test_shipped_tasks(name: str) -> None:
+def test_a_shipped_task_is_complete_and_uses_only_its_fields(name: str) -> None:
     task = Task.load(name)
     assert task.name == name
     assert task.description
@@ -175,7 +175,7 @@ def test_shipped_tasks(name: str) -> None:
         assert {field.name for field in pattern.template.fields} <= set(task.fields)
 
 
-def test_importing_a_task_needs_no_heavy_library() -> None:
+def test_loading_a_task_imports_no_heavy_library() -> None:
     code = (
         "import sys; from pet.task.task import Task; Task.load('agnews'); "
         "print([m for m in ('torch', 'transformers', 'datasets', 'sklearn') if m in sys.modules])"
@@ -185,18 +185,18 @@ def test_importing_a_task_needs_no_heavy_library() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-# Tasks whose words are plain English.
+# Tasks with English label words.
 ENGLISH = sorted(SHIPPED - {"eprstmt", "xstance"})
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ENGLISH)
-def test_words_are_single_tokens_of_bert(name: str, shared_dir: Path) -> None:
+def test_label_words_are_single_tokens_in_bert(name: str, shared_dir: Path) -> None:
     _check_words(name, shared_dir / "models" / "minilm-mlm-en")
 
 
 @pytest.mark.shared
-def test_words_are_single_tokens_of_a_chinese_model(shared_dir: Path) -> None:
+def test_label_words_are_single_tokens_in_a_chinese_model(shared_dir: Path) -> None:
     model = shared_dir / "models" / "albert-tiny-zh"
     _check_words("eprstmt", model)
     from transformers import AutoTokenizer
@@ -217,7 +217,7 @@ def _check_words(name: str, model: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["agnews", "yelp", "sst2", "mnli", "eprstmt"])
-def test_labels_and_fields_are_those_of_the_data(name: str, shared_dir: Path) -> None:
+def test_labels_and_fields_match_the_data(name: str, shared_dir: Path) -> None:
     task = Task.load(name)
     with (shared_dir / "data" / name / "train.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
@@ -229,121 +229,124 @@ def test_labels_and_fields_are_those_of_the_data(name: str, shared_dir: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "said"),
+    ("old", "new", "line", "named"),
     [
-        ("[text]", "[text, text]", 2, ["'text' is twice in fields"]),
-        ("[text]", "[text, label]", 2, ["'label'", "taken"]),
-        ("[text]", "[text, mask]", 2, ["'mask'", "taken"]),
-        ("[text]", "[text, a.b]", 2, ["'a.b'", "letters"]),
+        ("[text]", "[text, text]", 2, ["'text'", "twice", "fields"]),
+        ("[text]", "[text, label]", 2, ["'label'", "reserved"]),
+        ("[text]", "[text, mask]", 2, ["'mask'", "reserved"]),
+        ("[text]", "[text, a.b]", 2, ["'a.b'", "letter"]),
         ("[text]", "[text, two words]", 2, ["'two words'", "--column"]),
-        ("[text]", "[text, {}]", 2, ["read as a mapping"]),
-        ("[no, yes, 1]", "[no, yes, 1, no]", 3, ["'no' is twice in labels"]),
-        ("  no: bad\n", "", 5, ["label 'no' has no word", "`no: word`"]),
-        ("  no: bad\n", "  no: []\n", 5, ["label 'no' has no word"]),
-        ("  no: bad\n", "  no:\n", 5, ["a word of label 'no' is empty"]),
-        ("  no: bad\n", "  no: good\n", 6, ["'good'", "'yes'", "'no' too"]),
-        ("great]", "good]", 6, ["'good'", "already"]),
-        ("  1: [fine]\n", "  1: [fine]\n  2: ok\n", 8, ["unknown label '2'", "known: no, yes, 1"]),
-        ("  1: [fine]\n", "  1: [fine]\n  1: ok\n", 8, ["label '1' is twice"]),
-        ("yes: on", "Yes: on", 11, ["unknown label 'Yes'", "did you mean 'yes'?"]),
+        ("[text]", "[text, {}]", 2, ["mapping", "quotes"]),
+        ("[no, yes, 1]", "[no, yes, 1, no]", 3, ["'no'", "twice", "labels"]),
+        ("  no: bad\n", "", 5, ["label 'no'", "`no: word`"]),
+        ("  no: bad\n", "  no: []\n", 5, ["label 'no'"]),
+        ("  no: bad\n", "  no:\n", 5, ["label 'no'", "empty"]),
+        ("  no: bad\n", "  no: good\n", 6, ["'good'", "'yes'", "'no'"]),
+        ("great]", "good]", 6, ["'good'", "twice"]),
+        ("  1: [fine]\n", "  1: [fine]\n  2: ok\n", 8, ["label '2'", "no, yes, 1"]),
+        ("  1: [fine]\n", "  1: [fine]\n  1: ok\n", 8, ["label '1'", "twice"]),
+        ("yes: on", "Yes: on", 11, ["label 'Yes'", "did you mean 'yes'?"]),
         ("{text} It is {mask}.", "{txet} It is {mask}.", 9, ["'txet'", "did you mean 'text'?"]),
         ("{text} It is {mask}.", "{text} It is.", 9, ["no {mask}"]),
         ("{text} It is {mask}.", "{text} {mask} {mask}", 9, ["2 masks"]),
         ("{text} It is {mask}.", "{text|strp_punct} {mask}", 9, ["'strp_punct'", "'strip_punct'"]),
-        ("{text} It is {mask}.", "{text {mask}", 9, ["never closed"]),
-        ("{text} It is {mask}.", "{text.__class__} {mask}", 9, ["attributes are not possible"]),
-        ("{text} It is {mask}.", "{soft:} {text} {mask}", 9, ["say how many vectors"]),
-        ("{text} It is {mask}.", "{text} {mask:3}", 9, ["reserved"]),
+        ("{text} It is {mask}.", "{text {mask}", 9, ["closed"]),
+        ("{text} It is {mask}.", "{text.__class__} {mask}", 9, ["attribute", "{text}"]),
+        ("{text} It is {mask}.", "{soft:} {text} {mask}", 9, ["{soft:}", "{soft:3}"]),
+        ("{text} It is {mask}.", "{text} {mask:3}", 9, ["reserved", "{mask}"]),
         ("{text} It is {mask}.", "{text} || {mask} || !", 9, ["3 segments"]),
-        ("{text} It is {mask}.", "", 9, ["the pattern is empty"]),
-        ('"{text} It is {mask}."', "{text}", 9, ["put it in quotes"]),
-        ('"{text} It is {mask}."', "[a]", 9, ["must be a text"]),
-        ("template:", "tempalte:", 10, ["unknown key 'tempalte'", "did you mean 'template'?"]),
+        ("{text} It is {mask}.", "", 9, ["pattern", "empty"]),
+        ('"{text} It is {mask}."', "{text}", 9, ["quotes"]),
+        ('"{text} It is {mask}."', "[a]", 9, ["text", "list"]),
+        ("template:", "tempalte:", 10, ["key 'tempalte'", "did you mean 'template'?"]),
         ("{mask}: {text}", "{text} is {it}", 10, ["'it'"]),
-        ("task: mood", "task: mood\ncolor: red", 2, ["unknown key 'color'"]),
+        ("task: mood", "task: mood\ncolor: red", 2, ["key 'color'"]),
         ("task: mood", "task: mood\nmetric: [mcc]", 2, ["'metric'", "did you mean 'metrics'?"]),
-        ("task: mood", "task: mood\nmetrics: [f1]", 2, ["unknown metric 'f1'"]),
-        ("task: mood", "task: mood\ntask: moods", 2, ["key 'task' is twice"]),
-        ("task: mood", "task:", 1, ["the name of the task is empty"]),
-        ("task: mood", "task: mood\ninput: '{text} {mask}'", 2, ["no {mask} in an input template"]),
-        ("task: mood", "task: mood\nlabel_map: {0: nope}", 2, ["unknown label 'nope'"]),
-        ("task: mood", "task: mood\nlabel_map: {no: yes}", 2, ["'no' is a label itself"]),
-        ("task: mood", "task: mood\nlabel_map: {a: no, a: yes}", 2, ["'a' is twice"]),
-        ("task: mood", "task: mood\nlabel_map: [a]", 2, ["must be a mapping"]),
-        ("task: mood", "task: mood\ndataset: {name: x}", 2, ["no path"]),
+        ("task: mood", "task: mood\nmetrics: [f1]", 2, ["metric 'f1'"]),
+        ("task: mood", "task: mood\ntask: moods", 2, ["key 'task'", "twice"]),
+        ("task: mood", "task:", 1, ["task", "empty"]),
+        ("task: mood", "task: mood\ninput: '{text} {mask}'", 2, ["{mask}", "input"]),
+        ("task: mood", "task: mood\nlabel_map: {0: nope}", 2, ["label_map", "'nope'"]),
+        ("task: mood", "task: mood\nlabel_map: {no: yes}", 2, ["label_map", "'no'", "'yes'"]),
+        ("task: mood", "task: mood\nlabel_map: {a: no, a: yes}", 2, ["label_map", "'a'", "twice"]),
+        ("task: mood", "task: mood\nlabel_map: [a]", 2, ["label_map", "{0: negative}"]),
+        ("task: mood", "task: mood\ndataset: {name: x}", 2, ["dataset", "path"]),
         ("task: mood", "task: mood\ndataset: {path: x, columns: {txt: y}}", 2, ["'txt'", "'text'"]),
-        ("fields: [text]", "fields: [text", 3, ["not YAML"]),
+        ("fields: [text]", "fields: [text", 3, ["YAML"]),
         ("task: mood", "task: !!python/object/apply:os.system [ls]", 1, ["!!python/object/apply:os.system"]),
         ("task: mood", "task: !secret mood", 1, ["tag !secret"]),
         ("fields: [text]", "fields: &a [text, *a]", 2, ["alias"]),
         ("task: mood", "task: mo\x07od", 1, ["0x7"]),
     ],
 )
-def test_each_mistake_names_file_and_line(write: Write, old: str, new: str, line: int, said: list[str]) -> None:
+def test_a_mistake_is_reported_with_file_line_and_name(
+    write: Write, old: str, new: str, line: int, named: list[str]
+) -> None:
     path = write(GOOD.replace(old, new, 1))
     found = problems(path)
     assert found[0].startswith(f"{path}:{line}: ")
-    for words in said:
-        assert words in found[0]
+    assert [words for words in named if words not in found[0]] == []
 
 
 @pytest.mark.parametrize("key", ["task", "fields", "labels", "patterns"])
-def test_a_missing_key(write: Write, key: str) -> None:
+def test_a_missing_key_is_reported(write: Write, key: str) -> None:
     lines = GOOD.splitlines(keepends=True)
     kept = [text for text in lines if not text.startswith(key)]
     if key == "patterns":
         kept = lines[:7]
     path = write("".join(kept))
-    assert f"{path}:1: '{key}' is missing; write `{key}: ...`" in problems(path)
+    assert any(problem.startswith(f"{path}:1: '{key}' ") and f"`{key}: ...`" in problem for problem in problems(path))
 
 
-def test_no_words_at_all(write: Write) -> None:
+def test_a_pattern_without_a_verbalizer_is_reported(write: Write) -> None:
     path = write(GOOD[: GOOD.index("verbalizer")] + 'patterns: ["{text} {mask}"]\n')
     (problem,) = problems(path)
-    assert problem.startswith(f"{path}:4: a pattern without words")
+    assert problem.startswith(f"{path}:4: ") and "`verbalizer:`" in problem
 
 
 @pytest.mark.parametrize("labels", ["[]", "[no]"])
-def test_too_few_labels(write: Write, labels: str) -> None:
+def test_fewer_than_two_labels_are_reported(write: Write, labels: str) -> None:
     path = write(GOOD.replace("[no, yes, 1]", labels))
-    assert any("two labels at least" in problem for problem in problems(path))
+    assert any(problem.startswith(f"{path}:3: ") and "labels" in problem for problem in problems(path))
 
 
 @pytest.mark.parametrize("patterns", ["[]", "{text: a}", '"{text} {mask}"'])
-def test_patterns_that_are_no_list(write: Write, patterns: str) -> None:
+def test_patterns_that_are_not_a_nonempty_list_are_reported(write: Write, patterns: str) -> None:
     path = write(GOOD[: GOOD.index("patterns")] + f"patterns: {patterns}\n")
     (problem,) = problems(path)
     assert problem.startswith(f"{path}:8: patterns ")
 
 
-def test_a_pattern_that_is_there_twice(write: Write) -> None:
+def test_a_duplicate_pattern_is_reported(write: Write) -> None:
     path = write(GOOD + '  - "{text} It is {mask}."\n')
     (problem,) = problems(path)
-    assert problem == f"{path}:12: pattern '{{text}} It is {{mask}}.' is there twice; take one away"
+    assert problem.startswith(f"{path}:12: ") and "'{text} It is {mask}.'" in problem and "twice" in problem
 
 
 @pytest.mark.parametrize("content", ["", "- a\n- b\n", "just text", "# nothing but a comment\n"])
-def test_not_a_mapping(write: Write, content: str) -> None:
-    (problem,) = problems(write(content))
-    assert ":1: a task file must be a mapping" in problem
+def test_a_file_that_is_not_a_mapping_is_reported(write: Write, content: str) -> None:
+    path = write(content)
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:1: ") and "mapping" in problem
 
 
-def test_not_utf8(write: Write) -> None:
+def test_a_file_that_is_not_utf8_is_reported_with_line_and_byte(write: Write) -> None:
     path = write(GOOD.encode().replace(b"great", b"gr\xe4t"))
-    assert problems(path) == [f"{path}:6: byte 0xe4 is not UTF-8; save the file as UTF-8"]
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:6: ") and "0xe4" in problem and "UTF-8" in problem
 
 
-def test_nested_too_deeply(write: Write) -> None:
+def test_excessive_nesting_is_reported(write: Write) -> None:
     (problem,) = problems(write("task: " + "[" * 5000))
-    assert "nested too deeply" in problem
+    assert "nested" in problem
 
 
-def test_too_large(write: Write) -> None:
+def test_a_file_that_is_too_large_is_reported(write: Write) -> None:
     (problem,) = problems(write("#" * 2_000_001))
-    assert "larger than" in problem
+    assert "2000000 bytes" in problem
 
 
-def test_all_mistakes_at_once_in_the_order_of_the_file(write: Write) -> None:
+def test_all_mistakes_are_reported_at_once_in_file_order(write: Write) -> None:
     path = write(
         """\
 task: mood
@@ -364,17 +367,17 @@ patterns:
     assert places == [2, 4, 5, 6, 7, 7, 9, 10, 10, 11]
 
 
-def test_mistakes_in_a_mapping_name_the_entry() -> None:
+def test_a_mistake_in_a_mapping_is_reported_with_its_path() -> None:
     words = {"A": "bad", "B": "good"}
     patterns = ["{text} {mask}", {"template": "{text}", "verbalizer": words}]
     (problem,) = problems(
         {"task": "mood", "fields": ["text"], "labels": ["A", "B"], "verbalizer": words, "patterns": patterns}
     )
-    assert problem.startswith("task.patterns[1].template: pattern '{text}': it has no {mask}")
+    assert problem.startswith("task.patterns[1].template: pattern '{text}': ") and "no {mask}" in problem
 
 
 @pytest.mark.parametrize("value", [True, {1, 2}, b"bytes"])
-def test_values_that_are_no_text_in_a_mapping(value: object) -> None:
+def test_a_value_in_a_mapping_that_is_not_text_is_reported(value: object) -> None:
     (problem,) = problems({"task": "mood", "labels": [value]})
     assert problem.startswith("task.labels[0]: ")
 
@@ -382,35 +385,35 @@ def test_values_that_are_no_text_in_a_mapping(value: object) -> None:
 # --- finding the file --------------------------------------------------------------------------------
 
 
-def test_an_unknown_name_gets_near_names() -> None:
+def test_an_unknown_name_suggests_similar_tasks() -> None:
     (problem,) = problems("agnew")
     assert "did you mean 'agnews'" in problem
 
 
-def test_a_missing_file_gets_near_names(write: Write) -> None:
+def test_a_missing_file_suggests_similar_files(write: Write) -> None:
     path = write(GOOD)
     (problem,) = problems(path.with_name("moood.yaml"))
-    assert "there is no such task file" in problem
+    assert str(path.with_name("moood.yaml")) in problem
     assert "did you mean 'mood.yaml'?" in problem
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path / "nowhere" / "mood.yaml")
-    assert f"there is no folder {tmp_path / 'nowhere'}" in problem
+    assert f"folder {tmp_path / 'nowhere'} " in problem
 
 
-def test_a_folder_is_no_task(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_task_file_is_reported(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path)
-    assert "is a folder" in problem
+    assert str(tmp_path) in problem and "folder" in problem
 
 
-def test_a_shipped_name_goes_before_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_task_takes_precedence_over_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "agnews").mkdir()
     monkeypatch.chdir(tmp_path)
     assert Task.load("agnews").name == "agnews"
 
 
-def test_a_local_file_needs_no_suffix(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_task_file_needs_no_suffix(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(GOOD, "mytask")
     monkeypatch.chdir(tmp_path)
     assert Task.load("mytask").name == "mood"

@@ -10,8 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet.cloze.encode import Encoded
-from pet.cloze.tokens import Ragged, ragged_index
+from pet.cloze.ragged import Encoded, Ragged, ragged_index
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors, token_budget_batches, write_back
 
 row_lengths = st.lists(st.integers(0, 60), max_size=80).map(lambda values: np.array(values, dtype=np.int64))

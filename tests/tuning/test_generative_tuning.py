@@ -16,12 +16,13 @@ from tiny_text import LABELS, news_rows
 from pet.backbones.kinds import blank_of, open_model
 from pet.backbones.load import load_tokenizer
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import TokenTable
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
-from pet.task.task import Pattern
+from pet.task.pattern import Pattern
 from pet.task.verbalizer import Verbalizer
 from pet.tuning.members import LEARNED, Backbone, attach, encoder_options, read_member, save_member, start_member
 

@@ -23,13 +23,15 @@ from transformers import AutoModelForMaskedLM
 from pet.backbones.load import load_masked_lm, load_tokenizer
 from pet.backbones.masked import MaskedLM
 from pet.cloze.pvp import PVP, bind_pattern
-from pet.cloze.tokens import Ragged, TokenTable
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, train_member
 from pet.recipe import Recipe, learning_rate_for, make_recipe
 from pet.task.grammar import Field, Mask, Soft, parse_template
-from pet.task.task import Pattern, Task
+from pet.task.pattern import Pattern
+from pet.task.task import Task
 from pet.task.verbalizer import Verbalizer
 from pet.tuning import prefix, soft
 from pet.tuning.freeze import freeze

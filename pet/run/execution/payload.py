@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pet.cloze.tokens import FieldKey, Ragged
+from pet.cloze.ragged import Ragged
+from pet.cloze.tokens import FieldKey
 from pet.data.checks import column_labels
 from pet.progress import Reporter
 from pet.recipe import make_recipe
