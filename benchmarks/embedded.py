@@ -113,7 +113,7 @@ def try_patterns(trial: Trial, table: Dataset, about: str) -> Row:
     from pet.members.scoring import score_rows
     from pet.preflight.check_task import untrained_accuracy
 
-    gold, tokens, most = column_labels(table), trial.tokens(table), trial.recipe.inference_tokens
+    gold, tokens, most = column_labels(table), trial.tokens(table), trial.recipe.inference.tokens
     with trial.reporter.task(f"score {about}", len(table) * len(trial.pvps), "text") as bar:
         scores = [
             score_rows(trial.lm, trial.tokenizer, pvp, tokens, trial.accelerator, max_tokens=most, on_rows=bar.update)
@@ -159,7 +159,7 @@ def timer(trial: Trial, table: Dataset) -> Callable[[], tuple[float, float]]:
     """What scores the table with the first pattern and returns seconds of the process and of the wall."""
     from pet.members.scoring import score_rows
 
-    tokens, most = trial.tokens(table), trial.recipe.inference_tokens
+    tokens, most = trial.tokens(table), trial.recipe.inference.tokens
 
     def once() -> tuple[float, float]:
         wall, cpu = time.perf_counter(), time.process_time()

@@ -141,7 +141,7 @@ def main(
     click.echo(f"peak: {most / 1e12:.2f} TFLOP/s in bf16, products of {size} x {size}")
 
     def label() -> None:
-        score_rows(lm, tokenizer, pvp, pool, accelerator, max_tokens=tokens or recipe.inference_tokens)
+        score_rows(lm, tokenizer, pvp, pool, accelerator, max_tokens=tokens or recipe.inference.tokens)
 
     seconds = {"label": common.alternate({"label": label}, time.perf_counter, rounds)["label"]}
     work = {"label": limit.encoder_flops(config, pvp.encoder.encode(pool).ids.lengths)}
@@ -166,7 +166,7 @@ def main(
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else common.processor(),
         "precision": str(common.computed_in(accelerator)).removeprefix("torch."),
         "shape": {"layers": layers, "hidden": hidden, "words": words, "length": length},
-        "batch": {"tokens": tokens or recipe.inference_tokens, "labeled": labeled, "unlabeled": unlabeled},
+        "batch": {"tokens": tokens or recipe.inference.tokens, "labeled": labeled, "unlabeled": unlabeled},
         "compiled": compiled,
         "peak_tflops": round(most / 1e12, 3),
         "texts_a_second": round(rows / seconds["label"], 1),

@@ -56,7 +56,7 @@ def main(
 
     def pet() -> Any:
         tokens = tokenize_fields(table, keys, plain)
-        return score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=recipe.inference_tokens)
+        return score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=recipe.inference.tokens)
 
     def research() -> Any:
         source = pattern.template.source

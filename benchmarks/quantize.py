@@ -39,7 +39,7 @@ def main(
     from pet.task.task import Task
     from pet.training.device import make_accelerator
 
-    task, max_tokens = Task.load(name), make_recipe().inference_tokens
+    task, max_tokens = Task.load(name), make_recipe().inference.tokens
     texts = common.read_rows(data, name, "unlabeled", rows, task.fields)
     tokenizer = load_tokenizer(str(model))
     pvp = bind_pattern(task.patterns[0], task.labels, tokenizer, 256)

@@ -80,11 +80,11 @@ def main(
     seconds = []
     for number in range(1 + rounds):
         begun = now()
-        texts = train[: recipe.labeled_batch] + pool[: recipe.unlabeled_batch]
+        texts = train[: recipe.member.labeled_batch] + pool[: recipe.member.unlabeled_batch]
         examples = [reference.fill(pattern.template.source, row, tokenizer) for row in texts]
-        labeled, unlabeled = examples[: recipe.labeled_batch], examples[recipe.labeled_batch :]
+        labeled, unlabeled = examples[: recipe.member.labeled_batch], examples[recipe.member.labeled_batch :]
         reference.training_step(
-            network, optimizer, labeled, labels[: recipe.labeled_batch], unlabeled, words, tokenizer
+            network, optimizer, labeled, labels[: recipe.member.labeled_batch], unlabeled, words, tokenizer
         )
         if number:
             seconds.append(now() - begun)

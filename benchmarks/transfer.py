@@ -82,7 +82,9 @@ def trained(
     source = opened.source(task, read_labeled(task, f"{data}/{name}/train.jsonl", examples=examples, seed=seed))
     (pvp,) = source.pvps
     before = None if start is None else Learned({VECTORS: torch.from_numpy(start.copy())}, "", "", {"tuning": "prompt"})
-    lm = start_member(opened.backbone, opened.recipe, pvp, [source.tokens], seed, opened.accelerator.device, before)
+    lm = start_member(
+        opened.backbone, opened.recipe.tuning, pvp, [source.tokens], seed, opened.accelerator.device, before
+    )
     curve: dict[int, float] = {}
     if marks:
         table = read_table(
@@ -100,7 +102,7 @@ def trained(
 
     look(0, None)
     data_of = MemberData(source.tokens, source.labels, None)
-    rate = opened.recipe.learning_rate
+    rate = opened.recipe.member.learning_rate
     train_member(lm, opened.tokenizer, pvp, data_of, opened.recipe, rate, seed, opened.accelerator, look)
     vectors = soft.learned_values(lm.model).cpu().numpy()
     opened.backbone.restore()

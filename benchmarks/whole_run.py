@@ -109,7 +109,7 @@ def reference_run(context: RunContext, share: float) -> tuple[dict[str, float], 
 
     tokenizer, pretrained = load_tokenizer(str(context.model)), load_masked_lm(str(context.model))
     stages, whole = Stages(context.clock), share >= 1
-    length = context.recipe.max_length
+    length = context.recipe.encoding.max_length
     pool = context.pool[: _part(len(context.pool), share)]
     members = [(p, r) for p in range(PATTERNS) for r in range(REPETITIONS)][: None if whole else 1]
     times = PATTERNS * REPETITIONS / len(members)
@@ -149,15 +149,15 @@ def _train_member(
     share: float, times: float,
 ) -> None:  # fmt: skip
     recipe, optimizer = context.recipe, reference.make_optimizer(model)
-    steps, order, other = _part(recipe.steps, share), _draws(len(labeled)), _draws(len(pool))
-    with stages.count("members", times * recipe.steps / steps):
+    steps, order, other = _part(recipe.member.steps, share), _draws(len(labeled)), _draws(len(pool))
+    with stages.count("members", times * recipe.member.steps / steps):
         for step in range(steps):
-            reference.set_rate(optimizer, context.rates[0], step, recipe.steps)
-            rows = [next(order) for _ in range(recipe.labeled_batch)]
-            hidden = [pool[next(other)] for _ in range(recipe.unlabeled_batch)]
+            reference.set_rate(optimizer, context.rates[0], step, recipe.member.steps)
+            rows = [next(order) for _ in range(recipe.member.labeled_batch)]
+            hidden = [pool[next(other)] for _ in range(recipe.member.unlabeled_batch)]
             reference.training_step(
                 model, optimizer, [labeled[i] for i in rows], gold[rows].tolist(), hidden, words, tokenizer,
-                alpha=recipe.alpha, probability=recipe.mlm_probability,
+                alpha=recipe.member.alpha, probability=recipe.member.mlm_probability,
             )  # fmt: skip
 
 
@@ -173,13 +173,15 @@ def _student(
     model, _ = load_model(str(context.model), kind, num_labels=len(context.task.labels))
     optimizer = reference.make_optimizer(model)
     with stages.count("student", len(context.pool) / len(pool)):
-        texts = [reference.read(_text(context, row), tokenizer, recipe.max_length) for row in pool]
-    steps, order = _part(recipe.student_steps, share), _draws(len(pool))
-    with stages.count("student", recipe.student_steps / steps):
+        texts = [reference.read(_text(context, row), tokenizer, recipe.encoding.max_length) for row in pool]
+    steps, order = _part(recipe.student.steps, share), _draws(len(pool))
+    with stages.count("student", recipe.student.steps / steps):
         for step in range(steps):
-            reference.set_rate(optimizer, context.rates[1], step, recipe.student_steps)
-            rows = [next(order) for _ in range(recipe.student_batch)]
-            reference.distillation_step(model, optimizer, [texts[i] for i in rows], teacher[rows], recipe.temperature)
+            reference.set_rate(optimizer, context.rates[1], step, recipe.student.steps)
+            rows = [next(order) for _ in range(recipe.student.batch)]
+            reference.distillation_step(
+                model, optimizer, [texts[i] for i in rows], teacher[rows], recipe.student.temperature
+            )
     return model
 
 

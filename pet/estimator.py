@@ -237,7 +237,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.method == "ipet" and y is None:
             return {"unlabeled": self._only_pool(task, X, unlabeled)}, []
         trains = self.method != "zero-shot"
-        primes = not trains and make_recipe(self.recipe, self.settings).priming > 0
+        primes = not trains and make_recipe(self.recipe, self.settings).priming.count > 0
         if y is None and trains:
             raise PetError(f"method {self.method!r} requires y to be passed, but the target y is None")
         tables: dict[str, Dataset] = {}

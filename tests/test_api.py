@@ -10,7 +10,6 @@ import runpy
 import subprocess
 import sys
 import types
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def test_example_of_the_readme(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mini-en").symlink_to(tiny_model, target_is_directory=True)
     monkeypatch.setattr(resources, "folder", lambda kind: tmp_path / kind)
-    quick = replace(RECIPES["default"], steps=1, repetitions=1, student_steps=1, max_length=64)
+    quick = RECIPES["default"].with_settings(steps=1, repetitions=1, student_steps=1, max_length=64)
     monkeypatch.setitem(RECIPES, "default", quick)
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(SNIPPET))

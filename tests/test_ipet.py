@@ -256,17 +256,20 @@ def task(patterns: int) -> Task:
 
 
 def test_plan_of_few_and_of_no_labels():
-    plan = make_plan(task(2), make_recipe(), np.array([5, 5]))
+    plan = make_plan(task(2), make_recipe().ipet, np.array([5, 5]))
     assert (plan.rounds, plan.last, plan.labeled) == (4, 3, True)
-    plan = make_plan(task(2), make_recipe(), np.zeros(2))
+    plan = make_plan(task(2), make_recipe().ipet, np.zeros(2))
     assert (plan.rounds, plan.last, plan.labeled) == (4, 4, False)
-    assert make_plan(task(2), make_recipe("default", {"generations": 2}), np.array([5, 5])).last == 1
-    assert make_plan(task(2), make_recipe("default", {"ratio": "3,1"}), np.zeros(2)).target().tolist() == [0.75, 0.25]
+    assert make_plan(task(2), make_recipe("default", {"generations": 2}).ipet, np.array([5, 5])).last == 1
+    assert make_plan(task(2), make_recipe("default", {"ratio": "3,1"}).ipet, np.zeros(2)).target().tolist() == [
+        0.75,
+        0.25,
+    ]
 
 
 def test_one_pattern_has_no_others():
     with pytest.raises(PetError, match=r"one pattern has no other: .* --set repetitions=3, or take --method pet"):
-        make_plan(task(1), make_recipe(), np.array([5, 5]))
-    assert make_plan(task(1), make_recipe("default", {"repetitions": 2}), np.array([5, 5])).last == 3
+        make_plan(task(1), make_recipe().ipet, np.array([5, 5]))
+    assert make_plan(task(1), make_recipe().ipet, np.array([5, 5]), 2).last == 3
     with pytest.raises(PetError, match="the untrained patterns"):
-        make_plan(task(1), make_recipe("default", {"repetitions": 2}), np.zeros(2))
+        make_plan(task(1), make_recipe().ipet, np.zeros(2), 2)

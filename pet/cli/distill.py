@@ -83,7 +83,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
     gold_weight = options["gold_weight"]
     if gold_weight is None:  # a named recipe's goes with labeled texts alone; one that was asked for needs them
-        gold_weight = recipe.gold_weight if options["train"] or "gold_weight" in changed else 0.0
+        gold_weight = recipe.student.gold_weight if options["train"] or "gold_weight" in changed else 0.0
     outcome = distill_file(
         labels,
         source,

@@ -145,18 +145,18 @@ def list_settings_option(command: Any) -> Any:
 
 
 def settings_table() -> str:
-    """All settings of the recipes: name, what it is, the value in each recipe."""
-    from dataclasses import fields
-
+    """All settings by concern: name, value in each recipe, and help."""
     from pet.recipe import RECIPES, Recipe
     from pet.report.tables import text_table
+    from pet.settings import groups_of, own_settings
 
-    names = list(RECIPES)
-    rows = [
-        [item.name, *(_shown(getattr(RECIPES[name], item.name)) for name in names), item.metadata["help"]]
-        for item in fields(Recipe)
-    ]
-    return text_table(rows, ["setting", *names, "what it is"])
+    values = [recipe.to_dict() for recipe in RECIPES.values()]
+    rows: list[list[str]] = []
+    for group in groups_of(Recipe()):
+        settings = own_settings(group)
+        rows += [["", *("" for _ in values), ""], [group.title, *("" for _ in values), ""]] if settings else []
+        rows += [[s.name, *(_shown(value[s.name]) for value in values), s.declared.help] for s in settings]
+    return text_table(rows, ["setting", *RECIPES, "what it is"])
 
 
 def _shown(value: object) -> str:

@@ -136,7 +136,7 @@ def rank(
     tried = read_labeled(loaded, test, columns=columns) if test else None
     found = [candidate.to_dict() for candidate in rank_library(session, library, loaded, drawn, tried)]
     if as_json:
-        echo_json({"task": loaded.name, "by": session.recipe.prompt_similarity, "prompts": found})
+        echo_json({"task": loaded.name, "by": session.recipe.library.similarity, "prompts": found})
     else:
         click.echo(text_table([list(row.values()) for row in found], ["prompt", *list(found[0])[1:]]))
 

@@ -27,8 +27,8 @@ from pet.cli.options import (
     settings_option,
 )
 from pet.errors import PetError
-from pet.recipe import TUNINGS
 from pet.run.settings import METHODS, RunSettings
+from pet.tuning.settings import TUNINGS
 
 if TYPE_CHECKING:
     from pet.progress import Reporter
@@ -68,7 +68,9 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
 @click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
-@click.option("--tuning", metavar="T", help=f"What of a member is trained: {', '.join(TUNINGS)}.  [default: full]")
+@click.option(
+    "--tuning", metavar="T", help=f"Which parameters of each member to train: {', '.join(TUNINGS)}.  [default: full]"
+)
 @click.option(
     "--init-prompt", metavar="X", help="Start --tuning prompt from a trained one: NAME, folder, similar or mean:K."
 )

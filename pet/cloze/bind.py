@@ -9,9 +9,9 @@ import numpy as np
 
 from pet.cloze.blank import Blank, mask_blank
 from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
+from pet.cloze.settings import PrimingSettings
 from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
-from pet.recipe import Recipe
 from pet.seeds import derive_seed
 from pet.task.task import Task
 
@@ -58,15 +58,18 @@ def hint_at(good: Sequence[int]) -> list[str]:
     return [f"the task's other patterns can be used: --patterns {listed} takes them alone"] if good else []
 
 
-def prime_patterns(pvps: Sequence[PVP], tokens: TokenTable, labels: Any, recipe: Recipe, seed: int) -> list[PVP]:
+def prime_patterns(
+    pvps: Sequence[PVP], tokens: TokenTable, labels: Any, priming: PrimingSettings, seed: int
+) -> list[PVP]:
     """Patterns with labeled examples before every text, the same ones for all of them where chance chooses.
 
     Parameters
     ----------
     pvps : bound patterns
     tokens, labels : the labeled texts, and the position of each one's label
-    recipe, seed : how many, and which
+    priming : how many examples, and how they are selected
+    seed : random seed
     """
     chance = derive_seed(seed, "priming")
-    count, choice = recipe.priming, recipe.priming_choice
-    return [prime_pattern(pvp, tokens, labels, count, choice, np.random.default_rng(chance)) for pvp in pvps]
+    count, selection = priming.count, priming.selection
+    return [prime_pattern(pvp, tokens, labels, count, selection, np.random.default_rng(chance)) for pvp in pvps]

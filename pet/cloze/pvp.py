@@ -93,7 +93,7 @@ def bind_pattern(
 
 
 def prime_pattern(
-    pvp: PVP, tokens: TokenTable, labels: NDArray[Any], count: int, choice: str, generator: np.random.Generator
+    pvp: PVP, tokens: TokenTable, labels: NDArray[Any], count: int, selection: str, generator: np.random.Generator
 ) -> PVP:
     """A pattern with labeled examples before every text; see `pet.cloze.priming`.
 
@@ -103,7 +103,7 @@ def prime_pattern(
     tokens : token table of the labeled examples
     labels : int array of shape (examples,)
     count : how many stand before a text, at most
-    choice : ``random`` or ``balanced``, the same for every text, or ``similar``
+    selection : ``random`` or ``balanced``, the same for every text, or ``similar``
     generator : the source of chance
     """
     encoder = copy(pvp.encoder)
@@ -113,8 +113,8 @@ def prime_pattern(
     known: dict[Document, list[int]] = {}
     for number, document in enumerate(documents):
         known.setdefault(document, []).append(number)
-    similar = Neighbours(documents) if choice == "similar" else None
-    order = every if similar else choose_primers(labels, count, choice == "balanced", generator)
+    similar = Neighbours(documents) if selection == "similar" else None
+    order = every if similar else choose_primers(labels, count, selection == "balanced", generator)
     rows = encoder.examples(tokens, order, [pvp.first_words[label] for label in labels[order]], separator)
     encoder.primers = Primers(
         rows=dict(zip(order.tolist(), rows, strict=True)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,22 +103,22 @@ def distill_file(
     text_input = TextInput(names, task.input if task else _joined(names))
     accelerator = make_accelerator(device, precision)
     torch.manual_seed(derive_seed(seed, "head"))
-    student = new_classifier(model, text_input, soft.labels, recipe.max_length, allow_pickle=allow_pickle)
+    student = new_classifier(model, text_input, soft.labels, recipe.encoding.max_length, allow_pickle=allow_pickle)
     schedule = _schedule(recipe, student)
     with writing_folder(place) as beside:  # opened before the training, so that a bad place shows at once
         with reporter.task("distill", schedule.steps) as bar:
             losses = fit_classifier(
                 student, table, one_hot(targets.argmax(axis=1), len(soft.labels)) if hard else targets,
                 schedule, accelerator,
-                seed=seed, batch_size=recipe.student_batch,
-                temperature=None if hard else recipe.temperature,
+                seed=seed, batch_size=recipe.student.batch,
+                temperature=None if hard else recipe.student.temperature,
                 gold=gold, gold_weight=gold_weight,
                 on_step=lambda _, loss: bar.update(loss=loss),
             )  # fmt: skip
         facts = {
             "texts with soft labels": len(table),
             "labeled examples": None if gold is None else len(gold[1]),
-            "temperature": None if hard else recipe.temperature,
+            "temperature": None if hard else recipe.student.temperature,
             "hard labels": "yes" if hard else None,
         }
         student.save(beside)
@@ -196,15 +195,7 @@ def _joined(fields: Sequence[str]) -> Any:
 
 def _schedule(recipe: Recipe, student: Classifier) -> Schedule:
     size = sum(p.numel() for p in student.model.parameters())
-    return Schedule(
-        steps=recipe.student_steps,
-        learning_rate=recipe.student_learning_rate or student_rate_for(size),
-        warmup=recipe.warmup,
-        accumulation=recipe.student_accumulation,
-        weight_decay=recipe.weight_decay,
-        adam_epsilon=recipe.adam_epsilon,
-        max_grad_norm=recipe.max_grad_norm,
-    )
+    return Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
 
 
 def _card(
@@ -225,4 +216,4 @@ def _card(
 def student_recipe(name: str, settings: Mapping[str, Any], temperature: float | None) -> Recipe:
     """A named recipe with settings changed; a temperature of its own goes before both."""
     recipe = make_recipe(name, settings)
-    return recipe if temperature is None else replace(recipe, temperature=temperature)
+    return recipe if temperature is None else recipe.with_settings(temperature=temperature)

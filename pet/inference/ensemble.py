@@ -96,7 +96,7 @@ class SavedEnsemble:
             scores.append(
                 score_rows(
                     lm, self.tokenizer, pvp, tokens, accelerator,
-                    max_tokens=self.recipe.inference_tokens, on_rows=on_rows,
+                    max_tokens=self.recipe.inference.tokens, on_rows=on_rows,
                 )
             )  # fmt: skip
             del lm  # a large one is gone before the next is opened
@@ -128,8 +128,8 @@ class SavedEnsemble:
         """
         if self.backbone is not None:
             raise PetError(
-                f"--quantize: members of --tuning {self.recipe.tuning} share one model and change its layers in turn; "
-                "leave out --quantize, or quantize the run's student (`pet predict`)"
+                f"--quantize: members of --tuning {self.recipe.tuning.method} share one model and change its layers in "
+                "turn; leave out --quantize, or quantize the run's student (`pet predict`)"
             )
 
     def quantize(self) -> None:
@@ -216,22 +216,22 @@ def open_ensemble(folder: str | Path, *, allow_pickle: bool | None = None) -> Sa
     stages = read_stages(place)
     allow_pickle = settings.allow_pickle if allow_pickle is None else allow_pickle
     if settings.method == "zero-shot":
-        primers = _primers(place) if recipe.priming else None
+        primers = _primers(place) if recipe.priming.count else None
         untrained = untrained_ensemble(
             task, recipe, settings.model, allow_pickle=allow_pickle, primers=primers, seed=settings.seed
         )
         bias = _bias(stages, "g0/labels", task)
         return replace(untrained, bias=bias, columns=settings.columns, precision=settings.precision)
-    generation = _used_generation(place, stages, settings.method, len(task.patterns) * recipe.repetitions)
-    names = _member_names(len(task.patterns), recipe.repetitions)
-    patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.repetitions)]
+    generation = _used_generation(place, stages, settings.method, len(task.patterns) * recipe.member.repetitions)
+    names = _member_names(len(task.patterns), recipe.member.repetitions)
+    patterns = [p for p in range(len(task.patterns)) for _ in range(recipe.member.repetitions)]
     models = [str(place / f"g{generation}" / name) for name in names]
     weights = _weights(stages, generation, names, patterns, recipe)
-    backbone = None if recipe.tunes_backbone else settings.model
+    backbone = None if recipe.tuning.trains_backbone else settings.model
     source = backbone or models[0]
     tokenizer = load_tokenizer(source)
-    options = encoder_options(recipe) | binding_options(source, tokenizer, recipe.mean_of_tokens)
-    pvps = bind_patterns(task, tokenizer, recipe.max_length, **options)
+    options = encoder_options(recipe.tuning) | binding_options(source, tokenizer, recipe.encoding.mean_of_tokens)
+    pvps = bind_patterns(task, tokenizer, recipe.encoding.max_length, **options)
     return SavedEnsemble(
         task=task,
         recipe=recipe,
@@ -270,13 +270,15 @@ def untrained_ensemble(
         When the model cannot be opened, or a word of the task is not one token of it.
     """
     tokenizer = load_tokenizer(model)
-    pvps = bind_patterns(task, tokenizer, recipe.max_length, **binding_options(model, tokenizer, recipe.mean_of_tokens))
-    if recipe.priming:
+    pvps = bind_patterns(
+        task, tokenizer, recipe.encoding.max_length, **binding_options(model, tokenizer, recipe.encoding.mean_of_tokens)
+    )
+    if recipe.priming.count:
         if primers is None:
             raise PetError("priming puts labeled texts before others, and there are none here; set priming to 0")
         plain = pvps[0].encoder.plain
         tokens = tokenize_fields(primers, token_keys(pvp.encoder for pvp in pvps), plain)
-        pvps = prime_patterns(pvps, tokens, column_labels(primers), recipe, seed)
+        pvps = prime_patterns(pvps, tokens, column_labels(primers), recipe.priming, seed)
     names = [f"p{p}-r0" for p in range(len(pvps))]
     return SavedEnsemble(
         task=task,
@@ -355,4 +357,4 @@ def _weights(
         return np.asarray([by_name[name] for name in names], dtype=np.float64)
     untrained = (stages.get("g0/untrained", {}).get("info") or {}).get("accuracy")
     per_member = None if untrained is None else [untrained[p] for p in patterns]
-    return member_weights(per_member, len(names), recipe.merge)
+    return member_weights(per_member, len(names), recipe.merging.merge)

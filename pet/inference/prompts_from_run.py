@@ -38,8 +38,8 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
         raise PetError(f"{place} is a {settings.method} run: it has no members, and so no prompts")
     ensemble = open_ensemble(place)
     recipe = ensemble.recipe
-    if recipe.tuning != "prompt":
-        raise PetError(f"{place}: its members have --tuning {recipe.tuning}; only --tuning prompt makes prompts")
+    if recipe.tuning.method != "prompt":
+        raise PetError(f"{place}: its members have --tuning {recipe.tuning.method}; only --tuning prompt makes prompts")
     base = as_name(ensemble.task.name) if name is None else check_name(name)
     figures = _figures(place)
     prompts = []
@@ -48,11 +48,11 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
         examples = int(_noted(Path(folder) / "member.json", "labeled", place) or 0)
         about = {
             "kind": "run",
-            "tasks": [describe(ensemble.task, [ensemble.task.patterns[number // recipe.repetitions]])],
-            "steps": recipe.member_steps(examples),
+            "tasks": [describe(ensemble.task, [ensemble.task.patterns[number // recipe.member.repetitions]])],
+            "steps": recipe.member.updates(examples),
             "examples": examples,
             "metrics": {key: figures[member][key] for key in HEADLINE if key in figures.get(member, {})},
-            "origin": {"member": member, "seed": settings.seed, "learning_rate": recipe.learning_rate},
+            "origin": {"member": member, "seed": settings.seed, "learning_rate": recipe.member.learning_rate},
         }
         vectors = learned.arrays[VECTORS].numpy()
         prompts.append(Prompt(f"{base}-{member}", vectors, portable(learned.backbone), learned.fingerprint, about))

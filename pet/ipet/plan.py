@@ -14,7 +14,7 @@ from pet.ipet.selection import (
     new_examples,
     parse_ratio,
 )
-from pet.recipe import Recipe
+from pet.ipet.settings import IpetSettings
 from pet.task.task import Task
 
 Array = NDArray[Any]
@@ -26,12 +26,13 @@ class Plan:
 
     Attributes
     ----------
+    settings : iPET settings
     counts : labeled texts of each label, shape (L,)
     ratio : of the labels in the new texts, shape (L,); None: as in `counts`
     rounds : of training
     """
 
-    recipe: Recipe
+    settings: IpetSettings
     counts: Array
     ratio: Array | None
     rounds: int
@@ -47,7 +48,7 @@ class Plan:
 
     def wanted(self, generation: int) -> Array:
         """New texts of each label for a member of a generation above 0."""
-        return new_examples(self.counts, generation, self.recipe.growth, self.ratio, self.recipe.first_set)
+        return new_examples(self.counts, generation, self.settings.growth, self.ratio, self.settings.first_set)
 
     def target(self) -> Array:
         """The ratio that the labels of the pool are thought to have: that of the new texts."""
@@ -55,17 +56,23 @@ class Plan:
         return np.asarray(wanted / wanted.sum())
 
 
-def make_plan(task: Task, recipe: Recipe, counts: Array) -> Plan:
-    """The plan of a run.
+def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: int = 1) -> Plan:
+    """Return the schedule of a run.
+
+    Parameters
+    ----------
+    task, settings : of the run
+    counts : labeled texts of each label, shape (L,)
+    repetitions : members per pattern
 
     Raises
     ------
     PetError
         When no member has another one to learn from, or the ratio of the labels is none.
     """
-    ratio = parse_ratio(recipe.ratio, task.labels)
+    ratio = parse_ratio(settings.ratio, task.labels)
     labeled = int(np.sum(counts))
-    if len(task.patterns) * (recipe.repetitions if labeled else 1) < 2:
+    if len(task.patterns) * (repetitions if labeled else 1) < 2:
         cure = (
             "add a pattern, or train several members of this one with --set repetitions=3"
             if labeled
@@ -75,9 +82,9 @@ def make_plan(task: Task, recipe: Recipe, counts: Array) -> Plan:
             f"{task.name}: iPET has members label for each other, and one pattern has no other: {cure}, or take "
             "--method pet"
         )
-    first = labeled or max(recipe.first_set, len(task.labels))
-    rounds = recipe.generations or count_generations(first, recipe.growth, recipe.enough)
-    return Plan(recipe, np.asarray(counts), ratio, rounds)
+    first = labeled or max(settings.first_set, len(task.labels))
+    rounds = settings.generations or count_generations(first, settings.growth, settings.enough)
+    return Plan(settings, np.asarray(counts), ratio, rounds)
 
 
 NO_POOL = "--method ipet has members label texts for each other: give some with --unlabeled"

@@ -80,15 +80,15 @@ def member_batches(
     """Endless micro-batches for `MemberObjective`; the seed alone decides them."""
     labeled = pvp.encoder.encode(data.labeled)
     labeled_rows = shuffled_batches(
-        len(labeled), recipe.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
+        len(labeled), recipe.member.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
     )
     generator = np.random.default_rng(derive_seed(seed, "masking"))
-    make = lm.batch_maker(tokenizer, recipe.mlm_probability, generator)
+    make = lm.batch_maker(tokenizer, recipe.member.mlm_probability, generator)
     pool_size = 0
-    if data.unlabeled is not None and recipe.unlabeled_batch:
+    if data.unlabeled is not None and recipe.member.unlabeled_batch:
         pool_size = len(data.unlabeled[pvp.encoder.keys[0]])
         pool_rows = shuffled_batches(
-            pool_size, recipe.unlabeled_batch, np.random.default_rng(derive_seed(seed, "unlabeled"))
+            pool_size, recipe.member.unlabeled_batch, np.random.default_rng(derive_seed(seed, "unlabeled"))
         )
     while True:
         chosen = next(labeled_rows)
@@ -128,16 +128,9 @@ def train_member(
     -------
     list of float: mean losses over stretches of updates
     """
-    objective = MemberObjective(lm, pvp, recipe.alpha).to(accelerator.device)
+    objective = MemberObjective(lm, pvp, recipe.member.alpha).to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe, tokenizer, accelerator.device, seed)
-    schedule = Schedule(
-        steps=recipe.member_steps(len(data.labels)),
-        learning_rate=learning_rate,
-        warmup=recipe.warmup,
-        accumulation=recipe.accumulation,
-        weight_decay=recipe.weight_decay,
-        adam_epsilon=recipe.adam_epsilon,
-        max_grad_norm=recipe.max_grad_norm,
-    )
+    steps = recipe.member.updates(len(data.labels))
+    schedule = Schedule.of(recipe.optimizer, recipe.member, learning_rate, steps)
     torch.manual_seed(derive_seed(seed, "dropout", *([group.rank] if group and group.rank else [])))
     return train(objective, batches, schedule, accelerator, on_step, group)

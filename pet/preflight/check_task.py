@@ -136,7 +136,7 @@ def check_task(
     plan = make_recipe(recipe, settings)
     if unlabeled is None:
         plan = without_auxiliary_loss(recipe, plan, settings)
-    report = CheckReport(task.name, model, plan.max_length)
+    report = CheckReport(task.name, model, plan.encoding.max_length)
     sources = {"train": train, "unlabeled": unlabeled, "test": test}
     tables = _read(task, {name: s for name, s in sources.items() if s is not None}, columns or {}, report)
     if method == "ipet" and tables and not report.errors:
@@ -149,12 +149,17 @@ def check_task(
         report.errors += [] if model_problems else error.problems  # most likely of the same cause
         return report
     try:
-        binding = binding_options(model, tokenizer, plan.mean_of_tokens)
+        binding = binding_options(model, tokenizer, plan.encoding.mean_of_tokens)
     except PetError as error:
         report.errors += [] if model_problems else error.problems
         return report
     report.patterns = check_patterns(
-        task, tokenizer, plan.max_length, _to_fill_with(task, tables), blank=binding["blank"], **encoder_options(plan)
+        task,
+        tokenizer,
+        plan.encoding.max_length,
+        _to_fill_with(task, tables),
+        blank=binding["blank"],
+        **encoder_options(plan.tuning),
     )
     for pattern in () if tables else report.patterns:  # an example of ours says nothing about lengths
         pattern.cut.clear()
@@ -164,15 +169,15 @@ def check_task(
     report.errors += [*pattern_problems, *(hint_at(good) if pattern_problems else [])]
     try:
         if not model_problems:
-            check_tuning(plan, task, meta_model(model))
+            check_tuning(plan.tuning, task, meta_model(model))
     except PetError as error:
         report.errors += error.problems
         return report
-    if plan.priming:
+    if plan.priming.count:
         report.warnings.append(
             "priming goes with `pet run --method zero-shot` and is left out of this look: every text stands alone here"
         )
-    report.warnings += _cut_warnings(report.patterns, plan.max_length)
+    report.warnings += _cut_warnings(report.patterns, plan.encoding.max_length)
     if weights and tables and not model_problems and not pattern_problems:
         try:
             lm, load = _open(model, allow_pickle, reporter)
@@ -199,7 +204,7 @@ class Trial:
 
     @cached_property
     def pvps(self) -> list[PVP]:
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **self.binding)
 
     def tokens(self, table: Dataset) -> TokenTable:
         return tokenize_for([pvp.encoder for pvp in self.pvps], table)
@@ -237,7 +242,7 @@ def _training_sets(task: Task, plan: Recipe, tables: Mapping[str, Dataset], repo
         if "unlabeled" not in tables:
             raise PetError(NO_POOL)
         counts = label_counts(tables.get("train"), len(task.labels))
-        return training_sets(make_plan(task, plan, counts), len(tables["unlabeled"]))
+        return training_sets(make_plan(task, plan.ipet, counts, plan.member.repetitions), len(tables["unlabeled"]))
     except PetError as error:
         report.errors += error.problems
         return []
@@ -249,8 +254,8 @@ def _model_problems(model: str, plan: Recipe, weights: bool, allow_pickle: bool)
         if weights:
             check_model(model, allow_pickle=allow_pickle)
         body = meta_model(model)
-        check_length(body, plan.max_length, model)
-        freeze(body, plan.freeze_layers)
+        check_length(body, plan.encoding.max_length, model)
+        freeze(body, plan.tuning.freeze_layers)
     except PetError as error:
         return error.problems
     return []
@@ -340,7 +345,7 @@ def _score(trial: Trial, table: Dataset) -> tuple[list[Array], float]:
             scores.append(
                 score_rows(
                     trial.lm, trial.tokenizer, pvp, tokens, trial.accelerator,
-                    max_tokens=trial.recipe.inference_tokens, on_rows=bar.update,
+                    max_tokens=trial.recipe.inference.tokens, on_rows=bar.update,
                 )
             )  # fmt: skip
     passed = time.perf_counter() - begun
@@ -381,20 +386,20 @@ def _estimate(
     data = MemberData(trial.tokens(train), gold, None if pool is None else trial.tokens(pool))
     recipe = trial.recipe
     lm, pvp = trial.lm, trial.pvps[0]
-    if recipe.tuning != "full":
-        options = encoder_options(recipe) | dict(trial.binding)
-        bound = bind_patterns(trial.task, trial.tokenizer, recipe.max_length, **options)
+    if recipe.tuning.method != "full":
+        options = encoder_options(recipe.tuning) | dict(trial.binding)
+        bound = bind_patterns(trial.task, trial.tokenizer, recipe.encoding.max_length, **options)
         pvp, backbone = bound[0], Backbone(lm.model, report.model, "")
-        lm = start_member(backbone, recipe, pvp, [data.labeled], 0, trial.accelerator.device)
+        lm = start_member(backbone, recipe.tuning, pvp, [data.labeled], 0, trial.accelerator.device)
     update = time_member(lm, trial.tokenizer, pvp, data, recipe, trial.accelerator)
     student = None
     if pool is not None:
         text_input = TextInput(trial.task.fields, trial.task.input)
         classifier = new_classifier(
-            report.model, text_input, trial.task.labels, recipe.max_length, allow_pickle=allow_pickle
+            report.model, text_input, trial.task.labels, recipe.encoding.max_length, allow_pickle=allow_pickle
         )
         student = time_student(classifier, pool, recipe, trial.accelerator)
     tokens = float(np.mean([mean_tokens(pattern.mean_length, report.rows) for pattern in report.patterns]))
     sizes = report.training_sets or [len(tables["train"])]
-    work = Work(rounds_of(recipe, sizes, len(trial.pvps), tokens), recipe.student_steps)
+    work = Work(rounds_of(recipe, sizes, len(trial.pvps), tokens), recipe.student.steps)
     report.seconds = estimate(replace(speed, member_update=update, student_update=student), work)

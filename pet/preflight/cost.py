@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,9 +97,9 @@ def rounds_of(recipe: Recipe, sizes: Sequence[int], patterns: int, tokens: float
     patterns : of the task
     tokens : that each member scores
     """
-    trained = patterns * recipe.repetitions
+    trained = patterns * recipe.member.repetitions
     return [
-        Round(trained, recipe.member_steps(size), tokens) if size else Round(patterns, None, tokens) for size in sizes
+        Round(trained, recipe.member.updates(size), tokens) if size else Round(patterns, None, tokens) for size in sizes
     ]
 
 
@@ -155,7 +155,7 @@ def time_member(
     """Seconds of an update of a member. The model's weights are changed."""
     from pet.members.training import train_member
 
-    short = replace(recipe, steps=UPDATES + 1, min_epochs=0.0)
+    short = recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0)
     return mean_update(
         lambda note: train_member(lm, tokenizer, pvp, data, short, _RATE, 0, accelerator, note), accelerator
     )
@@ -168,11 +168,11 @@ def time_student(classifier: Classifier, pool: Dataset, recipe: Recipe, accelera
 
     labels = len(classifier.labels)
     targets = np.full((len(pool), labels), 1 / labels)
-    schedule = Schedule(UPDATES + 1, _RATE, accumulation=recipe.student_accumulation)
+    schedule = Schedule(UPDATES + 1, _RATE, accumulation=recipe.student.accumulation)
     return mean_update(
         lambda note: fit_classifier(
             classifier, pool, targets, schedule, accelerator,
-            seed=0, batch_size=recipe.student_batch, temperature=recipe.temperature, on_step=note,
+            seed=0, batch_size=recipe.student.batch, temperature=recipe.student.temperature, on_step=note,
         ),
         accelerator,
     )  # fmt: skip

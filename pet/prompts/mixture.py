@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def mixture_batches(
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Endless micro-batches of all sources in `turns`; ``part`` names the task and the pattern of each."""
-    recipe = replace(recipe, unlabeled_batch=0)
+    recipe = recipe.with_settings(unlabeled_batch=0)
     streams = {
         (t, p): member_batches(
             lm, pvp, MemberData(source.tokens, source.labels, None), recipe, tokenizer, device,
@@ -105,7 +105,7 @@ def mixture_batches(
 
 def mixture_steps(sources: Sequence[Source], recipe: Recipe) -> int:
     """Updates of a prompt that learns from these sources."""
-    return recipe.member_steps(sum(len(source.labels) for source in sources))
+    return recipe.member.updates(sum(len(source.labels) for source in sources))
 
 
 def train_prompt(
@@ -138,18 +138,11 @@ def train_prompt(
     first = sources[0].pvps[0]
     # Frequent words are looked for under the first pattern's keys, wherever a task keeps its texts.
     texts = [dict.fromkeys(first.encoder.keys, ragged) for source in sources for ragged in source.tokens.values()]
-    lm = start_member(backbone, recipe, first, texts, seed, accelerator.device)
+    lm = start_member(backbone, recipe.tuning, first, texts, seed, accelerator.device)
     objective = _MixtureObjective(lm, sources).to(accelerator.device)
     batches = mixture_batches(lm, sources, recipe, tokenizer, accelerator.device, seed)
-    schedule = Schedule(
-        steps=mixture_steps(sources, recipe),
-        learning_rate=recipe.learning_rate,
-        warmup=recipe.warmup,
-        accumulation=recipe.accumulation,
-        weight_decay=recipe.weight_decay,
-        adam_epsilon=recipe.adam_epsilon,
-        max_grad_norm=recipe.max_grad_norm,
-    )
+    steps = mixture_steps(sources, recipe)
+    schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
     torch.manual_seed(derive_seed(seed, "dropout"))
     losses = train(objective, batches, schedule, accelerator, on_step)
     vectors = soft.learned_values(lm.model)

@@ -177,7 +177,7 @@ class _Examples:
         session = self.session
         return score_rows(
             session.plain_model(), session.tokenizer, pvp, tokens, session.accelerator,
-            max_tokens=session.recipe.inference_tokens,
+            max_tokens=session.recipe.inference.tokens,
         )  # fmt: skip
 
 

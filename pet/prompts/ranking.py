@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +98,8 @@ class NewTask:
 
         As in SPoT (arXiv 2110.07904), whose task embedding is an early checkpoint of the target task's prompt.
         """
-        recipe = replace(self.recipe, steps=self.recipe.query_steps, min_epochs=0.0)
-        source = Source(self.name, self.patterns(recipe.prompt_length), self.tokens, self.labels)
+        recipe = self.recipe.with_settings(steps=self.recipe.library.query_steps, min_epochs=0.0)
+        source = Source(self.name, self.patterns(recipe.tuning.config.length), self.tokens, self.labels)
         return train_prompt(self.backbone, self.tokenizer, [source], recipe, self.seed, self.accelerator)[0]
 
     @cached_property
@@ -116,7 +116,7 @@ def zero_shot(task: NewTask, vectors: Array, tokens: TokenTable, labels: Array) 
     prompt_tuning.inject(model, torch.from_numpy(np.array(vectors, dtype=np.float32)).to(device))
     lm, found = language_model(model), []
     for pvp in task.patterns(len(vectors)):
-        max_tokens = task.recipe.inference_tokens
+        max_tokens = task.recipe.inference.tokens
         scores = score_rows(lm, task.tokenizer, pvp, tokens, task.accelerator, max_tokens=max_tokens)
         gold = softmax(scores)[np.arange(len(labels)), labels]
         found.append((float((scores.argmax(axis=1) == labels).mean()), float(-np.log(gold + 1e-12).mean())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,8 @@ class Session:
 
     def patterns(self, task: Task, length: int) -> list[PVP]:
         """The patterns of a task behind so many learned vectors."""
-        options = binding_options(self.model, self.tokenizer, self.recipe.mean_of_tokens)
-        return bind_patterns(task, self.tokenizer, self.recipe.max_length, before=length, **options)
+        options = binding_options(self.model, self.tokenizer, self.recipe.encoding.mean_of_tokens)
+        return bind_patterns(task, self.tokenizer, self.recipe.encoding.max_length, before=length, **options)
 
     def tokens(self, task: Task, table: Dataset) -> TokenTable:
         """The fields of a table as the patterns of a task read them."""
@@ -84,7 +84,7 @@ class Session:
 
     def source(self, task: Task, table: Dataset) -> Source:
         """A labeled table as something to learn from."""
-        pvps = self.patterns(task, self.recipe.prompt_length)
+        pvps = self.patterns(task, self.recipe.tuning.config.length)
         return Source(task.name, pvps, self.tokens(task, table), column_labels(table))
 
     def new_task(self, task: Task, tokens: TokenTable, labels: Array) -> NewTask:
@@ -126,19 +126,19 @@ def open_session(
         When the model cannot be opened, or a setting is wrong.
     """
     given = {"tuning": "prompt", **(settings or {})}
-    recipe = replace(make_recipe("default", given), unlabeled_batch=0)
-    if recipe.tuning != "prompt":
-        raise PetError(f"prompts are trained with tuning=prompt, not {recipe.tuning}; leave this setting out")
+    recipe = make_recipe("default", given).with_settings(unlabeled_batch=0)
+    if recipe.tuning.method != "prompt":
+        raise PetError(f"prompts are trained with tuning=prompt, not {recipe.tuning.method}; leave this setting out")
     check_model(model, allow_pickle=allow_pickle)
-    check_length(meta_model(model), recipe.max_length, model)
-    rate = recipe.learning_rate or learning_rate_for(count_parameters(model), recipe)
+    check_length(meta_model(model), recipe.encoding.max_length, model)
+    rate = recipe.member.learning_rate or learning_rate_for(count_parameters(model), recipe.tuning.rate_factor)
     accelerator = make_accelerator(device, precision)
     backbone = Backbone(open_model(model, allow_pickle=allow_pickle), portable(model), model_fingerprint(model))
     return Session(
         model,
         backbone,
         load_tokenizer(model),
-        replace(recipe, learning_rate=rate),
+        recipe.with_settings(learning_rate=rate),
         accelerator,
         seed,
         reporter or Reporter("quiet"),
@@ -200,7 +200,7 @@ def train_on(session: Session, tasks: Sequence[tuple[Task, Dataset]], name: str,
         "steps": steps,
         "examples": sum(len(source.labels) for source in sources),
         "metrics": {"training_accuracy": fits, "final_loss": losses[-1] if losses else None},
-        "origin": {**about["origin"], "seed": session.seed, "learning_rate": recipe.learning_rate},
+        "origin": {**about["origin"], "seed": session.seed, "learning_rate": recipe.member.learning_rate},
     }
     return Prompt(name, vectors, session.backbone.name, session.backbone.fingerprint, notes)
 
@@ -232,7 +232,7 @@ def rank_library(
     PetError
         When there is no such prompt, or nothing to measure with, or not by.
     """
-    by = by or session.recipe.prompt_similarity
+    by = by or session.recipe.library.similarity
     if train is None and test is None:
         raise PetError("prompts are ranked by labeled texts of the task: give some with --train, --test or both")
     if train is None and MEASURES[by]:

@@ -78,27 +78,27 @@ class RunContext:
 
     @cached_property
     def _unprimed(self) -> list[PVP]:
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **self.binding)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **self.binding)
 
     @cached_property
     def pvps(self) -> list[PVP]:
         """The patterns as untrained models are asked them: with labeled examples before, where there is priming."""
-        if not self.recipe.priming:
+        if not self.recipe.priming.count:
             return self._unprimed
         assert self.data.train is not None
         labels = column_labels(self.data.train)
-        return prime_patterns(self._unprimed, self.tokens("train"), labels, self.recipe, self.settings.seed)
+        return prime_patterns(self._unprimed, self.tokens("train"), labels, self.recipe.priming, self.settings.seed)
 
     @cached_property
     def tuned_pvps(self) -> list[PVP]:
-        """The patterns as members are trained with them: with learned vectors, where `recipe.tuning` has some."""
-        options = encoder_options(self.recipe)
-        return bind_patterns(self.task, self.tokenizer, self.recipe.max_length, **options, **self.binding)
+        """The patterns as members are trained with them: with learned vectors, where the tuning method has some."""
+        options = encoder_options(self.recipe.tuning)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **options, **self.binding)
 
     @property
     def binding(self) -> dict[str, Any]:
         """How patterns are bound for the run's kind of model."""
-        return binding_options(self.settings.model, self.tokenizer, self.recipe.mean_of_tokens)
+        return binding_options(self.settings.model, self.tokenizer, self.recipe.encoding.mean_of_tokens)
 
     @property
     def text_input(self) -> TextInput:
@@ -128,12 +128,12 @@ class RunContext:
     def pretrained(self) -> LanguageModel:
         """A fresh copy of the pretrained model."""
         lm = language_model(open_model(self.settings.model, allow_pickle=self.settings.allow_pickle))
-        check_length(lm.model, self.recipe.max_length, self.settings.model)
+        check_length(lm.model, self.recipe.encoding.max_length, self.settings.model)
         return lm
 
     def untrained(self) -> LanguageModel:
         """The pretrained model to score with, which is opened once for all patterns; see `forget`."""
-        if not self.recipe.tunes_backbone:
+        if not self.recipe.tuning.trains_backbone:
             backbone = self.backbone(None)
             backbone.restore()
             return language_model(backbone.model)
@@ -151,12 +151,12 @@ class RunContext:
 
     def backbone(self, folder: Path | None) -> Backbone:
         """What a member in a folder, or for None a new one, is put onto: one model for all, unless it is tuned, too."""
-        if self._backbone is not None and not self.recipe.tunes_backbone:
+        if self._backbone is not None and not self.recipe.tuning.trains_backbone:
             return self._backbone
-        lm = self.model_of(folder if self.recipe.tunes_backbone else None)
+        lm = self.model_of(folder if self.recipe.tuning.trains_backbone else None)
         config = self.directory.config  # where a folder's path is absolute
         backbone = Backbone(lm.model, config["settings"]["model"], config["hashes"]["model"])
-        self._backbone = None if self.recipe.tunes_backbone else backbone
+        self._backbone = None if self.recipe.tuning.trains_backbone else backbone
         return backbone
 
     def close(self) -> None:

@@ -80,14 +80,14 @@ class Generations:
         for generation in range(self.plan.last + 1):
             self._generation(generation)
             trained = self.agreement[self._first :]
-            if recipe.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
+            if recipe.ipet.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
                 if generation < self.plan.last:
                     self.context.reporter.info(
                         f"generation {generation} agrees no more than the one before: the last one"
                     )
                 break
         last = len(self.history) - 1
-        if not recipe.keep_best:
+        if not recipe.ipet.keep_best:
             return last
         best = self._first + best_generation(self.agreement[self._first :], self.largest_share[self._first :])
         if best != last:
@@ -129,7 +129,7 @@ class Generations:
     def _start(self, member: Member) -> str | None:
         """The stage of the member that training starts from; None: the pretrained model."""
         before = Member(member.generation - 1, member.pattern, member.repetition)
-        if self.context.recipe.restart or before.generation < self._first:
+        if self.context.recipe.ipet.restart or before.generation < self._first:
             return None
         return before.stage
 
@@ -184,7 +184,7 @@ class Generations:
         return context.directory.info(f"g{generation}/examples")
 
     def _target(self) -> Array | None:
-        return self.plan.target() if self.context.recipe.calibrate else None
+        return self.plan.target() if self.context.recipe.ipet.calibrate else None
 
     def _keep(self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array) -> dict[str, Any]:
         """Choose the texts of a member and write them; what is told about them."""
@@ -203,7 +203,7 @@ class Generations:
         """The others that label for a member; of untrained ones, those with another pattern."""
         untrained = before[0].generation < self._first
         others = [m.name for m in before if (m.pattern != member.pattern if untrained else m.name != member.name)]
-        return choose_voters(others, self.context.recipe.vote_share, self._generator("voters", member))
+        return choose_voters(others, self.context.recipe.ipet.vote_share, self._generator("voters", member))
 
     def _generator(self, what: str, member: Member) -> np.random.Generator:
         seed = derive_seed(self.context.settings.seed, what, member.generation, member.pattern, member.repetition)
@@ -214,8 +214,8 @@ class Generations:
         if member.generation == 1 and not self.plan.labeled:
             return take_most_probable(voters, wanted, self._eligible)
         label, confidence = voters.predictions()
-        eligible = self._eligible & (confidence >= recipe.confidence_floor)
-        if recipe.choice == "top":
+        eligible = self._eligible & (confidence >= recipe.ipet.confidence_floor)
+        if recipe.ipet.selection == "top":
             return take_most_probable(voters, wanted, eligible)
         return draw_confident(label, confidence, wanted, eligible, self._generator("draw", member))
 

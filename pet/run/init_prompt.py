@@ -68,8 +68,10 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
     text = settings.init_prompt
     if text is None:
         return None
-    if recipe.tuning != "prompt":
-        raise PetError(f"--init-prompt gives vectors to start from: it goes with --tuning prompt, not {recipe.tuning}")
+    if recipe.tuning.method != "prompt":
+        raise PetError(
+            f"--init-prompt gives vectors to start from: it goes with --tuning prompt, not {recipe.tuning.method}"
+        )
     by_rank = RANKED.fullmatch(text)
     known = [model_fingerprint(settings.model)]
     if settings.project_prompt is not None:
@@ -79,16 +81,16 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
         if prompt.fingerprint not in known:
             check_backbone(prompt, settings.model, known[0])
         given = settings.settings.get("prompt_length")
-        if given is not None and recipe.prompt_length != prompt.length:
+        if given is not None and recipe.tuning.config.length != prompt.length:
             raise PetError(
                 f"prompt {prompt.name} has {prompt.length} vectors, and prompt_length is {given}; leave it out"
             )
         return InitPrompt([prompt], 0, settings.project_prompt)
     if settings.train is None or settings.shots == 0 or settings.examples == 0:
         raise PetError(f"--init-prompt {text} ranks prompts by labeled texts, and there are none; name one prompt")
-    if recipe.prompt_similarity == "neurons":
+    if recipe.library.similarity == "neurons":
         check_neurons(meta_model(settings.model), load_tokenizer(settings.model))
-    candidates = _candidates(settings, recipe.prompt_length, known, reporter)
+    candidates = _candidates(settings, recipe.tuning.config.length, known, reporter)
     count = int(by_rank[1] or 1)
     if not 1 <= count <= len(candidates):
         raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; say mean:1 to mean:{len(candidates)}")
@@ -124,7 +126,7 @@ def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
         choice: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts]}
         vectors = prompts[0].vectors
         if initial.count:
-            by = context.recipe.prompt_similarity
+            by = context.recipe.library.similarity
             with context.reporter.task("rank prompts", len(prompts), "prompt") as bar:
                 found = ranked(measure(_new_task(context), prompts, ["zero-shot", by], on_prompt=bar.update), by)
             vectors, weights = blend(prompts, found[: initial.count], by)
@@ -146,7 +148,7 @@ def _new_task(context: RunContext) -> NewTask:
     return NewTask(
         name=context.task.name,
         bind=lambda n: bind_patterns(
-            context.task, context.tokenizer, context.recipe.max_length, before=n, **context.binding
+            context.task, context.tokenizer, context.recipe.encoding.max_length, before=n, **context.binding
         ),
         tokens=context.tokens("train"),
         labels=column_labels(context.data.train),

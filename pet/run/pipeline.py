@@ -98,8 +98,8 @@ def run_pet_of_ipet(context: RunContext, generations: Generations, prefix: str) 
 def run_zero_shot(context: RunContext, prefix: str = "") -> Results:
     """Score and label with the untrained patterns; as a baseline, score the test texts only."""
     members = [Member(0, p, 0) for p in range(len(context.pvps))]
-    parts = ("pool", "test") if not prefix or context.recipe.prior != "none" else ("test",)
-    if context.recipe.priming:
+    parts = ("pool", "test") if not prefix or context.recipe.merging.prior != "none" else ("test",)
+    if context.recipe.priming.count:
         _warn_of_few_primers(context)
         keep_primers(context)
     make_members(context, [MemberWork(member, trained=False, prefix=prefix, parts=parts) for member in members])
@@ -113,17 +113,17 @@ def run_zero_shot(context: RunContext, prefix: str = "") -> Results:
 def _warn_of_few_primers(context: RunContext) -> None:
     """Say that fewer labeled texts stand before others than was asked for: there are no more, or there is no room."""
     assert context.data.train is not None
-    wanted = context.recipe.priming
+    wanted = context.recipe.priming.count
     if len(context.data.train) < wanted:
         context.reporter.warn(
             f"priming={wanted}: there are {len(context.data.train)} labeled texts, and all of them are used"
         )
     longest = max(pvp.encoder.primers.tokens_with_text for pvp in context.pvps if pvp.encoder.primers)
-    if longest > context.recipe.max_length:
+    if longest > context.recipe.encoding.max_length:
         context.reporter.warn(
             f"priming={wanted}: with a text of their length the labeled texts have about {longest} tokens and do not "
-            f"all fit into {context.recipe.max_length}; those that do not are left out, so raise --max-length if "
-            "the model can"
+            f"all fit into {context.recipe.encoding.max_length}; those that do not are left out, so raise --max-length "
+            "if the model can"
         )
 
 
@@ -144,10 +144,10 @@ def resolve_recipe(settings: RunSettings) -> Recipe:
     recipe = make_recipe(settings.recipe, settings.settings)
     if settings.unlabeled is None:
         recipe = without_auxiliary_loss(settings.recipe, recipe, settings.settings)
-    rate = recipe.learning_rate or learning_rate_for(count_parameters(settings.model), recipe)
+    rate = recipe.member.learning_rate or learning_rate_for(count_parameters(settings.model), recipe.tuning.rate_factor)
     student = settings.student_model or settings.model
-    student_rate = recipe.student_learning_rate or student_rate_for(count_parameters(student))
-    return replace(recipe, learning_rate=rate, student_learning_rate=student_rate)
+    student_rate = recipe.student.learning_rate or student_rate_for(count_parameters(student))
+    return recipe.with_settings(learning_rate=rate, student_learning_rate=student_rate)
 
 
 def run(
@@ -204,23 +204,27 @@ def run(
     meta_models = {model: meta_model(model) for model in models}
     initial = open_init_prompt(settings, recipe, reporter)
     if initial is not None:
-        recipe = replace(recipe, prompt_length=initial.length)
+        recipe = recipe.with_settings(prompt_length=initial.length)
     if trains_members:
-        check_tuning(recipe, task, meta_models[settings.model])
+        check_tuning(recipe.tuning, task, meta_models[settings.model])
         if group is not None:
             check_share(recipe, group)
-        if recipe.tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
-            reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning} its words are words")
+        if recipe.tuning.method != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
+            reporter.warn(
+                f"{{soft:...}} is learned with --tuning p-tuning; with {recipe.tuning.method} its words are words"
+            )
     for model, body in meta_models.items():
-        check_length(body, recipe.max_length, model)
-    freeze(meta_models[settings.model], recipe.freeze_layers)  # of no weights: whether it can be
+        check_length(body, recipe.encoding.max_length, model)
+    freeze(meta_models[settings.model], recipe.tuning.freeze_layers)  # of no weights: whether it can be
     if pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold says how right the labels of the generations are; it goes with --method ipet")
-    if recipe.priming and settings.method != "zero-shot":
+    if recipe.priming.count and settings.method != "zero-shot":
         raise PetError("priming puts labeled texts before others and trains nothing: it goes with --method zero-shot")
     data = load_data(settings, task, reporter, tables)
-    if recipe.priming and data.train is None:
-        raise PetError(f"priming={recipe.priming} puts labeled texts before others, and there are none; give --train")
+    if recipe.priming.count and data.train is None:
+        raise PetError(
+            f"priming={recipe.priming.count} puts labeled texts before others, and there are none; give --train"
+        )
     observe = _observer(pool_gold, settings, task, data, output)
     config = _configuration(settings, recipe, data, initial)
     directory = RunDirectory(output, config, reporter=reporter)
@@ -231,7 +235,11 @@ def run(
     _ = context.tuned_pvps if trains_members else None
     generations = None
     if settings.method == "ipet":
-        generations = Generations(context, make_plan(task, recipe, label_counts(data.train, len(task.labels))), observe)
+        generations = Generations(
+            context,
+            make_plan(task, recipe.ipet, label_counts(data.train, len(task.labels)), recipe.member.repetitions),
+            observe,
+        )
     with directory:
         try:
             context.initial = None if initial is None else make_init_prompt(context, initial)

@@ -79,7 +79,9 @@ class Column:
 
 def ensemble_members(context: RunContext, generation: int = 0) -> list[Member]:
     """All members of a generation: pattern × repetition."""
-    return [Member(generation, p, r) for p in range(len(context.pvps)) for r in range(context.recipe.repetitions)]
+    return [
+        Member(generation, p, r) for p in range(len(context.pvps)) for r in range(context.recipe.member.repetitions)
+    ]
 
 
 def measure_untrained(context: RunContext) -> list[float]:
@@ -96,7 +98,7 @@ def measure_untrained(context: RunContext) -> list[float]:
                 pvp,
                 context.tokens("train"),
                 context.accelerator,
-                max_tokens=context.recipe.inference_tokens,
+                max_tokens=context.recipe.inference.tokens,
             )
             accuracies.append(float((scores.argmax(axis=1) == labels).mean()))
         (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
@@ -139,7 +141,7 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     targets = np.concatenate([gold, chosen])
     # The first set without labeled texts is chosen against the bias of the untrained model, which its
     # probabilities would bring back.
-    if recipe.soft_targets and (member.generation > 1 or len(gold)):
+    if recipe.ipet.soft_targets and (member.generation > 1 or len(gold)):
         targets = np.concatenate([one_hot(gold, len(labels)), probabilities]).astype(np.float32)
     return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
 
@@ -156,18 +158,18 @@ def fit_member(
     """
     recipe, pvp, seed = context.recipe, context.tuned_pvps[member.pattern], member.seed(context.settings.seed)
     data, backbone = member_data(context, member), None
-    if recipe.tuning == "full":
+    if recipe.tuning.method == "full":
         lm = context.model_of(start)
-        freeze(lm.model, recipe.freeze_layers)
+        freeze(lm.model, recipe.tuning.freeze_layers)
     else:
         backbone = context.backbone(start)
         tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
         before = context.initial if start is None else read_member(start)
-        lm = start_member(backbone, recipe, pvp, tables, seed, context.accelerator.device, before)
+        lm = start_member(backbone, recipe.tuning, pvp, tables, seed, context.accelerator.device, before)
     trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-    with context.reporter.task(f"train {member.stage}", recipe.member_steps(len(data.labels))) as bar:
+    with context.reporter.task(f"train {member.stage}", recipe.member.updates(len(data.labels))) as bar:
         losses = train_member(
-            lm, context.tokenizer, pvp, data, recipe, recipe.learning_rate, seed,
+            lm, context.tokenizer, pvp, data, recipe, recipe.member.learning_rate, seed,
             context.accelerator, lambda _, loss: bar.update(loss=loss), context.group,
         )  # fmt: skip
     return lm, backbone, {"losses": losses, "labeled": len(data.labels), "trained": trained}
@@ -181,8 +183,8 @@ def build_member(context: RunContext, member: Member, start: Path | None, folder
     lm, backbone, figures = fit_member(context, member, start)
     losses = figures["losses"]
     if backbone is not None:
-        save_member(backbone, context.recipe, folder)
-    if context.recipe.tunes_backbone:
+        save_member(backbone, context.recipe.tuning, folder)
+    if context.recipe.tuning.trains_backbone:
         save_model(lm.model, folder)
         context.tokenizer.save_pretrained(folder)
     pattern = context.task.patterns[member.pattern]
@@ -219,7 +221,7 @@ def build_scores(
         with context.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
             score_rows(
                 lm, context.tokenizer, pvp, context.tokens(part), context.accelerator,
-                max_tokens=context.recipe.inference_tokens, out=scores, on_rows=bar.update,
+                max_tokens=context.recipe.inference.tokens, out=scores, on_rows=bar.update,
             )  # fmt: skip
         scores.flush()
 
@@ -228,7 +230,7 @@ def _trained(context: RunContext, folder: Path | None) -> LanguageModel:
     """A trained member, or for None the pretrained model."""
     if folder is None:
         return context.untrained()
-    if context.recipe.tuning == "full":
+    if context.recipe.tuning.method == "full":
         return context.model_of(folder)
     return attach(context.backbone(folder), read_member(folder), folder)
 
@@ -264,11 +266,11 @@ def _prior_bias(context: RunContext, scores: Mapping[str, Array], weights: Array
     """The correction that the recipe asks for, from evenly spaced rows of the pool; zeros for none."""
     count = len(context.task.labels)
     target = np.full(count, 1 / count)
-    if context.recipe.prior == "labeled" and context.data.train is not None:
+    if context.recipe.merging.prior == "labeled" and context.data.train is not None:
         # One more of each, so that a label without an example is rare and not impossible.
         counts = np.bincount(column_labels(context.data.train), minlength=count) + 1.0
         target = counts / counts.sum()
-    if context.recipe.prior == "none":
+    if context.recipe.merging.prior == "none":
         return np.zeros(count)
     rows = slice(None, None, max(1, len(next(iter(scores.values()))) // _PRIOR_ROWS))
     return prior_correction(merge_scores([s[rows] for s in scores.values()], weights), target)
@@ -276,22 +278,9 @@ def _prior_bias(context: RunContext, scores: Mapping[str, Array], weights: Array
 
 def pool_bias(context: RunContext, generation: int = 0, prefix: str = "") -> Array:
     """The correction that the soft labels of a generation were made with; zeros where there is no pool."""
-    if context.data.pool is None or context.recipe.prior == "none":
+    if context.data.pool is None or context.recipe.merging.prior == "none":
         return np.zeros(len(context.task.labels))
     return np.asarray(context.directory.info(f"{prefix}g{generation}/labels")["bias"])
-
-
-def _schedule(context: RunContext, kind: str) -> Schedule:
-    recipe = context.recipe
-    return Schedule(
-        steps=getattr(recipe, f"{kind}_steps"),
-        learning_rate=recipe.student_learning_rate,
-        warmup=recipe.warmup,
-        accumulation=getattr(recipe, f"{kind}_accumulation"),
-        weight_decay=recipe.weight_decay,
-        adam_epsilon=recipe.adam_epsilon,
-        max_grad_norm=recipe.max_grad_norm,
-    )
 
 
 def _fit(context: RunContext, kind: str, table: Dataset, targets: Array, folder: Path, label: str) -> dict[str, Any]:
@@ -303,10 +292,12 @@ def _fit(context: RunContext, kind: str, table: Dataset, targets: Array, folder:
         name,
         context.text_input,
         context.task.labels,
-        context.recipe.max_length,
+        context.recipe.encoding.max_length,
         allow_pickle=context.settings.allow_pickle,
     )
-    schedule = _schedule(context, kind)
+    recipe = context.recipe
+    settings = recipe.student if kind == "student" else recipe.supervised
+    schedule = Schedule.of(recipe.optimizer, settings, recipe.student.learning_rate)
     gold = None
     if kind == "student" and context.data.train is not None:
         gold = (context.data.train, column_labels(context.data.train))
@@ -314,10 +305,10 @@ def _fit(context: RunContext, kind: str, table: Dataset, targets: Array, folder:
         losses = fit_classifier(
             classifier, table, targets, schedule, context.accelerator,
             seed=seed,
-            batch_size=getattr(context.recipe, f"{kind}_batch"),
-            temperature=context.recipe.temperature if kind == "student" else None,
+            batch_size=settings.batch,
+            temperature=context.recipe.student.temperature if kind == "student" else None,
             gold=gold,
-            gold_weight=context.recipe.gold_weight if kind == "student" else 0.0,
+            gold_weight=context.recipe.student.gold_weight if kind == "student" else 0.0,
             on_step=lambda _, loss: bar.update(loss=loss),
         )  # fmt: skip
     classifier.save(folder)
@@ -326,7 +317,7 @@ def _fit(context: RunContext, kind: str, table: Dataset, targets: Array, folder:
             scores = classifier.scores(
                 context.data.test,
                 context.accelerator,
-                max_tokens=context.recipe.inference_tokens,
+                max_tokens=context.recipe.inference.tokens,
                 exact=True,  # the figures are those of `pet evaluate`
                 on_rows=bar.update,
             )
@@ -386,6 +377,6 @@ def measure_classifier(context: RunContext, stage: str) -> dict[str, Any]:
 def ensemble_weights(context: RunContext, accuracies: Sequence[float] | None, members: Sequence[Member]) -> Array:
     """Weights of the members by the accuracy of their patterns before training."""
     per_member = None if accuracies is None else [accuracies[m.pattern] for m in members]
-    if per_member is not None and context.recipe.merge == "weighted" and not any(per_member):
+    if per_member is not None and context.recipe.merging.merge == "weighted" and not any(per_member):
         context.reporter.warn("no pattern labels a training example right before training: all members weigh the same")
-    return member_weights(per_member, len(members), context.recipe.merge)
+    return member_weights(per_member, len(members), context.recipe.merging.merge)

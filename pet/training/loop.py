@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pet.errors import PetError
 from pet.training.memory import kept_memory
+from pet.training.settings import MemberSettings, OptimizerSettings, StudentSettings, SupervisedSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -44,6 +45,38 @@ class Schedule:
     weight_decay: float = 0.01
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        optimizer: OptimizerSettings,
+        trained: MemberSettings | StudentSettings | SupervisedSettings,
+        learning_rate: float,
+        steps: int | None = None,
+    ) -> Schedule:
+        """Return the schedule for a member, a student or a supervised classifier.
+
+        Parameters
+        ----------
+        optimizer : settings that everything trained shares
+        trained : settings of what is trained
+        learning_rate : its peak
+        steps : number of updates; None: that of `trained`
+
+        Examples
+        --------
+        >>> Schedule.of(OptimizerSettings(), StudentSettings(), 1e-4).steps
+        200
+        """
+        return cls(
+            steps=trained.steps if steps is None else steps,
+            learning_rate=learning_rate,
+            warmup=optimizer.warmup,
+            accumulation=trained.accumulation,
+            weight_decay=optimizer.weight_decay,
+            adam_epsilon=optimizer.adam_epsilon,
+            max_grad_norm=optimizer.max_grad_norm,
+        )
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

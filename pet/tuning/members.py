@@ -18,8 +18,10 @@ from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import language_model
 from pet.errors import PetError
 from pet.seeds import derive_seed
+from pet.settings import to_flat, with_flat
 from pet.tuning import bitfit, lora, p_tuning, prefix, prompt, soft
 from pet.tuning.freeze import freeze
+from pet.tuning.settings import LoraConfig
 from pet.tuning.start import start_ids, start_vectors, uniform
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
     from pet.cloze.pvp import PVP
     from pet.cloze.tokens import TokenTable
-    from pet.recipe import Recipe
     from pet.task.task import Task
+    from pet.tuning.settings import TuningSettings
 
 LEARNED = "learned.safetensors"  # in the folder of a member
 VECTORS = "vectors"  # the one array of the methods that learn vectors
@@ -69,7 +71,7 @@ class Learned:
     ----------
     arrays : name -> numbers
     backbone, fingerprint : the pretrained model that they belong to
-    options : ``tuning``, and of the recipe what the numbers need to be put to use
+    options : ``tuning``, and the settings of the method
     """
 
     arrays: Mapping[str, Tensor]
@@ -78,18 +80,18 @@ class Learned:
     options: Mapping[str, Any]
 
 
-def encoder_options(recipe: Recipe) -> dict[str, Any]:
+def encoder_options(tuning: TuningSettings) -> dict[str, Any]:
     """How patterns are bound for members of this tuning: options of `pet.cloze.encode.ClozeEncoder`."""
-    before = {"prompt": recipe.prompt_length, "prefix": recipe.prefix_length}.get(recipe.tuning, 0)
-    return {"before": before, "soft": recipe.tuning == "p-tuning"}
+    before = tuning.config.length if tuning.method in ("prompt", "prefix") else 0
+    return {"before": before, "soft": tuning.method == "p-tuning"}
 
 
-def check_tuning(recipe: Recipe, task: Task, model: PreTrainedModel) -> None:
+def check_tuning(tuning: TuningSettings, task: Task, model: PreTrainedModel) -> None:
     """Refuse a tuning that cannot be, before anything is trained.
 
     Parameters
     ----------
-    recipe, task : of the run
+    tuning, task : of the run
     model : shapes are enough, without weights
 
     Raises
@@ -98,16 +100,16 @@ def check_tuning(recipe: Recipe, task: Task, model: PreTrainedModel) -> None:
         When LoRA's library is not there, the model has nothing that could learn so, or a pattern has nothing for
         p-tuning to learn.
     """
-    if recipe.tuning == "lora":
+    if tuning.method == "lora":
         lora.check_peft()
-        lora.find_targets(model, recipe.lora_targets)
-    if recipe.tuning == "bitfit":
+        lora.find_targets(model, tuning.config.targets)
+    if tuning.method == "bitfit":
         bitfit.check_biases(model)
-    if recipe.tuning == "prefix":
+    if tuning.method == "prefix":
         prefix.check_model(model)
-    if recipe.tuning in ("prompt", "p-tuning", "prefix"):
-        soft.word_embedding(model, recipe.tuning)
-    if recipe.tuning == "p-tuning" and not recipe.tune_backbone:
+    if tuning.method in ("prompt", "p-tuning", "prefix"):
+        soft.word_embedding(model, tuning.method)
+    if tuning.method == "p-tuning" and not tuning.config.tune_backbone:
         hard = [pattern for pattern in task.patterns if not pattern.template.is_soft]
         if hard:
             raise PetError(
@@ -119,7 +121,7 @@ def check_tuning(recipe: Recipe, task: Task, model: PreTrainedModel) -> None:
 
 def start_member(
     backbone: Backbone,
-    recipe: Recipe,
+    tuning: TuningSettings,
     pvp: PVP,
     tables: Sequence[TokenTable],
     seed: int,
@@ -131,7 +133,7 @@ def start_member(
     Parameters
     ----------
     backbone : what an earlier member has left in it goes
-    recipe, pvp : how, and with which pattern, bound with `encoder_options`
+    tuning, pvp : how, and with which pattern, bound with `encoder_options`
     tables : texts of the run, for frequent words
     seed : of what is random
     device : where everything will be
@@ -141,32 +143,30 @@ def start_member(
     backbone.restore()
     model.to(device)  # before something is computed, so that it does not depend on where the last member was
     torch.manual_seed(derive_seed(seed, "tuning"))
-    if recipe.tuning in ("bitfit", "lora"):
-        _let_learn(model, recipe.tuning, recipe.lora_rank, recipe.lora_alpha, recipe.lora_targets, recipe.lora_dropout)
-        freeze(model, recipe.freeze_layers)
+    if tuning.method in ("bitfit", "lora"):
+        _let_learn(model, tuning.method, tuning.configs["lora"])
+        freeze(model, tuning.freeze_layers)
         if before is not None:
             _fill(model, before.arrays)
     elif pvp.encoder.learned:
         if before is not None:
             start = before.arrays[VECTORS].to(device, copy=True)  # it learns, and others may start from `before`, too
         else:
-            start = _start_values(model, recipe, pvp, tables, seed)
-        if recipe.tuning == "prompt":
+            start = _start_values(model, tuning, pvp, tables, seed)
+        if tuning.method == "prompt":
             prompt.inject(model, start)
-        elif recipe.tuning == "prefix":
-            prefix.inject(model, start, recipe.prefix_hidden)
+        elif tuning.method == "prefix":
+            prefix.inject(model, start, tuning.config.hidden)
         else:
-            p_tuning.inject(model, start, recipe.prompt_encoder)
-    if recipe.tunes_backbone:
+            p_tuning.inject(model, start, tuning.config.encoder)
+    if tuning.trains_backbone:
         model.requires_grad_(True)
     return language_model(model)
 
 
-def _let_learn(
-    model: PreTrainedModel, tuning: str, rank: int, alpha: float, targets: str, dropout: float = 0.0
-) -> None:
-    if tuning == "lora":
-        lora.inject(model, rank, alpha, dropout, targets)
+def _let_learn(model: PreTrainedModel, method: str, config: LoraConfig) -> None:
+    if method == "lora":
+        lora.inject(model, config.rank, config.alpha, config.dropout, config.targets)
     else:
         bitfit.inject(model)
 
@@ -178,33 +178,35 @@ def _fill(model: PreTrainedModel, arrays: Mapping[str, Tensor]) -> None:
             parameters[name].copy_(values)
 
 
-def _start_values(model: PreTrainedModel, recipe: Recipe, pvp: PVP, tables: Sequence[TokenTable], seed: int) -> Tensor:
+def _start_values(
+    model: PreTrainedModel, tuning: TuningSettings, pvp: PVP, tables: Sequence[TokenTable], seed: int
+) -> Tensor:
     """What learned vectors, or a prefix, start from."""
     generator = np.random.default_rng(derive_seed(seed, "tuning"))
-    ids = start_ids(pvp, recipe, tables, generator)
-    if recipe.tuning != "prefix":
-        return start_vectors(model.get_input_embeddings().weight, ids, recipe.prompt_range, generator)
+    ids = start_ids(pvp, tuning.start, tables, generator)
+    if tuning.method != "prefix":
+        return start_vectors(model.get_input_embeddings().weight, ids, tuning.start.range, generator)
     start = prefix.keys_and_values(model, [token or 0 for token in ids])
-    if recipe.prompt_init == "random":
-        start = uniform(start.shape, recipe.prompt_range, generator).to(start.device)
+    if tuning.start.init == "random":
+        start = uniform(start.shape, tuning.start.range, generator).to(start.device)
     return start
 
 
-def save_member(backbone: Backbone, recipe: Recipe, folder: Path) -> None:
+def save_member(backbone: Backbone, tuning: TuningSettings, folder: Path) -> None:
     """Write what a member has learned, beside the pretrained weights, into a folder.
 
     Where the pretrained weights learn, too, they are left plain in `backbone`, for ``save_pretrained``.
     """
     model = backbone.model
-    if recipe.tuning in ("bitfit", "lora"):
+    if tuning.method in ("bitfit", "lora"):
         arrays = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     else:
         vectors = soft.learned_values(model)
         arrays = {} if vectors is None else {VECTORS: vectors}
-    if recipe.tunes_backbone:
+    if tuning.trains_backbone:
         soft.remove(model)
-    fingerprint = "" if recipe.tunes_backbone else backbone.fingerprint
-    options = {name: getattr(recipe, name) for name in ("tuning", "lora_rank", "lora_alpha", "lora_targets")}
+    fingerprint = "" if tuning.trains_backbone else backbone.fingerprint
+    options = {"tuning": tuning.method, **to_flat(tuning.configs["lora"])}
     write_learned(Learned(arrays, backbone.name, fingerprint, options), folder)
 
 
@@ -256,7 +258,7 @@ def attach(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageM
     backbone.restore()
     model, options = backbone.model, learned.options
     if options["tuning"] in ("bitfit", "lora"):
-        _let_learn(model, options["tuning"], options["lora_rank"], options["lora_alpha"], options["lora_targets"])
+        _let_learn(model, options["tuning"], with_flat(LoraConfig(dropout=0.0), {**options, "lora_dropout": 0.0}))
         _fill(model, learned.arrays)
     elif VECTORS in learned.arrays:
         values = learned.arrays[VECTORS].to(model.get_input_embeddings().weight.device)

@@ -16,18 +16,18 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     from pet.cloze.pvp import PVP
     from pet.cloze.tokens import TokenTable
-    from pet.recipe import Recipe
+    from pet.tuning.settings import StartSettings
 
 Array = NDArray[Any]
 _FREQUENT = 5000  # words, as in Lester et al. 2021 (arXiv 2104.08691, section 3.2)
 
 
 def start_ids(
-    pvp: PVP, recipe: Recipe, tables: Sequence[TokenTable], generator: np.random.Generator
+    pvp: PVP, start: StartSettings, tables: Sequence[TokenTable], generator: np.random.Generator
 ) -> list[int | None]:
     """The token that each learned vector of a pattern starts from, or None for random numbers.
 
-    Words in the pattern go before `recipe.prompt_init`. What the labels' words do not fill is drawn from the
+    Words in the pattern go before `start.init`. What the labels' words do not fill is drawn from the
     vocabulary.
 
     Parameters
@@ -38,13 +38,13 @@ def start_ids(
     given = pvp.encoder.learned
     missing = given.count(None)
     found: list[int | None] = [None] * missing
-    if recipe.prompt_init == "words":
-        words = pvp.encoder.plain.literal(recipe.prompt_words, space_before=True, glued=False)
+    if start.init == "words":
+        words = pvp.encoder.plain.literal(start.words, space_before=True, glued=False)
         if not words:
-            raise PetError(f"prompt_words {recipe.prompt_words!r} are nothing to this model's tokenizer; give words")
+            raise PetError(f"prompt_words {start.words!r} are nothing to this model's tokenizer; give words")
         found = list(islice(cycle(words), missing))
-    elif recipe.prompt_init != "random":
-        words = _label_words(pvp)[:missing] if recipe.prompt_init == "labels" else []
+    elif start.init != "random":
+        words = _label_words(pvp)[:missing] if start.init == "labels" else []
         found = [*words, *_draw(pvp, tables, missing - len(words), generator)]
     rest = iter(found)
     return [next(rest) if token is None else token for token in given]

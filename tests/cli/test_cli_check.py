@@ -201,7 +201,7 @@ def test_a_pattern_longer_than_the_limit_is_an_error(task: Path, tiny_model: Pat
     [
         (["-m", "./nowhere"], "there is no such folder"),
         (["--rows", "0"], "--rows is 0"),
-        (["--recipe", "fast"], "recipe 'fast' is not known"),
+        (["--recipe", "fast"], "recipe 'fast'"),
         (["--set", "stepz=1"], "did you mean steps"),
         (["--max-length", "1"], "max_length is 1"),
         (["--column", "text"], "FIELD=COLUMN"),
@@ -267,7 +267,7 @@ def test_training_sets_of_ipet_grow(
     task: Path, labeled: int, pool: int, sizes: list[int], updates: list[int | None]
 ) -> None:
     recipe = make_recipe("default", {"repetitions": 3})
-    plan = make_plan(Task.load(str(task)), recipe, np.array([labeled, 0, 0, 0]))
+    plan = make_plan(Task.load(str(task)), recipe.ipet, np.array([labeled, 0, 0, 0]), recipe.member.repetitions)
     assert training_sets(plan, pool) == sizes
     rounds = rounds_of(recipe, sizes, 2, 7.0)
     assert [these.updates for these in rounds] == updates

@@ -146,16 +146,16 @@ def test_the_draw():
 
 
 @pytest.mark.parametrize(
-    ("name", "choice", "count"), [("bert", "balanced", 3), ("gpt2", "similar", 9), ("t5", "random", 3)]
+    ("name", "selection", "count"), [("bert", "balanced", 3), ("gpt2", "similar", 9), ("t5", "random", 3)]
 )
-def test_a_run_and_label(family_model: Any, tmp_path: Path, name: str, choice: str, count: int):
+def test_a_run_and_label(family_model: Any, tmp_path: Path, name: str, selection: str, count: int):
     inputs = write_inputs(tmp_path / "in")
     (inputs / "task.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
     odd = {"id": "u", "text": "One line.\u2028Another.", "label": "World"}  # a line break that JSON leaves as it is
     with (inputs / "train.jsonl").open("a", encoding="utf-8") as train:
         train.write(json.dumps(odd, ensure_ascii=False) + "\n")
     options = [*run_options(inputs, family_model(name)), "--method", "zero-shot", "--set", f"priming={count}"]
-    options += ["--set", f"priming_choice={choice}", "--max-length", "90"]
+    options += ["--set", f"priming_selection={selection}", "--max-length", "90"]
     said = pet(*options, "-o", tmp_path / "run").stderr
     assert ("not all fit" in " ".join(said.split())) == (count == 9)
     assert "accuracy" in json.loads((tmp_path / "run" / "metrics.json").read_text())["ensemble"]
@@ -174,5 +174,5 @@ def test_priming_goes_with_zero_shot_and_labels(tiny_model: Path, tmp_path: Path
     assert "it goes with --method zero-shot" in refused(*primed)
     without = [*run_options(inputs, tiny_model, parts=("test",)), "--method", "zero-shot", "--set", "priming=3"]
     assert "there are none; give --train" in refused(*without, "-o", tmp_path / "run")
-    assert "it can be random, balanced or similar" in refused(*primed, "--set", "priming_choice=best")
+    assert "random, balanced or similar" in refused(*primed, "--set", "priming_selection=best")
     assert not (tmp_path / "run").exists()

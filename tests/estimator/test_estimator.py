@@ -329,7 +329,7 @@ def test_label_positions() -> None:
         ({"verbalizer": {1: "good", "1": "bad"}}, "two labels have the same text"),
         ({"verbalizer": {**WORDS, "World": "worldwidest"}}, "worldwidest"),
         ({"method": "magic"}, "method 'magic' is not known"),
-        ({"recipe": "cake"}, "recipe 'cake' is not known"),
+        ({"recipe": "cake"}, "recipe 'cake'"),
         ({"settings": {"step": 1}}, "did you mean steps"),
         ({"model": "./nowhere"}, "there is no such folder"),
         ({"device": "tpu9"}, "device tpu9"),

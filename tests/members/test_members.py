@@ -17,7 +17,7 @@ from pet.backbones.masked import MaskedLM
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
-from pet.ensemble import labeling
+from pet.members import scoring
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
@@ -196,7 +196,7 @@ def test_scores_are_those_of_one_row_at_a_time_for_any_budget(tiny_model, tokeni
     tokens = _tokens(pvp, texts)
     assert not pvp.encoder.encode(tokens).cut.any()
     expected = _one_by_one(lm, tokenizer, pvp, texts)
-    monkeypatch.setattr(labeling, "CHUNK_ROWS", 9)
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 9)
     for max_tokens in (1, 100, 100_000):
         done: list[int] = []
         found = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=max_tokens, on_rows=done.append)

@@ -299,7 +299,7 @@ def test_a_floor_that_nothing_reaches(inputs: Path, tiny_model: Path, tmp_path: 
 
 
 def test_the_top_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
-    run_with(inputs, tiny_model, tmp_path / "run", "--set", "choice=top", "--set", "generations=2")
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "selection=top", "--set", "generations=2")
     scores = np.load(tmp_path / "run" / "g0" / "p1-r0" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     rows, labels, _ = read_pseudo_labels(tmp_path / "run" / "g1" / "examples" / "p0-r0.parquet", LABELS)

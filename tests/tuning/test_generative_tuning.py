@@ -58,8 +58,8 @@ def bound(folder: Path, recipe: Any) -> PVP:
     blank = blank_of(str(folder), tokenizer)
     words = WORDS if blank.several else WORDS | {"World": ("world",)}
     pattern = Pattern(parse_template("{text} {soft:it is about} {mask}", ["text"]), Verbalizer(words))
-    options = {**encoder_options(recipe), "blank": blank}
-    return bind_pattern(pattern, LABELS, tokenizer, recipe.max_length, **options)
+    options = {**encoder_options(recipe.tuning), "blank": blank}
+    return bind_pattern(pattern, LABELS, tokenizer, recipe.encoding.max_length, **options)
 
 
 def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
@@ -93,7 +93,7 @@ def test_it_learns_and_comes_back_and_leaves_the_model_as_it_was(
     def scored(lm: Any, most: int = 4096) -> np.ndarray:
         return score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=most)
 
-    lm = start_member(backbone, recipe, pvp, [tokens], 7, CPU)
+    lm = start_member(backbone, recipe.tuning, pvp, [tokens], 7, CPU)
     first = scored(lm)
     few = tokens_of(pvp, [row["text"] for row in ROWS[:4]])  # of each label one: every batch holds them all
     train_member(lm, tokenizer, pvp, MemberData(few, GOLD[:4], tokens), recipe, RATES[method], 7, accelerator)
@@ -101,7 +101,7 @@ def test_it_learns_and_comes_back_and_leaves_the_model_as_it_was(
     assert loss(after) < loss(first) - 0.05
     assert np.abs(after - first).max() > 1e-2
     np.testing.assert_allclose(scored(lm, 1), after, atol=2e-4, rtol=1e-4)  # a text at a time, without padding
-    save_member(backbone, recipe, tmp_path)
+    save_member(backbone, recipe.tuning, tmp_path)
     assert (tmp_path / LEARNED).stat().st_size < 30_000
     backbone.restore()
     left = dict(backbone.model.named_parameters())

@@ -71,8 +71,8 @@ def bound(folder: Path, recipe: Recipe, pattern: str = PATTERN, **options: Any) 
     words = Verbalizer({label: (label.lower(),) for label in LABELS})
     template = parse_template(pattern, ["text"])
     return bind_pattern(
-        Pattern(template, words), LABELS, load_tokenizer(str(folder)), recipe.max_length,
-        **(options or encoder_options(recipe)),
+        Pattern(template, words), LABELS, load_tokenizer(str(folder)), recipe.encoding.max_length,
+        **(options or encoder_options(recipe.tuning)),
     )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def member(family_model, accelerator, tmp_path_factory):
             pvp, backbone = bound(model, recipe), open_backbone(model)
             before = {k: v.clone() for k, v in backbone.model.named_parameters()}
             tokens = tokens_of(pvp, [row["text"] for row in ROWS])
-            lm = start_member(backbone, recipe, pvp, [tokens], 7, CPU)
+            lm = start_member(backbone, recipe.tuning, pvp, [tokens], 7, CPU)
             trained = [k for k, v in lm.model.named_parameters() if v.requires_grad]
             few = tokens_of(pvp, [row["text"] for row in ROWS[:4]])  # of each label one: every batch holds them all
             data = MemberData(few, GOLD[:4], tokens)
@@ -142,7 +142,7 @@ def member(family_model, accelerator, tmp_path_factory):
             after = {k: v.clone() for k, v in lm.model.named_parameters()}
             found = scores(lm, model, pvp, accelerator)
             folder = tmp_path_factory.mktemp("member")
-            save_member(backbone, recipe, folder)
+            save_member(backbone, recipe.tuning, folder)
             made[key] = Trained(model, recipe, pvp, backbone, before, losses, trained, after, found, folder)
         return made[key]
 
@@ -185,13 +185,13 @@ def test_lora_at_other_matrices(family_model, accelerator, tmp_path: Path):
     # A member knows where its numbers belong.
     recipe = recipe_of("lora", lora_targets="key,output.dense")
     pvp, backbone = bound(folder, recipe), open_backbone(folder)
-    lm = start_member(backbone, recipe, pvp, [], 7, CPU)
+    lm = start_member(backbone, recipe.tuning, pvp, [], 7, CPU)
     with torch.no_grad():
         for parameter in lm.parameters():
             if parameter.requires_grad:
                 parameter.normal_(std=0.3)
     expected = scores(lm, folder, pvp, accelerator)
-    save_member(backbone, recipe, tmp_path)
+    save_member(backbone, recipe.tuning, tmp_path)
     found = scores(attach(open_backbone(folder), read_member(tmp_path), "m"), folder, pvp, accelerator)
     np.testing.assert_array_equal(found, expected)
 
@@ -210,7 +210,7 @@ def test_frozen_layers_do_not_learn_and_those_above_do(family_model, name: str, 
     if method == "full":
         freeze(backbone.model, 1)
     else:
-        start_member(backbone, recipe, pvp, [], 7, CPU)
+        start_member(backbone, recipe.tuning, pvp, [], 7, CPU)
     learning = {key: value.requires_grad for key, value in backbone.model.named_parameters()}
     below = [key for key in learning if re.search(r"[.](layer|layers)[.]0[.]|embeddings[.]", key)]
     above = [key for key in learning if re.search(r"[.](layer|layers)[.]1[.]", key)]
@@ -229,7 +229,7 @@ def test_one_layer_must_learn(family_model, layers: int):
 
 
 def test_frozen_layers_are_for_methods_that_tune_layers():
-    with pytest.raises(PetError, match="not with prompt"):
+    with pytest.raises(PetError, match=r"freeze_layers .*prompt"):
         recipe_of("prompt", freeze_layers=1)
 
 
@@ -241,7 +241,7 @@ def expected_numbers(done: Trained, method: str) -> int:
     if method == "lora":
         ends = ("query", "value", "q_lin", "v_lin", "query_proj", "value_proj", ".q", ".v", "Wqkv")
         linear = [m for key, m in model.named_modules() if isinstance(m, torch.nn.Linear) and key.endswith(ends)]
-        return sum(done.recipe.lora_rank * (m.in_features + m.out_features) for m in linear)
+        return sum(done.recipe.tuning.config.rank * (m.in_features + m.out_features) for m in linear)
     return {"prompt": 5 * width, "p-tuning": len(done.pvp.encoder.learned) * width, "prefix": 3 * 2 * 2 * 32}[method]
 
 
@@ -286,7 +286,7 @@ def test_members_take_turns_on_one_backbone(member, accelerator, name: str):
 @every_method
 def test_a_member_can_go_on(member, accelerator, name: str, method: str):
     done = member(name, method)
-    lm = start_member(done.backbone, done.recipe, done.pvp, [], 8, CPU, before=read_member(done.folder))
+    lm = start_member(done.backbone, done.recipe.tuning, done.pvp, [], 8, CPU, before=read_member(done.folder))
     assert any(value.requires_grad for value in lm.model.parameters())
     np.testing.assert_array_equal(scores(lm, done.model, done.pvp, accelerator), done.scores)
 
@@ -302,7 +302,7 @@ def test_soft_words_start_as_these_words(family_model, accelerator, name: str):
     hard, learned = bound(model, recipe, pattern, soft=False), bound(model, recipe, pattern)
     backbone = open_backbone(model)
     plain = scores(MaskedLM(backbone.model), model, hard, accelerator)
-    lm = start_member(backbone, recipe, learned, [], 7, CPU)
+    lm = start_member(backbone, recipe.tuning, learned, [], 7, CPU)
     np.testing.assert_allclose(scores(lm, model, learned, accelerator), plain, atol=1e-6)
 
 
@@ -318,7 +318,7 @@ def test_vectors_start_from_what_the_recipe_says(tiny_model, changes: dict[str, 
     recipe = recipe_of("prompt", prompt_length=6, **changes)
     pvp, tokenizer = bound(tiny_model, recipe), load_tokenizer(str(tiny_model))
     tokens = tokens_of(pvp, ["the zebra the zebra the"])
-    ids = start_ids(pvp, recipe, [tokens], np.random.default_rng(0))
+    ids = start_ids(pvp, recipe.tuning.start, [tokens], np.random.default_rng(0))
     found = [None if i is None else tokenizer.convert_ids_to_tokens(i) for i in ids]
     assert found[: len(expected)] == expected
     assert set(ids[len(expected) :]) <= set(next(iter(tokens.values())).values.tolist())
@@ -339,15 +339,15 @@ def test_few_vectors_start_from_a_word_of_each_label(tiny_model):
     words = {"World": ("world", "terrible"), "Sports": ("sports", "good"), "Business": ("business",)}
     tokenizer = load_tokenizer(str(tiny_model))
     pattern = Pattern(parse_template("{mask}: {text}", ["text"]), Verbalizer({**words, "Technology": ("technology",)}))
-    pvp = bind_pattern(pattern, LABELS, tokenizer, 64, **encoder_options(recipe))
-    found = tokenizer.convert_ids_to_tokens(start_ids(pvp, recipe, [], np.random.default_rng(0)))
+    pvp = bind_pattern(pattern, LABELS, tokenizer, 64, **encoder_options(recipe.tuning))
+    found = tokenizer.convert_ids_to_tokens(start_ids(pvp, recipe.tuning.start, [], np.random.default_rng(0)))
     assert found == ["world", "sports", "business", "technology", "terrible"]
 
 
 def test_frequent_words_are_drawn_once_and_never_special_ones(tiny_model):
     recipe = recipe_of("prompt")
     pvp = bound(tiny_model, recipe)
-    ids = start_ids(pvp, recipe, [tokens_of(pvp, [row["text"] for row in ROWS])], np.random.default_rng(0))
+    ids = start_ids(pvp, recipe.tuning.start, [tokens_of(pvp, [row["text"] for row in ROWS])], np.random.default_rng(0))
     assert len(set(ids)) == 5
     assert not set(ids) & set(load_tokenizer(str(tiny_model)).all_special_ids)
 
@@ -355,7 +355,7 @@ def test_frequent_words_are_drawn_once_and_never_special_ones(tiny_model):
 def test_random_vectors_lie_in_their_range(tiny_model):
     recipe = recipe_of("prompt", prompt_init="random", prompt_range=0.25, prompt_length=40)
     pvp = bound(tiny_model, recipe, "{mask}: {text}", before=40)
-    lm = start_member(open_backbone(tiny_model), recipe, pvp, [], 7, CPU)
+    lm = start_member(open_backbone(tiny_model), recipe.tuning, pvp, [], 7, CPU)
     values = soft.learned_values(lm.model)
     assert values is not None
     assert 0.24 < float(values.abs().max()) <= 0.25
@@ -370,7 +370,7 @@ def test_the_seed_decides_what_is_random(tiny_model, method: str):
         recipe = recipe_of(method)
         pvp = bound(tiny_model, recipe)
         tokens = tokens_of(pvp, [row["text"] for row in ROWS])
-        lm = start_member(open_backbone(tiny_model), recipe, pvp, [tokens], seed, CPU)
+        lm = start_member(open_backbone(tiny_model), recipe.tuning, pvp, [tokens], seed, CPU)
         return {key: value.clone() for key, value in lm.model.named_parameters() if value.requires_grad}
 
     first, again, other = begin(1), begin(1), begin(2)
@@ -393,10 +393,10 @@ def test_p_tuning_of_the_whole_model(tiny_model, accelerator, tmp_path: Path):
     recipe = recipe_of("p-tuning", tune_backbone=True)
     pvp, backbone = bound(tiny_model, recipe), open_backbone(tiny_model)
     tokens = tokens_of(pvp, [row["text"] for row in ROWS])
-    lm = start_member(backbone, recipe, pvp, [tokens], 7, CPU)
+    lm = start_member(backbone, recipe.tuning, pvp, [tokens], 7, CPU)
     train_member(lm, load_tokenizer(str(tiny_model)), pvp, MemberData(tokens, GOLD, None), recipe, 1e-3, 7, accelerator)
     expected = scores(lm, tiny_model, pvp, accelerator)
-    save_member(backbone, recipe, tmp_path)
+    save_member(backbone, recipe.tuning, tmp_path)
     lm.model.save_pretrained(tmp_path)
     _, info = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"]
@@ -471,12 +471,12 @@ def test_p_tuning_needs_something_soft(tiny_model):
          "patterns": ["{text} {mask}", "{text} {soft:2} {mask}"]}
     )  # fmt: skip
     with pytest.raises(PetError) as caught:
-        check_tuning(recipe_of("p-tuning"), task, model)
+        check_tuning(recipe_of("p-tuning").tuning, task, model)
     (problem,) = caught.value.problems
     assert "'{text} {mask}'" in problem
     assert "{soft:3}" in problem
-    check_tuning(recipe_of("p-tuning", tune_backbone=True), task, model)
-    check_tuning(recipe_of("prompt"), task, model)
+    check_tuning(recipe_of("p-tuning", tune_backbone=True).tuning, task, model)
+    check_tuning(recipe_of("prompt").tuning, task, model)
 
 
 def test_lora_without_its_library(monkeypatch):
@@ -500,10 +500,10 @@ def test_an_attention_that_is_not_known(tiny_model, method: str):
 
 def test_settings_of_tuning_are_checked():
     for changes, said in (
-        ({"tuning": "lorra"}, "it can be full, lora, bitfit, prompt, p-tuning or prefix"),
-        ({"prompt_encoder": "gru"}, "it can be lstm or mlp"),
-        ({"prompt_init": "words"}, "prompt_words belong together"),
-        ({"prompt_words": "a b"}, "prompt_words belong together"),
+        ({"tuning": "lorra"}, "lorra.*full, lora, bitfit, prompt, p-tuning or prefix"),
+        ({"prompt_encoder": "gru"}, "gru.*lstm or mlp"),
+        ({"prompt_init": "words"}, "prompt_init=words.*prompt_words"),
+        ({"prompt_words": "a b"}, "prompt_init=words.*prompt_words"),
         ({"prompt_length": "0"}, "prompt_length is 0"),
     ):
         with pytest.raises(PetError, match=said):
@@ -511,14 +511,14 @@ def test_settings_of_tuning_are_checked():
 
 
 def test_learning_rates_by_method():
-    assert learning_rate_for(10) == learning_rate_for(10, make_recipe()) == 5e-5
-    assert learning_rate_for(10, recipe_of("prompt")) == pytest.approx(1.5e-3)
-    assert learning_rate_for(10**9, recipe_of("prompt")) == pytest.approx(3e-4)
-    assert learning_rate_for(10, recipe_of("p-tuning", tune_backbone=True)) == 5e-5
+    assert learning_rate_for(10) == learning_rate_for(10, make_recipe().tuning.rate_factor) == 5e-5
+    assert learning_rate_for(10, recipe_of("prompt").tuning.rate_factor) == pytest.approx(1.5e-3)
+    assert learning_rate_for(10**9, recipe_of("prompt").tuning.rate_factor) == pytest.approx(3e-4)
+    assert learning_rate_for(10, recipe_of("p-tuning", tune_backbone=True).tuning.rate_factor) == 5e-5
     # The rate of a named recipe is meant for all weights; one that is given is taken.
-    assert make_recipe("paper", {"tuning": "prompt"}).learning_rate == 0
-    assert make_recipe("paper", {"tuning": "prompt", "learning_rate": "0.3"}).learning_rate == 0.3
-    assert make_recipe("paper", {"tuning": "full"}).learning_rate == 1e-5
+    assert make_recipe("paper", {"tuning": "prompt"}).member.learning_rate == 0
+    assert make_recipe("paper", {"tuning": "prompt", "learning_rate": "0.3"}).member.learning_rate == 0.3
+    assert make_recipe("paper", {"tuning": "full"}).member.learning_rate == 1e-5
 
 
 # --- patterns ----------------------------------------------------------------------------------------

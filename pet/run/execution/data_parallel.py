@@ -56,16 +56,16 @@ def check_share(recipe: Recipe, group: Group) -> None:
     PetError
         With settings that make updates of the same size.
     """
-    if recipe.accumulation % group.size == 0:
+    if recipe.member.accumulation % group.size == 0:
         return
-    cure = f"--set accumulation={recipe.accumulation * group.size}"
-    for name in ("labeled_batch", "unlabeled_batch"):
-        count = getattr(recipe, name)
+    cure = f"--set accumulation={recipe.member.accumulation * group.size}"
+    batches = {"labeled_batch": recipe.member.labeled_batch, "unlabeled_batch": recipe.member.unlabeled_batch}
+    for name, count in batches.items():
         if count:
             cure += f" --set {name}={max(1, round(count / group.size))}"
     raise PetError(
-        f"accumulation is {recipe.accumulation}: {group.size} processes share the micro-batches of an update, so it "
-        f"must be a multiple of {group.size}; {cure} makes updates of about the same size"
+        f"accumulation is {recipe.member.accumulation}: {group.size} processes share the micro-batches of an update, "
+        f"so it must be a multiple of {group.size}; {cure} makes updates of about the same size"
     )
 
 

@@ -1,0 +1,44 @@
+"""Settings for iPET."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pet.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class IpetSettings(Settings):
+    """How many generations there are, and which examples they learn from."""
+
+    title: ClassVar[str] = "iPET"
+
+    growth: float = setting(
+        5.0, "each generation's training set is this many times as large as the one before", low=1.01, high=1e6
+    )
+    enough: int = setting(1000, "stop adding generations at a training set of this many texts", low=1)
+    generations: int = setting(
+        0, "rounds of training; 0: as many as the training set needs to reach `enough` texts", low=0, high=30
+    )
+    first_set: int = setting(10, "without labeled texts: size of the first training set", low=1)
+    vote_share: float = setting(0.25, "fraction of the other members that label texts for a member", low=0, high=1)
+    ratio: str = setting(
+        "keep",
+        "label ratio of new examples: keep (as in the labeled texts), balanced, or numbers such as 3,1,1",
+    )
+    selection: str = setting(
+        "draw",
+        "draw examples with probability proportional to confidence, or take the top ones, the most confident of each "
+        "label",
+        choices=("draw", "top"),
+        old_name="choice",
+    )
+    confidence_floor: float = setting(
+        0.0, "never use texts whose label is less confident than this as examples", low=0, high=1
+    )
+    soft_targets: bool = setting(False, "train members on probabilities instead of labels")
+    calibrate: bool = setting(False, "calibrate the scores that examples are selected by to the label ratio")
+    restart: bool = setting(True, "start each generation from the pretrained weights, not from the last generation")
+    stop_early: bool = setting(False, "stop when members agree no more than in the generation before")
+    keep_best: bool = setting(False, "train the student on the generation whose members agree most")

@@ -1,0 +1,103 @@
+"""Settings for training: the optimizer, members, the student and the supervised classifier."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pet.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class OptimizerSettings(Settings):
+    """AdamW and its learning rate schedule, for everything that is trained."""
+
+    title: ClassVar[str] = "Optimizer"
+
+    weight_decay: float = setting(
+        0.01, "weight decay of matrices; biases and normalization weights have none", low=0, high=1
+    )
+    adam_epsilon: float = setting(1e-8, "epsilon of AdamW", low=0, high=1)
+    warmup: float = setting(0.1, "fraction of the steps during which the learning rate rises", low=0, high=1)
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0)
+
+
+@dataclass(frozen=True)
+class MemberSettings(Settings):
+    """How members are trained."""
+
+    title: ClassVar[str] = "Members"
+
+    repetitions: int = setting(1, "members per pattern", low=1)
+    learning_rate: float = setting(
+        0.0,
+        "peak learning rate of members; 0 selects it by model size (5e-5 up to 60 million parameters, 2e-5 up to 200 "
+        "million, 1e-5 above) and by `tuning` (10 to 30 times as much for methods other than `full`)",
+        low=0,
+        high=1,
+    )
+    steps: int = setting(40, "training steps of a member", low=0)
+    min_epochs: float = setting(
+        1.0, "train members for at least this many passes over their texts; 0 if `steps` is given", low=0
+    )
+    labeled_batch: int = setting(8, "labeled texts per micro-batch", low=1)
+    unlabeled_batch: int = setting(
+        4, "unlabeled texts per micro-batch, for the auxiliary MLM loss; 0 turns the loss off", low=0
+    )
+    accumulation: int = setting(1, "micro-batches per step of a member", low=1)
+    alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
+    mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
+
+    def updates(self, rows: int) -> int:
+        """Return the number of steps of a member that learns from this many texts.
+
+        Examples
+        --------
+        >>> MemberSettings().updates(10), MemberSettings().updates(1000)
+        (40, 125)
+        """
+        return max(self.steps, math.ceil(self.min_epochs * rows / (self.labeled_batch * self.accumulation)))
+
+
+@dataclass(frozen=True)
+class StudentSettings(Settings):
+    """How the student is distilled."""
+
+    title: ClassVar[str] = "Student"
+
+    temperature: float = setting(2.0, "temperature of the distillation", low=1e-3)
+    learning_rate: float = setting(
+        0.0,
+        "peak learning rate of the student and the supervised classifier; 0: twice that of members, because their head "
+        "is new",
+        low=0,
+        high=1,
+        name="student_learning_rate",
+    )
+    steps: int = setting(200, "training steps of the student", low=0, name="student_steps")
+    batch: int = setting(16, "texts per micro-batch of the student", low=1, name="student_batch")
+    accumulation: int = setting(1, "micro-batches per step of the student", low=1, name="student_accumulation")
+    gold_weight: float = setting(0.0, "weight of the labeled texts' cross-entropy in the student's loss", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class SupervisedSettings(Settings):
+    """How the classifier of ``--method supervised`` is trained; its learning rate is the student's."""
+
+    title: ClassVar[str] = "Supervised classifier"
+
+    steps: int = setting(80, "training steps of the supervised classifier", low=0, name="supervised_steps")
+    batch: int = setting(8, "texts per micro-batch of the supervised classifier", low=1, name="supervised_batch")
+    accumulation: int = setting(
+        1, "micro-batches per step of the supervised classifier", low=1, name="supervised_accumulation"
+    )
+
+
+@dataclass(frozen=True)
+class InferenceSettings(Settings):
+    """How texts are batched for scoring."""
+
+    title: ClassVar[str] = "Inference"
+
+    tokens: int = setting(8192, "tokens per batch for scoring, including padding", low=1, name="inference_tokens")
