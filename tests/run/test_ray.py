@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,16 @@ def test_nobody_at_the_address(inputs: Path, tiny_model: Path, tmp_path: Path, m
 # ---- killed workers ----------------------------------------------------------------------------
 
 
+def children_named(name: str) -> list[psutil.Process]:
+    """Processes below this one with `name` in their command line."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended in the meantime
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
 def kill_one(name: str, ready: Callable[[], bool]) -> tuple[threading.Thread, list[int]]:
     """Watch for a moment, then kill a process of our cluster that does this work; gives who was killed."""
     killed: list[int] = []
@@ -174,7 +185,7 @@ def kill_one(name: str, ready: Callable[[], bool]) -> tuple[threading.Thread, li
     def watch() -> None:
         while not ready():
             time.sleep(0.01)
-        busy = [p for p in psutil.Process().children(recursive=True) if name in " ".join(p.cmdline())]
+        busy = children_named(name)
         busy[0].kill()
         killed.append(busy[0].pid)
 
@@ -218,8 +229,8 @@ def test_a_stage_that_kills_every_worker_ends_with_a_message(inputs: Path, tiny_
     def kill_all() -> None:
         while not done.wait(0.5):
             if any(folder.glob(".tmp-g0--p*@*")):
-                for process in psutil.Process().children(recursive=True):
-                    if "ray::_make" in " ".join(process.cmdline()):
+                for process in children_named("ray::_make"):
+                    with suppress(psutil.Error):
                         process.kill()
 
     thread = threading.Thread(target=kill_all, daemon=True)
