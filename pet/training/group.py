@@ -64,6 +64,13 @@ class Group:
         message: dict[str, Any] = json.loads(box[0])
         return message
 
+    def share(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return the main process's message in every process."""
+        if not self.is_main:
+            return self.receive()
+        self.send(message)
+        return message
+
     def close(self) -> None:
         """Leave."""
         torch.distributed.destroy_process_group()

@@ -1,11 +1,11 @@
-"""The one training loop: members, students and plain classifiers go through it."""
+"""The one training loop: members, students, plain classifiers and `pet adapt` go through it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,11 +31,12 @@ class Schedule:
 
     Attributes
     ----------
-    steps : updates, exactly
-    learning_rate : its peak; it rises linearly from 0 and falls linearly to 0
-    warmup : share of the steps in which it rises
-    accumulation : micro-batches an update
-    weight_decay, adam_epsilon, max_grad_norm : of AdamW and of the clipping
+    steps : number of updates; ignored if `train` is given learning rates
+    learning_rate : peak; the learning rate rises linearly from 0 and falls linearly to 0
+    warmup : fraction of the steps during which it rises
+    accumulation : micro-batches per update
+    weight_decay, adam_epsilon, adam_betas : of AdamW
+    max_grad_norm : gradients are clipped to this norm
     """
 
     steps: int
@@ -45,6 +46,7 @@ class Schedule:
     weight_decay: float = 0.01
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
 
     @classmethod
     def of(
@@ -80,9 +82,15 @@ class Schedule:
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at an update, counted from 0: up over the warm-up, then down to 0.
+    """Return the fraction of the peak learning rate at an update, counted from 0.
 
-    Without warm-up the first update has the whole rate and the one after the last would have 0.
+    It rises linearly over the warm-up, then falls linearly to 0. Without warm-up the first update has the peak rate,
+    and the one after the last would have 0.
+
+    Examples
+    --------
+    >>> [rate_factor(step, 4, 0.0) for step in range(5)]
+    [1.0, 0.75, 0.5, 0.25, 0.0]
     """
     rising = round(steps * warmup)
     if step < rising:
@@ -91,12 +99,39 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters that decay, and those that do not: biases and normalisation weights, which are vectors."""
+    """Split the trained parameters into those with weight decay and vectors (biases, normalization weights) without."""
     trained = [p for p in module.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The state of a training that stops by itself or continues from a checkpoint.
+
+    Attributes
+    ----------
+    rates : learning rate of each update to come; training ends with the last one
+    optimizer : made by `make_optimizer`, with its state
+    step : updates made before
+    """
+
+    rates: Iterator[float]
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def make_optimizer(objective: nn.Module, schedule: Schedule, accelerator: Accelerator) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that require gradients; call it after moving the module to its device."""
+    return torch.optim.AdamW(
+        parameter_groups(objective, schedule.weight_decay),
+        lr=schedule.learning_rate,
+        betas=schedule.adam_betas,
+        eps=schedule.adam_epsilon,
+        fused=accelerator.device.type in ("cpu", "cuda"),
+    )
 
 
 def train(
@@ -106,18 +141,22 @@ def train(
     accelerator: Accelerator,
     on_step: Callable[[int, float | None], None] = lambda step, loss: None,
     group: Group | None = None,
+    course: Course | None = None,
 ) -> list[float]:
-    """Update the weights of a module whose ``forward(batch)`` is the loss of a micro-batch.
+    """Update the weights of a module whose ``forward(batch)`` returns the loss of a micro-batch.
 
     Parameters
     ----------
     objective : module on the accelerator's device
     batches : endless micro-batches, in the order in which they are used
-    schedule : how
-    accelerator : precision and processes
-    on_step : called after each update with its number from 1 and, now and then, the mean loss since
+    schedule : optimizer settings, number of updates, learning rate
+    accelerator : device and precision
+    on_step : called after each update with its number, counted from 1, and with the mean loss since the last look
+        (None between looks)
     group : processes that were given the same module and the same batches; each computes its share of the micro-batches
-        of an update. The number of these must be a multiple of the group's size
+        of an update. Their number must be a multiple of the group's size
+    course : optimizer, updates made so far and learning rates to come; default: a training from the beginning, with the
+        schedule's own
 
     Returns
     -------
@@ -126,39 +165,40 @@ def train(
     Raises
     ------
     PetError
-        When the loss is no longer a number.
+        If the loss is no longer a finite number.
     """
-    fused = accelerator.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(
-        parameter_groups(objective, schedule.weight_decay),
-        lr=schedule.learning_rate,
-        eps=schedule.adam_epsilon,
-        fused=fused,
-    )
-    module, stepper = accelerator.prepare(objective, optimizer)
+    if course is None:
+        course = Course(_rates(schedule), make_optimizer(objective, schedule, accelerator))
+    module, stepper = accelerator.prepare(objective, course.optimizer)
     module.train()
     with kept_memory(accelerator.device.type):
-        history = _updates(module, stepper, batches, schedule, accelerator, on_step, group)
+        history = _updates(module, replace(course, optimizer=stepper), batches, schedule, accelerator, on_step, group)
     accelerator.free_memory()
     objective.eval()
     return history
 
 
+def _rates(schedule: Schedule) -> Iterator[float]:
+    """Learning rate of each update of a schedule."""
+    for step in range(schedule.steps):
+        yield schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
+
+
 def _updates(
     module: nn.Module,
-    stepper: torch.optim.Optimizer,
+    course: Course,
     batches: Iterator[Any],
     schedule: Schedule,
     accelerator: Accelerator,
     on_step: Callable[[int, float | None], None],
     group: Group | None,
 ) -> list[float]:
-    """All updates of a training, and the mean losses."""
-    history: list[float] = []
-    since: list[torch.Tensor] = []
-    for step in range(schedule.steps):
+    """Make all updates and return the mean losses."""
+    stepper = course.optimizer
+    losses = _Losses(schedule.accumulation, group)
+    for step, rate in enumerate(course.rates, start=course.step + 1):
         for parameters in stepper.param_groups:
-            parameters["lr"] = schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
+            parameters["lr"] = rate
         for micro in range(schedule.accumulation):
             last = micro == schedule.accumulation - 1
             batch = next(batches)
@@ -167,34 +207,49 @@ def _updates(
             with accelerator.autocast(), _synchronise(accelerator, module, last), _attention(batch, accelerator):
                 loss = module(batch) / schedule.accumulation
                 accelerator.backward(loss)
-            since.append(loss.detach())
+            losses.since.append(loss.detach())
         if group is not None:
             group.all_reduce([p.grad for p in module.parameters() if p.grad is not None])
         accelerator.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
         stepper.step()
         stepper.zero_grad()
-        mean = None
-        if (step + 1) % _LOOK_EVERY == 0 or step + 1 == schedule.steps:
-            total, count = torch.stack(since).sum(), len(since)
-            if group is not None:
-                group.all_reduce([total])
-                count *= group.size
-            mean = float(total) * schedule.accumulation / count
-            since.clear()
-            history.append(mean)
-            if not math.isfinite(mean):
-                raise PetError(
-                    f"training: the loss is {mean} at step {step + 1}; lower learning_rate, or use --precision fp32"
-                )
-        on_step(step + 1, mean)
-    return history
+        look = step % _LOOK_EVERY == 0 or step == schedule.steps
+        on_step(step, losses.look(step) if look else None)
+    if losses.since:  # the learning rates ended between two looks
+        losses.look(step)
+    return losses.history
+
+
+class _Losses:
+    """Losses of micro-batches on the device, and the means over stretches of updates."""
+
+    def __init__(self, accumulation: int, group: Group | None):
+        self.since: list[torch.Tensor] = []
+        self.history: list[float] = []
+        self._accumulation, self._group = accumulation, group
+
+    def look(self, step: int) -> float:
+        """Wait for the device and return the mean loss since the last look."""
+        total, count = torch.stack(self.since).sum(), len(self.since)
+        if self._group is not None:
+            self._group.all_reduce([total])
+            count *= self._group.size
+        mean = float(total) * self._accumulation / count
+        self.since.clear()
+        self.history.append(mean)
+        if not math.isfinite(mean):
+            raise PetError(
+                f"training diverged: the loss is {mean} at step {step}; "
+                "lower the learning rate, or use --precision fp32"
+            )
+        return mean
 
 
 def _attention(batch: Any, accelerator: Accelerator) -> AbstractContextManager[Any]:
-    """On a processor, plain matrix products for short rows.
+    """Use plain matrix products for short rows on a CPU.
 
-    The fused attention's backward pass was measured to cost more there: an update of a 6-layer model with rows of
-    70 tokens took 1.2 times as long with it.
+    The backward pass of the fused attention is slower there: an update of a 6-layer model with rows of 70 tokens took
+    1.2 times as long with it.
     """
     ids = batch.get("input_ids") if isinstance(batch, dict) else None
     if accelerator.device.type == "cpu" and ids is not None and ids.shape[1] <= _SHORT:
@@ -203,5 +258,5 @@ def _attention(batch: Any, accelerator: Accelerator) -> AbstractContextManager[A
 
 
 def _synchronise(accelerator: Accelerator, module: nn.Module, last: bool) -> Any:
-    """Gradients travel between processes only with the last micro-batch of an update."""
+    """Exchange gradients between processes only with the last micro-batch of an update."""
     return nullcontext() if last else accelerator.no_sync(module)

@@ -12,7 +12,7 @@ from torch import nn
 
 from pet.errors import PetError
 from pet.training.device import make_accelerator
-from pet.training.loop import Schedule, parameter_groups, rate_factor, train
+from pet.training.loop import Course, Schedule, make_optimizer, parameter_groups, rate_factor, train
 
 
 class Regression(nn.Module):
@@ -141,6 +141,51 @@ def test_it_learns(accelerator):
     assert history[-1] < 0.2 * history[0]
 
 
+# --- continuing and stopping -------------------------------------------------------------------------
+
+
+def _continued(accelerator, schedule: Schedule, steps: list[int]) -> torch.Tensor:
+    """Weights after a training in pieces: each one ends after some updates and hands on the optimizer's state."""
+    model, batches, done = _model(), [next(_stream(2, seed)) for seed in range(sum(steps))], 0
+    rates = [schedule.learning_rate * rate_factor(step, sum(steps), schedule.warmup) for step in range(sum(steps))]
+    state = None
+    for count in steps:
+        optimizer = make_optimizer(model, schedule, accelerator)
+        if state is not None:
+            optimizer.load_state_dict(state)
+        course = Course(iter(rates[done : done + count]), optimizer, done)
+        train(model, iter(batches[done:]), schedule, accelerator, course=course)
+        state, done = copy.deepcopy(optimizer.state_dict()), done + count
+    return _weights(model)
+
+
+def test_a_training_in_pieces_equals_one_in_a_single_run(accelerator):
+    schedule = Schedule(steps=23, learning_rate=1e-2, warmup=0.2)
+    model = _model()
+    train(model, (next(_stream(2, seed)) for seed in itertools.count()), schedule, accelerator)
+    assert torch.equal(_continued(accelerator, schedule, [23]), _weights(model))
+    assert torch.equal(_continued(accelerator, schedule, [4, 10, 9]), _weights(model))
+
+
+def test_given_learning_rates_end_the_training_and_steps_go_on_counting(accelerator):
+    schedule, told = Schedule(steps=0, learning_rate=1e-2), []
+    model = _model()
+    course = Course(iter([1e-2] * 13), make_optimizer(model, schedule, accelerator), step=4)
+    history = train(
+        model, _stream(2), schedule, accelerator, lambda step, loss: told.append((step, loss)), None, course
+    )
+    assert [step for step, _ in told] == list(range(5, 18))
+    assert [step for step, loss in told if loss is not None] == [10]
+    assert len(history) == 2  # the last stretch, too
+
+
+def test_divergence_between_the_last_looks_is_an_error(accelerator):
+    schedule, model = Schedule(steps=0, learning_rate=1e-2), _model()
+    course = Course(iter([1e-2] * 3), make_optimizer(model, schedule, accelerator))
+    with pytest.raises(PetError, match="the loss is nan at step 3"):
+        train(model, itertools.repeat(torch.full((2, 4), float("nan"))), schedule, accelerator, course=course)
+
+
 # --- decay -------------------------------------------------------------------------------------------
 
 
@@ -176,7 +221,7 @@ def test_only_matrices_shrink_where_there_is_no_gradient(accelerator):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_training(accelerator, value):
     batches = itertools.chain([torch.ones(2, 4)] * 3, itertools.repeat(torch.full((2, 4), value)))
-    with pytest.raises(PetError, match=r"the loss is (nan|inf) at step 10; lower learning_rate"):
+    with pytest.raises(PetError, match=r"the loss is (nan|inf) at step 10; lower the learning rate"):
         train(_model(), batches, Schedule(steps=50, learning_rate=1e-3), accelerator)
 
 

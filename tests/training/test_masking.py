@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
+from pet.training.masking import MaskingRule, hide_share, hide_tokens, ordinary_vocabulary
 
 SPECIAL = [0, 1, 2, 3, 4]
 MASK = 4
@@ -107,3 +107,51 @@ def test_random_tokens_come_from_the_whole_ordinary_vocabulary_and_are_never_spe
 
 def test_ordinary_vocabulary_may_begin_at_zero():
     np.testing.assert_array_equal(ordinary_vocabulary(6, [5, 3]), [0, 1, 2, 4])
+
+
+# --- the same share in each row ------------------------------------------------------------------------
+
+
+def _full_rows(rows: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows ``[2] words … [3]`` without padding."""
+    ids = np.random.default_rng(seed).integers(5, VOCABULARY, (rows, width))
+    ids[:, 0], ids[:, -1] = 2, 3
+    return ids, ~np.isin(ids, SPECIAL)
+
+
+def test_each_row_gets_the_same_share_of_masks_random_and_unchanged_tokens():
+    ids, ordinary = _full_rows(200, 102, seed=0)
+    hidden, chosen = hide_share(ids, ordinary, RULE, np.random.default_rng(0))
+    assert (chosen.sum(1) == 15).all() and not (chosen & ~ordinary).any()
+    assert chosen[:, 1:-1].mean(0).std() < 0.05  # every position is equally likely
+    np.testing.assert_array_equal(hidden[~chosen], ids[~chosen])
+    assert (hidden[chosen] == MASK).mean() == pytest.approx(0.8, abs=0.03)
+    assert (hidden[chosen] == ids[chosen]).mean() == pytest.approx(0.1, abs=0.03)
+    noise = hidden[chosen & (hidden != MASK) & (hidden != ids)]
+    assert len(noise) / chosen.sum() == pytest.approx(0.1, abs=0.03) and not np.isin(noise, SPECIAL).any()
+
+
+def test_a_row_with_few_tokens_gets_one_mask_and_a_row_without_any_gets_none():
+    ids, ordinary = np.array([[2, 9, 3], [2, 4, 3]]), np.array([[False, True, False], [False] * 3])
+    chosen = hide_share(ids, ordinary, RULE, np.random.default_rng(0))[1]
+    assert chosen.sum(1).tolist() == [1, 0]
+
+
+def test_shares_are_drawn_anew_each_time_and_again_from_the_same_seed():
+    ids, ordinary = _full_rows(2, 60, seed=0)
+    one, two, again = (hide_share(ids, ordinary, RULE, np.random.default_rng([0, seed]))[1] for seed in (1, 2, 1))
+    assert (one != two).any()
+    np.testing.assert_array_equal(one, again)
+
+
+def test_whole_words_are_hidden_as_a_whole():
+    ids, ordinary = _full_rows(300, 80, seed=1)
+    ids[:, 40], ordinary[:, 40] = 2, False
+    continues = ids >= 500
+    continues[:, 41] = True  # a word piece right after a special token is a word of its own
+    chosen = hide_share(ids, ordinary, RULE, np.random.default_rng(1), continues)[1]
+    assert not (chosen & ~ordinary).any()
+    inside = continues & ordinary & np.roll(ordinary, 1, axis=1)
+    assert (chosen[inside] == np.roll(chosen, 1, axis=1)[inside]).all()
+    assert chosen.sum() / ordinary.sum() == pytest.approx(0.15, abs=0.01)
+    assert chosen.any(1).all()
