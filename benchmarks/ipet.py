@@ -123,7 +123,7 @@ def table(lines: Sequence[Line]) -> str:
             figures = [spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
             texts = f"{fmean(e['texts'] for e in entries):.0f}"
             generations.append([name, str(examples), str(number), texts, chosen, *figures, settings])
-    header = ["task", "examples", "generation", "texts a member", "right among chosen", "right in pool"]
+    header = ["task", "examples", "generation", "texts per member", "chosen accuracy", "pool accuracy"]
     header += ["test accuracy", "agreement", "confidence", "settings"]
     first = markdown(["task", "examples", *COLUMNS, *FACTS], rows)
     return f"{first}\n## Generations\n\n{markdown(header, generations)}"

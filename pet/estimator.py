@@ -449,18 +449,13 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (beside / "README.md").write_text(self._card(), encoding="utf-8")
 
     def _card(self) -> str:
-        from pet.report.card import student_card
+        from pet.report.card import CardTask, student_card
 
-        task, counts, method = self.task_, self.results_["data"], self.results_["method"]
+        counts = self.results_["data"]
         return student_card(
-            task=task.name,
-            labels=task.labels,
-            method=method,
-            base_model=str(self.student_model or self.model),
-            description=task.description,
-            patterns=[] if method == "supervised" else [p.template.source for p in task.patterns],
-            text_pair=len(task.input.segments) > 1,
-            reads=task.input.source if len(task.fields) > 1 else "",
+            CardTask.of(self.task_),
+            self.results_["method"],
+            str(self.student_model or self.model),
             facts={"labeled examples": counts["train"], "unlabeled texts": counts["pool"]},
         )
 

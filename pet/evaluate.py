@@ -1,4 +1,4 @@
-"""How good a classifier is, from its probabilities and the gold labels."""
+"""Classification metrics from probabilities and gold labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pet.errors import PetError
-from pet.report.tables import HEADLINE, majority_line, text_table
-from pet.terminal import clean
 
 BINS = 15
 
@@ -20,30 +18,37 @@ def evaluate(probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -
 
     Parameters
     ----------
-    probabilities : array of shape [n, L]
-        One row an example, one column a label in task order. The first of equal maxima is the
-        prediction.
-    gold : array of shape [n], integers
-        Index of the right label.
+    probabilities : array of shape (n, L)
+        One row per example, one column per label in task order. Ties go to the first label.
+    gold : int array of shape (n,)
+        Index of the correct label.
     labels : sequence of L str
 
     Returns
     -------
     dict of plain Python values
-        ``n``; ``accuracy``; ``macro_f1``, the mean of F1 over all labels of the task, with 0 where
-        precision and recall have no meaning; ``mcc``, the correlation of Matthews for many classes
-        (Gorodkin 2004), 0 where it has no meaning; ``ece``, the expected calibration error over 15
-        bins of equal width (Guo et al. 2017); ``per_class``, label -> ``precision``, ``recall``,
-        ``f1``, ``support``; ``confusion``, counts with a row for each gold label and a column for
-        each predicted one; ``calibration``, for each bin ``lower`` (excluded), ``upper`` (included),
-        ``n``, and the mean ``confidence`` and ``accuracy`` in it (None where it is empty).
+        - ``n``: number of examples
+        - ``accuracy``
+        - ``macro_f1``: mean F1 over all labels of the task; an undefined F1 counts as 0
+        - ``mcc``: multiclass Matthews correlation (Gorodkin 2004); 0 if undefined
+        - ``ece``: expected calibration error over 15 equal-width bins (Guo et al. 2017)
+        - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``
+        - ``confusion``: counts, one row per gold label and one column per predicted label
+        - ``calibration``: for each bin ``lower`` (exclusive), ``upper`` (inclusive), ``n``, and the mean
+          ``confidence`` and ``accuracy`` (None if the bin is empty)
 
     Raises
     ------
     PetError
-        When there is no example.
+        If there are no examples.
     ValueError
-        For arrays that do not fit each other, or values that are no probabilities.
+        If the shapes do not match or values are not probabilities.
+
+    Examples
+    --------
+    >>> metrics = evaluate([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], [0, 1, 1], ["bad", "good"])
+    >>> round(metrics["accuracy"], 3), metrics["confusion"]
+    (0.667, [[1, 0], [1, 1]])
     """
     scores = np.asarray(probabilities, dtype=np.float64)
     right = np.asarray(gold)
@@ -67,7 +72,7 @@ def evaluate(probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -
 
 def _check(scores: NDArray[np.float64], gold: NDArray[Any], labels: Sequence[str]) -> None:
     if scores.size == 0 and gold.size == 0:
-        raise PetError("there is nothing to evaluate: the data has no labeled example")
+        raise PetError("nothing to evaluate: the data has no labeled examples")
     if scores.ndim != 2 or scores.shape[1] != len(labels) or gold.shape != scores.shape[:1]:
         raise ValueError(
             f"probabilities have shape {scores.shape} and gold {gold.shape}: expected [n, {len(labels)}] and [n]"
@@ -76,9 +81,9 @@ def _check(scores: NDArray[np.float64], gold: NDArray[Any], labels: Sequence[str
         raise ValueError("two labels have the same name")
     if not np.issubdtype(gold.dtype, np.integer) or gold.min() < 0 or gold.max() >= len(labels):
         raise ValueError(f"gold must hold integers from 0 to {len(labels) - 1}")
-    # The margin allows for half precision; NaN fails both comparisons.
+    # The tolerance allows for half precision; NaN fails both comparisons.
     if not (scores.min() >= -1e-6 and scores.max() <= 1.01):
-        raise ValueError("probabilities must lie between 0 and 1")
+        raise ValueError("probabilities must be between 0 and 1")
 
 
 def _per_class(confusion: NDArray[np.int64]) -> list[dict[str, float | int]]:
@@ -108,7 +113,7 @@ def _mcc(confusion: NDArray[np.int64]) -> float:
 
 def _calibration(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> list[dict[str, Any]]:
     upper = np.arange(1, BINS + 1) / BINS
-    # A confidence on an edge belongs to the bin below it; one a hair above 1 to the last.
+    # A confidence on an edge belongs to the bin below it; one slightly above 1, to the last bin.
     bins = np.minimum(np.searchsorted(upper, confidence, side="left"), BINS - 1)
     rows = []
     for index in range(BINS):
@@ -130,25 +135,3 @@ def _ece(calibration: Sequence[Mapping[str, Any]]) -> float:
     total = sum(row["n"] for row in calibration)
     gaps = [row["n"] * abs(row["accuracy"] - row["confidence"]) for row in calibration if row["n"]]
     return float(sum(gaps) / total)
-
-
-def format_metrics(metrics: Mapping[str, Any]) -> str:
-    """The outcome of `evaluate` as text for a terminal: headline, classes, confusion matrix."""
-    parts = [f"{metrics['n']} examples"]
-    parts += [f"{name} {metrics[figure]:.3f}" for figure, name in HEADLINE.items()]
-    headline = f"{', '.join(parts)}\n{majority_line(metrics)}"
-    per_class = metrics["per_class"]
-    classes = text_table(
-        [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
-        ["label", "precision", "recall", "F1", "support"],
-    )
-    return "\n".join([headline, "", classes, "", _format_confusion(metrics)])
-
-
-def _format_confusion(metrics: Mapping[str, Any]) -> str:
-    # Columns carry numbers in place of names: seventy labels side by side fit no terminal.
-    labels = list(metrics["per_class"])
-    rows = [
-        [f"{i} {clean(label)}", *row] for i, (label, row) in enumerate(zip(labels, metrics["confusion"], strict=True))
-    ]
-    return text_table(rows, ["gold \\ predicted", *(str(i) for i in range(len(labels)))])

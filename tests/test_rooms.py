@@ -50,10 +50,7 @@ MANY_PARAMETERS = {"pet.estimator.PetClassifier.__init__"}
 # What is still to be mended: remove an entry with what it names.
 KNOWN: dict[str, set[str]] = {
     "upward": {
-        "pet.evaluate -> pet.report.tables",
         "pet.members.training -> pet.recipe",
-        "pet.report.preflight -> pet.preflight.check_task",
-        "pet.report.preflight -> pet.preflight.patterns",
         "pet.run.context -> pet.run.execution.executor",
         "pet.run.context -> pet.run.inputs",
         "pet.run.execution.data_parallel -> pet.run.stages",
@@ -103,7 +100,6 @@ KNOWN: dict[str, set[str]] = {
         "pet.members.training.train_member",
         "pet.preflight.check_task.check_task",
         "pet.prompts.pretrain.pretrain",
-        "pet.report.card.student_card",
         "pet.student.distill._batches",
         "pet.student.distill.fit_classifier",
     },

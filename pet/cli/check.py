@@ -79,7 +79,7 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
     The exit status is 0 where a run would work, warnings or not, and 2 where it would fail.
     """
     from pet.preflight.check_task import check_task
-    from pet.report.preflight import check_text
+    from pet.preflight.text import check_text
     from pet.task.task import Task
 
     reporter = reporter_for(quiet)

@@ -41,8 +41,8 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
     MODEL is the `student` folder of a run, the run itself, or any sequence classifier of transformers,
     which then reads the field `text`. The labels of the data must be those of the classifier.
     """
-    from pet.evaluate import format_metrics
     from pet.inference.evaluate_file import evaluate_file
+    from pet.report.tables import format_metrics
     from pet.run.load_run import load_task
 
     metrics = evaluate_file(

@@ -16,7 +16,7 @@ from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, student_rate_for
-from pet.report.card import student_card
+from pet.report.card import CardTask, student_card
 from pet.seeds import derive_seed
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.student.classifier import Classifier, TextInput, new_classifier
@@ -201,16 +201,14 @@ def _schedule(recipe: Recipe, student: Classifier) -> Schedule:
 def _card(
     task: Task | None, labels: Sequence[str], model: str, text_input: TextInput, facts: Mapping[str, object]
 ) -> str:
-    return student_card(
-        task=task.name if task else "text classification",
+    about = CardTask(
+        name=task.name if task else "text classification",
         labels=labels,
-        method="distill",
-        base_model=model,
         description=task.description if task else "",
         text_pair=len(text_input.template.segments) > 1,
         reads=text_input.template.source if len(text_input.template.fields) > 1 else "",
-        facts=facts,
     )
+    return student_card(about, "distill", model, facts=facts)
 
 
 def student_recipe(name: str, settings: Mapping[str, Any], temperature: float | None) -> Recipe:

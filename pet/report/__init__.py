@@ -1,1 +1,1 @@
-"""Tables, pages, and model cards."""
+"""Tables, the HTML report and model cards."""

@@ -1,4 +1,4 @@
-"""What is told about the generations of iPET: figures, a line for each, tables, a file to plot from."""
+"""Statistics of iPET generations: as numbers, log lines, tables and a CSV file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ from pet.report.tables import text_table
 
 
 def pool_figures(path: Path, before: Path | None, labels: Sequence[str]) -> dict[str, Any]:
-    """What a generation says of the pool, from its soft labels.
+    """Summarize a generation's soft labels of the pool.
+
+    Parameters
+    ----------
+    path : soft labels of the generation (Parquet)
+    before : soft labels of the previous generation, if any
+    labels : labels in task order
 
     Returns
     -------
-    dict with ``shares`` (of each label), ``confidence`` and ``agreement`` (means over the texts), the same two for
-    the texts of each label, ``label_confidence`` and ``label_agreement`` (None for a label of no text), and
-    ``changed``, the share of the texts whose label is another than in the generation before (None: there is none)
+    dict
+        - ``rows``: number of texts
+        - ``shares``: share of each label
+        - ``confidence``, ``agreement``: means over all texts
+        - ``label_confidence``, ``label_agreement``: means per label (None for a label without texts)
+        - ``changed``: share of texts whose label differs from the previous generation (None for the first)
     """
     table = pq.read_table(path, columns=["label", "confidence", "agreement"])
     label = label_positions(table["label"], labels)
@@ -44,7 +53,12 @@ def pool_figures(path: Path, before: Path | None, labels: Sequence[str]) -> dict
 
 
 def example_figures(examples: Mapping[str, Any]) -> dict[str, Any]:
-    """Means over the members of how many texts they got; empty for a generation without new texts."""
+    """Average the members' counts of pseudo-labeled texts; empty for a generation without any.
+
+    Returns
+    -------
+    dict with ``wanted``, ``available``, ``chosen`` (texts per label) and ``chosen_confidence``
+    """
     if not examples:
         return {}
     members = list(examples["members"].values())
@@ -58,7 +72,7 @@ def example_figures(examples: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shortages(generation: int, examples: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
-    """A message for the labels of which there were fewer texts than wanted."""
+    """Return a warning that names the labels with fewer texts than wanted, if any."""
     if not examples:
         return []
     chosen = np.asarray([m["chosen"] for m in examples["members"].values()])
@@ -70,14 +84,14 @@ def shortages(generation: int, examples: Mapping[str, Any], labels: Sequence[str
     ]
     if not short:
         return []
-    return [f"generation {generation}: the pool has fewer texts than wanted of {', '.join(short)}; all were taken"]
+    return [f"generation {generation}: the pool has too few texts labeled {', '.join(short)}; using all of them"]
 
 
 def generation_line(entry: Mapping[str, Any]) -> str:
-    """One line about a generation, for who waits."""
+    """Return a one-line summary of a generation for the log."""
     pool = entry["pool"]
     parts = [f"generation {entry['generation']}:"]
-    parts.append("untrained" if not entry["trained"] else f"{training_texts(entry):.0f} texts a member")
+    parts.append("untrained" if not entry["trained"] else f"{training_texts(entry):.0f} texts per member")
     parts.append(f"confidence {pool['confidence']:.3f}")
     parts.append(f"agreement {pool['agreement']:.3f}")
     if pool["changed"] is not None:
@@ -88,25 +102,30 @@ def generation_line(entry: Mapping[str, Any]) -> str:
 
 
 def training_texts(entry: Mapping[str, Any]) -> float:
-    """Mean number of texts that a member of a generation learned from."""
+    """Return the mean number of training texts per member of a generation."""
     return float(entry["labeled"] + sum(entry.get("chosen", [])))
 
 
 def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """One row for each generation and label, and for each generation one with an empty label about all of them.
+    """Return one row per generation and label, preceded by one row per generation with an empty label for the total.
 
     Parameters
     ----------
-    history : what `pet.run.generations.Generations` knows of each generation
-    labels : those of the task
+    history : one entry per generation, as a run writes them to metrics.json
+    labels : labels in task order
 
     Returns
     -------
-    list of dict with the keys ``generation``, ``label``, ``wanted``, ``available``, ``chosen`` (texts, the latter two
-    as means over the members), ``confidence``, ``agreement`` (means over the pool, or its texts with that label),
-    ``share`` (of the pool), ``changed`` (share of the pool with another label than before),
-    ``test_accuracy``, and where there are hidden labels ``pool_accuracy`` and ``chosen_accuracy``; None where a value
-    does not exist
+    list of dict
+        Missing values are None.
+
+        - ``generation``, ``label``
+        - ``wanted``, ``available``, ``chosen``: numbers of texts; the latter two are means over the members
+        - ``confidence``, ``agreement``: means over the pool, or over its texts with this label
+        - ``share``: share of the pool
+        - ``changed``: share of the pool whose label differs from the previous generation
+        - ``test_accuracy``
+        - ``pool_accuracy``, ``chosen_accuracy``: only if the pool has hidden gold labels
     """
     rows = []
     for entry in history:
@@ -138,13 +157,13 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
 def _row(
     entry: Mapping[str, Any], label: str, take: Callable[[Any], Any], figures: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A row of `generation_rows`; `take` makes one number of those of all labels."""
+    """Return a row of `generation_rows`; `take` reduces per-label counts to one number."""
     counts = {name: take(entry[name]) if name in entry else None for name in ("wanted", "available", "chosen")}
     return {"generation": entry["generation"], "label": label, **counts, **figures}
 
 
 def generations_csv(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:
-    """`generation_rows` as the text of a CSV file, which any plotting tool reads."""
+    """Format `generation_rows` as CSV."""
     rows = generation_rows(history, labels)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -159,14 +178,14 @@ _COLUMNS = {
     "confidence": "confidence",
     "agreement": "agreement",
     "changed": "changed",
-    "chosen_accuracy": "right among chosen",
-    "pool_accuracy": "right in pool",
+    "chosen_accuracy": "chosen accuracy",
+    "pool_accuracy": "pool accuracy",
     "test_accuracy": "test accuracy",
 }
 
 
 def generations_overview(history: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Header and a row for each generation: texts of a member, confidence, agreement, changed labels, accuracies."""
+    """Return a header and one row per generation: texts per member, confidence, agreement, changed labels, accuracy."""
     rows = []
     for entry in history:
         row = generation_rows([entry], [])[0]
@@ -176,6 +195,6 @@ def generations_overview(history: Sequence[Mapping[str, Any]]) -> tuple[list[str
 
 
 def generations_table(history: Sequence[Mapping[str, Any]]) -> str:
-    """The overview as plain text."""
+    """Format `generations_overview` as a plain-text table."""
     header, rows = generations_overview(history)
     return text_table(rows, header)

@@ -1,4 +1,4 @@
-"""report.html of a run: one file without scripts that asks for nothing from elsewhere."""
+"""report.html of a run: one self-contained file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; } th { backgr
 .mark { position: absolute; top: -2px; bottom: -2px; width: 2px; background: #c33; }
 .note { background: #fff6dd; padding: .3rem .6rem; }
 """
-# Whatever slips through the escaping still may not run, load or send anything.
+# A second line of defense: even text that slipped through the escaping could not run, load or send anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def html_report(result: Mapping[str, Any]) -> str:
-    """The page that shows a run.
+    """Return the HTML report of a run.
 
     Parameters
     ----------
     result : mapping
-        Any of these keys; what is absent or empty is left out.
+        Any of these keys; absent or empty ones are omitted from the report.
 
-        ``task``, ``method`` : str.
-        ``config`` : mapping of plain values, nested at will.
-        ``messages`` : sequence of str, warnings of the run.
-        ``members`` : mapping, name -> metrics; ``ensemble``, ``student`` : metrics. Metrics are
-        what `pet.evaluate.evaluate` returns. In their place may stand a sequence of them, one for
-        each seed; then matrix and reliability are those of the first.
-        ``baselines`` : mapping, other method -> mapping with ``student`` or ``ensemble`` as above.
-        ``generations`` : sequence with what is known of each generation of iPET, and ``labels``, the names of
-        the labels in it; see `pet.report.generations`.
+        - ``task``, ``method``: str
+        - ``config``: mapping of plain values, nested to any depth
+        - ``messages``: sequence of str, warnings of the run
+        - ``members``: mapping, name -> metrics; ``ensemble``, ``student``: metrics. Metrics are results of
+          `pet.evaluate.evaluate`, or a sequence of them, one per seed; confusion matrix and reliability
+          diagram then show the first seed.
+        - ``baselines``: mapping, other method -> mapping with ``student`` or ``ensemble`` as above
+        - ``generations``: one entry per iPET generation, and ``labels``, the label names;
+          see `pet.report.generations`
 
     Returns
     -------
@@ -101,7 +101,7 @@ def _details(name: str, metrics: Metrics) -> list[str]:
 
 
 def _reliability(calibration: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Bars: how often the classifier is right, beside a mark at how sure it was."""
+    """Return a reliability diagram: a bar for the accuracy of each bin and a mark at its mean confidence."""
     rows = []
     for row in calibration:
         if not row["n"]:
@@ -152,7 +152,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        # Settings such as 1e-05 would vanish with three decimals; measures do not need more.
+        # Three decimals are enough for metrics, but would turn settings such as 1e-05 into 0.
         text = f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else repr(value)
         return f'<td class="number">{text}</td>'
     if isinstance(value, int) and not isinstance(value, bool):
@@ -161,6 +161,6 @@ def _cell(value: object) -> str:
 
 
 def _escape(value: object) -> str:
-    # Lone surrogates and control characters have no place in HTML, not even escaped.
+    # Lone surrogates and control characters are invalid in HTML even when escaped.
     text = str(value).encode("utf-8", "replace").decode("utf-8")
     return html.escape("".join(c if c.isprintable() or c in "\n\t" or ord(c) > 0x9F else "\ufffd" for c in text))

@@ -1,4 +1,4 @@
-"""Tables of plain text: one result, and several beside each other."""
+"""Plain-text tables of one or several results."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ from typing import Any
 
 from pet.terminal import clean, display_width, pad
 
-# The figures that say at a glance how good a classifier is, with their names for people.
+# Headline metrics with their display names.
 HEADLINE = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "MCC", "ece": "ECE"}
 
 Metrics = Mapping[str, Any]
 
 
 def text_table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """A table with aligned columns for a terminal.
+    """Format a table with aligned columns for a terminal.
 
     Parameters
     ----------
     rows : sequence of sequences
-        Cells. Numbers stand at the right, floats get three decimals, None is "-".
+        Cells. Columns of numbers are right-aligned, floats get three decimals, None becomes "-".
     header : sequence of str
-        Names of the columns.
+        Column names.
 
     Returns
     -------
     str
-        Lines without a line break at the end.
+        Lines, without a trailing newline.
 
     Raises
     ------
     ValueError
-        When a row has not as many cells as the header.
+        If a row and the header differ in length.
+
+    Examples
+    --------
+    >>> print(text_table([["student", 0.75], ["ensemble", None]], ["result", "accuracy"]))
+    result    accuracy
+    --------  --------
+    student      0.750
+    ensemble         -
     """
     if any(len(row) != len(header) for row in rows):
         raise ValueError(f"each row must have {len(header)} cells")
@@ -56,19 +64,19 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else clean(str(value))
 
 
-def summarise(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None]]:
-    """Mean and spread of the headline figures over runs with different seeds.
+def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None]]:
+    """Compute mean and standard deviation of the headline metrics over runs with different seeds.
 
     Parameters
     ----------
     runs : sequence of mappings
-        Each as `pet.evaluate.evaluate` returns it.
+        Each as returned by `pet.evaluate.evaluate`.
 
     Returns
     -------
     dict
-        figure -> ``{"mean", "std", "n"}``. ``std`` is that of a sample (divided by n - 1), and
-        None where there is one run only. Figures that a run lacks are left out.
+        metric -> ``{"mean", "std", "n"}``. ``std`` is the sample standard deviation (divisor n - 1),
+        or None for a single run. Metrics that any run lacks are omitted.
     """
     summary: dict[str, dict[str, float | int | None]] = {}
     for figure in HEADLINE:
@@ -81,23 +89,23 @@ def summarise(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None
 
 
 def headline(first: Sequence[str] = ()) -> dict[str, str]:
-    """`HEADLINE` with some figures before the others, as a task file's ``metrics`` has them."""
+    """Return `HEADLINE` with the given metrics first, such as the ``metrics`` of a task file."""
     return {figure: HEADLINE[figure] for figure in dict.fromkeys((*first, *HEADLINE))}
 
 
 def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> list[list[str]]:
-    """Rows of a table of several results: name, then the headline figures as text.
+    """Return one row per result: its name, then the headline metrics as text.
 
     Parameters
     ----------
     results : mapping
-        name -> the metrics of one run, or a sequence of them, one for each seed.
+        name -> the metrics of one run, or a sequence of them, one per seed.
     first : sequence of str
-        Of `headline`.
+        Metrics to show first; see `headline`.
     """
     rows = []
     for name, result in results.items():
-        summary = summarise([result] if isinstance(result, Mapping) else result)
+        summary = summarize([result] if isinstance(result, Mapping) else result)
         rows.append([name, *(_spread(summary.get(figure)) for figure in headline(first))])
     return rows
 
@@ -110,31 +118,53 @@ def _spread(figure: Mapping[str, float | int | None] | None) -> str:
 
 
 def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> str:
-    """Several results beside each other: accuracy, macro F1, MCC, ECE.
+    """Format the headline metrics of several results as a table, one row per result.
 
     Parameters
     ----------
     results : mapping
-        name -> the metrics of one run, or a sequence of them, one for each seed, which are shown
+        name -> the metrics of one run, or a sequence of them, one per seed, shown
         as mean ± standard deviation.
     first : sequence of str
-        Of `headline`.
+        Metrics to show first; see `headline`.
     """
     return text_table(comparison_rows(results, first), ["result", *headline(first).values()])
 
 
 def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
-    """The metrics of a result, or of the first seed where there are several."""
+    """Return the metrics of a result, or of its first seed."""
     return metrics if isinstance(metrics, Mapping) else metrics[0]
 
 
 def majority_line(metrics: Metrics) -> str:
-    """What says nothing but the most frequent label of the labeled texts would reach, as a sentence.
+    """State the accuracy of always predicting the most frequent gold label.
 
     Parameters
     ----------
-    metrics : of anything on these texts, as `pet.evaluate.evaluate` returns it
+    metrics : result of `pet.evaluate.evaluate` for any classifier on these texts
     """
     counts = {label: row["support"] for label, row in metrics["per_class"].items()}
     most = max(counts, key=lambda label: counts[label])
-    return f"Always {clean(most)!r}: accuracy {counts[most] / metrics['n']:.3f}."
+    return f"Always predicting {clean(most)!r}: accuracy {counts[most] / metrics['n']:.3f}."
+
+
+def format_metrics(metrics: Metrics) -> str:
+    """Format a result of `pet.evaluate.evaluate` for a terminal: headline, per-class table, confusion matrix."""
+    parts = [f"{metrics['n']} examples"]
+    parts += [f"{name} {metrics[figure]:.3f}" for figure, name in HEADLINE.items()]
+    first_line = f"{', '.join(parts)}\n{majority_line(metrics)}"
+    per_class = metrics["per_class"]
+    classes = text_table(
+        [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
+        ["label", "precision", "recall", "F1", "support"],
+    )
+    return "\n".join([first_line, "", classes, "", _format_confusion(metrics)])
+
+
+def _format_confusion(metrics: Metrics) -> str:
+    # Columns show label numbers instead of names: seventy names side by side would not fit a terminal.
+    labels = list(metrics["per_class"])
+    rows = [
+        [f"{i} {clean(label)}", *row] for i, (label, row) in enumerate(zip(labels, metrics["confusion"], strict=True))
+    ]
+    return text_table(rows, ["gold \\ predicted", *(str(i) for i in range(len(labels)))])

@@ -18,10 +18,10 @@ from pet.errors import PetError
 from pet.ipet.plan import make_plan
 from pet.progress import Reporter
 from pet.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
-from pet.report.card import student_card
+from pet.report.card import CardTask, student_card
 from pet.report.generations import generations_csv
 from pet.report.html import html_report
-from pet.report.tables import summarise
+from pet.report.tables import summarize
 from pet.run.context import RunContext
 from pet.run.execution.data_parallel import check_share
 from pet.run.execution.executor import Execution, MemberWork, make_executor, make_members, release_devices
@@ -311,16 +311,9 @@ def write_results(context: RunContext, results: Results) -> None:
     write_whole(root / "report.html", html_report(results | shown))
     if (root / "student").is_dir():
         card = student_card(
-            task=context.task.name,
-            labels=context.task.labels,
-            method=context.settings.method,
-            base_model=context.settings.student_model or context.settings.model,
-            description=context.task.description,
-            patterns=[]
-            if context.settings.method == "supervised"
-            else [p.template.source for p in context.task.patterns],
-            text_pair=len(context.task.input.segments) > 1,
-            reads=context.task.input.source if len(context.task.fields) > 1 else "",
+            CardTask.of(context.task),
+            context.settings.method,
+            context.settings.student_model or context.settings.model,
             facts={"labeled examples": context.data.report["train"], "unlabeled texts": context.data.report["pool"]},
             metrics=results.get("student"),
         )
@@ -342,7 +335,7 @@ def run_seeds(
 
     Returns
     -------
-    dict with ``runs`` (seed -> result) and ``summary`` (what -> figures as of `pet.report.tables.summarise`)
+    dict with ``runs`` (seed -> result) and ``summary`` (what -> figures as of `pet.report.tables.summarize`)
     """
     _refuse_other_files(Path(output))
     runs = {}
@@ -357,7 +350,7 @@ def run_seeds(
         "method": settings.method,
         "model": settings.model,
         "runs": runs,
-        "summary": {name: summarise(rows) for name, rows in headlines_by_seed(list(runs.values())).items()},
+        "summary": {name: summarize(rows) for name, rows in headlines_by_seed(list(runs.values())).items()},
     }
     write_whole(Path(output) / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     return results

@@ -17,8 +17,8 @@ from pet.ipet.plan import make_plan
 from pet.preflight.check_task import untrained_accuracy
 from pet.preflight.cost import Round, Speed, Work, estimate, mean_tokens, rounds_of, training_sets
 from pet.preflight.patterns import Filled
+from pet.preflight.text import abbreviate
 from pet.recipe import make_recipe
-from pet.report.preflight import abbreviate
 from pet.task.task import Task
 
 WriteRows = Callable[..., Path]
@@ -70,7 +70,7 @@ def test_everything_is_told_of_a_run_that_would_work(
     assert "[CLS] [MASK] news :" in result.stdout  # the first pattern, filled, in tokens
     assert "the topic was [MASK] . [SEP]" in result.stdout
     assert "World = world; Sports = sports" in result.stdout
-    assert "untrained" in result.stdout and "centred" in result.stdout
+    assert "untrained" in result.stdout and "centered" in result.stdout
     assert "A run takes about" in result.stdout and "student" in result.stdout
     assert "warning: unlabeled: 4 rows with a text of train" in result.stderr
     assert "warning: test: 10 rows with a text of unlabeled" in result.stderr
@@ -109,7 +109,7 @@ def test_the_time_of_ipet_is_that_of_its_generations(
     assert found["training_sets"] == ([8, 16] if labeled else [0, 6, 12])
     assert all(found["seconds"][part] > 0 for part in ("members", "labeling", "student"))
     shown = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet").stdout
-    assert f"Its generations learn from {'8, 16' if labeled else '0, 6, 12'} texts, at most." in shown
+    assert f"generations train on at most {'8, 16' if labeled else '0, 6, 12'} texts" in shown
 
 
 def test_what_ipet_cannot_do_is_told(

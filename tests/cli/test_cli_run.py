@@ -48,7 +48,7 @@ def test_it_ends_with_a_comparison_and_the_next_command(finished: tuple[Path, Pa
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['student']['accuracy']:.3f}" in output
     accuracies = [m["accuracy"] for m in metrics["members"].values()]
-    assert "\n\nAlways 'World': accuracy 0.250.\n\n" in output
+    assert "\n\nAlways predicting 'World': accuracy 0.250.\n\n" in output
     assert f"2 members: accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" in output
     assert f"pet predict {folder / 'student'} --input FILE" in output
 
@@ -58,7 +58,7 @@ def test_the_student_is_a_plain_classifier(finished: tuple[Path, Path, str]):
     folder = finished[1] / "student"
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     assert [model.config.id2label[i] for i in range(4)] == list(LABELS)
-    assert "## How it was made" in (folder / "README.md").read_text()
+    assert "## Training" in (folder / "README.md").read_text()
     assert not list(folder.glob("*.bin"))
 
 

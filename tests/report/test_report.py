@@ -1,4 +1,4 @@
-"""Tables, the model card and the page: right figures, and no text that breaks out."""
+"""Tables, model cards and the HTML report: correct figures, and no text breaks out of its place."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from pet.evaluate import evaluate
-from pet.report.card import student_card
+from pet.report.card import CardTask, student_card
 from pet.report.html import html_report
-from pet.report.tables import comparison_table, summarise, text_table
+from pet.report.tables import comparison_table, format_metrics, majority_line, summarize, text_table
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -50,7 +50,7 @@ def metrics(labels: list[str], seed: int = 0) -> dict[str, Any]:
 # ---- tables
 
 
-def test_text_table():
+def test_a_text_table_aligns_columns_by_display_width():
     rows = [["a", 1, 0.12345], ["情感", 10, None]]
     assert text_table(rows, ["name", "n", "f"]).splitlines() == [
         "name   n      f",
@@ -63,17 +63,17 @@ def test_text_table():
         text_table([["a"]], ["name", "n"])
 
 
-def test_mean_and_spread_over_seeds():
+def test_summarize_gives_mean_and_sample_deviation_over_seeds():
     runs = [{"accuracy": value, "macro_f1": 0.5, "mcc": None} for value in (0.7, 0.8, 0.9)]
-    summary = summarise(runs)
+    summary = summarize(runs)
     assert summary["accuracy"] == {"mean": pytest.approx(0.8), "std": pytest.approx(0.1), "n": 3}
     assert summary["macro_f1"]["std"] == 0.0
     assert "mcc" not in summary and "ece" not in summary
-    assert summarise(runs[:1])["accuracy"] == {"mean": 0.7, "std": None, "n": 1}
-    assert summarise([]) == {}
+    assert summarize(runs[:1])["accuracy"] == {"mean": 0.7, "std": None, "n": 1}
+    assert summarize([]) == {}
 
 
-def test_comparison_of_results():
+def test_a_comparison_table_shows_means_and_deviations():
     one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.0, "ece": 0.125}
     other = {"accuracy": 0.75, "macro_f1": 0.25, "mcc": -0.5, "ece": 0.125}
     table = comparison_table({"supervised": one, "student": [one, other], "none": {}})
@@ -86,14 +86,39 @@ def test_comparison_of_results():
     ]
 
 
-def test_the_figures_of_a_task_stand_first():
+def test_the_metrics_of_a_task_come_first():
     one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.75, "ece": 0.125}
     head, _, row = comparison_table({"student": one}, ["mcc", "accuracy"]).splitlines()
     assert head.split() == ["result", "MCC", "accuracy", "macro", "F1", "ECE"]
     assert row.split() == ["student", "0.750", "0.500", "0.250", "0.125"]
 
 
-# ---- the model card
+def test_the_majority_line_names_the_most_frequent_gold_label_and_its_share():
+    result = evaluate(np.eye(3)[[0, 1, 2, 0, 0]], [2, 1, 2, 0, 2], ["a", "b", "c"])
+    assert "'c'" in majority_line(result) and "0.600" in majority_line(result)
+
+
+def test_formatted_metrics_are_aligned_and_safe_for_a_terminal():
+    labels = ["World", "体育", "a\x1b[31m"]
+    lines = format_metrics(evaluate(np.eye(3)[[0, 1, 1, 1, 2, 0]], [0, 0, 1, 1, 2, 2], labels)).splitlines()
+    assert lines[0] == "6 examples, accuracy 0.667, macro F1 0.656, MCC 0.522, ECE 0.333"
+    assert lines[2:] == [
+        "",
+        "label   precision  recall     F1  support",
+        "------  ---------  ------  -----  -------",
+        "World       0.500   0.500  0.500        2",
+        "体育        0.667   1.000  0.800        2",
+        "a [31m      1.000   0.500  0.667        2",
+        "",
+        "gold \\ predicted  0  1  2",
+        "----------------  -  -  -",
+        "0 World           1  1  0",
+        "1 体育            0  2  0",
+        "2 a [31m          1  0  1",
+    ]
+
+
+# ---- model cards
 
 
 def front_matter(card: str) -> tuple[dict[str, Any], str]:
@@ -103,20 +128,23 @@ def front_matter(card: str) -> tuple[dict[str, Any], str]:
 
 
 def hostile_card() -> str:
-    return student_card(
-        task="<b>news</b>\n---\nx: y",
+    task = CardTask(
+        name="<b>news</b>\n---\nx: y",
         labels=HOSTILE,
-        method="pet",
-        base_model="/home/somebody/secret/models/minilm",
         description=HOSTILE[0] + HOSTILE[4],
         patterns=HOSTILE,
         reads=HOSTILE[11] + HOSTILE[0],
+    )
+    return student_card(
+        task,
+        "pet",
+        "/home/somebody/secret/models/minilm",
         facts={"note": HOSTILE[11], "pipe | name": "a | b", "nothing": None, "labeled examples": 10},
         metrics=metrics(HOSTILE),
     )
 
 
-def test_front_matter_is_safe_against_any_label():
+def test_no_label_breaks_the_front_matter():
     data, _ = front_matter(hostile_card())
     assert data == {
         "library_name": "transformers",
@@ -126,13 +154,13 @@ def test_front_matter_is_safe_against_any_label():
     }
 
 
-def test_the_hub_reads_the_card():
+def test_huggingface_hub_can_parse_the_card():
     hub = pytest.importorskip("huggingface_hub")
     text = hostile_card().encode("utf-8", "replace").decode("utf-8")
     assert hub.RepoCard(text).data.to_dict()["pet"]["labels"][:3] == HOSTILE[:3]
 
 
-def test_body_of_the_card_is_safe():
+def test_texts_in_the_card_are_escaped():
     _, body = front_matter(hostile_card())
     assert "<" not in body
     assert not re.search(r"(?<!\\)\[link", body) and not re.search(r"(?<!\\)`code", body)
@@ -140,17 +168,17 @@ def test_body_of_the_card_is_safe():
     assert [line for line in body.splitlines() if line.startswith("#")] == [
         "# \\<b\\>news\\</b\\> \\-\\-\\- x\\: y".replace("\\<", "&lt;").replace("\\>", "&gt;"),
         "## Labels",
-        "## Use",
-        "## How it was made",
+        "## Usage",
+        "## Training",
         "## Results on 40 test examples",
-        "## Limits",
+        "## Limitations",
     ]
     columns = {len(re.findall(r"(?<!\\)\|", line)) for line in body.splitlines() if line.startswith("|")}
     assert columns == {3, 6}
     assert body.count("\n- ") == 2 * len(HOSTILE)
 
 
-def test_card_is_rendered_as_text_only():
+def test_texts_in_the_card_render_as_plain_text():
     markdown = pytest.importorskip("markdown_it")
     _, body = front_matter(hostile_card())
     page = markdown.MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
@@ -162,14 +190,12 @@ def test_card_is_rendered_as_text_only():
         assert page.count(escaped) >= 2, text
 
 
-def test_card_tells_what_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_card_shows_labels_usage_facts_and_metrics():
+    reads, patterns = "{headline} {body}", ["{headline} {mask}"]
     card = student_card(
-        task="agnews",
-        labels=["World", "Sports"],
-        method="supervised",
-        base_model="microsoft/deberta-v3-small",
-        text_pair=True,
-        reads="{headline} {body}",
+        CardTask(name="agnews", labels=["World", "Sports"], patterns=patterns, text_pair=True, reads=reads),
+        "supervised",
+        "microsoft/deberta-v3-small",
         facts={"labeled examples": 10},
         metrics={"n": 7, "accuracy": 0.5, "per_class": {}},
     )
@@ -185,17 +211,20 @@ def test_card_tells_what_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]:
         assert part in body
     assert "Patterns" not in body and "MCC" not in body
+
+
+def test_the_card_shows_only_the_last_part_of_a_local_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _, body = front_matter(hostile_card())
     assert "minilm" in body and "somebody" not in body
-    # a folder that looks like a hub name is no hub name
+    # a folder whose path looks like a hub name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "small").mkdir(parents=True)
-    data, body = front_matter(student_card(task="t", labels=["a"], method="pet", base_model="models/small", metrics={}))
+    data, body = front_matter(student_card(CardTask(name="t", labels=["a"]), "pet", "models/small", metrics={}))
     assert "base_model" not in data and "| base model | small |" in body
     assert "Results" not in body
 
 
-# ---- the page
+# ---- the HTML report
 
 
 class Page(HTMLParser):
@@ -225,7 +254,7 @@ class Page(HTMLParser):
 
 
 def generation(number: int, labels: int) -> dict[str, Any]:
-    """What a run knows of a generation; the first one has no new texts."""
+    """One entry of a run's history; the first generation has no pseudo-labeled texts."""
     each = [0.5] * labels
     pool = {"confidence": 0.75, "agreement": 0.875, "changed": 0.125 if number else None, "shares": each}
     pool |= {"label_confidence": each, "label_agreement": each}
@@ -251,7 +280,7 @@ def hostile_report() -> str:
     )
 
 
-def test_page_is_safe_against_any_text():
+def test_texts_in_the_report_are_escaped():
     page = Page(hostile_report())
     assert page.open == []
     head, body = {"html", "head", "meta", "title", "style"}, {"body", "h1", "h2", "h3", "p", "div"}
@@ -265,13 +294,13 @@ def test_page_is_safe_against_any_text():
     hostile_report().encode("utf-8")
 
 
-def test_page_stands_alone():
+def test_the_report_loads_nothing_from_elsewhere():
     text = hostile_report()
     assert not re.search(r"<(script|link|img|iframe|a)\b|@import|url\(", text)
     assert "default-src 'none'" in text
 
 
-def test_page_shows_the_figures():
+def test_the_report_shows_results_confusion_reliability_generations_and_config():
     result = evaluate(np.eye(2)[[0, 1, 1]], [0, 1, 0], ["good", "bad"])
     page = Page(
         html_report(
@@ -309,6 +338,6 @@ def test_page_shows_the_figures():
     assert cells[-6:] == ["key", "value", "training.lr", "1e-05", "training.steps", "250"]
 
 
-def test_page_of_a_run_with_nothing_in_it():
+def test_the_report_of_an_empty_run_is_valid():
     page = Page(html_report({}))
     assert page.open == [] and "table" not in page.tags

@@ -1,31 +1,30 @@
-"""What `pet check` found, for people."""
+"""Plain-text output of `pet check`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pet.preflight.check_task import CheckReport
+from pet.preflight.patterns import Filled, PatternCheck
 from pet.report.tables import text_table
 from pet.terminal import clean
 
-if TYPE_CHECKING:
-    from pet.preflight.check_task import CheckReport
-    from pet.preflight.patterns import Filled, PatternCheck
-
-_BESIDE_MASK = 12  # tokens that are shown on each side of the mask
+_BESIDE_MASK = 12  # tokens shown on each side of the mask
 _AT_ENDS = 6
 _MOST_LABELS = 30
 
 
 def check_text(report: CheckReport) -> str:
-    """Sections for a terminal: data, patterns with their words and fillings, accuracy, time."""
+    """Format a check for a terminal: data, patterns with words and examples, zero-shot accuracy, expected time."""
     parts = [f"task {clean(report.task)}, model {clean(report.model)}, up to {report.max_length} tokens"]
     parts += [_data(report)] if report.rows else []
     words = None
     for number, pattern in enumerate(report.patterns, 1):
         parts.append(_pattern(number, pattern, with_words=pattern.words != words))
         words = pattern.words
-    parts += [_zero_shot(report)] if report.zero_shot else []
-    parts += [_time(report)] if report.seconds else []
+    parts += [_zero_shot(report.zero_shot)] if report.zero_shot else []
+    parts += [_time(report.seconds, report.training_sets)] if report.seconds else []
     return "\n\n".join(parts)
 
 
@@ -46,7 +45,7 @@ def _pattern(number: int, pattern: PatternCheck, *, with_words: bool) -> str:
     lines += [f"  {_words(pattern)}"] if with_words else []
     if pattern.fixed_length is not None:
         cut = ", ".join(f"{share:.1%} of {name}" for name, share in pattern.cut.items())
-        lines.append(f"  {pattern.fixed_length} tokens of its own" + (f"; cuts {cut}" if cut else ""))
+        lines.append(f"  {pattern.fixed_length} fixed tokens" + (f"; truncates {cut}" if cut else ""))
     lines += [f"  {clean(abbreviate(filled))}" for filled in pattern.filled]
     return "\n".join(lines)
 
@@ -66,7 +65,7 @@ def _word(word: str, tokens: tuple[str, ...]) -> str:
 
 
 def abbreviate(filled: Filled) -> str:
-    """The tokens of a filled pattern: of a long one its ends and what surrounds the mask."""
+    """Join the tokens of a filled pattern; a long one is reduced to its ends and the surroundings of the mask."""
     tokens, mask = filled.tokens, filled.mask
     kept = [
         i for i in range(len(tokens)) if i < _AT_ENDS or i >= len(tokens) - _AT_ENDS or abs(i - mask) <= _BESIDE_MASK
@@ -79,27 +78,23 @@ def abbreviate(filled: Filled) -> str:
     return " ".join(pieces)
 
 
-def _zero_shot(report: CheckReport) -> str:
-    found = report.zero_shot
-    assert found is not None
+def _zero_shot(found: Mapping[str, Any]) -> str:
     rows: list[list[object]] = [
         [f"pattern {number}", figures["accuracy"], figures["centred"]]
         for number, figures in enumerate(found["patterns"], 1)
     ]
-    rows.append(["all together", found["together"]["accuracy"], found["together"]["centred"]])
-    table = text_table(rows, ["untrained", "accuracy", "centred"])
+    rows.append(["ensemble", found["together"]["accuracy"], found["together"]["centred"]])
+    table = text_table(rows, ["untrained", "accuracy", "centered"])
     return (
-        f"{table}\nOn {found['rows']} texts of {found['table']}; always the most frequent label: "
-        f"{found['majority']:.3f}. Centred: after taking off each label's mean score."
+        f"{table}\nOn {found['rows']} texts of {found['table']}; always predicting the most frequent label: "
+        f"{found['majority']:.3f}. Centered: with each label's mean score subtracted."
     )
 
 
-def _time(report: CheckReport) -> str:
-    seconds, sizes = report.seconds, report.training_sets
-    assert seconds is not None
+def _time(seconds: Mapping[str, float], sizes: Sequence[int]) -> str:
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if name != "total" and value)
-    learning = f"\nIts generations learn from {', '.join(map(str, sizes))} texts, at most." if sizes else ""
-    return f"A run takes about {_duration(seconds['total'])} here ({parts}).{learning}"
+    learning = f"\nIts generations train on at most {', '.join(map(str, sizes))} texts." if sizes else ""
+    return f"A run takes about {_duration(seconds['total'])} on this machine ({parts}).{learning}"
 
 
 def _duration(seconds: float) -> str:
