@@ -1,1 +1,1 @@
-"""Tasks, patterns, verbalizers, and the reader of task files."""
+"""Tasks, patterns, verbalizers, and the task file reader."""

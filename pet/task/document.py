@@ -1,7 +1,7 @@
-"""A YAML file, or a mapping, as a tree whose every node knows where it is written.
+"""YAML files and mappings as a tree whose nodes know their file and line.
 
-Scalars keep the text that stands in the file: ``no``, ``1`` and ``1.0`` are these letters, not a
-truth value and two equal numbers. Nothing is ever constructed from a tag.
+Scalars keep their literal text: ``no``, ``1`` and ``1.0`` are strings, not a boolean and two equal
+numbers. Tags never construct objects.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _TAG = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True)
 class Item:
-    """A node.
+    """A node of the tree.
 
     Attributes
     ----------
-    value : text of a scalar, a list of items, a tuple of (key, item) pairs for a mapping (a key may
-        be there twice), or None where nothing is written
-    place : where it is written, for messages: "file.yaml:12"
-    line : counted from 1; 0 where there are no lines
-    flow : written in braces or brackets
+    value : the text of a scalar, a list of items, a tuple of (key, item) pairs for a mapping (keys may
+        repeat), or None for an empty value
+    place : location for messages: "file.yaml:12"
+    line : line number, from 1; 0 if the source has no lines
+    flow : True for flow style (braces or brackets)
     """
 
     value: Value
@@ -40,12 +40,12 @@ class Item:
 
     @property
     def pairs(self) -> tuple[tuple[Item, Item], ...] | None:
-        """The keys and values of a mapping; None where it is none."""
+        """Keys and values of a mapping; None if the node is not a mapping."""
         return self.value if isinstance(self.value, tuple) else None
 
     @property
     def items(self) -> list[Item] | None:
-        """The items of a list; None where it is none."""
+        """Items of a list; None if the node is not a list."""
         return self.value if isinstance(self.value, list) else None
 
 
@@ -53,17 +53,17 @@ Value: TypeAlias = "str | list[Item] | tuple[tuple[Item, Item], ...] | None"
 
 
 def read_yaml(path: Path, shown: str | None = None) -> Item:
-    """Read a file of one YAML document.
+    """Read a file with a single YAML document.
 
     Parameters
     ----------
     path : the file, UTF-8 with or without a byte-order mark
-    shown : how messages name it
+    shown : name to use in messages; default: `path`
 
     Raises
     ------
     PetError
-        If it cannot be read, is not UTF-8, not YAML, or has a tag that asks for an object.
+        If the file cannot be read, is not UTF-8, is not valid YAML, or contains a tag that would construct an object.
     """
     shown = shown or str(path)
     text = _read_text(path, shown)
@@ -74,10 +74,10 @@ def read_yaml(path: Path, shown: str | None = None) -> Item:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
         raise PetError(
-            f"{shown}:{line}: a character that YAML does not allow ({int(error.character):#x}); delete it"
+            f"{shown}:{line}: character {int(error.character):#x} is not allowed in YAML; delete it"
         ) from None
     except RecursionError:
-        raise PetError(f"{shown}: nested too deeply to be a task file") from None
+        raise PetError(f"{shown}: nested too deeply for a task file") from None
     problems: list[str] = []
     item = _Converter(shown, problems).convert(node)
     if problems:
@@ -92,7 +92,7 @@ def _read_text(path: Path, shown: str) -> str:
     except OSError as error:
         raise PetError(f"{shown}: cannot be read: {error.strerror or error}") from None
     if len(raw) > MAX_BYTES:
-        raise PetError(f"{shown}: larger than {MAX_BYTES} bytes, which no task file is; is it a data file?")
+        raise PetError(f"{shown}: larger than {MAX_BYTES} bytes, too large for a task file; is it a data file?")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -104,11 +104,11 @@ def _yaml_problem(error: yaml.MarkedYAMLError, shown: str) -> str:
     mark = error.problem_mark or error.context_mark
     where = f"{shown}:{mark.line + 1}" if mark else shown
     what = error.problem or error.context or "cannot be read"
-    return f"{where}: not YAML ({what}); texts with {{...}}, ':' or '#' in them must stand in quotes"
+    return f"{where}: not valid YAML ({what}); quote text that contains {{...}}, ':' or '#'"
 
 
 class _Converter:
-    """Turns composed YAML nodes into items."""
+    """Converts composed YAML nodes to items."""
 
     def __init__(self, shown: str, problems: list[str]):
         self.shown = shown
@@ -121,9 +121,9 @@ class _Converter:
         line = node.start_mark.line + 1
         place = f"{self.shown}:{line}"
         if id(node) in self._done:
-            known = self._done[id(node)]  # an alias: the same node again; None while it is being made
+            known = self._done[id(node)]  # an alias: the same node again; None while it is being converted
             if known is None:
-                self.problems.append(f"{place}: an alias stands within what it names; write it out")
+                self.problems.append(f"{place}: the alias refers to itself; write the content out")
             return known or Item(None, place, line)
         self._done[id(node)] = None
         self._check_tag(node.tag, place)
@@ -143,21 +143,21 @@ class _Converter:
         name = tag.removeprefix(_TAG)
         if name not in _PLAIN_TAGS or not tag.startswith(_TAG):
             shown = "!!" + name if tag.startswith(_TAG) else tag
-            self.problems.append(f"{place}: the tag {shown} is not allowed; write plain text, lists and mappings")
+            self.problems.append(f"{place}: tag {shown} is not allowed; use plain text, lists and mappings")
 
 
 def from_plain(value: Any, place: str) -> Item:
-    """The same tree from Python values: mappings, sequences, strings and numbers.
+    """Build the same tree from Python mappings, sequences, strings and numbers.
 
     Raises
     ------
     PetError
-        If a value is of another type. Truth values are refused: what was written is not known any more.
+        If a value has another type. Booleans are rejected because their original spelling is lost.
     """
     if value is None or isinstance(value, str):
         return Item(value, place)
     if isinstance(value, bool):
-        raise PetError(f"{place}: {value} is a truth value, not text; put the text in quotes")
+        raise PetError(f"{place}: {value} is a boolean, not text; put the text in quotes")
     if isinstance(value, int | float):
         return Item(str(value), place)
     if isinstance(value, Mapping):
@@ -165,4 +165,4 @@ def from_plain(value: Any, place: str) -> Item:
         return Item(tuple(pairs), place)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return Item([from_plain(inner, f"{place}[{i}]") for i, inner in enumerate(value)], place)
-    raise PetError(f"{place}: a {type(value).__name__} cannot stand in a task; use text, lists and mappings")
+    raise PetError(f"{place}: type {type(value).__name__} is not allowed in a task; use text, lists and mappings")

@@ -1,6 +1,6 @@
-"""Filters: small changes to a field's text, written ``{field|filter}`` in a pattern.
+"""Filters: small transformations of a field's text, written ``{field|filter}`` in a pattern.
 
-A filter is a pure function from text to text. To add one, write it here and name it in FILTERS.
+A filter is a pure function from text to text. To add one, define it here and register it in FILTERS.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-# The end of a sentence: closing punctuation (with quotes or brackets after it) before white space,
-# or the full-width marks of Chinese and Japanese, which no space follows.
+# End of a sentence: closing punctuation (and any quotes or brackets after it) before whitespace,
+# or the full-width marks of Chinese and Japanese, which are not followed by a space.
 _SENTENCE_END = re.compile(
     r"""[.!?\u2026]+["')\]\u201d\u2019]*(?=\s)|[\u3002\uff01\uff1f]+[\u201d\u2019\u300d\u300f]*|\n"""
 )
@@ -21,35 +21,35 @@ def _is_punctuation(char: str) -> bool:
 
 
 def strip_punct(value: str) -> str:
-    """Take the punctuation off the end, so that the pattern can set its own."""
+    """Remove trailing punctuation, so that the pattern can supply its own."""
     end = len(value)
     while end and (value[end - 1].isspace() or _is_punctuation(value[end - 1])):
         end -= 1
-    # A text of nothing but punctuation ("?!") is all that there is: it stays.
+    # Keep a text that is nothing but punctuation ("?!").
     return value[:end] if end else value.strip()
 
 
 def lower_first(value: str) -> str:
-    """Make the first letter small, so that the text can stand within a sentence.
+    """Lowercase the first letter, so that the text can continue a sentence.
 
-    Words of capitals ("NASA", "I") stay as they are.
+    All-caps words ("NASA", "I") are unchanged.
     """
     text = value.lstrip()
     word = text.split(maxsplit=1)[0] if text else ""
-    stem = re.split(r"['\u2019]", word, maxsplit=1)[0]  # "I'm" begins with "I"
+    stem = re.split(r"['\u2019]", word, maxsplit=1)[0]  # "I'm" starts with "I"
     if stem == "I" or (len(stem) > 1 and stem.isupper()):
         return text
     return text[:1].lower() + text[1:]
 
 
 def upper_first(value: str) -> str:
-    """Make the first letter a capital, so that the text can begin a sentence."""
+    """Capitalize the first letter, so that the text can start a sentence."""
     text = value.lstrip()
     return text[:1].upper() + text[1:]
 
 
 def first_sentence(value: str) -> str:
-    """Keep the text up to the end of its first sentence (or line)."""
+    """Keep the text up to the end of its first sentence or line."""
     text = value.strip()
     found = _SENTENCE_END.search(text)
     return text[: found.end()].rstrip() if found else text
@@ -66,7 +66,13 @@ FILTERS: dict[str, Callable[[str], str]] = {
 
 
 def apply_filters(value: str, filters: tuple[str, ...]) -> str:
-    """The text after each of the named filters in turn, from left to right."""
+    """Apply the named filters from left to right.
+
+    Examples
+    --------
+    >>> apply_filters("The end.", ("strip_punct", "lower_first"))
+    'the end'
+    """
     for name in filters:
         value = FILTERS[name](value)
     return value

@@ -1,19 +1,19 @@
-"""The grammar of patterns: a string of a task file becomes a Template.
+"""The pattern grammar: parses a string from a task file into a Template.
 
 ===================  ==============================================================================
-``{mask}``           the blank that the language model fills
-``{text}``           the field ``text`` of the data; it is cut where the whole is too long
-``{text!keep}``      a field that may not be cut
-``{text|lower}``     a field put through a filter (see ``pet.task.filters``), read left to right
-``{soft:3}``         three vectors that p-tuning learns; any other training leaves them out
-``{soft:it was}``    as many vectors as the words have tokens, which start as these words; any other
-                     training reads the words
-``||``               the second segment begins here
-``{{`` and ``}}``    braces that are meant as such
+``{mask}``           the mask that the language model fills
+``{text}``           the field ``text`` of the data; truncated if the input is too long
+``{text!keep}``      a field that is never truncated
+``{text|lower}``     a field passed through a filter (see ``pet.task.filters``); filters apply left to right
+``{soft:3}``         three soft tokens learned by p-tuning; other methods leave them out
+``{soft:it was}``    one soft token per token of the words, initialized from them; other methods
+                     read the words as text
+``||``               start of the second segment
+``{{`` and ``}}``    literal braces
 ===================  ==============================================================================
 
-``{mask:3}`` is reserved. Everything else is text. A slot holds a name and nothing
-that could reach into a value: no attribute, no index, no conversion. Values never pass through here.
+``{mask:3}`` is reserved. Everything else is literal text. A slot contains a name only: no attribute
+access, no index, no conversion. Field values are never parsed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pet.task.filters import FILTERS, apply_filters
 
 NAME = re.compile(r"[^\W\d][\w-]*")
 RESERVED = ("mask", "soft")
-MOST_SOFT = 500  # vectors in one place: more than that is a slip
-_SHOWN = 120  # characters of a pattern that a message quotes
+MOST_SOFT = 500  # soft tokens in one slot; a larger number is surely a typo
+_SHOWN = 120  # characters of a pattern quoted in messages
 
 
 @dataclass(frozen=True)
 class Text:
-    """The pattern's own words; never empty, no white space at either end."""
+    """Literal text of the pattern; never empty, no whitespace at either end."""
 
     text: str
     space_before: bool
@@ -42,7 +42,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Field:
-    """A place for a field of the data."""
+    """A slot for a field of the data."""
 
     name: str
     filters: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Mask:
-    """The blank. More than one mask token is reserved for later."""
+    """The mask. Counts above 1 are reserved."""
 
     count: int = 1
     space_before: bool = False
@@ -60,7 +60,7 @@ class Mask:
 
 @dataclass(frozen=True)
 class Soft:
-    """A place for learned vectors: so many, or as many as the words have tokens."""
+    """A slot for soft tokens: `count` of them, or one per token of `words`."""
 
     count: int = 0
     words: str = ""
@@ -76,8 +76,8 @@ class Template:
 
     Attributes
     ----------
-    source : the string that was parsed
-    segments : one or two tuples of parts, none of them empty
+    source : the parsed string
+    segments : one or two nonempty tuples of parts
     """
 
     source: str
@@ -85,17 +85,17 @@ class Template:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The fields in the order of the pattern; one that is used twice is there twice."""
+        """Fields in pattern order; a field used twice appears twice."""
         return tuple(part for parts in self.segments for part in parts if isinstance(part, Field))
 
     @property
     def is_soft(self) -> bool:
-        """Whether there is a place for learned vectors."""
+        """Whether the pattern has soft tokens."""
         return any(isinstance(part, Soft) for parts in self.segments for part in parts)
 
     @property
     def mask_segment(self) -> int | None:
-        """The segment that the mask is in, or None where there is no mask."""
+        """Index of the segment with the mask; None without a mask."""
         for number, parts in enumerate(self.segments):
             if any(isinstance(part, Mask) for part in parts):
                 return number
@@ -103,7 +103,7 @@ class Template:
 
     @property
     def mask_is_glued(self) -> bool:
-        """Whether something stands right before the mask, without a space; the break between segments is something."""
+        """Whether the mask follows other content, or the segment break, without a space."""
         segment = self.mask_segment or 0
         return any(
             isinstance(part, Mask) and (i > 0 or segment > 0) and not part.space_before
@@ -111,12 +111,17 @@ class Template:
         )
 
     def render(self, values: Mapping[str, str], mask: str = "[MASK]") -> str:
-        """The filled pattern as people read it. Values are put in as they are, never parsed.
+        """Return the filled pattern in readable form. Values are inserted verbatim, never parsed.
 
         Parameters
         ----------
         values : field name -> text
-        mask : what stands for the blank
+        mask : text shown for the mask
+
+        Examples
+        --------
+        >>> parse_template("{body} It was {mask}.", ["body"]).render({"body": "{mask}"})
+        '{mask} It was [MASK].'
         """
         return " || ".join(
             "".join(" " * part.space_before + _show(part, values, mask) for part in parts) for parts in self.segments
@@ -134,13 +139,13 @@ def _show(part: Part, values: Mapping[str, str], mask: str) -> str:
 
 
 class _Builder:
-    """Collects parts from left to right, with the white space between them."""
+    """Collects parts from left to right and tracks the whitespace between them."""
 
     def __init__(self) -> None:
         self.segments: list[list[Part]] = [[]]
         self._chars: list[str] = []
-        self._space = False  # white space was seen before what comes next
-        self._text_space = False  # ... before the text that is being collected
+        self._space = False  # whether whitespace precedes the next part
+        self._text_space = False  # whether whitespace precedes the text being collected
 
     def char(self, char: str) -> None:
         if char.isspace():
@@ -182,14 +187,19 @@ def parse_template(source: str, fields: Sequence[str], *, mask: bool = True) -> 
 
     Parameters
     ----------
-    source : the pattern as it is written in the task file
-    fields : the names that may stand in it
-    mask : True where exactly one ``{mask}`` is needed, False where none may be
+    source : the pattern as written in the task file
+    fields : allowed field names
+    mask : True to require exactly one ``{mask}``, False to allow none
 
     Raises
     ------
     PetError
-        With all that is wrong with the pattern. The messages do not name the file.
+        Every mistake in the pattern. The messages do not name the file.
+
+    Examples
+    --------
+    >>> parse_template("{mask}: {headline!keep} || {body|lower}", ["headline", "body"]).fields[0]
+    Field(name='headline', filters=(), keep=True, space_before=True)
     """
     problems: list[str] = []
     builder = _Builder()
@@ -205,13 +215,15 @@ def parse_template(source: str, fields: Sequence[str], *, mask: bool = True) -> 
             builder.segment()
             position += 2
         elif char == "}":
-            problems.append(f"column {position + 1}: '}}' without a '{{' before it; a literal brace is written }}}}")
+            problems.append(f"column {position + 1}: '}}' without a preceding '{{'; write }}}} for a literal brace")
             position += 1
         elif char == "{":
             end = source.find("}", position)
             again = source.find("{", position + 1)
             if end < 0 or 0 <= again < end:
-                problems.append(f"column {position + 1}: '{{' is never closed; add '}}' (a literal brace is {{{{)")
+                problems.append(
+                    f"column {position + 1}: '{{' is never closed; add '}}', or write {{{{ for a literal brace"
+                )
                 position = again if again >= 0 else len(source)
                 continue
             slot, found = _parse_slot(source[position + 1 : end], fields)
@@ -243,33 +255,33 @@ def _check_whole(
     fields: Sequence[str],
     found_any: bool,
 ) -> list[str]:
-    """What is wrong with the pattern as a whole."""
+    """Return what is wrong with the pattern as a whole."""
     if not source.strip():
-        return ["it is empty; write a sentence with " + ("{mask} and " if mask else "") + "a field in it"]
+        return ["empty; write a sentence with " + ("{mask} and " if mask else "") + "a field"]
     problems = []
     if mask and masks == 0:
-        problems.append("it has no {mask}; put {mask} where the word for the label stands")
+        problems.append("no {mask}; put {mask} where the label word belongs")
     if mask and masks > 1:
-        problems.append(f"it has {masks} masks; a pattern has exactly one {{mask}}")
+        problems.append(f"{masks} masks; a pattern has exactly one {{mask}}")
     if not mask and masks:
-        problems.append("there is no {mask} in an input template; write the fields only")
+        problems.append("an input template cannot contain {mask}; use only fields")
     if not mask and any(isinstance(part, Soft) for parts in segments for part in parts):
-        problems.append("there is nothing soft in an input template; write the fields only")
+        problems.append("an input template cannot contain {soft}; use only fields")
     if len(segments) > 2:
-        problems.append(f"it has {len(segments)} segments; a pattern has at most one '||'")
-    # A slot that was refused leaves its segment empty, which would be reported twice.
+        problems.append(f"{len(segments)} segments; a pattern has at most one '||'")
+    # A rejected slot leaves its segment empty; do not report it twice.
     if found_any:
         return problems
     for number, parts in enumerate(segments):
         if not parts and len(segments) > 1:
-            problems.append(f"segment {number + 1} is empty; write something on both sides of '||', or take it away")
+            problems.append(f"segment {number + 1} is empty; write something on both sides of '||', or remove it")
     if not any(isinstance(part, Field) for parts in segments for part in parts):
-        problems.append(f"it has no field, so that every text would look the same; fields: {', '.join(fields)}")
+        problems.append(f"no field, so every text would look the same; use one of: {', '.join(fields)}")
     return problems
 
 
 def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft | None, list[str]]:
-    """What is between two braces, and what is wrong with it."""
+    """Parse the content of a slot; also return its mistakes."""
     content = inside.strip()
     shown = "{" + inside + "}"
     if not content:
@@ -282,7 +294,7 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft
     if name == "mask":
         return _parse_mask(shown, rest)
     if not name:
-        return None, [f"{shown} does not begin with a name; fields: {', '.join(fields)}"]
+        return None, [f"{shown} does not start with a name; fields: {', '.join(fields)}"]
     problems = []
     if name not in fields:
         problems.append(f"{shown}: unknown field {name!r}; {suggest(name, [*fields, 'mask'])}")
@@ -294,11 +306,11 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft
 def _parse_soft(shown: str, rest: str) -> tuple[Soft | None, list[str]]:
     given = " ".join(rest[1:].split())
     if not rest.startswith(":") or not given:
-        return None, [f"{shown}: say how many vectors, {{soft:3}}, or which words they start from, {{soft:it was}}"]
+        return None, [f"{shown}: give a number of soft tokens, {{soft:3}}, or their initial words, {{soft:it was}}"]
     if not re.fullmatch(r"[+-]?\d+", given):
         return Soft(words=given), []
     if not 1 <= int(given[:9]) <= MOST_SOFT:
-        return None, [f"{shown}: a place has 1 to {MOST_SOFT} vectors"]
+        return None, [f"{shown}: the number of soft tokens must be 1 to {MOST_SOFT}"]
     return Soft(int(given)), []
 
 
@@ -306,12 +318,12 @@ def _parse_mask(shown: str, rest: str) -> tuple[Mask | None, list[str]]:
     if not rest:
         return Mask(), []
     if rest.startswith(":"):
-        return None, [f"{shown} is reserved for words of several tokens, which do not exist yet; write {{mask}}"]
-    return None, [f"{shown}: the mask takes no filter or mark; write {{mask}}"]
+        return None, [f"{shown} is reserved for future use; write {{mask}}"]
+    return None, [f"{shown}: the mask takes no filter or !keep; write {{mask}}"]
 
 
 def _parse_suffixes(shown: str, name: str, rest: str) -> tuple[tuple[str, ...], bool, list[str]]:
-    """Filters and marks behind a field's name."""
+    """Parse the filters and marks after a field name; also return their mistakes."""
     filters: list[str] = []
     keep = False
     problems: list[str] = []
@@ -324,11 +336,11 @@ def _parse_suffixes(shown: str, name: str, rest: str) -> tuple[tuple[str, ...], 
         if sign == "!" and word == "keep":
             keep = True
         elif sign == "!":
-            problems.append(f"{shown}: unknown mark '!{word}'; the only mark is !keep (the field may not be cut)")
+            problems.append(f"{shown}: unknown mark '!{word}'; the only mark is !keep (never truncate the field)")
         elif word in FILTERS:
             filters.append(word)
         elif not word:
-            problems.append(f"{shown}: '|' without a filter behind it; known: {', '.join(FILTERS)}")
+            problems.append(f"{shown}: '|' without a filter; known: {', '.join(FILTERS)}")
         else:
             problems.append(f"{shown}: unknown filter {word!r}; {suggest(word, FILTERS)}")
         rest = rest[found.end() :]
@@ -338,8 +350,8 @@ def _parse_suffixes(shown: str, name: str, rest: str) -> tuple[tuple[str, ...], 
 def _refusal(shown: str, name: str, rest: str) -> str:
     if rest[0] in ".[(":
         kind = {".": "attributes", "[": "indexes", "(": "calls"}[rest[0]]
-        return f"{shown}: {kind} are not possible in a pattern, a field is its whole text; write {{{name}}}"
+        return f"{shown}: {kind} are not supported in patterns; write {{{name}}}"
     if rest[0] == ":":
-        return f"{shown}: format codes are not possible in a pattern; write {{{name}}}, or use a filter"
+        return f"{shown}: format codes are not supported in patterns; write {{{name}}}, or use a filter"
     forms = f"{{{name}}}, {{{name}|filter}} or {{{name}!keep}}"
-    return f"{shown}: cannot read {rest!r} behind the name; a slot is {forms}"
+    return f"{shown}: cannot parse {rest!r} after the name; write {forms}"
