@@ -69,7 +69,7 @@ class LanguageModel(nn.Module):
         where words are single tokens; with the softmax over labels that is the same
         """
 
-    def readings(self, pvp: PVP) -> int:
+    def rows_per_text(self, pvp: PVP) -> int:
         """Rows that `word_scores` holds at once for each text: one, or one for every beginning of a longer word."""
         return len(plan_paths(pvp.before).rows)
 

@@ -1,1 +1,1 @@
-"""Filling patterns: encoding, truncation, and the tokens of label words."""
+"""Pattern encoding: tokenization, truncation, label words, and in-context examples."""

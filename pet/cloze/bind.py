@@ -1,4 +1,4 @@
-"""All patterns of a task, bound to a tokenizer."""
+"""Bind all patterns of a task to a tokenizer."""
 
 from __future__ import annotations
 
@@ -29,12 +29,21 @@ def bind_patterns(
     blank: Blank | None = None,
     mean_of_tokens: bool = False,
 ) -> list[PVP]:
-    """All patterns of a task with a tokenizer; every pattern's mistakes are reported at once.
+    """Bind all patterns of a task to a tokenizer.
 
-    The options are those of `pet.cloze.pvp.bind_pattern`; `blank` None: the tokenizer's mask token.
+    Parameters
+    ----------
+    task : the task
+    tokenizer, max_length, before, soft, blank, mean_of_tokens : see `pet.cloze.pvp.bind_pattern`;
+        `blank` defaults to the tokenizer's mask token
+
+    Raises
+    ------
+    PetError
+        The mistakes of all patterns at once.
     """
     options: dict[str, Any] = {"before": before, "soft": soft, "mean_of_tokens": mean_of_tokens}
-    options["blank"] = blank or mask_blank(tokenizer)  # without one every word would be reported first
+    options["blank"] = blank or mask_blank(tokenizer)  # report a missing mask token before any problem with words
     pvps: list[PVP] = []
     problems: list[str] = []
     good: list[int] = []
@@ -44,7 +53,7 @@ def bind_patterns(
             good.append(number)
         except PetError as error:
             where = pattern.place or f"{task.name}: pattern {number}"
-            # Words carry the line where they stand, which several patterns may share.
+            # Problems with words already start with their line, which several patterns may share.
             file = f"{where.rpartition(':')[0]}:"
             problems += [p if pattern.place and p.startswith(file) else f"{where}: {p}" for p in error.problems]
     if problems:
@@ -53,20 +62,21 @@ def bind_patterns(
 
 
 def hint_at(good: Sequence[int]) -> list[str]:
-    """What to do where some patterns cannot be used, and these can."""
+    """Suggest the usable patterns, numbered from 1, if there are any."""
     listed = ",".join(map(str, good))
-    return [f"the task's other patterns can be used: --patterns {listed} takes them alone"] if good else []
+    return [f"the task's other patterns are usable: select them with --patterns {listed}"] if good else []
 
 
 def prime_patterns(
     pvps: Sequence[PVP], tokens: TokenTable, labels: Any, priming: PrimingSettings, seed: int
 ) -> list[PVP]:
-    """Patterns with labeled examples before every text, the same ones for all of them where chance chooses.
+    """Return patterns that prepend labeled examples to every text. Random selection draws the same for all patterns.
 
     Parameters
     ----------
     pvps : bound patterns
-    tokens, labels : the labeled texts, and the position of each one's label
+    tokens : token table of the labeled examples
+    labels : int array of shape (examples,)
     priming : how many examples, and how they are selected
     seed : random seed
     """

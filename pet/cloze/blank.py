@@ -1,4 +1,4 @@
-"""How a kind of language model is shown the place that it fills, by its tokenizer alone."""
+"""How each kind of language model represents the mask. Needs only the tokenizer."""
 
 from __future__ import annotations
 
@@ -14,70 +14,70 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _MOST_SENTINELS = 100
-_WORD_START = "▁"  # SentencePiece's mark: mT5 has its sentinels as pieces that begin a word
+_WORD_START = "▁"  # SentencePiece's word-start marker; mT5's sentinels are word-start pieces
 
 
 @dataclass(frozen=True)
 class Blank:
-    """What stands for ``{mask}``.
+    """The representation of ``{mask}``.
 
     Attributes
     ----------
-    ids : its tokens; none where the model goes on from the end of the text
-    several : whether a word of a label may be several tokens
-    reserved : text -> id of tokens, beside the special ones, that no user's text may turn into
+    ids : its tokens; empty if the model continues at the end of the text
+    multi_token : whether label words may consist of several tokens
+    reserved : text -> id of tokens, besides the special ones, that no user text may be encoded to
     """
 
     ids: tuple[int, ...]
-    several: bool = False
+    multi_token: bool = False
     reserved: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def at_end(self) -> bool:
-        """Whether the word stands behind everything else, and the model sees only what is before it."""
+        """Whether the label word comes after the end of the text."""
         return not self.ids
 
 
 def mask_blank(tokenizer: PreTrainedTokenizerBase) -> Blank:
-    """The mask token of a masked language model.
+    """Return the mask token of a masked language model.
 
     Raises
     ------
     PetError
-        If the tokenizer has none.
+        If the tokenizer has no mask token.
     """
     if tokenizer.mask_token_id is None:
         raise PetError(
-            f"model {tokenizer.name_or_path}: its tokenizer has no mask token, and a pattern needs one; use a masked "
+            f"model {tokenizer.name_or_path}: its tokenizer has no mask token, which patterns need; use a masked "
             "language model (BERT, RoBERTa, DeBERTa, ModernBERT, ...)"
         )
     return Blank((int(tokenizer.mask_token_id),))
 
 
 def sentinel_blank(tokenizer: PreTrainedTokenizerBase) -> Blank:
-    """The first sentinel of T5 and its kin, behind which the decoder writes what is missing.
+    """Return the first sentinel of T5-like models, after which the decoder generates the missing span.
 
     Raises
     ------
     PetError
-        If the tokenizer has none.
+        If the tokenizer has no sentinels.
     """
     found = sentinels(tokenizer)
     if not found:
         raise PetError(
-            f"model {tokenizer.name_or_path}: this encoder-decoder has no sentinels (<extra_id_0>) to stand for "
-            "{mask}; use T5, mT5, UMT5 or another model that was trained to fill in spans"
+            f"model {tokenizer.name_or_path}: this encoder-decoder has no sentinel tokens (<extra_id_0>) to represent "
+            "{mask}; use T5, mT5, UMT5 or another model pretrained with span corruption"
         )
-    return Blank((found[0],), several=True, reserved={f"<extra_id_{k}>": token for k, token in enumerate(found)})
+    return Blank((found[0],), multi_token=True, reserved={f"<extra_id_{k}>": token for k, token in enumerate(found)})
 
 
 def end_blank() -> Blank:
-    """The end of the text, where a causal language model goes on."""
-    return Blank((), several=True)
+    """Return the end of the text, where a causal language model continues."""
+    return Blank((), multi_token=True)
 
 
 def sentinels(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of ``<extra_id_0>``, ``<extra_id_1>``, ... as far as there are any (Raffel et al. 2020, arXiv 1910.10683)."""
+    """Return the ids of ``<extra_id_0>``, ``<extra_id_1>``, ... (Raffel et al. 2020, arXiv 1910.10683)."""
     found: list[int] = []
     for number in range(_MOST_SENTINELS):
         for name in (f"<extra_id_{number}>", f"{_WORD_START}<extra_id_{number}>"):
@@ -91,12 +91,12 @@ def sentinels(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def check_mask_at_end(template: Template) -> None:
-    """Refuse a pattern that goes on behind its mask, but for punctuation that closes a sentence or a bracket.
+    """Check that nothing but punctuation follows the mask, as causal language models require.
 
     Raises
     ------
     PetError
-        Naming what stands there.
+        If the pattern has no mask or continues after it.
     """
     parts = template.segments[-1]
     masks = [i for i, part in enumerate(parts) if isinstance(part, Mask)]
@@ -104,9 +104,8 @@ def check_mask_at_end(template: Template) -> None:
     if masks and all(isinstance(part, Text) and _is_punctuation(part.text) for part in behind):
         return
     raise PetError(
-        f"pattern {template.source!r}: a causal language model reads from left to right and fills in the end alone; "
-        "write the pattern so that it ends in {mask} (punctuation may follow, and is left out), or use a masked "
-        "language model or T5"
+        f"pattern {template.source!r}: a causal language model reads from left to right and can only fill in the end; "
+        "end the pattern in {mask} (punctuation after it is dropped), or use a masked language model or T5"
     )
 
 
@@ -115,7 +114,7 @@ def _is_punctuation(text: str) -> bool:
 
 
 def line_break(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Tokens of a line break behind a sentence; none where the tokenizer drops white space."""
+    """Return the tokens of a line break after a sentence; empty if the tokenizer drops whitespace."""
 
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,4 +1,4 @@
-"""Filling a pattern: spliced token ids, with the mask in them whatever the length of the text."""
+"""Fill patterns by splicing token ids. Truncation never removes the mask or the pattern's own words."""
 
 from __future__ import annotations
 
@@ -24,21 +24,26 @@ Array = NDArray[Any]
 
 
 def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array:
-    """How many tokens of each field stay: the longest field gives first, from its end.
+    """Compute how many tokens of each field to keep, truncating the longest field first.
 
-    The result is that of taking single tokens off the field that is longest at the moment (the
-    later one of two that are as long) until the rest fits.
+    Equivalent to removing single tokens from the end of the longest field (the last one on ties)
+    until everything fits.
 
     Parameters
     ----------
     lengths : int array of shape (rows, fields)
-    budget : tokens that there is room for
-    keep : for each field, whether it may not be cut
+    budget : maximum number of tokens per row
+    keep : for each field, True if it must not be truncated
 
     Returns
     -------
-    int64 array of shape (rows, fields); rows sum to `budget` at most where the kept fields allow it.
-    Where they do not, the cut fields are 0 and the kept ones stay whole.
+    int64 array of shape (rows, fields); each row sums to at most `budget` if the kept fields allow it.
+    Otherwise the other fields are 0 and the kept ones stay whole.
+
+    Examples
+    --------
+    >>> truncate_lengths(np.array([[10, 4], [2, 3]]), 8, [False, False]).tolist()
+    [[4, 4], [2, 3]]
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     kept = np.asarray(keep, dtype=bool)
@@ -55,7 +60,7 @@ def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array
         low = np.where(fits, middle, low)
         high = np.where(fits, high, middle - 1)
     stay = np.minimum(free, low[:, None])
-    # What the cap leaves over goes, a token each, to the first fields that are longer than it.
+    # Distribute the remainder: one token each to the first fields longer than the cap.
     longer = free > low[:, None]
     left = room - stay.sum(axis=1)
     stay += longer & (np.cumsum(longer, axis=1) <= left[:, None])
@@ -66,7 +71,7 @@ def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of the filled pattern: fixed ids, or a field."""
+    """A part of the filled pattern: fixed ids or a field."""
 
     type_id: int
     key: FieldKey | None = None
@@ -77,7 +82,7 @@ class _Piece:
 
     @property
     def is_content(self) -> bool:
-        """Whether it is of the pattern, and not a special token around it."""
+        """Whether the piece belongs to the pattern rather than to the special tokens around it."""
         return self.key is not None or self.ordinary or self.mask
 
 
@@ -88,18 +93,23 @@ class ClozeEncoder:
     ----------
     tokenizer : a ``transformers`` tokenizer
     template : the pattern, or a template without a mask
-    max_length : longest row, special tokens and learned vectors included
-    before : learned vectors before the row
-    soft : whether ``{soft:...}`` are learned vectors, or the words in them
-    blank : what stands for the mask; None: the tokenizer's mask token
-    longest_word : tokens of the longest label word; where it stands behind a row, all but its last one are read, too,
-        and find room in `max_length`
+    max_length : maximum row length, including special tokens and soft tokens
+    before : number of soft tokens to prepend to each row
+    soft : True to encode ``{soft:...}`` as soft tokens, False to encode its words as text
+    blank : representation of the mask; default: the tokenizer's mask token
+    longest_word : number of tokens of the longest label word. If the word comes after the end of the row, the model
+        also reads all but its last token, and `max_length` reserves room for them.
 
     Attributes
     ----------
-    learned : for each learned vector the token that it starts from, or None. In a row vector number k stands as
-        the id ``-k - 1``, which no vocabulary has; see `pet.tuning.soft`.
-    primers : labeled examples that stand before every text, or None
+    learned : for each soft token, the token to initialize it from, or None. Soft token k has the id ``-k - 1``,
+        which is in no vocabulary; see `pet.tuning.soft`.
+    primers : labeled examples to prepend to every text, or None
+
+    Raises
+    ------
+    PetError
+        If the pattern leaves no room for text, or the model cannot fill its mask.
     """
 
     def __init__(
@@ -130,9 +140,9 @@ class ClozeEncoder:
         self.fixed_length = sum(len(piece.ids) for piece in self._pieces)
         if self.fixed_length >= self.max_length:
             vectors = len(self.learned)
-            more = f" and {vectors} learned vectors" if vectors else ""
-            more += f", the longest label word {longest_word}" if behind else ""
-            fewer = ", take fewer vectors (--set prompt_length, prefix_length)" if vectors else ""
+            more = f" and {vectors} soft tokens" if vectors else ""
+            more += f", plus {longest_word} for the longest label word" if behind else ""
+            fewer = ", use fewer soft tokens (--set prompt_length, prefix_length)" if vectors else ""
             raise PetError(
                 f"pattern {template.source!r}: its own words take {self.fixed_length - vectors} tokens{more}, which "
                 f"leaves no room for text in {max_length}; shorten the pattern{fewer} or raise --max-length"
@@ -140,10 +150,11 @@ class ClozeEncoder:
 
     @property
     def keys(self) -> list[FieldKey]:
+        """Keys of the fields, in pattern order; a field used twice appears twice."""
         return [piece.key for piece in self._fields if piece.key is not None]
 
     def _learn(self, starts: Sequence[int | None]) -> tuple[int, ...]:
-        """Ids of so many more learned vectors."""
+        """Allocate one soft token per start and return their ids."""
         first = len(self.learned)
         self.learned += starts
         return tuple(range(-first - 1, -len(self.learned) - 1, -1))
@@ -156,13 +167,14 @@ class ClozeEncoder:
             pieces += [_Piece(t, ids=(i,)) for i, t in zip(gap, types, strict=True)]
             kind = frame.segment_types[number]
             for position, part in enumerate(parts):
-                first = position == 0 and not (number and self._mask_last)  # behind a line break nothing is first
-                glued = not first and not part.space_before
+                # After a line break, nothing counts as the start of a text.
+                first = position == 0 and not (number and self._mask_last)
+                continuation = not first and not part.space_before
                 if isinstance(part, Text):
-                    ids = self.plain.literal(part.text, space_before=part.space_before, glued=glued)
+                    ids = self.plain.literal(part.text, space_before=part.space_before, continuation=continuation)
                     pieces.append(_Piece(kind, ids=tuple(ids), ordinary=True))
                 elif isinstance(part, Soft):
-                    words = self.plain.literal(part.words, space_before=part.space_before, glued=glued)
+                    words = self.plain.literal(part.words, space_before=part.space_before, continuation=continuation)
                     if soft:
                         pieces.append(_Piece(kind, ids=self._learn(words or [None] * part.count)))
                     else:
@@ -177,7 +189,7 @@ class ClozeEncoder:
         return pieces
 
     def _frame(self, tokenizer: PreTrainedTokenizerBase) -> Frame:
-        """Special tokens around the segments; of a causal model's, which knows no pairs, those before a text."""
+        """Special tokens around the segments. Causal models have no text pairs: a line break joins two segments."""
         count = len(self.template.segments)
         if not self._mask_last or count == 1:
             return probe_frame(tokenizer, count)
@@ -187,24 +199,29 @@ class ClozeEncoder:
         return Frame((frame.gaps[0], between, frame.gaps[1]), types, (kind, kind), frame.has_types)
 
     def _with_start(self, pieces: list[_Piece], tokenizer: PreTrainedTokenizerBase) -> list[_Piece]:
-        """A model cannot go on from nothing: a row that may be empty begins as texts do in its pretraining."""
+        """Prepend the start-of-text token if a row could be empty: a causal model needs at least one token."""
         if any(piece.ids for piece in pieces):
             return pieces
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         if start is None:
             raise PetError(
-                f"pattern {self.template.source!r}: an empty text would leave nothing to go on from; write some words "
-                "before {mask}"
+                f"pattern {self.template.source!r}: an empty text would give the model no input; add words before "
+                "{mask}"
             )
         return [_Piece(0, ids=(int(start),)), *pieces]
 
     def encode(self, tokens: TokenTable, rows: Array | None = None) -> Encoded:
-        """Fill the pattern for some rows (all of them by default).
+        """Fill the pattern for some rows.
+
+        Parameters
+        ----------
+        tokens : token table with this encoder's keys
+        rows : int array of row numbers; default: all rows
 
         Raises
         ------
         PetError
-            If a field that may not be cut does not fit.
+            If a field marked ``!keep`` does not fit.
         """
         if not self._fields:
             raise PetError(f"pattern {self.template.source!r} has no field")
@@ -213,18 +230,22 @@ class ClozeEncoder:
         encoded, _ = self._fill(tokens, rows)
         if self.primers is None:
             return encoded
-        return self.primers.put_before(encoded, field_texts(tokens, self.keys), rows)
+        return self.primers.prepend_to(encoded, field_texts(tokens, self.keys), rows)
 
     def examples(
         self, tokens: TokenTable, rows: Array, words: Sequence[Sequence[int]], separator: Sequence[int]
     ) -> list[Array]:
-        """Rows with a word in their blank and without special tokens, as they stand before other texts.
+        """Encode labeled examples for priming: the mask is replaced by a word, special tokens are removed.
 
         Parameters
         ----------
-        tokens, rows : the texts, and which of them
-        words : for each of these the tokens that fill the blank
-        separator : tokens in place of what stands between segments, and behind the row
+        tokens, rows : token table and the rows to encode
+        words : for each row, the tokens that replace the mask
+        separator : tokens to put between segments and after the row
+
+        Returns
+        -------
+        list of int32 arrays, one per row
         """
         encoded, piece_lengths = self._fill(tokens, rows)
         content = [i for i, piece in enumerate(self._pieces) if piece.is_content]
@@ -241,12 +262,12 @@ class ClozeEncoder:
 
     @property
     def start_length(self) -> int:
-        """Special tokens at the front of every row."""
+        """Number of special tokens at the start of every row."""
         first = next(i for i, piece in enumerate(self._pieces) if piece.is_content)
         return sum(len(piece.ids) for piece in self._pieces[:first])
 
     def _fill(self, tokens: TokenTable, rows: Array) -> tuple[Encoded, Array]:
-        """Filled rows, and how many tokens of each piece are in them: shape (rows, pieces)."""
+        """Return filled rows and their number of tokens per piece, shape (rows, pieces)."""
         ragged = [tokens[key] for key in self.keys]
         lengths = np.stack([r.lengths[rows] for r in ragged], axis=1)
         budget = self.max_length - self.fixed_length
@@ -267,9 +288,9 @@ class ClozeEncoder:
         if len(too_long):
             names = ", ".join(piece.key.name for piece in self._fields if piece.keep and piece.key)
             raise PetError(
-                f"pattern {self.template.source!r}: in {len(too_long)} row(s), the first being row "
-                f"{int(rows[too_long[0]]) + 1}, the field(s) marked !keep ({names}) do not fit into {self.max_length} "
-                "tokens; raise --max-length, shorten these texts or take !keep away"
+                f"pattern {self.template.source!r}: the fields marked !keep ({names}) do not fit into "
+                f"{self.max_length} tokens in {len(too_long)} rows, the first is row {int(rows[too_long[0]]) + 1}; "
+                "raise --max-length, shorten these texts or remove !keep"
             )
 
     def _splice(self, ragged: list[Ragged], rows: Array, piece_lengths: Array, cut: Array) -> Encoded:
@@ -297,7 +318,7 @@ class ClozeEncoder:
             types[target] = piece.type_id
             ordinary[target] = piece.ordinary or piece.key is not None
             starts += count
-        if self._unknown_id is not None:  # nothing is to be learnt from guessing an unknown token
+        if self._unknown_id is not None:  # predicting unknown tokens teaches nothing
             ordinary &= ids != self._unknown_id
         return Encoded(Ragged(ids, offsets), types, ordinary, mask_position, cut)
 

@@ -1,4 +1,4 @@
-"""The special tokens that a tokenizer puts around one text or two, found by looking."""
+"""The special tokens that a tokenizer adds to a text or a text pair, found by probing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Frame:
 
     Attributes
     ----------
-    gaps : ids before the first segment, (between the two,) and after the last
-    gap_types : token type of each of those ids
-    segment_types : token type of the tokens of each segment
-    has_types : whether the tokenizer gives token types at all
+    gaps : ids before the first segment, between the segments if there are two, and after the last
+    gap_types : token type of each of these ids
+    segment_types : token type of each segment
+    has_types : whether the tokenizer returns token types
     """
 
     gaps: tuple[tuple[int, ...], ...]
@@ -30,6 +30,7 @@ class Frame:
 
     @property
     def size(self) -> int:
+        """Number of special tokens."""
         return sum(map(len, self.gaps))
 
 
@@ -41,12 +42,17 @@ def _find(row: list[int], part: list[int], start: int) -> int:
 
 
 def probe_frame(tokenizer: PreTrainedTokenizerBase, segments: int) -> Frame:
-    """Encode known words and see what stands around them.
+    """Find the special tokens by encoding known words.
+
+    Parameters
+    ----------
+    tokenizer : a ``transformers`` tokenizer
+    segments : 1 or 2
 
     Raises
     ------
     PetError
-        If the words cannot be found again in the tokenizer's own output.
+        If the words cannot be found in the tokenizer's output.
     """
     words = ["one", "two"][:segments]
     bare = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
@@ -61,8 +67,9 @@ def probe_frame(tokenizer: PreTrainedTokenizerBase, segments: int) -> Frame:
         at = _find(row, list(part), end)
         if at < 0 or not part:
             raise PetError(
-                f"tokenizer {tokenizer.name_or_path}: cannot see which special tokens it puts around "
-                f"{segments} text(s); use a tokenizer of an encoder model (BERT, RoBERTa, DeBERTa, ...)"
+                f"tokenizer {tokenizer.name_or_path}: cannot determine the special tokens it adds to a "
+                f"{'text' if segments == 1 else 'text pair'}; use the tokenizer of an encoder model (BERT, RoBERTa, "
+                "DeBERTa, ...)"
             )
         gaps.append(tuple(row[end:at]))
         gap_types.append(tuple(types[end:at]))

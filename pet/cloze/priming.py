@@ -1,6 +1,6 @@
-"""Priming: labeled examples stand before a text, as the same pattern with the label's word filled in.
+"""Priming: prepend labeled examples to a text, each as the same pattern filled with its label word.
 
-Nothing is trained: a language model takes from its context what is asked of it (Brown et al. 2020, arXiv 2005.14165).
+This is in-context learning, without training (Brown et al. 2020, arXiv 2005.14165).
 """
 
 from __future__ import annotations
@@ -18,45 +18,46 @@ from pet.cloze.tokens import FieldKey, TokenTable
 
 Array = NDArray[Any]
 Document = tuple[int, ...]
-_BLOCK = 256  # texts that are compared with all examples at a time
+_BLOCK = 256  # number of texts to compare with all examples at once
 
 
 @dataclass(frozen=True)
 class Primers:
-    """Labeled examples that rows of one pattern begin with.
+    """Labeled examples to prepend to the rows of one pattern.
 
     Attributes
     ----------
-    rows : number of an example -> its tokens, the separator behind it included
-    count : how many stand before a text, at most
-    known : tokens of an example's text -> the examples that are this text
-    order : int array, the examples in the order in which they are taken
-    similar : what finds the similar ones, which are taken then; or None
-    start : tokens at the front of a row that stay there
-    limit : longest row
+    rows : example number -> its tokens, including the separator after it
+    count : maximum number of examples per text
+    known : tokens of an example's text -> the examples with this text
+    order : int array, example numbers in order of preference
+    similar : finds the most similar examples for each text; None: use `order` for all texts
+    start : number of special tokens at the start of a row, which stay in front
+    limit : maximum row length
     """
 
     rows: Mapping[int, Array]
     count: int
     known: Mapping[Document, list[int]]
     order: Array
-    similar: Neighbours | None
+    similar: Neighbors | None
     start: int
     limit: int
 
     @property
     def tokens_with_text(self) -> int:
-        """About how many tokens the wanted examples and a text of their length have."""
+        """Approximate length of a row: `count` examples of mean length, plus a text as long as one of them."""
         lengths = [len(row) for row in self.rows.values()]
         return round(sum(lengths) / len(lengths) * (min(self.count, len(lengths)) + 1))
 
-    def put_before(self, encoded: Encoded, texts: Sequence[Ragged], rows: Array) -> Encoded:
-        """Rows with as many whole examples before their text as there is room for; the first taken stands last.
+    def prepend_to(self, encoded: Encoded, texts: Sequence[Ragged], rows: Array) -> Encoded:
+        """Prepend as many whole examples as fit, the most preferred one closest to the text.
 
         Parameters
         ----------
         encoded : filled patterns
-        texts, rows : tokens of the fields, and which of their rows `encoded` has
+        texts : tokens of each field
+        rows : int array, the rows of `texts` in `encoded`
         """
         documents = documents_of(texts, rows)
         orders: Iterable[Array] = repeat(self.order) if self.similar is None else self.similar.of(documents)
@@ -83,12 +84,12 @@ class Primers:
         return Encoded(Ragged(ids, offsets), types, ordinary, encoded.mask_position + more, encoded.cut)
 
     def _others(self, order: Array, document: Document) -> Array:
-        """The first examples of an order that are not the text itself, whose label would be given away."""
+        """Return the preferred examples, except those equal to the text: they would reveal its label."""
         own = self.known.get(document)
         return (order if own is None else order[~np.isin(order, own)])[: self.count]
 
     def _fitting(self, order: Array, room: int) -> Array:
-        """The tokens of the examples that fit, of those that are wanted."""
+        """Return the tokens of the examples that fit."""
         taken: list[Array] = []
         for example in order:
             if len(self.rows[example]) <= room:
@@ -97,45 +98,45 @@ class Primers:
         return np.concatenate([np.zeros(0, np.int32), *reversed(taken)])
 
 
-class Neighbours:
-    """Examples whose words are those of a text: the cosine between TF-IDF vectors of tokens.
+class Neighbors:
+    """Ranks examples by similarity to a text: cosine between TF-IDF vectors of tokens.
 
     Parameters
     ----------
-    documents : tokens of the examples
+    documents : tokens of each example
     """
 
     def __init__(self, documents: Sequence[Document]):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self._weigh = TfidfVectorizer(analyzer=list)  # the tokens are those of the model
+        self._weigh = TfidfVectorizer(analyzer=list)  # documents are already tokenized
         self._examples = self._weigh.fit_transform(documents)
 
     def of(self, documents: Sequence[Document]) -> Iterator[Array]:
-        """The numbers of all examples for each text, the nearest first."""
+        """Yield for each text the numbers of all examples, most similar first."""
         for start in range(0, len(documents), _BLOCK):
             similarity = (self._weigh.transform(documents[start : start + _BLOCK]) @ self._examples.T).toarray()
             yield from np.argsort(-similarity, axis=1, kind="stable")
 
 
 def documents_of(texts: Sequence[Ragged], rows: Array) -> list[Document]:
-    """All tokens of each text; one without any, which has no neighbours, gets a token that there is not."""
+    """Concatenate the field tokens of each text. A text without tokens becomes (-1,), which is similar to nothing."""
     return [tuple(chain.from_iterable(part[row].tolist() for part in texts)) or (-1,) for row in rows]
 
 
 def choose_primers(labels: Array, count: int, balanced: bool, generator: np.random.Generator) -> Array:
-    """Draw examples for all texts.
+    """Draw the examples to prepend to all texts.
 
     Parameters
     ----------
     labels : int array of shape (examples,)
-    count : how many
-    balanced : of each label as many as can be
-    generator : the source of chance
+    count : number of examples to draw
+    balanced : True to balance the labels as far as possible
+    generator : random generator
 
     Returns
     -------
-    int array of `count` numbers of examples, or of all where there are fewer
+    int array of `count` distinct example numbers, or of all if there are fewer
     """
     drawn = generator.permutation(len(labels))
     if balanced:
@@ -149,5 +150,5 @@ def choose_primers(labels: Array, count: int, balanced: bool, generator: np.rand
 
 
 def field_texts(tokens: TokenTable, keys: Sequence[FieldKey]) -> list[Ragged]:
-    """Each field of a pattern once, whichever way it is tokenized there."""
+    """Return the tokens of each field of a pattern once, even if it is tokenized in several ways."""
     return [tokens[key] for key in {key.name: key for key in reversed(keys)}.values()]

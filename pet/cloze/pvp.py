@@ -1,4 +1,4 @@
-"""A pattern-verbalizer pair, bound to a tokenizer."""
+"""Pattern-verbalizer pairs bound to a tokenizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pet.cloze.blank import Blank, line_break
 from pet.cloze.encode import ClozeEncoder
-from pet.cloze.priming import Document, Neighbours, Primers, choose_primers, documents_of, field_texts
+from pet.cloze.priming import Document, Neighbors, Primers, choose_primers, documents_of, field_texts
 from pet.cloze.words import word_tokens
 from pet.task.pattern import Pattern
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PVP:
-    """What turns texts into label scores, given a language model.
+    """A pattern-verbalizer pair bound to a tokenizer. With a language model, it maps texts to label scores.
 
     Attributes
     ----------
     encoder : fills the pattern
-    words : int64 array of shape (W,); token ids of all label words, one after the other
-    word_to_label : float32 array of shape (W, L); ``1 / |V_l|`` where the token is of one of label l's words
-    before : for each of these tokens those of its word before it: none where every word is one token
-    first_words : for each label the tokens of its first word
+    words : int64 array of shape (W,); concatenated token ids of all label words
+    word_to_label : float32 array of shape (W, L); ``1 / |V_l|`` if the token belongs to a word of label l, else 0
+    before : for each of the W tokens, the preceding tokens of its word (empty for single-token words)
+    first_words : for each label, the tokens of its first word
     """
 
     encoder: ClozeEncoder
@@ -54,24 +54,24 @@ def bind_pattern(
     blank: Blank | None = None,
     mean_of_tokens: bool = False,
 ) -> PVP:
-    """Look the words of a pattern up and prepare its encoder.
+    """Bind a pattern to a tokenizer: look up its label words and create its encoder.
 
-    The score of a word of several tokens is the sum of theirs, so that the columns of `PVP.word_to_label` count
-    each token.
+    The score of a multi-token word is the sum of its token scores, so `PVP.word_to_label` weights every token.
 
     Parameters
     ----------
-    before, soft, blank : those of `ClozeEncoder`
-    mean_of_tokens : take the mean of a word's tokens in place of their sum
+    pattern, labels : the pattern-verbalizer pair, and the labels in task order
+    tokenizer, max_length, before, soft, blank : see `ClozeEncoder`
+    mean_of_tokens : score multi-token words by the mean of their tokens instead of the sum
 
     Raises
     ------
     PetError
-        If a word is not one token and must be, or the pattern leaves no room for text.
+        If a word must be a single token and is not, or the pattern leaves no room for text.
     """
-    several, at_end = (False, False) if blank is None else (blank.several, blank.at_end)
-    glued = at_end and pattern.template.mask_is_glued
-    groups = word_tokens(pattern.verbalizer, tokenizer, labels, several=several, glued=glued)
+    multi_token, at_end = (False, False) if blank is None else (blank.multi_token, blank.at_end)
+    continuation = at_end and pattern.template.mask_follows_directly
+    groups = word_tokens(pattern.verbalizer, tokenizer, labels, multi_token=multi_token, continuation=continuation)
     tokens: list[int] = []
     context: list[tuple[int, ...]] = []
     shares: list[tuple[int, float]] = []
@@ -95,16 +95,16 @@ def bind_pattern(
 def prime_pattern(
     pvp: PVP, tokens: TokenTable, labels: NDArray[Any], count: int, selection: str, generator: np.random.Generator
 ) -> PVP:
-    """A pattern with labeled examples before every text; see `pet.cloze.priming`.
+    """Return a pattern that prepends labeled examples to every text; see `pet.cloze.priming`.
 
     Parameters
     ----------
-    pvp : the pattern, bound with a model
+    pvp : the bound pattern
     tokens : token table of the labeled examples
     labels : int array of shape (examples,)
-    count : how many stand before a text, at most
+    count : maximum number of examples per text
     selection : ``random`` or ``balanced``, the same for every text, or ``similar``
-    generator : the source of chance
+    generator : random generator
     """
     encoder = copy(pvp.encoder)
     separator = line_break(encoder.plain.tokenizer)
@@ -113,7 +113,7 @@ def prime_pattern(
     known: dict[Document, list[int]] = {}
     for number, document in enumerate(documents):
         known.setdefault(document, []).append(number)
-    similar = Neighbours(documents) if selection == "similar" else None
+    similar = Neighbors(documents) if selection == "similar" else None
     order = every if similar else choose_primers(labels, count, selection == "balanced", generator)
     rows = encoder.examples(tokens, order, [pvp.first_words[label] for label in labels[order]], separator)
     encoder.primers = Primers(

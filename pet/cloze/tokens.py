@@ -1,8 +1,8 @@
-"""Tokenizing text fields once, so that every pattern can splice them without the tokenizer.
+"""Tokenize each text field once; patterns then splice the ids without the tokenizer.
 
-A field is tokenized on its own, as ordinary text: what looks like a special token (``[MASK]``,
-``</s>``) inside a user's text comes out as the characters that it is written with. The result is
-kept as ragged ``int32`` arrays, in memory or memory-mapped.
+Fields are tokenized separately, as ordinary text: anything that looks like a special token (``[MASK]``,
+``</s>``) in a user's text is encoded as its characters. Ids are stored as ragged ``int32`` arrays, in
+memory or memory-mapped.
 """
 
 from __future__ import annotations
@@ -30,36 +30,37 @@ IntArray = NDArray[Any]
 
 @dataclass(frozen=True)
 class FieldKey:
-    """One way in which a text field is tokenized.
+    """One way of tokenizing a text field.
 
     Attributes
     ----------
-    name, filters : the field, and what is done to its text
-    space_before : a space stands before it, and changes its tokens
-    glued : other text stands right before it, and changes its tokens
+    name : name of the field
+    filters : filters to apply to its text
+    space_before : True if the field follows a space and its tokens depend on that
+    continuation : True if the field directly follows other text and its tokens depend on that
     """
 
     name: str
     filters: tuple[str, ...]
     space_before: bool
-    glued: bool = False
+    continuation: bool = False
 
 
 TokenTable = Mapping[FieldKey, Ragged]
 
-# What text is put behind to see how it goes on: letters would melt into words, brackets into signs.
+# Prefixes for tokenizing text that continues other text: words would merge with letters, signs with brackets.
 _BEFORE_WORDS = ("(", '"', ")")
 _BEFORE_SIGNS = ("word", "one", ")")
 
 
 class PlainTextTokenizer:
-    """Turns text into token ids, never into special tokens.
+    """Tokenizes text without ever producing special tokens.
 
     Parameters
     ----------
     tokenizer : a ``transformers`` tokenizer, fast or slow
-    max_tokens : longest row that is kept; a field is cut from its end, so more is never needed
-    reserved : text -> id of further tokens that no text may turn into
+    max_tokens : maximum number of ids per text; fields are truncated at the end, so more is never needed
+    reserved : text -> id of additional tokens that no text may be encoded to
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int, reserved: Mapping[str, int] | None = None):
@@ -67,45 +68,47 @@ class PlainTextTokenizer:
         self.max_tokens = max_tokens
         reserved = reserved or {}
         self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids) | frozenset(reserved.values())
-        # The unknown token is what characters outside the vocabulary become, in any text.
+        # The unknown token is legitimate: it stands for characters outside the vocabulary.
         self._forbidden = self.special_ids - {tokenizer.unk_token_id}
         texts = {*filter(None, map(str, tokenizer.all_special_tokens)), *reserved}
         names = sorted(texts, key=lambda text: (-len(text), text))
         self._specials = re.compile("|".join(map(re.escape, names)), re.IGNORECASE) if names else None
         alone = self._ids(["word"])[0]
-        # Must a space stand before a word that is not the first? (Byte-level BPE: yes. WordPiece: no. Llama 2: no,
-        # its tokenizer puts one there itself, and would make two of it.)
+        # Does a word after the first need a space before it? (Byte-level BPE: yes. WordPiece: no. Llama 2: no, its
+        # tokenizer adds one itself, so there would be two.)
         start, joined = self._ids(["one", "one word"])
         behind = joined[len(start) :] if joined[: len(start)] == start else self._ids([" word"])[0]
         self.spaces_matter = alone != behind
-        # Does a word lose its mark of a word's start right behind a bracket? (SentencePiece: yes.)
-        self.glue_matters = alone != self._continue(["word"])[0]
+        # Does a word directly after a bracket lose its word-start marker? (SentencePiece: yes.)
+        self.continuation_matters = alone != self._continue(["word"])[0]
 
     def key(self, field: Field, *, first: bool) -> FieldKey:
-        """How a field is tokenized where it stands; `first` in its segment it is never glued."""
-        glued = self.glue_matters and not first and not field.space_before
-        return FieldKey(field.name, field.filters, field.space_before and self.spaces_matter, glued)
+        """Return how to tokenize a field in its position. `first`: it starts its segment, so it continues nothing."""
+        continuation = self.continuation_matters and not first and not field.space_before
+        return FieldKey(field.name, field.filters, field.space_before and self.spaces_matter, continuation)
 
-    def encode(self, texts: Sequence[str], *, space_before: bool = False, glued: bool = False) -> list[list[int]]:
-        """Token ids of each text, at most ``max_tokens``; an empty text has none.
+    def encode(
+        self, texts: Sequence[str], *, space_before: bool = False, continuation: bool = False
+    ) -> list[list[int]]:
+        """Return the token ids of each text, at most ``max_tokens``; an empty text has none.
 
         Parameters
         ----------
-        texts : ordinary text, whatever it looks like
-        space_before : as the text is written behind a space
-        glued : as the text is written right behind other characters
+        texts : texts, treated as ordinary text whatever they contain
+        space_before : tokenize as if the text followed a space
+        continuation : tokenize as if the text directly followed other characters
         """
         prefix = " " if space_before and self.spaces_matter else ""
         texts = [prefix + text if text else "" for text in map(str.strip, texts)]
-        rows = self._continue(texts) if glued else self._ids(texts)
+        rows = self._continue(texts) if continuation else self._ids(texts)
         for i, row in enumerate(rows):
             if not self._forbidden.isdisjoint(row):
-                rows[i] = self._without_specials(texts[i], glued)
+                rows[i] = self._without_specials(texts[i], continuation)
         return [row[: self.max_tokens] for row in rows]
 
-    def literal(self, text: str, *, space_before: bool, glued: bool) -> list[int]:
-        """Ids of a pattern's own words as they stand after other text (`glued`: without a space)."""
-        return self.encode([text], space_before=space_before, glued=glued)[0]
+    def literal(self, text: str, *, space_before: bool, continuation: bool) -> list[int]:
+        """Return the ids of a pattern's own words; see `encode`."""
+        return self.encode([text], space_before=space_before, continuation=continuation)[0]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
@@ -122,11 +125,11 @@ class PlainTextTokenizer:
         return rows
 
     def _continue(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts that go on right behind other characters.
+        """Return token ids of texts that directly follow other characters.
 
-        A tokenizer that marks word starts would put such a mark before ":" or "Hello"; seen behind
-        a word, or a bracket, it does not. The ids of what was put before are taken off again, where
-        they stay as they are.
+        A tokenizer that marks word starts would mark ":" or "Hello" on their own, but not directly after
+        a word or a bracket. So tokenize with such a prefix and remove the prefix ids, provided that the
+        prefix tokenizes to the same ids as on its own.
         """
         rows: list[list[int] | None] = [None if text else [] for text in texts]
         for tried in range(len(_BEFORE_WORDS)):
@@ -142,13 +145,13 @@ class PlainTextTokenizer:
                         rows[i] = joined[len(before) :]
         return [self._ids([text])[0] if row is None else row for text, row in zip(texts, rows, strict=True)]
 
-    def _without_specials(self, text: str, glued: bool) -> list[int]:
-        """Tokenize again with every special token's text broken after its first character.
+    def _without_specials(self, text: str, continuation: bool) -> list[int]:
+        """Tokenize again, splitting the text of every special token after its first character.
 
-        Unigram vocabularies hold "</s>" as an ordinary piece, and would find it in a user's text.
+        Unigram vocabularies contain "</s>" as an ordinary piece and would match it in a user's text.
         """
         if self._specials is None or not self._specials.search(text):
-            # The tokenizer's normalisation made it one: full-width "＜/ｓ＞", for instance.
+            # The tokenizer's normalization created it, for example from full-width "＜/ｓ＞".
             text = unicodedata.normalize("NFKC", text)
         pieces: list[str] = []
         start = 0
@@ -156,16 +159,16 @@ class PlainTextTokenizer:
             pieces.append(text[start : found.start() + 1])
             start = found.start() + 1
         pieces.append(text[start:])
-        rows = self._continue(pieces) if glued else self._ids(pieces[:1]) + self._continue(pieces[1:])
+        rows = self._continue(pieces) if continuation else self._ids(pieces[:1]) + self._continue(pieces[1:])
         return [i for row in rows for i in row if i not in self._forbidden]
 
 
 def join_rows(parts: Sequence[tuple[TokenTable, IntArray]]) -> dict[FieldKey, Ragged]:
-    """Chosen rows of several token tables under each other, in memory.
+    """Concatenate selected rows of several token tables, in memory.
 
     Parameters
     ----------
-    parts : token tables with the same keys, each with the numbers of the rows to take, in their order
+    parts : pairs of a token table and an int array of row numbers, in order; all tables have the same keys
     """
     joined = {}
     for key in parts[0][0]:
@@ -190,19 +193,19 @@ def tokenize_fields(
     folder: Path | None = None,
     batch_size: int = 2048,
 ) -> dict[FieldKey, Ragged]:
-    """Tokenize the text fields of a table, each once, in batches.
+    """Tokenize the text fields of a table in batches.
 
     Parameters
     ----------
     table : datasets.Dataset with a string column for each field named in `keys`
-    keys : which fields, with which filters and leading space
+    keys : the fields and how to tokenize them
     plain : the tokenizer
-    folder : where to keep the ids, memory-mapped; None keeps them in memory
-    batch_size : rows that are tokenized at once
+    folder : folder for memory-mapped ids; default: keep them in memory
+    batch_size : number of rows to tokenize at once
 
     Returns
     -------
-    dict of FieldKey to Ragged, with a row for each row of the table
+    dict of FieldKey to Ragged, with one row per row of the table
     """
     offsets = {key: np.zeros(len(table) + 1, dtype=np.int64) for key in keys}
     names = list(dict.fromkeys(key.name for key in keys))
@@ -213,7 +216,9 @@ def tokenize_fields(
         for batch in _batches(table, names, batch_size) if names else ():
             for key in keys:
                 texts = [apply_filters(text, key.filters) for text in batch[key.name]]
-                rows = Ragged.from_rows(plain.encode(texts, space_before=key.space_before, glued=key.glued))
+                rows = Ragged.from_rows(
+                    plain.encode(texts, space_before=key.space_before, continuation=key.continuation)
+                )
                 stop = start + len(rows)
                 offsets[key][start + 1 : stop + 1] = rows.offsets[1:] + offsets[key][start]
                 if folder:

@@ -1,4 +1,4 @@
-"""The tokens of label words as they stand in running text."""
+"""The tokens of label words in running text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pet.task.verbalizer import Verbalizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Words that a label word is put behind to see its tokens in running text.
+# Words to put before a label word to find its tokens in running text.
 _ANCHORS = ("the", "was", "and", "it", "of")
 
-# Scripts that are written without spaces: first and last code points, and common characters of the
-# script to put the word behind, with no space between.
+# Scripts written without spaces: ranges of code points, and common characters of the script to put
+# directly before a label word.
 _UNSPACED: tuple[tuple[tuple[tuple[int, int], ...], str], ...] = (
     # CJK ideographs with their extensions and compatibility forms
     (
@@ -32,23 +32,23 @@ _UNSPACED: tuple[tuple[tuple[tuple[int, int], ...], str], ...] = (
 )
 
 
-# What a word is put behind where a pattern writes no space before it.
+# Characters to put before a word if the pattern has no space before it.
 _SIGNS = ("(", '"', "-")
 
 
-def word_token(tokenizer: PreTrainedTokenizerBase, word: str, *, glued: bool = False) -> list[int]:
-    """Token ids of a word as it stands in running text: behind a space, or glued to the text
-    before it in scripts that are written without spaces, and where `glued` says so.
+def word_token(tokenizer: PreTrainedTokenizerBase, word: str, *, continuation: bool = False) -> list[int]:
+    """Return the token ids of a word in running text.
 
-    It is found by probing, so that it holds for every kind of tokenizer: the ids of an anchor with
-    the word, less those of the anchor. Several anchors are tried, because one may melt into the
-    word, and most of them decide.
+    The word is taken to follow a space, or directly follow other text in scripts without spaces and if
+    `continuation` is set. The ids are found by probing, which works for any tokenizer: the ids of an anchor
+    plus the word, minus those of the anchor. An anchor may merge with the word, so several are tried and
+    the majority wins.
 
     Returns
     -------
-    list of int; more than one where the word is several tokens. An id may be 0.
+    list of int, with several ids for a multi-token word. An id may be 0.
     """
-    before_it = _glued_anchors(word) or (_SIGNS if glued else ())
+    before_it = _unspaced_anchors(word) or (_SIGNS if continuation else ())
     starts = [(anchor, anchor + word) for anchor in before_it] or [(anchor, f"{anchor} {word}") for anchor in _ANCHORS]
     found: Counter[tuple[int, ...]] = Counter()
     for anchor, joined in starts:
@@ -60,8 +60,8 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str, *, glued: bool = F
     return _ids(tokenizer, word if before_it else " " + word)
 
 
-def _glued_anchors(word: str) -> tuple[str, ...]:
-    """Characters that the word is glued to; none where its script has spaces."""
+def _unspaced_anchors(word: str) -> tuple[str, ...]:
+    """Return characters to put directly before the word; none if its script uses spaces."""
     code = ord(word[0]) if word else 0
     for ranges, anchors in _UNSPACED:
         if any(first <= code <= last for first, last in ranges):
@@ -75,7 +75,7 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def word_ids(verbalizer: Verbalizer, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
-    """Token ids of the words of each label, in the order of `labels`; see `word_tokens`, without `several`."""
+    """Return the token ids of each label's words, which must be single tokens; see `word_tokens`."""
     found = word_tokens(verbalizer, tokenizer, labels)
     return [[ids[0] for ids in words] for words in found]
 
@@ -85,21 +85,25 @@ def word_tokens(
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str],
     *,
-    several: bool = False,
-    glued: bool = False,
+    multi_token: bool = False,
+    continuation: bool = False,
 ) -> list[list[tuple[int, ...]]]:
-    """Tokens of the words of each label, in the order of `labels`.
+    """Return the tokens of each label's words, in the order of `labels`.
 
     Parameters
     ----------
-    several : whether a word may be several tokens
-    glued : see `word_token`
+    multi_token : whether a word may consist of several tokens
+    continuation : see `word_token`
+
+    Returns
+    -------
+    for each label, a tuple of token ids per word
 
     Raises
     ------
     PetError
-        Naming every word that is several tokens and may not be, unknown to the tokenizer, a special token, or the
-        same tokens as another word.
+        Names every word that is unknown to the tokenizer, a special token, multi-token without `multi_token`, or
+        has the same tokens as another word.
     """
     problems: list[str] = []
     taken: dict[tuple[int, ...], tuple[str, str]] = {}
@@ -107,10 +111,10 @@ def word_tokens(
     for label in labels:
         result.append([])
         for word in verbalizer.words[label]:
-            ids = tuple(word_token(tokenizer, word, glued=glued))
+            ids = tuple(word_token(tokenizer, word, continuation=continuation))
             place = verbalizer.places.get(label, "")
             where = f"{place}: " if place else ""
-            problem = _token_problem(tokenizer, ids, several) or _taken_problem(taken, ids, label)
+            problem = _token_problem(tokenizer, ids, multi_token) or _taken_problem(taken, ids, label)
             if problem:
                 problems.append(f"{where}word {word!r} of label {label!r} {problem}")
             else:
@@ -121,21 +125,21 @@ def word_tokens(
     return result
 
 
-def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], several: bool) -> str | None:
-    """What is wrong with these ids as one word, by itself."""
+def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], multi_token: bool) -> str | None:
+    """Return what is wrong with these ids as a label word, if anything."""
     name = str(tokenizer.name_or_path)
     model = f"the tokenizer {name}" if name else "this tokenizer"
     if not ids:
-        return f"is nothing to {model}; pick another word"
+        return f"has no tokens in {model}; choose another word"
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
-        return f"is unknown to {model} ({tokenizer.unk_token}); pick a word that is in its vocabulary"
+        return f"is unknown to {model} ({tokenizer.unk_token}); choose a word in its vocabulary"
     special = [i for i in ids if i in tokenizer.all_special_ids]
     if special:
         pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(special)))
-        return f"is a special token of {model} ({pieces}); pick an ordinary word"
-    if len(ids) > 1 and not several:
+        return f"is a special token of {model} ({pieces}); choose an ordinary word"
+    if len(ids) > 1 and not multi_token:
         pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
-        return f"is {len(ids)} tokens in {model} ({pieces}); pick a more frequent word that is one token"
+        return f"is {len(ids)} tokens in {model} ({pieces}); choose a more frequent word that is a single token"
     return None
 
 
@@ -144,5 +148,5 @@ def _taken_problem(taken: Mapping[tuple[int, ...], tuple[str, str]], ids: tuple[
         return None
     other, owner = taken[ids]
     whose = "this label" if owner == label else f"label {owner!r}"
-    tokens = "the same token as" if len(ids) == 1 else "the same tokens as"
-    return f"is {tokens} {other!r} of {whose}; pick another word or take one away"
+    tokens = "token" if len(ids) == 1 else "tokens"
+    return f"has the same {tokens} as {other!r} of {whose}; choose another word or remove one"

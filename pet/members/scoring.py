@@ -61,7 +61,7 @@ def score_rows(
     words = torch.from_numpy(pvp.words).to(device)
     word_to_label = torch.from_numpy(pvp.word_to_label).to(device)
     pad_id = int(tokenizer.pad_token_id or 0)
-    budget = batch_tokens(max_tokens, device) // lm.readings(pvp)
+    budget = batch_tokens(max_tokens, device) // lm.rows_per_text(pvp)
 
     def scored() -> Iterator[tuple[Array, Tensor]]:
         for start in range(0, count, CHUNK_ROWS):

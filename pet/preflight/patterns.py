@@ -132,15 +132,17 @@ def _look_up_words(
     labels: Sequence[str],
     blank: Blank | None,
 ) -> None:
-    several = blank is not None and blank.several
-    glued = blank is not None and blank.at_end and pattern.template.mask_is_glued
+    multi_token = blank is not None and blank.multi_token
+    continuation = blank is not None and blank.at_end and pattern.template.mask_follows_directly
     for label in labels:
         check.words[label] = {
-            word: tuple(map(str, tokenizer.convert_ids_to_tokens(word_token(tokenizer, word, glued=glued))))
+            word: tuple(
+                map(str, tokenizer.convert_ids_to_tokens(word_token(tokenizer, word, continuation=continuation)))
+            )
             for word in pattern.verbalizer.words[label]
         }
     try:
-        word_tokens(pattern.verbalizer, tokenizer, labels, several=several, glued=glued)
+        word_tokens(pattern.verbalizer, tokenizer, labels, multi_token=multi_token, continuation=continuation)
     except PetError as error:
         check.problems += error.problems
 

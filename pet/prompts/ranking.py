@@ -20,7 +20,7 @@ from pet.numerics import softmax
 from pet.prompts.library import Prompt
 from pet.prompts.mixture import Source, train_prompt
 from pet.prompts.neurons import activated
-from pet.prompts.similarity import mean_cosine, neuron_overlap, normalised_weights, pair_cosine, weighted_mean
+from pet.prompts.similarity import mean_cosine, neuron_overlap, normalized_weights, pair_cosine, weighted_mean
 from pet.tuning import prompt as prompt_tuning
 from pet.tuning.members import Backbone
 
@@ -184,6 +184,6 @@ def blend(prompts: Sequence[Prompt], candidates: Sequence[Candidate], by: str) -
     lengths = sorted({prompt.length for prompt in chosen})
     if len(lengths) > 1:
         raise PetError(f"prompts of {' and '.join(map(str, lengths))} vectors have no mean; take those of one length")
-    weights = normalised_weights([candidate.value(by) for candidate in candidates])
+    weights = normalized_weights([candidate.value(by) for candidate in candidates])
     mean = weighted_mean([prompt.vectors for prompt in chosen], weights)
     return mean, {prompt.name: float(weight) for prompt, weight in zip(chosen, weights, strict=True)}

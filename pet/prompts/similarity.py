@@ -49,7 +49,7 @@ def neuron_overlap(a: Array, b: Array) -> float:
     return cosine(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
 
 
-def normalised_weights(similarities: Sequence[float]) -> Array:
+def normalized_weights(similarities: Sequence[float]) -> Array:
     """Weights that add up to 1, in proportion to similarities; what is below 0 counts as 0.
 
     As for the "weighted average of top k prompts" of SPoT (arXiv 2110.07904). Where none is above 0,

@@ -102,7 +102,7 @@ class Template:
         return None
 
     @property
-    def mask_is_glued(self) -> bool:
+    def mask_follows_directly(self) -> bool:
         """Whether the mask follows other content, or the segment break, without a space."""
         segment = self.mask_segment or 0
         return any(

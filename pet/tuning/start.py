@@ -39,7 +39,7 @@ def start_ids(
     missing = given.count(None)
     found: list[int | None] = [None] * missing
     if start.init == "words":
-        words = pvp.encoder.plain.literal(start.words, space_before=True, glued=False)
+        words = pvp.encoder.plain.literal(start.words, space_before=True, continuation=False)
         if not words:
             raise PetError(f"prompt_words {start.words!r} are nothing to this model's tokenizer; give words")
         found = list(islice(cycle(words), missing))

@@ -101,8 +101,8 @@ def test_mask_swallows_the_space_where_the_real_one_does(family_model, name):
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()[tokenizer.mask_token_id]
     assert added.lstrip == FAMILIES[name].mask_lstrip
     if FAMILIES[name].mask_lstrip:
-        glued = tokenizer(f"It was{mask}", add_special_tokens=False)["input_ids"]
-        assert tokenizer(f"It was {mask}", add_special_tokens=False)["input_ids"] == glued
+        continuation = tokenizer(f"It was{mask}", add_special_tokens=False)["input_ids"]
+        assert tokenizer(f"It was {mask}", add_special_tokens=False)["input_ids"] == continuation
 
 
 @every_family

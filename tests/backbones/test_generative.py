@@ -77,7 +77,7 @@ def bound(folder: Path, pattern: str, words: Any, length: int = 40, **options: A
 def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
     key = pvp.encoder.keys[0]
     plain = pvp.encoder.plain
-    return {key: Ragged.from_rows(plain.encode(texts, space_before=key.space_before, glued=key.glued))}
+    return {key: Ragged.from_rows(plain.encode(texts, space_before=key.space_before, continuation=key.continuation))}
 
 
 def spelled(pvp: PVP) -> list[list[tuple[int, ...]]]:
@@ -134,7 +134,7 @@ def test_a_filled_pattern_is_what_the_tokenizer_makes_of_it(family_model, name):
         expected = tokenizer(before)["input_ids"]
         assert row.mask_position.tolist() == [len(expected)]
     else:
-        dot = pvp.encoder.plain.literal(".", space_before=False, glued=True)
+        dot = pvp.encoder.plain.literal(".", space_before=False, continuation=True)
         ids = tokenizer(before, add_special_tokens=False)["input_ids"]
         expected = [*ids, tokenizer.convert_tokens_to_ids(tokenizer.convert_ids_to_tokens(pvp.encoder.blank.ids[0]))]
         expected += [*dot, tokenizer.eos_token_id]
@@ -153,8 +153,9 @@ def test_a_tokenizer_that_puts_a_space_before_every_text_gets_none_from_us():
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
     encoder = ClozeEncoder(tokenizer, parse_template("no {text}: {mask}", ["text"]), 32, blank=end_blank())
-    tokens = {key: Ragged.from_rows(encoder.plain.encode(["red man"], space_before=key.space_before, glued=key.glued))
-              for key in encoder.keys}  # fmt: skip
+    (key,) = encoder.keys
+    ids = encoder.plain.encode(["red man"], space_before=key.space_before, continuation=key.continuation)
+    tokens = {key: Ragged.from_rows(ids)}
     assert encoder.encode(tokens).ids[0].tolist() == tokenizer("no red man:")["input_ids"]
 
 
@@ -194,7 +195,7 @@ def test_a_pattern_for_a_causal_model_ends_in_its_mask(family_model, name):
     for good in ("{text} It was {mask}", "{text} It was {mask} .", "({text}: {mask}!)", "{text} || Topic: {mask}"):
         bound(folder, good, SINGLE)
     for bad in ("{mask}: {text}", "{text} ({mask}) news", "Topic: {mask} || {text}"):
-        with pytest.raises(PetError, match=r"reads from left to right.*ends in \{mask\}"):
+        with pytest.raises(PetError, match=r"causal language model.*\{mask\}"):
             bound(folder, bad, SINGLE)
 
 
@@ -224,15 +225,15 @@ def test_a_line_break_stands_between_the_segments_of_a_causal_model(family_model
 
 def test_a_word_right_behind_a_bracket_has_no_space_in_it(family_model):
     tokenizer = AutoTokenizer.from_pretrained(family_model("gpt2"))
-    glued = bound(family_model("gpt2"), "{text} ({mask})", SINGLE)
+    continuation = bound(family_model("gpt2"), "{text} ({mask})", SINGLE)
     spaced = bound(family_model("gpt2"), "{text} It is {mask}", SINGLE)
-    assert tokenizer.decode(spelled(glued)[1][0]) == "sports"
+    assert tokenizer.decode(spelled(continuation)[1][0]) == "sports"
     assert tokenizer.decode(spelled(spaced)[1][0]) == " sports"
 
 
 def test_the_same_tokens_for_two_labels_are_refused(family_model):
     words = {**SEVERAL, "Sports": ("new york",)}
-    with pytest.raises(PetError, match="'new york' of label 'Sports' is the same tokens as 'new york' of label 'Worl"):
+    with pytest.raises(PetError, match="'new york' of label 'Sports' has the same tokens as 'new york' of label 'Worl"):
         bound(family_model("gpt2"), PATTERNS[0], words)
 
 
@@ -288,7 +289,7 @@ def test_longer_words_make_smaller_batches(family_model, accelerator, monkeypatc
         monkeypatch.setattr(lm, "scoring_batch", noting)
         score_rows(lm, tokenizer, pvp, tokens_of(pvp, ["no"] * 40), accelerator, max_tokens=256)
         monkeypatch.undo()
-    assert lm.readings(pvp) > 2
+    assert lm.rows_per_text(pvp) > 2
     assert max(sizes["single"]) >= 2 * max(sizes["several"])
     assert sum(sizes["single"]) == sum(sizes["several"]) == 40
 

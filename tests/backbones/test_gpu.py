@@ -39,7 +39,7 @@ def _member(folder: Path) -> tuple[MaskedLM, AutoTokenizer, PVP, TokenTable]:
     verbalizer = Verbalizer({label: (label.lower(),) for label in LABELS})
     pvp = bind_pattern(Pattern(parse_template("{mask} : {text}", ["text"]), verbalizer), LABELS, tokenizer, 40)
     key = pvp.encoder.keys[0]
-    ids = pvp.encoder.plain.encode(TEXTS, space_before=key.space_before, glued=key.glued)
+    ids = pvp.encoder.plain.encode(TEXTS, space_before=key.space_before, continuation=key.continuation)
     return MaskedLM(load_masked_lm(str(folder))), tokenizer, pvp, {key: Ragged.from_rows(ids)}
 
 

@@ -59,7 +59,7 @@ def bound(folder: Path, pattern: str) -> PVP:
 def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
     (key,) = pvp.encoder.keys
     plain = pvp.encoder.plain
-    return {key: Ragged.from_rows(plain.encode(texts, space_before=key.space_before, glued=key.glued))}
+    return {key: Ragged.from_rows(plain.encode(texts, space_before=key.space_before, continuation=key.continuation))}
 
 
 def plain_logits(model: Any, ids: torch.Tensor, types: torch.Tensor, places: list[int]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Filled patterns, over every family's own kind of tokenizer."""
+"""Filling patterns, with the tokenizer of every model family."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PATTERNS = (
     '"{a}" || {mask}. "{b}"',
 )
 TEXT_COLUMN = datasets.Features({"a": datasets.Value("string")})
-STANDS_FOR_MASK = "terrible"  # one token in every family
+STANDS_FOR_MASK = "terrible"  # a single token in every family
 SIMPLE = [*(word for word in WORDS if word != STANDS_FOR_MASK), "river", "bridge", "he", "zebra", "quickly"]
 BYTE_LEVEL = ("roberta", "modernbert")
 UNIGRAM = ("xlm-r", "albert", "deberta-v2", "deberta-v3")
@@ -67,7 +67,7 @@ def tokenizer_of(family_model):
 
 @pytest.fixture(scope="session")
 def encoder_of(tokenizer_of):
-    """``encoder_of(name, pattern, max_length)``, each made once."""
+    """``encoder_of(name, pattern, max_length)``, cached."""
 
     @cache
     def make(name: str, pattern: str, max_length: int = MAX_LENGTH) -> ClozeEncoder:
@@ -77,11 +77,11 @@ def encoder_of(tokenizer_of):
 
 
 def tokens_of(encoder: ClozeEncoder, rows: Sequence[Mapping[str, str]]) -> dict[FieldKey, Ragged]:
-    """What `tokenize_fields` makes, without a table."""
+    """Like `tokenize_fields`, without a table."""
     table = {}
     for key in token_keys([encoder]):
         texts = [apply_filters(row[key.name], key.filters) for row in rows]
-        ids = encoder.plain.encode(texts, space_before=key.space_before, glued=key.glued)
+        ids = encoder.plain.encode(texts, space_before=key.space_before, continuation=key.continuation)
         table[key] = Ragged.from_rows(ids)
     return table
 
@@ -91,9 +91,9 @@ def fill(encoder: ClozeEncoder, *rows: Mapping[str, str]) -> Encoded:
 
 
 def own_encoding(tokenizer: Any, pattern: str, row: Mapping[str, str]) -> tuple[list[int], list[int]]:
-    """Ids and types that the tokenizer itself gives the filled pattern.
+    """Return the ids and types that the tokenizer itself produces for the filled pattern.
 
-    A word stands for the mask and is then taken for it, as in the model's pretraining: right behind
+    A word is encoded in place of the mask and then replaced by it, as in pretraining: directly after
     a special token, some tokenizers see the start of a word where there is none.
     """
     template = parse_template(pattern, FIELDS)
@@ -105,15 +105,15 @@ def own_encoding(tokenizer: Any, pattern: str, row: Mapping[str, str]) -> tuple[
     if starts_segment:
         word = tokenizer(STANDS_FOR_MASK, add_special_tokens=False)["input_ids"]
     else:
-        word = _behind_what_is_there(tokenizer, pattern)
+        word = _word_in_place(tokenizer, pattern)
     places = [i for i in range(len(ids)) if ids[i : i + len(word)] == word]
     assert len(places) == 1, (texts, tokenizer.convert_ids_to_tokens(ids))
     at, stop = places[0], places[0] + len(word)
     return [*ids[:at], tokenizer.mask_token_id, *ids[stop:]], types[: at + 1] + types[stop:]
 
 
-def _behind_what_is_there(tokenizer: Any, pattern: str) -> list[int]:
-    """Ids of the word behind a space, or behind the bracket that the pattern has before its mask."""
+def _word_in_place(tokenizer: Any, pattern: str) -> list[int]:
+    """Return the ids of the word after a space, or after the bracket before the pattern's mask."""
     if "({mask}" not in pattern:
         return word_token(tokenizer, STANDS_FOR_MASK)
     before = tokenizer("they (", add_special_tokens=False)["input_ids"]
@@ -126,7 +126,7 @@ def _behind_what_is_there(tokenizer: Any, pattern: str) -> list[int]:
 @every_family
 @few
 @given(pattern=st.sampled_from(PATTERNS), a=simple_text, b=simple_text)
-def test_spliced_ids_are_the_tokenizers_own(encoder_of, tokenizer_of, name, pattern, a, b):
+def test_spliced_ids_equal_those_of_the_tokenizer(encoder_of, tokenizer_of, name, pattern, a, b):
     row = {"a": a, "b": b}
     encoded = fill(encoder_of(name, pattern), row)
     ids, types = own_encoding(tokenizer_of(name), pattern, row)
@@ -143,7 +143,7 @@ def test_spliced_ids_are_the_tokenizers_own(encoder_of, tokenizer_of, name, patt
     rows=st.lists(st.fixed_dictionaries({"a": nasty_text, "b": nasty_text}), min_size=1, max_size=3),
     max_length=st.sampled_from([26, 40, MAX_LENGTH]),
 )
-def test_the_mask_is_there_once_whatever_the_text(encoder_of, tokenizer_of, name, pattern, rows, max_length):
+def test_every_row_has_exactly_one_mask_whatever_the_text(encoder_of, tokenizer_of, name, pattern, rows, max_length):
     encoder, tokenizer = encoder_of(name, pattern, max_length), tokenizer_of(name)
     rows = [*rows, {"a": "good news " * 40, "b": rows[0]["b"] * 9}]
     encoded = fill(encoder, *rows)
@@ -154,7 +154,7 @@ def test_the_mask_is_there_once_whatever_the_text(encoder_of, tokenizer_of, name
         assert encoder.fixed_length <= len(ids) <= max_length
         assert [p for p, token in enumerate(ids) if token == tokenizer.mask_token_id] == [encoded.mask_position[i]]
         ordinary = encoded.ordinary[encoded.ids.offsets[i] : encoded.ids.offsets[i + 1]]
-        # what is special is the frame and the mask, and nothing that a user wrote
+        # only the frame and the mask are special, nothing from the user's text
         special = [token in tokenizer.all_special_ids for token in ids]
         assert list(~ordinary) == special
         assert set(np.array(ids)[special]) <= known
@@ -165,7 +165,7 @@ def test_the_mask_is_there_once_whatever_the_text(encoder_of, tokenizer_of, name
 
 
 @every_family
-def test_rows_can_be_encoded_alone_and_in_any_order(encoder_of, name):
+def test_encoding_a_row_does_not_depend_on_the_other_rows(encoder_of, name):
     encoder = encoder_of(name, "{a}? || {mask}, {b}")
     rows = [{"a": "good " * n, "b": "bad " * (40 - n)} for n in (3, 0, 40, 17)]
     tokens = tokens_of(encoder, rows)
@@ -182,12 +182,12 @@ def test_rows_can_be_encoded_alone_and_in_any_order(encoder_of, name):
 
 @every_family
 @few
-@given(texts=st.lists(nasty_text, min_size=1, max_size=4), space_before=st.booleans(), glued=st.booleans())
-def test_no_text_becomes_a_special_token(tokenizer_of, name, texts, space_before, glued):
+@given(texts=st.lists(nasty_text, min_size=1, max_size=4), space_before=st.booleans(), continuation=st.booleans())
+def test_no_text_is_encoded_to_a_special_token(tokenizer_of, name, texts, space_before, continuation):
     tokenizer = tokenizer_of(name)
     plain = _plain(tokenizer)
     forbidden = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    for text, ids in zip(texts, plain.encode(texts, space_before=space_before, glued=glued), strict=True):
+    for text, ids in zip(texts, plain.encode(texts, space_before=space_before, continuation=continuation), strict=True):
         assert not forbidden & set(ids), (text, tokenizer.convert_ids_to_tokens(ids))
 
 
@@ -197,14 +197,14 @@ def _plain(tokenizer: Any) -> PlainTextTokenizer:
 
 
 @every_family
-@pytest.mark.parametrize("glued", [False, True])
+@pytest.mark.parametrize("continuation", [False, True])
 @pytest.mark.parametrize(
     "text",
     ["[MASK]", "a</s>b </s> c", "<mask>", "{x} {{y}} }{", "<pad> and <PAD>", "[SEP][CLS]", "<s>s</s>s"],
 )
-def test_special_looking_text_comes_out_as_its_characters(tokenizer_of, name, text, glued):
+def test_text_like_a_special_token_is_encoded_as_characters(tokenizer_of, name, text, continuation):
     tokenizer = tokenizer_of(name)
-    ids = _plain(tokenizer).encode([text], glued=glued)[0]
+    ids = _plain(tokenizer).encode([text], continuation=continuation)[0]
     assert tokenizer.unk_token_id not in ids
     shown = "".join(tokenizer.decode(ids, clean_up_tokenization_spaces=False).split())
     assert shown.lower() == "".join(text.split()).lower()
@@ -212,14 +212,16 @@ def test_special_looking_text_comes_out_as_its_characters(tokenizer_of, name, te
 
 @every_family
 @pytest.mark.parametrize("text", ["", "   ", "\n\t \u2003"])
-def test_white_space_alone_is_nothing(tokenizer_of, name, text):
+def test_whitespace_alone_has_no_tokens(tokenizer_of, name, text):
     for space_before in (False, True):
-        for glued in (False, True):
-            assert _plain(tokenizer_of(name)).encode([text], space_before=space_before, glued=glued) == [[]]
+        for continuation in (False, True):
+            assert _plain(tokenizer_of(name)).encode([text], space_before=space_before, continuation=continuation) == [
+                []
+            ]
 
 
 @every_family
-def test_emoji_alone_are_tokens_or_unknown(encoder_of, tokenizer_of, name):
+def test_emoji_have_tokens_and_leave_one_mask(encoder_of, tokenizer_of, name):
     encoded = fill(encoder_of(name, "{mask}: {a} {b}"), {"a": "😀😀", "b": "😀"})
     ids = list(encoded.ids[0])
     assert len(ids) > encoder_of(name, "{mask}: {a} {b}").fixed_length
@@ -227,7 +229,7 @@ def test_emoji_alone_are_tokens_or_unknown(encoder_of, tokenizer_of, name):
 
 
 @every_family
-def test_texts_of_100_000_characters(encoder_of, tokenizer_of, name):
+def test_texts_of_100_000_characters_are_truncated(encoder_of, tokenizer_of, name):
     encoder = encoder_of(name, "{a} || It was {mask}. {b}")
     texts = ["good news " * 10_000, "x" * 100_000, "😀" * 100_000, "</s>[MASK]" * 10_000, " " * 100_000]
     encoded = fill(encoder, *({"a": text, "b": "short"} for text in texts))
@@ -244,36 +246,36 @@ def test_texts_of_100_000_characters(encoder_of, tokenizer_of, name):
 
 
 @every_family
-def test_the_space_before_a_word_is_found_by_looking(tokenizer_of, name):
+def test_the_effect_of_a_preceding_space_is_detected(tokenizer_of, name):
     plain = _plain(tokenizer_of(name))
     assert plain.spaces_matter == (name in BYTE_LEVEL)
-    assert plain.glue_matters == (name in UNIGRAM)
+    assert plain.continuation_matters == (name in UNIGRAM)
     mark = "Ġ" if name in BYTE_LEVEL else "▁" if name in UNIGRAM else ""
 
     def shown(**place: bool) -> str:
         return "".join(tokenizer_of(name).convert_ids_to_tokens(plain.encode(["good"], **place)[0]))
 
     assert shown(space_before=True) == mark + "good"
-    assert shown(glued=True).replace("##", "") == "good"
+    assert shown(continuation=True).replace("##", "") == "good"
     assert shown().replace("##", "") == ("▁good" if name in UNIGRAM else "good")
 
 
 @every_family
-def test_signs_behind_a_word_are_no_words(tokenizer_of, name):
+def test_punctuation_after_a_word_has_no_word_start_marker(tokenizer_of, name):
     tokenizer = tokenizer_of(name)
     for sign in (".", ":", ",", ")", "?"):
-        ids = _plain(tokenizer).literal(sign, space_before=False, glued=True)
+        ids = _plain(tokenizer).literal(sign, space_before=False, continuation=True)
         assert tokenizer.convert_ids_to_tokens(ids) == [sign]
 
 
 @every_family
-def test_a_field_is_tokenized_once_for_all_patterns_where_it_can_be(tokenizer_of, name):
+def test_patterns_share_a_tokenized_field_where_possible(tokenizer_of, name):
     templates = [parse_template(pattern, FIELDS) for pattern in ("{a} {mask}", "It {a} {mask}", "({a}) {mask}")]
     keys = token_keys(ClozeEncoder(tokenizer_of(name), template, 32) for template in templates)
     assert len(keys) == (2 if name in BYTE_LEVEL + UNIGRAM else 1)
 
 
-def test_tokenize_fields_in_memory_and_mapped(tokenizer_of, tmp_path: Path):
+def test_tokenized_fields_are_equal_in_memory_and_memory_mapped(tokenizer_of, tmp_path: Path):
     rows = [{"a": f"Good news {n} " * (n % 4), "b": "No!" * n, "unused": 1} for n in range(23)]
     table = datasets.Dataset.from_list(rows)
     templates = [parse_template(p, FIELDS) for p in ("{a|lower_first} {mask} {b}", "{b|strip_punct}: {mask} {a}")]
@@ -285,14 +287,14 @@ def test_tokenize_fields_in_memory_and_mapped(tokenizer_of, tmp_path: Path):
     mapped = tokenize_fields(table, keys, plain, folder=tmp_path / "ids", batch_size=7)
     for key in keys:
         texts = [apply_filters(row[key.name], key.filters) for row in rows]
-        expected = plain.encode(texts, space_before=key.space_before, glued=key.glued)
+        expected = plain.encode(texts, space_before=key.space_before, continuation=key.continuation)
         assert max(map(len, expected)) <= 12 < sum(map(len, expected))
         for tokens in (memory, mapped):
             assert [list(tokens[key][i]) for i in range(len(rows))] == expected
         assert isinstance(mapped[key].values, np.memmap)
 
 
-def test_tokenize_fields_of_an_empty_table_and_of_empty_texts(tokenizer_of, tmp_path: Path):
+def test_empty_tables_and_empty_texts_have_no_tokens(tokenizer_of, tmp_path: Path):
     plain = PlainTextTokenizer(tokenizer_of("bert"), 16)
     keys = [FieldKey("a", (), False)]
     for texts in ([], ["", " "]):
@@ -306,7 +308,7 @@ def test_tokenize_fields_of_an_empty_table_and_of_empty_texts(tokenizer_of, tmp_
 
 
 @every_family
-def test_the_longest_field_is_cut_from_its_end(encoder_of, name):
+def test_the_longest_field_is_truncated_at_its_end(encoder_of, name):
     encoder = encoder_of(name, "{a} is {mask}. {b}", 24)
     row = {"a": " ".join(SIMPLE * 5), "b": "good bad"}
     tokens = tokens_of(encoder, [row])
@@ -323,7 +325,7 @@ def test_the_longest_field_is_cut_from_its_end(encoder_of, name):
 
 
 @every_family
-def test_a_field_that_may_not_be_cut_stays_whole(encoder_of, name):
+def test_a_field_marked_keep_is_not_truncated(encoder_of, name):
     encoder = encoder_of(name, "{a!keep} is {mask}. {b}", 24)
     row = {"a": "good bad good bad good", "b": "river " * 40}
     tokens = tokens_of(encoder, [row])
@@ -335,20 +337,20 @@ def test_a_field_that_may_not_be_cut_stays_whole(encoder_of, name):
 
 
 @every_family
-def test_a_kept_field_that_does_not_fit_is_refused(encoder_of, name):
+def test_a_kept_field_that_does_not_fit_is_rejected(encoder_of, name):
     encoder = encoder_of(name, "{a!keep} is {mask}. {b}", 24)
     fits, too_long = {"a": "good", "b": "bad"}, {"a": "good " * 40, "b": "bad"}
-    with pytest.raises(PetError, match=r"in 1 row\(s\), the first being row 2, .*!keep \(a\) do not fit into 24"):
+    with pytest.raises(PetError, match=r"!keep \(a\).* 24 tokens .*row 2;.*--max-length"):
         fill(encoder, fits, too_long)
 
 
 @every_family
-def test_a_pattern_that_leaves_no_room_is_refused(tokenizer_of, name):
-    with pytest.raises(PetError, match="leaves no room"):
+def test_a_pattern_that_leaves_no_room_for_text_is_rejected(tokenizer_of, name):
+    with pytest.raises(PetError, match=r"no room for text in 8;.*--max-length"):
         ClozeEncoder(tokenizer_of(name), parse_template("All in all it was {mask}. {a}", FIELDS), 8)
 
 
-def test_a_tokenizer_without_a_mask_is_refused(family_model):
+def test_a_tokenizer_without_a_mask_token_is_rejected(family_model):
     tokenizer = AutoTokenizer.from_pretrained(family_model("bert"))
     tokenizer.mask_token = None
     with pytest.raises(PetError, match="no mask token"):
@@ -359,7 +361,7 @@ def test_a_tokenizer_without_a_mask_is_refused(family_model):
 
 
 @every_family
-def test_frame_is_what_the_tokenizer_adds(tokenizer_of, name):
+def test_the_frame_equals_the_special_tokens_that_the_tokenizer_adds(tokenizer_of, name):
     tokenizer = tokenizer_of(name)
     for segments in (1, 2):
         frame = probe_frame(tokenizer, segments)
@@ -370,7 +372,7 @@ def test_frame_is_what_the_tokenizer_adds(tokenizer_of, name):
         assert frame.segment_types == ((0, 1) if frame.has_types else (0, 0))[:segments]
 
 
-def test_token_id_0_is_a_word_like_any_other():
+def test_token_id_0_is_an_ordinary_token():
     special = {**families._BERT_NAMES}
     backend = families._wordpiece([], list(special.values()), "[UNK]")
     backend.post_processor = families._bert_frame(backend)
@@ -387,7 +389,7 @@ def test_token_id_0_is_a_word_like_any_other():
     assert ordinary[0, 1:3].all()
 
 
-def test_word_to_label_holds_the_share_of_each_word(tokenizer_of):
+def test_word_to_label_averages_the_words_of_a_label(tokenizer_of):
     words = Verbalizer({"x": ("good", "great"), "y": ("bad",)})
     pvp = bind_pattern(Pattern(parse_template("{a} {mask}", FIELDS), words), ["x", "y"], tokenizer_of("bert"), 32)
     np.testing.assert_array_equal(pvp.word_to_label, [[0.5, 0], [0.5, 0], [0, 1]])

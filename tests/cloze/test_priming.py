@@ -1,4 +1,4 @@
-"""Labeled examples before a text: which ones, in which order, and only as many as there is room for."""
+"""Labeled examples before a text: which ones, in which order, and how many fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
     plain = pvp.encoder.plain
     return {
-        key: Ragged.from_rows(plain.encode(texts, space_before=key.space_before, glued=key.glued))
+        key: Ragged.from_rows(plain.encode(texts, space_before=key.space_before, continuation=key.continuation))
         for key in pvp.encoder.keys
     }
 
@@ -41,7 +41,7 @@ def primed(folder: Path, pattern: str, choice: str = "random", count: int = 2, l
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = dict(WORDS)
     blank = blank_of(str(folder), tokenizer)
-    if not blank.several:
+    if not blank.multi_token:
         words["World"] = ("world",)
     parsed = Pattern(parse_template(pattern, ["text"]), Verbalizer(words))
     pvp = bind_pattern(parsed, LABELS, tokenizer, length, blank=blank)
@@ -54,7 +54,7 @@ def read(pvp: PVP, text: str) -> tuple[list[int], int]:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "qwen2", "llama"])
-def test_a_causal_model_reads_lines(family_model: Any, name: str):
+def test_causal_models_separate_examples_by_line_breaks(family_model: Any, name: str):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     pvp = primed(family_model(name), "{text} It was {mask}.", count=4)
     ids, mask = read(pvp, "The market rose.")
@@ -64,13 +64,13 @@ def test_a_causal_model_reads_lines(family_model: Any, name: str):
     assert sorted(lines[:-1]) == sorted(f"{a} It was {b}" for a, b in zip(TEXTS, answers, strict=True))
     assert lines[-1] == "The market rose. It was"
     assert mask == len(ids)
-    if name != "llama":  # which has a mark of its own at the start of every text
+    if name != "llama":  # Llama marks the start of every text
         assert ids == tokenizer("\n".join(lines))["input_ids"]
     assert ids.count(tokenizer.bos_token_id) == (name == "llama")
 
 
 @pytest.mark.parametrize(("name", "pattern"), [("bert", "{mask}: {text} || News"), ("t5", "Topic {mask}: {text}")])
-def test_the_examples_stand_behind_the_first_special_tokens(family_model: Any, name: str, pattern: str):
+def test_examples_follow_the_leading_special_tokens(family_model: Any, name: str, pattern: str):
     folder = family_model(name)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pvp = primed(folder, pattern)
@@ -80,7 +80,7 @@ def test_the_examples_stand_behind_the_first_special_tokens(family_model: Any, n
     assert ids[:start] == plain[:start]
     assert ids[len(ids) - (len(plain) - start) :] == plain[start:]
     assert ids[mask] == pvp.encoder.blank.ids[0] == plain[plain_mask]
-    assert ids.count(ids[mask]) == 1  # the examples' blanks are filled in
+    assert ids.count(ids[mask]) == 1  # the examples contain label words instead of masks
     assert mask - plain_mask == len(ids) - len(plain) > 10
     special = set(tokenizer.all_special_ids)
     assert not special & set(ids[start:mask])
@@ -95,7 +95,7 @@ def bind_again(pvp: PVP, folder: Path, pattern: str) -> PVP:
     return bind_pattern(parsed, LABELS, tokenizer, pvp.encoder.max_length, blank=pvp.encoder.blank)
 
 
-def test_what_does_not_fit_is_left_out_whole(family_model: Any):
+def test_examples_that_do_not_fit_are_omitted_as_a_whole(family_model: Any):
     folder = family_model("gpt2")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     seen = set()
@@ -109,10 +109,10 @@ def test_what_does_not_fit_is_left_out_whole(family_model: Any):
         seen.add(len(examples))
     assert seen == {0, 1, 2, 3, 4}
     ids, _ = read(primed(folder, "{text} It was {mask}.", count=4, length=30), "The market rose. " * 40)
-    assert tokenizer.decode(ids).endswith(" It was")  # a long text takes all the room
+    assert tokenizer.decode(ids).endswith(" It was")  # a long text leaves no room for examples
 
 
-def test_similar_examples_and_the_nearest_last(family_model: Any):
+def test_the_most_similar_example_comes_last(family_model: Any):
     folder = family_model("gpt2")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pvp = primed(folder, "{text} It was {mask}.", "similar")
@@ -120,12 +120,12 @@ def test_similar_examples_and_the_nearest_last(family_model: Any):
         lines = tokenizer.decode(read(pvp, text)[0]).splitlines()
         assert len(lines) == 3
         assert lines[1].startswith(TEXTS[nearest])
-    alone = pvp.encoder.encode(tokens_of(pvp, ["", "Shares fell."]))  # a text without a word has no neighbours
+    alone = pvp.encoder.encode(tokens_of(pvp, ["", "Shares fell."]))  # a text without words is similar to nothing
     assert len(alone) == 2
 
 
 @pytest.mark.parametrize("choice", ["similar", "random", "balanced"])
-def test_a_text_never_stands_before_itself(family_model: Any, choice: str):
+def test_a_text_is_never_its_own_example(family_model: Any, choice: str):
     folder = family_model("gpt2")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pvp = primed(folder, "{text} It was {mask}.", choice, count=4)
@@ -135,7 +135,7 @@ def test_a_text_never_stands_before_itself(family_model: Any, choice: str):
         assert sorted(line.rsplit(" It was ", 1)[0] for line in examples) == sorted(set(TEXTS) - {text})
 
 
-def test_the_draw():
+def test_random_examples_are_distinct_and_balanced_ones_are_balanced():
     labels = np.array([0] * 20 + [1] * 3 + [2])
     draws = [choose_primers(labels, 6, True, np.random.default_rng(seed)) for seed in range(20)]
     assert all(Counter(labels[draw].tolist()) in ({0: 3, 1: 2, 2: 1}, {0: 2, 1: 3, 2: 1}) for draw in draws)
@@ -148,10 +148,12 @@ def test_the_draw():
 @pytest.mark.parametrize(
     ("name", "selection", "count"), [("bert", "balanced", 3), ("gpt2", "similar", 9), ("t5", "random", 3)]
 )
-def test_a_run_and_label(family_model: Any, tmp_path: Path, name: str, selection: str, count: int):
+def test_a_primed_run_and_label_give_the_same_scores(
+    family_model: Any, tmp_path: Path, name: str, selection: str, count: int
+):
     inputs = write_inputs(tmp_path / "in")
     (inputs / "task.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
-    odd = {"id": "u", "text": "One line.\u2028Another.", "label": "World"}  # a line break that JSON leaves as it is
+    odd = {"id": "u", "text": "One line.\u2028Another.", "label": "World"}  # JSON does not escape this line break
     with (inputs / "train.jsonl").open("a", encoding="utf-8") as train:
         train.write(json.dumps(odd, ensure_ascii=False) + "\n")
     options = [*run_options(inputs, family_model(name)), "--method", "zero-shot", "--set", f"priming={count}"]
@@ -159,7 +161,7 @@ def test_a_run_and_label(family_model: Any, tmp_path: Path, name: str, selection
     said = pet(*options, "-o", tmp_path / "run").stderr
     assert ("not all fit" in " ".join(said.split())) == (count == 9)
     assert "accuracy" in json.loads((tmp_path / "run" / "metrics.json").read_text())["ensemble"]
-    (inputs / "train.jsonl").unlink()  # the run has kept what it needs
+    (inputs / "train.jsonl").unlink()  # the run has its own copy of the examples
     pet("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "--device", "cpu")
     primed_labels = (tmp_path / "run" / "g0" / "labels.jsonl").read_bytes()
     assert (tmp_path / "l.jsonl").read_bytes() == primed_labels
@@ -168,11 +170,11 @@ def test_a_run_and_label(family_model: Any, tmp_path: Path, name: str, selection
     assert (tmp_path / "plain" / "g0" / "labels.jsonl").read_bytes() != primed_labels
 
 
-def test_priming_goes_with_zero_shot_and_labels(tiny_model: Path, tmp_path: Path):
+def test_priming_requires_zero_shot_and_labeled_examples(tiny_model: Path, tmp_path: Path):
     inputs = write_inputs(tmp_path / "in")
     primed = [*run_options(inputs, tiny_model), "--set", "priming=3", "-o", tmp_path / "run"]
-    assert "it goes with --method zero-shot" in refused(*primed)
+    assert "--method zero-shot" in refused(*primed)
     without = [*run_options(inputs, tiny_model, parts=("test",)), "--method", "zero-shot", "--set", "priming=3"]
-    assert "there are none; give --train" in refused(*without, "-o", tmp_path / "run")
+    assert "--train" in refused(*without, "-o", tmp_path / "run")
     assert "random, balanced or similar" in refused(*primed, "--set", "priming_selection=best")
     assert not (tmp_path / "run").exists()

@@ -51,7 +51,7 @@ def pvp(tokenizer) -> PVP:
 
 def _tokens(pvp: PVP, texts: list[str]) -> TokenTable:
     key = pvp.encoder.keys[0]
-    ids = pvp.encoder.plain.encode(texts, space_before=key.space_before, glued=key.glued)
+    ids = pvp.encoder.plain.encode(texts, space_before=key.space_before, continuation=key.continuation)
     return {key: Ragged.from_rows(ids)}
 
 

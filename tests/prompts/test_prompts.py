@@ -32,7 +32,7 @@ from pet.prompts.neurons import activated, neuron_layers
 from pet.prompts.projection import apply_map, explained, fit_map, shared_words
 from pet.prompts.ranking import Candidate, blend, ranked
 from pet.prompts.session import Session, open_session, read_labeled, train_on
-from pet.prompts.similarity import mean_cosine, neuron_overlap, normalised_weights, pair_cosine, weighted_mean
+from pet.prompts.similarity import mean_cosine, neuron_overlap, normalized_weights, pair_cosine, weighted_mean
 from pet.task.task import Task
 from pet.tuning.members import Backbone
 
@@ -201,9 +201,9 @@ def test_overlap_of_neurons():
 
 
 def test_weights_are_in_proportion_to_similarity():
-    np.testing.assert_allclose(normalised_weights([0.6, 0.2]), [0.75, 0.25])
-    np.testing.assert_allclose(normalised_weights([0.5, -0.5]), [1.0, 0.0])
-    np.testing.assert_allclose(normalised_weights([-0.1, 0.0]), [0.5, 0.5])
+    np.testing.assert_allclose(normalized_weights([0.6, 0.2]), [0.75, 0.25])
+    np.testing.assert_allclose(normalized_weights([0.5, -0.5]), [1.0, 0.0])
+    np.testing.assert_allclose(normalized_weights([-0.1, 0.0]), [0.5, 0.5])
 
 
 def test_weighted_mean_of_prompts():

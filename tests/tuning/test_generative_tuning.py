@@ -56,7 +56,7 @@ def recipe_of(method: str) -> Any:
 def bound(folder: Path, recipe: Any) -> PVP:
     tokenizer = load_tokenizer(str(folder))
     blank = blank_of(str(folder), tokenizer)
-    words = WORDS if blank.several else WORDS | {"World": ("world",)}
+    words = WORDS if blank.multi_token else WORDS | {"World": ("world",)}
     pattern = Pattern(parse_template("{text} {soft:it is about} {mask}", ["text"]), Verbalizer(words))
     options = {**encoder_options(recipe.tuning), "blank": blank}
     return bind_pattern(pattern, LABELS, tokenizer, recipe.encoding.max_length, **options)
@@ -64,7 +64,11 @@ def bound(folder: Path, recipe: Any) -> PVP:
 
 def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
     (key,) = pvp.encoder.keys
-    return {key: Ragged.from_rows(pvp.encoder.plain.encode(texts, space_before=key.space_before, glued=key.glued))}
+    return {
+        key: Ragged.from_rows(
+            pvp.encoder.plain.encode(texts, space_before=key.space_before, continuation=key.continuation)
+        )
+    }
 
 
 def backbone_of(folder: Path) -> Backbone:

@@ -78,7 +78,7 @@ def bound(folder: Path, recipe: Recipe, pattern: str = PATTERN, **options: Any) 
 
 def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
     (key,) = pvp.encoder.keys
-    ids = pvp.encoder.plain.encode(texts, space_before=key.space_before, glued=key.glued)
+    ids = pvp.encoder.plain.encode(texts, space_before=key.space_before, continuation=key.continuation)
     return {key: Ragged.from_rows(ids)}
 
 
