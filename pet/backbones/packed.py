@@ -129,14 +129,19 @@ def equal_runs(lengths: Sequence[int]) -> list[Run]:
     return [(len(list(group)), length) for length, group in groupby(lengths)]
 
 
+_TOKENS = ("input_ids", "token_type_ids")
+
+
 def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
     """Embeddings of the real tokens, shape (tokens, D); `real` counts places through the rows of the batch."""
     # RoBERTa and its kin count positions from behind the padding id.
     padding = base.embeddings.position_embeddings.padding_idx
     first = 0 if padding is None else padding + 1
     places = real % inputs["input_ids"].shape[1] + first
-    given = {name: inputs[name].flatten()[real][None] for name in ("input_ids", "token_type_ids") if name in inputs}
-    hidden: Tensor = base.embeddings(position_ids=places[None], **given)[0]
+    ids, types = (inputs[name].flatten()[real][None] if name in inputs else None for name in _TOKENS)
+    # RoBERTa of transformers 4.51 has defaults for no more tokens than one row may have.
+    types = torch.zeros_like(places[None]) if types is None else types
+    hidden: Tensor = base.embeddings(input_ids=ids, token_type_ids=types, position_ids=places[None])[0]
     projection = getattr(base, "embeddings_project", None)  # ELECTRA's embeddings may be narrower
     return hidden if projection is None else projection(hidden)
 
