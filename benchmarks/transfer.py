@@ -76,7 +76,8 @@ def trained(
     from pet.members.training import MemberData, train_member
     from pet.prompts.session import read_labeled
     from pet.tuning import soft
-    from pet.tuning.members import VECTORS, Learned, start_member
+    from pet.tuning.members import Learned, start_member
+    from pet.tuning.vectors import VECTORS
 
     opened, task = session(model, seed, steps, factor), first_pattern(name)
     source = opened.source(task, read_labeled(task, f"{data}/{name}/train.jsonl", examples=examples, seed=seed))

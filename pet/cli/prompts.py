@@ -23,7 +23,7 @@ from pet.cli.options import (
     together,
 )
 from pet.errors import PetError
-from pet.prompts.library import DEFAULT_LIBRARY
+from pet.prompts.settings import DEFAULT_LIBRARY
 
 if TYPE_CHECKING:
     from pet.prompts.library import Prompt

@@ -28,7 +28,7 @@ from pet.cli.options import (
 )
 from pet.errors import PetError
 from pet.run.settings import METHODS, RunSettings
-from pet.tuning.settings import TUNINGS
+from pet.tuning.methods import METHODS as TUNING_METHODS
 
 if TYPE_CHECKING:
     from pet.progress import Reporter
@@ -69,7 +69,9 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
 @click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
 @click.option(
-    "--tuning", metavar="T", help=f"Which parameters of each member to train: {', '.join(TUNINGS)}.  [default: full]"
+    "--tuning",
+    metavar="T",
+    help=f"Which parameters of each member to train: {', '.join(TUNING_METHODS)}.  [default: full]",
 )
 @click.option(
     "--init-prompt", metavar="X", help="Start --tuning prompt from a trained one: NAME, folder, similar or mean:K."

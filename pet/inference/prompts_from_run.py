@@ -12,7 +12,8 @@ from pet.inference.ensemble import open_ensemble
 from pet.prompts.library import Prompt, as_name, check_name, describe, free_place, portable, write_prompt
 from pet.report.tables import HEADLINE
 from pet.run.load_run import read_settings
-from pet.tuning.members import VECTORS, read_member
+from pet.tuning.members import read_member
+from pet.tuning.vectors import VECTORS
 
 if TYPE_CHECKING:
     pass

@@ -85,6 +85,3 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
     first = labeled or max(settings.first_set, len(task.labels))
     rounds = settings.generations or count_generations(first, settings.growth, settings.enough)
     return Plan(settings, np.asarray(counts), ratio, rounds)
-
-
-NO_POOL = "--method ipet has members label texts for each other: give some with --unlabeled"

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from pet.settings import Settings, setting
 
+NO_POOL = "--method ipet requires unlabeled texts, which members label for each other: give --unlabeled"
+
 
 @dataclass(frozen=True)
 class IpetSettings(Settings):

@@ -22,7 +22,8 @@ from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.ensemble.combine import merge_scores
 from pet.errors import PetError
-from pet.ipet.plan import NO_POOL, make_plan
+from pet.ipet.plan import make_plan
+from pet.ipet.settings import NO_POOL
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData
 from pet.preflight.cost import (

@@ -19,16 +19,18 @@ import torch
 from numpy.typing import NDArray
 
 from pet.errors import PetError
+from pet.prompts.settings import DEFAULT_LIBRARY
 from pet.store.files import make_folders
 from pet.store.outputs import writing_folder
 from pet.task.pattern import Pattern
 from pet.task.task import Task
 from pet.terminal import clean
-from pet.tuning.members import VECTORS, Learned, read_member, write_learned
+from pet.tuning.members import Learned, read_member, write_learned
+from pet.tuning.vectors import VECTORS
 
 Array = NDArray[Any]
 NOTE = "prompt.json"
-OPTIONS = {"tuning": "prompt", "lora_rank": 0, "lora_alpha": 0.0}  # of a member; only the first means something here
+OPTIONS = {"tuning": "prompt"}  # of a saved member
 _FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHOWN = 10
@@ -261,9 +263,6 @@ def check_backbone(prompt: Prompt, model: str, fingerprint: str) -> None:
 def of_backbone(prompts: Sequence[Prompt], fingerprint: str) -> list[Prompt]:
     """The prompts that belong to a model."""
     return [prompt for prompt in prompts if prompt.fingerprint == fingerprint]
-
-
-DEFAULT_LIBRARY = "prompts"  # the folder of trained prompts, where none is named
 
 
 def describe(task: Task, patterns: list[Pattern] | None = None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from pet.cloze.tokens import TokenTable
 from pet.members.training import MemberData, MemberObjective, member_batches
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule, train
-from pet.tuning import soft
 from pet.tuning.members import Backbone, start_member
+from pet.tuning.vectors import VECTORS, save_vectors
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -145,8 +145,6 @@ def train_prompt(
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
     torch.manual_seed(derive_seed(seed, "dropout"))
     losses = train(objective, batches, schedule, accelerator, on_step)
-    vectors = soft.learned_values(lm.model)
-    assert vectors is not None
-    found = vectors.cpu().numpy().astype(np.float32)
+    found = save_vectors(lm.model)[VECTORS].cpu().numpy().astype(np.float32)
     backbone.restore()
     return found, losses

@@ -15,14 +15,16 @@ from pet.cloze.bind import bind_patterns
 from pet.data.checks import column_labels
 from pet.errors import PetError
 from pet.progress import Reporter
-from pet.prompts.library import DEFAULT_LIBRARY, OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
+from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import NewTask, blend, measure, ranked
+from pet.prompts.settings import DEFAULT_LIBRARY
 from pet.recipe import Recipe
 from pet.run.context import RunContext
 from pet.run.settings import RANKED, RunSettings
 from pet.seeds import derive_seed
-from pet.tuning.members import VECTORS, Learned, read_member, write_learned
+from pet.tuning.members import Learned, read_member, write_learned
+from pet.tuning.vectors import VECTORS
 
 STAGE = "init-prompt"
 

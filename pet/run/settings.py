@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pet.errors import PetError
-from pet.ipet.plan import NO_POOL
-from pet.prompts.library import DEFAULT_LIBRARY
+from pet.ipet.settings import NO_POOL
+from pet.prompts.settings import DEFAULT_LIBRARY
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
 RANKED = re.compile(r"similar|mean:(\d+)")  # of `RunSettings.init_prompt`: those of the library that rank first

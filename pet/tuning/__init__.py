@@ -1,1 +1,1 @@
-"""Which numbers a member trains, when it is not all of them: one file a method, and `members` that uses them."""
+"""Tuning methods, one file each, and members that share a pretrained model."""

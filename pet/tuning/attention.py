@@ -1,4 +1,4 @@
-"""Where a model computes its queries, keys and values, whatever its family calls them."""
+"""The modules of a model that compute queries, keys and values, whatever their names are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# BERT and its kin; DistilBERT; DeBERTa-v2; MPNet and T5; Llama, Qwen and most other causal models
+# BERT and its relatives; DistilBERT; DeBERTa-v2; MPNet and T5; Llama, Qwen and most other causal models
 _SPLIT = (
     ("query", "key", "value"),
     ("q_lin", "k_lin", "v_lin"),
@@ -21,18 +21,18 @@ _SPLIT = (
     ("q", "k", "v"),
     ("q_proj", "k_proj", "v_proj"),
 )
-_FUSED = ("Wqkv", "c_attn")  # ModernBERT, GPT-2: the three beside each other
+_FUSED = ("Wqkv", "c_attn")  # ModernBERT, GPT-2: one matrix for all three
 
 
 @dataclass(frozen=True)
 class Projections:
-    """One attention module, which a model may call in several layers.
+    """One attention module; a model may use it in several layers.
 
     Attributes
     ----------
     module : the attention
-    linear : its query, key and value, or the one matrix that makes all three
-    names : of `linear`, within the model
+    linear : its query, key and value layers, or the one layer that computes all three
+    names : names of `linear` within the model
     """
 
     module: nn.Module
@@ -41,12 +41,17 @@ class Projections:
 
 
 def find_projections(model: PreTrainedModel, method: str) -> list[Projections]:
-    """All attention modules of a model, from the first layer on.
+    """Return all attention modules of a model, from the first layer on.
+
+    Parameters
+    ----------
+    model : may have no weights, only shapes
+    method : the tuning method that needs them, for the message
 
     Raises
     ------
     PetError
-        When there are none; `method` is what they were needed for.
+        If none are found.
     """
     found = []
     for name, module in model.named_modules():
@@ -56,9 +61,9 @@ def find_projections(model: PreTrainedModel, method: str) -> list[Projections]:
                 linear = tuple(children[key] for key in names)
                 found.append(Projections(module, linear, tuple(f"{name}.{key}" for key in names)))
     if not found:
-        cure = "name its matrices with --set lora_targets=..., or all, or " if method == "lora" else ""
+        cure = "name its matrices with --set lora_targets=... (or all), or " if method == "lora" else ""
         raise PetError(
-            f"--tuning {method}: the attention of a {model.config.model_type} model is built in a way that is not "
-            f"known here; {cure}use --tuning prompt, bitfit or full"
+            f"--tuning {method}: the attention of a {model.config.model_type} model is not supported; {cure}use "
+            "--tuning prompt, bitfit or full"
         )
     return found

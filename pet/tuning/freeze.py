@@ -1,7 +1,7 @@
-"""Layer-wise freezing: the embeddings and the first layers stay as they were pretrained.
+"""Layer freezing: the embeddings and the first layers keep their pretrained weights.
 
-Training the upper layers alone keeps most of the accuracy of an encoder (Lee et al. 2019, arXiv 1911.03090). What is
-frozen needs no gradient, no state of the optimizer and no backward pass.
+Training only the upper layers keeps most of the accuracy of an encoder (Lee et al. 2019, arXiv 1911.03090). Frozen
+parameters need no gradient, no optimizer state and no backward pass.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
 
 
 def freeze(model: PreTrainedModel, layers: int) -> None:
-    """Take the embeddings and the first layers out of training.
+    """Freeze the embeddings and the first layers.
 
-    An output layer that is tied to the embeddings stays with them. What all layers share, as DeBERTa's embeddings
-    of relative positions, goes on learning.
+    An output layer tied to the embeddings is frozen with them. Parameters that all layers share, such as DeBERTa's
+    embeddings of relative positions, are still trained.
 
     Parameters
     ----------
-    model : something of which learns
-    layers : how many, counted from the embeddings; 0 freezes nothing
+    model : prepared for training
+    layers : number of layers to freeze, counted from the embeddings; 0 freezes nothing
 
     Raises
     ------
     PetError
-        If no layer would be left to learn, or all layers are one.
+        If no layer is left to train, or all layers share their weights.
     """
     if not layers:
         return
     stack = _layers(model)
     if layers >= len(stack):
         raise PetError(
-            f"freeze_layers is {layers}: this {model.config.model_type} model has {len(stack)} layers, and one at "
-            f"least must learn; give a number below {len(stack)}"
+            f"freeze_layers is {layers}: this {model.config.model_type} model has {len(stack)} layers, and at least "
+            f"one must be trained; use a number below {len(stack)}"
         )
     learning = {id(parameter) for parameter in stack[layers].parameters()}
-    for parameter in model.base_model.parameters():  # in the order in which a text goes through them
+    for parameter in model.base_model.parameters():  # in the order of the forward pass
         if id(parameter) in learning:
             break
         parameter.requires_grad = False
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of a model's layers, whatever its family calls it."""
+    """Return the list of a model's layers, whatever its name is."""
     count = model.config.num_hidden_layers
     for module in model.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise PetError(
-        f"freeze_layers: a {model.config.model_type} model uses one layer again and again, so that none can be frozen "
-        "alone; leave it out"
+        f"freeze_layers: all layers of a {model.config.model_type} model share their weights, so none can be frozen "
+        "alone; leave freeze_layers out"
     )

@@ -2,15 +2,68 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from pet.tuning import soft
+from pet.settings import Settings, setting
+from pet.tuning.method import Method, Start
+from pet.tuning.vectors import VECTORS, remove_vectors, save_vectors, start_vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from pet.task.task import Task
 
-def inject(model: PreTrainedModel, start: Tensor) -> None:
-    """Put learned vectors into a frozen model; they start from `start`, shape (n, D)."""
-    soft.inject(model, soft.Numbers(start))
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Settings of prompt tuning."""
+
+    title: ClassVar[str] = "Tuning: prompt"
+
+    length: int = setting(20, "number of learned vectors in front of the text", low=1, name="prompt_length")
+
+
+def check(config: Config, task: Task, model: PreTrainedModel) -> None:
+    """Raise PetError if the model does more with a word than look up its vector."""
+    from pet.tuning import soft
+
+    soft.word_embedding(model, "prompt")
+
+
+def inject(model: PreTrainedModel, values: Tensor) -> None:
+    """Add learned vectors to a frozen model.
+
+    Parameters
+    ----------
+    model : the model
+    values : initial values, shape (n, D)
+    """
+    from pet.tuning import networks, soft
+
+    soft.inject(model, networks.Numbers(values))
+
+
+def start(model: PreTrainedModel, config: Config, begin: Start) -> None:
+    """Add vectors that start from words, or from a member."""
+    inject(model, start_vectors(model, begin))
+
+
+def attach(model: PreTrainedModel, config: Config, arrays: Mapping[str, Tensor]) -> None:
+    """Add the vectors of a member."""
+    inject(model, arrays[VECTORS].to(model.get_input_embeddings().weight.device))
+
+
+METHOD = Method(
+    name="prompt",
+    rate_factor=30,
+    config=Config,
+    start=start,
+    attach=attach,
+    save=save_vectors,
+    restore=remove_vectors,
+    encoder_options=lambda config: {"before": config.length},
+    check=check,
+)

@@ -15,7 +15,7 @@ from pet.backbones.masked import MaskedLM
 from pet.backbones.packed import equal_runs, packed_features, packed_features_on_gpu, plain_layers
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
-from pet.tuning import lora, prefix, prompt
+from pet.tuning import lora, networks, prefix_layers, prompt
 
 LIKE_BERT = {"bert", "roberta", "xlm-r", "electra"}
 
@@ -40,10 +40,11 @@ def test_learned_vectors_and_lora_are_packed_and_a_prefix_is_not(family_model, n
     if tuning == "prompt":
         prompt.inject(model, torch.randn(3, width, generator=generator))
     elif tuning == "prefix":
-        prefix.inject(model, torch.randn(3, 2, 2, model.config.hidden_size, generator=generator), None)
+        prefix = torch.randn(3, 2, 2, model.config.hidden_size, generator=generator)
+        prefix_layers.inject(model, networks.Numbers(prefix))
     else:
         pytest.importorskip("peft")
-        lora.inject(model, 2, 4.0, 0.0, "all")
+        lora.inject(model, lora.Config(rank=2, alpha=4.0, dropout=0.0, targets="all"))
         for parameter in model.parameters():
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     batch = _ragged_batch([9, 9, 5, 3], 9)

@@ -117,7 +117,7 @@ def test_what_ipet_cannot_do_is_told(
 ) -> None:
     options = [task, "-m", tiny_model, "--max-length", 48, "--no-model", "--method", "ipet"]
     train = write_jsonl("train.jsonl", news_rows[:8])
-    assert "--method ipet has members label texts for each other: give some" in failure(*options, "--train", train)
+    assert "--method ipet requires unlabeled texts" in failure(*options, "--train", train)
     task.write_text(TASK.rpartition("  - ")[0])
     pool = write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows])
     assert "one pattern has no other" in failure(*options, "--unlabeled", pool)

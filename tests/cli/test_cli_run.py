@@ -190,13 +190,27 @@ def test_help_ends_with_examples(command: str):
     assert f"pet {command}" in text.split("Examples:")[1]
 
 
+def test_help_and_argument_checks_do_not_import_torch():
+    code = (
+        "import importlib, sys; from pet.cli.main import COMMANDS;"
+        "[importlib.import_module(f'pet.cli.{name}') for name in COMMANDS];"
+        "from pet.recipe import make_recipe; make_recipe('default', {'tuning': 'lora'});"
+        "print([m for m in ('torch', 'numpy', 'transformers', 'datasets') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_list_settings_names_every_setting_and_recipe():
 
     from pet.recipe import RECIPES
+    from pet.settings import groups_of
 
     text = pet("run", "--list-settings").stdout
     assert all(f"\n{name} " in text for name in RECIPES["default"].to_dict())
     assert text.split("\n")[0].split()[1:4] == list(RECIPES)
+    titles = [group.title for group in groups_of(RECIPES["default"]) if group.title]
+    assert [line for line in text.split("\n") if line in titles] == titles
 
 
 # --- refusals ------------------------------------------------------------------------------------------

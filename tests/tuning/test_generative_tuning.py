@@ -1,4 +1,4 @@
-"""The ways of tuning on T5-like and causal models and XLNet: each learns what it should, and comes back as it was."""
+"""Tuning methods on T5-like models, causal models and XLNet."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
 
 
 def backbone_of(folder: Path) -> Backbone:
-    """With weights as large as trained ones: with fresh ones a prompt has next to no effect."""
+    """A model with weights as large as trained ones; with fresh ones a prompt has almost no effect."""
     model = open_model(str(folder))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -81,12 +81,12 @@ def backbone_of(folder: Path) -> Backbone:
 
 
 def loss(scores: np.ndarray) -> float:
-    """Of the texts that were learned from."""
+    """The cross-entropy of the training texts."""
     return float(torch.nn.functional.cross_entropy(torch.from_numpy(scores[:4]), torch.from_numpy(GOLD[:4])))
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
-def test_it_learns_and_comes_back_and_leaves_the_model_as_it_was(
+def test_a_member_learns_is_saved_and_leaves_the_model_unchanged(
     family_model: Any, accelerator: Any, tmp_path: Path, name: str, method: str
 ):
     folder, recipe = family_model(name), recipe_of(method)
@@ -132,14 +132,14 @@ def test_a_run(family_model: Any, tmp_path: Path, name: str, method: str):
 @pytest.mark.parametrize(
     ("name", "method", "said"),
     [
-        ("t5", "bitfit", "a t5 model like this one has no biases"),
-        ("llama", "bitfit", "a llama model like this one has no biases"),
+        ("t5", "bitfit", "t5 model has no biases"),
+        ("llama", "bitfit", "llama model has no biases"),
         ("mt5", "prefix", "a mt5 model reads two texts"),
-        ("xlnet", "prefix", "the attention of a xlnet model is built in a way that is not known here; use"),
-        ("xlnet", "lora", "is not known here; name its matrices with --set lora_targets"),
+        ("xlnet", "prefix", "the attention of a xlnet model"),
+        ("xlnet", "lora", "--set lora_targets"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_made(
+def test_unsupported_combinations_are_refused_before_training(
     family_model: Any, tmp_path: Path, name: str, method: str, said: str
 ):
     if method == "lora":

@@ -1,4 +1,4 @@
-"""Members that learn a few numbers: every way of tuning with every family."""
+"""Members that share a frozen model: every tuning method with every model family."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.members.training import MemberData, train_member
-from pet.recipe import Recipe, learning_rate_for, make_recipe
+from pet.recipe import Recipe, make_recipe
 from pet.task.grammar import Field, Mask, Soft, parse_template
 from pet.task.pattern import Pattern
 from pet.task.task import Task
 from pet.task.verbalizer import Verbalizer
-from pet.tuning import prefix, soft
+from pet.tuning import prefix_layers, soft
 from pet.tuning.freeze import freeze
 from pet.tuning.lora import find_targets
 from pet.tuning.members import (
@@ -46,12 +46,13 @@ from pet.tuning.members import (
     save_member,
     start_member,
 )
-from pet.tuning.start import start_ids
+from pet.tuning.methods import METHODS as TUNING_METHODS
+from pet.tuning.vectors import start_ids
 
 ROWS = news_rows()
 GOLD = np.array([LABELS.index(row["label"]) for row in ROWS])
 PATTERN = "{soft:it was} {mask} {soft:2}: {text}"
-METHODS = ("lora", "bitfit", "prompt", "p-tuning", "prefix")
+METHODS = [name for name, method in TUNING_METHODS.items() if not method.trains_backbone(method.config())]
 RATES = {"lora": 5e-3, "bitfit": 1e-2, "prompt": 2e-2, "p-tuning": 3e-3, "prefix": 5e-3}
 CPU = torch.device("cpu")
 
@@ -83,7 +84,7 @@ def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
 
 
 def open_backbone(folder: Path) -> Backbone:
-    """A tiny model with weights as large as trained ones: with fresh ones a prompt has next to no effect."""
+    """A tiny model with weights as large as trained ones; with fresh ones a prompt has almost no effect."""
     model = load_masked_lm(str(folder))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -103,7 +104,7 @@ def loss_of(lm: MaskedLM, tokenizer: Any, pvp: PVP, tokens: TokenTable, accelera
 
 @dataclass
 class Trained:
-    """A member after its training, and what it was before."""
+    """A trained member, and the model before training."""
 
     model: Path
     recipe: Recipe
@@ -119,7 +120,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def member(family_model, accelerator, tmp_path_factory):
-    """``member(family, method, **changes)``: trained for some steps and saved, once."""
+    """``member(family, method, **changes)``: a trained and saved member, made once."""
     made: dict[Any, Trained] = {}
 
     def make(name: str, method: str, **changes: Any) -> Trained:
@@ -198,13 +199,13 @@ def test_lora_at_other_matrices(family_model, accelerator, tmp_path: Path):
 
 @every_family
 @pytest.mark.parametrize("method", ["full", "lora", "bitfit"])
-def test_frozen_layers_do_not_learn_and_those_above_do(family_model, name: str, method: str):
+def test_frozen_layers_are_not_trained_and_those_above_are(family_model, name: str, method: str):
     if method == "lora":
         pytest.importorskip("peft")
     folder, recipe = family_model(name), recipe_of(method, freeze_layers=1)
     backbone, pvp = open_backbone(folder), bound(folder, recipe)
     if name == "albert":
-        with pytest.raises(PetError, match="one layer again and again"):
+        with pytest.raises(PetError, match=r"freeze_layers: .* albert"):
             freeze(backbone.model, 1)
         return
     if method == "full":
@@ -223,12 +224,12 @@ def test_frozen_layers_do_not_learn_and_those_above_do(family_model, name: str, 
 
 
 @pytest.mark.parametrize("layers", [2, 3])
-def test_one_layer_must_learn(family_model, layers: int):
+def test_at_least_one_layer_must_be_trained(family_model, layers: int):
     with pytest.raises(PetError, match="has 2 layers"):
         freeze(load_masked_lm(str(family_model("bert"))), layers)
 
 
-def test_frozen_layers_are_for_methods_that_tune_layers():
+def test_freeze_layers_is_refused_for_methods_that_train_nothing_in_layers():
     with pytest.raises(PetError, match=r"freeze_layers .*prompt"):
         recipe_of("prompt", freeze_layers=1)
 
@@ -247,7 +248,7 @@ def expected_numbers(done: Trained, method: str) -> int:
 
 @every_family
 @every_method
-def test_only_what_was_learned_is_saved_and_gives_the_same_scores(member, accelerator, name: str, method: str):
+def test_a_saved_member_has_only_trained_numbers_and_gives_the_same_scores(member, accelerator, name: str, method: str):
     done = member(name, method)
     with safe_open(done.folder / LEARNED, "np") as file:
         numbers = sum(file.get_tensor(key).size for key in file.keys())  # noqa: SIM118
@@ -273,8 +274,7 @@ def test_scores_do_not_depend_on_the_batch(member, accelerator, name: str, metho
 
 
 @every_family
-def test_members_take_turns_on_one_backbone(member, accelerator, name: str):
-    """Also those of different methods, and none leaves a trace."""
+def test_members_of_different_methods_share_one_backbone(member, accelerator, name: str):
     done = [member(name, method) for method in ("bitfit", "prompt", "prefix", "p-tuning")]
     backbone = open_backbone(done[0].model)
     for one in [*done, *reversed(done)]:
@@ -284,19 +284,19 @@ def test_members_take_turns_on_one_backbone(member, accelerator, name: str):
 
 @every_family
 @every_method
-def test_a_member_can_go_on(member, accelerator, name: str, method: str):
+def test_training_can_continue_from_a_member(member, accelerator, name: str, method: str):
     done = member(name, method)
     lm = start_member(done.backbone, done.recipe.tuning, done.pvp, [], 8, CPU, before=read_member(done.folder))
     assert any(value.requires_grad for value in lm.model.parameters())
     np.testing.assert_array_equal(scores(lm, done.model, done.pvp, accelerator), done.scores)
 
 
-# --- what vectors start from -------------------------------------------------------------------------
+# --- initial values of vectors -------------------------------------------------------------------------
 
 
 @every_family
-def test_soft_words_start_as_these_words(family_model, accelerator, name: str):
-    """Before the first step p-tuning scores as the pattern with the words in it does."""
+def test_soft_words_start_as_their_embeddings(family_model, accelerator, name: str):
+    """Before the first step, p-tuning gives the same scores as a pattern with these words."""
     model, recipe = family_model(name), recipe_of("p-tuning")
     pattern = "{soft:it was} {mask}: {text} {soft:news}"
     hard, learned = bound(model, recipe, pattern, soft=False), bound(model, recipe, pattern)
@@ -314,7 +314,7 @@ def test_soft_words_start_as_these_words(family_model, accelerator, name: str):
         ({"prompt_init": "random"}, [None] * 6),
     ],
 )
-def test_vectors_start_from_what_the_recipe_says(tiny_model, changes: dict[str, str], expected: list[Any]):
+def test_vectors_start_as_the_settings_say(tiny_model, changes: dict[str, str], expected: list[Any]):
     recipe = recipe_of("prompt", prompt_length=6, **changes)
     pvp, tokenizer = bound(tiny_model, recipe), load_tokenizer(str(tiny_model))
     tokens = tokens_of(pvp, ["the zebra the zebra the"])
@@ -325,16 +325,16 @@ def test_vectors_start_from_what_the_recipe_says(tiny_model, changes: dict[str, 
 
 
 @pytest.mark.parametrize("kind", ["Longformer", "BigBird", "GPTBigCode"])
-def test_a_prefix_is_refused_where_keys_and_values_are_built_otherwise(kind):
+def test_prefix_tuning_refuses_unsupported_attention(kind):
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     config = getattr(transformers, f"{kind}Config")(**sizes, vocab_size=50)
     with torch.device("meta"):
         model = transformers.AutoModel.from_config(config)
-    with pytest.raises(PetError, match="in a way that is not known here"):
-        prefix.check_model(model)
+    with pytest.raises(PetError, match=rf"--tuning prefix: .*{config.model_type}"):
+        prefix_layers.check_model(model)
 
 
-def test_few_vectors_start_from_a_word_of_each_label(tiny_model):
+def test_a_few_vectors_start_from_one_word_of_each_label(tiny_model):
     recipe = recipe_of("prompt", prompt_length=5, prompt_init="labels")
     words = {"World": ("world", "terrible"), "Sports": ("sports", "good"), "Business": ("business",)}
     tokenizer = load_tokenizer(str(tiny_model))
@@ -352,7 +352,7 @@ def test_frequent_words_are_drawn_once_and_never_special_ones(tiny_model):
     assert not set(ids) & set(load_tokenizer(str(tiny_model)).all_special_ids)
 
 
-def test_random_vectors_lie_in_their_range(tiny_model):
+def test_random_vectors_are_within_prompt_range(tiny_model):
     recipe = recipe_of("prompt", prompt_init="random", prompt_range=0.25, prompt_length=40)
     pvp = bound(tiny_model, recipe, "{mask}: {text}", before=40)
     lm = start_member(open_backbone(tiny_model), recipe.tuning, pvp, [], 7, CPU)
@@ -362,7 +362,7 @@ def test_random_vectors_lie_in_their_range(tiny_model):
 
 
 @every_method
-def test_the_seed_decides_what_is_random(tiny_model, method: str):
+def test_the_seed_determines_initial_values(tiny_model, method: str):
     if method == "lora":
         pytest.importorskip("peft")
 
@@ -410,8 +410,8 @@ def test_p_tuning_of_the_whole_model(tiny_model, accelerator, tmp_path: Path):
     )
 
 
-def test_a_prefix_is_not_seen_by_who_looks_elsewhere(member):
-    """The places of the prefix hold learned keys and values in every layer, whatever stands in them."""
+def test_words_at_the_positions_of_a_prefix_do_not_matter(member):
+    """Every layer uses learned keys and values there."""
     done = member("bert", "prefix")
     lm = attach(done.backbone, read_member(done.folder), "here")
     ids = torch.tensor([[-1, -2, -3, 2, 4, 9, 3]])
@@ -430,7 +430,7 @@ def test_a_prefix_is_not_seen_by_who_looks_elsewhere(member):
 
 @every_method
 def test_a_member_can_be_pickled(member, accelerator, method: str):
-    """A fitted `PetClassifier` without a student is."""
+    """`PetClassifier` without a student is pickled with its members."""
     done = member("bert", method)
     lm = attach(done.backbone, read_member(done.folder), "here")
     again = pickle.loads(pickle.dumps(lm))
@@ -443,9 +443,7 @@ def test_a_member_can_be_pickled(member, accelerator, method: str):
 def test_another_backbone_is_refused(member, family_model):
     done = member("bert", "prompt")
     other = Backbone(load_masked_lm(str(family_model("electra"))), "electra", "0123456789abcdef")
-    with pytest.raises(
-        PetError, match=r"p0-r0: .* belong to the model .*bert.*, and electra is another one \(hash 0123456789ab\)"
-    ):
+    with pytest.raises(PetError, match=r"p0-r0: .*bert.* electra .*hash 0123456789ab\)"):
         attach(other, read_member(done.folder), "p0-r0")
 
 
@@ -464,7 +462,7 @@ def test_a_damaged_file_is_refused(member, tmp_path: Path):
         read_member(tmp_path)
 
 
-def test_p_tuning_needs_something_soft(tiny_model):
+def test_p_tuning_names_patterns_without_soft_tokens(tiny_model):
     model = load_masked_lm(str(tiny_model))
     task = Task.from_dict(
         {"task": "t", "fields": ["text"], "labels": ["a", "b"], "verbalizer": {"a": "good", "b": "bad"},
@@ -488,7 +486,7 @@ def test_lora_without_its_library(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["prefix", "lora"])
-def test_an_attention_that_is_not_known(tiny_model, method: str):
+def test_unsupported_attention_is_named(tiny_model, method: str):
     from pet.tuning.attention import find_projections
 
     model = load_masked_lm(str(tiny_model))
@@ -510,17 +508,6 @@ def test_settings_of_tuning_are_checked():
             make_recipe("default", changes)
 
 
-def test_learning_rates_by_method():
-    assert learning_rate_for(10) == learning_rate_for(10, make_recipe().tuning.rate_factor) == 5e-5
-    assert learning_rate_for(10, recipe_of("prompt").tuning.rate_factor) == pytest.approx(1.5e-3)
-    assert learning_rate_for(10**9, recipe_of("prompt").tuning.rate_factor) == pytest.approx(3e-4)
-    assert learning_rate_for(10, recipe_of("p-tuning", tune_backbone=True).tuning.rate_factor) == 5e-5
-    # The rate of a named recipe is meant for all weights; one that is given is taken.
-    assert make_recipe("paper", {"tuning": "prompt"}).member.learning_rate == 0
-    assert make_recipe("paper", {"tuning": "prompt", "learning_rate": "0.3"}).member.learning_rate == 0.3
-    assert make_recipe("paper", {"tuning": "full"}).member.learning_rate == 1e-5
-
-
 # --- patterns ----------------------------------------------------------------------------------------
 
 
@@ -535,7 +522,7 @@ def test_soft_places_of_a_pattern():
     assert template.render({"text": "T"}) == "{soft:it was} [MASK]{soft:3} || T"
 
 
-def test_unlearned_places_are_their_words(tiny_model):
+def test_soft_words_are_plain_words_for_other_methods(tiny_model):
     recipe = recipe_of("full")
     with_soft = bound(tiny_model, recipe, "{soft:it was} {mask} {soft:4} {text}", soft=False)
     words = bound(tiny_model, recipe, "it was {mask} {text}", soft=False)
