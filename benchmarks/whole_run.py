@@ -72,6 +72,7 @@ def pet_run(context: RunContext, precision: str) -> tuple[float, dict[str, float
     from pet.ensemble.combine import merge_scores
     from pet.inference.ensemble import open_ensemble
     from pet.inference.evaluate_file import evaluate_file
+    from pet.inference.options import ComputeOptions
     from pet.progress import Reporter
     from pet.run.pipeline import run
     from pet.run.settings import RunSettings
@@ -99,7 +100,8 @@ def pet_run(context: RunContext, precision: str) -> tuple[float, dict[str, float
         ensemble = open_ensemble(folder / "run")
         scores = ensemble.score(test, make_accelerator("cpu", precision))
         found = torch.from_numpy(merge_scores(scores, ensemble.weights))
-        student = evaluate_file(str(folder / "run"), str(folder / "test.jsonl"), device="cpu")["accuracy"]
+        cpu = ComputeOptions(device="cpu")
+        student = evaluate_file(str(folder / "run"), str(folder / "test.jsonl"), compute=cpu)["accuracy"]
     return seconds, {"ensemble": accuracy(found, context.gold(context.test)), "student": student}
 
 

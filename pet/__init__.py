@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "ComputeOptions",
+    "DistillOptions",
     "PetClassifier",
     "PetError",
     "RunSettings",
+    "TableOptions",
     "Task",
     "distill_file",
     "evaluate_file",
@@ -30,13 +33,15 @@ __all__ = [
 if TYPE_CHECKING:
     from pet.data.read import read_table
     from pet.data.sample import sample_shots
+    from pet.data.table_options import TableOptions
     from pet.ensemble.combine import merge_scores
     from pet.ensemble.soft_label_files import read_soft_labels
     from pet.errors import PetError
     from pet.estimator import PetClassifier
-    from pet.inference.distill_file import distill_file
+    from pet.inference.distill_file import DistillOptions, distill_file
     from pet.inference.evaluate_file import evaluate_file
     from pet.inference.label_file import label_file
+    from pet.inference.options import ComputeOptions
     from pet.inference.predict_file import predict_file
     from pet.recipe import make_recipe
     from pet.run.pipeline import run as run_task
@@ -46,9 +51,12 @@ if TYPE_CHECKING:
 # Name -> module, and the name in it. No name may be that of a module of the package, such as `pet.run`:
 # importing the module would put it in the place of the function.
 _HOME = {
+    "ComputeOptions": ("pet.inference.options", "ComputeOptions"),
+    "DistillOptions": ("pet.inference.distill_file", "DistillOptions"),
     "PetClassifier": ("pet.estimator", "PetClassifier"),
     "PetError": ("pet.errors", "PetError"),
     "RunSettings": ("pet.run.settings", "RunSettings"),
+    "TableOptions": ("pet.data.table_options", "TableOptions"),
     "Task": ("pet.task.task", "Task"),
     "distill_file": ("pet.inference.distill_file", "distill_file"),
     "evaluate_file": ("pet.inference.evaluate_file", "evaluate_file"),

@@ -1,4 +1,4 @@
-"""``pet evaluate``: measure a classifier."""
+"""``pet evaluate``: evaluate a saved classifier."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from pet.cli.options import (
-    column_pairs,
     columns_option,
+    compute_options_of,
     echo_json,
     exact_compute_options,
     json_option,
@@ -16,6 +16,7 @@ from pet.cli.options import (
     quantize_option,
     quiet_option,
     reporter_for,
+    table_options_of,
 )
 
 EXAMPLES = """\b
@@ -29,17 +30,17 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @labeled_input_option
-@click.option("--task", metavar="T", help="A task whose label_map says what the labels of the data mean.")
+@click.option("--task", metavar="T", help="A task whose label_map translates the labels of the data.")
 @columns_option
 @exact_compute_options
 @quantize_option
 @json_option
 @quiet_option
 def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Measure a saved classifier on labeled texts.
+    """Evaluate a saved classifier on labeled texts.
 
     MODEL is the `student` folder of a run, the run itself, or any sequence classifier of transformers,
-    which then reads the field `text`. The labels of the data must be those of the classifier.
+    which reads the field `text`. The data must have the labels of the classifier.
     """
     from pet.inference.evaluate_file import evaluate_file
     from pet.report.tables import format_metrics
@@ -48,12 +49,9 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
     metrics = evaluate_file(
         model,
         source,
-        columns=column_pairs(options["columns"]),
         label_map=load_task(task).label_map if task else None,
-        device=options["device"] or "auto",
-        precision=options["precision"] or "fp32",
-        allow_pickle=bool(options["allow_pickle"]),
-        quantize=options["quantize"],
+        table=table_options_of(options),
+        compute=compute_options_of(options),
         reporter=reporter_for(quiet),
     )
     if as_json:

@@ -1,4 +1,4 @@
-"""``pet init``: a commented task file from a data file."""
+"""``pet init``: write a commented task file for a data file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from pet.cli.options import labeled_input_option
+from pet.cli.options import force_option, labeled_input_option
 
 EXAMPLES = """\b
 Examples:
@@ -19,15 +19,15 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("name", metavar="NAME")
 @labeled_input_option
-@click.option("--text", multiple=True, metavar="COLUMN", help="A column with text; repeatable.  [default: a guess]")
-@click.option("--label", metavar="COLUMN", help="The column with the labels.  [default: a guess]")
+@click.option("--text", multiple=True, metavar="COLUMN", help="A text column. Repeatable.  [default: a guess]")
+@click.option("--label", metavar="COLUMN", help="The label column.  [default: a guess]")
 @click.option("-o", "--output", required=True, metavar="F", help="The task file: .yaml.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@force_option
 def init(name: str, source: str, text: tuple[str, ...], label: str | None, output: str, force: bool) -> None:
     """Write a task file for your own data.
 
-    NAME is what the task is called. The data file is looked through for columns of text and for the
-    labels; the task file that comes out works at once, and says in comments what to improve.
+    NAME is the name of the task. The command looks for text columns and labels in the data. The task file
+    works as it is; comments in it say what to improve.
     """
     from pet.scaffold.write import write_new_task
     from pet.terminal import clean
@@ -35,5 +35,5 @@ def init(name: str, source: str, text: tuple[str, ...], label: str | None, outpu
     made = write_new_task(name, source, output, text=text, label=label, force=force)
     options = [part for pair in made.columns.items() for part in ("--column", "=".join(pair))]
     command = ["pet", "check", output, "--train", source, *options]
-    click.echo(f"{output}: {len(made.labels)} labels; text in {', '.join(made.fields)}")
+    click.echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
     click.echo(f"next: {clean(shlex.join(command))}")

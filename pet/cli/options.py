@@ -1,10 +1,10 @@
-"""Options that several commands share, and the small readers of their values."""
+"""Options that several commands share, and functions that parse their values."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +14,8 @@ from pet.extras import install_command
 from pet.terminal import is_utf8
 
 if TYPE_CHECKING:
+    from pet.data.table_options import TableOptions
+    from pet.inference.options import ComputeOptions
     from pet.progress import Reporter
     from pet.run.execution.executor import Execution
 
@@ -27,28 +29,52 @@ columns_option = click.option(
     "columns",
     multiple=True,
     metavar="FIELD=COLUMN",
-    help="Which column of the data holds a field (or `label`, `id`), where it has another name. Repeatable.",
+    help="Column of the data for a field (or `label`, `id`), if it has another name. Repeatable.",
+)
+input_option = click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="F",
+    help="Texts: a JSONL, CSV, TSV or Parquet file, a folder of Parquet files, or hub:NAME.",
 )
 labeled_input_option = click.option(
     "--input",
     "source",
     required=True,
     metavar="F",
-    help="Labeled texts: JSONL, CSV, TSV, Parquet, or hub:NAME.",
+    help="Labeled texts: a JSONL, CSV, TSV or Parquet file, a folder of Parquet files, or hub:NAME.",
+)
+keep_option = click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMN",
+    help="Copy this column of the input to the output. Repeatable, or several with commas between them.",
+)
+force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
+min_confidence_option = click.option(
+    "--min-confidence",
+    type=float,
+    default=0.0,
+    metavar="P",
+    help="Leave out texts whose best label is less probable than this.",
+)
+max_length_option = click.option(
+    "--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N."
 )
 device_option = click.option(
     "--device",
     metavar="D",
-    help="auto, cpu, cuda, cuda:1, mps, ...  [default: auto, a GPU where there is one]",
+    help="auto, cpu, cuda, cuda:1, mps, ...  [default: auto, a GPU if there is one]",
 )
 precision_option = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    help="[default: auto, bf16 where GPU or processor compute in it, else fp32]",
+    help="[default: auto: bf16 if the GPU or CPU supports it, else fp32]",
 )
-# What a saved classifier says should be what it says in anyone's hands.
+# A saved classifier should give the same results here as anywhere else.
 exact_precision_option = click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="[default: fp32, as a pipeline of transformers]"
+    "--precision", type=click.Choice(PRECISIONS), help="[default: fp32, as in a transformers pipeline]"
 )
 pickle_option = click.option(
     "--allow-pickle",
@@ -59,28 +85,26 @@ pickle_option = click.option(
 quantize_option = click.option(
     "--quantize",
     is_flag=True,
-    help="On a processor, compute linear layers in int8: about 3 times as fast as fp32, hardly faster than bf16, and "
-    "less exact. Says how many of the first 256 texts keep their label.",
+    help="On a CPU, compute linear layers in int8: about 3 times as fast as fp32, hardly faster than bf16, and less "
+    "accurate. Reports how many of the first 256 texts keep their label.",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and results.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only warnings and results.")
 patterns_option = click.option(
     "--patterns", metavar="1,3", callback=lambda _context, _option, value: numbers_of(value),
-    help="Take these patterns of the task alone, counted from 1.  [default: all]",
+    help="Use only these patterns of the task, counted from 1.  [default: all]",
 )  # fmt: skip
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 settings_option = click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting of the recipe; `pet run --list-settings` shows them. Repeatable.",
+    help="Change a setting of the recipe; `pet run --list-settings` lists them. Repeatable.",
 )
 
 
 def together(*options: Callable[[Any], Any]) -> Decorator[Any]:
-    """Several options as one decorator, in this order in the help text."""
+    """Combine several options into one decorator; the help lists them in this order."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -101,25 +125,25 @@ executor_options = together(
         "--workers",
         type=int,
         metavar="N",
-        help="Members at a time, a process each. More of them than GPUs share these, which should pay where a model is "
-        "too small to fill one.  [default: one a GPU, or 1; on Ray all there is room for]",
+        help="Members to train at the same time, each in its own process. More workers than GPUs share the GPUs, which "
+        "helps if a model is too small to fill one.  [default: one per GPU, or 1; on Ray as many as fit]",
     ),
     click.option(
         "--worker-cpus",
         type=int,
         metavar="N",
-        help="Threads of a worker; on Ray also the processors it asks for.  [default: its share; on Ray 1]",
+        help="Threads of each worker; on Ray also the CPUs it requests.  [default: an equal share; on Ray 1]",
     ),
     click.option(
         "--worker-gpus",
         type=float,
         metavar="N",
-        help="GPUs that a worker asks for on Ray.  [default: 1 where there are any]",
+        help="GPUs that each worker requests on Ray.  [default: 1 if there are any]",
     ),
     click.option(
         "--ray-address",
         metavar="A",
-        help="A running Ray cluster.  [default: $RAY_ADDRESS, one on this machine, or one that is started]",
+        help="Address of a running Ray cluster.  [default: $RAY_ADDRESS, one on this machine, or a new one]",
     ),
 )
 compute_options = together(device_option, precision_option, pickle_option)
@@ -127,7 +151,7 @@ exact_compute_options = together(device_option, exact_precision_option, pickle_o
 
 
 def list_settings_option(command: Any) -> Any:
-    """``--list-settings``: print every setting of the recipes and end."""
+    """``--list-settings``: print every setting of the recipes and exit."""
 
     def show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         if wanted and not context.resilient_parsing:
@@ -140,7 +164,7 @@ def list_settings_option(command: Any) -> Any:
         is_eager=True,
         expose_value=False,
         callback=show,
-        help="List the recipes and every setting that --set can change, then end.",
+        help="List the recipes and every setting that --set can change, then exit.",
     )(command)
 
 
@@ -160,17 +184,22 @@ def settings_table() -> str:
 
 
 def _shown(value: object) -> str:
-    """A setting's value as --set takes it."""
+    """Format a value as --set accepts it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
-    """``KEY=VALUE`` texts of a repeatable option as a mapping.
+    """Parse the ``KEY=VALUE`` texts of a repeatable option. If a key appears twice, the last one counts.
 
     Raises
     ------
     PetError
-        Naming every one that has no ``=`` or no key. Of a key that is there twice the last counts.
+        With every text that has no ``=`` or no key.
+
+    Examples
+    --------
+    >>> pairs(["text=review", "label=stars"], "--column", "FIELD=COLUMN")
+    {'text': 'review', 'label': 'stars'}
     """
     found: dict[str, str] = {}
     problems = []
@@ -179,40 +208,69 @@ def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:
         key = key.strip()
         if not equals or not key:
             problems.append(f"{option} {text}: write it as {example}")
-        found[key] = value  # as it is: a column may be called " text"
+        found[key] = value  # unchanged: a column may be called " text"
     if problems:
         raise PetError(problems)
     return found
 
 
 def numbers_of(text: str | None) -> list[int] | None:
-    """``1,3`` as numbers; None stays None.
+    """Parse ``1,3`` as a list of numbers; None stays None.
 
     Raises
     ------
     PetError
-        Where something else stands there.
+        If it is anything else.
+
+    Examples
+    --------
+    >>> numbers_of("1,3")
+    [1, 3]
     """
     if text is None:
         return None
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise PetError(f"--patterns {text}: write numbers with commas between them, as --patterns 1,3") from None
+        raise PetError(f"--patterns {text}: write numbers separated by commas, as --patterns 1,3") from None
 
 
 def column_pairs(values: Iterable[str]) -> dict[str, str]:
-    """The values of ``--column``: field -> column."""
+    """Parse the values of ``--column``: field -> column."""
     return pairs(values, "--column", "FIELD=COLUMN, as --column text=review")
 
 
-def setting_pairs(values: Iterable[str]) -> dict[str, str]:
-    """The values of ``--set``: setting -> value as text."""
-    return pairs(values, "--set", "KEY=VALUE, as --set steps=200")
+def setting_pairs(values: Iterable[str], max_length: int | None = None) -> dict[str, str]:
+    """Parse the values of ``--set`` and ``--max-length``: setting -> value as text."""
+    found = pairs(values, "--set", "KEY=VALUE, as --set steps=200")
+    return found if max_length is None else found | {"max_length": str(max_length)}
+
+
+def table_options_of(options: Mapping[str, Any]) -> TableOptions:
+    """Collect the values of ``--column``, ``--keep`` and ``--force``."""
+    from pet.data.table_options import TableOptions
+
+    return TableOptions(
+        columns=column_pairs(options["columns"]),
+        keep=tuple(options.get("keep", ())),
+        force=bool(options.get("force", False)),
+    )
+
+
+def compute_options_of(options: Mapping[str, Any]) -> ComputeOptions:
+    """Collect the values of ``--device``, ``--precision``, ``--allow-pickle`` and ``--quantize``."""
+    from pet.inference.options import ComputeOptions
+
+    return ComputeOptions(
+        device=options["device"] or "auto",
+        precision=options["precision"],
+        allow_pickle=options["allow_pickle"],
+        quantize=bool(options.get("quantize", False)),
+    )
 
 
 def execution_of(options: dict[str, Any]) -> Execution:
-    """The values of `executor_options`, which are taken out."""
+    """Take the values of `executor_options` out of `options`."""
     from pet.run.execution.executor import Execution
 
     names = ("executor", "workers", "worker_cpus", "worker_gpus", "ray_address")
@@ -221,25 +279,25 @@ def execution_of(options: dict[str, Any]) -> Execution:
 
 
 def reporter_for(quiet: bool) -> Reporter:
-    """Who talks on standard error."""
+    """Return a reporter that writes to standard error."""
     from pet.progress import Reporter
 
     return Reporter("quiet" if quiet else "auto")
 
 
 def chosen_model(model: str | None, reporter: Reporter) -> str:
-    """The model that was named, or the embedded one with a line that says so."""
+    """Return the named model, or the built-in one after a line that says so."""
     if model is not None:
         return model
     from pet.backbones.load import DEFAULT_MODEL
 
     reporter.info(
-        f"model: {DEFAULT_MODEL}, the small English one that comes with the package; "
-        "a larger one does better (--model roberta-base, for instance)"
+        f"model: {DEFAULT_MODEL}, the small English model that comes with the package; "
+        "a larger one gives better results (for example --model roberta-base)"
     )
     return DEFAULT_MODEL
 
 
 def echo_json(document: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=not is_utf8(sys.stdout)))

@@ -1,4 +1,4 @@
-"""``pet predict``: classify texts."""
+"""``pet predict``: classify texts with a saved classifier."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ from typing import Any
 import click
 
 from pet.cli.options import (
-    column_pairs,
     columns_option,
+    compute_options_of,
     exact_compute_options,
+    force_option,
+    input_option,
+    keep_option,
     quantize_option,
     quiet_option,
     reporter_for,
+    table_options_of,
 )
 
 EXAMPLES = """\b
 Examples:
   pet predict runs/agnews/student --input new.jsonl -o predictions.jsonl
-  pet predict runs/agnews --input new.csv --column body=text -o predictions.csv
+  pet predict runs/agnews --input new.csv --column body=text --keep url -o predictions.csv
   pet predict OWNER/CLASSIFIER --input new.parquet -o - | head
 """
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
-@click.option("--input", "source", required=True, metavar="F", help="Texts: JSONL, CSV, TSV, Parquet, or hub:NAME.")
+@input_option
 @click.option(
-    "-o", "--output", required=True, metavar="F", help="A .jsonl, .csv or .parquet file, or - for JSON lines."
+    "-o",
+    "--output",
+    required=True,
+    metavar="F",
+    help="Predictions: .jsonl, .csv, .tsv or .parquet; - prints JSON lines.",
 )
 @columns_option
+@keep_option
+@force_option
 @exact_compute_options
 @quantize_option
 @quiet_option
@@ -38,8 +48,8 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
     """Classify texts with a saved classifier.
 
     MODEL is the `student` folder of a run, the run itself, or any sequence classifier of transformers,
-    which then reads the field `text`. Each line of the output holds id, label, confidence, and the
-    probability of every label. Input of any size is read piece by piece.
+    which reads the field `text`. The input may be of any size. The output holds the id, the best label and
+    its confidence, and the probability of each label.
     """
     from pet.inference.predict_file import predict_file
 
@@ -47,12 +57,9 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
         model,
         source,
         sys.stdout if output == "-" else output,
-        columns=column_pairs(options["columns"]),
-        device=options["device"] or "auto",
-        precision=options["precision"] or "fp32",
-        allow_pickle=bool(options["allow_pickle"]),
-        quantize=options["quantize"],
+        table=table_options_of(options),
+        compute=compute_options_of(options),
         reporter=reporter_for(quiet),
     )
     if output != "-":
-        click.echo(f"{count} texts classified in {output}")
+        click.echo(f"{count} texts classified, written to {output}")

@@ -1,4 +1,4 @@
-"""``pet tasks``: the task files that come with the package."""
+"""``pet tasks``: list or print the task files that come with the package."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Examples:
   pet tasks agnews > mine.yaml
   pet tasks --json
 """
-WIDEST = 48  # characters of the column of labels
+WIDEST = 48  # characters of the column `labels`
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("name", required=False, metavar="[TASK]")
 @json_option
 def tasks(name: str | None, as_json: bool) -> None:
-    """List the tasks that come with the package, or show the file of one.
+    """List the tasks that come with the package, or print the file of one.
 
-    TASK is a name of the list, or the path of a task file, which is checked and shown.
+    TASK is a name from the list, or the path of a task file, which is checked and printed.
     """
     from pet.task.task import Task, find_task, list_tasks
 

@@ -1,30 +1,64 @@
-"""A few-shot file drawn from a larger one, with all its columns, and a pool of what is left."""
+"""Draw a few-shot file from a larger labeled one, with all its columns, and a pool of the remaining rows."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
+from pet.data.kept import choose_columns
 from pet.data.open_source import open_source
 from pet.data.read import read_table
-from pet.data.rows import ENDINGS, Row, arrow_schema, whole_rows, write_rows
+from pet.data.rows import Row, chunks_of_rows, column_values, output_columns, whole_rows
 from pet.data.sample import sample_shots
 from pet.data.source import Source, column_names
+from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.seeds import derive_seed
-from pet.store.files import writing
 from pet.store.outputs import check_output
+from pet.store.tables import TABLE_ENDINGS, OutputColumn, TableWriter, needs_types, writing_table
 from pet.task.task import Task
 
 
 @dataclass(frozen=True)
+class DrawOptions:
+    """Which rows to draw; see `pet.data.sample.sample_shots`.
+
+    Parameters
+    ----------
+    shots : int, optional
+        Rows of each label. Give this or `examples`.
+    examples : int, optional
+        Rows in total.
+    balanced : bool
+        For `examples`: draw as evenly over the labels as possible.
+    seed : int
+        Random seed.
+    """
+
+    shots: int | None = None
+    examples: int | None = None
+    balanced: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Drawn:
-    """How many rows were written: for each label, and without labels."""
+    """How many rows were written.
+
+    Attributes
+    ----------
+    per_label : mapping of str to int
+        Rows drawn of each label.
+    rest : int or None
+        Rows that were not drawn; None if they were not written.
+    """
 
     per_label: Mapping[str, int]
     rest: int | None
@@ -34,83 +68,112 @@ def draw_file(
     task: Task,
     source: str,
     output: str | Path,
+    draw: DrawOptions,
     *,
     rest: str | Path | None = None,
     keep_labels: bool = False,
-    shots: int | None = None,
-    examples: int | None = None,
-    balanced: bool = True,
-    seed: int = 0,
-    columns: Mapping[str, str] | None = None,
+    table: TableOptions | None = None,
 ) -> Drawn:
-    """Draw rows of a labeled file and write them, as the file has them, to another.
+    """Draw rows of a labeled file and write them, unchanged, to another file.
 
-    The rows are those that a run with the same seed draws from the whole file, in the order of the
-    draw: the file of a larger draw begins with that of a smaller one.
+    The rows are those that a run with the same seed draws from the whole file, in the order of the draw. The file of
+    a larger draw therefore begins with the rows of a smaller one.
 
     Parameters
     ----------
-    task : names the fields and labels
-    source : labeled texts, as `pet.data.read.read_table` takes them
-    output : a .jsonl, .csv, .tsv or .parquet file
-    rest : where to write all other rows
-    keep_labels : whether the label column stays in them
-    shots, examples, balanced, seed : see `pet.data.sample.sample_shots`
-    columns : field (or ``label``, ``id``) -> column of the file
+    task : Task
+        Names the fields and labels.
+    source : str
+        Labeled texts, as for `pet.data.read.read_table`.
+    output : str or Path
+        A .jsonl, .csv, .tsv or .parquet file.
+    draw : DrawOptions
+        How many rows to draw, and how.
+    rest : str or Path, optional
+        Where to write all other rows.
+    keep_labels : bool
+        Keep the label column in `rest`.
+    table : TableOptions, optional
+        How to read and write. If `keep` names columns, only those and the columns that the task reads are written;
+        otherwise all.
 
     Raises
     ------
     PetError
-        For every mistake of the user's; then nothing is written.
+        For every mistake in the input or the options. Nothing is written then.
     """
-    columns = columns or {}
-    targets = [check_output(place, ENDINGS, source) for place in (output, rest) if place is not None]
+    table = table or TableOptions()
+    targets = [check_output(place, TABLE_ENDINGS, source, table.force) for place in (output, rest) if place is not None]
     if len(targets) == 2 and os.path.realpath(targets[0]) == os.path.realpath(targets[1]):
-        raise PetError(f"{output}: is named twice, for the draw and for the rest; name two files")
-    if (shots if shots is not None else examples) == 0:
-        raise PetError(f"--{'shots' if shots is not None else 'examples'} 0 draws nothing; give 1 or more")
-    if seed < 0:
-        raise PetError(f"--seed {seed}: must not be negative; give 0 or more")
+        raise PetError(f"{output}: is given both for the draw and for the rest; name two files")
+    gold, drawn = _draw(task, source, draw, table.columns)
+    opened = open_source(source, "input")
+    rows, names = _pick(opened, drawn.tolist())
+    names = _chosen(names, task, table, opened.shown)
+    columns = output_columns(opened, names, "input", typed=any(map(needs_types, targets)))
+    left = None
+    with ExitStack() as files:  # both files appear, or neither
+        _append(files.enter_context(writing_table(targets[0], columns)), rows, columns)
+        if rest is not None:
+            label = table.columns.get("label", "label")
+            hidden = set() if keep_labels else {label} - {table.columns.get(field, field) for field in task.fields}
+            columns = [column for column in columns if column.name not in hidden]
+            numbers = frozenset(drawn.tolist())
+            others = (row for number, row in enumerate(whole_rows(opened, "input")) if number not in numbers)
+            left = _append(files.enter_context(writing_table(targets[1], columns)), others, columns)
+    counts = np.bincount(gold[drawn], minlength=len(task.labels))
+    return Drawn({label: int(n) for label, n in zip(task.labels, counts, strict=True)}, left)
+
+
+def _draw(
+    task: Task, source: str, draw: DrawOptions, columns: Mapping[str, str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The label of every row, and the rows that are drawn."""
+    if (draw.shots if draw.shots is not None else draw.examples) == 0:
+        raise PetError(f"--{'shots' if draw.shots is not None else 'examples'} 0 draws nothing; give 1 or more")
+    if draw.seed < 0:
+        raise PetError(f"--seed {draw.seed}: must not be negative; give 0 or more")
     table = read_table(source, task.fields, labels=task.labels, label_map=task.label_map, columns=columns)
     gold = column_labels(table)
     drawn = sample_shots(
         gold,
         len(task.labels),
-        shots=shots,
-        examples=examples,
-        seed=derive_seed(seed, "sample"),
-        balanced=balanced,
+        shots=draw.shots,
+        examples=draw.examples,
+        seed=derive_seed(draw.seed, "sample"),
+        balanced=draw.balanced,
         names=task.labels,
     )
-    opened = open_source(source, "input")
-    rows, names = _pick(opened, drawn.tolist())
-    schema = arrow_schema(opened)
-    left = None
-    with writing(targets[0]) as place:
-        write_rows(place, targets[0].suffix.lower(), rows, names, schema)
-        if rest is not None:  # within, so that both files appear or neither does
-            label = columns.get("label", "label")
-            hidden = set() if keep_labels else {label} - {columns.get(field, field) for field in task.fields}
-            kept = [name for name in names if name not in hidden]
-            with writing(targets[1]) as beside:
-                others = _others(opened, frozenset(drawn.tolist()))
-                left = write_rows(beside, targets[1].suffix.lower(), others, kept, schema)
-    counts = np.bincount(gold[drawn], minlength=len(task.labels))
-    return Drawn({label: int(n) for label, n in zip(task.labels, counts, strict=True)}, left)
+    return gold, drawn
 
 
 def _pick(source: Source, wanted: Sequence[int]) -> tuple[list[Row], list[str]]:
-    """The wanted rows in the order in which they are wanted, and the columns of the whole table."""
+    """The wanted rows, in this order, and the columns of the whole table."""
     numbers = frozenset(wanted)
     columns = dict.fromkeys(column_names(source) or ())
     found: dict[int, Row] = {}
     for number, row in enumerate(whole_rows(source, "input")):
         if number in numbers:
             found[number] = row
-        if source.kind == "json":  # a later line may have more of them than the first
+        if source.kind == "json":  # later lines may have columns that the first has not
             columns.update(dict.fromkeys(row))
     return [found[number] for number in wanted], list(columns)
 
 
-def _others(source: Source, drawn: frozenset[int]) -> Iterator[Row]:
-    return (row for number, row in enumerate(whole_rows(source, "input")) if number not in drawn)
+def _chosen(names: Sequence[str], task: Task, table: TableOptions, place: str) -> list[str]:
+    """The columns to write: all, or those that the task reads and those to keep."""
+    if not table.keep:
+        return list(names)
+    needed = {table.columns.get(name, name) for name in ("id", *task.fields, "label")}
+    kept = {*needed, *choose_columns(table.keep, names, place)}
+    return [name for name in names if name in kept]
+
+
+def _append(file: TableWriter, rows: Iterable[Row], columns: Sequence[OutputColumn]) -> int:
+    """Write rows, and return how many there were."""
+    names = [column.name for column in columns]
+    count = 0
+    for chunk in chunks_of_rows(rows):
+        file.write(column_values(chunk, names))
+        count += len(chunk)
+    return count

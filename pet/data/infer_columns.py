@@ -1,4 +1,4 @@
-"""A first look at a file whose columns nobody has named: which hold text, and which the labels."""
+"""Guess which columns of a file hold the texts, and which one the labels."""
 
 from __future__ import annotations
 
@@ -20,35 +20,27 @@ _LABEL_NAMES = (
     "rating", "score", "answer", "y", "tag", "type", "coarse_label", "label_text",
 )  # fmt: skip
 _NO_TEXT = (
-    "id",
-    "idx",
-    "index",
-    "guid",
-    "uid",
-    "uuid",
-    "url",
-    "date",
-    "time",
-    "timestamp",
-    "source",
-    "author",
-    "user",
-)
+    "id", "idx", "index", "guid", "uid", "uuid", "url", "date", "time", "timestamp", "source", "author", "user",
+)  # fmt: skip
 
 
 @dataclass
-class Column:
-    """What is in a column.
+class ColumnProfile:
+    """Counts over the values of one column.
 
     Attributes
     ----------
-    name : as the file has it
-    filled : rows with a value that is not blank
-    words, characters : of all values together
-    values : the distinct values and how often each is there; no more are counted than are needed to see
-        that they are too many
-    longest : characters of the longest value
-    names : of the classes, in order, where the file itself knows them
+    name : str
+    filled : int
+        Rows with a value that is not blank.
+    words, characters : int
+        Totals over all values.
+    longest : int
+        Characters of the longest value.
+    values : dict of str to int
+        Distinct values and how often each appears. Counting stops when there are too many to be labels.
+    names : tuple of str
+        Names of the classes, in order, if the file itself has them.
     """
 
     name: str
@@ -60,6 +52,7 @@ class Column:
     names: tuple[str, ...] = ()
 
     def add(self, text: str) -> None:
+        """Count a value."""
         if not text.strip():
             return
         self.filled += 1
@@ -71,20 +64,25 @@ class Column:
 
     @property
     def many(self) -> bool:
-        """Whether there are more distinct values than a task has labels."""
+        """True if there are more distinct values than a task may have labels."""
         return len(self.values) > MOST_LABELS
 
     @property
     def repeats(self) -> bool:
-        """Whether values come again and again, as labels do."""
+        """True if values repeat, as labels do."""
         return not self.many and 2 <= len(self.values) <= self.filled / 2
 
     @property
     def looks_like_text(self) -> bool:
-        """Several words a value (or many characters: not every script has spaces), seldom the same."""
+        """True for several words per value (or many characters, for scripts without spaces) and few repeats."""
         if not self.filled or self.repeats:
             return False
         return self.words / self.filled >= 2.5 or (self.characters / self.filled >= 12 and not self._ascii)
+
+    @property
+    def average_length(self) -> float:
+        """Mean characters of a value."""
+        return self.characters / self.filled
 
     @property
     def _ascii(self) -> bool:
@@ -92,17 +90,22 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """Columns of a file, and which of them are what.
+class InferredColumns:
+    """What the columns of a file hold.
 
     Attributes
     ----------
-    rows : of the file
-    text : columns of the texts
-    label : column of the labels
-    labels : its values, in order
-    counts : rows of each label
-    others : the columns that are neither
+    rows : int
+    text : tuple of str
+        Columns of the texts.
+    label : str
+        Column of the labels.
+    labels : tuple of str
+        Its values, in order.
+    counts : tuple of int
+        Rows of each label.
+    others : tuple of str
+        All other columns.
     """
 
     rows: int
@@ -113,19 +116,23 @@ class Survey:
     others: tuple[str, ...]
 
 
-def survey(source: str, *, text: Sequence[str] = (), label: str | None = None) -> Survey:
-    """Look through a file and tell its text columns and its labels.
+def infer_columns(source: str, *, text: Sequence[str] = (), label: str | None = None) -> InferredColumns:
+    """Read a file and find its text columns and its labels.
 
     Parameters
     ----------
-    source : as `pet.data.read.read_table` takes it
-    text, label : columns; what is not named is guessed
+    source : str
+        As for `pet.data.read.read_table`.
+    text : sequence of str
+        Text columns; default: a guess.
+    label : str, optional
+        Label column; default: a guess.
 
     Raises
     ------
     PetError
-        If the file cannot be read, a named column is not there, no column looks right, or the labels are
-        too many, too few or too long.
+        If the file cannot be read, a named column does not exist, no column looks right, or there are too many labels,
+        too few, or too long ones.
     """
     rows, columns = _columns(source)
     _check_names(source, columns, text, label)
@@ -133,7 +140,7 @@ def survey(source: str, *, text: Sequence[str] = (), label: str | None = None) -
     labels = _labels(source, chosen_label)
     texts = tuple(text) or _guess_text(source, columns, chosen_label.name)
     used = {*texts, chosen_label.name}
-    return Survey(
+    return InferredColumns(
         rows,
         texts,
         chosen_label.name,
@@ -143,81 +150,79 @@ def survey(source: str, *, text: Sequence[str] = (), label: str | None = None) -
     )
 
 
-def _columns(source: str) -> tuple[int, dict[str, Column]]:
+def _columns(source: str) -> tuple[int, dict[str, ColumnProfile]]:
     opened = open_source(source, "input")
     header = column_names(opened)
-    if header is None:  # broken: reading it says why
+    if header is None:  # broken: reading it tells why
         read_table(source, ["text"])
         raise PetError(f"input: {source}: no columns were found; the first line must name them")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise PetError(f"input: {source}: there is more than one column {some(twice)}; rename one of them")
-    found = {name: Column(name, names=opened.class_names.get(name, ())) for name in header}
+        raise PetError(f"input: {source}: has more than one column {some(twice)}; rename one of them")
+    found = {name: ColumnProfile(name, names=opened.class_names.get(name, ())) for name in header}
     rows = 0
     for row in whole_rows(opened, "input", numbers=False):
         rows += 1
         for name, value in row.items():
-            column = found.setdefault(name, Column(name))
+            column = found.setdefault(name, ColumnProfile(name))
             value_text = as_text(value)
             if value_text is not None:
                 column.add(value_text)
     if not rows:
-        raise PetError(f"input: {source}: is empty; it needs at least one example")
+        raise PetError(f"input: {source}: is empty; it needs at least one row")
     return rows, found
 
 
-def _check_names(source: str, columns: dict[str, Column], text: Sequence[str], label: str | None) -> None:
+def _check_names(source: str, columns: dict[str, ColumnProfile], text: Sequence[str], label: str | None) -> None:
     asked = [("--text", name) for name in text] + ([("--label", label)] if label is not None else [])
     problems = [
-        f"{option} {name}: {source} has no such column{near(name, columns)}; there are {some(columns)}"
+        f"{option} {name}: {source} has no such column{near(name, columns)}; its columns are {some(columns)}"
         for option, name in asked
         if name not in columns
     ]
     problems += [f"--text {name} is given twice; give it once" for name in dict.fromkeys(text) if text.count(name) > 1]
     if label is not None and label in text:
-        problems.append(f"{label} is both --text and --label; the labels must have a column of their own")
+        problems.append(f"{label} is given as both --text and --label; the labels need a column of their own")
     if problems:
         raise PetError(problems)
 
 
-def _guess_label(source: str, columns: dict[str, Column], text: Sequence[str]) -> Column:
-    open_to = [column for column in columns.values() if column.name not in text]
-    named = [c for name in _LABEL_NAMES for c in open_to if c.name.strip().casefold() == name]
+def _guess_label(source: str, columns: dict[str, ColumnProfile], text: Sequence[str]) -> ColumnProfile:
+    candidates = [column for column in columns.values() if column.name not in text]
+    named = [c for name in _LABEL_NAMES for c in candidates if c.name.strip().casefold() == name]
     if named:
         return named[0]
-    likely = [c for c in open_to if c.repeats and c.longest <= LONGEST_LABEL]
+    likely = [c for c in candidates if c.repeats and c.longest <= LONGEST_LABEL]
     if not likely:
-        shown = ", ".join(f"{c.name!r} ({_distinct(c)})" for c in list(open_to)[:12])
+        shown = ", ".join(f"{c.name!r} ({_distinct(c)})" for c in candidates[:12])
         raise PetError(
-            f"input: {source}: no column looks like labels, a few values that come again and again: {shown}; "
+            f"input: {source}: no column looks like labels (a few values that repeat): {shown}; "
             "name it with --label COLUMN"
         )
     return min(likely, key=lambda column: len(column.values))
 
 
-def _distinct(column: Column) -> str:
+def _distinct(column: ColumnProfile) -> str:
     number = f"more than {MOST_LABELS}" if column.many else str(len(column.values))
     return f"{number} {'value' if number == '1' else 'values'}"
 
 
-def _labels(source: str, column: Column) -> tuple[str, ...]:
-    """The labels in order: as the file names its classes, by number, or by name."""
+def _labels(source: str, column: ColumnProfile) -> tuple[str, ...]:
+    """The labels, in the order of the file's class names, by number, or by name."""
     where = f"input: {source}: column {column.name!r}"
     if column.many:
         raise PetError(
-            f"{where} has more than {MOST_LABELS} different values: that looks like free text or numbers, "
-            "not labels; name another one with --label COLUMN"
+            f"{where} has more than {MOST_LABELS} different values, which look like free text or numbers, not labels; "
+            "name the label column with --label COLUMN"
         )
     if column.longest > LONGEST_LABEL:
         raise PetError(
-            f"{where} has values of up to {column.longest:,} characters: that looks like free text, and a "
-            f"label has {LONGEST_LABEL} at most; name another one with --label COLUMN"
+            f"{where} has values of up to {column.longest:,} characters, which look like free text: a label has at "
+            f"most {LONGEST_LABEL}; name the label column with --label COLUMN"
         )
     if len(column.values) < 2:
         only = f"only the value {next(iter(column.values))!r}" if column.values else "no values"
-        raise PetError(
-            f"{where} has {only}, and a task needs two labels at least; name another one with --label COLUMN"
-        )
+        raise PetError(f"{where} has {only}, and a task needs at least two labels; name another with --label COLUMN")
     if set(column.values) <= set(column.names):
         return column.names
     if all(_is_number(value) for value in column.values):
@@ -229,15 +234,12 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20
 
 
-def _guess_text(source: str, columns: dict[str, Column], label: str) -> tuple[str, ...]:
-    open_to = [c for c in columns.values() if c.name != label and c.filled]
-    named = [c for c in open_to if c.name.strip().casefold() not in _NO_TEXT]
-    likely = [c for c in named if c.looks_like_text] or sorted(named, key=_length)[-1:]
+def _guess_text(source: str, columns: dict[str, ColumnProfile], label: str) -> tuple[str, ...]:
+    candidates = [c for c in columns.values() if c.name != label and c.filled]
+    named = [c for c in candidates if c.name.strip().casefold() not in _NO_TEXT]
+    by_length = sorted(named, key=lambda column: column.average_length)
+    likely = [c for c in named if c.looks_like_text] or by_length[-1:]
     if not likely:
         raise PetError(f"input: {source}: no column looks like text; name it with --text COLUMN")
-    longest = sorted(likely, key=_length)[-MOST_FIELDS:]
+    longest = [c for c in by_length if c in likely][-MOST_FIELDS:]
     return tuple(c.name for c in likely if c in longest)
-
-
-def _length(column: Column) -> float:
-    return column.characters / column.filled

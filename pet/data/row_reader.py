@@ -221,11 +221,7 @@ def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterat
     file, row = 0, 0
     try:
         for (file, row), batch in arrow_batches(source, layout.file_columns):
-            for offset, record in enumerate(batch.to_pylist()):
-                for column, names in source.class_names.items():
-                    index = record.get(column)
-                    if isinstance(index, int):
-                        record[column] = names[index] if 0 <= index < len(names) else None
+            for offset, record in enumerate(plain_rows(batch, source)):
                 yield (file, row + offset), record
             row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
@@ -234,3 +230,14 @@ def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterat
             "broken",
             f"the file is broken from about here ({first_line(error)}); fetch it again",
         )
+
+
+def plain_rows(batch: pa.RecordBatch, source: Source) -> list[dict[str, Any]]:
+    """Rows of a Parquet or hub table as Python objects; integers that stand for class names become the names."""
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    for column, names in source.class_names.items():
+        for row in rows:
+            index = row.get(column)
+            if isinstance(index, int):
+                row[column] = names[index] if 0 <= index < len(names) else None
+    return rows

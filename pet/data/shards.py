@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from pet.data.columns import Layout, canonical
 from pet.data.problems import Problems
-from pet.data.row_reader import walk
+from pet.data.row_reader import plain_rows, walk
+from pet.data.rows import column_values
 from pet.data.source import ROWS_AT_ONCE, Source, Unsound
 from pet.data.spill import dataset_of
 from pet.errors import PetError
@@ -89,6 +90,15 @@ def read_shard(shard: Shard, source: Source, layout: Layout, name: str) -> datas
         _name_mistakes(shard, source, layout, name)
         raise PetError(f"{name}: {shard.pieces[0][0]}: cannot be read ({error})") from error
     return dataset_of(batches, layout.schema)
+
+
+def read_shard_values(shard: Shard, source: Source, columns: list[str]) -> dict[str, list[Any]]:
+    """Read further columns of a shard, as they are: column -> values."""
+    rows: list[dict[str, Any]] = []
+    for path, start, count in shard.pieces:
+        for raw in _raw_batches(Path(path), start, count, columns):
+            rows += plain_rows(raw, source)
+    return column_values(rows, columns)
 
 
 def _rows_in(path: Path) -> int:

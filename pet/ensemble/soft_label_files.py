@@ -1,27 +1,36 @@
-"""Soft labels out of files: ours, and anyone's Parquet or JSONL with ids and probabilities."""
+"""Read soft labels from files: ours, and any Parquet, JSON lines or CSV file with ids and probabilities."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pet.data.columns import Layout, near, shorten, some
+from pet.data.open_source import open_source
+from pet.data.problems import Place, Problems
+from pet.data.row_reader import records
+from pet.data.source import Source, column_names, first_line
 from pet.errors import PetError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from pet.store.tables import PROBABILITY_COLUMN
 
 Array = NDArray[Any]
-_ROUNDING = 1e-3  # how far from 1 probabilities may add up
-_INCOMPLETE = "each {unit} needs an `id` (text or a whole number) and `probabilities`"
-_TWICE = "the id {id!r} stands in the file twice; ids must be unique"
+_ROUNDING = 1e-3  # how far the sum of a row's probabilities may be from 1
+_NO_ID = "`id` must be a text or a whole number"
+_TWICE = "the id {id} appears more than once; ids must be unique"
 _NOT_NUMBERS = "`probabilities` must be {width} numbers from 0 to 1, one for each label"
-_NOT_ONE = "the probabilities add up to {total:.4f}, and must add up to 1"
+_NOT_ONE = "the probabilities add up to {total:.4f}; they must add up to 1"
+_BEFORE, _AFTER = PROBABILITY_COLUMN.split("{}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class SoftLabelTable:
     ----------
     ids : list of str
     probabilities : float64 array of shape (rows, L); rows add up to 1
-    labels : their order
+    labels : the order of the columns
     """
 
     ids: list[str]
@@ -41,15 +50,18 @@ class SoftLabelTable:
 
 
 def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> SoftLabelTable:
-    """Read ids and probabilities from a Parquet or JSONL file.
+    """Read ids and probabilities from a Parquet, JSON lines or CSV file.
 
-    JSONL lines hold ``id`` and ``probabilities``, a mapping of label to probability, or a list in the
-    order of `labels`. Numbers that do not add up to 1 are refused, small rounding aside.
+    JSON lines hold ``id`` and ``probabilities``, a mapping of label to probability, or a list in the order of
+    `labels`. CSV and TSV files hold ``id`` and for each label a column ``p(LABEL)``, or one with the name of the
+    label if `labels` are given. Probabilities that do not add up to 1 are refused, except for rounding.
 
     Parameters
     ----------
-    path : a .parquet or .jsonl file, or a folder of .parquet files as `pet label` leaves on a cluster
-    labels : the labels in the order in which the probabilities shall be; None: as in the file
+    path : str or Path
+        A file, or a folder of Parquet files as `pet label` writes on a cluster.
+    labels : sequence of str, optional
+        The labels in the order of the columns to return; default: as in the file.
 
     Returns
     -------
@@ -59,68 +71,60 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
     Raises
     ------
     PetError
-        Naming file, line and cure.
+        Naming the file, the line and the cure.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "labels.csv"
+    ...     _ = path.write_text("id,p(good),p(bad)\\nr1,0.75,0.25\\n")
+    ...     read_soft_labels(path, ["bad", "good"]).probabilities.tolist()
+    [[0.25, 0.75]]
     """
-    path = Path(path)
-    if path.is_dir():
-        return _read_folder(path, labels)
-    if not path.is_file():
-        raise PetError(f"{path}: there is no such file of soft labels")
-    if path.suffix == ".parquet":
-        return _read_parquet(path, labels)
-    if path.suffix in (".jsonl", ".json"):
-        return _read_jsonl(path, labels)
-    raise PetError(f"{path}: soft labels are read from .parquet or .jsonl files")
+    source = open_source(os.fspath(path), "labels")
+    if source.kind == "parquet":
+        return _read_parquet(source, labels)
+    problems = Problems(source, "labels")
+    if source.kind in ("csv", "tsv"):
+        columns = _csv_columns(source, labels)
+        return _collect(_csv_rows(source, columns, problems), list(columns), problems)
+    order = list(labels) if labels else _first_labels(source)
+    return _collect(_json_rows(source, problems), order, problems)
 
 
-def _read_folder(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
-    """The files of a folder under each other; those without rows, as of shards that were not sure, are passed over."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+# Parquet: whole columns at once.
 
-    files = sorted(path.glob("*.parquet"))
-    if not files:
-        raise PetError(f"{path}: is a folder without *.parquet files; name a file of soft labels, or a folder of them")
+
+def _read_parquet(source: Source, labels: Sequence[str] | None) -> SoftLabelTable:
+    """All files of a source one after another; files without rows are skipped."""
     parts: list[SoftLabelTable] = []
-    for file in files:
-        try:
-            empty = not pq.read_metadata(file).num_rows
-        except (pa.ArrowException, OSError):
-            empty = False  # reading it says what is wrong
-        if not empty:
-            parts.append(_read_parquet(file, labels or (parts[0].labels if parts else None)))
-    if not parts:
-        raise PetError(f"{path}: its files are empty")
+    for path in source.paths:
+        if pq.read_metadata(path).num_rows:
+            parts.append(_read_parquet_file(path, labels or (parts[0].labels if parts else None)))
     ids = [row_id for part in parts for row_id in part.ids]
-    seen: set[str] = set()
-    for row_id in ids:
-        if row_id in seen:
-            raise PetError(f"{path}: {_TWICE.format(id=row_id)}")
-        seen.add(row_id)
+    if len(parts) > 1:
+        seen: set[str] = set()
+        for row_id in ids:
+            if row_id in seen:
+                raise PetError(f"{source.shown}: {_TWICE.format(id=shorten(row_id))}")
+            seen.add(row_id)
     return SoftLabelTable(ids, np.concatenate([part.probabilities for part in parts]), parts[0].labels)
 
 
-def _read_parquet(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _read_parquet_file(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
+    schema = pq.read_schema(path)
+    missing = [name for name in ("id", "probabilities") if name not in schema.names]
+    if missing:
+        raise PetError(f"{path}: has no column {' and no column '.join(missing)}; its columns are {some(schema.names)}")
+    order = _stored_labels(schema) or (list(labels) if labels else None)
+    if order is None:
+        raise PetError(f"{path}: does not name the labels of its probabilities; name them with --task")
     try:
         with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            missing = [name for name in ("id", "probabilities") if name not in schema.names]
-            if missing:
-                raise PetError(
-                    f"{path}: there is no column {' and no column '.join(missing)}; there are {schema.names}"
-                )
             table = file.read(columns=["id", "probabilities"])
     except (pa.ArrowException, OSError) as error:
-        raise PetError(f"{path}: this is no Parquet file ({str(error).splitlines()[0][:200]})") from error
-    stored = _stored_labels(schema)
-    order = stored or (list(labels) if labels else None)
-    if order is None:
-        raise PetError(f"{path}: the file does not say which labels its probabilities belong to; give them with --task")
-    if not len(table):
-        raise PetError(f"{path}: the file is empty")
+        raise PetError(f"{path}: is not a complete Parquet file ({first_line(error)}); write it again") from error
     ids = _arrow_ids(path, table["id"].combine_chunks())
     matrix = _arrow_matrix(path, table["probabilities"].combine_chunks(), order)
     if labels and list(labels) != order:
@@ -132,7 +136,7 @@ def _read_parquet(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
 
 
 def _stored_labels(schema: pa.Schema) -> list[str] | None:
-    """The labels' order in the metadata of a file of ours; None in other files."""
+    """The order of the labels, from the metadata of a file of ours; None in other files."""
     found = (schema.metadata or {}).get(b"labels")
     try:
         labels = json.loads(found) if found else None
@@ -142,32 +146,26 @@ def _stored_labels(schema: pa.Schema) -> list[str] | None:
 
 
 def _arrow_ids(path: Path, column: Any) -> list[str]:
-    """The ids as text, all there and no two alike. No Python object is made before that is known."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """The ids as text, none missing and none twice. No Python object is made before that is known."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
-        raise PetError(f"{path}: row 1: {_INCOMPLETE.format(unit='row')}")
+        raise PetError(f"{path}: row 1: {_NO_ID}")
     if column.null_count:
         row = int(np.argmax(pc.is_null(column).to_numpy(zero_copy_only=False))) + 1
-        raise PetError(f"{path}: row {row}: {_INCOMPLETE.format(unit='row')}")
+        raise PetError(f"{path}: row {row}: {_NO_ID}")
     texts = column.cast(pa.string())
     codes = texts.dictionary_encode()
     if len(codes.dictionary) < len(texts):
         repeated = np.ones(len(texts), dtype=bool)
         repeated[np.unique(codes.indices.to_numpy(), return_index=True)[1]] = False
         row = int(repeated.argmax())
-        raise PetError(f"{path}: row {row + 1}: {_TWICE.format(id=texts[row].as_py())}")
+        raise PetError(f"{path}: row {row + 1}: {_TWICE.format(id=shorten(texts[row].as_py()))}")
     ids: list[str] = texts.to_pylist()
     return ids
 
 
 def _arrow_matrix(path: Path, column: Any, order: list[str]) -> Array:
     """Probabilities as an array of shape (rows, L), checked as a whole."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind, width = column.type, len(order)
     not_numbers = _NOT_NUMBERS.format(width=width)
     if pa.types.is_struct(kind):
@@ -192,8 +190,6 @@ def _arrow_matrix(path: Path, column: Any, order: list[str]) -> Array:
 
 def _floats(column: Any, problem: str) -> Array:
     """Numbers as float64, with NaN where there is none."""
-    import pyarrow as pa
-
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise PetError(problem)
@@ -205,70 +201,116 @@ def _refuse_rows(path: Path, wrong: Array, problem: str) -> None:
         raise PetError(f"{path}: row {int(wrong.argmax()) + 1}: {problem}")
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise PetError(f"{path}: line {number}: this is no JSON ({error})") from error
+# Other formats: row by row, with every mistake named.
+
+Rows = Iterator[tuple[Place, Mapping[str, Any]]]
 
 
-def _read_jsonl(path: Path, labels: Sequence[str] | None) -> SoftLabelTable:
-    rows = _json_lines(path)
-    first = next(rows, None)
+def _first_labels(source: Source) -> list[str]:
+    """The order of the labels in the first row."""
+    problems = Problems(source, "labels")
+    first = next(_json_rows(source, problems), None)
+    problems.raise_if_any()
     if first is None:
-        raise PetError(f"{path}: the file is empty")
-    probabilities = first[1].get("probabilities") if isinstance(first[1], dict) else None
-    order = list(labels) if labels else list(probabilities) if isinstance(probabilities, dict) else None
-    if order is None:
+        raise PetError(f"labels: {source.shown}: is empty; it needs at least one row")
+    place, row = first
+    probabilities = row.get("probabilities")
+    if not isinstance(probabilities, dict):
         raise PetError(
-            f"{path}: line {first[0]}: `probabilities` must map labels to numbers, or be a list and the labels given "
-            "with --task"
+            f"labels: {source.where(place)}: `probabilities` must map labels to numbers, or be a list of numbers whose "
+            "labels are named with --task"
         )
-
-    def chained() -> Iterator[tuple[int, Any]]:
-        yield first
-        yield from rows
-
-    return _collect(path, chained(), order)
+    return list(probabilities)
 
 
-def _collect(path: Path, rows: Iterator[tuple[int, Any]], order: list[str]) -> SoftLabelTable:
+def _json_rows(source: Source, problems: Problems) -> Rows:
+    layout = Layout({name: name for name in ("id", "probabilities")}, None, None)
+    return records(source, layout, problems, numbers=True)
+
+
+def _csv_columns(source: Source, labels: Sequence[str] | None) -> dict[str, str]:
+    """Label -> column of its probability."""
+    place = f"labels: {source.shown}"
+    header = column_names(source) or []
+    if "id" not in header:
+        raise PetError(f"{place}: has no column 'id'{near('id', header)}; its columns are {some(header)}")
+    found = {
+        column[len(_BEFORE) : len(column) - len(_AFTER)]: column
+        for column in header
+        if column.startswith(_BEFORE) and column.endswith(_AFTER)
+    }
+    if labels and not found:
+        found = {label: label for label in labels if label in header}
+    if not found:
+        raise PetError(
+            f"{place}: has no probabilities; it needs a column {PROBABILITY_COLUMN.format('LABEL')} for each label "
+            f"(or name the labels with --task), but its columns are {some(header)}"
+        )
+    if labels and set(labels) != set(found):
+        raise PetError(f"{place}: {_other_labels(found, labels)}")
+    return {label: found[label] for label in labels} if labels else found
+
+
+def _csv_rows(source: Source, columns: Mapping[str, str], problems: Problems) -> Rows:
+    layout = Layout({name: name for name in ("id", *columns.values())}, None, None)
+    for place, row in records(source, layout, problems):
+        yield place, {"id": row["id"] or None, "probabilities": [_number(row[column]) for column in columns.values()]}
+
+
+def _number(text: str) -> float:
+    """The number that a text is, NaN for any other."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _collect(rows: Rows, order: list[str], problems: Problems) -> SoftLabelTable:
+    """The table of all rows; a `PetError` with every mistake."""
     ids: list[str] = []
     values: list[list[float]] = []
     seen: set[str] = set()
-    for number, row in rows:
-        where = f"{path}: line {number}"
-        row_id = row.get("id") if isinstance(row, dict) else None
-        if isinstance(row_id, bool) or not isinstance(row_id, (str, int)) or "probabilities" not in row:
-            raise PetError(f"{where}: {_INCOMPLETE.format(unit='line')}")
-        ids.append(str(row_id))
-        if ids[-1] in seen:
-            raise PetError(f"{where}: {_TWICE.format(id=ids[-1])}")
-        seen.add(ids[-1])
-        values.append(_distribution(where, row["probabilities"], order))
+    for place, row in rows:
+        row_id = row.get("id")
+        given = row.get("probabilities")
+        wrong = _mistake(given, order)
+        if isinstance(row_id, bool) or not isinstance(row_id, (str, int)):
+            problems.add(place, "id", _NO_ID)
+        elif str(row_id) in seen:
+            problems.add(place, "ids that appear more than once", _TWICE.format(id=shorten(str(row_id))), str(row_id))
+        elif wrong is not None:
+            problems.add(place, "probabilities", wrong, wrong)
+        else:
+            ids.append(str(row_id))
+            values.append(_in_order(given, order))
+            seen.add(ids[-1])
+    problems.raise_if_any()
+    if not ids:
+        raise PetError(f"labels: {problems.source.shown}: is empty; it needs at least one row")
     matrix = np.asarray(values, dtype=np.float64)
     return SoftLabelTable(ids, matrix / matrix.sum(axis=1, keepdims=True), list(order))
 
 
-def _distribution(where: str, given: Any, order: list[str]) -> list[float]:
-    if isinstance(given, dict):
-        if set(given) != set(order):
-            raise PetError(f"{where}: {_other_labels(given, order)}")
-        given = [given[label] for label in order]
+def _in_order(given: Any, order: list[str]) -> Any:
+    """Probabilities as a list in the order of the labels; whatever is no mapping stays as it is."""
+    return [given[label] for label in order] if isinstance(given, dict) else given
+
+
+def _mistake(given: Any, order: list[str]) -> str | None:
+    """What is wrong with a row's probabilities, if anything."""
+    if isinstance(given, dict) and set(given) != set(order):
+        return _other_labels(given, order)
+    given = _in_order(given, order)
     numbers = isinstance(given, list) and all(
         isinstance(p, (int, float)) and not isinstance(p, bool) and 0 <= p <= 1 for p in given
     )
     if not numbers or len(given) != len(order):
-        raise PetError(f"{where}: {_NOT_NUMBERS.format(width=len(order))}")
-    if abs(sum(given) - 1) > _ROUNDING:
-        raise PetError(f"{where}: {_NOT_ONE.format(total=sum(given))}")
-    return [float(p) for p in given]
+        return _NOT_NUMBERS.format(width=len(order))
+    return _NOT_ONE.format(total=sum(given)) if abs(sum(given) - 1) > _ROUNDING else None
 
 
 def _other_labels(given: Iterable[str], order: Iterable[str]) -> str:
-    odd = sorted(set(given) ^ set(order))
-    return f"the labels differ from {', '.join(map(str, order))} ({', '.join(map(repr, odd[:5]))})"
+    given, order = list(given), list(order)
+    parts = [f"lacks {some(sorted(set(order) - set(given)))}"] if set(order) - set(given) else []
+    parts += [f"has also {some(sorted(set(given) - set(order)))}"] if set(given) - set(order) else []
+    return f"its labels are not {some(order)}: it {' and '.join(parts)}; name the task that it was made for"

@@ -1,29 +1,25 @@
-"""Soft labels: what the ensemble says of each text of the pool, and the files that it is written to.
+"""Soft labels: the probability of each label for each text, according to the ensemble, and the files that hold them.
 
-Parquet and JSONL hold the same rows; `pet.ensemble.soft_label_files` reads them.
+Parquet, JSON lines and CSV hold the same rows; `pet.ensemble.soft_label_files` reads them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-import jsonlines
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import merge_scores
-from pet.errors import PetError
 from pet.numerics import softmax
-from pet.store.files import writing
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from pet.store.tables import PROBABILITY_COLUMN, VOTE_COLUMN, OutputColumn, Values, writing_table
 
 Array = NDArray[Any]
 MERGE_ROWS = 65536
@@ -37,6 +33,12 @@ class SoftLabels:
     ----------
     probabilities : float64 array of shape (rows, L), in the order of the task's labels
     votes : int array of shape (rows, members): the label that each member would choose
+
+    Examples
+    --------
+    >>> soft = SoftLabels(np.array([[0.8, 0.2]]), np.array([[0, 1]]))
+    >>> soft.label.tolist(), soft.confidence.tolist(), soft.agreement.tolist()
+    ([0], [0.8], [0.5])
     """
 
     probabilities: Array
@@ -60,104 +62,88 @@ class SoftLabels:
 
     @property
     def agreement(self) -> Array:
-        """Share of the members whose own choice is that label."""
+        """Share of the members that would choose that label."""
         return np.asarray((self.votes == self.label[:, None]).mean(axis=1))
+
+    def take(self, rows: Array) -> SoftLabels:
+        """Return the soft labels of some rows, given by their positions."""
+        return SoftLabels(self.probabilities[rows], self.votes[rows])
 
 
 def make_soft_labels(scores: Sequence[Array], weights: Array, bias: Array | float = 0.0) -> SoftLabels:
-    """Merge the members' raw scores, each of shape (rows, L), into soft labels (temperature 1).
+    """Merge the members' raw scores into soft labels (temperature 1).
 
-    `bias`, of shape (L,), is added to the merged scores; see `pet.ensemble.combine.prior_correction`.
+    Parameters
+    ----------
+    scores : for each member an array of shape (rows, L)
+    weights : shape (members,)
+    bias : shape (L,), added to the merged scores; see `pet.ensemble.combine.prior_correction`
     """
     votes = np.stack([np.asarray(s).argmax(axis=1) for s in scores], axis=1)
     return SoftLabels(softmax(merge_scores(scores, weights) + bias), votes)
 
 
-def soft_label_schema(labels: Sequence[str], members: Sequence[str]) -> pa.Schema:
-    """Columns of the Parquet file; the order of the labels and of the members stands in its metadata."""
-    import pyarrow as pa
-
-    columns = [
-        ("id", pa.string()),
-        ("probabilities", pa.list_(pa.float64())),
-        ("label", pa.string()),
-        ("confidence", pa.float64()),
-        ("entropy", pa.float64()),
-        ("agreement", pa.float64()),
-        ("votes", pa.list_(pa.string())),
+def soft_label_columns(labels: Sequence[str], members: Sequence[str]) -> list[OutputColumn]:
+    """Return the columns of a file of soft labels."""
+    return [
+        OutputColumn("id", pa.string()),
+        OutputColumn("probabilities", pa.float64(), tuple(labels), PROBABILITY_COLUMN),
+        OutputColumn("label", pa.string()),
+        OutputColumn("confidence", pa.float64()),
+        OutputColumn("entropy", pa.float64()),
+        OutputColumn("agreement", pa.float64()),
+        OutputColumn("votes", pa.string(), tuple(members), VOTE_COLUMN),
     ]
-    order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
-    return pa.schema(columns, metadata=order)
 
 
-def to_arrow(ids: Sequence[str], soft: SoftLabels, labels: Sequence[str], members: Sequence[str]) -> pa.Table:
-    """Soft labels as an Arrow table with the columns of `soft_label_schema`."""
-    import pyarrow as pa
+class SoftLabelWriter(Protocol):
+    """Appends rows to a file of soft labels."""
 
-    names = np.asarray(labels, dtype=object)
-    width, voters = soft.probabilities.shape[1], soft.votes.shape[1]
-    rows = len(ids)
-    arrays = [
-        pa.array(ids, pa.string()),
-        pa.ListArray.from_arrays(
-            pa.array(np.arange(rows + 1) * width, pa.int32()), pa.array(soft.probabilities.reshape(-1))
-        ),
-        pa.array(names[soft.label], pa.string()),
-        pa.array(soft.confidence),
-        pa.array(soft.entropy),
-        pa.array(soft.agreement),
-        pa.ListArray.from_arrays(
-            pa.array(np.arange(rows + 1) * voters, pa.int32()), pa.array(names[soft.votes.reshape(-1)], pa.string())
-        ),
-    ]
-    return pa.Table.from_arrays(arrays, schema=soft_label_schema(labels, members))
+    def __call__(self, ids: Sequence[str], soft: SoftLabels, kept: Mapping[str, Values] = ..., /) -> None:
+        """Append rows, given their ids, their soft labels and the values of the kept columns."""
 
 
 @contextmanager
 def writing_soft_labels(
-    path: str | Path, labels: Sequence[str], members: Sequence[str]
-) -> Iterator[Callable[[Sequence[str], SoftLabels], None]]:
-    """A file of soft labels, Parquet or JSONL by the ending of its name, which is there when all is written.
+    path: str | Path, labels: Sequence[str], members: Sequence[str], kept: Sequence[OutputColumn] = ()
+) -> Iterator[SoftLabelWriter]:
+    """Write a file of soft labels; it appears when the block ends without an error.
 
     Parameters
     ----------
-    path : the file
-    labels, members : their names, in the order of the columns of `SoftLabels`
+    path : str or Path
+        The file; the ending of its name selects the format (`pet.store.tables.TABLE_ENDINGS`).
+    labels, members : sequence of str
+        Names, in the order of the columns of `SoftLabels`.
+    kept : sequence of OutputColumn
+        Further columns.
 
     Yields
     ------
-    What appends rows: called with their ids and their soft labels.
+    SoftLabelWriter
 
     Raises
     ------
     PetError
-        For another ending, and as `pet.store.files.writing`.
+        As `pet.store.tables.writing_table`.
     """
-    kind = Path(path).suffix.lower()
-    if kind not in (".parquet", ".jsonl"):
-        raise PetError(f"{path}: soft labels are written as .parquet or .jsonl; give the file one of these endings")
-    with writing(path) as beside:
-        if kind == ".jsonl":
-            with beside.open("w", encoding="utf-8", newline="\n") as text:
-                yield partial(_append_lines, jsonlines.Writer(text), labels, members)
-        else:
-            with _parquet_writer(beside, labels, members) as table:
-                yield lambda ids, soft: table.write_table(to_arrow(ids, soft, labels, members))
+    names = np.asarray(labels, dtype=object)
+    order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
+    with writing_table(Path(path), [*soft_label_columns(labels, members), *kept], order) as table:
 
+        def append(ids: Sequence[str], soft: SoftLabels, kept: Mapping[str, Values] = {}) -> None:
+            made: dict[str, Values] = {
+                "id": ids,
+                "probabilities": soft.probabilities,
+                "label": names[soft.label],
+                "confidence": soft.confidence,
+                "entropy": soft.entropy,
+                "agreement": soft.agreement,
+                "votes": names[soft.votes],
+            }
+            table.write({**made, **kept})
 
-def _append_lines(
-    lines: jsonlines.Writer, labels: Sequence[str], members: Sequence[str], ids: Sequence[str], soft: SoftLabels
-) -> None:
-    for row in to_arrow(ids, soft, labels, members).to_pylist():
-        row["probabilities"] = dict(zip(labels, row["probabilities"], strict=True))
-        row["votes"] = dict(zip(members, row["votes"], strict=True))
-        lines.write(row)
-
-
-def _parquet_writer(path: Path, labels: Sequence[str], members: Sequence[str]) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetWriter(path, soft_label_schema(labels, members))
+        yield append
 
 
 def write_soft_labels(
@@ -168,12 +154,12 @@ def write_soft_labels(
     labels: Sequence[str],
     bias: Array | float = 0.0,
 ) -> None:
-    """Merge score arrays, which may be memory maps, and write the result in constant memory.
+    """Merge score arrays, which may be memory maps, and write the soft labels in constant memory.
 
     Parameters
     ----------
-    paths : files to write, .parquet or .jsonl
-    ids : sequence of str that can be sliced
+    paths : files to write
+    ids : sequence of str that supports slices, as `pet.data.lazy_column.LazyColumn`
     scores : member -> array of shape (rows, L)
     weights : shape (members,)
     labels : the task's labels
@@ -188,3 +174,24 @@ def write_soft_labels(
             chunk = list(ids[start:stop])
             for append in writers:
                 append(chunk, soft)
+
+
+def read_probabilities(path: Path) -> Array:
+    """Read the probabilities from a Parquet file that `write_soft_labels` has written, without checking them.
+
+    For files from elsewhere use `pet.ensemble.soft_label_files.read_soft_labels`; for the same file it returns the
+    same numbers.
+
+    Returns
+    -------
+    float64 array of shape (rows, L), in the order of the file's labels; rows add up to 1
+    """
+    with pq.ParquetFile(path) as file:
+        width = len(json.loads(file.schema_arrow.metadata[b"labels"]))
+        matrix = np.empty((file.metadata.num_rows, width))
+        start = 0
+        for batch in file.iter_batches(batch_size=MERGE_ROWS, columns=["probabilities"]):
+            flat = batch.column(0).flatten().to_numpy()
+            matrix[start : start + batch.num_rows] = flat.reshape(-1, width)
+            start += batch.num_rows
+    return matrix / matrix.sum(axis=1, keepdims=True)

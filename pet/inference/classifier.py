@@ -1,16 +1,26 @@
-"""Finding a saved classifier and what is known of the data that it was made for."""
+"""Open a saved classifier together with what is known about the data it was trained for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from pet.errors import PetError
+from pet.inference.options import ComputeOptions
+from pet.inference.quantize import first_chunk, quantize_classifier
+from pet.progress import Reporter
 from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
+from pet.training.device import make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -19,9 +29,11 @@ class SavedClassifier:
 
     Attributes
     ----------
-    classifier : ready to predict
-    columns : field (or ``label``, ``id``) -> column, as in the run; empty where there is no run
-    label_map : text in the data -> label, as in the run's task
+    classifier : Classifier
+    columns : mapping of str to str
+        Field (or ``label``, ``id``) -> column, as in the run; empty if it comes from no run.
+    label_map : mapping of str to str
+        Text in the data -> label, as in the run's task.
     """
 
     classifier: Classifier
@@ -30,17 +42,19 @@ class SavedClassifier:
 
 
 def open_classifier(name: str, *, allow_pickle: bool = False) -> SavedClassifier:
-    """A student, the student of a run, or any ``transformers`` sequence classifier.
+    """Open a student, the student of a run, or any ``transformers`` sequence classifier.
 
     Parameters
     ----------
-    name : folder of a classifier or of a run, or a hub name
-    allow_pickle : also open pickled weights
+    name : str
+        Folder of a classifier or a run, or a hub name.
+    allow_pickle : bool
+        Also open pickled weights.
 
     Raises
     ------
     PetError
-        When it cannot be opened, or is a run without a student.
+        If it cannot be opened, or is a run without a student.
     """
     place = Path(name).expanduser()
     if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
@@ -52,16 +66,49 @@ def open_classifier(name: str, *, allow_pickle: bool = False) -> SavedClassifier
     return SavedClassifier(classifier, settings.columns, Task.from_dict(settings.task).label_map)
 
 
+def classify_chunks(
+    classifier: Classifier,
+    name: str,
+    chunks: Iterator[Dataset],
+    compute: ComputeOptions,
+    doing: str,
+    reporter: Reporter,
+) -> Iterator[tuple[Dataset, NDArray[Any]]]:
+    """Yield each chunk with its probabilities, float64 of shape (rows, L).
+
+    Parameters
+    ----------
+    classifier, name : Classifier and str
+        The classifier, and what messages call it.
+    chunks : iterator of Dataset
+        Texts.
+    compute : ComputeOptions
+    doing : str
+        Name of the progress bar.
+    reporter : Reporter
+    """
+    accelerator = make_accelerator(compute.device, compute.precision or "fp32")
+    if compute.quantize:
+        first, chunks = first_chunk(chunks)
+        quantize_classifier(classifier, name, first, accelerator, compute.max_tokens, reporter)
+    with reporter.task(doing, None, "text") as bar:
+        for chunk in chunks:
+            yield (
+                chunk,
+                classifier.probabilities(chunk, accelerator, max_tokens=compute.max_tokens, on_rows=bar.update),
+            )
+
+
 def _refuse(place: Path) -> None:
     if is_run(place):
         settings = read_settings(place)
-        why = "zero-shot" if settings.method == "zero-shot" else "unfinished, or had no unlabeled text"
+        why = "it is zero-shot" if settings.method == "zero-shot" else "it is unfinished, or had no unlabeled texts"
         raise PetError(
-            f"{place}: this run has no classifier (it is {why}); label texts with `pet label {place}`, "
-            "or distill one from its labels with `pet distill`"
+            f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, "
+            "or distill a classifier from its labels with `pet distill`"
         )
     if any(place.glob("seed-*/config.yaml")):
-        read_settings(place)  # says that there is a run for each seed
+        read_settings(place)  # says that each seed has a run of its own
 
 
 def _settings_of(place: Path) -> RunSettings | None:

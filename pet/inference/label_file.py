@@ -1,4 +1,4 @@
-"""Soft labels for new texts, made by the ensemble of a finished run."""
+"""Label texts with the ensemble of a finished run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pet.data.kept import keep_columns
 from pet.data.read import iter_table
-from pet.ensemble.soft_labels import SoftLabels, make_soft_labels, writing_soft_labels
+from pet.data.table_options import TableOptions
+from pet.ensemble.soft_labels import SoftLabels, make_soft_labels, soft_label_columns, writing_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
-from pet.inference.quantize import check_processor, quantize_ensemble
+from pet.inference.options import ComputeOptions
+from pet.inference.quantize import first_chunk, quantize_ensemble
 from pet.progress import Progress, Reporter
 from pet.store.outputs import check_output
+from pet.store.tables import TABLE_ENDINGS, needs_types
 from pet.training.device import make_accelerator
 
 if TYPE_CHECKING:
@@ -23,15 +27,23 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
     from datasets import Dataset
-
-CHUNK_ROWS = 32768
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Labeled:
-    """How many texts were labeled, and how many of them were sure enough to be written.
+    """Counts of labeled texts.
 
-    With int8, `agreement` is the share of the first texts that have the same label without it.
+    Attributes
+    ----------
+    texts : int
+        Texts in the input.
+    kept : int
+        Texts that were confident enough to be written.
+    per_label : mapping of str to int
+        Written texts of each label.
+    agreement : float or None
+        With int8: the share of the first 256 texts that have the same label without it.
     """
 
     texts: int
@@ -46,28 +58,27 @@ def label_file(
     output: str | Path,
     *,
     min_confidence: float = 0.0,
-    columns: Mapping[str, str] | None = None,
-    device: str = "auto",
-    precision: str | None = None,
-    allow_pickle: bool | None = None,
-    quantize: bool = False,
+    table: TableOptions | None = None,
+    compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
-    chunk_rows: int = CHUNK_ROWS,
 ) -> Labeled:
-    """Label texts of any number with a run's last generation, in constant memory.
+    """Label any number of texts with a run's last generation, in constant memory.
 
     Parameters
     ----------
-    run : folder of a finished run; one of ``--method zero-shot`` labels with the pretrained model
-    source : the texts, as `pet.data.read.read_table` takes them
-    output : a .parquet or .jsonl file, replaced in whole when all is done
-    min_confidence : texts whose best label is less probable are left out
-    columns : field (or ``id``) -> column; what is not named is as in the run
-    device, precision : see `pet.training.device.make_accelerator`; precision None: as in the run
-    allow_pickle : also open a pretrained model's pickled weights; None: as the run did
-    quantize : compute in int8, on a processor; the first 256 texts are also scored without it and compared
-    reporter : is told how far the work is
-    chunk_rows : texts that are in memory at a time
+    run : str or Path
+        Folder of a finished run. A run of ``--method zero-shot`` labels with the pretrained model.
+    source : str
+        The texts, as for `pet.data.read.read_table`.
+    output : str or Path
+        A .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled.
+    min_confidence : float
+        Leave out texts whose best label is less probable than this.
+    table : TableOptions, optional
+        How to read and write. Fields whose columns it does not name have the columns that the run read.
+    compute : ComputeOptions, optional
+    reporter : Reporter, optional
+        Shows progress.
 
     Returns
     -------
@@ -76,46 +87,46 @@ def label_file(
     Raises
     ------
     PetError
-        For every mistake of the user's, before anything is scored.
+        For every mistake in the input or the options, before anything is scored.
     """
+    table, compute = table or TableOptions(), compute or ComputeOptions()
     reporter = reporter or Reporter("quiet")
     check_confidence(min_confidence)
-    place = check_output(output, (".parquet", ".jsonl"), source)
-    ensemble = open_ensemble(run, allow_pickle=allow_pickle)
-    mapping = text_columns(ensemble, columns)
-    chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=chunk_rows)
-    accelerator = make_accelerator(device, precision or ensemble.precision)
-    if quantize:
-        check_processor(accelerator.device, reporter)
-        ensemble.check_quantizable()
-    labels = ensemble.task.labels
-    counts = np.zeros(len(labels), dtype=np.int64)
-    texts, agreement = 0, None
+    place = check_output(output, TABLE_ENDINGS, source, table.force)
+    ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle)
+    labels, members = ensemble.task.labels, ensemble.names
+    kept = keep_columns(source, table.keep, soft_label_columns(labels, members), typed=needs_types(place))
+    mapping = text_columns(ensemble, table.columns)
+    chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=table.chunk_rows)
+    accelerator = make_accelerator(compute.device, compute.precision or ensemble.precision)
+    agreement = None
+    if compute.quantize:
+        first, chunks = first_chunk(chunks)
+        agreement = quantize_ensemble(ensemble, first, accelerator, reporter)
+    counts, texts = np.zeros(len(labels), dtype=np.int64), 0
     with (
-        writing_soft_labels(place, labels, ensemble.names) as append,
-        reporter.task(f"label with {len(ensemble.names)} members", None, "text") as bar,
+        writing_soft_labels(place, labels, members, kept.columns) as append,
+        reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
         for chunk in chunks:
-            if quantize and not ensemble.quantized:
-                agreement = quantize_ensemble(ensemble, chunk, accelerator, reporter)
-            ids, soft = label_chunk(ensemble, chunk, accelerator, min_confidence, Shares(bar, len(ensemble.names)))
-            if ids:
-                append(ids, soft)
+            rows, soft = label_chunk(ensemble, chunk, accelerator, min_confidence, Shares(bar, len(members)))
+            values = kept.take(len(chunk), rows)
+            if len(rows):
+                append(ids_of(chunk, rows), soft, values)
             texts += len(chunk)
-            counts += np.bincount(soft.label, minlength=len(labels)) if ids else 0
-    per_label = {label: int(n) for label, n in zip(labels, counts, strict=True)}
-    return Labeled(texts, int(counts.sum()), per_label, agreement)
+            counts += np.bincount(soft.label, minlength=len(labels))
+    return Labeled(texts, int(counts.sum()), dict(zip(labels, counts.tolist(), strict=True)), agreement)
 
 
 def check_confidence(least: float) -> None:
-    """Refuse a confidence that is none."""
+    """Refuse a confidence that is not a probability."""
     if not 0 <= least <= 1:
-        raise PetError(f"--min-confidence is {least}: it must be from 0 to 1")
+        raise PetError(f"--min-confidence is {least}; it must be from 0 to 1")
 
 
-def text_columns(ensemble: SavedEnsemble, columns: Mapping[str, str] | None) -> dict[str, str]:
-    """Which columns hold the fields: those of the run, unless they are given."""
-    mapping = {**ensemble.columns, **(columns or {})}
+def text_columns(ensemble: SavedEnsemble, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of the fields: those of the run, unless others are given."""
+    mapping = {**ensemble.columns, **columns}
     mapping.pop("label", None)
     return mapping
 
@@ -126,14 +137,25 @@ def label_chunk(
     accelerator: Accelerator,
     min_confidence: float,
     on_rows: Callable[[int], object] = lambda n: None,
-) -> tuple[list[str], SoftLabels]:
-    """Ids and soft labels of the texts of a chunk that are sure enough; `on_rows` is told of each member's rows."""
+) -> tuple[NDArray[np.int64], SoftLabels]:
+    """Label a chunk, and return the positions of the texts that are confident enough and their soft labels.
+
+    `on_rows` is called with the number of rows that a member has scored.
+    """
     scores = ensemble.score(chunk, accelerator, on_rows)
-    return _sure(chunk, make_soft_labels(scores, ensemble.weights, ensemble.bias), min_confidence)
+    soft = make_soft_labels(scores, ensemble.weights, ensemble.bias)
+    rows = np.flatnonzero(soft.confidence >= min_confidence)
+    return rows, soft.take(rows)
+
+
+def ids_of(chunk: Dataset, rows: NDArray[np.int64]) -> list[str]:
+    """Return the ids of some rows of a chunk, given by their positions."""
+    ids: list[str] = list(chunk["id"])
+    return [ids[i] for i in rows]
 
 
 class Shares:
-    """Counts a text as done when as many scores are as there are members."""
+    """Counts a text as done when every member has scored it; called with numbers of scored rows."""
 
     def __init__(self, bar: Progress, members: int):
         self._bar, self._members, self._left = bar, members, 0
@@ -141,11 +163,3 @@ class Shares:
     def __call__(self, scores: int) -> None:
         done, self._left = divmod(self._left + scores, self._members)
         self._bar.update(done)
-
-
-def _sure(chunk: Dataset, soft: SoftLabels, min_confidence: float) -> tuple[list[str], SoftLabels]:
-    ids: list[str] = list(chunk["id"])
-    if min_confidence <= 0:
-        return ids, soft
-    rows = np.flatnonzero(soft.confidence >= min_confidence)
-    return [ids[i] for i in rows], SoftLabels(soft.probabilities[rows], soft.votes[rows])

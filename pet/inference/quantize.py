@@ -1,7 +1,9 @@
-"""``--quantize``: int8 for a saved ensemble or classifier, and how often it says the same as before."""
+"""``--quantize``: int8 for a saved ensemble or classifier, and how often the label stays the same."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,26 +22,39 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-SAMPLE_ROWS = 256  # scored both ways
+SAMPLE_ROWS = 256  # texts that are scored with and without int8
 
 
 def check_processor(device: torch.device, reporter: Reporter) -> None:
-    """Refuse where int8 cannot be, and warn where it may be slow; see `check_int8`."""
+    """Refuse a device without int8 support, and warn if int8 may be slow; see `check_int8`."""
     check_int8(device)
     if has_int8_instructions() is False:
-        reporter.warn("int8: this processor has no instructions for it (VNNI, AMX); --quantize may make it slower")
+        reporter.warn("int8: this CPU has no int8 instructions (VNNI, AMX); --quantize may make it slower")
+
+
+def first_chunk(chunks: Iterator[Dataset]) -> tuple[Dataset, Iterator[Dataset]]:
+    """Return the first chunk, and all chunks, the first one included."""
+    first = next(chunks)
+    return first, chain((first,), chunks)
 
 
 def quantize_ensemble(
     ensemble: SavedEnsemble, chunk: Dataset, accelerator: Accelerator, reporter: Reporter
 ) -> float | None:
-    """Turn to int8, and tell how many of the chunk's first texts keep their label.
+    """Switch an ensemble to int8, and report how many of a chunk's first texts keep their label.
 
     Returns
     -------
     float or None
-        Share of the first 256 texts, None where there is no text. `ensemble` is changed.
+        Share of the first 256 texts; None if the chunk is empty.
+
+    Raises
+    ------
+    PetError
+        If the device has no int8 support, or the members share one model.
     """
+    check_processor(accelerator.device, reporter)
+    ensemble.check_quantizable()
     sample = _sample(chunk)
 
     def labels() -> Array:
@@ -54,7 +69,8 @@ def quantize_ensemble(
 def quantize_classifier(
     classifier: Classifier, name: str, chunk: Dataset, accelerator: Accelerator, max_tokens: int, reporter: Reporter
 ) -> float | None:
-    """The same for a classifier, which is changed."""
+    """Switch a classifier to int8; see `quantize_ensemble`."""
+    check_processor(accelerator.device, reporter)
     sample = _sample(chunk)
 
     def labels() -> Array:
@@ -74,5 +90,5 @@ def _agreement(before: Array, after: Array, reporter: Reporter) -> float | None:
         return None
     same = int(np.count_nonzero(before == after))
     share = same / len(before)
-    reporter.info(f"int8: {same} of the first {len(before)} texts have the same label as without ({100 * share:.1f} %)")
+    reporter.info(f"int8: {same} of the first {len(before)} texts keep their label ({100 * share:.1f} %)")
     return share

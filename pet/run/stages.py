@@ -16,10 +16,10 @@ from pet.backbones.base import LanguageModel
 from pet.cloze.tokens import TokenTable, join_rows
 from pet.compat import save_model
 from pet.data.checks import column_labels
+from pet.data.lazy_column import LazyColumn
 from pet.ensemble.combine import member_weights, merge_scores, prior_correction
 from pet.ensemble.pseudo_labels import read_pseudo_labels
-from pet.ensemble.soft_label_files import read_soft_labels
-from pet.ensemble.soft_labels import write_soft_labels
+from pet.ensemble.soft_labels import read_probabilities, write_soft_labels
 from pet.errors import PetError
 from pet.evaluate import evaluate
 from pet.members.scoring import score_rows
@@ -60,21 +60,6 @@ class Member:
 
     def seed(self, run_seed: int) -> int:
         return derive_seed(run_seed, self.generation, self.pattern, self.repetition)
-
-
-class Column:
-    """A column of a table that is read slice by slice."""
-
-    def __init__(self, table: Dataset, name: str):
-        self._table = table.select_columns([name])
-        self._name = name
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, rows: slice) -> list[Any]:
-        values: list[Any] = self._table[rows][self._name]
-        return values
 
 
 def ensemble_members(context: RunContext, generation: int = 0) -> list[Member]:
@@ -253,7 +238,7 @@ def label_pool(context: RunContext, members: Sequence[Member], weights: Array, p
         scores = member_scores(context, members, "pool", prefix)
         paths = [folder / "labels.parquet", folder / "labels.jsonl"]
         bias = _prior_bias(context, scores, weights)
-        write_soft_labels(paths, Column(pool, "id"), scores, weights, context.task.labels, bias)
+        write_soft_labels(paths, LazyColumn(pool, "id"), scores, weights, context.task.labels, bias)
         return {"members": list(scores), "weights": [float(w) for w in weights], "bias": [float(b) for b in bias]}
 
     upstream = [context.directory.fingerprint(f"{prefix}{m.stage}/scores") for m in members]
@@ -332,8 +317,8 @@ def make_student(context: RunContext, generation: int = 0, prefix: str = "") -> 
 
     def build(folder: Path) -> dict[str, Any]:
         assert context.data.pool is not None
-        soft = read_soft_labels(labels_file, context.task.labels)
-        losses = _fit(context, "student", context.data.pool, soft.probabilities, folder, f"{prefix}student")
+        targets = read_probabilities(labels_file)
+        losses = _fit(context, "student", context.data.pool, targets, folder, f"{prefix}student")
         return losses | {"generation": generation}
 
     inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(labels_stage)}

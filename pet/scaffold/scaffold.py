@@ -1,4 +1,4 @@
-"""A first task file for a data set: fields, labels, words and patterns, with comments that say what to do."""
+"""A first task file for a data set: fields, labels, verbalizer and patterns, with comments on what to improve."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from dataclasses import dataclass
 
 import yaml
 
+from pet.data.infer_columns import InferredColumns
 from pet.task.grammar import NAME, RESERVED
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*([ _/-][A-Za-z0-9]+)*")
 _ON_WORDS = (
-    "# What stands in the blank for each label: one word, or several as in [great, wonderful]. A word must",
-    "# be one token of the model (frequent words are), fit into the patterns, and belong to one label only.",
+    "# The word that fills the blank for each label, or several, as in [great, wonderful]. A word must be one",
+    "# token of the model (frequent words are), fit into the patterns, and belong to one label only.",
 )
 _ON_GUESSES = (
-    "# Where the name of a label is no single word, a part of it, a number or a mere letter stands in:",
-    "# put a better word there.",
+    "# If the name of a label is not a single word, the guess is a part of it, a number or a letter.",
+    "# Replace it with a better word.",
 )
 _ON_PATTERNS = (
-    "# Each pattern makes a cloze of a text: the model fills {mask}. Write them in the language of the",
-    "# texts, as sentences in which the words above sound natural. `||` begins a second segment, and a field",
-    "# with !keep behind its name is never cut.",
+    "# Each pattern turns a text into a cloze: the model fills {mask}. Write patterns in the language of the",
+    "# texts, as sentences in which the words above sound natural. `||` starts a second segment. A field with",
+    "# !keep after its name is never truncated.",
 )
-_TAKEN = (*RESERVED, "id", "label")  # names that mean something else in a pattern or a table
+_TAKEN = (*RESERVED, "id", "label")  # names with another meaning in a pattern or a table
 
 
 @dataclass(frozen=True)
-class Words:
-    """A first guess of the word of each label.
+class WordGuesses:
+    """A first guess of each label's word.
 
     Attributes
     ----------
     words : label -> word
-    unsure : labels whose word is only a part of their name, or a mere letter
+    unsure : labels whose word is only a part of their name, or a letter
     """
 
     words: Mapping[str, str]
@@ -44,7 +45,13 @@ class Words:
 
 
 def field_names(columns: Sequence[str]) -> dict[str, str]:
-    """Field -> column. A field is called as its column where the grammar of patterns allows that."""
+    """Return field -> column. A field has the name of its column if the grammar of patterns allows it.
+
+    Examples
+    --------
+    >>> field_names(["body", "Head line", "label"])
+    {'body': 'body', 'Head_line': 'Head line', 'text_label': 'label'}
+    """
     fields: dict[str, str] = {}
     taken = {c for c in columns if NAME.fullmatch(c) and c not in _TAKEN}
     for column in columns:
@@ -64,8 +71,14 @@ def _free(stem: str, taken: Iterable[str]) -> str:
     return next(name for name in names if name not in used)
 
 
-def guess_words(labels: Sequence[str]) -> Words:
-    """A word for each label: its name, the first word of it that is free, or a letter."""
+def guess_words(labels: Sequence[str]) -> WordGuesses:
+    """Return a word for each label: its name, the first unused word of it, or a letter.
+
+    Examples
+    --------
+    >>> guess_words(["card payment", "card"]).words
+    {'card payment': 'payment', 'card': 'card'}
+    """
     words: dict[str, str] = {}
     unsure = set()
     used: set[str] = set()
@@ -77,18 +90,18 @@ def guess_words(labels: Sequence[str]) -> Words:
         word = parts[0] if parts else next(filler for filler in _fillers() if _folded(filler) not in used)
         used.add(_folded(word))
         words[label] = word
-    return Words({label: words[label] for label in labels}, frozenset(unsure))
+    return WordGuesses({label: words[label] for label in labels}, frozenset(unsure))
 
 
 def _parts(label: str) -> list[str]:
-    """The words of a name; of one without letters, its number."""
+    """The words of a name, or its number if it has no letters."""
     apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", label)
     parts = re.findall(r"(?:[^\W\d_])+", apart) or re.findall(r"\d+", apart)
     return [part.lower() for part in parts if len(part) < 30]
 
 
 def _folded(word: str) -> str:
-    """What an uncased tokenizer without accents makes of a word."""
+    """A word as an uncased tokenizer that strips accents sees it."""
     plain = unicodedata.normalize("NFKD", word.casefold())
     return "".join(char for char in plain if not unicodedata.combining(char)) or word
 
@@ -98,8 +111,8 @@ def _fillers() -> Iterable[str]:
     yield from map(str, range(1000))
 
 
-def draft_patterns(fields: Sequence[str]) -> list[str]:
-    """Four patterns that say little about the task, and therefore suit most."""
+def generic_patterns(fields: Sequence[str]) -> list[str]:
+    """Return four patterns that suit most tasks because they say little about the task."""
     text = " ".join(f"{{{field}}}" for field in fields)
     return [
         f"{{mask}}: {text}",
@@ -109,67 +122,59 @@ def draft_patterns(fields: Sequence[str]) -> list[str]:
     ]
 
 
-def draft_task(
-    name: str,
-    columns: Sequence[str],
-    label_column: str,
-    labels: Sequence[str],
-    counts: Sequence[int],
-    *,
-    source: str,
-    others: Sequence[str] = (),
-) -> str:
-    """The text of a commented task file.
+def task_file_text(name: str, found: InferredColumns, source: str) -> str:
+    """Return the text of a commented task file.
 
-    Names of columns and labels may be any text: they are quoted, in comments too.
+    The names of columns and labels may be any text. They are quoted, also in comments.
 
     Parameters
     ----------
-    name : of the task
-    columns, label_column : of the data
-    labels, counts : labels in order, and how many rows each has
-    source : the data file, for a comment
-    others : columns that are not used, for a comment
+    name : str
+        Name of the task.
+    found : InferredColumns
+        The columns and labels of the data.
+    source : str
+        The data file, for a comment.
     """
-    fields = field_names(columns)
-    words = guess_words(labels)
+    fields = field_names(found.text)
+    words = guess_words(found.labels)
     renamed = {field: column for field, column in fields.items() if field != column}
-    if label_column != "label":
-        renamed["label"] = label_column
-    unused = ", ".join(map(_quoted, others[:12])) + (", ..." if len(others) > 12 else "")
+    if found.label != "label":
+        renamed["label"] = found.label
+    unused = ", ".join(map(_quoted, found.others[:12])) + (", ..." if len(found.others) > 12 else "")
     lines = [
         f"# A first task file for {_quoted(source)}.",
-        "# It works as it is, but its words and patterns are guesses, and good ones are half of the",
-        "# accuracy. See what they do with `pet check`.",
+        "# It works as it is, but its words and patterns are guesses, and half of the accuracy depends on them.",
+        "# `pet check` shows what they do.",
         f"task: {_scalar(name)}",
         "",
         "# The text columns of the data. Patterns name them in braces.",
-        *([f"# Not used: {unused}"] if others else []),
+        *([f"# Not used: {unused}"] if found.others else []),
         *_renaming(renamed),
         "fields:",
         *(f"  - {_scalar(field)}" for field in fields),
         "",
-        f"# Values of the column {_quoted(label_column)}, with the rows that each has.",
+        f"# Values of the column {_quoted(found.label)}, and how many rows have each of them.",
         "# Results keep this order.",
         "labels:",
-        *(f"  - {_scalar(label)}  # {count}" for label, count in zip(labels, counts, strict=True)),
+        *(f"  - {_scalar(label)}  # {count}" for label, count in zip(found.labels, found.counts, strict=True)),
         "",
         "metrics: [accuracy, macro_f1]",
         "",
         *_ON_WORDS,
         *(_ON_GUESSES if words.unsure else []),
         "verbalizer:",
-        *(_word_line(label, words) for label in labels),
+        *(_word_line(label, words) for label in found.labels),
         "",
         *_ON_PATTERNS,
         "patterns:",
-        *(f"  - {_double(pattern)}" for pattern in draft_patterns(list(fields))),
+        *(f"  - {_double(pattern)}" for pattern in generic_patterns(list(fields))),
         "",
     ]
     return "\n".join(lines)
 
 
-def _word_line(label: str, words: Words) -> str:
+def _word_line(label: str, words: WordGuesses) -> str:
     line = f"  {_scalar(label)}: {_scalar(words.words[label])}"
     return f"{line}  # a guess" if label in words.unsure else line
 
@@ -178,22 +183,22 @@ def _renaming(renamed: Mapping[str, str]) -> list[str]:
     if not renamed:
         return []
     pairs = ", ".join(f"{field} is column {_quoted(column)}" for field, column in renamed.items())
-    return [f"# The data calls them otherwise, so that commands need --column: {pairs}."]
+    return [f"# The data has other names for them, so commands need --column: {pairs}."]
 
 
 def _scalar(text: str) -> str:
-    """A YAML scalar that reads as this text everywhere: plain where that is safe."""
+    """A YAML scalar that every reader takes for this text, without quotes if that is safe."""
     if _PLAIN.fullmatch(text) and len(text) < 60 and yaml.safe_load(text) == text:
         return text
     return _double(text)
 
 
 def _double(text: str) -> str:
-    """A YAML scalar in double quotes, on one line, whatever the text is."""
+    """A YAML scalar in double quotes, on one line, for any text."""
     dumped: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1 << 30)
     return dumped.removesuffix("\n")
 
 
 def _quoted(text: str) -> str:
-    """A text in a comment: it cannot end the line, nor fill the page."""
+    """A text in a comment, on one line and not too long."""
     return _double(text if len(text) <= 60 else text[:59] + "…")

@@ -1,4 +1,4 @@
-"""A task file for a data file that has none."""
+"""Write a task file for a data file that has none."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pet.data.infer_columns import survey
+from pet.data.infer_columns import infer_columns
 from pet.data.read import read_table
 from pet.errors import PetError
-from pet.scaffold.scaffold import draft_task, field_names
+from pet.scaffold.scaffold import field_names, task_file_text
 from pet.store.files import writing
 from pet.store.outputs import check_output
 from pet.task.document import read_yaml
@@ -17,13 +17,15 @@ from pet.task.parse import parse_task
 
 
 @dataclass(frozen=True)
-class NewTask:
-    """What was written.
+class WrittenTask:
+    """What the new task file says.
 
     Attributes
     ----------
-    fields, labels : of the task
-    columns : field (or ``label``) -> column of the data, where they are called otherwise
+    fields, labels : tuple of str
+        Of the task.
+    columns : mapping of str to str
+        Field (or ``label``) -> column of the data, where the names differ.
     """
 
     fields: tuple[str, ...]
@@ -39,36 +41,41 @@ def write_new_task(
     text: Sequence[str] = (),
     label: str | None = None,
     force: bool = False,
-) -> NewTask:
-    """Look through a data file and write a commented task file that reads it.
+) -> WrittenTask:
+    """Inspect a data file and write a commented task file for it.
 
     Parameters
     ----------
-    name : of the task
-    source : labeled texts, as `pet.data.read.read_table` takes them
-    output : a .yaml file
-    text, label : columns; what is not named is guessed (`pet.data.infer_columns.survey`)
-    force : replace a file that is there
+    name : str
+        Name of the task.
+    source : str
+        Labeled texts, as for `pet.data.read.read_table`.
+    output : str or Path
+        A .yaml file.
+    text : sequence of str
+        Text columns; default: a guess (`pet.data.infer_columns.infer_columns`).
+    label : str, optional
+        Label column; default: a guess.
+    force : bool
+        Replace a file that exists.
 
     Raises
     ------
     PetError
-        For every mistake of the user's; then nothing is written.
+        For every mistake in the input or the options. Nothing is written then.
     """
-    place = check_output(output, (".yaml", ".yml"), source)
-    if place.exists() and not force:
-        raise PetError(f"{output}: is there already; name another file, or replace it with --force")
+    place = check_output(output, (".yaml", ".yml"), source, force)
     if not name.strip():
-        raise PetError("NAME is empty; say what the task is called")
-    found = survey(source, text=text, label=label)
+        raise PetError("NAME is empty; give the task a name")
+    found = infer_columns(source, text=text, label=label)
     fields = field_names(found.text)
     columns = {field: column for field, column in fields.items() if field != column}
     if found.label != "label":
         columns["label"] = found.label
-    # Missing texts and labels are found now, with their lines.
+    # Finds missing texts and labels now, with their lines.
     read_table(source, list(fields), labels=found.labels, columns=columns)
-    draft = draft_task(name, found.text, found.label, found.labels, found.counts, source=source, others=found.others)
+    written = task_file_text(name, found, source)
     with writing(place) as temporary:
-        temporary.write_text(draft, encoding="utf-8", newline="\n")
+        temporary.write_text(written, encoding="utf-8", newline="\n")
         values = parse_task(read_yaml(temporary, str(output)))  # a file that does not parse is not kept
-    return NewTask(values["fields"], values["labels"], columns)
+    return WrittenTask(values["fields"], values["labels"], columns)

@@ -1,80 +1,118 @@
-"""Looking at where results shall go before any work is done."""
+"""Check where results go before any work is done, and write whole folders."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pet.errors import PetError
 from pet.store.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
 
+REPLACED = ".old-"  # begins the name of a folder that is being replaced
 
-def check_output(path: str | Path, endings: Sequence[str], source: str | None = None) -> Path:
-    """A file that can be written.
+
+def check_output(path: str | Path, endings: Sequence[str], source: str | None = None, force: bool = False) -> Path:
+    """Return the path of an output file after checking that it can be written.
 
     Parameters
     ----------
-    path : the file
-    endings : those that are known
-    source : what will be read while it is written
+    path : str or Path
+    endings : sequence of str
+        The supported ones.
+    source : str, optional
+        The input, which is read while the output is written.
+    force : bool
+        Allow a file that exists; it will be replaced.
 
     Raises
     ------
     PetError
-        If its ending is not known, its folder is not there or may not be written to, it is a folder, or it
-        is the input itself.
+        If the ending is not supported, the folder does not exist or is read-only, the path is a folder or the input
+        itself, or there is a file already and `force` is False.
     """
     place = Path(path).expanduser()
     if place.suffix.lower() not in endings:
-        raise PetError(f"{path}: results are written as {', '.join(endings)}; give the file one of these endings")
+        raise PetError(f"{path}: unknown format; give the file one of the endings {', '.join(endings)}")
     if place.is_dir():
         raise PetError(f"{path}: is a folder; name a file in it")
     check_folder(place.parent)
     given = None if source is None else Path(source).expanduser()
     if given is not None and given.exists() and place.exists() and os.path.samefile(place, given):
         raise PetError(f"{path}: is the input itself; write the results to another file")
+    if place.is_file() and not force:  # a device or a pipe exists, too, and is written to
+        raise PetError(f"{path}: already exists; name another file, or replace it with --force")
     return place
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that is not there or may not be written to."""
+    """Refuse a folder that does not exist or is read-only."""
     if not folder.is_dir():
-        raise PetError(f"{folder}: there is no such folder; make it first")
+        raise PetError(f"{folder}: no such folder; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PetError(f"{folder}: may not be written to; choose another folder")
+        raise PetError(f"{folder}: is read-only; choose another folder")
 
 
-def check_new_folder(path: str | Path) -> Path:
-    """A folder that can be made, or is there and empty.
+def check_new_folder(
+    path: str | Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False
+) -> Path:
+    """Return the path of an output folder after checking that it can be created.
+
+    Parameters
+    ----------
+    path : str or Path
+    force : bool
+        Allow a folder that is not empty, provided that it is `replaceable`.
+    replaceable : callable
+        Tells whether a folder holds nothing but what the same command writes.
 
     Raises
     ------
     PetError
-        If something is there already, or the folder that it goes into cannot be written to.
+        If it exists and may not be replaced, or the folder that it goes into is read-only.
     """
     place = Path(path).expanduser()
+    restore_folder(place)
     if place.is_dir():
         if any(place.iterdir()):
-            raise PetError(f"{path}: is not empty; name a new folder, or delete this one first")
+            _check_replaceable(path, force, replaceable(place))
     elif place.exists() or place.is_symlink():
         raise PetError(f"{path}: is a file; name a new folder")
     parent = place.absolute().parent
-    while not parent.exists():  # missing parents are made later
+    while not parent.exists():  # missing parents are created later
         parent = parent.parent
     check_folder(parent)
     return place
 
 
+def _check_replaceable(path: str | Path, force: bool, replaceable: bool) -> None:
+    if replaceable and not force:
+        raise PetError(f"{path}: already exists; name a new folder, or replace it with --force")
+    if not replaceable:
+        why = ", and holds files that this command has not written" if force else ""
+        raise PetError(f"{path}: is not empty{why}; name a new folder, or delete this one first")
+
+
 @contextmanager
-def writing_folder(place: Path) -> Iterator[Path]:
-    """An empty folder beside `place` that takes its name when the block ends well, and goes when it does not.
+def writing_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Write a folder; it appears under its name when the block ends without an error.
+
+    Parameters
+    ----------
+    place : Path
+    replace : bool
+        Replace a folder that is not empty. The old one is complete until the new one is; see `put_in_place`.
+
+    Yields
+    ------
+    Path
+        An empty folder beside `place` to write to. It is removed if the block fails.
 
     Raises
     ------
     PetError
-        When the disk is full or may not be written to.
+        If the disk is full or read-only.
     """
     beside = place.absolute().with_name(f"{TEMPORARY}{os.getpid()}-{place.name}")
     try:
@@ -83,10 +121,7 @@ def writing_folder(place: Path) -> Iterator[Path]:
         os.mkdir(beside)
         yield beside
         sync_tree(beside)
-        if place.is_dir():
-            place.rmdir()  # it was empty; if it is no longer, this fails and what is there stays
-        os.replace(beside, place)
-        sync_folder(place.absolute().parent)
+        put_in_place(beside, place, replace=replace)
     except Exception as error:
         message = None if isinstance(error, PetError) else disk_problem(error, f"write {place}")
         if message is None:
@@ -94,3 +129,43 @@ def writing_folder(place: Path) -> Iterator[Path]:
         raise PetError(message) from error
     finally:
         remove(beside)
+
+
+def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:
+    """Rename a finished folder to its final name.
+
+    With `replace`, a folder of that name is first renamed to ``.old-NAME`` and removed at the end. If the process is
+    killed in between, `restore_folder` (called by `check_new_folder`) gives it its name back.
+
+    Raises
+    ------
+    OSError
+        If there is a folder of that name that is not empty and `replace` is False.
+    """
+    place = place.absolute()
+    old = place.with_name(f"{REPLACED}{place.name}")
+    if place.is_dir():
+        if replace and any(place.iterdir()):
+            remove(old)
+            os.replace(place, old)
+        else:
+            place.rmdir()  # fails if it is no longer empty, and leaves what is there alone
+    try:
+        os.replace(made, place)
+    except OSError:
+        restore_folder(place)
+        raise
+    sync_folder(place.parent)
+    remove(old)
+
+
+def restore_folder(place: Path) -> None:
+    """Undo what is left of a `put_in_place` that was killed: keep the new folder if it is there, else the old one."""
+    place = place.absolute()
+    old = place.with_name(f"{REPLACED}{place.name}")
+    if not old.is_dir():
+        return
+    if place.exists():
+        remove(old)
+    else:
+        os.replace(old, place)

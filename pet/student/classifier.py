@@ -196,6 +196,11 @@ def _set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokeniz
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
+def is_saved_classifier(folder: Path) -> bool:
+    """Return True if `Classifier.save` has written the folder."""
+    return (folder / _NOTE).is_file() and (folder / "config.json").is_file()
+
+
 def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
     """A saved classifier: one of ours, or any ``transformers`` sequence classifier (field ``text``).
 
@@ -228,15 +233,3 @@ def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
     return Classifier(
         model, tokenizer, TextInput(tuple(fields), parse_template(source, fields, mask=False)), labels, max_length
     )
-
-
-def prediction_rows(ids: Sequence[str], probabilities: Array, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Predictions as plain rows: id, label, confidence, probabilities by label."""
-    for row_id, row in zip(ids, probabilities, strict=True):
-        best = int(row.argmax())
-        yield {
-            "id": row_id,
-            "label": labels[best],
-            "confidence": float(row[best]),
-            "probabilities": dict(zip(labels, map(float, row), strict=True)),
-        }

@@ -1,4 +1,4 @@
-"""``pet label``, ``pet predict``, ``pet evaluate`` and ``pet distill`` on what a run has left."""
+"""``pet label``, ``pet predict``, ``pet evaluate`` and ``pet distill`` with the results of a run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from families import build_family
 from small_run import pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
+from pet.data.table_options import TableOptions
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.inference import ensemble
-from pet.inference.distill_file import distill_file
+from pet.inference.distill_file import DistillOptions, distill_file
 from pet.inference.label_file import label_file
 from pet.inference.predict_file import predict_file
 
@@ -52,7 +53,6 @@ def _run(inputs: Path, model: Path, name: str, *options: str, **parts: Any) -> P
 
 @pytest.fixture(scope="module")
 def run(inputs: Path, tiny_model: Path) -> Path:
-    # Small batches cut the same rows alike, however many are read at a time.
     return _run(inputs, tiny_model, "run", "--set", "student_steps=20")
 
 
@@ -64,14 +64,14 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-def test_label_makes_what_the_run_made_of_its_pool(run: Path, inputs: Path, tmp_path: Path, ending: str):
+def test_label_gives_the_soft_labels_of_the_run(run: Path, inputs: Path, tmp_path: Path, ending: str):
     output = tmp_path / f"labels.{ending}"
     result = pet("label", run, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu")
     assert output.read_bytes() == (run / "g0" / f"labels.{ending}").read_bytes()
-    assert "16 texts labeled, all kept" in result.stdout
+    assert "16 texts" in result.stdout and str(output) in result.stdout
 
 
-def test_label_corrects_the_prior_as_the_run_did(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_label_applies_the_prior_correction_of_the_run(inputs: Path, tiny_model: Path, tmp_path: Path):
     corrected = _run(inputs, tiny_model, "prior", "--method", "zero-shot", "--set", "prior=balanced")
     assert any(json.loads((corrected / "manifest.json").read_text())["stages"]["g0/labels"]["info"]["bias"])
     output = tmp_path / "labels.jsonl"
@@ -79,15 +79,15 @@ def test_label_corrects_the_prior_as_the_run_did(inputs: Path, tiny_model: Path,
     assert output.read_bytes() == (corrected / "g0" / "labels.jsonl").read_bytes()
 
 
-def test_label_streams(run: Path, inputs: Path, tmp_path: Path):
+def test_label_reads_chunk_by_chunk(run: Path, inputs: Path, tmp_path: Path):
     whole = read_soft_labels(run / "g0" / "labels.parquet")
-    counts = label_file(run, str(inputs / "pool.jsonl"), tmp_path / "some.parquet", chunk_rows=5)
+    counts = label_file(run, str(inputs / "pool.jsonl"), tmp_path / "some.parquet", table=TableOptions(chunk_rows=5))
     found = read_soft_labels(tmp_path / "some.parquet")
     assert found.ids == whole.ids and counts.texts == counts.kept == 16
     np.testing.assert_allclose(found.probabilities, whole.probabilities, atol=1e-6)
 
 
-def test_label_opens_members_in_turn_when_they_do_not_fit(
+def test_label_opens_members_in_turn_if_they_do_not_fit_into_memory(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     opened: list[str] = []
@@ -98,16 +98,17 @@ def test_label_opens_members_in_turn_when_they_do_not_fit(
         return load(name, **options)
 
     monkeypatch.setattr(ensemble, "open_model", noting)
-    label_file(run, str(inputs / "pool.jsonl"), tmp_path / "a.jsonl", chunk_rows=10)
+    tens = TableOptions(chunk_rows=10)
+    label_file(run, str(inputs / "pool.jsonl"), tmp_path / "a.jsonl", table=tens)
     assert opened == ["p0-r0", "p1-r0"]
     opened.clear()
     monkeypatch.setattr(ensemble, "KEEP_BYTES", 0)
-    label_file(run, str(inputs / "pool.jsonl"), tmp_path / "b.jsonl", chunk_rows=10)
+    label_file(run, str(inputs / "pool.jsonl"), tmp_path / "b.jsonl", table=tens)
     assert opened == ["p0-r0", "p1-r0"] * 2
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
-def test_label_keeps_what_is_sure(run: Path, inputs: Path, tmp_path: Path):
+def test_label_writes_only_confident_texts(run: Path, inputs: Path, tmp_path: Path):
     rows = json_lines(run / "g0" / "labels.jsonl")
     limit = sorted(row["confidence"] for row in rows)[10]
     options = [
@@ -120,16 +121,17 @@ def test_label_keeps_what_is_sure(run: Path, inputs: Path, tmp_path: Path):
         "--device",
         "cpu",
     ]
-    result = pet(*options, "--min-confidence", limit, "--json")
+    result = pet(*options, "--min-confidence", limit, "--json", "--keep", "text")
     kept = [row for row in rows if row["confidence"] >= limit]
-    assert json_lines(tmp_path / "sure.jsonl") == kept
+    texts = {row["id"]: row["text"] for row in json_lines(inputs / "pool.jsonl")}
+    assert json_lines(tmp_path / "sure.jsonl") == [{**row, "text": texts[row["id"]]} for row in kept]
     summary = json.loads(result.stdout)
     assert (summary["texts"], summary["kept"]) == (16, len(kept))
     assert sum(summary["per_label"].values()) == len(kept)
     assert "--min-confidence is 2" in refused(*options, "--min-confidence", 2)
 
 
-def test_label_without_the_pool_weighs_as_the_run_would(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_label_weights_members_as_the_run_would_have(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     other = _run(inputs, tiny_model, "no-pool", parts=["train"])
     accuracies = json.loads((other / "g0" / "untrained.json").read_text())["accuracy"]
     assert json.loads((run / "g0" / "untrained.json").read_text())["accuracy"] == accuracies
@@ -141,19 +143,19 @@ def test_label_without_the_pool_weighs_as_the_run_would(run: Path, inputs: Path,
     assert len(json_lines(tmp_path / "labels.jsonl")) == 16
 
 
-def test_label_with_the_pretrained_model(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_label_with_a_zero_shot_run_gives_its_soft_labels(inputs: Path, tiny_model: Path, tmp_path: Path):
     zero = _run(inputs, tiny_model, "zero", "--method", "zero-shot")
     output = tmp_path / "labels.parquet"
     pet("label", zero, "--input", inputs / "pool.jsonl", "-o", output, "-q", "--device", "cpu")
     assert output.read_bytes() == (zero / "g0" / "labels.parquet").read_bytes()
 
 
-def test_what_cannot_label(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_what_has_no_ensemble_is_refused_with_a_cure(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     supervised = _run(inputs, tiny_model, "supervised", "--method", "supervised")
     options = ["--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.parquet"]
     assert f"pet predict {supervised / 'student'}" in refused("label", supervised, *options)
-    assert "holds no run" in refused("label", tiny_model, *options)
-    assert "no such folder" in refused("label", tmp_path / "nowhere", *options)
+    assert str(tiny_model) in refused("label", tiny_model, *options)
+    assert "nowhere" in refused("label", tmp_path / "nowhere", *options)
     seeds = inputs.parent / "seeds"
     shutil.copytree(run, seeds / "seed-0")
     assert str(seeds / "seed-0") in refused("label", seeds, *options)
@@ -165,19 +167,82 @@ def test_what_cannot_label(run: Path, inputs: Path, tiny_model: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-def test_where_labels_cannot_go(run: Path, inputs: Path, tmp_path: Path):
+def test_outputs_that_cannot_be_written_are_refused(run: Path, inputs: Path, tmp_path: Path):
     pool = inputs / "pool.jsonl"
     before = pool.read_bytes()
     options = ["label", run, "--input", pool, "-o"]
-    assert ".parquet, .jsonl" in refused(*options, tmp_path / "labels.txt")
-    assert "no such folder" in refused(*options, tmp_path / "nowhere" / "labels.jsonl")
+    for ending in (".jsonl", ".csv", ".tsv", ".parquet"):
+        assert ending in refused(*options, tmp_path / "labels.txt")
+    assert "nowhere" in refused(*options, tmp_path / "nowhere" / "labels.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
-    assert "is a folder" in refused(*options, tmp_path / "folder.jsonl")
-    assert "is the input itself" in refused(*options, pool)
+    assert "folder.jsonl" in refused(*options, tmp_path / "folder.jsonl")
+    assert "input" in refused(*options, pool, "--force")
     assert pool.read_bytes() == before
+    assert "--executor ray" in refused(*options, tmp_path / "labels.jsonl", "--workers", 2)
 
 
-def test_a_bad_line_late_in_the_input_leaves_nothing(run: Path, tmp_path: Path):
+@pytest.mark.parametrize("command", ["label", "predict"])
+def test_existing_files_are_replaced_only_with_force(command: str, run: Path, inputs: Path, tmp_path: Path):
+    output = tmp_path / "out.jsonl"
+    output.write_text("mine")
+    options = [command, run, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu"]
+    message = refused(*options)
+    assert str(output) in message and "--force" in message and output.read_text() == "mine"
+    pet(*options, "--force")
+    assert len(json_lines(output)) == 16
+
+
+KEPT = [
+    {"id": f"n{i}", "text": row["text"], "stars": i, "more": {"deep": [i, None]}, "p(World)": "taken"}
+    for i, row in enumerate(news_rows()[:6])
+]
+
+
+@pytest.mark.parametrize("command", ["label", "predict"])
+def test_kept_columns_are_copied_in_every_format(command: str, run: Path, tmp_path: Path):
+    import pyarrow.parquet as pq
+
+    given = [row if i != 2 else {k: v for k, v in row.items() if k != "more"} for i, row in enumerate(KEPT)]
+    write_rows(tmp_path / "in.jsonl", given)
+    options = [command, run, "--input", tmp_path / "in.jsonl", "--device", "cpu", "--keep", "stars,text"]
+    for name in ("a.jsonl", "a.csv", "a.parquet"):
+        pet(*options, "--keep", "more", "-o", tmp_path / name)
+    rows = json_lines(tmp_path / "a.jsonl")
+    assert [{name: row.get(name, "none") for name in ("id", "text", "stars", "more")} for row in rows] == [
+        {"more": "none", **{name: value for name, value in row.items() if name != "p(World)"}} for row in given
+    ]
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert [(row["stars"], row["more"]) for row in table.to_pylist()] == [(r["stars"], r.get("more")) for r in given]
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
+        cells = list(csv.DictReader(stream))
+    assert [(row["text"], row["stars"]) for row in cells] == [(row["text"], str(row["stars"])) for row in KEPT]
+    assert [json.loads(row["more"]) if row["more"] else None for row in cells] == [r.get("more") for r in given]
+
+
+def test_columns_that_cannot_be_kept_are_all_named(run: Path, tmp_path: Path):
+    write_rows(tmp_path / "in.jsonl", [KEPT[0]])
+    for command in ("label", "predict"):
+        options = [command, run, "--input", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv", "--keep"]
+        message = refused(*options, "star,nothing")
+        assert "--keep star" in message and "'stars'" in message and "--keep nothing" in message
+        message = refused(*options, "p(World)", "--keep", "id")
+        assert "--keep p(World)" in message and "--keep id" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["label", "predict"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_distill_reads_what_label_and_predict_write(
+    command: str, ending: str, run: Path, inputs: Path, distill: Any, tmp_path: Path
+):
+    output = tmp_path / f"labels.{ending}"
+    pet(command, run, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu", "--keep", "text")
+    outcome = json.loads(pet(*distill(output, tmp_path / "student", "--json")).stdout)
+    assert outcome["texts"] == 16
+    assert list(by_pipeline(tmp_path / "student", TEXTS)[0]) and (tmp_path / "student" / "pet.json").is_file()
+
+
+def test_a_bad_line_late_in_the_input_is_named_and_leaves_nothing(run: Path, tmp_path: Path):
     write_rows(tmp_path / "in.jsonl", [*news_rows(), {"id": "x", "txt": "a"}])
     for command in (["label", run], ["predict", run]):
         message = refused(*command, "--input", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
@@ -248,7 +313,7 @@ def test_predict_agrees_with_the_pipeline_on_pairs(tiny_model: Path, tmp_path: P
     assert "text_pair" in (tmp_path / "student" / "README.md").read_text()
 
 
-def test_predict_writes_the_same_in_every_form(run: Path, inputs: Path, tmp_path: Path):
+def test_predict_writes_the_same_in_every_format(run: Path, inputs: Path, tmp_path: Path):
     import pyarrow.parquet as pq
 
     options = ["predict", run, "--input", inputs / "pool.jsonl", "--device", "cpu", "-o"]
@@ -267,26 +332,28 @@ def test_predict_writes_the_same_in_every_form(run: Path, inputs: Path, tmp_path
     assert [line["label"] for line in lines] == [row["label"] for row in rows]
 
 
-def test_predict_streams(run: Path, inputs: Path, tmp_path: Path):
+def test_predict_reads_chunk_by_chunk(run: Path, inputs: Path, tmp_path: Path):
     import io
 
     chunks, whole = io.StringIO(), io.StringIO()
-    assert predict_file(str(run), str(inputs / "pool.jsonl"), chunks, chunk_rows=3) == 16
+    assert predict_file(str(run), str(inputs / "pool.jsonl"), chunks, table=TableOptions(chunk_rows=3)) == 16
     predict_file(str(run), str(inputs / "pool.jsonl"), whole)
     for part, row in zip(chunks.getvalue().splitlines(), whole.getvalue().splitlines(), strict=True):
         assert json.loads(part)["probabilities"] == pytest.approx(json.loads(row)["probabilities"], abs=1e-6)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_input(run: Path, tmp_path: Path):
+@pytest.mark.parametrize("keep", [(), ("text",)])
+def test_memory_does_not_grow_with_the_input(run: Path, tmp_path: Path, keep: tuple[str, ...]):
     pytest.importorskip("resource")
     peaks = []
     for count in (30_000, 120_000):
         texts = (news_rows()[i % 40]["text"] for i in range(count))
         source = write_rows(tmp_path / f"{count}.jsonl", ({"text": text} for text in texts))
         program = (
-            "import resource, sys; from pet.inference.label_file import label_file\n"
-            f"label_file({str(run)!r}, {str(source)!r}, {str(tmp_path / 'out.parquet')!r}, chunk_rows=8192)\n"
+            "import resource, sys; from pet import label_file; from pet.data.table_options import TableOptions\n"
+            f"table = TableOptions(chunk_rows=8192, keep={keep})\n"
+            f"label_file({str(run)!r}, {str(source)!r}, {str(tmp_path / f'{count}.parquet')!r}, table=table)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -295,7 +362,7 @@ def test_memory_does_not_grow_with_the_input(run: Path, tmp_path: Path):
 
 
 def _classifier(model: Path, folder: Path, names: Mapping[int, str]) -> Path:
-    """A classifier that nobody made with this package."""
+    """A classifier that this package did not make."""
     import transformers
 
     fresh = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -306,7 +373,7 @@ def _classifier(model: Path, folder: Path, names: Mapping[int, str]) -> Path:
     return folder
 
 
-def test_any_classifier_predicts_and_is_measured(tiny_model: Path, inputs: Path, tmp_path: Path):
+def test_any_transformers_classifier_predicts_and_is_evaluated(tiny_model: Path, inputs: Path, tmp_path: Path):
     theirs = _classifier(tiny_model, tmp_path / "theirs", dict(enumerate(LABELS)))
     rows = [{"body": row["text"], "label": row["label"]} for row in news_rows()[:8]]
     write_rows(tmp_path / "in.jsonl", rows)
@@ -318,9 +385,9 @@ def test_any_classifier_predicts_and_is_measured(tiny_model: Path, inputs: Path,
     assert metrics["accuracy"] == pytest.approx(np.mean(right)) and metrics["n"] == 8
 
 
-def test_what_cannot_predict(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_what_is_no_classifier_is_refused_with_a_cure(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     options = ["--input", inputs / "pool.jsonl", "-o", tmp_path / "out.jsonl"]
-    assert "no trained classification head" in refused("predict", tiny_model, *options)
+    assert str(tiny_model) in refused("predict", tiny_model, *options)
     assert "config.json" in refused("predict", inputs, *options)
     zero = _run(inputs, tiny_model, "zero-too", "--method", "zero-shot", parts=["unlabeled"])
     assert f"pet label {zero}" in refused("predict", zero, *options)
@@ -332,7 +399,7 @@ def test_what_cannot_predict(run: Path, inputs: Path, tiny_model: Path, tmp_path
 # --- evaluate ------------------------------------------------------------------------------------------
 
 
-def test_evaluate_repeats_the_figures_of_the_run(run: Path, inputs: Path):
+def test_evaluate_gives_the_metrics_of_the_run(run: Path, inputs: Path):
     expected = json.loads((run / "metrics.json").read_text())["student"]
     for model in (run, run / "student"):
         found = json.loads(pet("evaluate", model, "--input", inputs / "test.jsonl", "--json", "--device", "cpu").stdout)
@@ -343,13 +410,13 @@ def test_evaluate_repeats_the_figures_of_the_run(run: Path, inputs: Path):
     assert f"accuracy {expected['accuracy']:.3f}" in text and "gold" in text
 
 
-def test_evaluate_lists_the_labels_when_the_data_has_others(tiny_model: Path, inputs: Path, tmp_path: Path):
+def test_evaluate_names_labels_that_the_classifier_does_not_know(tiny_model: Path, inputs: Path, tmp_path: Path):
     theirs = _classifier(tiny_model, tmp_path / "theirs", {0: "NEG", 1: "POS"})
     message = refused("evaluate", theirs, "--input", inputs / "test.jsonl")
     assert "'NEG', 'POS'" in message and "'World'" in message
 
 
-def test_evaluate_reads_labels_as_a_task_says(run: Path, inputs: Path, tmp_path: Path):
+def test_evaluate_translates_labels_with_the_label_map_of_a_task(run: Path, inputs: Path, tmp_path: Path):
     rows = [{"text": row["text"], "label": LABELS.index(row["label"])} for row in news_rows()[28:]]
     write_rows(tmp_path / "test.jsonl", rows)
     assert "'0'" in refused("evaluate", run, "--input", tmp_path / "test.jsonl")
@@ -366,7 +433,7 @@ def test_evaluate_reads_labels_as_a_task_says(run: Path, inputs: Path, tmp_path:
 
 @pytest.fixture
 def soft(tmp_path: Path) -> Path:
-    """Somebody's soft labels for the pool, as JSON lines."""
+    """Soft labels for the pool from elsewhere, as JSON lines."""
     dice = np.random.default_rng(0)
     rows = []
     for row in news_rows()[12:28]:
@@ -395,7 +462,7 @@ def distill(inputs: Path, tiny_model: Path) -> Callable[..., list[Any]]:
     return arguments
 
 
-def test_distill_does_not_mind_the_order_of_the_labels(soft: Path, distill: Any, tmp_path: Path):
+def test_distill_does_not_depend_on_the_order_of_rows_or_labels(soft: Path, distill: Any, tmp_path: Path):
     rows = json_lines(soft)
     random.Random(1).shuffle(rows)
     shuffled = [{**row, "probabilities": dict(reversed(row["probabilities"].items()))} for row in rows]
@@ -412,7 +479,7 @@ def test_distill_does_not_mind_the_order_of_the_labels(soft: Path, distill: Any,
     assert by_pipeline(tmp_path / "a", TEXTS)[0].keys() == set(LABELS)
 
 
-def test_distill_takes_labels_and_predictions_of_ours(run: Path, inputs: Path, distill: Any, tmp_path: Path):
+def test_distill_reads_the_labels_of_a_run_and_predictions(run: Path, inputs: Path, distill: Any, tmp_path: Path):
     pet("predict", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "p.parquet", "-q")
     for labels in (run / "g0" / "labels.parquet", run / "g0" / "labels.jsonl", tmp_path / "p.parquet"):
         output = tmp_path / labels.name.replace(".", "-")
@@ -421,7 +488,7 @@ def test_distill_takes_labels_and_predictions_of_ours(run: Path, inputs: Path, d
         shutil.rmtree(output)
 
 
-def test_distill_follows_its_options(soft: Path, distill: Any, inputs: Path, tmp_path: Path):
+def test_every_option_of_distill_changes_the_student(soft: Path, distill: Any, inputs: Path, tmp_path: Path):
     made: dict[str, bytes] = {}
     variants: dict[str, list[Any]] = {
         "plain": [],
@@ -440,7 +507,7 @@ def test_distill_follows_its_options(soft: Path, distill: Any, inputs: Path, tmp
     assert len(set(made.values())) == len(variants)
 
 
-def test_distill_learns_what_the_labels_say(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_distill_learns_the_labels(inputs: Path, tiny_model: Path, tmp_path: Path):
     names = ("World", "Sports")
     gold = [row for row in news_rows() if row["label"] in names]
     soft = [{"id": row["id"], "probabilities": {n: float(n == row["label"]) for n in names}} for row in gold]
@@ -456,7 +523,7 @@ def test_distill_learns_what_the_labels_say(inputs: Path, tiny_model: Path, tmp_
     assert json.loads(found.stdout)["accuracy"] >= 0.9
 
 
-def test_distill_a_decoder(soft: Path, inputs: Path, tmp_path: Path):
+def test_distill_trains_a_decoder_without_a_padding_token(soft: Path, inputs: Path, tmp_path: Path):
     import transformers
 
     build_family("roberta", tmp_path / "model")
@@ -482,21 +549,21 @@ def test_distill_a_decoder(soft: Path, inputs: Path, tmp_path: Path):
     assert_same(json_lines(tmp_path / "out.jsonl"), by_pipeline(tmp_path / "student", TEXTS))
 
 
-def test_distill_names_missing_ids(soft: Path, distill: Any, tmp_path: Path):
+def test_distill_names_ids_without_texts(soft: Path, distill: Any, tmp_path: Path):
     rows = json_lines(soft)
     write_rows(soft, [*rows, {**rows[0], "id": "ghost"}, {**rows[0], "id": "spirit"}])
     message = refused(*distill(soft, tmp_path / "student"))
-    assert "2 of its 18 ids" in message and "'ghost', 'spirit'" in message
+    assert "2 of its 18" in message and "'ghost', 'spirit'" in message
     assert [path.name for path in tmp_path.iterdir()] == ["soft.jsonl"]
 
 
 BAD_LABELS = {
-    "empty": ("", "empty"),
-    "one label": ('{"id": "n12", "probabilities": {"World": 1.0}}\n', "one label"),
-    "no sum": ('{"id": "n12", "probabilities": {"a": 0.5, "b": 0.1}}\n', "add up"),
-    "no numbers": ('{"id": "n12", "probabilities": {"a": "x", "b": "y"}}\n', "numbers"),
+    "empty": ("", "bad.jsonl"),
+    "one label": ('{"id": "n12", "probabilities": {"World": 1.0}}\n', "'World'"),
+    "no sum": ('{"id": "n12", "probabilities": {"a": 0.5, "b": 0.1}}\n', "0.6000"),
+    "no numbers": ('{"id": "n12", "probabilities": {"a": "x", "b": "y"}}\n', "bad.jsonl:1"),
     "lists without a task": ('{"id": "n12", "probabilities": [0.5, 0.5]}\n', "--task"),
-    "cut off": ('{"id": "n12", "probab', "line 1"),
+    "cut off": ('{"id": "n12", "probab', "bad.jsonl:1"),
 }
 
 
@@ -508,16 +575,16 @@ def test_distill_refuses_bad_labels(case: str, distill: Any, tmp_path: Path):
     assert not (tmp_path / "student").exists()
 
 
-def test_distill_refuses_what_does_not_go_together(soft: Path, distill: Any, inputs: Path, tmp_path: Path):
+def test_distill_names_options_that_contradict_each_other(soft: Path, distill: Any, inputs: Path, tmp_path: Path):
     cases: list[tuple[list[Any], str]] = [
         (["--hard", "--temperature", 2], "--hard or --temperature"),
         (["--task", inputs / "task.yaml", "--field", "text"], "--task or --field"),
-        (["--train", inputs / "train.jsonl"], "give --gold-weight"),
-        (["--gold-weight", 0.5], "give --train"),
-        (["--set", "gold_weight=0.5"], "give --train"),
+        (["--train", inputs / "train.jsonl"], "--gold-weight"),
+        (["--gold-weight", 0.5], "--train"),
+        (["--set", "gold_weight=0.5"], "--train"),
         (["--gold-weight", 1.5, "--train", inputs / "train.jsonl"], "--gold-weight is 1.5"),
-        (["--min-confidence", 1.0], "lower it"),
-        (["--set", "stepz=1"], "did you mean"),
+        (["--min-confidence", 1.0], "--min-confidence 1.0"),
+        (["--set", "stepz=1"], "steps?"),
         (["--temperature", 0], "temperature"),
     ]
     for options, word in cases:
@@ -526,14 +593,23 @@ def test_distill_refuses_what_does_not_go_together(soft: Path, distill: Any, inp
     assert not (tmp_path / "student").exists()
 
 
-def test_distill_leaves_full_folders_alone(soft: Path, distill: Any, tmp_path: Path):
+def test_distill_replaces_only_its_own_folders_and_only_with_force(soft: Path, distill: Any, tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("Dear")
-    assert "not empty" in refused(*distill(soft, tmp_path / "full"))
-    assert "is a file" in refused(*distill(soft, soft))
+    for force in ((), ("--force",)):
+        assert str(tmp_path / "full") in refused(*distill(soft, tmp_path / "full", *force))
+        assert str(soft) in refused(*distill(soft, soft, *force))
+    assert (tmp_path / "full" / "letter.txt").read_text() == "Dear"
     (tmp_path / "empty").mkdir()
     pet(*distill(soft, tmp_path / "empty"))
     assert (tmp_path / "empty" / "model.safetensors").is_file()
+    before = (tmp_path / "empty" / "model.safetensors").read_bytes()
+    again = distill(soft, tmp_path / "empty", "--seed", 1)
+    assert "--force" in refused(*again)
+    assert (tmp_path / "empty" / "model.safetensors").read_bytes() == before
+    pet(*again, "--force")
+    assert (tmp_path / "empty" / "model.safetensors").read_bytes() != before
+    assert not list(tmp_path.glob(".*"))
     pet(*distill(soft, tmp_path / "new" / "deep" / "student"))
     assert (tmp_path / "new" / "deep" / "student" / "model.safetensors").is_file()
 
@@ -548,6 +624,7 @@ def test_a_failed_distillation_leaves_nothing(
     from pet.recipe import make_recipe
 
     recipe = make_recipe("default", {"student_steps": 1, "max_length": 32})
-    with pytest.raises(PetError, match="the disk is full"):
-        distill_file(soft, str(inputs / "pool.jsonl"), str(tiny_model), tmp_path / "student", recipe=recipe)
+    options = DistillOptions(recipe=recipe)
+    with pytest.raises(PetError, match="full"):
+        distill_file(soft, str(inputs / "pool.jsonl"), str(tiny_model), tmp_path / "student", options=options)
     assert [path.name for path in tmp_path.iterdir()] == ["soft.jsonl"]

@@ -14,15 +14,18 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_run import pet, refused, run_options, write_inputs
+from small_run import pet, refused, run_options, write_inputs, write_rows
 from test_workers import IPET, contents, same
 from tiny_text import SENTENCES
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytest.importorskip("pandas")
 
+from pet.data.table_options import TableOptions  # noqa: E402
+from pet.errors import PetError  # noqa: E402
 from pet.inference import label_shards as labeling  # noqa: E402
 from pet.inference.label_file import label_file  # noqa: E402
+from pet.inference.options import ComputeOptions  # noqa: E402
 from pet.progress import Reporter  # noqa: E402
 from pet.run.execution import on_ray  # noqa: E402
 from pet.run.execution.executor import Execution  # noqa: E402
@@ -30,7 +33,8 @@ from pet.run.execution.executor import Execution  # noqa: E402
 pytestmark = [pytest.mark.usefixtures("cluster", "one_thread"), pytest.mark.timeout(600)]
 ON_RAY = ("--executor", "ray", "--workers", "2")
 TWO = Execution("ray", workers=2)
-ROWS = 16  # of a shard
+SHARDS = TableOptions(chunk_rows=16)
+CPU = ComputeOptions(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +84,8 @@ def test_a_run_on_two_workers(inputs: Path, tiny_model: Path, tmp_path: Path, fi
 
 
 def test_labels_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
-    label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=ROWS, device="cpu")
-    counts = labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, chunk_rows=ROWS, device="cpu")
+    label_file(finished, str(pool), tmp_path / "one.parquet", table=SHARDS, compute=CPU)
+    counts = labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU)
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"part-0000{n}.parquet" for n in range(3)]
     assert counts.texts == counts.kept == sum(counts.per_label.values()) == 40
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")  # to the last bit, in the same order
@@ -95,15 +99,38 @@ def test_labels_of_a_text_file_with_ids(finished: Path, inputs: Path, tmp_path: 
     sure = sorted(row["confidence"] for row in _labeled(finished, source, tmp_path / "all.parquet"))[4]
     expected = _labeled(finished, source, tmp_path / "one.parquet", min_confidence=sure)
     counts = labeling.label_on_ray(
-        finished, source, tmp_path / "many", TWO, chunk_rows=5, device="cpu", min_confidence=sure
+        finished, source, tmp_path / "many", TWO, table=TableOptions(chunk_rows=5), compute=CPU, min_confidence=sure
     )
     assert rows_of(tmp_path / "many") == expected
     assert (counts.texts, counts.kept) == (12, 8)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
 
 
+def test_kept_columns_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
+    kept = TableOptions(chunk_rows=16, keep=("other",))
+    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=kept, compute=CPU)
+    rows = rows_of(tmp_path / "many")
+    assert [row["other"] for row in rows] == list(range(40))
+    again = TableOptions(chunk_rows=16, force=True)
+    with pytest.raises(PetError, match="--force"):
+        labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU)
+    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=again, compute=CPU)
+    assert "other" not in rows_of(tmp_path / "many")[0]
+
+
+def test_kept_columns_of_a_text_file(finished: Path, tmp_path: Path):
+    rows = [{"body": text, "text": i, "more": {"n": i}} for i, text in enumerate(SENTENCES.splitlines()[:12])]
+    source = write_rows(tmp_path / "pool.jsonl", rows)
+    table = TableOptions({"text": "body"}, keep=("text,more",), chunk_rows=5)
+    labeling.label_on_ray(finished, str(source), tmp_path / "many", TWO, table=table, compute=CPU)
+    label_file(finished, str(source), tmp_path / "one.parquet", table=table, compute=CPU)
+    found = rows_of(tmp_path / "many")
+    assert found == rows_of(tmp_path / "one.parquet")
+    assert [(row["text"], row["more"]) for row in found] == [(i, {"n": i}) for i in range(12)]
+
+
 def _labeled(run: Path, source: str, place: Path, **options: Any) -> list[dict[str, Any]]:
-    label_file(run, source, place, chunk_rows=5, device="cpu", **options)
+    label_file(run, source, place, table=TableOptions(chunk_rows=5), compute=CPU, **options)
     return rows_of(place)
 
 
@@ -119,7 +146,7 @@ def test_what_was_labeled_before_a_stop_is_kept(
 
     def label() -> None:
         labeling.label_on_ray(
-            finished, str(pool), tmp_path / "many", TWO, chunk_rows=ROWS, device="cpu", reporter=Reporter("plain")
+            finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU, reporter=Reporter("plain")
         )
 
     monkeypatch.setattr(labeling, "_answers", stop_after_one)
@@ -130,10 +157,10 @@ def test_what_was_labeled_before_a_stop_is_kept(
     assert made
     monkeypatch.undo()
     label()
-    assert "shards were labeled before and are kept" in capsys.readouterr().err
+    assert f"{len(made)} shards" in capsys.readouterr().err
     kept = {tmp_path / "many" / path.name: written for path, written in made.items()}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=ROWS, device="cpu")
+    label_file(finished, str(pool), tmp_path / "one.parquet", table=SHARDS, compute=CPU)
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")
 
 
@@ -147,7 +174,7 @@ def test_a_text_that_is_missing_is_named(finished: Path, tmp_path: Path):
 
 def test_a_cluster_writes_a_folder(finished: Path, pool: Path, tmp_path: Path):
     message = refused("label", finished, "--input", pool, *ON_RAY, "-o", tmp_path / "labels.parquet")
-    assert "a cluster writes a folder of Parquet files; name one, as -o labels" in message
+    assert "folder" in message and "-o labels" in message
 
 
 def test_a_folder_that_a_machine_does_not_see_is_named(tmp_path: Path):
@@ -212,9 +239,10 @@ def test_a_worker_killed_in_training(inputs: Path, tiny_model: Path, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 def test_an_actor_killed_while_it_labels(finished: Path, pool: Path, tmp_path: Path):
-    label_file(finished, str(pool), tmp_path / "one.parquet", chunk_rows=2, device="cpu")
-    thread, killed = kill_one("_Labeller", lambda: any((tmp_path / ".tmp-many").glob("part-*.parquet")))
-    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, chunk_rows=2, device="cpu")
+    pairs = TableOptions(chunk_rows=2)
+    label_file(finished, str(pool), tmp_path / "one.parquet", table=pairs, compute=CPU)
+    thread, killed = kill_one("ShardLabeler", lambda: any((tmp_path / ".tmp-many").glob("part-*.parquet")))
+    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=pairs, compute=CPU)
     thread.join(5)
     assert killed and not psutil.pid_exists(killed[0])
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")

@@ -19,7 +19,6 @@ from pet.student.classifier import (
     encode_texts,
     load_classifier,
     new_classifier,
-    prediction_rows,
 )
 from pet.task.grammar import parse_template
 
@@ -159,15 +158,3 @@ def test_a_damaged_note_is_named(tiny_model, tmp_path: Path, note):
     (tmp_path / "pet.json").write_text(note, encoding="utf-8")
     with pytest.raises(PetError, match=r"pet\.json: damaged"):
         load_classifier(str(tmp_path))
-
-
-def test_prediction_rows():
-    rows = list(prediction_rows(["x"], np.array([[0.2, 0.5, 0.3]]), LABELS))
-    assert rows == [
-        {
-            "id": "x",
-            "label": "yes, more",
-            "confidence": 0.5,
-            "probabilities": {"no": 0.2, "yes, more": 0.5, "3": 0.3},
-        }
-    ]

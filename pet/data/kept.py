@@ -1,0 +1,140 @@
+"""Columns of the input that are copied to the output (``--keep``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from pet.data.columns import near, some
+from pet.data.open_source import open_source
+from pet.data.rows import Row, column_values, output_columns, whole_rows
+from pet.data.source import Source, column_names
+from pet.errors import PetError
+from pet.store.tables import OutputColumn
+
+
+def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> tuple[str, ...]:
+    """Return the columns that ``--keep`` names, each once.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Each is the name of a column, or several names separated by commas.
+    header : sequence of str
+        The columns that exist; for JSON lines those of the first line.
+    place : str
+        What messages call the input.
+
+    Raises
+    ------
+    PetError
+        With every name that is not a column.
+
+    Examples
+    --------
+    >>> choose_columns(["title,stars", "a,b"], ["title", "stars", "a,b"], "x.csv")
+    ('title', 'stars', 'a,b')
+    """
+    names: list[str] = []
+    for text in given:
+        names += [text] if text in header else [part.strip() for part in text.split(",")]
+    problems = [
+        f"--keep {name}: {place} has no such column{near(name, header)}; its columns are {some(header)}"
+        for name in dict.fromkeys(names)
+        if name not in header
+    ]
+    if problems:
+        raise PetError(problems)
+    return tuple(dict.fromkeys(names))
+
+
+def refuse_taken(names: Sequence[str], columns: Sequence[OutputColumn]) -> None:
+    """Refuse to keep columns that have the name of a column that the output has anyway."""
+    taken = {name for column in columns for name in (column.name, *column.csv_names)}
+    problems = [
+        f"--keep {name}: the output has a column {name!r} of its own; rename the column in the input"
+        for name in names
+        if name in taken
+    ]
+    if problems:
+        raise PetError(problems)
+
+
+class KeptColumns:
+    """The kept columns of a table, read in step with its chunks.
+
+    Parameters
+    ----------
+    source : Source or None
+        The table; None if nothing is kept.
+    columns : sequence of OutputColumn
+        The kept columns.
+    name : str
+        What messages call the table.
+    """
+
+    def __init__(self, source: Source | None, columns: Sequence[OutputColumn], name: str):
+        self.columns = list(columns)
+        self.names = [column.name for column in columns]
+        self._source = source
+        self._name = name
+        self._rows: Iterator[Row] = iter(()) if source is None else whole_rows(source, name, columns=self.names)
+
+    def take(self, rows: int, positions: Iterable[int] | None = None) -> dict[str, list[Any]]:
+        """Read the next rows.
+
+        Parameters
+        ----------
+        rows : int
+            How many.
+        positions : iterable of int, optional
+            Which of these rows to return; default: all.
+
+        Returns
+        -------
+        dict of str to list
+            The values of each column.
+
+        Raises
+        ------
+        PetError
+            If there are fewer rows, because the file has changed since it was checked.
+        """
+        if self._source is None:
+            return {}
+        taken = list(islice(self._rows, rows))
+        if len(taken) < rows:
+            raise PetError(f"{self._name}: {self._source.shown}: changed while it was read; run the command again")
+        return column_values(taken if positions is None else [taken[i] for i in positions], self.names)
+
+
+def keep_columns(
+    source: str, keep: Sequence[str], output: Sequence[OutputColumn], *, typed: bool, name: str = "input"
+) -> KeptColumns:
+    """Open the kept columns of a table.
+
+    Parameters
+    ----------
+    source : str
+        As for `pet.data.read.read_table`.
+    keep : sequence of str
+        As for `choose_columns`.
+    output : sequence of OutputColumn
+        The other columns of the output.
+    typed : bool
+        Whether the output needs the types of the columns, as Parquet does.
+    name : str
+        What messages call the table.
+
+    Raises
+    ------
+    PetError
+        If there is no such column, or the output has one of this name already.
+    """
+    if not keep:
+        return KeptColumns(None, (), name)
+    opened = open_source(source, name)
+    names = choose_columns(keep, column_names(opened) or [], opened.shown)
+    refuse_taken(names, output)
+    return KeptColumns(opened, output_columns(opened, names, name, typed=typed), name)

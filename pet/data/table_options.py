@@ -1,0 +1,33 @@
+"""Options of every function that reads a table and writes another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read the input and write the output.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Field (or ``label``, ``id``) -> column of the input. Other fields have columns of the same name.
+    keep : tuple of str
+        Further columns of the input to copy to the output.
+    force : bool
+        Replace an output that exists. Without it, nothing is overwritten.
+    chunk_rows : int
+        Rows that are in memory at a time.
+
+    Examples
+    --------
+    >>> TableOptions(columns={"text": "review"}, keep=("stars",)).keep
+    ('stars',)
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    force: bool = False
+    chunk_rows: int = 32768

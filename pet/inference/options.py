@@ -1,0 +1,36 @@
+"""Options of every function that computes with a saved model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Where and how to compute.
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``; see `pet.training.device.make_accelerator`.
+    precision : str, optional
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. Default: for an ensemble that of its run; for a saved classifier
+        fp32, as in a pipeline of transformers; for training ``auto``.
+    allow_pickle : bool, optional
+        Also open pickled weights, which can run code. Default: for an ensemble as its run did, else False.
+    quantize : bool
+        Compute linear layers in int8, on a CPU. The first 256 texts are also scored without it and compared.
+    max_tokens : int
+        Tokens of a batch of a saved classifier, padding included.
+
+    Examples
+    --------
+    >>> ComputeOptions(device="cpu", quantize=True).precision is None
+    True
+    """
+
+    device: str = "auto"
+    precision: str | None = None
+    allow_pickle: bool | None = None
+    quantize: bool = False
+    max_tokens: int = 8192

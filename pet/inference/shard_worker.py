@@ -1,0 +1,192 @@
+"""What the machines of a Ray cluster do for `pet label`: cut a table into shards, and label them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pet.data.columns import Layout
+from pet.data.kept import keep_columns
+from pet.data.read import iter_table
+from pet.data.shards import Shard, read_shard, read_shard_values
+from pet.data.source import Source
+from pet.ensemble.soft_labels import writing_soft_labels
+from pet.errors import PetError
+from pet.inference.ensemble import open_ensemble
+from pet.inference.label_file import ids_of, label_chunk
+from pet.inference.options import ComputeOptions
+from pet.run.execution.executor import TRIES, lost_too_often
+from pet.store.files import TEMPORARY, disk_problem, remove_quietly
+from pet.store.tables import OutputColumn, arrow_array
+from pet.training.device import make_accelerator
+
+ABOUT = "labeling.json"  # hash of what is being labeled, and how
+ATTEMPTS = "tries"  # holds an empty file for each attempt at a shard
+KEPT = "keep:"  # begins the names of kept columns in the files of a table that has been cut
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """What every worker needs to know.
+
+    Attributes
+    ----------
+    run : str
+        Folder of the run.
+    folder : str
+        Where the files of soft labels go.
+    source : Source
+        The Parquet files that the shards are parts of.
+    layout : Layout
+        Their columns.
+    kept : dict of str to OutputColumn
+        Column of the files -> column of the output, for the columns to keep.
+    min_confidence : float
+    compute : ComputeOptions
+    threads : int
+        Threads of a worker.
+    """
+
+    run: str
+    folder: str
+    source: Source
+    layout: Layout
+    kept: dict[str, OutputColumn] = field(default_factory=dict)
+    min_confidence: float = 0.0
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    threads: int = 1
+
+    def part(self, shard: Shard) -> Path:
+        return Path(self.folder) / f"part-{shard.number:05d}.parquet"
+
+
+def cut_table(
+    source: str, fields: Sequence[str], mapping: dict[str, str], keep: Sequence[str], folder: str, rows: int
+) -> list[str]:
+    """Check a table that is not Parquet, and cut it into Parquet files of so many rows.
+
+    Parameters
+    ----------
+    source, fields, mapping : of `pet.data.read.iter_table`
+    keep : columns to keep
+    folder : where the files go; it appears when all of them are written
+    rows : rows of a file
+
+    Returns
+    -------
+    list of str: mistakes, since exceptions do not travel well
+    """
+    place = Path(folder)
+    if not place.parent.is_dir():
+        return [unseen(place.parent)]
+    beside = place.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        beside.mkdir()
+        kept = keep_columns(source, keep, (), typed=True)
+        for number, chunk in enumerate(iter_table(source, fields, columns=mapping, name="input", chunk_rows=rows)):
+            table = chunk.with_format("arrow")[:]
+            for column, values in zip(kept.columns, kept.take(len(chunk)).values(), strict=True):
+                table = table.append_column(f"{KEPT}{column.name}", arrow_array(column, values))
+            pq.write_table(table, beside / f"{number:05d}.parquet")
+        beside.replace(place)
+    except PetError as error:
+        return error.problems
+    except OSError as error:
+        message = disk_problem(error, f"write {place}")
+        if message is None:
+            raise
+        return [message]
+    finally:
+        remove_quietly(beside)
+    return []
+
+
+def unseen(folder: Path) -> str:
+    """The message for a folder that this machine cannot see."""
+    return (
+        f"{folder}: the machine {platform.node()} of the Ray cluster does not see this folder; use -o to name one on "
+        "storage that all machines share under the same path"
+    )
+
+
+class ShardLabeler:
+    """A worker that holds the ensemble and labels one shard after another."""
+
+    def __init__(self, work: ShardWork):
+        import torch
+
+        self.work = work
+        self.problems: list[str] = []
+        torch.set_num_threads(work.threads)
+        try:
+            self._open()
+        except PetError as error:  # reported for each shard: Ray would repeat forever what raises here
+            self.problems = error.problems
+
+    def _open(self) -> None:
+        if not (Path(self.work.folder) / ABOUT).is_file():
+            raise PetError(unseen(Path(self.work.folder)))
+        compute = self.work.compute
+        self.ensemble = open_ensemble(self.work.run, allow_pickle=compute.allow_pickle)
+        self.accelerator = make_accelerator(compute.device, compute.precision or self.ensemble.precision)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"answer": [json.dumps(self._shard(Shard(**json.loads(text)))) for text in batch["shard"]]}
+
+    def _shard(self, shard: Shard) -> dict[str, Any]:
+        try:
+            if self.problems:
+                raise PetError(self.problems)
+            if not self.work.part(shard).is_file():
+                self._label(shard)
+        except PetError as error:
+            return {"problems": error.problems}
+        return self._count(shard)
+
+    def _label(self, shard: Shard) -> None:
+        part, mark = self.work.part(shard), f"{shard.number:05d}-{uuid.uuid4().hex}"
+        attempts = part.parent / ATTEMPTS
+        if len(list(attempts.glob(f"{shard.number:05d}-*"))) >= TRIES:
+            raise lost_too_often(part.stem, "see Ray's log")
+        (attempts / mark).touch()
+        beside = part.with_name(f"{TEMPORARY}{mark}")
+        try:
+            beside.mkdir()
+            self._write(shard, beside / part.name)
+            (beside / part.name).replace(part)
+        except OSError as error:
+            message = disk_problem(error, f"write {part}")
+            if message is None:
+                raise
+            raise PetError(message) from error
+        finally:
+            remove_quietly(beside)
+        remove_quietly(attempts / mark)
+
+    def _write(self, shard: Shard, place: Path) -> None:
+        work, ensemble = self.work, self.ensemble
+        columns = list(work.kept.values())
+        chunk = read_shard(shard, work.source, work.layout, "input")
+        with writing_soft_labels(place, ensemble.task.labels, ensemble.names, columns) as append:
+            rows, soft = label_chunk(ensemble, chunk, self.accelerator, work.min_confidence)
+            found = read_shard_values(shard, work.source, list(work.kept)) if work.kept else {}
+            values = {column.name: [found[name][i] for i in rows] for name, column in work.kept.items()}
+            if len(rows):
+                append(ids_of(chunk, rows), soft, values)
+
+    def _count(self, shard: Shard) -> dict[str, Any]:
+        """Counts of a shard's file, even if an earlier attempt has written it."""
+        import pyarrow.compute as pc
+
+        labels = self.ensemble.task.labels
+        found = pc.value_counts(pq.read_table(self.work.part(shard), columns=["label"])["label"]).to_pylist()
+        counts = {row["values"]: row["counts"] for row in found}
+        texts = sum(count for _, _, count in shard.pieces)
+        return {"texts": texts, "per_label": [counts.get(label, 0) for label in labels]}
