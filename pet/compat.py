@@ -1,4 +1,4 @@
-"""The one place that knows how library versions differ."""
+"""Differences between library versions, all in one place."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
 
 def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
-    """The keyword of ``from_pretrained`` for the weights' type: renamed in transformers 4.56."""
+    """Return the dtype argument of ``from_pretrained``, which was renamed in transformers 4.56."""
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
 
 
 def repeat_cache(cache: Any, count: int) -> Any:
-    """Keys and values of a batch with each row so many times; None where a model keeps something else.
+    """Repeat each row of a key-value cache `count` times; return None for caches that cannot be repeated.
 
-    GPT-2's were plain tuples before transformers 4.53. Models with a recurrent state, alone (Mamba) or beside keys and
-    values (Qwen3-Next), cannot repeat it.
+    GPT-2's cache was a plain tuple before transformers 4.53. A recurrent state, alone (Mamba) or next to keys and
+    values (Qwen3-Next), cannot be repeated.
     """
     if isinstance(cache, tuple):
         return tuple(tuple(part.repeat_interleave(count, dim=0) for part in layer) for layer in cache)
@@ -38,12 +38,12 @@ def repeat_cache(cache: Any, count: int) -> Any:
 _STATES = ("recurrent_states", "conv_states", "ssm_states")
 
 
-# That multiply int8: of x86, then of ARM.
+# Instruction sets with int8 multiplication: x86, then ARM.
 _INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "dot")
 
 
 def has_int8_instructions() -> bool | None:
-    """Whether the processor can multiply int8 directly; None where this torch does not tell, as older ones."""
+    """Whether the CPU has int8 multiplication; None if this (older) version of torch cannot tell."""
     if not hasattr(torch.cpu, "get_capabilities"):
         return None
     found = torch.cpu.get_capabilities()
@@ -52,7 +52,7 @@ def has_int8_instructions() -> bool | None:
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing bars of its own between our lines."""
+    """Disable the progress bars of transformers inside the block."""
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -63,7 +63,7 @@ def without_progress_bars() -> Iterator[None]:
 
 
 def save_model(model: Any, folder: Any) -> None:
-    """``save_pretrained`` as safetensors, silently."""
+    """Call ``save_pretrained`` with safetensors and without progress bars."""
     options = {} if TRANSFORMERS_MAJOR >= 5 else {"safe_serialization": True}
     with without_progress_bars():
         model.save_pretrained(folder, **options)

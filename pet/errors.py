@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this"."""
+"""The exception for mistakes that the user can fix."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Iterable
 
 
 class PetError(Exception):
-    """A mistake in the user's input: bad file, option, task or model.
+    """A mistake in the user's input: a bad file, option, task or model.
 
-    The message names the thing and the cure, and is complete: the command line prints it
-    as it stands and exits with status 2, without a traceback.
+    The message says what is wrong and how to fix it. The command line prints it without a
+    traceback and exits with status 2.
 
     Parameters
     ----------
     problems : str or iterable of str
-        One message, or all that were found at once.
+        One or several messages.
+
+    Examples
+    --------
+    >>> PetError(["train.jsonl:3: no label", "train.jsonl:7: no label"]).problems
+    ['train.jsonl:3: no label', 'train.jsonl:7: no label']
     """
 
     def __init__(self, problems: str | Iterable[str]):

@@ -1,4 +1,4 @@
-"""Small numeric functions that several rooms need: arrays in, arrays out."""
+"""Numeric helper functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ Array = NDArray[Any]
 
 
 def softmax(scores: Array, temperature: float = 1.0) -> Array:
-    """Probabilities over the last axis, in float64."""
+    """Softmax over the last axis, in float64.
+
+    Examples
+    --------
+    >>> softmax(np.array([0.0, 0.0])).tolist()
+    [0.5, 0.5]
+    """
     scaled = np.asarray(scores, dtype=np.float64) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     exponents = np.exp(scaled)

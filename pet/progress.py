@@ -1,4 +1,4 @@
-"""What a run tells the person who waits for it."""
+"""Messages and progress of long-running work."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PLAIN_SECONDS = 30.0
 
 
 class Reporter:
-    """Messages and progress, on the standard error stream.
+    """Prints messages and progress to standard error.
 
     Parameters
     ----------
     mode : {"auto", "plain", "quiet"}
-        ``auto``: one live line in a terminal, plain lines elsewhere. ``plain``: lines only, at the
+        ``auto``: a live progress line in a terminal, plain lines elsewhere. ``plain``: lines at the
         start of a task, about every 30 seconds, and at its end. ``quiet``: warnings only.
     stream : text stream, optional
-        Where to write; the standard error stream of the moment when not given.
+        Output stream; default: the current ``sys.stderr``.
     clock : callable
-        Seconds that only grow.
+        Monotonic clock, in seconds.
     width : callable, optional
-        Columns of the terminal.
+        Returns the width of the terminal in columns.
     """
 
     def __init__(
@@ -43,50 +43,50 @@ class Reporter:
         width: Callable[[], int] | None = None,
     ):
         if mode not in ("auto", "plain", "quiet"):
-            raise ValueError(f"mode is {mode!r}: it can be auto, plain or quiet")
+            raise ValueError(f"unknown mode {mode!r}: choose auto, plain or quiet")
         self.mode = mode
         self.clock = clock
         self._given = stream
         self._width = width or (lambda: shutil.get_terminal_size().columns)
         self._tasks: list[Progress] = []
-        self._drawn = 0  # columns of the live line that stands in the terminal now
+        self._drawn = 0  # width of the live line currently shown
 
     def info(self, message: str) -> None:
-        """Say something that is good to know."""
+        """Print a message, except in quiet mode."""
         if self.mode != "quiet":
             self._line(message)
 
     def warn(self, message: str) -> None:
-        """Say something that the user should see, in every mode."""
+        """Print a warning, in every mode."""
         self._line(f"warning: {message}")
 
     def task(self, label: str, total: int | None, unit: str = "step") -> Progress:
-        """Begin something that takes a while.
+        """Start a long-running task.
 
         Parameters
         ----------
         label : str
-            What it is.
+            Name of the task.
         total : int or None
-            How many units there are, if that is known.
+            Number of units, if known.
         unit : str
-            One of them, in the singular.
+            Name of one unit, singular.
 
         Returns
         -------
         Progress
-            A context manager; call its ``update`` as the work goes on.
+            A context manager; call its ``update`` as the work progresses.
         """
         return Progress(self, label, total, unit)
 
     @property
     def live(self) -> bool:
-        """Whether there is a terminal whose last line can be written anew."""
+        """Whether the stream is a terminal whose last line can be redrawn."""
         if self.mode != "auto" or os.environ.get("TERM") == "dumb":
             return False
         try:
             return self._stream.isatty()
-        except (AttributeError, ValueError):  # a closed stream, or one that only writes
+        except (AttributeError, ValueError):  # a closed stream, or a minimal stream object
             return False
 
     @property
@@ -100,7 +100,7 @@ class Reporter:
             self._tasks[-1]._draw_again()
 
     def _draw(self, line: str) -> None:
-        # One column stays free: some terminals break the line as soon as the last one is filled.
+        # Leave one column free: some terminals wrap as soon as the last column is filled.
         line = fit(clean(line), max(self._width() - 1, 1))
         width = display_width(line)
         self._write("\r" + line + " " * (self._drawn - width))
@@ -118,11 +118,11 @@ class Reporter:
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             stream.flush()
         except (OSError, ValueError):
-            pass  # the terminal is gone; hours of work need not go with it
+            pass  # losing the terminal must not end hours of work
 
 
 class Progress:
-    """How far one task is. Made by `Reporter.task`."""
+    """Progress of one task. Create it with `Reporter.task`."""
 
     def __init__(self, reporter: Reporter, label: str, total: int | None, unit: str):
         self.label = label
@@ -144,9 +144,9 @@ class Progress:
         return self
 
     def update(self, n: int = 1, **figures: float | str | None) -> None:
-        """Tell that `n` more units are done, and figures to show (``loss=0.12``).
+        """Report `n` more completed units, and figures to show (``loss=0.12``).
 
-        A figure that is None keeps the value that it had.
+        A figure of None keeps its previous value.
         """
         self.done += n
         self.figures.update({name: value for name, value in figures.items() if value is not None})

@@ -1,6 +1,6 @@
-"""Where the files that come with the package lie: task files, sample data, the embedded model.
+"""Locations of the files shipped with the package: task files, sample data, the embedded model.
 
-In a wheel they are inside the package; in a source checkout they stand beside it.
+They are inside the package in a wheel, and next to it in a source checkout.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ _INSTALLED_AS = {"patterns": "patterns", "data": "samples", "models": "models"}
 
 
 def folder(kind: str) -> Path:
-    """The folder of shipped files of one kind: ``"patterns"``, ``"data"`` or ``"models"``."""
+    """Return the folder of one kind of shipped files: ``"patterns"``, ``"data"`` or ``"models"``."""
     installed = _PACKAGE / _INSTALLED_AS[kind]
     return installed if installed.is_dir() else _PACKAGE.parent / kind

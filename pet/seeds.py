@@ -1,4 +1,4 @@
-"""Seeds for every part of a run, all from the one that the user gave."""
+"""Derive the seed of every part of a run from the user's seed."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ import operator
 
 
 def derive_seed(run_seed: int, *parts: int | str) -> int:
-    """A seed for one part of a run, independent of every other part.
+    """Derive the seed for one part of a run, independent of all other parts.
 
-    Adding a pattern, or resuming half-way, changes no seed but its own, because each follows from
-    its name alone and not from how many were drawn before.
+    A seed depends only on the name of its part, not on how many seeds were drawn before. So adding a
+    pattern or resuming a run does not change any other seed.
 
     Parameters
     ----------
     run_seed : int
         The seed of the run.
     *parts : int or str
-        What names the part, for example ``"member", generation, pattern, repetition``.
+        The name of the part, for example ``"member", generation, pattern, repetition``.
         ``1`` and ``"1"`` are different names, and so are ``("a", "b")`` and ``("ab",)``.
 
     Returns
     -------
     int
-        ``0 <= seed < 2**63``: good for ``torch.manual_seed`` and ``numpy.random.default_rng``.
-        The older ``numpy.random.seed`` takes 32 bits: hand it ``seed % 2**32``.
+        ``0 <= seed < 2**63``, suitable for ``torch.manual_seed`` and ``numpy.random.default_rng``.
+        The legacy ``numpy.random.seed`` takes 32 bits: pass ``seed % 2**32``.
 
     Raises
     ------
     TypeError
-        When a part is neither an integer nor text.
+        If a part is neither an integer nor a string.
+
+    Examples
+    --------
+    >>> derive_seed(42, "member", 0) == derive_seed(42, "member", 0)
+    True
+    >>> derive_seed(42, "member", 0) == derive_seed(42, "member", 1)
+    False
     """
     name = [part if isinstance(part, str) else operator.index(part) for part in (run_seed, *parts)]
     digest = hashlib.sha256(json.dumps(name).encode("ascii")).digest()

@@ -1,4 +1,4 @@
-"""The cure in a message about a name that does not exist: the names that do."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from collections.abc import Iterable
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` where a known name is near, else the list of known names.
+    """Return ``did you mean 'x'?`` if a known name is similar, else the list of known names.
 
-    Case does not count when names are compared.
+    The comparison ignores case.
+
+    Examples
+    --------
+    >>> suggest("agnew", ["agnews", "yelp"])
+    "did you mean 'agnews'?"
+    >>> suggest("imdb", ["agnews", "yelp"])
+    'known: agnews, yelp'
     """
     names = list(known)
     if not names:

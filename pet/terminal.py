@@ -1,4 +1,4 @@
-"""Text in a terminal: how wide it is, and what must not reach it."""
+"""Text for terminals: display width, and removal of control characters."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import IO
 
 
 def clean(text: str) -> str:
-    """One line that cannot steer a terminal: control characters and line breaks become spaces."""
-    # Cc: control, Cf: invisible (among them those that reverse the reading order), Cs: lone
-    # surrogates, Zl and Zp: line and paragraph separators.
+    """Return text as one line that is safe for a terminal: control characters and line breaks become spaces."""
+    # Cc: control; Cf: invisible (including those that reverse the reading order); Cs: lone
+    # surrogates; Zl and Zp: line and paragraph separators.
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
 
 
 def display_width(text: str) -> int:
-    """Columns that a line takes: two for wide East Asian characters, none for combining marks."""
+    """Return the number of columns of a line: two per wide East Asian character, none per combining mark."""
     return sum(_columns(character) for character in text)
 
 
@@ -25,7 +25,7 @@ def _columns(character: str) -> int:
 
 
 def fit(text: str, width: int) -> str:
-    """The beginning of a line that takes no more than `width` columns, with "..." when cut."""
+    """Truncate a line to `width` columns, ending it in "..." if truncated."""
     if display_width(text) <= width:
         return text
     room, kept = max(width - 3, 0), ""
@@ -38,12 +38,12 @@ def fit(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """A line filled up with spaces to `width` columns; `right` puts the text at the right edge."""
+    """Pad a line with spaces to `width` columns; `right` aligns the text right."""
     spaces = " " * max(width - display_width(text), 0)
     return spaces + text if right else text + spaces
 
 
 def is_utf8(stream: IO[str]) -> bool:
-    """Whether every character can be written to a stream; one in memory takes them all."""
+    """Whether a stream accepts all characters; in-memory streams do."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig")

@@ -1,4 +1,4 @@
-"""Choosing rows for batches, padding them, and moving them to a device and back."""
+"""Batching: select rows, pad them, and move them to a device and back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from torch import Tensor
 from pet.cloze.ragged import Encoded, ragged_index
 
 Array = NDArray[Any]
-_ON_PROCESSOR = {"lengths"}  # what decides on shapes: to ask a GPU for it is to wait for it
-_AHEAD = 16  # batches that a GPU is given before the results of the first are read
+_ON_CPU = {"lengths"}  # determines shapes; reading it from a GPU would wait for the GPU
+_AHEAD = 16  # number of batches queued on a GPU before the first result is read
 
 
 def token_budget_batches(lengths: Array, max_tokens: int, max_rows: int = 1024) -> list[Array]:
-    """Rows sorted by length and cut into batches of at most `max_tokens` tokens, padding included.
+    """Sort rows by length and split them into batches of at most `max_tokens` tokens, including padding.
 
     Parameters
     ----------
     lengths : int array of shape (rows,)
-    max_tokens : rows × longest row of a batch, at most; a single longer row makes a batch of its own
-    max_rows : rows of a batch, at most
+    max_tokens : maximum of rows × longest row in a batch; a longer row gets its own batch
+    max_rows : maximum number of rows in a batch
 
     Returns
     -------
-    list of int64 arrays: each row is in exactly one; the longest first, so that lack of memory shows at once
+    list of int64 arrays of row numbers; every row is in exactly one. The longest rows come first, so that running
+    out of memory shows immediately.
+
+    Examples
+    --------
+    >>> [batch.tolist() for batch in token_budget_batches(np.array([3, 9, 4, 2]), 10)]
+    [[1], [2, 0], [3]]
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     batches = []
@@ -43,9 +49,15 @@ def token_budget_batches(lengths: Array, max_tokens: int, max_rows: int = 1024) 
 
 
 def shuffled_batches(rows: int, size: int, generator: np.random.Generator) -> Iterator[Array]:
-    """Batches without end: every row once before any comes again, in a new order each time.
+    """Yield batches of row numbers forever, in a new random order every epoch.
 
-    Batches are always full; one that ends an epoch goes on into the next.
+    Batches are always full; the last batch of an epoch is filled up with rows of the next one.
+
+    Parameters
+    ----------
+    rows : number of rows
+    size : batch size
+    generator : random generator
     """
     pending = np.zeros(0, dtype=np.int64)
     while True:
@@ -56,7 +68,14 @@ def shuffled_batches(rows: int, size: int, generator: np.random.Generator) -> It
 
 
 def pad_rows(encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False) -> tuple[dict[str, Array], Array]:
-    """Rows as rectangular arrays, padded on the right, or on the left, to the longest of them.
+    """Copy rows into rectangular arrays, padded to the longest row.
+
+    Parameters
+    ----------
+    encoded : the encoded examples
+    rows : int array of shape (B,), row numbers
+    pad_id : id of the padding token
+    left : pad on the left instead of the right
 
     Returns
     -------
@@ -82,13 +101,13 @@ def pad_rows(encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False) 
 
 
 def to_tensors(batch: dict[str, Array], device: torch.device) -> dict[str, Tensor]:
-    """NumPy arrays as tensors on a device; `lengths` stays on the processor."""
+    """Convert NumPy arrays to tensors on a device; `lengths` stays on the CPU."""
     tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
-    return {name: x if name in _ON_PROCESSOR else to_device(x, device) for name, x in tensors.items()}
+    return {name: x if name in _ON_CPU else to_device(x, device) for name, x in tensors.items()}
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the processor on a device; a GPU fetches it by itself, while this process goes on."""
+    """Copy a CPU tensor to a device; for a GPU, asynchronously from pinned memory."""
     if device.type == "cuda":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)
@@ -97,14 +116,14 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 def write_back(
     out: Array, results: Iterable[tuple[Array, Tensor]], on_rows: Callable[[int], object] = lambda n: None
 ) -> None:
-    """Fill rows of an array with what a device computes.
+    """Write results of a device into rows of an array.
 
-    A GPU is given the next batches while it is at earlier ones: their results are waited for some batches later.
+    Results of a GPU are read with a delay of several batches, so that the GPU always has work queued.
 
     Parameters
     ----------
     out : float32 array of shape (rows, ...)
-    results : rows, and a tensor with a value for each, batch by batch
+    results : for each batch, the row numbers and a tensor with one value per row
     on_rows : called with the number of rows written since the last call
     """
     waiting: deque[tuple[Array, Tensor, torch.cuda.Event | None]] = deque()

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, started by ``accelerate launch`` or ``torchrun``."""
+"""Data-parallel training: processes started by ``accelerate launch`` or ``torchrun`` that train one model together."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 _STARTED_BY = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
-_BUCKET = 1 << 24  # numbers that travel in one message
-_PATIENCE = timedelta(days=30)  # the others wait while the first one trains a student
+_BUCKET = 1 << 24  # elements per message
+_PATIENCE = timedelta(days=30)  # the other processes wait while the main process trains a student
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process's place among those that train together.
+    """A group of processes that train together, as seen by one of them.
 
     Attributes
     ----------
-    rank : number of this process, from 0; the first one leads
-    size : how many there are, 2 or more
+    rank : number of this process, from 0; rank 0 is the main process
+    size : number of processes, at least 2
     """
 
     rank: int
@@ -32,14 +32,15 @@ class Group:
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the main process."""
         return self.rank == 0
 
     def owns(self, micro: int) -> bool:
-        """Whether a micro-batch of an update, counted from 0, is this process's."""
+        """Whether this process computes a micro-batch, numbered from 0 within its update."""
         return micro % self.size == self.rank
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Put the sum over all processes in place of each tensor, many small ones in one message."""
+        """Replace each tensor by its sum over all processes. Small tensors share a message."""
         start = 0
         while start < len(tensors):
             stop, count = start + 1, tensors[start].numel()
@@ -54,11 +55,11 @@ class Group:
             start = stop
 
     def send(self, message: dict[str, Any]) -> None:
-        """From the one who leads to all others."""
+        """Send a message of JSON values from the main process to all others."""
         torch.distributed.broadcast_object_list([json.dumps(message)], src=0, device=torch.device("cpu"))
 
     def receive(self) -> dict[str, Any]:
-        """What the one who leads sends next."""
+        """Receive the main process's next message."""
         box: list[Any] = [None]
         torch.distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         message: dict[str, Any] = json.loads(box[0])
@@ -72,20 +73,20 @@ class Group:
         return message
 
     def close(self) -> None:
-        """Leave."""
+        """Leave the group."""
         torch.distributed.destroy_process_group()
 
 
 def in_a_group() -> bool:
-    """Whether this process was started as one of several."""
+    """Whether this process was started as part of a group."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def join_group() -> Group:
-    """Meet the other processes; call it once.
+    """Join the other processes. Call it once.
 
-    Afterwards each of them is on its own, with a GPU of its own where there are any, but for what goes through the
-    group: libraries that would divide work among the processes themselves do not see the others.
+    Each process gets its own GPU if there are any. Only the returned group connects the processes: libraries
+    that would split work among them on their own (such as Accelerate) see a single process.
     """
     size, rank, local = (int(os.environ.get(name, "0")) for name in _STARTED_BY)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,4 +1,4 @@
-"""The losses of members and students: tensors in, a scalar out."""
+"""Losses for members and students."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from torch.nn import functional as F
 
 
 def label_scores(word_logits: Tensor, word_to_label: Tensor) -> Tensor:
-    """Score of each label: the mean of the raw logits of its words.
+    """Score each label by the mean logit of its words.
 
-    s(l|x) = mean over w in V_l of z_w (Schick and Schütze 2021, arXiv 2001.07676, section 3.1, with
-    several words a label as in arXiv 2010.13641).
+    s(l|x) = mean over w in V_l of z_w (Schick and Schütze 2021, arXiv 2001.07676, section 3.1; several
+    words per label as in arXiv 2010.13641).
 
     Parameters
     ----------
     word_logits : shape (B, W)
-    word_to_label : shape (W, L), ``1 / |V_l|`` where word w belongs to label l, else 0
+    word_to_label : shape (W, L), ``1 / |V_l|`` if word w belongs to label l, else 0
 
     Returns
     -------
-    float32, shape (B, L); never in half precision, where close scores would become equal
+    float32, shape (B, L); never half precision, in which close scores would become equal
     """
     with torch.autocast(word_logits.device.type, enabled=False):
         return word_logits.float() @ word_to_label
 
 
 def member_loss(cross_entropy: Tensor, mlm: Tensor | None, alpha: float) -> Tensor:
-    """L = (1 - alpha) * L_CE + alpha * L_MLM (arXiv 2001.07676, equation 3); L_CE alone without MLM text."""
+    """L = (1 - alpha) * L_CE + alpha * L_MLM (arXiv 2001.07676, equation 3), or L_CE if `mlm` is None."""
     if mlm is None:
         return cross_entropy
     return (1 - alpha) * cross_entropy + alpha * mlm
@@ -38,8 +38,8 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
     Parameters
     ----------
-    student, teacher : logits of shape (B, L). The logarithm of soft labels serves as the teacher's logits.
-    temperature : T, above 0
+    student, teacher : logits of shape (B, L); log-probabilities of soft labels work as teacher logits
+    temperature : T > 0
     """
     log_q = F.log_softmax(student / temperature, dim=-1)
     log_p = F.log_softmax(teacher / temperature, dim=-1)
@@ -47,5 +47,5 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 
 def soft_cross_entropy(student: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (B, L) with target probabilities (B, L)."""
+    """Mean cross-entropy between logits (B, L) and target probabilities (B, L)."""
     return -(target * F.log_softmax(student, dim=-1)).sum(dim=-1).mean()

@@ -1,4 +1,4 @@
-"""Keeping freed memory at hand while tensors of the same sizes come and go."""
+"""Reuse freed memory instead of returning it to the system."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _MEGABYTE = 1 << 20
 
 @contextmanager
 def kept_memory(device: str) -> Iterator[None]:
-    """On a processor, let freed memory stay with this process until the end of the block.
+    """On a CPU, keep freed memory in this process until the end of the block.
 
-    The GNU C library hands large pieces back to the system as soon as they are freed, and the system fills each
-    new one with zeros: 10 to 20 % of the time of a batch, all of it in the system. Other libraries and devices
-    are left as they are. At the end everything that is free is handed back.
+    The GNU C library returns large blocks to the system as soon as they are freed, and the system zero-fills
+    every new one, which costs 10 to 20 % of the time of a batch. Other C libraries and devices are unaffected.
+    At the end, all free memory is returned.
     """
     if device != "cpu" or platform.libc_ver()[0] != "glibc":
         yield
@@ -28,7 +28,7 @@ def kept_memory(device: str) -> Iterator[None]:
     libc.mallopt(_TRIM_THRESHOLD, 1024 * _MEGABYTE)
     try:
         yield
-    finally:  # to what the library itself arrives at after it has seen large pieces
+    finally:  # the values that the library settles on after it has seen large blocks
         libc.mallopt(_MMAP_MAX, 65536)
         libc.mallopt(_MMAP_THRESHOLD, 32 * _MEGABYTE)
         libc.mallopt(_TRIM_THRESHOLD, 64 * _MEGABYTE)

@@ -1,4 +1,4 @@
-"""Which stretches of a text T5's auxiliary loss takes out, drawn anew at every step."""
+"""Span corruption, for the auxiliary loss of T5-like models. Spans are redrawn at every step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
-IGNORED = -100  # a target that no loss looks at
+IGNORED = -100  # target value that losses ignore
 
 
 @dataclass(frozen=True)
 class SpanRule:
-    """How spans are taken out (Raffel et al. 2020, arXiv 1910.10683, section 3.1.4).
+    """How to corrupt spans (Raffel et al. 2020, arXiv 1910.10683, section 3.1.4).
 
     Attributes
     ----------
-    sentinels : ids that stand for the spans, in this order
-    ends : what a target ends with
-    pad_id : of the padding
-    probability : share of the ordinary tokens that is taken out
-    mean_length : of a span, in tokens
+    sentinels : ids that replace the spans, in this order
+    ends : ids at the end of every target
+    pad_id : id of the padding token
+    probability : share of the ordinary tokens to remove
+    mean_length : mean length of a span, in tokens
     """
 
     sentinels: tuple[int, ...]
@@ -36,17 +36,18 @@ class SpanRule:
 
 
 def corrupt_spans(encoded: Encoded, rule: SpanRule, generator: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Take spans out of filled patterns, and the blank, so that sentinels count from the first one.
+    """Remove random spans from filled patterns, and the mask, so that sentinels start from the first one.
 
     Parameters
     ----------
-    encoded : rows; only ordinary tokens are taken out
-    rule, generator : how, and the source of chance
+    encoded : rows; only their ordinary tokens are removed
+    rule, generator : how to corrupt spans, and the random generator
 
     Returns
     -------
     ids, attention : int64 arrays of shape (B, T), padded on the right
-    targets : int64 array of shape (B, S): a sentinel and its span for each, one more sentinel, the end; then `IGNORED`
+    targets : int64 array of shape (B, S): each sentinel followed by its span, a final sentinel, the end;
+        padded with `IGNORED`
     """
     inputs, targets = [], []
     for row in range(len(encoded)):
@@ -64,15 +65,16 @@ def corrupt_spans(encoded: Encoded, rule: SpanRule, generator: np.random.Generat
 
 
 def draw_spans(ordinary: Array, rule: SpanRule, generator: np.random.Generator) -> Array:
-    """Which tokens of a row are taken out: a share of the ordinary ones, in spans with at least one token between.
+    """Draw the tokens of a row to remove: a share of the ordinary ones, in spans separated by at least one token.
 
     Parameters
     ----------
     ordinary : bool array of shape (T,)
+    rule, generator : how to corrupt spans, and the random generator
 
     Returns
     -------
-    bool array of shape (T,)
+    bool array of shape (T,), True for tokens to remove
     """
     places = np.flatnonzero(ordinary)
     taken = np.zeros(len(ordinary), dtype=bool)
@@ -93,15 +95,17 @@ def draw_spans(ordinary: Array, rule: SpanRule, generator: np.random.Generator) 
 
 
 def _parts(total: int, count: int, generator: np.random.Generator) -> Array:
-    """`count` numbers of at least 1 that add up to `total`, each such choice as probable as any other."""
+    """Draw `count` positive integers with sum `total`, uniformly."""
     cuts = np.sort(generator.choice(total - 1, size=count - 1, replace=False)) + 1
     return np.diff(np.concatenate([[0], cuts, [total]]))
 
 
 def _take_out(ids: Array, taken: Array, rule: SpanRule) -> tuple[Array, Array]:
-    """What is left of a row, with sentinels in the gaps, and what was in them."""
+    """Replace removed spans by sentinels; return the remaining ids and the target."""
     begins = taken & ~np.concatenate([[False], taken[:-1]])
-    begins &= np.cumsum(begins) < len(rule.sentinels)  # a special token cuts a span in two; too many go on as one
+    begins &= np.cumsum(begins) < len(
+        rule.sentinels
+    )  # a special token splits a span; spans beyond the last sentinel are merged
     span = np.cumsum(begins)
     marks = np.asarray(rule.sentinels, dtype=np.int64)
     source = np.where(begins, marks[np.maximum(span - 1, 0)], ids)[begins | ~taken]

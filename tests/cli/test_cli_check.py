@@ -161,7 +161,7 @@ def test_all_bad_words_of_all_patterns_come_at_once(task: Path, tiny_model: Path
     assert len(said) == 3  # the shared one once, though two patterns have it
     assert "topics.yaml:4: word 'internationalism' of label 'World' is" in said[0] and "tokens in" in said[0]
     assert "'🦄' of label 'Sports' is unknown" in said[1]
-    assert "'World' of label 'Technology' is the same token as 'world' of label 'World'" in said[2]
+    assert "'World' of label 'Technology' has the same token as 'world' of label 'World'" in said[2]
 
 
 def test_mistakes_in_data_model_and_words_come_together(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:

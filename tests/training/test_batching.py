@@ -1,4 +1,4 @@
-"""Choosing rows for batches, and padding them."""
+"""Batching and padding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_budget_batches_are_a_sorted_partition_within_the_budget(lengths, max_to
 
 
 @given(row_lengths, st.integers(1, 300))
-def test_budget_batches_are_as_large_as_they_may_be(lengths, max_tokens):
+def test_budget_batches_are_as_large_as_possible(lengths, max_tokens):
     batches = token_budget_batches(lengths, max_tokens)
     for batch in batches[:-1]:
         assert (len(batch) + 1) * max(lengths[batch].max(), 1) > max_tokens
@@ -40,7 +40,7 @@ def test_rows_of_the_same_length_keep_their_order():
 
 
 @pytest.mark.parametrize(("rows", "size"), [(7, 3), (3, 7), (4, 4), (1, 5), (10, 1)])
-def test_shuffled_batches_take_every_row_once_an_epoch(rows, size):
+def test_shuffled_batches_contain_every_row_once_per_epoch(rows, size):
     batches = list(itertools.islice(shuffled_batches(rows, size, np.random.default_rng(0)), 5 * rows))
     assert all(len(batch) == size for batch in batches)
     stream = np.concatenate(batches)
@@ -48,7 +48,7 @@ def test_shuffled_batches_take_every_row_once_an_epoch(rows, size):
         assert sorted(stream[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
 
 
-def test_each_epoch_has_an_order_of_its_own_and_the_seed_decides_it():
+def test_each_epoch_has_its_own_order_determined_by_the_seed():
     def epochs(seed: int) -> list[list[int]]:
         stream = shuffled_batches(50, 50, np.random.default_rng(seed))
         return [list(next(stream)) for _ in range(3)]
@@ -78,7 +78,7 @@ def encoded_rows(draw):
 
 
 @given(encoded_rows(), st.integers(0, 7))
-def test_pad_rows_is_the_naive_loop(drawn, pad_id):
+def test_pad_rows_equals_a_naive_loop(drawn, pad_id):
     encoded, rows = drawn
     batch, ordinary = pad_rows(encoded, rows, pad_id)
     width = max(len(encoded.ids[row]) for row in rows)
@@ -96,27 +96,27 @@ def test_pad_rows_is_the_naive_loop(drawn, pad_id):
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=10))
-def test_ragged_index(stretches):
+def test_ragged_index_equals_a_naive_loop(stretches):
     starts = np.array([start for start, _ in stretches], dtype=np.int64)
     lengths = np.array([length for _, length in stretches], dtype=np.int64)
     expected = [start + i for start, length in stretches for i in range(length)]
     assert list(ragged_index(starts, lengths)) == expected
 
 
-def test_to_tensors():
+def test_to_tensors_keeps_values_and_types():
     tensors = to_tensors({"a": np.array([[1, 2]]), "b": np.array([0.5], dtype=np.float32)}, torch.device("cpu"))
     torch.testing.assert_close(tensors["a"], torch.tensor([[1, 2]]))
     assert tensors["b"].dtype == torch.float32
 
 
-def test_lengths_stay_where_shapes_are_decided():
+def test_lengths_stay_on_the_cpu():
     batch = {"input_ids": np.ones((2, 3), dtype=np.int64), "lengths": np.array([3, 2])}
     tensors = to_tensors(batch, torch.device("meta"))
     assert tensors["input_ids"].device.type == "meta"
     assert tensors["lengths"].tolist() == [3, 2]
 
 
-def test_results_are_written_where_they_belong():
+def test_results_are_written_to_their_rows():
     out, told = np.zeros((5, 2), dtype=np.float32), []
     batches = [np.array([4, 0]), np.array([2]), np.array([1, 3])]
     results = ((rows, torch.from_numpy(rows)[:, None].repeat(1, 2).bfloat16()) for rows in batches)

@@ -46,22 +46,22 @@ def _weights(module: nn.Module) -> torch.Tensor:
 # --- learning rate -----------------------------------------------------------------------------------
 
 
-def test_rate_without_warm_up_falls_from_one_to_zero():
+def test_without_warmup_the_rate_falls_from_one_to_zero():
     assert [rate_factor(step, 4, 0.0) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
 
 
-def test_rate_with_warm_up():
+def test_with_warmup_the_rate_rises_then_falls():
     # round(10 * 0.3) = 3 steps rise by quarters, the peak comes with the fourth, then 7 equal steps down
     expected = [1 / 4, 2 / 4, 3 / 4, *(n / 7 for n in range(7, 0, -1)), 0.0]
     assert [rate_factor(step, 10, 0.3) for step in range(11)] == pytest.approx(expected)
 
 
-def test_rate_of_nothing_but_warm_up_and_of_a_single_step():
+def test_the_rate_is_defined_for_warmup_only_and_for_a_single_step():
     assert [rate_factor(step, 3, 1.0) for step in range(3)] == pytest.approx([0.25, 0.5, 0.75])
     assert rate_factor(0, 1, 0.1) == 1.0
 
 
-def test_the_optimizer_gets_that_rate(accelerator, monkeypatch):
+def test_the_optimizer_uses_the_scheduled_rate(accelerator, monkeypatch):
     seen: list[float] = []
     step = torch.optim.AdamW.step
 
@@ -78,7 +78,7 @@ def test_the_optimizer_gets_that_rate(accelerator, monkeypatch):
 
 
 @pytest.mark.parametrize(("steps", "accumulation"), [(0, 1), (1, 1), (7, 1), (10, 3), (23, 2)])
-def test_exactly_so_many_updates(accelerator, steps, accumulation):
+def test_training_makes_exactly_the_given_number_of_updates(accelerator, steps, accumulation):
     model, told = _model(), []
     schedule = Schedule(steps=steps, learning_rate=1e-3, accumulation=accumulation)
     history = train(model, _stream(2), schedule, accelerator, lambda step, loss: told.append((step, loss)))
@@ -89,7 +89,7 @@ def test_exactly_so_many_updates(accelerator, steps, accumulation):
     assert not model.training
 
 
-def test_no_update_changes_nothing(accelerator):
+def test_zero_updates_leave_the_model_unchanged(accelerator):
     model = _model()
     before = _weights(model)
     assert train(model, _stream(2), Schedule(steps=0, learning_rate=1.0), accelerator) == []
@@ -110,7 +110,7 @@ def test_accumulated_micro_batches_equal_one_large_batch(accelerator):
     assert (results[0] - _weights(_model())).abs().max() > 1e-3
 
 
-def test_the_losses_told_are_means(accelerator):
+def test_reported_losses_are_means(accelerator):
     model = _model()
     batches = [next(_stream(4, seed)) for seed in range(24)]
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_gradients_are_clipped_to_the_norm(accelerator, monkeypatch):
     assert norms[3] > 1.5  # it was not so small by itself
 
 
-def test_it_learns(accelerator):
+def test_training_reduces_the_loss(accelerator):
     history = train(_model(), _stream(32), Schedule(steps=200, learning_rate=2e-2), accelerator)
     assert history[-1] < 0.2 * history[0]
 
@@ -179,17 +179,17 @@ def test_given_learning_rates_end_the_training_and_steps_go_on_counting(accelera
     assert len(history) == 2  # the last stretch, too
 
 
-def test_divergence_between_the_last_looks_is_an_error(accelerator):
+def test_divergence_after_the_last_check_is_an_error(accelerator):
     schedule, model = Schedule(steps=0, learning_rate=1e-2), _model()
     course = Course(iter([1e-2] * 3), make_optimizer(model, schedule, accelerator))
-    with pytest.raises(PetError, match="the loss is nan at step 3"):
+    with pytest.raises(PetError, match="nan at step 3"):
         train(model, itertools.repeat(torch.full((2, 4), float("nan"))), schedule, accelerator, course=course)
 
 
 # --- decay -------------------------------------------------------------------------------------------
 
 
-def test_vectors_do_not_decay():
+def test_weight_decay_excludes_vectors():
     model = _model()
     model.layers[3].weight.requires_grad_(False)
     decaying, others = parameter_groups(model, 0.25)
@@ -199,7 +199,7 @@ def test_vectors_do_not_decay():
     assert len(others["params"]) == 4  # two biases, weight and bias of the norm
 
 
-def test_only_matrices_shrink_where_there_is_no_gradient(accelerator):
+def test_without_gradients_only_matrices_decay(accelerator):
     class Nothing(Regression):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             return super().forward(batch) * 0.0
@@ -219,9 +219,9 @@ def test_only_matrices_shrink_where_there_is_no_gradient(accelerator):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_the_training(accelerator, value):
+def test_a_loss_that_is_not_finite_ends_the_training(accelerator, value):
     batches = itertools.chain([torch.ones(2, 4)] * 3, itertools.repeat(torch.full((2, 4), value)))
-    with pytest.raises(PetError, match=r"the loss is (nan|inf) at step 10; lower the learning rate"):
+    with pytest.raises(PetError, match=r"(nan|inf) at step 10.*learning rate"):
         train(_model(), batches, Schedule(steps=50, learning_rate=1e-3), accelerator)
 
 
@@ -245,15 +245,15 @@ def test_the_same_seed_gives_the_same_bytes(accelerator):
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta"])
-def test_a_device_that_is_not_there_is_refused(device):
+def test_an_unavailable_device_is_rejected(device):
     with pytest.raises(PetError, match=f"device {device}"):
         make_accelerator(device)
 
 
-def test_a_precision_that_is_not_known_is_refused():
-    with pytest.raises(PetError, match="precision 'int8' is not known"):
+def test_an_unknown_precision_is_rejected():
+    with pytest.raises(PetError, match=r"precision 'int8'.*bf16"):
         make_accelerator("cpu", "int8")
-    with pytest.raises(PetError, match="fp16 needs a CUDA GPU"):
+    with pytest.raises(PetError, match="fp16 requires a CUDA GPU"):
         make_accelerator("cpu", "fp16")
 
 

@@ -46,7 +46,7 @@ def test_shares_of_chosen_masked_random_and_unchanged_tokens():
     np.testing.assert_allclose(counts[1:] / chosen, [0.8, 0.1, 0.1], atol=0.008)
 
 
-def test_every_ordinary_place_is_chosen_alike():
+def test_every_ordinary_token_is_equally_likely_to_be_hidden():
     ids = np.full((1, 10), 50)
     ordinary = np.ones((1, 10), dtype=bool)
     generator = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_every_ordinary_place_is_chosen_alike():
 
 
 @given(st.integers(1, 6), st.integers(6, 40), st.integers(0, 2**32 - 1))
-def test_only_ordinary_tokens_are_touched(rows, width, seed):
+def test_only_ordinary_tokens_are_hidden(rows, width, seed):
     ids, ordinary = _batch(rows, width, seed)
     before = ids.copy()
     hidden, at_rows, positions, targets = hide_tokens(ids, ordinary, RULE, np.random.default_rng(seed))
@@ -73,7 +73,7 @@ def test_only_ordinary_tokens_are_touched(rows, width, seed):
     assert not np.isin(np.setdiff1d(hidden[chosen], [MASK]), SPECIAL).any()
 
 
-def test_at_least_one_token_is_chosen_where_there_is_one():
+def test_at_least_one_token_is_hidden_if_any_is_ordinary():
     ids = np.array([[2, 77, 3]])
     ordinary = np.array([[False, True, False]])
     for seed in range(20):
@@ -81,14 +81,14 @@ def test_at_least_one_token_is_chosen_where_there_is_one():
         assert (list(rows), list(positions), list(targets)) == ([0], [1], [77])
 
 
-def test_nothing_is_chosen_where_nothing_is_ordinary():
+def test_nothing_is_hidden_if_nothing_is_ordinary():
     ids = np.array([[2, 4, 3]])
     hidden, rows, _, targets = hide_tokens(ids, np.zeros((1, 3), dtype=bool), RULE, np.random.default_rng(0))
     np.testing.assert_array_equal(hidden, ids)
     assert len(rows) == len(targets) == 0
 
 
-def test_the_same_seed_draws_the_same_and_the_next_draw_differs():
+def test_masking_is_reproducible_and_differs_between_draws():
     ids, ordinary = _batch(8, 64)
     generator = np.random.default_rng(5)
     first, second = (hide_tokens(ids, ordinary, RULE, generator) for _ in range(2))
@@ -105,7 +105,7 @@ def test_random_tokens_come_from_the_whole_ordinary_vocabulary_and_are_never_spe
     assert set(np.unique(hidden)) == set(range(5, 12))
 
 
-def test_ordinary_vocabulary_may_begin_at_zero():
+def test_the_ordinary_vocabulary_may_start_at_zero():
     np.testing.assert_array_equal(ordinary_vocabulary(6, [5, 3]), [0, 1, 2, 4])
 
 
