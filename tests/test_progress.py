@@ -1,4 +1,4 @@
-"""What the user sees while a run goes on."""
+"""Progress output."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make(stream: io.StringIO, mode: str = "auto", width: int = 80) -> tuple[Repo
     return Reporter(mode, stream, clock=clock, width=lambda: width), clock  # type: ignore[arg-type]
 
 
-def test_plain_lines_where_there_is_no_terminal():
+def test_without_a_terminal_progress_is_plain_lines():
     stream = io.StringIO()
     reporter, clock = make(stream)
     with reporter.task("g0/p0-r0", 100) as task:
@@ -63,7 +63,7 @@ def test_plain_lines_where_there_is_no_terminal():
     ]
 
 
-def test_plain_mode_holds_in_a_terminal_and_dumb_terminals_get_plain_lines(monkeypatch: pytest.MonkeyPatch):
+def test_plain_mode_and_dumb_terminals_get_plain_lines(monkeypatch: pytest.MonkeyPatch):
     for mode, term in (("plain", "xterm"), ("auto", "dumb")):
         monkeypatch.setenv("TERM", term)
         stream = Terminal()
@@ -73,7 +73,7 @@ def test_plain_mode_holds_in_a_terminal_and_dumb_terminals_get_plain_lines(monke
         assert stream.getvalue() == "a: 1 text\na: 1 text in 0:00\n"
 
 
-def test_one_live_line_in_a_terminal():
+def test_a_terminal_gets_one_live_line():
     stream = Terminal()
     reporter, clock = make(stream)
     with reporter.task("label", 4, "text") as task:
@@ -86,7 +86,7 @@ def test_one_live_line_in_a_terminal():
     assert screen(stream.getvalue()) == ["label: 4 texts in 1:00:01  loss 1", ""]
 
 
-def test_at_most_ten_redraws_a_second():
+def test_the_live_line_is_redrawn_at_most_ten_times_a_second():
     stream = Terminal()
     reporter, clock = make(stream)
     with reporter.task("a", 1000) as task:
@@ -119,7 +119,7 @@ def test_messages_do_not_mix_with_the_live_line():
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 20, 40])
-def test_no_line_is_wider_than_the_terminal(width: int):
+def test_the_live_line_is_never_wider_than_the_terminal(width: int):
     stream = Terminal()
     reporter, clock = make(stream, width=width)
     with reporter.task("情感分类 with a long name", 10) as task:
@@ -131,18 +131,18 @@ def test_no_line_is_wider_than_the_terminal(width: int):
     assert all(display_width(piece) <= max(width - 1, 1) for piece in drawn.split("\r"))
 
 
-def test_quiet_tells_warnings_only():
+def test_quiet_mode_prints_warnings_only():
     for stream in (io.StringIO(), Terminal()):
         reporter, clock = make(stream, "quiet")
         with reporter.task("a", 2) as task:
             clock.now += 100
             task.update()
-            reporter.info("not told")
-            reporter.warn("told")
-        assert stream.getvalue() == "warning: told\n"
+            reporter.info("hidden")
+            reporter.warn("shown")
+        assert stream.getvalue() == "warning: shown\n"
 
 
-def test_a_task_that_fails_says_how_far_it_came():
+def test_a_failed_task_reports_its_progress():
     stream = io.StringIO()
     reporter, clock = make(stream)
     with pytest.raises(KeyboardInterrupt), reporter.task("a", 5) as task:
@@ -154,7 +154,7 @@ def test_a_task_that_fails_says_how_far_it_came():
     assert stream.getvalue().endswith("\nnext\n")
 
 
-def test_unknown_and_zero_totals():
+def test_unknown_and_zero_totals_are_allowed():
     stream = io.StringIO()
     reporter, clock = make(stream)
     for total in (None, 0):
@@ -171,7 +171,7 @@ def test_unknown_and_zero_totals():
     ]
 
 
-def test_control_characters_of_data_do_not_reach_the_terminal():
+def test_control_characters_do_not_reach_the_terminal():
     stream = Terminal()
     reporter, _ = make(stream)
     reporter.warn("label \x1b[31mred\x07\u202e")
@@ -180,7 +180,7 @@ def test_control_characters_of_data_do_not_reach_the_terminal():
     assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f\u202e]", stream.getvalue())
 
 
-def test_a_stream_that_knows_no_such_characters_or_is_gone():
+def test_unencodable_characters_and_closed_streams_are_tolerated():
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", errors="strict")
     Reporter("auto", stream).info("± 情")
@@ -193,7 +193,7 @@ def test_a_stream_that_knows_no_such_characters_or_is_gone():
     assert task.done == 1
 
 
-def test_standard_error_of_the_moment(monkeypatch: pytest.MonkeyPatch):
+def test_the_current_standard_error_is_used(monkeypatch: pytest.MonkeyPatch):
     reporter = Reporter()
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
@@ -201,12 +201,12 @@ def test_standard_error_of_the_moment(monkeypatch: pytest.MonkeyPatch):
     assert stream.getvalue() == "here\n"
 
 
-def test_unknown_mode():
+def test_an_unknown_mode_is_rejected():
     with pytest.raises(ValueError, match="loud"):
         Reporter("loud")  # type: ignore[arg-type]
 
 
-def test_widths():
+def test_display_width_and_fit_count_wide_and_combining_characters():
     assert display_width("abc") == 3
     assert display_width("情感") == 4
     assert display_width("e\u0301") == 1

@@ -1,4 +1,4 @@
-"""Making the files of a stage, in whichever process, before a run directory takes them in."""
+"""Build the files of a stage, in any process, before a run directory adopts them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ def make_files(
     build: Callable[[Path], Mapping[str, Any] | None],
     files: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Make a stage's files in a folder of its own; nothing is left of it where that fails.
+    """Build a stage's files in a separate folder, which is removed on failure.
 
     Parameters
     ----------
-    name : of the stage, for messages
-    folder : where; it is made anew
+    name : name of the stage, for messages
+    folder : the folder to build in; it is replaced
     build, files : see `pet.store.directory.RunDirectory.stage`
 
     Returns
     -------
-    dict, in plain values: ``outputs`` (file relative to `folder`: [bytes, sha256]), ``seconds``,
-    ``peak_memory_bytes`` of this process, ``versions``, ``info``; for `RunDirectory.keep`
+    dict of plain values, for `RunDirectory.keep`
+        - ``outputs``: file relative to `folder` -> [bytes, sha256]
+        - ``seconds``
+        - ``peak_memory_bytes``: of this process
+        - ``versions``
+        - ``info``
 
     Raises
     ------
     PetError
-        When the disk is full or may not be written to.
+        If the disk is full or not writable.
     """
-    with disk_errors(f"make {name} in {folder.parent}"):
+    with disk_errors(f"write {name} in {folder.parent}"):
         try:
             remove(folder)
             os.mkdir(folder)
@@ -48,7 +52,7 @@ def make_files(
             made = _files_in(folder) if files is None else list(files)
             lost = [file for file in made if not (folder / file).is_file()]
             if lost:
-                raise RuntimeError(f"stage {name} did not make {', '.join(lost)}")
+                raise RuntimeError(f"stage {name} did not write {', '.join(lost)}")
             outputs = {file: [(folder / file).stat().st_size, hash_file(folder / file)] for file in made}
             sync_tree(folder)
         except BaseException:
@@ -59,7 +63,12 @@ def make_files(
 
 @contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
-    """Turn what a full or closed disk raises into one message; other errors pass."""
+    """Convert errors of a full or unwritable disk to a PetError; let other errors pass.
+
+    Parameters
+    ----------
+    doing : what is being done, for the message ("write g0/labels in runs/news")
+    """
     try:
         yield
     except PetError:

@@ -1,4 +1,4 @@
-"""The folder of a run: stages that are there in whole or not at all, and a manifest of them."""
+"""Run directories: atomic stages, and a manifest of them."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ from pet.store.manifest import (
 
 __all__ = ["RunDirectory", "hash_file", "hash_inputs"]
 
-# What a process that was killed before it had written config.yaml may leave.
+# Files that a process killed before writing config.yaml may leave behind.
 _BEGUN = re.compile(rf"\.lock|{re.escape(TEMPORARY)}\d+-config\.yaml")
 
 
 class RunDirectory:
-    """A run's folder, held by one process, in which stages are made and found again.
+    """The folder of a run, locked by one process, which builds and reuses stages in it.
 
-    Use it as a context manager. A process that is killed at any moment leaves every stage either
-    finished, or to be made again.
+    Use it as a context manager. If the process is killed at any moment, every stage is either
+    complete or will be rebuilt.
 
     Parameters
     ----------
     path : str or path
-        The folder. It is made when it is not there, and must be empty or hold the same run.
+        The folder. It is created if missing; otherwise it must be empty or contain the same run.
     config : mapping
-        Everything resolved, in plain values; it becomes config.yaml.
+        All resolved settings, as plain values; saved as config.yaml.
     reporter : Reporter
-        Is told which stages are kept.
+        Reports which stages are reused.
 
     Raises
     ------
     PetError
-        On entering: when the folder cannot be written to, is in use, holds another run, or holds
-        files that are no run.
+        On entering: if the folder is not writable, is in use, or contains another run or files
+        that are not a run.
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any], *, reporter: Reporter):
         self.path = Path(path)
         self.config: dict[str, Any] = plain(config)
-        hash_inputs(self.config)  # refuses NaN, which would differ from itself when read again
+        hash_inputs(self.config)  # rejects NaN, which would not equal itself when read back
         self.reporter = reporter
         self._lock = FolderLock(self.path)
         self._stages: dict[str, dict[str, Any]] | None = None
@@ -74,7 +74,7 @@ class RunDirectory:
             self._open()
         except OSError as error:
             self._lock.release()
-            message = place_problem(error, f"make a run in {self.path}")
+            message = place_problem(error, f"create a run in {self.path}")
             if message is None:
                 raise
             raise PetError(message) from error
@@ -84,12 +84,12 @@ class RunDirectory:
         return self
 
     def _open(self) -> None:
-        # Looked at before the lock is made, so that nothing is left in a folder that is not ours.
+        # Check before creating the lock file, so that nothing is left in a folder that is not ours.
         self._refuse_foreign()
         make_folders(self.path)
         self._lock.acquire()
         if not self._lock.supported:
-            self.reporter.warn(f"{self.path}: no file locks here; see to it that only one process uses it")
+            self.reporter.warn(f"{self.path}: this file system has no locks; make sure only one process uses it")
         self._refuse_foreign()
         for leftover in list(self.path.rglob(f"{TEMPORARY}*")):
             remove(leftover)
@@ -99,22 +99,22 @@ class RunDirectory:
 
     def _refuse_foreign(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise PetError(f"{self.path} is a file; name a folder for the run")
+            raise PetError(f"{self.path} is a file; give a folder for the run")
         if not self.path.is_dir():
             return
         others = self._others()
         if (self.path / CONFIG).exists():
-            # A run that was refused before it made anything may begin anew with other settings.
+            # A run that failed before building anything may start over with other settings.
             if others or read_config(self.path).keys() != self.config.keys():
                 check_config(self.path, self.config)
         elif others:
             raise PetError(
-                f"{self.path} holds files that are no run ({', '.join(others[:3])}"
-                f"{', ...' if len(others) > 3 else ''}): choose an empty or a new folder"
+                f"{self.path} contains files but no run ({', '.join(others[:3])}"
+                f"{', ...' if len(others) > 3 else ''}); choose an empty or new folder"
             )
 
     def _others(self) -> list[str]:
-        """What is in the folder besides the lock, the config, and what a killed process left of it."""
+        """Files besides the lock, the config and its leftovers from a killed process."""
         names = (name for name in os.listdir(self.path) if name != CONFIG)
         return sorted(name for name in names if not _BEGUN.fullmatch(name))
 
@@ -132,32 +132,32 @@ class RunDirectory:
         *,
         files: Sequence[str] | None = None,
     ) -> Path:
-        """Make a stage, or find it made from the same inputs.
+        """Build a stage, or reuse it if it was built from the same inputs.
 
         Parameters
         ----------
         name : str
-            Its place in the run, with ``/`` between folders: ``"g0/p2-r1"``.
+            Location in the run, with ``/`` between folders: ``"g0/p2-r1"``.
         inputs : mapping
-            All that its outcome depends on, in plain values. What it takes from an earlier stage
-            goes in as that stage's `fingerprint`.
+            Everything the result depends on, as plain values. Represent the outputs of earlier
+            stages by their `fingerprint`.
         build : callable
-            Gets an empty folder, writes into it, and returns what `info` shall know (plain
-            values; NaN becomes None). Not called when the stage is there.
+            Receives an empty folder, writes into it, and returns what `info` should return (plain
+            values; NaN becomes None). Not called if the stage is reused.
         files : sequence of str, optional
-            The files that `build` makes, when they shall stand beside other stages instead of in
-            a folder of their own: stage ``"g0/labels"`` with ``["labels.parquet"]`` makes
+            The files that `build` writes, if they should be placed next to other stages instead of in
+            a folder of their own: stage ``"g0/labels"`` with ``["labels.parquet"]`` creates
             ``g0/labels.parquet``.
 
         Returns
         -------
         Path
-            The folder that holds what was made: ``path/name``, or with `files` its parent.
+            The folder of the outputs: ``path/name``, or its parent if `files` is given.
 
         Raises
         ------
         PetError
-            When the disk is full or may not be written to. Finished stages stay as they are.
+            If the disk is full or not writable. Completed stages are unaffected.
         """
         if not self.has(name, inputs, files):
             folder = self.path / f"{TEMPORARY}{name.replace('/', '--')}"
@@ -168,7 +168,7 @@ class RunDirectory:
         return self._place(name, files)
 
     def has(self, name: str, inputs: Mapping[str, Any], files: Sequence[str] | None = None) -> bool:
-        """Whether a stage was made from these inputs and is there, which is told; see `stage`."""
+        """Whether a stage built from these inputs exists; if so, report that it is reused. See `stage`."""
         self._check_name(name)
         stage, fingerprint = self._known.get(name), hash_inputs(inputs)
         if stage is None or stage["state"] != "done" or stage["inputs"] != fingerprint:
@@ -177,7 +177,7 @@ class RunDirectory:
             _size(self.path / file) == size for file, (size, _) in stage["outputs"].items()
         )
         if there:
-            self.reporter.info(f"{name}: found, kept")
+            self.reporter.info(f"{name}: reusing finished stage")
         return there
 
     def keep(
@@ -188,24 +188,24 @@ class RunDirectory:
         made: Mapping[str, Any],
         files: Sequence[str] | None = None,
     ) -> None:
-        """Take in a stage that was made in a folder beside the others, by this process or another one.
+        """Adopt a stage built by this or another process.
 
         Parameters
         ----------
         name, inputs, files : see `stage`
-        folder : what was made, in this run's folder; it is moved
-        made : what `pet.store.build.make_files` returned of it
+        folder : the built files, in a folder inside this run's folder; they are moved
+        made : the return value of `pet.store.build.make_files`
         """
-        with disk_errors(f"make {name} in {self.path}"):
+        with disk_errors(f"write {name} in {self.path}"):
             self._take(name, hash_inputs(inputs), folder, made, files)
 
     def info(self, name: str) -> dict[str, Any]:
-        """What `build` returned when the stage was made. KeyError for a stage that is not there."""
+        """Return what `build` returned for a stage. Raises KeyError if the stage does not exist."""
         info: dict[str, Any] = self._known[name]["info"]
         return info
 
     def fingerprint(self, name: str) -> str:
-        """Hash of all that a stage has written: an input of the stages that read it."""
+        """Return the hash of a stage's outputs, to be used as an input of the stages that read them."""
         return hash_inputs(self._known[name]["outputs"])
 
     def _take(self, name: str, inputs: str, folder: Path, made: Mapping[str, Any], files: Sequence[str] | None) -> None:
@@ -230,7 +230,7 @@ class RunDirectory:
         return self.path / name if files is None else (self.path / name).parent
 
     def _drop(self, name: str) -> None:
-        """Forget a stale stage before its files change, so that the manifest never says too much."""
+        """Remove a stale stage from the manifest before its files change, so that the manifest is never wrong."""
         if self._known.pop(name, None) is not None:
             write_stages(self.path, self._known)
 
@@ -249,12 +249,12 @@ class RunDirectory:
     def _check_name(self, name: str) -> None:
         parts = name.split("/")
         if any(part in ("", ".", "..") or part.startswith(TEMPORARY) or "\\" in part for part in parts):
-            raise ValueError(f"{name!r} cannot name a stage")
+            raise ValueError(f"{name!r} is not a valid stage name")
 
     @property
     def _known(self) -> dict[str, dict[str, Any]]:
         if self._stages is None:
-            raise RuntimeError("a RunDirectory is used inside its `with` block only")
+            raise RuntimeError("a RunDirectory can only be used inside its `with` block")
         return self._stages
 
 

@@ -1,4 +1,4 @@
-"""Files that are there in whole or not at all, and hashes of what is in them."""
+"""Atomic file writes, and hashes."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ _FULL_AS_TEXT = ("No space left on device", "os error 28", "errno 28", "Disk quo
 
 
 def disk_problem(error: BaseException, doing: str) -> str | None:
-    """One message for a disk that is full or may not be written to; None for any other error.
+    """Return a message if a full or unwritable disk caused the error, else None.
 
     Parameters
     ----------
     error : BaseException
-        What was raised.
+        The error.
     doing : str
         What was being done, for the message ("write g0/labels in runs/news").
     """
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        return f"cannot {doing}: {_reason(error)}; choose a folder that you may write to"
+        return f"cannot {doing}: {_reason(error)}; choose a folder where you have write permission"
     link: BaseException | None = error
-    while link is not None:  # a library may have wrapped the full disk in an error of its own
+    while link is not None:  # a library may have wrapped the original error in its own
         full = isinstance(link, OSError) and link.errno in _FULL
         if full or (isinstance(link, Exception) and any(sign in str(link) for sign in _FULL_AS_TEXT)):
-            return f"cannot {doing}: the disk is full; free some space and start again, finished work is kept"
+            return f"cannot {doing}: the disk is full; free some space and run again, completed work is kept"
         link = link.__cause__ or link.__context__
     return None
 
 
 def place_problem(error: OSError, doing: str) -> str | None:
-    """Like `disk_problem`, and also for a path that cannot exist, as when its parent is a file."""
+    """Like `disk_problem`, but also covers paths that cannot exist, for example because the parent is a file."""
     if error.errno in _WRONG_PLACE:
-        return f"cannot {doing}: {_reason(error)}; choose another place"
+        return f"cannot {doing}: {_reason(error)}; choose another path"
     return disk_problem(error, doing)
 
 
@@ -57,8 +57,8 @@ def _reason(error: OSError) -> str:
 
 
 def sync_file(path: Path) -> None:
-    """Wait until the content of a file is on the disk."""
-    # Windows flushes only through a handle that may write; elsewhere read-only files are fine too.
+    """Flush the content of a file to disk."""
+    # Windows flushes only through a writable handle; elsewhere the file may be read-only.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -67,18 +67,18 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk (Windows has no such call)."""
+    """Flush the names in a folder to disk (does nothing on Windows, which has no such call)."""
     if os.name == "nt":
         return
     try:
         sync_file(path)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems sync files only
+        if error.errno != errno.EINVAL:  # some network file systems can only sync files
             raise
 
 
 def sync_tree(folder: Path) -> None:
-    """`sync_file` and `sync_folder` for everything in a folder, the folder itself last."""
+    """Flush everything in a folder to disk, the folder itself last."""
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync_file(Path(parent, name))
@@ -86,15 +86,15 @@ def sync_tree(folder: Path) -> None:
 
 
 def reserve(path: Path) -> None:
-    """Take the space for a file that was made with holes, as a new memory map is.
+    """Allocate disk space for a sparse file, such as a new memory map.
 
-    Writing to a memory map on a full disk kills the process with a signal; asking for the space
-    first turns that into an error. Nothing happens where the system cannot do it.
+    Writing to a memory map on a full disk kills the process with a signal; allocating the space
+    first raises an error instead. Does nothing if the system does not support it.
 
     Raises
     ------
     OSError
-        When there is not enough space.
+        If there is not enough space.
     """
     size = path.stat().st_size
     if size == 0 or not hasattr(os, "posix_fallocate"):
@@ -110,7 +110,7 @@ def reserve(path: Path) -> None:
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and its missing parents, each of them on the disk when this returns."""
+    """Create a folder and its missing parents, and flush them to disk."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -121,13 +121,13 @@ def make_folders(path: Path) -> None:
         try:
             os.mkdir(folder)
         except FileExistsError:
-            if not folder.is_dir():  # otherwise another process was as quick
+            if not folder.is_dir():  # otherwise another process created it at the same time
                 raise
         sync_folder(folder.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder; nothing happens where there is nothing."""
+    """Remove a file, a link or a folder tree, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -135,32 +135,32 @@ def remove(path: Path) -> None:
 
 
 def remove_quietly(path: Path) -> None:
-    """`remove`, without a word where it fails: cleaning up must not hide the error that made it necessary."""
+    """Like `remove`, but ignore errors: cleanup must not hide the error that made it necessary."""
     with suppress(OSError):
         remove(path)
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A place to write a file, which takes its name only when the block ends well.
+    """Write a file atomically: it gets its name only if the block succeeds.
 
     Yields
     ------
     Path
-        Where to write: beside ``path``. Where ``path`` is a device or a pipe, such as
+        Temporary path next to ``path`` to write to. For a device or a pipe, such as
         ``/dev/stdout``, it is ``path`` itself.
 
     Raises
     ------
     PetError
-        When the disk is full, the place may not be written to, or ``path`` is a folder.
+        If the disk is full or not writable, or ``path`` is a folder.
     """
-    target = Path(os.path.realpath(path))  # a link keeps pointing to what is replaced
+    target = Path(os.path.realpath(path))  # a symbolic link keeps pointing to the replaced file
     doing = f"write {os.fspath(path)}"
     if target.is_dir():
-        raise PetError(f"cannot {doing}: it is a folder; name a file")
+        raise PetError(f"cannot {doing}: it is a folder; give a file name")
     if not target.parent.is_dir():
-        raise PetError(f"cannot {doing}: there is no folder {target.parent}; make it first")
+        raise PetError(f"cannot {doing}: folder {target.parent} does not exist; create it first")
     if target.exists() and not target.is_file():
         yield target
         return
@@ -174,7 +174,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        # Only what is about this file: a text file that is missing elsewhere is not ours to explain.
+        # Only errors about this file: a file that is missing elsewhere is someone else's problem.
         about_us = error.filename is None or Path(error.filename) in (temporary, target.parent)
         message = place_problem(error, doing) if about_us else disk_problem(error, doing)
         if message is None:
@@ -188,13 +188,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a small file in whole; see `writing` for what is raised. Text becomes UTF-8."""
+    """Write a small file atomically; text is encoded as UTF-8. Raises the same errors as `writing`."""
     with writing(path) as place, open(place, "wb") as stream:
         stream.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -203,32 +203,42 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 
 
 def hash_inputs(inputs: Mapping[str, Any]) -> str:
-    """SHA-256 of a mapping of plain values, whatever the order of its keys.
+    """Return the SHA-256 of a mapping of plain values, independent of key order.
 
     Raises
     ------
     TypeError
-        For a value that JSON does not know (NumPy numbers and paths are accepted).
+        For values that JSON cannot represent (NumPy numbers and paths are accepted).
     ValueError
-        For NaN or infinity, which are not equal to themselves in every reader.
+        For NaN or infinity.
+
+    Examples
+    --------
+    >>> hash_inputs({"a": 1, "b": 2}) == hash_inputs({"b": 2, "a": 1})
+    True
     """
     text = json.dumps(plain(inputs), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def plain(value: Any, *, finite: bool = False) -> Any:
-    """The same value in the types of JSON: tuples as lists, NumPy numbers and arrays as Python's.
+    """Convert a value to JSON types: tuples become lists, NumPy numbers and arrays become Python ones.
 
     Parameters
     ----------
     value : Any
     finite : bool
-        Put None where a number is NaN or infinite, because JSON has no word for it.
+        Replace NaN and infinity by None, because JSON cannot represent them.
 
     Raises
     ------
     TypeError
-        For anything else: better now than as a text that nobody can read back.
+        For values that JSON cannot represent.
+
+    Examples
+    --------
+    >>> plain({"shares": (0.5, float("nan"))}, finite=True)
+    {'shares': [0.5, None]}
     """
     if value is None or isinstance(value, (bool, str)):
         return str(value) if isinstance(value, str) else value
@@ -252,4 +262,4 @@ def _key(key: Any) -> str:
         return str(key)
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
-    raise TypeError(f"{key!r} cannot be a key: use text")
+    raise TypeError(f"{key!r} cannot be a JSON key; use a string")

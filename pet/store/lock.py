@@ -1,4 +1,4 @@
-"""One process at a time in a run directory."""
+"""Folder locks: one process at a time in a run directory."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _locks: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 class FolderLock:
     """An exclusive lock on a folder, held through an open file in it.
 
-    The operating system drops it when the process ends, however it ends, so a lock that was left
-    behind by a dead process is no obstacle. The file itself stays: removing it would let two
-    processes hold locks on two files of the same name.
+    The operating system releases it when the process ends for any reason, so a dead process never
+    blocks others. The lock file is not deleted: otherwise two processes could lock two different files
+    of the same name.
 
     Parameters
     ----------
@@ -38,16 +38,16 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock.
+        """Acquire the lock.
 
-        ``supported`` is False afterwards where the system or the file system has no locks.
+        Sets ``supported`` to False if the system or file system has no locks.
 
         Raises
         ------
         PetError
-            When another process holds it, with the number of that process.
+            If another process holds the lock; the message has its process id.
         OSError
-            When the file cannot be made.
+            If the lock file cannot be created.
         """
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(self.folder / ".lock", flags, 0o666)
@@ -76,11 +76,11 @@ class FolderLock:
             who = f"process {holder[0]}" if holder else "another process"
             where = f" on {holder[1]}" if len(holder) > 1 and holder[1] != platform.node() else ""
             raise PetError(
-                f"{self.folder} is in use by {who}{where}: wait until it ends, or choose another folder"
+                f"{self.folder} is in use by {who}{where}; wait until it ends, or choose another folder"
             ) from None
 
     def release(self) -> None:
-        """Give the lock back; nothing happens where it is not held."""
+        """Release the lock, if held."""
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
@@ -97,8 +97,8 @@ class FolderLock:
 
 
 def _forget_in_child() -> None:
-    # A forked worker inherits the open file and with it the lock; if it outlived a parent that
-    # was killed, the folder would seem to be in use.
+    # A forked worker inherits the open file and thus the lock. If it outlived a killed parent, the
+    # folder would appear to be in use.
     for lock in list(_locks):
         lock._forget()
     _locks.clear()

@@ -1,4 +1,4 @@
-"""What a run directory says about itself: config.yaml and manifest.json."""
+"""The config.yaml and manifest.json of a run directory."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ _ABSENT = object()
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The config of a run directory.
+    """Read the config of a run directory.
 
     Raises
     ------
     PetError
-        When there is none or it is not one: the folder holds no run.
+        If the config is missing or invalid.
     """
     path = Path(folder, CONFIG)
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PetError(f"{os.fspath(folder)} holds no run: there is no {CONFIG} in it") from None
+        raise PetError(f"{os.fspath(folder)} is not a run: it has no {CONFIG}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise PetError(f"{path} cannot be read ({reason}); choose another folder") from error
     if not isinstance(config, dict):
-        raise PetError(f"{path} is not the config of a run: it holds no keys; choose another folder")
+        raise PetError(f"{path} is not the config of a run: it is not a mapping; choose another folder")
     return config
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write config.yaml in whole. `config` holds JSON's types only."""
+    """Write config.yaml atomically. `config` contains only JSON types."""
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
-    write_whole(folder / CONFIG, "# Everything about this run; running it again repeats the run.\n" + text)
+    write_whole(folder / CONFIG, "# All settings of this run. Repeat it with: pet run THIS_FILE -o NEW_FOLDER\n" + text)
 
 
 def differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
-    """What differs between two configs, as "key: one there, the other here"."""
+    """Yield the differences between two configs as "key: X there, Y here"."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for key in list(there) + [key for key in here if key not in there]:
             dotted = f"{name}.{key}" if name else str(key)
@@ -70,12 +70,12 @@ def _shown(value: Any) -> str:
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a folder whose config.yaml is not `config`.
+    """Check that the config.yaml of a folder equals `config`.
 
     Raises
     ------
     PetError
-        Naming the keys that differ.
+        Names the keys that differ.
     """
     found = list(differences(read_config(folder), config))
     if not found:
@@ -83,25 +83,25 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     listed = "\n".join(f"  {line}" for line in found[:_SHOWN] + more)
     raise PetError(
-        f"{folder} holds another run; choose another folder, delete that one, or use its settings."
-        f" What differs in {CONFIG}:\n{listed}"
+        f"{folder} contains another run; choose another folder, delete that run, or use its settings."
+        f" Differences in {CONFIG}:\n{listed}"
     )
 
 
 def read_stages(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """The finished stages of a run, by name, in the order in which they were made.
+    """Read the completed stages of a run, by name, in the order of completion.
 
     Returns
     -------
     dict
-        Each stage: ``state``, ``inputs`` (hash), ``outputs`` (relative file: [bytes, sha256]),
-        ``seconds``, ``peak_memory_bytes`` (of the process, until then), ``versions``, ``info``.
-        Empty for a run that has only begun.
+        For each stage: ``state``, ``inputs`` (hash), ``outputs`` (relative file -> [bytes, sha256]),
+        ``seconds``, ``peak_memory_bytes`` (of the process so far), ``versions``, ``info``.
+        Empty if no stage is complete.
 
     Raises
     ------
     PetError
-        When manifest.json is not one.
+        If manifest.json is invalid.
     """
     path = Path(folder, MANIFEST)
     try:
@@ -109,24 +109,22 @@ def read_stages(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise PetError(f"{path} cannot be read ({error}); remove it to make every stage again") from error
+        raise PetError(f"{path} cannot be read ({error}); delete it to rebuild every stage") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise PetError(
-            f"{path} is not in the form that this version of pet writes; remove it to make every stage again"
-        )
+        raise PetError(f"{path} is not in the format of this version of pet; delete it to rebuild every stage")
     stages: dict[str, dict[str, Any]] = manifest["stages"]
     return stages
 
 
 def write_stages(folder: Path, stages: Mapping[str, Any]) -> None:
-    """Write manifest.json in whole."""
+    """Write manifest.json atomically."""
     text = json.dumps({"format": _FORMAT, "stages": plain(stages)}, indent=1, ensure_ascii=False)
-    # Surrogates on their own, which JSON can hold, have no UTF-8 form.
+    # JSON can contain lone surrogates, which UTF-8 cannot encode.
     write_whole(folder / MANIFEST, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package, and of those libraries that are in use already."""
+    """Return the versions of Python, this package, and the libraries imported so far."""
     found = {"python": platform.python_version()}
     with suppress(importlib.metadata.PackageNotFoundError):  # run from a source tree
         found["pet"] = importlib.metadata.version(DISTRIBUTION)
@@ -138,7 +136,7 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Most memory that this process has held so far, in bytes; that of the GPU too when in use."""
+    """Return the peak memory of this process in bytes, and of its GPU if in use."""
     found = {}
     try:
         import resource

@@ -53,7 +53,7 @@ def kill_after(process: subprocess.Popen[str], news: int, seconds: float) -> boo
     """Kill a process a moment after it has said something new so many times; False: it had ended."""
     assert process.stderr is not None
     for line in process.stderr:
-        news -= not line.rstrip().endswith("found, kept")
+        news -= "reusing" not in line
         if news < 0:
             break
     time.sleep(seconds)

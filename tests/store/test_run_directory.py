@@ -1,4 +1,4 @@
-"""A run directory survives kills, full disks and the wrong folder."""
+"""Run directories survive kills, full disks and wrong folders."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def forbidden(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All that a run has made, without what tells of time and process."""
+    """Everything in a run except times, memory and process ids."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -69,13 +69,13 @@ def temporaries(folder: Path) -> list[Path]:
 # ---- seeds and hashes
 
 
-def test_seeds_are_what_they_were():
+def test_derived_seeds_never_change():
     # sha256('[7, "member", 0, 2, 1]'), the first 63 bits: a change would break every resumed run
     assert derive_seed(7, "member", 0, 2, 1) == 7561581393749617026
     assert derive_seed(np.int64(7), "member", np.int32(0), 2, 1) == derive_seed(7, "member", 0, 2, 1)
 
 
-def test_seeds_differ_and_fit():
+def test_derived_seeds_are_distinct_and_fit_in_63_bits():
     names = [(), (1,), ("1",), ("a", "b"), ("ab",), ("a", "b", 0), (0, 1), (1, 0)]
     seeds = [derive_seed(run, *name) for run in (0, 1, -1) for name in names]
     assert len(set(seeds)) == len(seeds)
@@ -84,7 +84,7 @@ def test_seeds_differ_and_fit():
         derive_seed(0, 0.5)  # type: ignore[arg-type]
 
 
-def test_hash_of_inputs_knows_values_not_order():
+def test_the_hash_of_inputs_depends_on_values_not_key_order():
     assert hash_inputs({"a": 1, "b": (1, 2)}) == hash_inputs({"b": [1, 2], "a": np.int64(1)})
     different = [{"a": 1}, {"a": 1.5}, {"a": "1"}, {"a": True}, {"a": None}, {"b": 1}, {"a": [1]}]
     assert len({hash_inputs(inputs) for inputs in different}) == len(different)
@@ -94,7 +94,7 @@ def test_hash_of_inputs_knows_values_not_order():
         hash_inputs({"a": object()})
 
 
-def test_hash_of_file(tmp_path: Path):
+def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path):
     (tmp_path / "f").write_bytes(b"abc")
     assert hash_file(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
@@ -102,7 +102,7 @@ def test_hash_of_file(tmp_path: Path):
 # ---- stages
 
 
-def test_stage_is_made_once(tmp_path: Path):
+def test_a_stage_is_built_once(tmp_path: Path):
     calls: list[str] = []
     for _ in range(2):
         with open_run(tmp_path / "deep" / "run") as run:
@@ -114,7 +114,7 @@ def test_stage_is_made_once(tmp_path: Path):
     assert temporaries(tmp_path) == []
 
 
-def test_manifest_says_what_was_made(tmp_path: Path):
+def test_the_manifest_lists_outputs_time_memory_and_versions(tmp_path: Path):
     with open_run(tmp_path) as run:
         run.stage("g0/p0-r0", {"seed": 1}, builder("x"))
         run.stage("last", {}, lambda folder: None)
@@ -134,7 +134,7 @@ def test_manifest_says_what_was_made(tmp_path: Path):
         assert 1 << 20 < stage["peak_memory_bytes"] < 1 << 40
 
 
-def test_config_is_read_back_as_it_was(tmp_path: Path):
+def test_a_config_round_trips(tmp_path: Path):
     config = {
         "text": "a: {b}\n- ü 😀",
         "no": "no",
@@ -152,7 +152,7 @@ def test_config_is_read_back_as_it_was(tmp_path: Path):
         open_run(tmp_path, {"a": float("nan")})
 
 
-def test_info_is_the_same_fresh_and_resumed(tmp_path: Path):
+def test_info_is_the_same_after_resuming(tmp_path: Path):
     returned = {"loss": float("nan"), "acc": np.float32(0.5), "pair": (1, 2), "text": "\ud800 ü"}
     with open_run(tmp_path) as run:
         run.stage("a", {}, lambda folder: returned)
@@ -164,7 +164,7 @@ def test_info_is_the_same_fresh_and_resumed(tmp_path: Path):
             run.info("b")
 
 
-def test_other_inputs_replace_the_stage_in_whole(tmp_path: Path):
+def test_other_inputs_replace_the_whole_stage(tmp_path: Path):
     def second(folder: Path) -> None:
         (folder / "c.txt").write_text("new")
 
@@ -178,7 +178,7 @@ def test_other_inputs_replace_the_stage_in_whole(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "folder gone", "folder is a file"])
-def test_damaged_outputs_are_made_again(tmp_path: Path, damage: str):
+def test_damaged_outputs_are_rebuilt(tmp_path: Path, damage: str):
     with open_run(tmp_path) as run:
         made = run.stage("a", {}, builder("long"))
     file = made / "deep" / "a.txt"
@@ -195,7 +195,7 @@ def test_damaged_outputs_are_made_again(tmp_path: Path, damage: str):
     assert file.read_text() == "long"
 
 
-def test_files_stand_beside_other_stages(tmp_path: Path):
+def test_outputs_can_be_placed_next_to_other_stages(tmp_path: Path):
     calls = []
 
     def labels(folder: Path) -> None:
@@ -225,25 +225,25 @@ def test_files_stand_beside_other_stages(tmp_path: Path):
     assert calls == [1, 1]
 
 
-def test_missing_file_is_an_error_of_the_builder(tmp_path: Path):
+def test_a_missing_output_is_an_error_of_the_builder(tmp_path: Path):
     with open_run(tmp_path) as run, pytest.raises(RuntimeError, match=r"labels\.parquet"):
         run.stage("g0/labels", {}, lambda folder: None, files=["labels.parquet"])
     assert contents(tmp_path).keys() == {"config.yaml"}
 
 
 @pytest.mark.parametrize("name", ["", "/abs", "a//b", "../a", "a/..", ".", ".tmp-a", "a\\b"])
-def test_bad_names(tmp_path: Path, name: str):
-    with open_run(tmp_path) as run, pytest.raises(ValueError, match="cannot name a stage"):
+def test_invalid_stage_names_are_rejected(tmp_path: Path, name: str):
+    with open_run(tmp_path) as run, pytest.raises(ValueError, match="name"):
         run.stage(name, {}, forbidden)
 
 
-def test_used_outside_its_block(tmp_path: Path):
+def test_a_run_directory_is_unusable_outside_its_block(tmp_path: Path):
     run = open_run(tmp_path)
     with pytest.raises(RuntimeError, match="with"):
         run.stage("a", {}, builder())
 
 
-def test_leftovers_are_removed_and_links_not_followed(tmp_path: Path):
+def test_leftovers_are_removed_without_following_links(tmp_path: Path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("1")
@@ -260,7 +260,7 @@ def test_leftovers_are_removed_and_links_not_followed(tmp_path: Path):
     assert (outside / "precious").exists()
 
 
-def test_needs_no_torch():
+def test_the_store_does_not_import_torch():
     code = "import sys, pet.store.directory; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "[]\n"
@@ -269,7 +269,7 @@ def test_needs_no_torch():
 # ---- the wrong folder
 
 
-def test_another_run(tmp_path: Path):
+def test_a_folder_with_another_run_is_rejected_with_the_differences(tmp_path: Path):
     with open_run(tmp_path) as run:
         run.stage("a", {}, builder())
     before = contents(tmp_path)
@@ -289,7 +289,7 @@ def test_another_run(tmp_path: Path):
     assert contents(tmp_path) == before
 
 
-def test_order_of_keys_is_no_difference(tmp_path: Path):
+def test_the_order_of_config_keys_does_not_matter(tmp_path: Path):
     with open_run(tmp_path):
         pass
     with open_run(tmp_path, dict(reversed(CONFIG.items()))):
@@ -297,7 +297,7 @@ def test_order_of_keys_is_no_difference(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "", "!!python/object/apply:os.system [true]"])
-def test_config_that_is_none_of_ours(tmp_path: Path, text: str):
+def test_a_foreign_config_is_rejected(tmp_path: Path, text: str):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(PetError, match=r"config\.yaml"), open_run(tmp_path):
         pass
@@ -305,21 +305,21 @@ def test_config_that_is_none_of_ours(tmp_path: Path, text: str):
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".tmp-precious", ".git"])
-def test_folder_with_foreign_files(tmp_path: Path, name: str):
+def test_a_folder_with_foreign_files_is_rejected(tmp_path: Path, name: str):
     (tmp_path / name).write_text("precious")
-    with pytest.raises(PetError, match="no run") as caught, open_run(tmp_path):
+    with pytest.raises(PetError, match="choose an empty or new folder") as caught, open_run(tmp_path):
         pass
     assert name in str(caught.value)
     assert os.listdir(tmp_path) == [name]
 
 
-def test_empty_folder_is_taken(tmp_path: Path):
+def test_an_empty_folder_is_accepted(tmp_path: Path):
     with open_run(tmp_path) as run:
         run.stage("a", {}, builder())
     assert (tmp_path / "a").is_dir()
 
 
-def test_folder_that_was_only_begun_is_taken(tmp_path: Path):
+def test_a_folder_with_a_config_only_is_accepted(tmp_path: Path):
     (tmp_path / ".lock").write_text("1 elsewhere\n")
     (tmp_path / ".tmp-123-config.yaml").write_text("ta")
     with open_run(tmp_path):
@@ -327,7 +327,7 @@ def test_folder_that_was_only_begun_is_taken(tmp_path: Path):
     assert sorted(os.listdir(tmp_path)) == [".lock", "config.yaml"]
 
 
-def test_file_in_the_place_of_the_folder(tmp_path: Path):
+def test_a_file_in_place_of_the_folder_is_rejected(tmp_path: Path):
     (tmp_path / "file").write_text("precious")
     for path in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / "file" / "a" / "b"):
         with pytest.raises(PetError, match="file"), open_run(path):
@@ -336,16 +336,16 @@ def test_file_in_the_place_of_the_folder(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 99, "stages": {}}'])
-def test_broken_manifest(tmp_path: Path, text: str):
+def test_a_broken_manifest_is_reported(tmp_path: Path, text: str):
     with open_run(tmp_path):
         pass
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(PetError, match="remove it"), open_run(tmp_path):
+    with pytest.raises(PetError, match=r"manifest\.json.*delete it"), open_run(tmp_path):
         pass
 
 
-def test_reading_a_folder_without_a_run(tmp_path: Path):
-    with pytest.raises(PetError, match="no run"):
+def test_reading_a_folder_without_a_run_is_an_error(tmp_path: Path):
+    with pytest.raises(PetError, match=r"config\.yaml"):
         read_config(tmp_path)
     assert read_stages(tmp_path) == {}
 
@@ -354,7 +354,7 @@ def test_reading_a_folder_without_a_run(tmp_path: Path):
 
 
 class RustError(Exception):
-    """safetensors reports a full disk in an error of its own."""
+    """safetensors wraps the error of a full disk in its own."""
 
 
 def full_in_build(folder: Path) -> None:
@@ -379,7 +379,7 @@ def full_for_real(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("build", [full_in_build, full_in_rust, full_and_wrapped, full_for_real])
-def test_full_disk_while_building(tmp_path: Path, build: Callable[[Path], None]):
+def test_a_full_disk_while_building_is_one_message(tmp_path: Path, build: Callable[[Path], None]):
     if build is full_for_real and not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
     with open_run(tmp_path) as run:
@@ -389,7 +389,7 @@ def test_full_disk_while_building(tmp_path: Path, build: Callable[[Path], None])
             run.stage("g0/b", {}, build)
         assert "g0/b" in str(caught.value) and len(caught.value.problems) == 1
         assert contents(tmp_path) == before and temporaries(tmp_path) == []
-        run.stage("g0/b", {}, builder())  # some space was made
+        run.stage("g0/b", {}, builder())  # space was freed
     with open_run(tmp_path) as run:
         run.stage("a", {}, forbidden)
         run.stage("g0/b", {}, forbidden)
@@ -398,7 +398,9 @@ def test_full_disk_while_building(tmp_path: Path, build: Callable[[Path], None])
 @pytest.mark.parametrize("call", ["fsync", "replace", "mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("which", range(12))
-def test_disk_fails_at_any_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, which: int):
+def test_a_disk_error_at_any_call_leaves_the_rest_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, which: int
+):
     """The n-th fsync, rename or mkdir of a replaced stage fails: one message, the rest intact."""
     with open_run(tmp_path) as run:
         run.stage("a", {}, builder())
@@ -428,7 +430,7 @@ def test_disk_fails_at_any_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert (tmp_path / "g0" / "b" / "b.txt").read_text() == "newnew"
 
 
-def test_disk_failures_above_really_happen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_simulated_disk_errors_are_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     calls: list[str] = []
 
     def count(name: str) -> None:
@@ -442,7 +444,7 @@ def test_disk_failures_above_really_happen(tmp_path: Path, monkeypatch: pytest.M
     assert calls.count("fsync") >= 8 and calls.count("replace") >= 3 and calls.count("mkdir") >= 2
 
 
-def test_folder_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_without_permission_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -450,24 +452,24 @@ def test_folder_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(PetError, match="Permission denied"), open_run(tmp_path / "run"):
         pass
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(PetError, match="may write"), open_run(tmp_path):
+    with pytest.raises(PetError, match="permission"), open_run(tmp_path):
         pass
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write to a read-only folder")
-def test_folder_is_read_only(tmp_path: Path):
+def test_a_read_only_folder_is_rejected(tmp_path: Path):
     tmp_path.chmod(0o555)
     try:
         for path in (tmp_path, tmp_path / "run"):
-            with pytest.raises(PetError, match="may write"), open_run(path):
+            with pytest.raises(PetError, match="permission"), open_run(path):
                 pass
     finally:
         tmp_path.chmod(0o755)
 
 
-def test_other_errors_pass_and_leave_nothing_half(tmp_path: Path):
+def test_other_errors_pass_through_and_leave_no_partial_stage(tmp_path: Path):
     def interrupted(folder: Path) -> None:
         (folder / "half").write_text("1")
         raise KeyboardInterrupt
@@ -480,7 +482,7 @@ def test_other_errors_pass_and_leave_nothing_half(tmp_path: Path):
             run.stage("a", {}, interrupted)
         with pytest.raises(FileNotFoundError):
             run.stage("a", {}, not_ours)
-        with pytest.raises(TypeError, match="cannot be written as JSON"):
+        with pytest.raises(TypeError, match="JSON"):
             run.stage("a", {}, lambda folder: {"model": object()})
         with pytest.raises(PetError, match="mine"):
             run.stage("a", {}, lambda folder: (_ for _ in ()).throw(PetError("mine")))
@@ -491,7 +493,7 @@ def test_other_errors_pass_and_leave_nothing_half(tmp_path: Path):
 # ---- single files
 
 
-def test_file_is_written_in_whole(tmp_path: Path):
+def test_a_file_is_written_atomically(tmp_path: Path):
     target = tmp_path / "out.jsonl"
     write_whole(target, "one\n")
     with pytest.raises(ZeroDivisionError), writing(target) as place:
@@ -504,14 +506,14 @@ def test_file_is_written_in_whole(tmp_path: Path):
     assert target.read_text() == "one\n" and os.listdir(tmp_path) == ["out.jsonl"]
 
 
-def test_file_that_cannot_be_written(tmp_path: Path):
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path):
     with pytest.raises(PetError, match="is a folder"):
         write_whole(tmp_path, "")
-    with pytest.raises(PetError, match="no folder"):
+    with pytest.raises(PetError, match="create it first"):
         write_whole(tmp_path / "absent" / "out", "")
 
 
-def test_link_is_written_through_and_device_left_in_place(tmp_path: Path):
+def test_writing_follows_links_and_writes_to_devices_directly(tmp_path: Path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write_whole(tmp_path / "link", "new")
@@ -522,7 +524,7 @@ def test_link_is_written_through_and_device_left_in_place(tmp_path: Path):
         assert not os.path.isfile("/dev/null")
 
 
-def test_space_is_taken_for_a_memory_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_space_is_allocated_for_a_memory_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "logits.npy"
     np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(1 << 16, 4))
     before = path.read_bytes()
@@ -541,7 +543,7 @@ def test_space_is_taken_for_a_memory_map(tmp_path: Path, monkeypatch: pytest.Mon
     reserve(tmp_path / "empty")
 
 
-def test_missing_input_is_not_mistaken_for_the_output(tmp_path: Path):
+def test_a_missing_input_is_not_reported_as_the_output(tmp_path: Path):
     with pytest.raises(FileNotFoundError), writing(tmp_path / "out") as place:
         place.write_text((tmp_path / "absent").read_text())
     assert os.listdir(tmp_path) == []
@@ -613,7 +615,7 @@ LOOP = WORKER + "run(Path(sys.argv[1]), float(sys.argv[2]), after=lambda: print(
 
 
 @needs_fork
-def test_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path):
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path):
     finish(start(LOOP, tmp_path / "whole", 0))
     expected = contents(tmp_path / "whole")
     assert len(expected) == 1 + 2 * (3 * 3 + 2)
@@ -621,7 +623,7 @@ def test_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path):
     while kills < 25:
         runs += 1
         folder = tmp_path / f"killed{runs}"
-        latest = 0.05  # grows, so that even a busy machine comes to an end
+        latest = 0.05  # grows, so that the test also ends on a busy machine
         while True:
             process = start(LOOP, folder, 0.002)
             first_line(process)
@@ -641,7 +643,7 @@ def test_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path):
 
 
 def check_finished_stages(folder: Path, expected: dict[str, bytes]) -> None:
-    """Whatever has its name is complete, at any moment."""
+    """Whatever has its final name is complete at any moment."""
     for file, content in contents(folder).items():
         if not file.startswith(".tmp-"):
             assert content == expected[file], file
@@ -656,7 +658,7 @@ EVERY_MOMENT = WORKER + textwrap.dedent(
     """
     import os, signal, shutil
 
-    os.fsync = lambda descriptor: None  # what the kernel holds outlives a kill; waiting only takes time
+    os.fsync = lambda descriptor: None  # kernel buffers survive a kill; syncing would only take time
     EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
 
     def child(work, kill_at=None):
@@ -686,7 +688,7 @@ EVERY_MOMENT = WORKER + textwrap.dedent(
     def small(folder, version):
         return lambda: run(folder, 0, version, generations=1, size=2)
 
-    # What is there before, what is being made when the kill comes, what is made after it.
+    # Before the kill, being built when it comes, and built after it.
     before, killed, after = {"fresh": (0, 1, 1), "replace": (1, 2, 2), "go back": (1, 2, 1)}[sys.argv[2]]
     base = Path(sys.argv[1])
     folder = base / "killed"
@@ -713,7 +715,7 @@ EVERY_MOMENT = WORKER + textwrap.dedent(
 
 @needs_fork
 @pytest.mark.parametrize("mode", ["fresh", "replace", "go back"])
-def test_killed_before_every_file_operation(tmp_path: Path, mode: str):
+def test_a_run_killed_before_any_file_operation_ends_with_the_same_bytes(tmp_path: Path, mode: str):
     moments = int(finish(start(EVERY_MOMENT, tmp_path, mode)))
     assert moments > 50
 
@@ -722,7 +724,7 @@ HOLD = WORKER + textwrap.dedent(
     """
     import os
     def hold():
-        if len(sys.argv) > 2:  # a worker, as a data loader makes them, that outlives its parent
+        if len(sys.argv) > 2:  # a worker, such as a data loader's, that outlives its parent
             if os.fork() == 0:
                 print(os.getpid(), flush=True)
                 time.sleep(60)
@@ -736,13 +738,13 @@ HOLD = WORKER + textwrap.dedent(
 
 
 @needs_fork
-def test_second_process_is_refused_and_a_dead_one_is_no_obstacle(tmp_path: Path):
+def test_a_second_process_is_rejected_until_the_first_one_ends(tmp_path: Path):
     holder = start(HOLD, tmp_path)
     assert first_line(holder) == "held\n"
     try:
         before = contents(tmp_path)
         with (
-            pytest.raises(PetError, match=f"in use by process {holder.pid}:"),
+            pytest.raises(PetError, match=f"in use by process {holder.pid}"),
             open_run(tmp_path, {"task": "t"}),
         ):
             pass
@@ -755,13 +757,13 @@ def test_second_process_is_refused_and_a_dead_one_is_no_obstacle(tmp_path: Path)
 
 
 @needs_fork
-def test_worker_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path):
+def test_a_worker_that_outlives_its_parent_does_not_hold_the_lock(tmp_path: Path):
     holder = start(HOLD, tmp_path, "with a child")
     worker = int(first_line(holder))
     try:
         holder.kill()
         holder.wait(timeout=60)
-        os.kill(worker, 0)  # it lives
+        os.kill(worker, 0)  # it is alive
         with open_run(tmp_path, {"task": "t"}):
             pass
     finally:
@@ -770,11 +772,11 @@ def test_worker_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path):
 
 
 @needs_fork
-def test_one_process_cannot_hold_a_run_twice(tmp_path: Path):
+def test_a_process_cannot_open_a_run_twice(tmp_path: Path):
     with open_run(tmp_path):
         with pytest.raises(PetError, match="in use"), open_run(tmp_path):
             pass
-        # being refused does not free it
+        # a rejected attempt does not release the lock
         with pytest.raises(PetError, match="in use"), open_run(tmp_path):
             pass
     with open_run(tmp_path):
@@ -782,7 +784,7 @@ def test_one_process_cannot_hold_a_run_twice(tmp_path: Path):
 
 
 @needs_fork
-def test_lock_is_free_after_an_error(tmp_path: Path):
+def test_the_lock_is_released_after_an_error(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), open_run(tmp_path):
         raise ZeroDivisionError
     (tmp_path / "manifest.json").write_text("{")
@@ -794,7 +796,7 @@ def test_lock_is_free_after_an_error(tmp_path: Path):
 
 
 @needs_fork
-def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_system_without_locks_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import fcntl
 
     def unsupported(*args: object) -> None:
@@ -804,6 +806,6 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     told = io.StringIO()
     with RunDirectory(tmp_path, CONFIG, reporter=Reporter("quiet", told)) as run:
         run.stage("a", {}, builder())
-    assert "no file locks" in told.getvalue()
+    assert "no locks" in told.getvalue() and str(tmp_path) in told.getvalue()
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == CONFIG
     assert "a" in json.loads((tmp_path / "manifest.json").read_text())["stages"]
