@@ -119,22 +119,16 @@ def distill_file(
 
     Parameters
     ----------
-    labels : str or Path
-        Soft labels from `pet label`, from `pet predict` or from elsewhere; see
-        `pet.ensemble.soft_label_files.read_soft_labels`.
-    source : str
-        The texts, as for `pet.data.read.read_table`. They are matched with the labels by id, in any order.
-    model : str
-        What the student starts from: a folder or hub name of any model that ``AutoModelForSequenceClassification``
-        opens.
-    output : str or Path
-        A new or empty folder for the classifier.
-    options : DistillOptions, optional
-    compute : ComputeOptions, optional
-    force : bool
-        Replace a classifier that an earlier call has written to `output`.
-    reporter : Reporter, optional
-        Shows progress.
+    labels : soft labels from `pet label`, `pet predict` or elsewhere; see
+        `pet.ensemble.soft_label_files.read_soft_labels`
+    source : the texts, as for `pet.data.read.read_table`; they are matched with the labels by id, in any order
+    model : what the student starts from: a folder or hub name of any model that
+        ``AutoModelForSequenceClassification`` opens
+    output : a new or empty folder for the classifier
+    options : what to train on, and how
+    compute : where and how to compute
+    force : replace a classifier that an earlier call has written to `output`
+    reporter : shows progress
 
     Returns
     -------

@@ -66,19 +66,13 @@ def label_file(
 
     Parameters
     ----------
-    run : str or Path
-        Folder of a finished run. A run of ``--method zero-shot`` labels with the pretrained model.
-    source : str
-        The texts, as for `pet.data.read.read_table`.
-    output : str or Path
-        A .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled.
-    min_confidence : float
-        Leave out texts whose best label is less probable than this.
-    table : TableOptions, optional
-        How to read and write. Fields whose columns it does not name have the columns that the run read.
-    compute : ComputeOptions, optional
-    reporter : Reporter, optional
-        Shows progress.
+    run : folder of a finished run; one of ``--method zero-shot`` labels with the pretrained model
+    source : the texts, as for `pet.data.read.read_table`
+    output : a .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled
+    min_confidence : leave out texts whose best label is less probable than this
+    table : how to read and write; fields whose columns it does not name have the columns that the run read
+    compute : where and how to compute
+    reporter : shows progress
 
     Returns
     -------
