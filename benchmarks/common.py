@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+import pet
+
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"
 Clock = Callable[[], float]
@@ -165,7 +167,7 @@ def run_alone(program: str, option: str, wanted: Mapping[str, Any]) -> dict[str,
 
 def record(output: Path, program: str, threads: int, clock: str, figures: Mapping[str, Any]) -> None:
     """Append one line: what was measured, when, where and with which versions."""
-    packages = ("pet", "torch", "transformers", "tokenizers", "numpy")
+    packages = {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers", "numpy")}
     line = {
         "program": program,
         "date": now(),
@@ -173,6 +175,6 @@ def record(output: Path, program: str, threads: int, clock: str, figures: Mappin
         "machine": machine(),
         "threads": threads,
         "clock": clock,
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), "pet": pet.__version__, **packages},
     }
     append(output, line)

@@ -1,4 +1,4 @@
-"""The public names of the package, and the example of the README."""
+"""The public names of the package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import inspect
 import re
-import runpy
 import subprocess
 import sys
 import types
@@ -18,7 +17,6 @@ import pytest
 import pet
 
 ROOT = Path(__file__).resolve().parents[1]
-SNIPPET = Path(__file__).parent / "snippets" / "python_api.py"
 every_name = pytest.mark.parametrize("name", pet.__all__)
 
 
@@ -111,29 +109,3 @@ def test_attributes_of_the_estimator_are_documented() -> None:
     assigned = set(re.findall(r"self\.([a-z]\w*_)(?:: [^=]+)? = ", source))
     assert {"classes_", "task_", "student_", "soft_labels_"} <= assigned
     assert assigned <= documented(pet.PetClassifier)
-
-
-def test_example_of_the_readme(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from pet import resources
-    from pet.recipe import RECIPES
-
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "mini-en").symlink_to(tiny_model, target_is_directory=True)
-    monkeypatch.setattr(resources, "folder", lambda kind: tmp_path / kind)
-    quick = RECIPES["default"].with_settings(steps=1, repetitions=1, student_steps=1, max_length=64)
-    monkeypatch.setitem(RECIPES, "default", quick)
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(SNIPPET))
-    predicted, probabilities = capsys.readouterr().out.splitlines()
-    assert set(re.findall(r"'(\w+)'", predicted)) <= {"sports", "business"}
-    assert sum(map(float, re.findall(r"[\d.]+", probabilities))) == pytest.approx(1, abs=0.011)
-    assert (tmp_path / "my-classifier" / "model.safetensors").is_file()
-
-
-def test_readme_shows_the_example() -> None:
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        pytest.skip("there is no README.md in this tree")
-    assert SNIPPET.read_text(encoding="utf-8").strip() in readme.read_text(encoding="utf-8")
