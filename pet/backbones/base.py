@@ -1,4 +1,4 @@
-"""What a kind of language model has to offer, so that the rest of the package need not know which one it is."""
+"""The interface shared by all kinds of language models."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Batch = Mapping[str, Tensor]
-# Labeled rows, which of them, unlabeled rows (all of them) or None -> a micro-batch.
+# (labeled examples, row numbers, unlabeled examples or None) -> a micro-batch
 BatchMaker = Callable[["Encoded", Array, "Encoded | None"], dict[str, Array]]
 
 
 class LanguageModel(nn.Module):
-    """A pretrained model that scores words in a blank.
+    """A pretrained model that scores words at the mask.
 
     Parameters
     ----------
@@ -38,41 +38,47 @@ class LanguageModel(nn.Module):
 
     @abstractmethod
     def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
-        """Some filled patterns as a padded batch for `word_scores`."""
+        """Return rows of filled patterns as a padded batch for `word_scores`."""
 
     @abstractmethod
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """What makes batches for `training_pass`.
+        """Return a function that creates batches for `training_pass`.
 
         Parameters
         ----------
-        tokenizer : of the model
-        probability : share of the tokens of unlabeled rows that is hidden, where the auxiliary loss hides some
-        generator : the source of chance
+        tokenizer : the model's tokenizer
+        probability : share of the unlabeled tokens to hide, if the auxiliary loss hides tokens
+        generator : random generator
         """
 
     @abstractmethod
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
-        """Scores of the tokens of label words in the blank of each row.
+        """Score the tokens of label words at the mask of each row.
 
         Parameters
         ----------
-        batch : what `scoring_batch` has made, as tensors
+        batch : batch from `scoring_batch`, as tensors
         words : ``pvp.words`` on the model's device, shape (W,)
-        pvp : the pattern and its words
+        pvp : the pattern-verbalizer pair
 
         Returns
         -------
-        float tensor of shape (B, W): logits, or logarithms of probabilities, which differ by a number for each row
-        where words are single tokens; with the softmax over labels that is the same
+        float tensor of shape (B, W): logits or log-probabilities. For single-token words they differ by a constant
+        per row, which the softmax over labels cancels.
         """
 
     def rows_per_text(self, pvp: PVP) -> int:
-        """Rows that `word_scores` holds at once for each text: one, or one for every beginning of a longer word."""
+        """Number of rows that `word_scores` holds per text: one, or one per distinct prefix of multi-token words."""
         return len(plan_paths(pvp.before).rows)
 
     @abstractmethod
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
-        """Word scores of a micro-batch's labeled rows, and the auxiliary loss of the others, if it has some."""
+        """Return the word scores of the labeled rows and the auxiliary loss of the unlabeled rows.
+
+        Returns
+        -------
+        scores : float tensor of shape (B, W)
+        loss : scalar tensor, or None if the batch has no unlabeled rows
+        """

@@ -1,8 +1,8 @@
-"""Causal language models: a pattern ends in its blank, and the label's words are what may come next.
+"""Causal language models: patterns end in the mask, and label words are scored as continuations.
 
-Rows are padded on the left, so that the last token of each stands in the last column. All rows go through the model
-once. Words of several tokens go on from there, over the keys and values that are known by then: a text is read once
-however many words there are. Models that keep a state in place of keys and values read it again for each.
+Rows are padded on the left, so that the last token of each is in the last column. Each text goes through the model
+once; multi-token words continue from its cached keys and values, no matter how many words there are. Models with
+a recurrent state instead of a key-value cache read the text again for each word.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Array = NDArray[Any]
 
 
 class CausalLM(LanguageModel):
-    """A causal language model that scores words at the end of a row."""
+    """A causal language model, which scores words at the end of a row."""
 
     def __init__(self, model: PreTrainedModel):
         super().__init__(model)
         known = inspect.signature(model.forward).parameters
-        self._takes_positions = "position_ids" in known  # others count the attention mask themselves
+        self._takes_positions = "position_ids" in known  # others derive them from the attention mask
         self._takes_keep = "logits_to_keep" in known
         self._keeps = "past_key_values" in known
 
@@ -48,7 +48,7 @@ class CausalLM(LanguageModel):
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """Unlabeled rows are read as they are: the loss is that of every next token of theirs."""
+        """Unlabeled rows are unchanged; their loss is that of next-token prediction."""
         pad_id = int(tokenizer.pad_token_id or 0)
 
         def make(labeled: Encoded, chosen: Array, unlabeled: Encoded | None) -> dict[str, Array]:
@@ -56,7 +56,7 @@ class CausalLM(LanguageModel):
             if unlabeled is not None:
                 texts, ordinary = pad_rows(unlabeled, np.arange(len(unlabeled)), pad_id, left=True)
                 begun = np.roll(texts["attention_mask"], 1, axis=1).astype(bool)
-                begun[:, 0] = False  # before the first token of a row there is nothing that it could follow from
+                begun[:, 0] = False  # the first token of a row has no context
                 targets = np.where(ordinary & begun, texts["input_ids"], IGNORED)
                 batch |= {
                     "text_ids": texts["input_ids"],
@@ -88,10 +88,10 @@ class CausalLM(LanguageModel):
         logits, _ = self._logits(batch["text_ids"], batch["text_attention_mask"])
         targets = batch["text_targets"][:, 1:]
         total = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="sum")
-        return scores, total / (targets != IGNORED).sum().clamp(min=1)  # texts without a word have no loss
+        return scores, total / (targets != IGNORED).sum().clamp(min=1)  # texts without words have no loss
 
     def _logits(self, ids: Tensor, attention: Tensor, keep: int = 0, use_cache: bool = False) -> tuple[Tensor, Any]:
-        """Logits of what comes next, at the last `keep` columns or at all, and the keys and values."""
+        """Return next-token logits of the last `keep` columns (0: all), and the key-value cache if used."""
         found = self.model(
             input_ids=ids,
             attention_mask=attention,
@@ -102,13 +102,13 @@ class CausalLM(LanguageModel):
         return found.logits, found.past_key_values if use_cache else None
 
     def _positions(self, attention: Tensor, columns: int) -> dict[str, Tensor]:
-        """Positions of the last columns, which are counted from each row's first token on."""
+        """Return the positions of the last columns, counted from the first token of each row."""
         if not self._takes_positions:
             return {}
         return {"position_ids": (attention.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]}
 
     def _continue(self, cache: Any, attention: Tensor, paths: Paths) -> Tensor:
-        """Logits behind each token of each path, over what is known of each row: shape (B, P, width, V)."""
+        """Return the logits after each token of each path, continuing from the cache: shape (B, P, width, V)."""
         rows, count = len(attention), len(paths.rows)
         ids = paths.padded(attention.device).repeat(rows, 1)
         longer = F.pad(attention.repeat_interleave(count, dim=0), (0, paths.width), value=1)
@@ -123,7 +123,7 @@ class CausalLM(LanguageModel):
         return logits.view(rows, count, *logits.shape[1:])
 
     def _reread(self, ids: Tensor, attention: Tensor, paths: Paths) -> Tensor:
-        """The same, by reading each row once for each path."""
+        """Like `_continue`, but read each row again for every path."""
         rows, count = len(ids), len(paths.rows)
         whole = torch.cat([ids.repeat_interleave(count, dim=0), paths.padded(ids.device).repeat(rows, 1)], dim=1)
         longer = F.pad(attention.repeat_interleave(count, dim=0), (0, paths.width), value=1)

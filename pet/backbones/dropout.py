@@ -1,4 +1,4 @@
-"""Dropout that draws 16 random bits an element."""
+"""Fast dropout on CPUs, with 16 random bits per element."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 def dropout(values: Tensor, probability: float) -> Tensor:
-    """Set elements to 0 with a probability, and scale the others so that the mean stays.
+    """Zero elements with a probability, and scale the others to preserve the mean.
 
-    torch draws a number of its own for each element, one after the other, which on a processor takes as long as
-    a matrix product with them. Here one number of 64 bits decides on four elements. The probability is rounded to
-    a multiple of 2 ** -16. The draws come from torch's global generator. Other devices draw as torch does.
+    On a CPU, torch draws one number per element sequentially, which takes as long as a matrix product. Here one
+    64-bit number decides four elements, so the probability is rounded to a multiple of 2 ** -16. Numbers come
+    from torch's global generator. Other devices use torch's dropout.
     """
     if not probability:
         return values

@@ -1,7 +1,7 @@
-"""T5 and its kin: a sentinel is the blank, and the decoder writes behind it what is missing.
+"""T5-like models: a sentinel represents the mask, and the decoder generates the missing text after it.
 
-The encoder reads a text once. The decoder reads the sentinel and, where words have several tokens, their beginnings.
-Its first place, of which nothing is asked, does not go through the output layer, which in mT5 is larger than all else.
+The encoder reads a text once. The decoder reads the sentinel and, for multi-token words, their prefixes.
+The decoder's first position is not needed, so it skips the output layer, which is the largest part of mT5.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 
 
 class EncoderDecoderLM(LanguageModel):
-    """A T5-like model that scores words behind its first sentinel."""
+    """A T5-like model, which scores words after the first sentinel."""
 
     def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
         batch, _ = pad_rows(encoded, rows, pad_id)
@@ -42,7 +42,7 @@ class EncoderDecoderLM(LanguageModel):
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """Unlabeled rows lose their blank and some spans, which the decoder has to write."""
+        """Unlabeled rows lose their mask and random spans, which the decoder must generate."""
         pad_id = int(tokenizer.pad_token_id or 0)
         ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
         rule = SpanRule(tuple(sentinels(tokenizer)), ends, pad_id, probability)
@@ -90,7 +90,7 @@ class EncoderDecoderLM(LanguageModel):
 
     @property
     def _start(self) -> int:
-        """What the decoder begins with."""
+        """The decoder's start token."""
         start = getattr(self.model.config, "decoder_start_token_id", None)
         return int(self.model.config.pad_token_id or 0) if start is None else int(start)
 

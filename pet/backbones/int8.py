@@ -1,8 +1,7 @@
-"""Linear layers in int8 on a processor, for models that are only read.
+"""Int8 linear layers for inference on CPUs.
 
-Each row of what comes in gets a scale of its own, and each row of the weights: no text changes what another one
-scores, and one large number spoils no more than its own token. The products and sums are exact; all that is lost
-is lost by rounding to 255 steps.
+Each row of the input and each row of the weights has its own scale, so texts do not affect each other's scores and
+an outlier only affects its own token. Products and sums are exact; the only error is the rounding to 255 steps.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 
 from pet.errors import PetError
 
-STEPS = 127  # from 0 to the largest number of a row
+STEPS = 127  # steps between 0 and the largest magnitude of a row
 
 
 def quantize_rows(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows as int8 and a scale for each: ``values`` is about ``numbers * scale``.
+    """Quantize rows to int8, with one scale per row: ``values`` is approximately ``numbers * scale``.
 
     Parameters
     ----------
@@ -24,21 +23,21 @@ def quantize_rows(values: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    numbers : int8, shape (rows, width), from -127 to 127; half-way cases go to the even one
-    scale : float32, shape (rows, 1), above 0
+    numbers : int8, shape (rows, width), from -127 to 127; ties round to even
+    scale : float32, shape (rows, 1), positive
     """
-    # Two passes without a copy: three times as fast as abs().
+    # Two passes without a copy, three times as fast as abs().
     largest = torch.maximum(values.amax(dim=1, keepdim=True), -values.amin(dim=1, keepdim=True))
     scale = largest.clamp_min(torch.finfo(torch.float32).tiny * STEPS) / STEPS
     return (values / scale).round_().to(torch.int8), scale
 
 
 class Int8Linear(nn.Module):
-    """What a linear layer computes, with its weights and its input rounded to int8; inference only.
+    """A linear layer with weights and inputs quantized to int8. Inference only.
 
     Parameters
     ----------
-    linear : the layer; its bias stays in float32
+    linear : the layer to quantize; its bias stays in float32
     """
 
     weight: Tensor
@@ -54,10 +53,10 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Shape (..., inputs) to (..., outputs), in the type that the layer itself would give."""
+        """Map shape (..., inputs) to (..., outputs), in the dtype that the original layer would return."""
         numbers, scale = quantize_rows(inputs.reshape(-1, inputs.shape[-1]).float())
-        # The underscore is the only name that it has. torch.ao's layers, deprecated, have one scale for a whole batch
-        # and 7 bits (five times the error); torchao, without a compiler, takes twice as long as bf16.
+        # There is no public name for _int_mm. torch.ao's deprecated layers have one scale per batch and 7 bits (five
+        # times the error); torchao without a compiler takes twice as long as bf16.
         product = torch._int_mm(numbers, self.weight.t()).float().mul_(self.scale)
         outputs = torch.addcmul(self.bias, product, scale)
         given = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else inputs.dtype
@@ -65,48 +64,48 @@ class Int8Linear(nn.Module):
 
 
 def check_int8(device: torch.device) -> None:
-    """Refuse where int8 products cannot be computed.
+    """Check that int8 products can be computed.
 
     Raises
     ------
     PetError
-        On a GPU, or when this torch has no such products for processors.
+        For a GPU, or if this version of torch does not support int8 products on this CPU.
     """
     if device.type != "cpu":
         raise PetError(
-            f"--quantize is for processors, and this would run on {device.type}; add --device cpu, or leave out "
-            "--quantize: half precision is fast there"
+            f"--quantize requires a CPU, but the device is {device.type}; add --device cpu, or omit --quantize "
+            "(half precision is fast on a GPU)"
         )
     try:
         torch._int_mm(torch.ones(1, 8, dtype=torch.int8), torch.ones(8, 8, dtype=torch.int8))
     except (RuntimeError, AttributeError) as error:
         raise PetError(
-            f"--quantize: torch {torch.__version__} cannot multiply int8 on this processor; update torch, or leave "
-            "out --quantize"
+            f"--quantize: torch {torch.__version__} does not support int8 products on this CPU; update torch, or omit "
+            "--quantize"
         ) from error
 
 
 def quantize_linears(model: nn.Module, name: str) -> int:
-    """Put `Int8Linear` in place of the linear layers of a model's encoder; the head stays as it is.
+    """Replace the linear layers of a model's encoder by `Int8Linear`; the head is unchanged.
 
     Parameters
     ----------
-    model : a transformers model, changed in place
-    name : what messages call it
+    model : a transformers model, modified in place
+    name : name of the model for messages
 
     Returns
     -------
     int
-        How many layers were replaced.
+        Number of replaced layers.
 
     Raises
     ------
     PetError
-        When there is none.
+        If the encoder has no linear layers.
     """
     base = getattr(model, "base_model", model)
-    head = getattr(model, "get_output_embeddings", lambda: None)()  # which T5 has in its base
-    # Subclasses are left alone: their owners read the weights themselves.
+    head = getattr(model, "get_output_embeddings", lambda: None)()  # part of the base in T5
+    # Skip subclasses: their modules read the weights directly.
     found = [
         (parent, key, child)
         for parent in list(base.modules())
@@ -116,8 +115,8 @@ def quantize_linears(model: nn.Module, name: str) -> int:
     if not found:
         kinds = sorted({type(m).__name__ for m in base.modules() if getattr(m, "weight", None) is not None})
         raise PetError(
-            f"model {name}: --quantize replaces linear layers, and its encoder has none ({', '.join(kinds)}); "
-            "leave out --quantize"
+            f"model {name}: --quantize needs linear layers, but its encoder has none (only {', '.join(kinds)}); "
+            "omit --quantize"
         )
     for parent, key, child in found:
         setattr(parent, key, Int8Linear(child))

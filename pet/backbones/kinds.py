@@ -1,4 +1,4 @@
-"""Which kind of language model a model is: the one place that decides."""
+"""The kinds of language models, and which kind a given model is."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Kind:
 
     Attributes
     ----------
-    open : name of a model -> the model, with ``allow_pickle``
-    wrap : the model -> what scores words with it
-    blank : its tokenizer -> what stands for ``{mask}``
+    open : loads a model by name; takes ``allow_pickle``
+    wrap : wraps the model as a LanguageModel
+    blank : returns how its tokenizer represents ``{mask}``
     """
 
     open: Callable[..., PreTrainedModel]
@@ -43,22 +43,23 @@ class Kind:
 
 _MASKED = Kind(load_masked_lm, MaskedLM, mask_blank)
 _ENCODER_DECODER = Kind(load_encoder_decoder, EncoderDecoderLM, sentinel_blank)
-_PERMUTED = Kind(load_causal_lm, MaskedLM, mask_blank)  # transformers lists it as causal, and it has a mask token
+_XLNET = Kind(load_causal_lm, MaskedLM, mask_blank)  # listed as causal by transformers, but has a mask token
 _CAUSAL = Kind(load_causal_lm, CausalLM, lambda _: end_blank())
 
-# Causal models that read padding as text: what they say of a text would change with those beside it.
+# Causal models that read padding as text, so that the scores of a text would depend on its batch.
 _NO_PADDING = ("rwkv", "xlstm")
 
 
 def kind_of(config: Any) -> Kind:
-    """The kind of a model, from its configuration.
+    """Return the kind of a model, given its configuration.
 
-    What can be a masked language model is one: BERT and its kin can also be made into decoders.
+    Architectures that can be masked language models are treated as such, even if (like BERT) they can also be
+    decoders.
 
     Raises
     ------
     PetError
-        If it is no kind of language model that is known here.
+        If the model is not a supported kind of language model.
     """
     model_type = str(config.model_type)
     if model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
@@ -67,44 +68,50 @@ def kind_of(config: Any) -> Kind:
         return _ENCODER_DECODER
     if model_type in _NO_PADDING:
         raise PetError(
-            f"model {config.name_or_path}: a model of type {model_type!r} takes padding for text, and texts of "
-            "different lengths are read together here; use another causal model (GPT-2, Llama, Qwen, Mamba, ...)"
+            f"model {config.name_or_path}: models of type {model_type!r} read padding as text, so texts of different "
+            "lengths cannot share a batch; use another causal model (GPT-2, Llama, Qwen, Mamba, ...)"
         )
     if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return _PERMUTED if model_type in xlnet.TYPES else _CAUSAL
+        return _XLNET if model_type in xlnet.TYPES else _CAUSAL
     raise PetError(
-        f"model {config.name_or_path}: a model of type {model_type!r} can fill no blank here; use a masked language "
-        "model (BERT, RoBERTa, ...), T5 or mT5, or a causal one (GPT-2, Llama, Qwen, ...)"
+        f"model {config.name_or_path}: models of type {model_type!r} cannot fill a mask; use a masked language "
+        "model (BERT, RoBERTa, ...), T5 or mT5, or a causal language model (GPT-2, Llama, Qwen, ...)"
     )
 
 
 def open_model(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
-    """The language model of a folder, an embedded model or a hub name, with the weights that it was trained with."""
-    return kind_of(load_config(name)).open(name, allow_pickle=allow_pickle)
-
-
-def language_model(model: PreTrainedModel) -> LanguageModel:
-    """A model as what scores words."""
-    return kind_of(model.config).wrap(model)
-
-
-def blank_of(name: str, tokenizer: PreTrainedTokenizerBase) -> Blank:
-    """What stands for ``{mask}`` with a model's tokenizer.
+    """Load a pretrained language model from a folder, the embedded models, or the hub.
 
     Raises
     ------
     PetError
-        If the model cannot be opened, or its tokenizer has nothing to stand for it.
+        If the model cannot be loaded, is not a supported kind, or has no trained head.
+    """
+    return kind_of(load_config(name)).open(name, allow_pickle=allow_pickle)
+
+
+def language_model(model: PreTrainedModel) -> LanguageModel:
+    """Wrap a model as the `LanguageModel` of its kind."""
+    return kind_of(model.config).wrap(model)
+
+
+def blank_of(name: str, tokenizer: PreTrainedTokenizerBase) -> Blank:
+    """Return how a model's tokenizer represents ``{mask}``.
+
+    Raises
+    ------
+    PetError
+        If the model cannot be opened, or its tokenizer cannot represent the mask.
     """
     return kind_of(load_config(name)).blank(tokenizer)
 
 
 def binding_options(model: str, tokenizer: PreTrainedTokenizerBase, mean_of_tokens: bool) -> dict[str, Any]:
-    """How patterns are bound for a kind of model: options of `bind_patterns`.
+    """Return keyword arguments for `bind_patterns` that depend on the model.
 
     Raises
     ------
     PetError
-        If the model has nothing that could stand for the mask.
+        If the tokenizer cannot represent the mask.
     """
     return {"blank": blank_of(model, tokenizer), "mean_of_tokens": mean_of_tokens}

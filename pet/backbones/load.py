@@ -1,4 +1,4 @@
-"""Opening models and tokenizers, with one clear message where that cannot be done."""
+"""Load models and tokenizers, with clear error messages."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DEFAULT_MODEL = "mini-en"
 
 
 def resolve_model(name: str) -> str:
-    """A folder, the name of an embedded model, or a hub name, as ``from_pretrained`` wants it.
+    """Resolve a folder, embedded model or hub name to an argument for ``from_pretrained``.
 
     Raises
     ------
     PetError
-        If it looks like a folder and there is none.
+        If the name looks like a folder that does not exist.
     """
     if Path(name).expanduser().is_dir():
         return str(Path(name).expanduser())
@@ -38,46 +38,46 @@ def resolve_model(name: str) -> str:
     if "/" not in name and "\\" not in name and embedded.is_dir():
         return str(embedded)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise PetError(f"model {name}: there is no such folder; name a folder made by save_pretrained or a hub model")
+        raise PetError(f"model {name}: folder not found; give a folder saved by save_pretrained, or a hub name")
     return name
 
 
 def _check_folder(folder: Path, allow_pickle: bool) -> None:
     if not (folder / "config.json").is_file():
-        raise PetError(f"model {folder}: no config.json in this folder; name one made by save_pretrained")
+        raise PetError(f"model {folder}: no config.json in this folder; give a folder saved by save_pretrained")
     found = sorted(folder.glob("*.safetensors"))
     for path in found:
         try:
-            with safe_open(path, "pt"):  # reads the header, and compares it with the size
+            with safe_open(path, "pt"):  # reads the header and checks it against the file size
                 pass
         except SafetensorError as error:
             raise PetError(
-                f"model {folder}: {path.name} is cut off, or no safetensors ({error}); fetch it again (a file of Git "
-                "LFS with `git lfs pull`)"
+                f"model {folder}: {path.name} is truncated or not a safetensors file ({error}); download it again "
+                "(Git LFS files: `git lfs pull`)"
             ) from error
     if found:
         return
     pickled = [p.name for p in (*folder.glob("pytorch_model*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt"))]
     if not pickled:
-        raise PetError(f"model {folder}: there are no weights (model.safetensors) in this folder")
+        raise PetError(f"model {folder}: no weights (model.safetensors) in this folder; give another folder")
     if not allow_pickle:
         raise _pickled(folder, pickled[0])
 
 
 def _pickled(name: object, file: str) -> PetError:
     return PetError(
-        f"model {name}: its weights ({file}) are pickled, which can run code on your machine; convert them to "
-        "safetensors, or pass --allow-pickle if you trust where they come from"
+        f"model {name}: its weights ({file}) are pickled, and loading them can execute arbitrary code; convert them "
+        "to safetensors, or pass --allow-pickle if you trust their source"
     )
 
 
 def check_model(name: str, *, allow_pickle: bool = False) -> None:
-    """Refuse a folder without weights that may be opened; hub names are not looked up.
+    """Check that a model folder exists and has loadable weights. Hub names are not looked up.
 
     Raises
     ------
     PetError
-        If there is no such folder, or no (safe) weights in it.
+        If the folder does not exist, or has no weights or only pickled ones (without `allow_pickle`).
     """
     path = Path(resolve_model(name))
     if path.is_dir():
@@ -85,14 +85,15 @@ def check_model(name: str, *, allow_pickle: bool = False) -> None:
 
 
 def load_problem(name: str, what: str, error: Exception) -> PetError:
+    """Convert an exception from loading a model's `what` to a PetError."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return PetError(
-        f"model {name}: cannot open the {what} ({reason[:300]}); check the name, the folder, or the network"
+        f"model {name}: cannot load its {what} ({reason[:300]}); check the name, the folder, or the network"
     )
 
 
 def load_config(name: str) -> Any:
-    """The configuration of a model folder, an embedded model or a hub name."""
+    """Load the configuration of a model folder, embedded model or hub name; PetError if that fails."""
     try:
         return transformers.AutoConfig.from_pretrained(resolve_model(name))
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -100,7 +101,7 @@ def load_config(name: str) -> Any:
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder, an embedded model or a hub name."""
+    """Load the tokenizer of a model folder, embedded model or hub name; PetError if that fails."""
     path = resolve_model(name)
     try:
         return transformers.AutoTokenizer.from_pretrained(path)
@@ -111,18 +112,23 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def load_model(
     name: str, kind: Any, *, allow_pickle: bool = False, **options: Any
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-    """A model in float32, and what ``from_pretrained`` said of its weights.
+    """Load a model in float32.
 
     Parameters
     ----------
     name : folder, embedded model or hub name
     kind : an ``Auto`` class of transformers
     allow_pickle : also accept ``pytorch_model.bin``
+    **options : further arguments for ``from_pretrained``
+
+    Returns
+    -------
+    the model, and the loading info of ``from_pretrained`` (missing keys, ...)
 
     Raises
     ------
     PetError
-        If there are no (safe) weights or the architecture does not fit.
+        If there are no weights, they are pickled (without `allow_pickle`), or the architecture does not match.
     """
     path = resolve_model(name)
     if Path(path).is_dir():
@@ -131,7 +137,7 @@ def load_model(
     if not allow_pickle:
         options["use_safetensors"] = True
     before = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()  # missing and new weights are looked at below
+    transformers.utils.logging.set_verbosity_error()  # callers check missing weights themselves
     try:
         with warnings.catch_warnings(), without_progress_bars():
             warnings.simplefilter("ignore")
@@ -145,41 +151,42 @@ def load_model(
 
 
 def check_classifier(name: str) -> None:
-    """Refuse a model that no student can start from: one whose kind has no sequence classifier.
+    """Check that a model can be a student, that is, that its architecture has a sequence classifier.
 
     Raises
     ------
     PetError
+        If it has none.
     """
     kind = load_config(name).model_type
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise PetError(
-            f"model {name}: there is no sequence classifier of type {kind!r} that a student could be; name another "
-            "model for it with --student-model"
+            f"model {name}: models of type {kind!r} have no sequence classifier and cannot be a student; choose "
+            "another model with --student-model"
         )
 
 
 def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
-    """A masked language model whose head has trained weights.
+    """Load a masked language model with a trained head.
 
     Raises
     ------
     PetError
-        If it is no masked LM, or its head would start from random numbers.
+        If it is not a masked LM, or its head would be randomly initialized.
     """
-    cure = "use a masked language model, or give this encoder a head with `pet adapt`"
+    cure = "use a masked language model, or train a head for this encoder with `pet adapt`"
     return _load_trained(name, transformers.AutoModelForMaskedLM, cure, allow_pickle)
 
 
 def load_encoder_decoder(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
-    """An encoder-decoder whose output layer has trained weights; PetError otherwise."""
-    cure = "use a model with its decoder and its head"
+    """Load an encoder-decoder with a trained output layer; PetError otherwise."""
+    cure = "use a model with a trained decoder and head"
     return _load_trained(name, transformers.AutoModelForSeq2SeqLM, cure, allow_pickle)
 
 
 def load_causal_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
-    """A causal language model whose output layer has trained weights; PetError otherwise."""
-    return _load_trained(name, transformers.AutoModelForCausalLM, "use a model with its head", allow_pickle)
+    """Load a causal language model with a trained output layer; PetError otherwise."""
+    return _load_trained(name, transformers.AutoModelForCausalLM, "use a model with a trained head", allow_pickle)
 
 
 def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool) -> PreTrainedModel:
@@ -191,13 +198,13 @@ def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool) -> PreTra
     if random_head or random_body:
         raise PetError(
             f"model {name}: no trained weights for {', '.join((random_head + random_body)[:3])}"
-            f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a blank; {cure}"
+            f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a mask; {cure}"
         )
     return model
 
 
 def model_fingerprint(name: str) -> str:
-    """Hash of a model folder's weights, config and tokenizer; for a hub name the commit that is used here."""
+    """Return a hash of a model folder's weights, config and tokenizer, or the cached commit of a hub model."""
     path = Path(resolve_model(name))
     if path.is_dir():
         wanted = (".safetensors", ".json", ".txt", ".model", ".bin")

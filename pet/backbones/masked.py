@@ -1,8 +1,8 @@
-"""Masked language models: logits of chosen words at chosen positions, and nothing more.
+"""Masked language models: compute logits only for the words and positions that are needed.
 
 The vocabulary is by far the largest matrix of a small model. A cloze needs a handful of its rows at
-one position of each text, the auxiliary loss all rows at 15 % of the positions. So the encoder runs
-once, the wanted positions are taken out, and only they go through the head.
+one position per text; the auxiliary loss needs all rows at 15 % of the positions. So the encoder runs
+once, and only the needed positions go through the head.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
-# A head: the function from hidden states to what the output embedding multiplies, that embedding, its bias.
+# A head: the transform of hidden states before the output embedding, the output embedding, its bias.
 Head = tuple[Callable[[Tensor], Tensor], Tensor, "Tensor | None"]
 
 
@@ -91,10 +91,10 @@ _HEADS: dict[str, Callable[[Any], Head]] = {
 
 
 def position_limit(model: PreTrainedModel) -> int:
-    """Longest row, in tokens, that a model's position embeddings allow.
+    """Return the maximum row length, in tokens, that a model's position embeddings allow.
 
-    RoBERTa and its kin count positions from the padding id plus one; their table of positions then
-    knows a padding row of its own.
+    RoBERTa-like models count positions from the padding id plus one; the first rows of their position
+    embeddings are unused.
     """
     limit = getattr(model.config, "max_position_embeddings", None) or math.inf
     limit = math.inf if limit < 0 else limit  # XLNet's
@@ -106,41 +106,42 @@ def position_limit(model: PreTrainedModel) -> int:
 
 
 def has_token_types(model: PreTrainedModel) -> bool:
-    """Whether a model tells segments apart: by an embedding for each, or, XLNet, by comparing them."""
-    several = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
-    return several or model.config.model_type in xlnet.TYPES
+    """Whether a model distinguishes segments: by token type embeddings or, in XLNet, relative segment encodings."""
+    has_embeddings = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    return has_embeddings or model.config.model_type in xlnet.TYPES
 
 
 class MaskedLM(LanguageModel):
-    """A masked LM that scores words at positions.
+    """A masked language model, which scores words at the mask.
 
     Parameters
     ----------
-    model : a ``transformers`` masked LM. Families in the table above are cut before the head; any
-        other is run whole and its logits are picked from, which is right but slower.
+    model : a ``transformers`` masked LM. For families in the table above, only the needed positions go
+        through the head. Other models compute all logits, which is slower.
     """
 
     def __init__(self, model: PreTrainedModel):
         super().__init__(model)
         find = _HEADS.get(model.config.model_type)
         if find is not None:
-            find(model)  # fails here, not in training, if a version of the library names things otherwise
+            find(model)  # fail now rather than in training if a version of the library uses other names
         self._find_head = find
         self._layers = None if find is None else plain_layers(model)
 
     @property
     def max_positions(self) -> int:
-        """Longest row that the position embeddings allow."""
+        """Maximum row length that the position embeddings allow."""
         return position_limit(self.model)
 
     @property
     def has_token_types(self) -> bool:
+        """Whether the model distinguishes segments."""
         return has_token_types(self.model)
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         names = ["input_ids", "attention_mask"] + (["token_type_ids"] if self.has_token_types else [])
         if _is_full_on_gpu(batch) and self.model.config.model_type not in xlnet.TYPES:
-            names.remove("attention_mask")  # fused attention is the faster one without, and to look at it is to wait
+            names.remove("attention_mask")  # fused attention is faster without it, and checking it would synchronize
         return {name: batch[name] for name in names if name in batch}
 
     def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
@@ -151,10 +152,10 @@ class MaskedLM(LanguageModel):
     def batch_maker(
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
-        """Labeled rows, then unlabeled ones with hidden tokens: the encoder sees all of them at once.
+        """Batches contain labeled rows, then unlabeled rows with hidden tokens; the encoder sees all at once.
 
-        ``rows`` and ``positions`` name the masks of the labeled rows, then the hidden tokens of the others, and
-        ``targets`` what was hidden.
+        ``rows`` and ``positions`` locate the masks of the labeled rows, then the hidden tokens of the unlabeled
+        rows; ``targets`` are the hidden tokens.
         """
         pad_id = int(tokenizer.pad_token_id or 0)
         special = [int(i) for i in tokenizer.all_special_ids]
@@ -181,18 +182,18 @@ class MaskedLM(LanguageModel):
         features, targets = self.features(batch, batch["rows"], batch["positions"]), batch["targets"]
         if not len(targets):
             return self.project(features, words), None
-        # One product for both losses: each would bring a gradient as large as the whole vocabulary.
+        # One product for both losses: two would each have a gradient as large as the whole vocabulary.
         logits = self.project(features, None)
         labeled = len(logits) - len(targets)
         return logits[:labeled][:, words], F.cross_entropy(logits[labeled:].float(), targets)
 
     def word_logits(self, batch: Batch, rows: Tensor, positions: Tensor, words: Tensor | None) -> Tensor:
-        """Raw logits of some words at some positions.
+        """Return the logits of some words at some positions.
 
         Parameters
         ----------
-        batch : ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids``, each of shape (B, T)
-        rows, positions : int64 tensors of shape (N,); the N places that are asked for
+        batch : ``input_ids``, ``attention_mask`` and optionally ``token_type_ids``, each of shape (B, T)
+        rows, positions : int64 tensors of shape (N,), locating N tokens
         words : int64 tensor of shape (W,), or None for the whole vocabulary
 
         Returns
@@ -202,7 +203,7 @@ class MaskedLM(LanguageModel):
         return self.project(self.features(batch, rows, positions), words)
 
     def features(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
-        """What the output embedding is multiplied with, at N places: shape (N, D)."""
+        """Return the inputs of the output embedding at N positions: shape (N, D)."""
         if self._find_head is None:
             logits: Tensor = self.model(**self._inputs(batch)).logits
             return logits[rows, positions]
@@ -210,7 +211,7 @@ class MaskedLM(LanguageModel):
         return transform(self._hidden(batch, rows, positions))
 
     def _hidden(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
-        """Hidden states of the last layer at N places: shape (N, D)."""
+        """Return the last layer's hidden states at N positions: shape (N, D)."""
         inputs, base = self._inputs(batch), self.model.base_model
         if self.model.config.model_type in xlnet.TYPES:
             return xlnet.permuted_features(base, inputs, rows, positions)
@@ -222,7 +223,7 @@ class MaskedLM(LanguageModel):
         return hidden[rows, positions]
 
     def project(self, features: Tensor, words: Tensor | None) -> Tensor:
-        """Logits of some words, or of all, from features: shape (N, W)."""
+        """Compute the logits of some or all words from features: shape (N, W)."""
         if self._find_head is None:
             return features if words is None else features[:, words]
         _, weight, bias = self._find_head(self.model)
@@ -232,13 +233,13 @@ class MaskedLM(LanguageModel):
 
 
 def _is_full_on_gpu(batch: Batch) -> bool:
-    """Whether a batch for a GPU is known to have no padding."""
+    """Whether a batch on a GPU is known to have no padding."""
     ids, lengths = batch["input_ids"], batch.get("lengths")
     return ids.device.type != "cpu" and lengths is not None and bool((lengths == ids.shape[1]).all())
 
 
 def _join(labeled: Encoded, chosen: Array, unlabeled: Encoded | None, pad_id: int) -> tuple[dict[str, Array], Array]:
-    """Labeled and unlabeled rows in one padded batch."""
+    """Return labeled and unlabeled rows in one padded batch."""
     batch, ordinary = pad_rows(labeled, chosen, pad_id)
     ordinary[:] = False  # the auxiliary loss hides nothing in labeled rows
     if unlabeled is None:
@@ -256,7 +257,13 @@ def _join(labeled: Encoded, chosen: Array, unlabeled: Encoded | None, pad_id: in
 
 
 def check_length(model: PreTrainedModel, max_length: int, name: str) -> None:
-    """Refuse rows that are longer than the model's positions."""
+    """Check that rows are no longer than the model's position embeddings allow.
+
+    Raises
+    ------
+    PetError
+        If `max_length` exceeds the limit.
+    """
     limit = position_limit(model)
     if max_length > limit:
-        raise PetError(f"model {name}: it has {limit} positions, and --max-length is {max_length}; lower --max-length")
+        raise PetError(f"model {name} has {limit} positions, but --max-length is {max_length}; lower --max-length")

@@ -1,4 +1,4 @@
-"""What a model looks like, from its configuration alone: shapes and no weights."""
+"""Meta models: a model's shapes from its configuration, without weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 
 def meta_model(name: str) -> PreTrainedModel:
-    """The encoder of a model, from its configuration alone: shapes and no weights.
+    """Create the encoder of a model on the meta device, from its configuration alone.
 
-    It has no head: a student need not be a masked language model.
+    It has no head, because a student need not be a masked language model.
+
+    Raises
+    ------
+    PetError
+        If the configuration cannot be loaded.
     """
     import torch
 
@@ -29,5 +34,5 @@ def meta_model(name: str) -> PreTrainedModel:
 
 
 def count_parameters(name: str) -> int:
-    """Number of weights of a model's encoder, from its configuration alone."""
+    """Return the number of parameters of a model's encoder, from its configuration alone."""
     return sum(p.numel() for p in meta_model(name).parameters())

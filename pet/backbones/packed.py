@@ -1,12 +1,12 @@
-"""BERT-like encoders with rows laid end to end, so that nothing is computed for padding.
+"""Run BERT-like encoders on packed rows, without computing anything for padding.
 
-A library's encoder takes rectangles. Rows of different lengths are padded to the longest, and every
-layer multiplies the padding, too. Here only attention, which must not look beyond a row, sees rows;
-everything else sees one long list of tokens. After the last attention only the tokens that are asked
-for go on: a cloze needs one of each text, the auxiliary loss 15 % of them.
+The encoders of transformers take rectangular batches: rows are padded to the longest one, and every
+layer processes the padding too. Here only attention, which must not cross rows, sees separate rows;
+everything else sees one long list of tokens. After the last attention, only the requested tokens
+continue: a cloze needs one per text, the auxiliary loss 15 % of them.
 
-The modules are the model's own, called in its own order, in training as well as in inference. What is
-built differently from BERT is not touched: `plain_layers` then finds nothing, and the model runs as it is.
+The model's own modules are called in their usual order, in training and inference. Models that differ
+from BERT are not packed: `plain_layers` returns None, and they run as usual.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ _EMBEDDINGS = {
     "LayerNorm.bias",
 }
 _SHORT = 128  # tokens
-_FEW_RUNS = 8  # each is a call of a GPU's attention in every layer
-_ALIGNED = 8  # tokens: a GPU's attention reads its mask in pieces of so many
+_FEW_RUNS = 8  # each run costs one attention call per layer on a GPU
+_ALIGNED = 8  # tokens; attention on a GPU reads its mask in blocks of this size
 
 
 def plain_layers(model: PreTrainedModel) -> list[Any] | None:
-    """The layers of an encoder that has exactly the weights of BERT's, or None.
+    """Return the layers of an encoder with exactly BERT's weights, else None.
 
-    One weight more (relative positions, a second norm, an adapter) or less means another computation, and so does a
-    hook (a prefix of `pet.tuning.prefix`). Learned vectors among the words and LoRA's matrices change nothing here.
+    An additional weight (relative positions, a second norm, an adapter) or a missing one means a different
+    computation, and so does a hook (such as a prefix of `pet.tuning.prefix`). Soft tokens and LoRA matrices do not
+    matter here.
     """
     base = model.base_model
     encoder = getattr(base, "encoder", None)
@@ -68,13 +69,13 @@ def plain_layers(model: PreTrainedModel) -> list[Any] | None:
 
 
 def packed_features(base: Any, layers: Sequence[Any], inputs: Batch, rows: Tensor, positions: Tensor) -> Tensor:
-    """Hidden states at N places of a batch whose rows are padded on the right, on a processor.
+    """Return hidden states at N positions of a right-padded batch, on a CPU.
 
     Parameters
     ----------
     base : the encoder with its embeddings
-    layers : what `plain_layers` found
-    inputs : ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids``, each of shape (B, T)
+    layers : result of `plain_layers`
+    inputs : ``input_ids``, ``attention_mask`` and optionally ``token_type_ids``, each of shape (B, T)
     rows, positions : int64 tensors of shape (N,)
 
     Returns
@@ -86,14 +87,14 @@ def packed_features(base: Any, layers: Sequence[Any], inputs: Batch, rows: Tenso
     starts = lengths.cumsum(dim=0) - lengths
     hidden = _embed(base, inputs, real.flatten().nonzero()[:, 0])
     if torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled():
-        # Where nothing is learned, sums and norms may be as coarse as the products between them: no layer casts then.
+        # In inference, sums and norms may have the precision of the products between them; then no layer casts.
         hidden = hidden.to(torch.get_autocast_dtype("cpu"))
     runs = equal_runs(lengths.tolist())
     for layer in layers[:-1]:
         hidden = _feed_forward(layer, _attention(layer, hidden, runs), hidden)
     wanted = starts[rows] + positions
     asked = hidden[wanted]
-    if torch.equal(rows, torch.arange(len(lengths))):  # one of each row: no other token needs to look around
+    if torch.equal(rows, torch.arange(len(lengths))):  # one token per row: no other token needs attention
         return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs, asked), asked)
     return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs)[wanted], asked)
 
@@ -101,15 +102,15 @@ def packed_features(base: Any, layers: Sequence[Any], inputs: Batch, rows: Tenso
 def packed_features_on_gpu(
     base: Any, layers: Sequence[Any], inputs: Batch, lengths: Tensor, rows: Tensor, positions: Tensor
 ) -> Tensor:
-    """The same on a GPU, without once waiting for it.
+    """Like `packed_features`, on a GPU, without ever synchronizing with it.
 
-    Where neighbours are mostly of one length, as in labeling, each run of them is a call of the fused attention, which
-    needs no mask then. Else rows are padded for attention, and for nothing else.
+    If neighboring rows mostly have equal lengths, as in labeling, each run of them is one call of fused attention
+    without a mask. Otherwise rows are padded for attention only.
 
     Parameters
     ----------
-    base, layers, inputs, rows, positions : as of `packed_features`
-    lengths : int64 tensor of shape (B,), on the processor
+    base, layers, inputs, rows, positions : see `packed_features`
+    lengths : int64 tensor of shape (B,), on the CPU
     """
     width = inputs["input_ids"].shape[1]
     real = to_device((torch.arange(width) < lengths[:, None]).flatten().nonzero()[:, 0], rows.device)
@@ -125,7 +126,13 @@ def packed_features_on_gpu(
 
 
 def equal_runs(lengths: Sequence[int]) -> list[Run]:
-    """Neighbouring rows of one length: they are a rectangle as they lie, without a copy."""
+    """Group neighboring rows of equal length. In packed form, each group is a rectangle that needs no copy.
+
+    Examples
+    --------
+    >>> equal_runs([4, 4, 7])
+    [(2, 4), (1, 7)]
+    """
     return [(len(list(group)), length) for length, group in groupby(lengths)]
 
 
@@ -133,8 +140,8 @@ _TOKENS = ("input_ids", "token_type_ids")
 
 
 def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
-    """Embeddings of the real tokens, shape (tokens, D); `real` counts places through the rows of the batch."""
-    # RoBERTa and its kin count positions from behind the padding id.
+    """Return the embeddings of the real tokens, shape (tokens, D); `real` are their flat positions in the batch."""
+    # RoBERTa-like models count positions from the padding id plus one.
     padding = base.embeddings.position_embeddings.padding_idx
     first = 0 if padding is None else padding + 1
     places = real % inputs["input_ids"].shape[1] + first
@@ -147,15 +154,15 @@ def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
 
 
 def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None = None) -> Tensor:
-    """Each token's mixture of the values of its own row, shape (tokens, D).
+    """Self-attention within each row, shape (tokens, D).
 
-    With `asked`, hidden states of shape (B, D), only one token of each row looks around: shape (B, D).
+    If `asked` is given, the hidden states of one token per row, shape (B, D), only these attend: shape (B, D).
     """
     attention = layer.attention.self
     heads = attention.num_attention_heads
     drop = attention.dropout.p if attention.training else 0.0
     tokens = [count * length for count, length in runs]
-    # Splitting has a cheap gradient; that of every slice would be as large as the whole.
+    # Splitting has a cheap gradient; the gradient of each slice would be as large as the whole.
     if asked is None:
         queries = attention.query(hidden).split(tokens)
     else:
@@ -170,7 +177,7 @@ def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None
 
 @dataclass(frozen=True)
 class _Rectangle:
-    """Rows padded for attention: shape (B, T), where in it the tokens are, and which places may be looked at."""
+    """Padding for attention: the shape (B, T), the flat positions of the tokens, and the attention mask."""
 
     shape: tuple[int, int]
     places: Tensor
@@ -178,7 +185,7 @@ class _Rectangle:
 
 
 def _rectangle(real: Tensor, tokens: Tensor) -> _Rectangle:
-    """What `tokens` counts in a batch as wide as `real`, in one of an aligned width."""
+    """Lay out tokens, given by flat positions in a batch shaped like `real`, in a batch of aligned width."""
     count, width = real.shape
     aligned = -(-width // _ALIGNED) * _ALIGNED
     mask = F.pad(real.bool(), (0, aligned - width))[:, None, None]
@@ -186,9 +193,9 @@ def _rectangle(real: Tensor, tokens: Tensor) -> _Rectangle:
 
 
 def _look_around(layer: Any, hidden: Tensor, runs: list[Run], rectangle: _Rectangle | None) -> Tensor:
-    """`_attention` on a GPU, shape (tokens, D)."""
+    """Run `_attention` on a GPU, shape (tokens, D)."""
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):  # once for three layers
+    if torch.is_autocast_enabled(device):  # cast once for query, key and value
         hidden = hidden.to(torch.get_autocast_dtype(device))
     return _attention(layer, hidden, runs) if rectangle is None else _padded_attention(layer, hidden, rectangle)
 
@@ -209,7 +216,7 @@ def _padded_attention(layer: Any, hidden: Tensor, rectangle: _Rectangle) -> Tens
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, drop: float) -> Tensor:
     """softmax(q k / sqrt(d)) v, each of shape (rows, heads, tokens, d)."""
-    # On a processor the library's fused attention is the faster one only for long rows, and never in bfloat16.
+    # On a CPU, torch's fused attention is only faster for long rows, and never in bfloat16.
     if key.device.type != "cpu" or (key.dtype == torch.float32 and key.shape[2] > _SHORT):
         return F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
     scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(2, 3))
@@ -218,7 +225,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, drop: float) -> Tensor:
 
 
 def _feed_forward(layer: Any, mixed: Tensor, hidden: Tensor) -> Tensor:
-    """The rest of a layer, token by token."""
+    """Apply the rest of a layer, token by token."""
     hidden = _add_and_norm(layer.attention.output, mixed, hidden)
     return _add_and_norm(layer.output, layer.intermediate(hidden), hidden)
 

@@ -1,7 +1,7 @@
-"""XLNet, which was trained to predict tokens in any order: what is asked for is hidden from all the others.
+"""XLNet, which was trained to predict tokens in any order.
 
-Where a masked model reads a mask token, XLNet asks from the place itself: a second stream starts there from a learned
-vector, and no token looks at what stands in the place (Yang et al. 2019, arXiv 1906.08237, section 2.3).
+Instead of reading a mask token, XLNet predicts with a second stream that starts from a learned vector at the target
+position, and hides the target from all tokens (Yang et al. 2019, arXiv 1906.08237, section 2.3).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPES = ("xlnet",)
 
 
 def permuted_features(base: Any, inputs: Batch, rows: Tensor, positions: Tensor) -> Tensor:
-    """Hidden states of the places that are asked for, none of which is seen from any place.
+    """Return hidden states at target positions, which are hidden from all tokens.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def permuted_features(base: Any, inputs: Batch, rows: Tensor, positions: Tensor)
     count, width = inputs["input_ids"].shape
     asked = torch.zeros(count, width, dtype=torch.float32, device=rows.device)
     asked[rows, positions] = 1
-    number = (asked.cumsum(dim=1) - 1).long()[rows, positions]  # of a place among those of its row
+    number = (asked.cumsum(dim=1) - 1).long()[rows, positions]  # index of each target within its row
     targets = torch.zeros(count, int(number.max()) + 1, width, dtype=torch.float32, device=rows.device)
     targets[rows, number, positions] = 1
     hidden: Tensor = base(

@@ -1,1 +1,1 @@
-"""iPET: the schedule of the generations and the selection of their texts. Arrays in, arrays out."""
+"""iPET: the schedule of generations and the selection of pseudo-labeled texts, as pure functions."""

@@ -1,4 +1,4 @@
-"""The schedule of the generations."""
+"""The schedule of iPET generations."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """How many generations a run has, and how many new texts of each label.
+    """The number of generations of a run, and their numbers of pseudo-labeled texts.
 
     Attributes
     ----------
     settings : iPET settings
-    counts : labeled texts of each label, shape (L,)
-    ratio : of the labels in the new texts, shape (L,); None: as in `counts`
-    rounds : of training
+    counts : number of labeled texts per label, shape (L,)
+    ratio : label ratio of the pseudo-labeled texts, shape (L,); None: the same as in `counts`
+    rounds : number of training rounds
     """
 
     settings: IpetSettings
@@ -39,19 +39,20 @@ class Plan:
 
     @property
     def labeled(self) -> bool:
+        """Whether there are labeled texts."""
         return bool(self.counts.any())
 
     @property
     def last(self) -> int:
-        """Number of the last generation. Without labeled texts generation 0 is the untrained model."""
+        """Number of the last generation, from 0. Without labeled texts, generation 0 is the untrained model."""
         return self.rounds - 1 if self.labeled else self.rounds
 
     def wanted(self, generation: int) -> Array:
-        """New texts of each label for a member of a generation above 0."""
+        """Return the number of pseudo-labeled texts per label for a member of a generation above 0."""
         return new_examples(self.counts, generation, self.settings.growth, self.ratio, self.settings.first_set)
 
     def target(self) -> Array:
-        """The ratio that the labels of the pool are thought to have: that of the new texts."""
+        """Return the assumed label ratio of the pool: that of the pseudo-labeled texts."""
         wanted = self.wanted(1) if self.ratio is None else self.ratio
         return np.asarray(wanted / wanted.sum())
 
@@ -61,14 +62,14 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
 
     Parameters
     ----------
-    task, settings : of the run
-    counts : labeled texts of each label, shape (L,)
-    repetitions : members per pattern
+    task, settings : the task and the iPET settings
+    counts : number of labeled texts per label, shape (L,)
+    repetitions : number of members per pattern
 
     Raises
     ------
     PetError
-        When no member has another one to learn from, or the ratio of the labels is none.
+        If there are fewer than two members, or the label ratio is invalid.
     """
     ratio = parse_ratio(settings.ratio, task.labels)
     labeled = int(np.sum(counts))
@@ -79,7 +80,7 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
             else "add a pattern (without labeled texts the first labels come from the untrained patterns)"
         )
         raise PetError(
-            f"{task.name}: iPET has members label for each other, and one pattern has no other: {cure}, or take "
+            f"{task.name}: iPET needs at least two members, which label texts for each other; {cure}, or use "
             "--method pet"
         )
     first = labeled or max(settings.first_set, len(task.labels))

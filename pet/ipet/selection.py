@@ -1,6 +1,6 @@
-"""iPET: how large the training sets of the generations are, and which texts get into them.
+"""iPET: sizes of the training sets, and selection of pseudo-labeled texts.
 
-Pure functions after arXiv 2001.07676, section 3.4: arrays in, arrays out, the random generator passed in.
+Pure functions that implement arXiv 2001.07676, section 3.4.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ from pet.errors import PetError
 from pet.numerics import softmax
 
 Array = NDArray[Any]
-_CHUNK = 65536  # rows that are merged at a time
-_CALIBRATION_ROWS = 20_000  # evenly spaced rows that are enough to see the mean prediction
-_LONGEST = 30  # generations: more than any schedule needs, and few enough for the sizes to stay numbers
+_CHUNK = 65536  # number of rows merged at once
+_CALIBRATION_ROWS = 20_000  # evenly spaced rows, enough to estimate the mean prediction
 
 
 def count_generations(first: int, growth: float, enough: int) -> int:
-    """Rounds of training that take the training set from `first` texts to at least `enough`.
+    """Count the training rounds until the training set grows from `first` to at least `enough` texts.
 
     Parameters
     ----------
-    first : texts in the first training set, above 0
-    growth : how many times larger each set is than the one before, above 1
-    enough : size of a set after which no larger one is made
+    first : size of the first training set, above 0
+    growth : growth factor per round, above 1
+    enough : size at which to stop growing
 
     Returns
     -------
-    int, at least 1: 10 texts that grow fivefold reach 1,000 with the fourth set.
+    int, at least 1
+
+    Examples
+    --------
+    >>> count_generations(10, 5.0, 1000)  # 10, 50, 250, 1250
+    4
     """
     rounds, size = 1, float(first)
     while size < enough:
@@ -44,16 +48,21 @@ def count_generations(first: int, growth: float, enough: int) -> int:
 
 
 def apportion(total: int, shares: Array) -> Array:
-    """Split a number of texts over labels in a given ratio, by the largest remainders.
+    """Distribute texts over labels in a given ratio, by the largest-remainder method.
 
     Parameters
     ----------
-    total : texts
-    shares : shape (L,), not negative, not all 0
+    total : number of texts
+    shares : shape (L,), nonnegative, not all 0
 
     Returns
     -------
-    int64 array of shape (L,) that adds up to `total`; of equal remainders the earlier label gets the text.
+    int64 array of shape (L,) with sum `total`; ties go to the earlier label.
+
+    Examples
+    --------
+    >>> apportion(10, np.array([1, 1, 1])).tolist()
+    [4, 3, 3]
     """
     shares = np.asarray(shares, dtype=np.float64)
     exact = total * shares / shares.sum()
@@ -64,22 +73,26 @@ def apportion(total: int, shares: Array) -> Array:
 
 
 def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
-    """The ratio of the labels in the new examples.
+    """Parse the label ratio of pseudo-labeled texts.
 
     Parameters
     ----------
-    text : ``keep`` (as in the labeled texts), ``balanced``, or a number for each label, in their order,
-        with commas between
-    labels : those of the task
+    text : ``keep`` (the same as in the labeled texts), ``balanced``, or comma-separated numbers, one per label
+    labels : labels of the task
 
     Returns
     -------
-    float64 array of shape (L,) that adds up to 1; None for ``keep``.
+    float64 array of shape (L,) with sum 1, or None for ``keep``
 
     Raises
     ------
     PetError
-        When it is none of these.
+        For anything else.
+
+    Examples
+    --------
+    >>> parse_ratio("3,1", ["good", "bad"]).tolist()
+    [0.75, 0.25]
     """
     if text == "keep":
         return None
@@ -91,26 +104,26 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
         shares = np.zeros(0)
     if len(shares) != len(labels) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.sum():
         raise PetError(
-            f"setting ratio is {text!r}: it can be keep, balanced, or {len(labels)} numbers with commas between, "
-            f"one for each of {', '.join(labels)}"
+            f"setting ratio is {text!r}; use keep, balanced, or {len(labels)} comma-separated numbers, one for each of "
+            f"{', '.join(labels)}"
         )
     return np.asarray(shares / shares.sum())
 
 
 def new_examples(counts: Array, generation: int, growth: float, ratio: Array | None = None, first: int = 10) -> Array:
-    """How many pseudo-labeled texts of each label a member of a generation gets.
+    """Compute the number of pseudo-labeled texts per label for a member of a generation.
 
-    With |T| labeled texts the training set of generation g has |T| · growth^g texts, T among them. Without any,
-    generation 0 is the untrained model, and the set of generation g has first · growth^(g - 1) texts; `first`
-    is raised to the number of labels, so that each has an example.
+    With |T| labeled texts, the training set of generation g has |T| · growth^g texts, including T. Without
+    labeled texts, generation 0 is the untrained model, and the training set of generation g has
+    first · growth^(g - 1) texts, where `first` is at least the number of labels.
 
     Parameters
     ----------
-    counts : labeled texts of each label, shape (L,)
-    generation : counted from 0, the ensemble that is trained on the labeled texts alone; at least 1 here
-    growth : d of the paper
-    ratio : shape (L,), of the labels in the new texts; None: as in `counts`, or even where there are none
-    first : size of the first set where there are no labeled texts
+    counts : number of labeled texts per label, shape (L,)
+    generation : number of the generation, at least 1; generation 0 is trained on the labeled texts only
+    growth : d in the paper
+    ratio : label ratio of the pseudo-labeled texts, shape (L,); None: that of `counts`, or uniform without labels
+    first : size of the first training set if there are no labeled texts
 
     Returns
     -------
@@ -126,32 +139,37 @@ def new_examples(counts: Array, generation: int, growth: float, ratio: Array | N
 
 
 def choose_voters(others: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
-    """Members that label for another one.
+    """Draw the members that label texts for another member.
 
     Parameters
     ----------
-    others : names of all members but that one; their order does not matter
-    share : of them that vote, rounded half up, at least one
-    generator : draws
+    others : names of all other members, in any order
+    share : share of them to draw, rounded half up, at least one
+    generator : random generator
 
     Returns
     -------
     list of str, sorted
+
+    Raises
+    ------
+    ValueError
+        If there are no other members.
     """
     if not others:
-        raise ValueError("a member is labeled by others, and there are none")
+        raise ValueError("there are no other members to label texts")
     number = min(len(others), max(1, math.floor(share * len(others) + 0.5)))
     return sorted(generator.permutation(sorted(others))[:number].tolist())
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What some members together say of every text of the pool.
+    """Merged predictions of some members for every text of the pool.
 
     Attributes
     ----------
     scores : the members' raw scores, each of shape (rows, L)
-    weights : shape (members,); even where all are 0
+    weights : shape (members,)
     bias : shape (L,), added to the merged scores
     """
 
@@ -161,7 +179,13 @@ class Candidates:
 
     @classmethod
     def merged(cls, scores: Sequence[Array], weights: Array, target: Array | None = None) -> Candidates:
-        """Candidates of members; `target`, a ratio of the labels, calibrates them (`prior_correction`)."""
+        """Merge members, with equal weights if all weights are 0.
+
+        Parameters
+        ----------
+        scores, weights : see the class
+        target : label ratio to calibrate to (`prior_correction`), shape (L,); default: no calibration
+        """
         weights = np.asarray(weights, dtype=np.float64)
         if not weights.any():
             weights = np.ones(len(weights))
@@ -176,16 +200,16 @@ class Candidates:
         return len(self.scores[0])
 
     def probabilities(self, rows: Array | slice) -> Array:
-        """softmax of the merged scores of some rows: float64, shape (rows, L)."""
+        """Return the softmax of the merged scores of some rows: float64, shape (rows, L)."""
         return softmax(merge_scores([s[rows] for s in self.scores], self.weights) + self.bias)
 
     def chunks(self) -> Iterator[tuple[int, Array]]:
-        """Number of the first row, and probabilities, of a stretch of rows after another."""
+        """Yield the pool in chunks: the number of the first row, and the probabilities."""
         for start in range(0, len(self), _CHUNK):
             yield start, self.probabilities(slice(start, start + _CHUNK))
 
     def predictions(self) -> tuple[Array, Array]:
-        """Most probable label (int64) and its probability (float64) of every row."""
+        """Return the most probable label (int64) and its probability (float64) for every row."""
         label, confidence = np.empty(len(self), dtype=np.int64), np.empty(len(self))
         for start, probabilities in self.chunks():
             label[start : start + len(probabilities)] = probabilities.argmax(axis=1)
@@ -199,9 +223,9 @@ class Chosen:
 
     Attributes
     ----------
-    rows : of the pool, ascending, each once; int64
-    labels : their pseudo-labels; int64
-    available : texts from which those of each label could be taken, shape (L,)
+    rows : int64 array of distinct rows of the pool, ascending
+    labels : int64 array, their pseudo-labels
+    available : number of candidate texts per label, shape (L,)
     """
 
     rows: Array
@@ -217,17 +241,17 @@ def _sorted(rows: Array, labels: Array, available: Array) -> Chosen:
 def draw_confident(
     label: Array, confidence: Array, wanted: Array, eligible: Array, generator: np.random.Generator
 ) -> Chosen:
-    """Draw texts of each predicted label without replacement, with probability proportional to the confidence.
+    """Draw texts of each predicted label without replacement, with probability proportional to confidence.
 
-    Each row gets the key ``-log(u) / confidence`` with u uniform; the n smallest keys are such a draw
+    Each row gets the key ``-log(u) / confidence`` with u uniform; the n smallest keys are such a sample
     (Efraimidis and Spirakis 2006, Information Processing Letters 97).
 
     Parameters
     ----------
-    label, confidence : the prediction for each row of the pool
-    wanted : texts to draw of each label, shape (L,); where fewer are predicted, all of them are taken
-    eligible : bool array, False for rows that may not be drawn
-    generator : gives one number to each row of the pool, whatever was predicted
+    label, confidence : prediction for each row of the pool
+    wanted : number of texts to draw per label, shape (L,); if fewer have this prediction, all of them are drawn
+    eligible : bool array, False for rows that must not be drawn
+    generator : random generator; draws one number per row of the pool, independent of the predictions
     """
     keys = generator.standard_exponential(len(label)) / np.maximum(confidence, 1e-300)
     rows, labels, available = [], [], []
@@ -241,19 +265,19 @@ def draw_confident(
 
 
 def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -> Chosen:
-    """For each label the texts with the highest probability of it, whatever their most probable label.
+    """Select for each label the texts with the highest probability of it, even if another label is more probable.
 
-    This is the first set of a run without labeled texts, and all sets where `choice` is ``top``. A text that is
-    among the best of two labels goes to the one for which it is more probable.
+    Used for the first training set without labeled texts, and for all of them with the selection ``top``. A text
+    among the best for two labels gets the more probable one.
 
     Parameters
     ----------
-    candidates : what the voters say
-    wanted : texts to take of each label, shape (L,)
-    eligible : bool array, False for rows that may not be taken
+    candidates : predictions for the pool
+    wanted : number of texts per label, shape (L,)
+    eligible : bool array, False for rows that must not be selected
     """
     labels = len(wanted)
-    most = int(np.sum(wanted))  # no label can lose more of its best texts to the others than are taken in all
+    most = int(np.sum(wanted))  # other labels can take at most this many of a label's best texts
     best: list[Array] = [np.zeros((0, 2))] * labels
     for start, probabilities in candidates.chunks():
         rows = np.flatnonzero(eligible[start : start + len(probabilities)])
@@ -275,52 +299,55 @@ def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -
 
 
 def best_generation(agreement: Sequence[float], largest_share: Sequence[float]) -> int:
-    """The trained generation whose members agree most, among those that did not collapse onto one label.
+    """Find the generation with the highest agreement among those that did not collapse to one label.
 
     Parameters
     ----------
-    agreement : of each generation, in their order
-    largest_share : share of the pool that the most frequent prediction has, in each generation
+    agreement : agreement of the members, per generation
+    largest_share : share of the most frequent prediction in the pool, per generation
 
     Returns
     -------
-    int: a position in the sequences; of equal ones the later
+    int: an index into the sequences; ties go to the later generation
     """
     sound = [g for g, share in enumerate(largest_share) if share < COLLAPSE] or list(range(len(agreement)))
     return max(sound, key=lambda g: (agreement[g], g))
 
 
-COLLAPSE = 0.95  # share of the pool with one and the same prediction that is called a collapse
-FALLING = 0.02  # a loss of agreement that is more than noise
+COLLAPSE = 0.95  # a generation has collapsed if one label is predicted for this share of the pool
+FALLING = 0.02  # a drop in agreement larger than noise
 
 
 def generation_warnings(
     generation: int, agreement: Sequence[float], shares: Array, wanted: Array | None, labels: Sequence[str]
 ) -> list[str]:
-    """What is wrong with a generation, for people.
+    """Return warnings about a generation.
 
     Parameters
     ----------
     generation : its number
-    agreement : of all generations up to this one
-    shares : share of the pool that each label is predicted for, shape (L,)
-    wanted : new examples of each label in this generation, shape (L,); None where there were none
-    labels : names
+    agreement : agreement of the members in all generations up to this one
+    shares : share of each label among the predictions for the pool, shape (L,)
+    wanted : number of pseudo-labeled texts wanted per label, shape (L,), or None
+    labels : label names
     """
     messages = []
     top = int(np.argmax(shares))
     asked = np.ones(len(labels), dtype=bool) if wanted is None else np.asarray(wanted) > 0
     if shares[top] >= COLLAPSE:
         messages.append(
-            f"generation {generation} collapsed: {100 * shares[top]:.0f} % of the pool is called {labels[top]!r}; try "
-            "--set calibrate=true, other patterns or words, or --set keep_best=true"
+            f"generation {generation} collapsed: it predicts {labels[top]!r} for {100 * shares[top]:.0f} % of the "
+            "pool; try --set calibrate=true, other patterns or label words, or --set keep_best=true"
         )
     nobody = [label for label, share, wish in zip(labels, shares, asked, strict=True) if wish and not share]
     if nobody:
-        messages.append(f"generation {generation}: no text of the pool is called {', '.join(map(repr, nobody))}")
+        messages.append(
+            f"generation {generation} predicts {', '.join(map(repr, nobody))} for no text of the pool; try other "
+            "patterns or label words, or --set calibrate=true"
+        )
     if len(agreement) > 1 and agreement[-1] < agreement[-2] - FALLING:
         messages.append(
-            f"generation {generation}: the members agree less than before ({agreement[-1]:.3f} after "
-            f"{agreement[-2]:.3f}); later generations may be worse (--set keep_best=true, --set stop_early=true)"
+            f"generation {generation}: agreement between members fell from {agreement[-2]:.3f} to {agreement[-1]:.3f}; "
+            "later generations may be worse (consider --set keep_best=true or --set stop_early=true)"
         )
     return messages

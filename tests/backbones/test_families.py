@@ -1,4 +1,4 @@
-"""The tiny models are what the other tests take them for."""
+"""The tiny models have the properties that other tests rely on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_words_are_single_tokens_in_running_text(family_model, name):
 
 
 @every_family
-def test_fills_the_mask(family_model, name):
+def test_the_model_runs_on_a_text_with_a_mask(family_model, name):
     folder = family_model(name)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForMaskedLM.from_pretrained(folder)
@@ -59,7 +59,7 @@ def test_fills_the_mask(family_model, name):
 
 
 @every_family
-def test_takes_the_longest_input(family_model, name):
+def test_the_model_accepts_the_longest_input(family_model, name):
     folder = family_model(name)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForMaskedLM.from_pretrained(folder)
@@ -70,7 +70,7 @@ def test_takes_the_longest_input(family_model, name):
 
 
 @every_family
-def test_frames_a_pair_as_the_family_does(family_model, name):
+def test_text_pairs_are_framed_like_the_real_family(family_model, name):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     encoded = tokenizer("good", "bad")
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
@@ -83,7 +83,7 @@ def test_frames_a_pair_as_the_family_does(family_model, name):
 
 
 def _collapsed(tokens: list[str]) -> str:
-    """The frame with every run of ordinary tokens written as one letter."""
+    """The frame, with each run of ordinary tokens written as one letter."""
     shape: list[str] = []
     letters = iter("ab")
     for token in tokens:
@@ -95,7 +95,7 @@ def _collapsed(tokens: list[str]) -> str:
 
 
 @every_family
-def test_mask_swallows_the_space_where_the_real_one_does(family_model, name):
+def test_the_mask_absorbs_the_preceding_space_like_the_real_family(family_model, name):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     mask = tokenizer.mask_token
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()[tokenizer.mask_token_id]
@@ -106,20 +106,20 @@ def test_mask_swallows_the_space_where_the_real_one_does(family_model, name):
 
 
 @every_family
-def test_printable_characters_are_known(family_model, name):
+def test_printable_characters_are_in_the_vocabulary(family_model, name):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     ids = tokenizer(" ".join(string.printable.split()[0]), add_special_tokens=False)["input_ids"]
     assert tokenizer.unk_token_id not in ids
 
 
-def test_building_again_gives_the_same_bytes(family_model, tmp_path: Path):
+def test_building_a_model_twice_gives_the_same_bytes(family_model, tmp_path: Path):
     for name in ("bert", "roberta", "xlm-r"):
         first, again = family_model(name), build_family(name, tmp_path / name)
         for file in ("tokenizer.json", "config.json", "model.safetensors"):
             assert (first / file).read_bytes() == (again / file).read_bytes(), (name, file)
 
 
-def test_news_rows_are_balanced_and_told_apart_by_words(news_rows):
+def test_news_rows_are_balanced_and_separable_by_words(news_rows):
     assert [row["label"] for row in news_rows[:4]] == list(LABELS)
     assert len({row["text"] for row in news_rows}) == len({row["id"] for row in news_rows}) == 40
     assert Counter(row["label"] for row in news_rows) == dict.fromkeys(LABELS, 10)

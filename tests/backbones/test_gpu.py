@@ -1,4 +1,4 @@
-"""What only a GPU can show, and that the program which measures one runs."""
+"""Tests that need a GPU, including the GPU benchmark."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _member(folder: Path) -> tuple[MaskedLM, AutoTokenizer, PVP, TokenTable]:
 @pytest.mark.gpu
 @pytest.mark.parametrize("max_tokens", [60, 4096], ids=["runs of one length", "padded for attention"])
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_scores_are_those_of_the_processor(family_model, name, max_tokens):
+def test_scores_equal_those_on_a_cpu(family_model, name, max_tokens):
     lm, tokenizer, pvp, tokens = _member(family_model(name))
     here = score_rows(lm, tokenizer, pvp, tokens, make_accelerator("cpu", "fp32"), max_tokens=4096)
     there = score_rows(lm, tokenizer, pvp, tokens, make_accelerator("cuda", "fp32"), max_tokens=max_tokens)
@@ -65,7 +65,7 @@ def test_the_loss_of_a_member_falls(tiny_model, precision):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("count", [4, 40], ids=["runs of one length", "padded for attention"])
-def test_a_batch_is_scored_without_a_wait(tiny_model, count):
+def test_scoring_a_batch_does_not_synchronize(tiny_model, count):
     lm, tokenizer, pvp, tokens = _member(tiny_model)
     device = torch.device("cuda")
     lm.to(device).eval()
@@ -82,7 +82,7 @@ def test_a_batch_is_scored_without_a_wait(tiny_model, count):
 
 
 @pytest.mark.gpu
-def test_late_results_are_written_where_they_belong():
+def test_delayed_results_are_written_to_their_rows():
     rows = np.random.default_rng(0).permutation(400).reshape(100, 4)
     out, told = np.zeros(400, dtype=np.float32), []
     write_back(out, ((chosen, torch.from_numpy(chosen).cuda().bfloat16().float()) for chosen in rows), told.append)
@@ -91,19 +91,19 @@ def test_late_results_are_written_where_they_belong():
 
 
 @pytest.mark.gpu
-def test_int8_is_refused():
-    with pytest.raises(PetError, match="--quantize is for processors, and this would run on cuda"):
+def test_int8_on_a_gpu_is_rejected():
+    with pytest.raises(PetError, match=r"--quantize.* cuda.*--device cpu"):
         check_int8(make_accelerator("cuda", "fp32").device)
 
 
-def test_without_a_gpu_there_is_nothing_to_measure(monkeypatch):
+def test_the_benchmark_needs_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = CliRunner().invoke(gpu.main, [])
     assert result.exit_code == 1 and "there is no CUDA device here" in result.stderr
     assert result.stdout == ""
 
 
-def test_the_program_that_measures_runs(tmp_path: Path):
+def test_the_gpu_benchmark_runs(tmp_path: Path):
     options = ["--device", "cpu", "--layers", "2", "--hidden", "64", "-o", str(tmp_path / "speed.jsonl")]
     result = CliRunner().invoke(gpu.main, options, catch_exceptions=False)
     assert result.exit_code == 0 and "label: " in result.stdout and "train: " in result.stdout

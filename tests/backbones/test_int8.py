@@ -1,4 +1,4 @@
-"""``--quantize``: linear layers in int8, the commands that use them, and what they refuse."""
+"""``--quantize``: int8 linear layers, and the commands that use them."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 INT8 = ComputeOptions(device="cpu", quantize=True)
 
 
-def test_rows_have_scales_of_their_own():
+def test_every_row_has_its_own_scale():
     values = torch.tensor([[0.5, -1.0, 0.25], [254.0, 1.0, -3.0], [0.0, 0.0, 0.0]])
     numbers, scale = quantize_rows(values)
-    # row 0: 63.5 goes to the even 64; 31.75 to 32. Row 1: half a step goes to 0, and -1.5 to -2
+    # row 0: 63.5 rounds to the even 64, 31.75 to 32; row 1: half a step rounds to 0, -1.5 to -2
     assert numbers.tolist() == [[64, -127, 32], [127, 0, -2], [0, 0, 0]]
     torch.testing.assert_close(scale[:2, 0], torch.tensor([1 / 127, 2.0]))
     assert torch.isfinite(scale).all()
 
 
-def test_a_layer_computes_the_product_by_hand():
+def test_an_int8_layer_matches_a_product_worked_out_by_hand():
     linear = nn.Linear(2, 2)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[1.27, 0.5], [-2.54, 2.54]]))
@@ -61,15 +61,15 @@ def test_a_layer_computes_the_product_by_hand():
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_is_nearly_the_layer(bias: bool):
+def test_an_int8_layer_approximates_the_original(bias: bool):
     torch.manual_seed(0)
     linear, inputs = nn.Linear(64, 48, bias=bias), torch.randn(3, 5, 64)
-    inputs[0, 0] *= 1000  # one large row makes no other one less exact
+    inputs[0, 0] *= 1000  # a large row does not affect the precision of others
     small = Int8Linear(linear)
     expected, found = linear(inputs), small(inputs)
     error = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
     assert error.min() > 0 and error.max() < 0.02
-    assert torch.equal(small(inputs[1:2]), found[1:2])  # whatever else is in the batch
+    assert torch.equal(small(inputs[1:2]), found[1:2])  # independent of the rest of the batch
 
 
 def _scores(lm: MaskedLM, folder: Path, accelerator: Any) -> Any:
@@ -82,11 +82,11 @@ def _scores(lm: MaskedLM, folder: Path, accelerator: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_every_family_scores_nearly_the_same(family_model, accelerator, name: str):
+def test_int8_scores_approximate_the_original_in_every_family(family_model, accelerator, name: str):
     lm = MaskedLM(load_masked_lm(str(family_model(name))))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for parameter in lm.parameters():  # the tiny models' own numbers hardly tell texts apart
+        for parameter in lm.parameters():  # untrained tiny models hardly distinguish texts
             parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
     before = _scores(lm, family_model(name), accelerator)
     assert quantize_linears(lm.model, name) >= 2
@@ -94,7 +94,7 @@ def test_every_family_scores_nearly_the_same(family_model, accelerator, name: st
     assert 0 < np.abs(after - before).max() < 0.15 * np.ptp(before)
 
 
-def test_only_the_encoders_own_linear_layers_are_replaced(family_model):
+def test_only_linear_layers_of_the_encoder_are_replaced(family_model):
     class Watched(nn.Linear):
         pass
 
@@ -107,7 +107,7 @@ def test_only_the_encoders_own_linear_layers_are_replaced(family_model):
 
 
 @pytest.mark.parametrize("name", ["t5", "mt5", "qwen2", "xlnet"])
-def test_the_head_stays_as_it_is(family_model, name: str):
+def test_the_head_is_not_quantized(family_model, name: str):
     model = open_model(str(family_model(name)))
     head = model.get_output_embeddings()
     quantize_linears(model, name)
@@ -116,18 +116,18 @@ def test_the_head_stays_as_it_is(family_model, name: str):
     assert left == [head] and any(isinstance(module, Int8Linear) for module in model.modules())
 
 
-def test_what_has_no_linear_layers_is_refused():
+def test_a_model_without_linear_layers_is_rejected():
     model = nn.Sequential(nn.Embedding(3, 3), nn.LayerNorm(3))
-    with pytest.raises(PetError, match=r"model mine: .* none \(Embedding, LayerNorm\)"):
+    with pytest.raises(PetError, match=r"model mine: .*Embedding, LayerNorm"):
         quantize_linears(model, "mine")
 
 
-def test_int8_is_for_processors(monkeypatch: pytest.MonkeyPatch):
+def test_int8_requires_a_cpu_and_a_recent_torch(monkeypatch: pytest.MonkeyPatch):
     check_int8(torch.device("cpu"))
-    with pytest.raises(PetError, match="--quantize is for processors, and this would run on cuda"):
+    with pytest.raises(PetError, match=r"--quantize.* cuda.*--device cpu"):
         check_int8(torch.device("cuda", 0))
     monkeypatch.delattr(int8.torch, "_int_mm")
-    with pytest.raises(PetError, match="cannot multiply int8 on this processor; update torch"):
+    with pytest.raises(PetError, match=r"int8.*update torch"):
         check_int8(torch.device("cpu"))
 
 
@@ -140,9 +140,11 @@ def test_int8_is_for_processors(monkeypatch: pytest.MonkeyPatch):
         (None, None),
     ],
 )
-def test_what_torch_tells_of_the_processor(monkeypatch: pytest.MonkeyPatch, found: Any, expected: bool | None):
+def test_int8_instructions_are_detected_if_torch_reports_them(
+    monkeypatch: pytest.MonkeyPatch, found: Any, expected: bool | None
+):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    if found is None:  # as in older versions of torch
+    if found is None:  # older versions of torch
         monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert has_int8_instructions() is expected
 
@@ -177,7 +179,7 @@ def _said(stderr: str, texts: int) -> int:
     return int(found[1])
 
 
-def test_label_in_int8(run: Path, inputs: Path, tmp_path: Path):
+def test_label_works_in_int8(run: Path, inputs: Path, tmp_path: Path):
     plain = _probabilities(run / "g0" / "labels.jsonl")
     result = _label(run, inputs, tmp_path / "a.jsonl", "--quantize", "--json")
     small = _probabilities(tmp_path / "a.jsonl")
@@ -188,7 +190,7 @@ def test_label_in_int8(run: Path, inputs: Path, tmp_path: Path):
     assert "int8_agreement" not in json.loads(_label(run, inputs, tmp_path / "b.jsonl", "--json").stdout)
 
 
-def test_only_the_first_texts_are_compared_and_all_are_int8(
+def test_agreement_is_measured_on_the_first_texts_and_all_are_int8(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def label(name: str, chunk_rows: int) -> Any:
@@ -199,14 +201,14 @@ def test_only_the_first_texts_are_compared_and_all_are_int8(
 
     whole, expected = label("whole.jsonl", 100)
     monkeypatch.setattr("pet.inference.quantize.SAMPLE_ROWS", 3)
-    monkeypatch.setattr("pet.inference.ensemble.KEEP_BYTES", 0)  # members are then opened in turn for each chunk
+    monkeypatch.setattr("pet.inference.ensemble.KEEP_BYTES", 0)  # then members are reopened for each chunk
     pieces, found = label("pieces.jsonl", 5)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert whole.texts == pieces.texts == 16
     assert pieces.agreement in (0, 1 / 3, 2 / 3, 1)
 
 
-def test_a_student_predicts_and_is_measured_in_int8(run: Path, inputs: Path, tmp_path: Path):
+def test_a_student_predicts_and_is_evaluated_in_int8(run: Path, inputs: Path, tmp_path: Path):
     test = inputs / "test.jsonl"
     plain, small = tmp_path / "plain.jsonl", tmp_path / "small.jsonl"
     pet("predict", run, "--input", test, "-o", plain, "--device", "cpu")
@@ -220,7 +222,7 @@ def test_a_student_predicts_and_is_measured_in_int8(run: Path, inputs: Path, tmp
     assert json.loads(result.stdout)["accuracy"] == pytest.approx(right / 12)
 
 
-def test_a_processor_without_int8_instructions_is_warned_of(
+def test_a_cpu_without_int8_instructions_gives_a_warning(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     commands = (
@@ -238,12 +240,12 @@ def test_a_processor_without_int8_instructions_is_warned_of(
 
 
 @pytest.mark.parametrize("name", ["t5", "gpt2"])
-def test_label_with_members_that_have_no_mask(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+def test_generative_members_label_in_int8(inputs: Path, family_model: Any, tmp_path: Path, name: str):
     (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
     command, _, *options = run_options(inputs, family_model(name), parts=("train", "unlabeled"))
     folder, output = tmp_path / "run", tmp_path / "labels.jsonl"
     pet(command, inputs / "behind.yaml", *options, "-q", "-o", folder)
-    if name == "gpt2":  # whose layers are not torch's linear ones
+    if name == "gpt2":  # its layers are not nn.Linear
         arguments = ("label", folder, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu", "--quantize")
         assert re.search(r"its encoder has none .*Conv1D", refused(*arguments)) and not output.exists()
         return
@@ -253,7 +255,7 @@ def test_label_with_members_that_have_no_mask(inputs: Path, family_model: Any, t
     assert _said(said, 16) == int((small.argmax(axis=1) == plain.argmax(axis=1)).sum())
 
 
-def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_members_that_share_a_model_are_rejected_in_int8(inputs: Path, tiny_model: Path, tmp_path: Path):
     folder = tmp_path / "run"
     pet(*run_options(inputs, tiny_model, parts=("train", "unlabeled")), "--tuning", "bitfit", "-q", "-o", folder)
     output = tmp_path / "labels.jsonl"
@@ -262,8 +264,8 @@ def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, 
     assert not output.exists()
 
 
-def test_a_model_without_linear_layers_leaves_nothing(inputs: Path, tiny_model: Path, tmp_path: Path):
-    """GPT-2's layers are not torch's linear ones."""
+def test_a_model_without_linear_layers_is_rejected_and_leaves_no_output(inputs: Path, tiny_model: Path, tmp_path: Path):
+    """GPT-2's layers are not nn.Linear."""
     from transformers import GPT2Config
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -275,7 +277,7 @@ def test_a_model_without_linear_layers_leaves_nothing(inputs: Path, tiny_model: 
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     tokenizer.model_max_length = 64
     tokenizer.save_pretrained(folder)
-    with pytest.raises(PetError, match=r"its encoder has none .*Conv1D"):
+    with pytest.raises(PetError, match=r"--quantize.*Conv1D"):
         evaluate_file(str(folder), str(inputs / "test.jsonl"), compute=INT8)
     arguments = ("predict", folder, "--input", inputs / "test.jsonl", "-o", output, "--device", "cpu")
     message = refused(*arguments, "--quantize")

@@ -1,4 +1,4 @@
-"""Rows laid end to end: which models are run so, and the parts that are their own code."""
+"""Packed rows: which models use them, and the code that handles them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LIKE_BERT = {"bert", "roberta", "xlm-r", "electra"}
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_only_what_is_built_as_bert_is_packed(family_model, name):
+def test_only_models_with_berts_structure_are_packed(family_model, name):
     assert (plain_layers(load_masked_lm(str(family_model(name)))) is not None) == (name in LIKE_BERT)
 
 
-def test_a_layer_with_one_weight_more_is_not_packed(family_model):
+def test_a_layer_with_an_additional_weight_is_not_packed(family_model):
     model = load_masked_lm(str(family_model("bert")))
     model.base_model.encoder.layer[1].attention.self.query.adapter = nn.Linear(2, 2)
     assert plain_layers(model) is None
@@ -33,7 +33,7 @@ def test_a_layer_with_one_weight_more_is_not_packed(family_model):
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra"])
 @pytest.mark.parametrize("tuning", ["prompt", "lora", "prefix"])
-def test_learned_vectors_and_lora_are_packed_and_a_prefix_is_not(family_model, name, tuning):
+def test_soft_tokens_and_lora_are_packed_and_prefixes_are_not(family_model, name, tuning):
     model = load_masked_lm(str(family_model(name)))
     generator = torch.Generator().manual_seed(1)
     width = model.get_input_embeddings().embedding_dim
@@ -64,7 +64,7 @@ def test_a_decoder_is_not_packed(tmp_path):
     assert plain_layers(load_masked_lm(str(build_family("bert", tmp_path, is_decoder=True)))) is None
 
 
-def test_neighbours_of_one_length_are_one_run():
+def test_neighboring_rows_of_equal_length_are_one_run():
     assert equal_runs([5, 5, 3, 5]) == [(2, 5), (1, 3), (1, 5)]
     assert equal_runs([]) == []
 
@@ -81,8 +81,8 @@ def _ragged_batch(lengths: list[int], width: int) -> dict[str, torch.Tensor]:
     "lengths", [[9, 9, 9], [9, 9, 5, 3], [3, 9, 3, 8, 4, 7, 5, 6, 9, 1]], ids=["full", "runs", "mask"]
 )
 @pytest.mark.parametrize("name", ["bert", "electra"])
-def test_the_way_of_a_gpu_equals_the_whole_model(family_model, name, lengths):
-    """The same code runs on a GPU; the last case pads rows for attention, to a width of 16."""
+def test_the_gpu_path_equals_the_whole_model(family_model, name, lengths):
+    """The same code runs on a GPU; the last case pads rows to a width of 16 for attention."""
     model = load_masked_lm(str(family_model(name))).eval()
     base, layers, batch = model.base_model, plain_layers(model), _ragged_batch(lengths, 9)
     rows, positions = torch.tensor([2, 0, 1, 2]), torch.tensor([0, 1, 1, 2])
@@ -100,7 +100,7 @@ def test_the_way_of_a_gpu_equals_the_whole_model(family_model, name, lengths):
 
 
 @pytest.mark.parametrize("lengths", [[9, 9, 5], list(range(9, 0, -1))], ids=["runs", "mask"])
-def test_the_way_of_a_gpu_drops_attention_and_computes_in_bf16(family_model, lengths):
+def test_the_gpu_path_applies_attention_dropout_and_bf16(family_model, lengths):
     model = load_masked_lm(str(family_model("bert"))).eval()
     base, layers, batch = model.base_model, plain_layers(model), _ragged_batch(lengths, 9)
     rows, positions = torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64)
@@ -118,8 +118,8 @@ def test_the_way_of_a_gpu_drops_attention_and_computes_in_bf16(family_model, len
     assert float((dropped - exact).abs().max()) > 1e-3
 
 
-def test_a_processor_keeps_hidden_states_in_float32_only_to_learn(family_model):
-    """In bf16 what is only read has bf16 sums, near the exact ones; what learns has float32 ones."""
+def test_on_a_cpu_hidden_states_are_float32_only_in_training(family_model):
+    """With bf16, sums are in bf16 in inference, close to the exact ones, and in float32 in training."""
     model = load_masked_lm(str(family_model("bert"))).eval()
     base, layers, batch = model.base_model, plain_layers(model), _ragged_batch([9, 9, 5], 9)
     arguments = base, layers, batch, torch.arange(3), torch.zeros(3, dtype=torch.int64)
@@ -135,9 +135,9 @@ def test_a_processor_keeps_hidden_states_in_float32_only_to_learn(family_model):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
-def test_dropout_zeroes_that_share_and_keeps_the_mean(dtype, probability):
+def test_dropout_zeroes_the_given_share_and_preserves_the_mean(dtype, probability):
     torch.manual_seed(0)
-    ones = torch.ones(401, 499, dtype=dtype, requires_grad=True)  # no multiple of four elements
+    ones = torch.ones(401, 499, dtype=dtype, requires_grad=True)  # not a multiple of four elements
     result = dropout(ones, probability)
     zero = (result == 0).float()
     # five standard deviations of the mean of 200,000 draws are less than 0.006
@@ -149,7 +149,7 @@ def test_dropout_zeroes_that_share_and_keeps_the_mean(dtype, probability):
     torch.testing.assert_close(ones.grad, result.detach())
 
 
-def test_dropout_of_neighbours_is_independent_and_seeded():
+def test_dropout_of_neighboring_elements_is_independent_and_seeded():
     torch.manual_seed(1)
     first = dropout(torch.ones(100_000), 0.5) == 0
     for shift in range(1, 9):
@@ -161,13 +161,13 @@ def test_dropout_of_neighbours_is_independent_and_seeded():
     assert dropout(ones, 0.0) is ones
 
 
-def test_a_processor_gets_batches_that_its_caches_hold():
+def test_batches_on_a_cpu_are_limited():
     assert batch_tokens(8192, torch.device("cpu")) < 8192 == batch_tokens(8192, torch.device("cuda"))
     assert batch_tokens(16, torch.device("cpu")) == 16
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")
-def test_freed_memory_stays_until_the_end_of_the_block():
+def test_freed_memory_is_kept_until_the_end_of_the_block():
     import resource
 
     def faults() -> int:

@@ -1,4 +1,4 @@
-"""XLNet: a place is asked for from itself, and nothing looks at what stands in it."""
+"""XLNet: predictions at a position do not depend on the token there."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
 
 
 def plain_logits(model: Any, ids: torch.Tensor, types: torch.Tensor, places: list[int]) -> torch.Tensor:
-    """One row through the library's own head."""
+    """Score one row with the head of transformers."""
     width = len(ids)
     hidden = torch.zeros(1, width, width)
     hidden[:, :, places] = 1
@@ -88,7 +88,7 @@ def test_scores_equal_a_plain_computation(folder: Path, accelerator: Any, patter
         np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-4)
 
 
-def test_what_stands_in_the_place_does_not_matter(folder: Path):
+def test_the_token_at_the_mask_does_not_matter(folder: Path):
     lm, tokenizer = opened(folder), AutoTokenizer.from_pretrained(folder)
     batch = dict(tokenizer("The team won the match.", return_tensors="pt"))
     where = torch.tensor([0]), torch.tensor([2])
@@ -102,8 +102,8 @@ def test_what_stands_in_the_place_does_not_matter(folder: Path):
     assert (first - third).abs().max() > 1e-2
 
 
-def test_loss_of_a_batch(folder: Path):
-    """Both losses a row at a time: several hidden tokens of a row do not see each other."""
+def test_losses_of_a_batch_equal_those_of_single_rows(folder: Path):
+    """Compare both losses with single rows: hidden tokens of a row do not see each other."""
     lm, tokenizer, pvp = opened(folder), AutoTokenizer.from_pretrained(folder), bound(folder, "{text} It was {mask}.")
     recipe = make_recipe("default", {"labeled_batch": 4, "unlabeled_batch": 3, "mlm_probability": 0.3})
     tokens = tokens_of(pvp, TEXTS)
@@ -121,7 +121,7 @@ def test_loss_of_a_batch(folder: Path):
     torch.testing.assert_close(MemberObjective(lm, pvp, 0.4)(batch), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_member_learns(folder: Path, accelerator: Any):
+def test_a_member_learns_an_easy_task(folder: Path, accelerator: Any):
     lm, tokenizer, pvp = opened(folder, 0), AutoTokenizer.from_pretrained(folder), bound(folder, "{text} {mask}.")
     assert position_limit(lm.model) == 1 << 20
     tokens = tokens_of(pvp, TEXTS)
@@ -131,7 +131,7 @@ def test_a_member_learns(folder: Path, accelerator: Any):
     assert (after == GOLD).mean() > 0.8
 
 
-def test_a_run_and_its_student(folder: Path, tmp_path: Path):
+def test_a_run_and_its_student_work_with_xlnet(folder: Path, tmp_path: Path):
     inputs, run = write_inputs(tmp_path / "in"), tmp_path / "run"
     pet(*run_options(inputs, folder), "-o", run)
     pet("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu")
@@ -140,6 +140,6 @@ def test_a_run_and_its_student(folder: Path, tmp_path: Path):
     found = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     classify = pipeline("text-classification", str(run / "student"), device="cpu", top_k=None)
     texts = [json.loads(line)["text"] for line in (inputs / "test.jsonl").read_text().splitlines()]
-    for row, text in zip(found, texts, strict=True):  # whose batch was padded, against one at a time
+    for row, text in zip(found, texts, strict=True):  # padded batch compared with single texts
         alone = {item["label"]: item["score"] for item in classify([text])[0]}
         assert alone == pytest.approx(row["probabilities"], abs=1e-5)

@@ -120,7 +120,7 @@ def test_what_ipet_cannot_do_is_told(
     assert "--method ipet requires unlabeled texts" in failure(*options, "--train", train)
     task.write_text(TASK.rpartition("  - ")[0])
     pool = write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows])
-    assert "one pattern has no other" in failure(*options, "--unlabeled", pool)
+    assert "two members" in failure(*options, "--unlabeled", pool)
 
 
 def test_without_data_the_patterns_are_filled_with_the_names_of_the_fields(task: Path, tiny_model: Path) -> None:

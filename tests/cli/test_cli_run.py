@@ -392,7 +392,7 @@ def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, fa
     assert list(json.loads((tmp_path / "run" / "metrics.json").read_text())["members"]) == ["p0-r0"]
     pet(*options, "--patterns", "2", "-o", tmp_path / "run")  # the same run
     assert "another run" in refused(*options, "-o", tmp_path / "run")
-    for wrong, said in (("3", "has the patterns 1 to 2"), ("1,1", "each once"), ("one", "numbers with commas")):
+    for wrong, said in (("3", "patterns 1 to 2"), ("1,1", "each once"), ("one", "numbers with commas")):
         assert said in refused(*options, "--patterns", wrong, "-o", tmp_path / "other")
     options = run_options(inputs, family_model("gpt2"), parts=["train", "test"])
     said = refused(*options, "-o", tmp_path / "other")

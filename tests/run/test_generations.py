@@ -348,7 +348,7 @@ def test_stopping_early_and_keeping_the_best(inputs: Path, tiny_model: Path, tmp
         *("--set", "generations=4", "--set", "stop_early=true", "--set", "keep_best=true"),
     )  # fmt: skip
     assert "generation 2 agrees no more than the one before" in said
-    assert "agree less than before (0.700 after 0.800)" in said
+    assert "agreement" in said and "0.800 to 0.700" in said
     assert not (tmp_path / "run" / "g3").exists()
     assert results(tmp_path / "run")["generation"] == 1
     pet("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.parquet", "-q")
@@ -386,7 +386,7 @@ def test_a_label_that_nobody_predicts_is_told_and_the_run_ends(inputs: Path, tin
     train = write_rows(tmp_path / "train.jsonl", rows)
     more = ("--set", "steps=30", "--set", "learning_rate=0.01", "--set", "ratio=balanced", "--train", str(train))
     said = run_with(inputs, tiny_model, tmp_path / "run", *more, parts=("unlabeled",))
-    assert "no text of the pool is called 'World'" in said
+    assert "'World' for no text of the pool" in said
     assert "'World' (0 to 0 of" in said
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
 
@@ -396,7 +396,7 @@ def test_one_pattern(inputs: Path, tiny_model: Path, tmp_path: Path):
     (tmp_path / "task.yaml").write_text("\n".join(text[:-1]) + "\n")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "generations=2", "-q"))
     run[1] = str(tmp_path / "task.yaml")
-    assert "one pattern has no other: add a pattern, or train several members" in refused(*run, "-o", tmp_path / "run")
+    assert "add a pattern" in refused(*run, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
     pet(*run, "--set", "repetitions=2", "-o", tmp_path / "run")
     info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]["members"]
@@ -406,7 +406,7 @@ def test_one_pattern(inputs: Path, tiny_model: Path, tmp_path: Path):
 def test_no_pool_and_a_bad_ratio(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert "give some with --unlabeled" in refused(*options(inputs, tiny_model, "train"), "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "ratio=1,2"))
-    assert "4 numbers with commas between" in refused(*run, "-o", tmp_path / "run")
+    assert "4 comma-separated numbers" in refused(*run, "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "keep_best=perhaps"))
     assert "it must be true or false" in refused(*run, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
