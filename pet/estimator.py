@@ -120,11 +120,18 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> from pet import PetClassifier
+    >>> texts = ["What a great movie.", "I left after ten minutes."]
+    >>> more_texts = ["The plot is dull.", "Go and see it.", "Not worth the ticket.", "Wonderful music."]
     >>> classifier = PetClassifier(
     ...     patterns=["{text} It was {mask}.", "Just {mask}! {text}"],
     ...     verbalizer={"positive": ["good", "great"], "negative": ["bad", "terrible"]},
+    ...     settings={"steps": 2, "student_steps": 2},
     ... )
-    >>> classifier.fit(texts, labels, unlabeled=more_texts).predict(new_texts)  # doctest: +SKIP
+    >>> classifier = classifier.fit(texts, ["positive", "negative"], unlabeled=more_texts)
+    >>> classifier.classes_
+    array(['positive', 'negative'], dtype='<U8')
+    >>> classifier.predict_proba(more_texts).shape
+    (4, 2)
     """
 
     def __init__(

@@ -84,6 +84,14 @@ def write_jsonl(tmp_path: Path) -> WriteRows:
     return write
 
 
+@pytest.fixture(scope="module")
+def workplace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the examples of the documentation assume; see `small_run.write_workplace`."""
+    from small_run import write_workplace
+
+    return write_workplace(tmp_path_factory.mktemp("workplace"), tiny_model)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real models and data beside the checkout; without it the test is skipped."""

@@ -21,6 +21,13 @@ patterns:
   - "{{mask}}: {{text}}"
   - "{{text}} It is {{mask}}."
 """
+REVIEWS = """\
+task: reviews
+fields: [text]
+labels: [bad, good]
+verbalizer: {bad: sports, good: world}
+patterns: ["{text} {mask}"]
+"""
 DIFFERENT = {"manifest.json", ".lock"}
 # Options of every small run: one member a pattern, a few updates, rows that fit the tiny models.
 QUICK = [
@@ -44,6 +51,18 @@ def write_inputs(folder: Path) -> Path:
     write_rows(folder / "train.jsonl", rows[:12])
     write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[12:28]])
     write_rows(folder / "test.jsonl", rows[28:])
+    return folder
+
+
+def write_workplace(folder: Path, model: Path) -> Path:
+    """What the examples of the documentation assume: a task and data of reviews, and a finished run in runs/reviews."""
+    rows = [row | {"label": "good" if i % 2 else "bad"} for i, row in enumerate(news_rows())]
+    write_rows(folder / "train.jsonl", rows[:8])
+    write_rows(folder / "test.jsonl", rows[:12])
+    write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[8:]])
+    (folder / "reviews.yaml").write_text(REVIEWS, encoding="utf-8")
+    files = ["--train", folder / "train.jsonl", "--unlabeled", folder / "pool.jsonl"]
+    pet("run", folder / "reviews.yaml", *files, "--model", model, *QUICK, "-q", "-o", folder / "runs" / "reviews")
     return folder
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import click
 import pytest
-from small_run import QUICK, pet, write_rows
-from tiny_text import news_rows
 
 from pet import resources
 from pet.cli.main import main
@@ -91,29 +89,6 @@ def test_settings_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch):
 
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert page == write_settings.render(), "run: python docs/write_settings.py"
-
-
-@pytest.fixture(scope="module")
-def workplace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the pages assume, and a finished run in runs/reviews."""
-    folder = tmp_path_factory.mktemp("docs")
-    rows = [
-        {"id": row["id"], "text": row["text"], "label": "good" if i % 2 else "bad"} for i, row in enumerate(news_rows())
-    ]
-    write_rows(folder / "train.jsonl", rows[:8])
-    write_rows(folder / "test.jsonl", rows[:4])
-    write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[8:]])
-    task = """\
-task: reviews
-fields: [text]
-labels: [bad, good]
-verbalizer: {bad: sports, good: world}
-patterns: ["{text} {mask}"]
-"""
-    (folder / "reviews.yaml").write_text(task, encoding="utf-8")
-    files = ["--train", folder / "train.jsonl", "--unlabeled", folder / "pool.jsonl"]
-    pet("run", folder / "reviews.yaml", *files, "--model", tiny_model, *QUICK, "-q", "-o", folder / "runs" / "reviews")
-    return folder
 
 
 @pytest.mark.parametrize("page", with_python, ids=lambda page: page.name)

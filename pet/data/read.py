@@ -70,6 +70,14 @@ def read_table(
     ------
     PetError
         With every mistake that was found: one message for each, with its first lines.
+
+    Examples
+    --------
+    >>> table = read_table("train.jsonl", ["text"], labels=["bad", "good"])
+    >>> table.column_names
+    ['id', 'text', 'label']
+    >>> table["label"][:4]
+    [0, 1, 0, 1]
     """
     opened, layout = prepare(source, fields, labels, label_map, columns, name)
     store = Store(layout.schema, cache_dir, name)

@@ -50,6 +50,15 @@ def sample_shots(
     ------
     PetError
         If there are too few rows, or the numbers make no sense.
+
+    Examples
+    --------
+    Two rows of each of two labels, alternating between the labels:
+
+    >>> labels = np.array([0, 0, 0, 1, 1, 0])
+    >>> rows = sample_shots(labels, 2, shots=2, seed=0)
+    >>> labels[rows].tolist()
+    [0, 1, 0, 1]
     """
     labels = np.asarray(labels)
     wanted = _wanted(shots, examples, seed)

@@ -47,6 +47,14 @@ def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
     -------
     float64 array of shape (rows, L). The order of the members does not matter, to the last bit: each
     number, and the sum of the weights, is summed in ascending order of its terms.
+
+    Examples
+    --------
+    The first member counts three times as much as the second:
+
+    >>> first, second = np.array([[2.0, 0.0]]), np.array([[0.0, 4.0]])
+    >>> merge_scores([first, second], np.array([0.75, 0.25]))
+    array([[1.5, 1. ]])
     """
     weights = np.asarray(weights, dtype=np.float64)
     shares = weights / np.sort(weights).sum()

@@ -140,6 +140,14 @@ def distill_file(
     ------
     PetError
         For every mistake in the input or the options, before anything is trained. Nothing is left at `output` then.
+
+    Examples
+    --------
+    >>> from pet import make_recipe
+    >>> options = DistillOptions(recipe=make_recipe("default", {"student_steps": 2}))
+    >>> done = distill_file("runs/reviews/g0/labels.parquet", "pool.jsonl", "mini-en", "small", options=options)
+    >>> done["texts"]
+    32
     """
     options, compute, reporter = options or DistillOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     place = check_new_folder(output, force=force, replaceable=is_saved_classifier)

@@ -53,6 +53,12 @@ def evaluate_file(
     ------
     PetError
         For every mistake in the input or the options, such as labels that the classifier does not know.
+
+    Examples
+    --------
+    >>> metrics = evaluate_file("runs/reviews", "test.jsonl")
+    >>> metrics["n"], 0 <= metrics["accuracy"] <= 1
+    (12, True)
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
     saved = open_classifier(model, allow_pickle=bool(compute.allow_pickle))

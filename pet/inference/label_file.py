@@ -82,6 +82,12 @@ def label_file(
     ------
     PetError
         For every mistake in the input or the options, before anything is scored.
+
+    Examples
+    --------
+    >>> labeled = label_file("runs/reviews", "pool.jsonl", "labels.parquet")
+    >>> labeled.texts, sum(labeled.per_label.values())
+    (32, 32)
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
     reporter = reporter or Reporter("quiet")

@@ -54,6 +54,11 @@ def predict_file(
     ------
     PetError
         For every mistake in the input or the options, before anything is classified.
+
+    Examples
+    --------
+    >>> predict_file("runs/reviews", "pool.jsonl", "predictions.csv")
+    32
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
     reporter = reporter or Reporter("quiet")

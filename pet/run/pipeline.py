@@ -186,6 +186,16 @@ def run(
     ------
     PetError
         For every mistake of the user's, before anything is trained where that is possible.
+
+    Examples
+    --------
+    >>> settings = RunSettings(
+    ...     task=Task.load("reviews.yaml").to_dict(), train="train.jsonl", unlabeled="pool.jsonl", test="test.jsonl",
+    ...     model="mini-en", settings={"steps": 2, "student_steps": 2},
+    ... )  # fmt: skip
+    >>> results = run(settings, "runs/example")
+    >>> sorted(results["student"])[:3]
+    ['accuracy', 'calibration', 'confusion']
     """
     if group is None and in_a_group():
         raise PetError(

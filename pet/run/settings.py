@@ -42,6 +42,17 @@ class RunSettings:
         ``similar`` or ``mean:K``; None: what the recipe says
     prompt_library : folder of the library
     project_prompt : a model whose prompts are mapped onto `model`, which would be refused otherwise
+
+    Raises
+    ------
+    PetError
+        Naming every option that is out of range or does not fit the others.
+
+    Examples
+    --------
+    >>> settings = RunSettings(task={}, train="train.jsonl", unlabeled=None, test=None, model="mini-en", shots=10)
+    >>> settings.method, settings.shots
+    ('pet', 10)
     """
 
     task: Mapping[str, Any]
