@@ -1,1 +1,1 @@
-"""Reading tables of texts, drawing few-shot sets from them, and checking them."""
+"""Read tables of texts, draw few-shot samples from them, and check them."""

@@ -1,4 +1,4 @@
-"""What is wrong with the data of a run: empty, doubled and contradictory texts, and leaks between tables."""
+"""Find problems in the data of a run: empty, duplicate and contradictory texts, and leaks between tables."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 Keys = NDArray[np.uint64]
 BATCH = 4096
-# White space, so that no normalised text holds it.
+# White space, which no normalized text contains.
 SEPARATOR = "\x1f"
 
 
 @dataclass
 class DataReport:
-    """What `check_tables` found; the mappings have the keys `train`, `unlabeled` and `test` that are there.
+    """Results of `check_tables`. The mappings have the keys `train`, `unlabeled` and `test`, if there is such a table.
 
     Parameters
     ----------
     rows : mapping of str to int
         Rows of each table.
     label_counts : mapping of str to mapping of str to int
-        Table -> label -> rows, of the tables that have labels.
+        Table -> label -> rows, for tables with labels.
     empty, duplicates, conflicts : mapping of str to int
-        Rows whose fields are all blank; rows that repeat an earlier one; texts with more than one label.
+        Rows whose fields are all blank; rows that repeat an earlier row; texts with more than one label.
     train_in_pool, train_in_test, pool_in_test : int
-        Rows of the second table whose text is in the first.
+        Rows of the second table whose text is also in the first.
     messages : list of str
-        The same for people, empty where nothing is wrong.
+        The same as sentences; empty if there are no problems.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -48,19 +48,25 @@ class DataReport:
     messages: list[str] = field(default_factory=list)
 
 
-def normalise(text: str) -> str:
-    """The text without differences of case and white space."""
+def normalize(text: str) -> str:
+    """Return the text with case and white space normalized.
+
+    Examples
+    --------
+    >>> normalize("  The\\n CAT ")
+    'the cat'
+    """
     return " ".join(text.casefold().split())
 
 
 def text_key(texts: Sequence[str]) -> int:
-    """A 64-bit hash of the normalised fields of one row, the same in every process."""
-    joined = SEPARATOR.join(map(normalise, texts))
+    """Return a 64-bit hash of the normalized fields of one row, the same in every process."""
+    joined = SEPARATOR.join(map(normalize, texts))
     return int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "little")
 
 
 def text_keys(table: datasets.Dataset, fields: Sequence[str]) -> Keys:
-    """`text_key` of every row: eight bytes a row, whatever the length of the texts."""
+    """Return `text_key` of every row, shape (rows,): eight bytes per row, however long the texts are."""
     keys = np.empty(len(table), np.uint64)
     start = 0
     for part in table.select_columns(list(fields)).with_format("arrow").iter(batch_size=BATCH):
@@ -77,14 +83,14 @@ def check_tables(
     unlabeled: datasets.Dataset | None,
     test: datasets.Dataset | None,
 ) -> DataReport:
-    """Look at the tables of a run together; any of them may be None.
+    """Check the tables of a run together; any of them may be None.
 
     Parameters
     ----------
     task_fields, labels : sequence of str
-        Of the task.
+        Fields and labels of the task.
     train, unlabeled, test : datasets.Dataset or None
-        As `pet.data.read.read_table` makes them, with a `label` column or without.
+        As `pet.data.read.read_table` returns them, with or without a `label` column.
     """
     report = DataReport()
     tables = {"train": train, "unlabeled": unlabeled, "test": test}
@@ -112,9 +118,9 @@ def check_tables(
 def remove_leaks(
     pool: datasets.Dataset, train: datasets.Dataset, fields: Sequence[str]
 ) -> tuple[datasets.Dataset, int]:
-    """The pool without the texts of `train` (case and white space aside), and how many rows went.
+    """Return the pool without the texts of `train`, ignoring case and white space, and how many rows were removed.
 
-    Rows keep their order. A row goes only if all its fields are those of one row of `train`.
+    Rows keep their order. A row is removed only if all its fields equal those of one row of `train`.
     """
     keep = ~np.isin(text_keys(pool, fields), text_keys(train, fields))
     removed = len(keep) - int(keep.sum())
@@ -122,13 +128,13 @@ def remove_leaks(
 
 
 def column_labels(table: datasets.Dataset) -> NDArray[np.int64]:
-    """The `label` column of a table, shape [n]."""
+    """Return the `label` column of a table, shape (rows,)."""
     column = table.select_columns(["label"]).with_format("numpy")[:]["label"]
     return np.asarray(column, np.int64)
 
 
 def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64) -> int:
-    """Rows of `table` whose text is in `other`; blank rows are counted elsewhere."""
+    """Count the rows of `table` whose text is in `other`, without blank rows."""
     if table not in keys or other not in keys:
         return 0
     mine = keys[table]
@@ -136,7 +142,7 @@ def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64) -> 
 
 
 def _conflicts(keys: Keys, gold: NDArray[np.int64], blank: np.uint64) -> int:
-    """Number of texts that carry two labels or more."""
+    """Count the texts with two or more labels."""
     order = np.lexsort((gold, keys))
     ranked, labels = keys[order], gold[order]
     differs = (ranked[1:] == ranked[:-1]) & (labels[1:] != labels[:-1]) & (ranked[1:] != blank)
@@ -147,23 +153,23 @@ def _messages(report: DataReport) -> list[str]:
     messages = []
     for label, count in report.label_counts.get("train", {}).items():
         if not count:
-            messages.append(f"train: label {label!r} has no example; a run knows it by its words alone")
+            messages.append(f"train: label {label!r} has no example; a run knows only its verbalizer words")
     for name in report.rows:
         for number, what in (
-            (report.empty[name], "with no text in any field"),
-            (report.duplicates[name], "repeating the text of an earlier one"),
+            (report.empty[name], "without text in any field"),
+            (report.duplicates[name], "with the text of an earlier row"),
         ):
             if number:
                 messages.append(f"{name}: {_rows(number)} {what}")
         if conflicts := report.conflicts.get(name, 0):
             what = "text has" if conflicts == 1 else "texts have"
-            messages.append(f"{name}: {conflicts:,} {what} more than one label; see which is right")
+            messages.append(f"{name}: {conflicts:,} {what} more than one label; check which one is right")
     for number, what in (
-        (report.train_in_pool, "unlabeled: {} with a text of train; a run leaves them out of the pool"),
-        (report.train_in_test, "test: {} with a text of train; the results will look better than they are"),
+        (report.train_in_pool, "unlabeled: {} with a text from train; a run leaves them out of the pool"),
+        (report.train_in_test, "test: {} with a text from train; the results will look better than they are"),
         (
             report.pool_in_test,
-            "test: {} with a text of unlabeled; the student sees the test texts in training",
+            "test: {} with a text from unlabeled; the student sees these test texts in training",
         ),
     ):
         if number:
@@ -176,7 +182,7 @@ def _rows(number: int) -> str:
 
 
 def label_counts(table: datasets.Dataset | None, labels: int) -> NDArray[np.int64]:
-    """Texts of each label in a table, shape (labels,); zeros for None."""
+    """Count the texts of each label in a table, shape (labels,); zeros for None."""
     if table is None:
         return np.zeros(labels, dtype=np.int64)
     return np.bincount(column_labels(table), minlength=labels)

@@ -1,4 +1,4 @@
-"""From the columns of a file to the columns of a table: id, the fields, label."""
+"""Map the columns of a file to those of a table: id, the fields, label."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pet.errors import PetError
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column of the file becomes which column of the table.
+    """How the columns of a file become the columns of a table.
 
     Parameters
     ----------
     columns : mapping of str to str
         Column of the table -> column of the file, without the id.
     id_column : str or None
-        Column of the file with the ids; None: ids are the row numbers, from 0.
+        Column of the file with the ids; None: ids are row numbers, from 0.
     codes : mapping of str to int, or None
-        Text in the label column -> index of the label; None: no labels are read.
+        Text in the label column -> index of the label; None: do not read labels.
     stray_id : str or None
-        Column that the first JSON line lacks, so that rows are numbered: then no line may have it.
+        An id column that the first JSON line lacks. Rows are numbered then, and no line may have it.
     """
 
     columns: Mapping[str, str]
@@ -37,7 +37,7 @@ class Layout:
 
     @property
     def file_columns(self) -> list[str]:
-        """The columns of the file that are needed, each once."""
+        """The needed columns of the file, each once."""
         wanted = [*self.columns.values(), *([self.id_column] if self.id_column is not None else [])]
         return list(dict.fromkeys(wanted))
 
@@ -52,9 +52,15 @@ class Layout:
 
 
 def label_codes(labels: Sequence[str], label_map: Mapping[str, str]) -> dict[str, int]:
-    """Text in the data -> index into `labels`, by the label map first, then by the label itself."""
+    """Return text in the data -> index into `labels`; the label map takes precedence over the labels.
+
+    Examples
+    --------
+    >>> label_codes(["bad", "good"], {"1": "good"})
+    {'bad': 0, 'good': 1, '1': 1}
+    """
     unknown = [
-        f"label map: {text!r} goes to {label!r}, which is no label of the task"
+        f"label map: {text!r} is mapped to {label!r}, which is not a label of the task"
         for text, label in label_map.items()
         if label not in labels
     ]
@@ -73,18 +79,30 @@ def lay_out(
     *,
     strict: bool,
 ) -> Layout:
-    """Match the table with the columns that the file has.
+    """Find the columns of a table among those of a file.
 
-    `strict` says that `header` holds for every row (all but JSON lines); `place` begins the messages.
+    Parameters
+    ----------
+    header : columns of the file, if they are known
+    fields : of the task
+    codes : of the labels; None: do not read labels
+    columns : field (or ``label``, ``id``) -> column
+    place : start of the messages
+    strict : whether every row has the columns of `header`, as in all formats but JSON lines
+
+    Raises
+    ------
+    PetError
+        With every column that is missing or ambiguous.
     """
     known = [*fields, "id", "label"]
     problems = [
-        f"{place}: column mapping: {key!r} is no field of the task{near(key, known)}; the fields are {some(fields)}"
+        f"{place}: --column: {key!r} is not a field of the task{near(key, known)}; the fields are {some(fields)}"
         for key in columns
         if key not in known
     ]
     problems += [
-        f"{place}: a field may not be called {key!r}, that name is taken; rename it"
+        f"{place}: a field may not be named {key!r}, which has a meaning of its own; rename the field"
         for key in ("id", "label")
         if key in fields
     ]
@@ -99,7 +117,7 @@ def lay_out(
         twice = (
             {column for column in wanted.values() if header.count(column) > 1} if isinstance(header, list) else set()
         )
-        problems += [f"{place}: column {column!r} is there twice; rename one of them" for column in sorted(twice)]
+        problems += [f"{place}: there are two columns {column!r}; rename one of them" for column in sorted(twice)]
     if problems:
         raise PetError(dict.fromkeys(problems))
     if "id" in columns or (header is not None and "id" in header):
@@ -108,24 +126,30 @@ def lay_out(
 
 
 def missing_column(place: str, name: str, column: str, header: Iterable[str]) -> str:
-    """The message for a column that a file does not have."""
+    """Return the message for a column that a file does not have."""
     header = list(header)
     separator = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
     if separator is not None:
         return (
-            f"{place}: its columns seem to be separated by {separator!r}; save it with commas between them, or with "
-            "tabs and as .tsv"
+            f"{place}: its columns seem to be separated by {separator!r}; separate them with commas, or with tabs in a "
+            ".tsv file"
         )
     thing = f"field {name!r}" if name not in ("id", "label") else name
     via = f" (column {column!r})" if column != name else ""
     return (
-        f"{place}: {thing}{via} is missing; there are {some(header)}{near(column, header)}; "
+        f"{place}: {thing}{via} is missing; the columns are {some(header)}{near(column, header)}; "
         f"name the right one with --column {name}=COLUMN"
     )
 
 
 def as_text(value: Any) -> str | None:
-    """The text of one value; None for null, NaN, arrays, objects and bytes."""
+    """Return a value as text; None for null, NaN, arrays, objects and bytes.
+
+    Examples
+    --------
+    >>> as_text(1.5), as_text(True), as_text([1])
+    ('1.5', 'true', None)
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -136,12 +160,19 @@ def as_text(value: Any) -> str | None:
 
 
 def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int) -> pa.RecordBatch:
-    """The table's columns of a batch whose first row is number `start` of the table.
+    """Return a batch with the columns of the table.
+
+    Parameters
+    ----------
+    batch : with the columns of the file
+    layout : how to map them
+    source : where the batch comes from
+    start : number of its first row in the table, from 0
 
     Raises
     ------
     Unsound
-        If a value is null or of a kind that has no text, or a label is unknown.
+        If a value is null or cannot be text, or a label is unknown.
     """
     arrays = {name: _texts(batch, column, source) for name, column in layout.columns.items()}
     if layout.id_column is None:
@@ -171,7 +202,7 @@ def _texts(batch: pa.RecordBatch, column: str, source: Source) -> pa.Array:
         array = pa.array(names, pa.string()).take(pc.if_else(inside, array, None))
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_string(kind):
         array = pc.cast(array, pa.string())
-    else:  # the text of other numbers is Python's, the same here and in the walk
+    else:  # other numbers are formatted by Python, as in the row-by-row reader
         array = pa.array([as_text(value) for value in array.to_pylist()], pa.string())
     if array.null_count:
         raise Unsound(f"no text in column {column!r}")
@@ -183,7 +214,13 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def near(word: str, choices: Iterable[str]) -> str:
-    """`, did you mean 'x'?` for the choice that is most like `word`, or nothing."""
+    """Return `` (did you mean 'x'?)`` for the choice that is most similar to `word`, or an empty text.
+
+    Examples
+    --------
+    >>> near("Text", ["text", "label"])
+    " (did you mean 'text'?)"
+    """
     listed = list(choices)
     folded = [choice for choice in listed if choice.strip().casefold() == word.strip().casefold()]
     likely = folded or difflib.get_close_matches(word[:100], listed, n=1, cutoff=0.7)
@@ -191,12 +228,18 @@ def near(word: str, choices: Iterable[str]) -> str:
 
 
 def some(words: Iterable[str], most: int = 12) -> str:
-    """Up to `most` words, with commas, for a message."""
+    """Return up to `most` words, quoted and separated by commas, for a message.
+
+    Examples
+    --------
+    >>> some(["a", "b", "c"], most=2)
+    "'a', 'b', … (3 in all)"
+    """
     listed = [shorten(word) for word in words]
     more = f", … ({len(listed)} in all)" if len(listed) > most else ""
     return (", ".join(listed[:most]) + more) or "nothing"
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """A quoted text for a message, with control characters escaped and cut to `width`."""
+    """Return a text for a message: quoted, with control characters escaped, and cut to `width`."""
     return repr(text if len(text) <= width else text[: width - 1] + "…")

@@ -1,4 +1,4 @@
-"""The fast path: files through Arrow in blocks, in memory that does not grow with the file."""
+"""The fast path: read files block by block with Arrow, in constant memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import pyarrow.json as pc_json
 from pet.data.columns import Layout, canonical
 from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, Unsound, arrow_batches, open_bytes
 
-BLOCK = 8 << 20
+BLOCK = 8 << 20  # bytes
 JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
-MOST_BLOCK = 2**31 - 2  # Arrow counts the bytes of a block in 32 bits
+MOST_BLOCK = 2**31 - 2  # bytes; Arrow counts them in 32 bits
 
 
 def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
-    """The table in batches with the columns of `layout.schema`.
+    """Yield the table in batches with the columns of `layout.schema`.
 
     Raises
     ------
     Unsound
-        At anything that may be a mistake, or that this path does not read as the walk would.
+        At anything that may be a mistake, or that the row-by-row reader would read differently.
     """
     start = 0
     try:
@@ -36,7 +36,7 @@ def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
                 start += batch.num_rows
     except (pa.ArrowException, UnicodeDecodeError, KeyError, *BROKEN_GZIP) as error:
         raise Unsound(str(error)) from error
-    except OSError as error:  # Arrow says so when a page of a Parquet file is broken
+    except OSError as error:  # Arrow raises it for a broken page of a Parquet file
         if source.kind != "parquet":
             raise
         raise Unsound(str(error)) from error
@@ -56,11 +56,11 @@ def _json_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
         for block in _blocks(file):
             if not block.strip():
                 continue
-            block.decode("utf-8")  # Arrow itself checks none of it
+            block.decode("utf-8")  # Arrow does not check it
             schema = _json_schema(block, layout) if schema is None else schema
             table = pc_json.read_json(
                 io.BytesIO(block),
-                # Threads would cut the block again, and lines may be longer than those cuts.
+                # Threads would split the block again, and lines may be longer than those parts.
                 read_options=pc_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
                 parse_options=pc_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
             )
@@ -72,7 +72,7 @@ def _json_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Blocks that end with a line, the first without a byte order mark."""
+    """Blocks of whole lines, without the byte order mark."""
     rest, first = [], True
     while chunk := file.read(BLOCK):
         if first:
@@ -89,7 +89,7 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _json_schema(block: bytes, layout: Layout) -> pa.Schema:
-    """Types of the wanted columns as the first line has them: Arrow would take texts for dates."""
+    """Types of the columns from the first line. Arrow itself would take some texts for dates."""
     try:
         record = json.loads(block.lstrip().split(b"\n", 1)[0])
     except (ValueError, RecursionError) as error:
@@ -109,8 +109,8 @@ def _json_schema(block: bytes, layout: Layout) -> pa.Schema:
 class _Watched(io.RawIOBase):
     """A file that checks UTF-8 and counts quotes while Arrow reads it.
 
-    Arrow takes a quoted value that the end of the file cuts off for whole, and does not look at
-    the bytes of columns that nobody asked for.
+    Arrow accepts a quoted value that is cut off by the end of the file, and does not check the bytes of columns that
+    are not requested.
     """
 
     def __init__(self, file: IO[bytes]):
@@ -144,4 +144,4 @@ def _csv_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
         )
         yield from reader
         if watched.quotes % 2:
-            raise Unsound("a quote without its partner")
+            raise Unsound("an unclosed quote")

@@ -1,4 +1,4 @@
-"""Whether ids are unique, in memory that does not grow with their number."""
+"""Check that ids are unique, in constant memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import pyarrow as pa
 
 from pet.data.spill import no_room
 
-MOST_NAMED = 1000
+MOST_NAMED = 1000  # duplicate ids
 
 
 class IdLedger:
-    """Hashes of ids in an unnamed temporary file: eight bytes an id, and none of the ids.
+    """Hashes of ids in an unnamed temporary file, eight bytes per id.
 
-    `name` is what messages call the input. Equal hashes of different ids are possible; who
-    is told of doubled hashes looks at the ids.
+    Different ids may have the same hash: look at the ids of duplicate hashes before reporting them.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the input.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,7 +41,7 @@ class IdLedger:
         self.file.close()
 
     def add(self, ids: pa.Array) -> None:
-        """Note the hashes of a string array."""
+        """Add the hashes of a string array."""
         hashes = np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
         try:
             self.file.write(hashes.tobytes())
@@ -46,12 +50,12 @@ class IdLedger:
             raise no_room(self.name, tempfile.gettempdir(), error) from None
         self.count += len(ids)
 
-    def doubled(self) -> frozenset[int]:
-        """Hashes that are there more than once, `MOST_NAMED` at most."""
+    def duplicates(self) -> frozenset[int]:
+        """Return hashes that appear more than once, at most `MOST_NAMED` of them."""
         if self.count < 2:
             return frozenset()
         hashes = np.memmap(self.file, np.int64, mode="r+", shape=(self.count,))
-        hashes.sort()  # in place, in pages that the system may write out
+        hashes.sort()  # in place, in pages that the system may move to disk
         found: set[int] = set()
         step = 1 << 20
         for start in range(0, self.count - 1, step):

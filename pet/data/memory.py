@@ -1,4 +1,4 @@
-"""Texts that are in Python already, as the table that a file of them would give."""
+"""Turn texts in memory into the table that a file of them would give."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     import datasets
 
-_NAMED = 10  # rows in a message
-_MISSING = ("NoneType", "NAType", "NaTType")  # the latter two are those of pandas
+_NAMED = 10  # rows named in a message
+_MISSING = ("NoneType", "NAType", "NaTType")  # the last two are from pandas
 
 
 def table_of(
     texts: Any, fields: Sequence[str], *, labels: NDArray[Any] | None = None, name: str = "X"
 ) -> datasets.Dataset:
-    """A table as `pet.data.read.read_table` makes it, from values in memory.
+    """Return a table like that of `pet.data.read.read_table`, from values in memory.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def table_of(
     Raises
     ------
     PetError
-        With every row that is not what it should be (ten are named).
+        With every row that is wrong (at most ten are named).
     """
     columns, problems = _columns(texts, list(fields), name)
     if problems:
@@ -50,9 +50,9 @@ def table_of(
         raise PetError(problems[:_NAMED] + more)
     rows = len(columns[0])
     if not rows:
-        raise PetError(f"{name} is empty: it has 0 texts; give at least one")
+        raise PetError(f"{name} is empty (0 texts); give at least one text")
     if labels is not None and len(labels) != rows:
-        raise PetError(f"{name} has {rows} texts, and there are {len(labels)} labels; give one for each text")
+        raise PetError(f"{name} has {rows} texts, but there are {len(labels)} labels; give one for each text")
     arrays = [pa.array(list(map(str, range(rows))), pa.string())]
     arrays += [_array(column, field, name) for column, field in zip(columns, fields, strict=True)]
     kinds = [("id", pa.string()), *((field, pa.string()) for field in fields)]
@@ -64,9 +64,9 @@ def table_of(
 
 
 def _columns(texts: Any, fields: list[str], name: str) -> tuple[list[list[Any]], list[str]]:
-    """A list of values for each field, and what is wrong with them."""
+    """A list of values for each field, and the mistakes in them."""
     if hasattr(texts, "tocsr"):
-        raise PetError(f"{name} is a sparse matrix, which holds no texts; give the texts themselves")
+        raise PetError(f"{name} is a sparse matrix, which does not hold texts; give the texts themselves")
     if texts is None or isinstance(texts, (str, bytes, Mapping)):
         raise PetError(f"{name} is a {type(texts).__name__}; give a list of texts, even if there is only one")
     names = getattr(texts, "column_names", None)  # of a data set
@@ -87,14 +87,14 @@ def _columns(texts: Any, fields: list[str], name: str) -> tuple[list[list[Any]],
 
 
 def _named_columns(texts: Any, names: list[Any], fields: list[str], name: str) -> list[list[Any]]:
-    """The columns of a data set or data frame: by their names, or in their order where they have none."""
+    """The columns of a data set or data frame: by name, or in order if they have no names."""
     if all(field in names for field in fields):
         return [list(texts[field]) for field in fields]
     if len(names) == len(fields) and not any(isinstance(column, str) for column in names):
         return [list(texts[column]) for column in names]
     missing = [repr(field) for field in fields if field not in names]
     there = some(map(str, names))
-    raise PetError(f"{name}: there is no column {', '.join(missing)}; there are {there}; rename one")
+    raise PetError(f"{name}: there is no column {', '.join(missing)}; the columns are {there}; rename one")
 
 
 def _from_rows(rows: list[Any], fields: list[str], name: str) -> tuple[list[list[Any]], list[str]]:
@@ -133,7 +133,7 @@ def _wanted(fields: list[str]) -> str:
 
 
 def _plain(values: Sequence[Any], places: Sequence[tuple[str, int]], name: str) -> tuple[list[str], list[str]]:
-    """The texts of some values, and what is wrong with them."""
+    """The texts of some values, and the mistakes in them."""
     texts, problems = [], []
     for value, (field, number) in zip(values, places, strict=True):
         text = _text(value)

@@ -1,4 +1,4 @@
-"""Mistakes in a table, gathered so that they come as one error."""
+"""Collect the mistakes in a table, to report all of them as one error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Group:
 
 
 class Problems:
-    """Mistakes of one table, grouped: one message a mistake, with the lines that have it."""
+    """Mistakes in one table, grouped: one message per mistake, with the lines that have it."""
 
     def __init__(self, source: Source, name: str):
         self.source = source
@@ -29,7 +29,7 @@ class Problems:
         self.left_out: dict[str, int] = {}
 
     def add(self, place: Place, family: str, message: str, value: str = "") -> None:
-        """Note a mistake; the message of the first with the same family and value is kept."""
+        """Add a mistake. Mistakes with the same family and value share the message of the first one."""
         group = self.groups.get((family, value))
         if group is None:
             if sum(1 for known, _ in self.groups if known == family) >= MOST_VALUES:
@@ -41,7 +41,7 @@ class Problems:
             group.places.append(place)
 
     def raise_if_any(self) -> None:
-        """Raise a `PetError` with all mistakes, in the order of their first lines."""
+        """Raise a `PetError` with all mistakes, sorted by their first lines."""
         if not self.groups:
             return
         groups = sorted(self.groups.values(), key=lambda group: group.places[0])

@@ -1,7 +1,7 @@
-"""Tables of texts in one form, whatever they come from.
+"""Read tables of texts, from any source, into one form.
 
-Files go through Arrow in blocks. Where that fails, or a check over whole columns finds something, the
-file is walked row by row (`pet.data.row_reader`), which names the mistakes or, if there are none, reads it.
+Arrow reads files block by block (`pet.data.fast`). If that fails, or a check over whole columns finds a problem, the
+file is read row by row (`pet.data.row_reader`), which names the mistakes or, if there are none, returns the rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.row_reader import walk
 from pet.data.source import Source, Unsound, column_names
-from pet.data.spill import Store, dataset_of
+from pet.data.spill import SpillingBatches, dataset_of
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def read_table(
     name: str = "input",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> datasets.Dataset:
-    """Read a whole table; what is larger than 64 MB lies on disk, memory-mapped, until the process ends.
+    """Read a whole table. Tables of more than 64 MB are memory-mapped from a temporary file.
 
     Parameters
     ----------
@@ -47,29 +47,29 @@ def read_table(
         A `.jsonl`, `.ndjson`, `.json` (one object a line), `.csv`, `.tsv` (each also with `.gz`) or
         `.parquet` file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`.
     fields : sequence of str
-        The text columns wanted. Numbers and booleans become text.
+        The text columns. Numbers and booleans become text.
     labels : sequence of str, optional
-        The task's labels in order; given, the table has a column of their indices.
+        The task's labels in order. If given, the table has a column with their indices.
     label_map : mapping of str to str
         Text in the data -> label of the task.
     columns : mapping of str to str
-        Field (or `label`, `id`) -> column of the file. `{"id": ""}` numbers the rows although the
-        file has an id column.
+        Field (or `label`, `id`) -> column of the file. `{"id": ""}` numbers the rows even if the file has an id
+        column.
     name : str
         What messages call this input.
     cache_dir : path, optional
-        Where the temporary folder of a large table is made; default: the system's.
+        Folder for temporary files of large tables; default: that of the system.
 
     Returns
     -------
     datasets.Dataset
-        Columns `id` (string; the row number from 0 where the file has no ids), each field (string)
-        and, with `labels`, `label` (int64).
+        Columns `id` (string; the row number from 0 if the file has no ids), each field (string) and, with `labels`,
+        `label` (int64).
 
     Raises
     ------
     PetError
-        With every mistake that was found: one message for each, with its first lines.
+        With every mistake: one message for each, with its first lines.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def read_table(
     [0, 1, 0, 1]
     """
     opened, layout = prepare(source, fields, labels, label_map, columns, name)
-    store = Store(layout.schema, cache_dir, name)
+    store = SpillingBatches(layout.schema, cache_dir, name)
     try:
         try:
             for batch in _checked(fast_batches(opened, layout), layout, name):
@@ -105,15 +105,15 @@ def iter_table(
     name: str = "input",
     chunk_rows: int = 32768,
 ) -> Iterator[datasets.Dataset]:
-    """The rows of `read_table` in chunks, in memory that does not grow with the input.
+    """Read a table in chunks, in constant memory.
 
-    The whole input is checked before the first chunk, so that hours of work are not lost to a bad
-    last line; it is therefore read twice. Parameters and errors are those of `read_table`.
+    The whole input is checked before the first chunk is returned, so that a bad last line does not cost hours of work.
+    It is therefore read twice. Parameters and errors are those of `read_table`.
 
     Parameters
     ----------
     chunk_rows : int
-        Most rows of a chunk; one of long texts has fewer (about 64 MB).
+        Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
     """
     opened, layout = prepare(source, fields, labels, label_map, columns, name)
     fast = True
@@ -135,7 +135,7 @@ def prepare(
     columns: Mapping[str, str],
     name: str,
 ) -> tuple[Source, Layout]:
-    """What is read and how, from the first look at a source; parameters and errors are those of `read_table`."""
+    """Open a source and find its columns; parameters and errors are those of `read_table`."""
     codes = label_codes(labels, label_map) if labels is not None else None
     opened = open_source(source, name)
     header = column_names(opened)
@@ -144,7 +144,7 @@ def prepare(
 
 
 def _checked(batches: Iterator[pa.RecordBatch], layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
-    """The same batches; `Unsound` at the end if ids are doubled or there were no rows at all."""
+    """The same batches; `Unsound` at the end if an id appears twice or there were no rows."""
     rows = 0
     with IdLedger(name) as ledger:
         for batch in batches:
@@ -152,12 +152,12 @@ def _checked(batches: Iterator[pa.RecordBatch], layout: Layout, name: str) -> It
             if layout.id_column is not None:
                 ledger.add(batch.column("id"))
             yield batch
-        if not rows or ledger.doubled():
-            raise Unsound("no rows, or the same id twice")
+        if not rows or ledger.duplicates():
+            raise Unsound("no rows, or duplicate ids")
 
 
 def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
-    """Batches of the row-by-row walk; at its end a `PetError` if there were mistakes."""
+    """Batches of the row-by-row reader; a `PetError` at the end if there were mistakes."""
     problems = Problems(source, name)
     rows: list[tuple[Any, ...]] = []
     total = 0
@@ -169,11 +169,11 @@ def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatc
                 total, rows = total + len(rows), []
         if rows:
             yield _batch(rows, layout, ledger)
-        if doubled := ledger.doubled():
-            _name_doubled(source, layout, problems, doubled)
+        if duplicates := ledger.duplicates():
+            _name_duplicates(source, layout, problems, duplicates)
     problems.raise_if_any()
     if not total + len(rows):
-        raise PetError(f"{name}: {source.shown}: is empty; it needs at least one example")
+        raise PetError(f"{name}: {source.shown}: is empty; it needs at least one row")
 
 
 def _batch(rows: list[tuple[Any, ...]], layout: Layout, ledger: IdLedger) -> pa.RecordBatch:
@@ -183,17 +183,17 @@ def _batch(rows: list[tuple[Any, ...]], layout: Layout, ledger: IdLedger) -> pa.
     return pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
 
 
-def _name_doubled(source: Source, layout: Layout, problems: Problems, doubled: frozenset[int]) -> None:
-    """A second walk that finds the rows of the ids whose hashes are there twice."""
+def _name_duplicates(source: Source, layout: Layout, problems: Problems, duplicates: frozenset[int]) -> None:
+    """Read again to find the rows of the ids whose hashes appear more than once."""
     first: dict[str, tuple[int, int]] = {}
     for place, values in walk(source, layout, Problems(source, "")):
         text = values[0]
-        if hash(text) not in doubled:
+        if hash(text) not in duplicates:
             continue
         if text in first:
             cure = "make the ids unique, or number the rows with --column id="
-            message = f"has the id {text[:60]!r} of {source.unit} {first[text][1]} again; {cure}"
-            problems.add(place, "id there twice", message, text)
+            message = f"has the same id {text[:60]!r} as {source.unit} {first[text][1]}; {cure}"
+            problems.add(place, "duplicate ids", message, text)
         else:
             first[text] = place
 
@@ -213,6 +213,6 @@ def _stream(source: Source, layout: Layout, name: str, chunk_rows: int, fast: bo
                     yield dataset_of(waiting, layout.schema)
                     waiting, rows, size = [], 0, 0
     except Unsound:
-        raise PetError(f"{name}: {source.shown}: changed while it was read; run again when it is whole") from None
+        raise PetError(f"{name}: {source.shown}: changed while it was read; run the command again") from None
     if waiting:
         yield dataset_of(waiting, layout.schema)

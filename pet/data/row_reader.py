@@ -1,4 +1,4 @@
-"""The walk through a table row by row: it names every mistake, or reads what the fast path could not."""
+"""Read a table row by row: name every mistake, or read what the fast path could not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, arrow_batches,
 
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
-    """Place and values (id, fields, label index) of every sound row; mistakes go to `problems`."""
+    """Yield place and values (id, fields, label index) of every valid row; mistakes are added to `problems`."""
     for number, (place, record) in enumerate(records(source, layout, problems)):
         values = _values(place, record, layout, problems)
         if values is not None:
@@ -26,7 +26,7 @@ def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[P
 def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: Problems) -> tuple[Any, ...] | None:
     wanted = {"id": layout.id_column, **layout.columns} if layout.id_column is not None else layout.columns
     if layout.stray_id is not None and record.get(layout.stray_id) is not None:
-        problems.add(place, "id", "has an id, but the first line has none; give all lines an id, or use --column id=")
+        problems.add(place, "id", "has an id, but the first line has none; give every line an id, or use --column id=")
     found: dict[str, Any] = {"id": None}
     for name, column in wanted.items():
         assert column is not None
@@ -37,8 +37,8 @@ def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: P
             found[name] = layout.codes.get(text)
             if found[name] is None:
                 choices = list(layout.codes)
-                message = f"label {shorten(text)} is not one of the task's: {some(choices)}{near(text, choices)}"
-                cure = "; mend the data, or say in the task file's label_map which label it means"
+                message = f"label {shorten(text)} is not one of the task's labels: {some(choices)}{near(text, choices)}"
+                cure = "; correct the data, or map it to a label with label_map in the task file"
                 problems.add(place, "unknown label", message + cure, text)
         else:
             found[name] = text
@@ -59,13 +59,13 @@ def _text(place: Place, name: str, column: str, record: Mapping[str, Any], probl
         problems.add(
             place,
             f"{thing} is {kind}",
-            f"{thing} is {kind} where a text is needed; write a text or leave the row out",
+            f"{thing} is {kind}, but must be a text; write a text or remove the row",
         )
     elif not text.isascii() and not _whole(text):
         problems.add(
             place,
             "half a character",
-            f"{thing} holds half a character (a lone surrogate such as \\ud83d); remove it",
+            f"{thing} contains half a character (a lone surrogate such as \\ud83d); remove it",
         )
         return None
     return text
@@ -87,9 +87,9 @@ def _whole(text: str) -> bool:
 def records(
     source: Source, layout: Layout, problems: Problems, *, numbers: bool = False
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """Place and columns of every row that can be read; what cannot goes to `problems`.
+    """Yield place and columns of every row that can be read; mistakes are added to `problems`.
 
-    Numbers of JSON lines come as the text that they are written with; with `numbers`, as numbers.
+    Numbers in JSON lines are returned as the text they are written as; with `numbers`, as numbers.
     """
     if source.kind == "json":
         return _json_records(source, layout, problems, numbers)
@@ -99,7 +99,7 @@ def records(
 
 
 def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None]]:
-    """Lines with their numbers from 1; None where the line is not UTF-8."""
+    """Lines with their numbers from 1; None for a line that is not UTF-8."""
     number = 0
     try:
         with open_bytes(source.paths[0]) as file:
@@ -119,12 +119,12 @@ def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None
         problems.add(
             (0, number + 1),
             "gzip",
-            f"the gzip file is cut off or broken here ({first_line(error)}); fetch it again",
+            f"the gzip file is truncated or broken here ({first_line(error)}); download it again",
         )
 
 
-class _Doubled(dict[str, Any]):
-    """An object in which some keys come twice."""
+class _Duplicates(dict[str, Any]):
+    """A JSON object with duplicate keys."""
 
     keys_twice: frozenset[str]
 
@@ -134,15 +134,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) == len(pairs):
         return made
     counts = Counter(key for key, _ in pairs)
-    doubled = _Doubled(made)
-    doubled.keys_twice = frozenset(key for key, count in counts.items() if count > 1)
-    return doubled
+    found = _Duplicates(made)
+    found.keys_twice = frozenset(key for key, count in counts.items() if count > 1)
+    return found
 
 
 def _json_records(
     source: Source, layout: Layout, problems: Problems, numbers: bool
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    # Numbers stay as they are written; NaN is how some libraries write null.
+    # Numbers stay as they are written. Some libraries write null as NaN.
     kind = None if numbers else str
     decoder = json.JSONDecoder(
         parse_int=kind, parse_float=kind, parse_constant=lambda _: None, object_pairs_hook=_object
@@ -157,10 +157,10 @@ def _json_records(
         except (ValueError, RecursionError) as error:
             problems.add(place, "JSON", _json_mistake(line, error))
             continue
-        # As in the fast path, what is in the columns that nobody asked for does not matter.
-        twice = sorted(record.keys_twice & wanted) if isinstance(record, _Doubled) else []
+        # As in the fast path, columns that are not requested do not matter.
+        twice = sorted(record.keys_twice & wanted) if isinstance(record, _Duplicates) else []
         if twice:
-            problems.add(place, "doubled", f"has the key {twice[0]!r} twice; keep one of them", twice[0])
+            problems.add(place, "duplicate keys", f"has the key {twice[0]!r} twice; keep one of them", twice[0])
         elif isinstance(record, dict):
             yield place, record
         else:
@@ -170,19 +170,19 @@ def _json_records(
 
 def _json_mistake(line: str, error: ValueError | RecursionError) -> str:
     if not isinstance(error, json.JSONDecodeError):
-        return "is nested too deeply to read; remove what is not a field"
+        return "is nested too deeply to read; remove what is not needed"
     if line.strip() in ("[", "{"):
-        return "the file is one JSON value over several lines; write one object a line (jq -c '.[]' FILE)"
+        return "the file is one JSON value over several lines; write one object per line (jq -c '.[]' FILE)"
     if error.msg == "Extra data":
-        return "holds more than one JSON value; write one object a line"
+        return "contains more than one JSON value; write one object per line"
     if not line.endswith("\n"):
-        return "ends in mid-line: the file is cut off; fetch it again or remove its last line"
-    return f"is not JSON ({error.msg} at column {error.colno}); write one object a line"
+        return "ends in the middle of a line: the file is truncated; download it again or remove its last line"
+    return f"is not JSON ({error.msg} at column {error.colno}); write one object per line"
 
 
 def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     lines = (line if line is not None else "\ufffd\n" for _, line in _lines(source, problems))
-    limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts of 131,072 characters
+    limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts of over 131,072 characters
     try:
         reader = csv.reader(lines, delimiter=DELIMITERS[source.kind], strict=True)
         header: list[str] | None = None
@@ -199,13 +199,13 @@ def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Ma
                 continue
             if header is None:
                 header = row
-                if ("UTF-8", "") in problems.groups:  # without its names no column can be judged
+                if ("UTF-8", "") in problems.groups:  # without their names, columns cannot be checked
                     return
             elif len(row) == len(header):
                 yield (0, start), dict(zip(header, row, strict=False))
-            elif ("UTF-8", "") not in problems.groups:  # a line that was not decoded has lost its columns
-                message = f"has {len(row)} columns where the header has {len(header)}"
-                cure = "; quote values that hold the separator"
+            elif ("UTF-8", "") not in problems.groups:  # a line that could not be decoded has lost its columns
+                message = f"has {len(row)} columns, but the header has {len(header)}"
+                cure = "; quote values that contain the separator"
                 problems.add((0, start), "columns", message + cure, str(len(row)))
     finally:
         csv.field_size_limit(limit)
@@ -213,8 +213,10 @@ def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Ma
 
 def _csv_mistake(error: csv.Error) -> str:
     if "unexpected end of data" in str(error):
-        return "a quote is opened here and never closed: the file is cut off, or a quote is not doubled"
-    return f'cannot be read ({error}); quote values with " and double the quotes inside'
+        return (
+            "a quote is opened here and never closed: the file is truncated, or a quote in a value is not doubled"
+        )
+    return f'cannot be read ({error}); quote values with " and double the quotes inside them'
 
 
 def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -228,7 +230,7 @@ def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterat
         problems.add(
             (file, row + 1),
             "broken",
-            f"the file is broken from about here ({first_line(error)}); fetch it again",
+            f"the file is broken from about here ({first_line(error)}); download it again",
         )
 
 

@@ -1,4 +1,4 @@
-"""Few-shot draws: which rows of a labeled table a run trains on."""
+"""Draw few-shot samples: the rows of a labeled table that a run trains on."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ def sample_shots(
     balanced: bool = True,
     names: Sequence[str] | None = None,
 ) -> NDArray[np.int64]:
-    """Row indices of a few-shot draw, in the order in which they were drawn.
+    """Draw rows for few-shot training.
 
-    A draw with the same seed and rows begins with every smaller one, so that 10 shots are among the
-    50. Balanced draws go round the labels in task order and pass over labels that have no rows left.
+    With the same seed and rows, a larger draw begins with every smaller one: 10 shots are among the 50. Balanced draws
+    take one row of each label in turn, in task order, and skip labels that have no rows left.
 
     Parameters
     ----------
-    labels : array of int, shape [n]
+    labels : array of int, shape (rows,)
         Label index of each row, from 0 to `n_labels` - 1.
     n_labels : int
-        Labels of the task.
+        Number of labels of the task.
     shots : int, optional
         Rows of each label. Give this or `examples`.
     examples : int, optional
         Rows in total.
     seed : int
-        Not negative.
+        Random seed, not negative.
     balanced : bool
-        For `examples`: as even as the rows allow; False: as drawn, in the ratio of the data.
+        For `examples`: draw as evenly over the labels as possible; if False, in the label ratio of the data.
     names : sequence of str, optional
         Names of the labels, for messages.
 
     Returns
     -------
     array of int64
+        Row indices in the order of the draw.
 
     Raises
     ------
     PetError
-        If there are too few rows, or the numbers make no sense.
+        If there are too few rows, or the options contradict each other.
 
     Examples
     --------
@@ -77,10 +78,10 @@ def sample_shots(
 
 def _wanted(shots: int | None, examples: int | None, seed: int) -> int:
     if shots is not None and examples is not None:
-        raise PetError("--shots (for each label) and --examples (in total) exclude each other; give one of them")
+        raise PetError("--shots (of each label) and --examples (in total) exclude each other; give one of them")
     wanted = shots if shots is not None else examples
     if wanted is None:
-        raise PetError("a draw needs its size; give --shots (for each label) or --examples (in total)")
+        raise PetError("how many rows to draw is missing; give --shots (of each label) or --examples (in total)")
     if wanted < 0:
         raise PetError(f"--{'examples' if shots is None else 'shots'} {wanted}: must not be negative; give 0 or more")
     if seed < 0:
@@ -99,11 +100,11 @@ def _refuse_few_shots(counts: NDArray[np.intp], shots: int, names: Sequence[str]
 
 
 def _round_robin(labels: NDArray[np.integer], n_labels: int, seed: int) -> NDArray[np.int64]:
-    """All rows: the first drawn of every label, then the second of every label, and so on."""
+    """All rows: the first drawn row of every label, then the second of every label, and so on."""
     order = np.empty(len(labels), np.int64)
     for label in range(n_labels):
         rows = np.flatnonzero(labels == label)
-        # A generator of its own, so that the rows of one label do not change the draw of another.
+        # Each label has its own generator, so that its draw does not depend on the rows of other labels.
         drawn = np.random.default_rng([seed, label]).permutation(len(rows))
         order[rows[drawn]] = np.arange(len(rows))
     return np.lexsort((labels, order)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A table in pieces that are read apart from each other, each by whoever works on it."""
+"""Split a Parquet table into shards that can be read independently."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Shard:
     Attributes
     ----------
     number : of the shard, from 0
-    first : row of the table that is its first one, from 0
-    pieces : for each Parquet file that holds some of it: path, first row in the file, rows
+    first : number of its first row in the table, from 0
+    pieces : for each Parquet file that holds a part of it: path, first row in the file, rows
     """
 
     number: int
@@ -42,7 +42,7 @@ class Shard:
 
 
 def cut_rows(paths: Iterable[Path], rows: int) -> list[Shard]:
-    """Shards of so many rows each, over the borders of files; only the files' ends are read."""
+    """Return shards of so many rows, which may extend over several files; only the files' footers are read."""
     shards: list[Shard] = []
     first = taken = 0
     pieces: list[tuple[str, int, int]] = []
@@ -61,7 +61,7 @@ def cut_rows(paths: Iterable[Path], rows: int) -> list[Shard]:
 
 
 def cut_files(paths: Iterable[Path]) -> list[Shard]:
-    """One shard a file."""
+    """Return one shard per file."""
     shards: list[Shard] = []
     first = 0
     for number, path in enumerate(paths):
@@ -72,12 +72,12 @@ def cut_files(paths: Iterable[Path]) -> list[Shard]:
 
 
 def read_shard(shard: Shard, source: Source, layout: Layout, name: str) -> datasets.Dataset:
-    """The rows of a shard, as `pet.data.read.read_table` would have them.
+    """Read the rows of a shard, in the form of `pet.data.read.read_table`.
 
     Raises
     ------
     PetError
-        Naming the rows of the shard's files that hold no text, or have other mistakes.
+        Naming the rows of the shard's files that have no text or other mistakes.
     """
     batches: list[pa.RecordBatch] = []
     row = shard.first
@@ -107,7 +107,7 @@ def _rows_in(path: Path) -> int:
 
 
 def _raw_batches(path: Path, start: int, count: int, columns: list[str]) -> Iterable[pa.RecordBatch]:
-    """Rows of a file; of the row groups before them nothing is read."""
+    """Rows of a file; earlier row groups are not read."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         group = 0
         while start >= (rows := file.metadata.row_group(group).num_rows):

@@ -1,4 +1,4 @@
-"""Where a table lies while it is used: in memory, or memory-mapped in a temporary folder."""
+"""Store a table in memory or, if it is large, memory-mapped in a temporary folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     import datasets
 
-IN_MEMORY = 64 << 20
+IN_MEMORY = 64 << 20  # bytes
 
 
 def dataset_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> datasets.Dataset:
-    """An in-memory table of batches."""
+    """Return batches as a table in memory."""
     import datasets
     from datasets.table import InMemoryTable
 
     return datasets.Dataset(InMemoryTable(pa.Table.from_batches(batches, schema)))
 
 
-class Store:
-    """Batches in memory, or in an Arrow file as soon as they are larger than `IN_MEMORY`."""
+class SpillingBatches:
+    """Batches in memory, which move to an Arrow file when they are larger than `IN_MEMORY`."""
 
     def __init__(self, schema: pa.Schema, cache_dir: str | os.PathLike[str] | None, name: str):
         self.schema = schema
@@ -41,7 +41,7 @@ class Store:
         self.writer: Any = None
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take the next batch; a `PetError` if the disk has no room or may not be written."""
+        """Add a batch; a `PetError` if the disk is full or read-only."""
         self.batches.append(batch)
         self.size += batch.nbytes
         if self.writer is not None or self.size > IN_MEMORY:
@@ -62,7 +62,7 @@ class Store:
         self.batches = []
 
     def finish(self) -> datasets.Dataset:
-        """All batches as one table."""
+        """Return all batches as one table."""
         import datasets
 
         if self.writer is None:
@@ -75,9 +75,9 @@ class Store:
         return datasets.Dataset.from_file(str(self.folder / "table.arrow"))
 
     def clear(self) -> None:
-        """Forget all rows and remove the file, if there is one."""
+        """Drop all rows and remove the file, if there is one."""
         if self.writer is not None:
-            with contextlib.suppress(OSError):  # a full disk again: the file goes anyway
+            with contextlib.suppress(OSError):  # a full disk again; the file is removed anyway
                 self.writer.close()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -88,14 +88,14 @@ class Store:
 
 
 def no_room(name: str, folder: str | os.PathLike[str], error: OSError) -> PetError:
-    """The error for a temporary folder that is full or may not be written."""
+    """Return the error for a temporary folder that is full or read-only."""
     reason = error.strerror or str(error)
     return PetError(
-        f"{name}: temporary files cannot be written in {os.fspath(folder)} ({reason}); make room there, or "
-        "set TMPDIR to a folder with room"
+        f"{name}: cannot write temporary files to {os.fspath(folder)} ({reason}); free some space, or set TMPDIR to "
+        "another folder"
     )
 
 
 def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # a forked child must not remove its parent's files
+    if os.getpid() == process:  # a forked child must not remove the files of its parent
         shutil.rmtree(folder, ignore_errors=True)

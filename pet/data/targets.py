@@ -1,4 +1,4 @@
-"""Labels that are given in Python: their positions in the task, and how they are written back."""
+"""Labels given in Python: their positions in the task, and the values to return for them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from pet.data.columns import near, shorten, some
 from pet.errors import PetError
 
-_NAMED = 10  # labels in a message
+_NAMED = 10  # labels named in a message
 
 
 def label_text(value: Any) -> str:
-    """A label as a task file writes it: 1, 1.0 and ``numpy.int64(1)`` are all "1"."""
+    """Return a label as a task file writes it.
+
+    Examples
+    --------
+    >>> label_text(1), label_text(1.0), label_text(True)
+    ('1', '1', 'True')
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and value.is_integer():
@@ -27,12 +33,12 @@ def label_text(value: Any) -> str:
 def label_positions(
     y: Sequence[Any], labels: Sequence[str], label_map: Mapping[str, str], name: str = "y"
 ) -> NDArray[np.int64]:
-    """Position in `labels` of every value.
+    """Return the position in `labels` of every value.
 
     Parameters
     ----------
     y : labels as text, numbers or truth values
-    labels, label_map : those of the task
+    labels, label_map : of the task
     name : what messages call `y`
 
     Returns
@@ -42,7 +48,12 @@ def label_positions(
     Raises
     ------
     PetError
-        With every value that is no label of the task.
+        With every value that is not a label of the task.
+
+    Examples
+    --------
+    >>> label_positions(["1", "bad"], ["bad", "good"], {"1": "good"}).tolist()
+    [1, 0]
     """
     known = {label: i for i, label in enumerate(labels)}
     known |= {text: known[label] for text, label in label_map.items()}
@@ -50,11 +61,11 @@ def label_positions(
     strange = Counter(text for text in texts if text not in known)
     if strange:
         lines = [
-            f"{name}: {shorten(text)} is no label of the task ({count} of {len(texts)} rows)"
-            f"{near(text, known)}; there are {some(labels)}"
+            f"{name}: {shorten(text)} is not a label of the task ({count} of {len(texts)} rows)"
+            f"{near(text, known)}; the labels are {some(labels)}"
             for text, count in strange.most_common(_NAMED)
         ]
-        more = [f"{name}: {len(strange)} values in all are no labels"] if len(strange) > _NAMED else []
+        more = [f"{name}: {len(strange)} values in all are not labels"] if len(strange) > _NAMED else []
         raise PetError(lines + more)
     return np.array([known[text] for text in texts], dtype=np.int64)
 
@@ -65,17 +76,17 @@ def class_values(
     seen: Sequence[Any] = (),
     given: Sequence[Any] = (),
 ) -> NDArray[Any]:
-    """What a prediction says for each label: the value that the user has for it.
+    """Return the value that predictions have for each label: the one that the user has given.
 
     Parameters
     ----------
-    labels, label_map : those of the task
-    seen : the values of y; a label that y writes in one way is written so
+    labels, label_map : of the task
+    seen : the values of y; a label that always has the same value there keeps it
     given : values for all labels, in their order, if the user has named them (the keys of a verbalizer)
 
     Returns
     -------
-    array of shape (L,), in the order of `labels`; of text or numbers if all are, else of objects
+    array of shape (L,), in the order of `labels`; of objects unless all are text or all are numbers
     """
     spellings: dict[str, set[Any]] = {label: set() for label in labels}
     for value in dict.fromkeys(v.item() if isinstance(v, np.generic) else v for v in seen):
@@ -99,7 +110,7 @@ def class_values(
 
 
 def _like(kinds: set[type], texts: Sequence[str]) -> Any:
-    """A label that y does not have, as a value of the kind of those that it has."""
+    """A label that is not in y, as a value of the type of those that are."""
     for text in texts:
         if kinds == {int} and text.removeprefix("-").isdecimal():
             return int(text)

@@ -1,4 +1,4 @@
-"""The pseudo-labeled texts of a member, as a file."""
+"""Write and read the pseudo-labeled texts of a member."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Array = NDArray[Any]
 def write_pseudo_labels(
     path: Path, rows: Array, chosen: Array, ids: pa.Array, probabilities: Array, labels: Sequence[str]
 ) -> None:
-    """Keep the pseudo-labeled texts of a member as a Parquet file.
+    """Write the pseudo-labeled texts of a member to a Parquet file.
 
     Parameters
     ----------
     path : the file
     rows, chosen : rows of the pool and their pseudo-labels, int64, shape (n,)
     ids : of all rows of the pool
-    probabilities : what the voters said of the chosen rows, shape (n, L)
+    probabilities : of the members that chose them, merged, shape (n, L)
     labels : names
     """
     names = np.asarray(labels, dtype=object)
@@ -43,7 +43,7 @@ def write_pseudo_labels(
 
 
 def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array, Array]:
-    """Pseudo-labeled texts of a member.
+    """Read the pseudo-labeled texts of a member.
 
     Returns
     -------
@@ -58,6 +58,6 @@ def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array,
 
 
 def label_positions(column: pa.ChunkedArray, labels: Sequence[str]) -> Array:
-    """A column of label names as positions in `labels`: int64."""
+    """Return a column of label names as positions in `labels`: int64, shape (rows,)."""
     found = pc.index_in(column, value_set=pa.array(list(labels), pa.string()))
     return np.asarray(found.to_numpy()).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Data sets of the hub, with `datasets.load_dataset` replaced."""
+"""Hub data sets are read like files; `datasets.load_dataset` is replaced."""
 
 from __future__ import annotations
 
@@ -43,19 +43,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("hub:o/n:c@train[:10%]", ("o/n", "c", "train[:10%]")),
     ],
 )
-def test_names(text: str, parts: tuple[str | None, ...]) -> None:
+def test_hub_names_are_split_into_path_config_and_split(text: str, parts: tuple[str | None, ...]) -> None:
     assert parse_hub(text) == parts
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_class_integers_become_names(calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+def test_class_numbers_become_names_in_the_order_of_the_task(
+    calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
     def refuse(*_: object) -> Any:
         raise Unsound("test")
         yield
 
     if not fast:
         monkeypatch.setattr(pet.data.read, "fast_batches", refuse)
-    # Task order is not the order of the hub.
+    # The order of the task differs from that of the hub.
     table = read_table("hub:owner/news:plain@train", ["text"], labels=["Sports", "World"])
     assert calls == [("owner/news", "plain", "train")]
     assert table["label"][:] == [0, 1, 0]
@@ -64,30 +66,30 @@ def test_class_integers_become_names(calls: list[tuple[Any, ...]], monkeypatch: 
     assert [len(chunk) for chunk in chunks] == [2, 1]
 
 
-def test_a_selection_of_rows_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_selected_rows_of_a_data_set_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     picked = hub_table([0, 1, 1]).select([2, 0])
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: picked)
     table = read_table("hub:x", ["text"], labels=LABELS)
     assert table["text"][:] == ["text 2", "text 0"] and table["label"][:] == [1, 0]
 
 
-def test_rows_without_a_label(calls: list[tuple[Any, ...]]) -> None:
-    with pytest.raises(PetError, match=r"hub:o/n@test: row 2: label is null"):
+def test_a_row_without_a_label_is_named(calls: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(PetError, match=r"hub:o/n@test: row 2: label"):
         read_table("hub:o/n@test", ["text"], labels=LABELS)
     assert len(read_table("hub:o/n@test", ["text"])) == 2
 
 
-def test_several_splits_and_none_named(calls: list[tuple[Any, ...]]) -> None:
-    with pytest.raises(PetError, match="train, test; choose one: hub:o/n@train"):
+def test_several_splits_are_named_if_none_is_chosen(calls: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(PetError, match=r"train, test.*hub:o/n@train"):
         read_table("hub:o/n", ["text"])
 
 
-def test_a_missing_column(calls: list[tuple[Any, ...]]) -> None:
-    with pytest.raises(PetError, match="field 'headline' is missing; there are 'text', 'label'"):
+def test_a_missing_column_is_named_with_those_that_exist(calls: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(PetError, match=r"'headline'.*'text', 'label'.*--column"):
         read_table("hub:o/n@train", ["headline"])
 
 
-def test_no_network_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_error_is_one_message_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ConnectionError("cannot reach the hub\nwith much to say")
 
@@ -95,15 +97,15 @@ def test_no_network_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PetError) as caught:
         read_table("hub:o/n", ["text"], name="train")
     (message,) = caught.value.problems
-    assert message.startswith("train: hub:o/n: could not be loaded") and "name the file" in message
+    assert message.startswith("train: hub:o/n: ") and "cannot reach the hub" in message and "file" in message
     assert "\n" not in message
 
 
-def test_no_name() -> None:
-    with pytest.raises(PetError, match="names no data set"):
+def test_an_empty_name_shows_the_syntax() -> None:
+    with pytest.raises(PetError, match="hub:OWNER/NAME"):
         read_table("hub:", ["text"])
 
 
-def test_class_names_in_parquet_that_datasets_wrote(tmp_path: Path) -> None:
+def test_class_names_are_read_from_parquet_written_by_datasets(tmp_path: Path) -> None:
     hub_table([1, 0]).to_parquet(str(tmp_path / "x.parquet"))
     assert read_table(tmp_path / "x.parquet", ["text"], labels=["Sports", "World"])["label"][:] == [0, 1]

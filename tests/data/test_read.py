@@ -1,4 +1,4 @@
-"""Reading tables: the same rows from every format, and a named mistake for every bad one."""
+"""Tables are read alike from every format, and every mistake is named with its line."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def messages(source: str | Path, fields: list[str] | None = None, **options: Any
 
 
 def refuse(*_: object) -> Any:
-    """A fast path that vouches for nothing, so that the walk reads."""
+    """A fast path that handles nothing, so that the row-by-row reader has to."""
     raise Unsound("test")
     yield
 
 
-# The same rows, whatever they come from
+# The same rows from every source
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -101,7 +101,7 @@ def test_every_format_gives_the_rows_that_were_written(tmp_path: Path, suffix: s
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv"])
-def test_gzip(tmp_path: Path, suffix: str) -> None:
+def test_gzip_is_read_and_a_truncated_file_is_named(tmp_path: Path, suffix: str) -> None:
     rows = [{"title": 'a, "b"', "text": "c\nd", "label": "bad"}]
     WRITERS[suffix](rows, tmp_path / f"x{suffix}")
     packed = tmp_path / f"x{suffix}.gz"
@@ -112,18 +112,20 @@ def test_gzip(tmp_path: Path, suffix: str) -> None:
     assert "gzip" in message
 
 
-def test_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     write_parquet([{"text": "b"}, {"text": "c"}], tmp_path / "part-2.parquet")
     write_parquet([{"text": "a"}], tmp_path / "part-1.parquet")
     assert read_table(tmp_path, ["text"])["text"][:] == ["a", "b", "c"]
     write_parquet([{"text": "d"}, {"text": None}], tmp_path / "part-3.parquet")
     (message,) = messages(tmp_path)
-    assert "part-3.parquet: row 2" in message and "null" in message
+    assert "part-3.parquet: row 2" in message
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, chunk=st.integers(1, 15), suffix=st.sampled_from(list(WRITERS)), fast=st.booleans())
-def test_chunks_together_are_the_table(tmp_path: Path, rows: list[Row], chunk: int, suffix: str, fast: bool) -> None:
+def test_all_chunks_together_are_the_table(
+    tmp_path: Path, rows: list[Row], chunk: int, suffix: str, fast: bool
+) -> None:
     path = tmp_path / f"rows{suffix}"
     WRITERS[suffix](rows, path)
     with pytest.MonkeyPatch.context() as patch:
@@ -135,14 +137,14 @@ def test_chunks_together_are_the_table(tmp_path: Path, rows: list[Row], chunk: i
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
-def test_blocks_smaller_than_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+def test_rows_larger_than_a_block_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     rows = [{"title": "é" * 40, "text": "x\n" * number, "label": "good"} for number in range(60)]
     WRITERS[suffix](rows, tmp_path / f"x{suffix}")
     monkeypatch.setattr(pet.data.fast, "BLOCK", 37)
     assert read_table(tmp_path / f"x{suffix}", ["title", "text"], labels=LABELS).to_list() == expected(rows)
 
 
-def test_a_large_table_is_mapped_from_disk_and_removed_at_exit(tmp_path: Path) -> None:
+def test_a_large_table_is_memory_mapped_and_removed_at_exit(tmp_path: Path) -> None:
     write_json([{"text": f"text {number}"} for number in range(500)], tmp_path / "x.jsonl")
     script = (
         "import pet.data.spill, pet.data.read as r\n"
@@ -169,20 +171,22 @@ def test_a_mistake_late_in_a_large_table_leaves_no_file(tmp_path: Path, monkeypa
     monkeypatch.setattr(pet.data.spill, "IN_MEMORY", 100)
     rows: list[Row] = [{"text": "a" * 50} for _ in range(5000)]
     write_json([*rows, {"text": None}], tmp_path / "x.jsonl")
-    with pytest.raises(PetError, match=r"x\.jsonl:5001: field 'text' is null"):
+    with pytest.raises(PetError, match=r"x\.jsonl:5001: field 'text'"):
         read_table(tmp_path / "x.jsonl", ["text"], cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_folder_that_cannot_be_created_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pet.data.spill, "IN_MEMORY", 1)
     write_json([{"text": "a"}], tmp_path / "x.jsonl")
     (tmp_path / "file").write_text("")
-    with pytest.raises(PetError, match="temporary files cannot be written"):
+    with pytest.raises(PetError, match=r"input: .*cache.*TMPDIR"):
         read_table(tmp_path / "x.jsonl", ["text"], cache_dir=tmp_path / "file" / "cache")
 
 
-# What is taken, although it is odd
+# Unusual input that is read
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, monkeypatch
         pytest.param(b'{"text": "a\\u0000b\\nc"}\n', ["a\0b\nc"], id="escapes"),
     ],
 )
-def test_json_that_is_read(tmp_path: Path, content: bytes, texts: list[str]) -> None:
+def test_unusual_json_is_read(tmp_path: Path, content: bytes, texts: list[str]) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
     assert read_table(path, ["text"])["text"][:] == texts
@@ -233,7 +237,7 @@ def test_json_that_is_read(tmp_path: Path, content: bytes, texts: list[str]) -> 
     ],
 )
 @pytest.mark.parametrize("fast", [True, False])
-def test_csv_that_is_read(
+def test_unusual_csv_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, texts: list[str], fast: bool
 ) -> None:
     if not fast:
@@ -281,11 +285,11 @@ def test_one_column_for_two_fields(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_doubled_ids_are_named(tmp_path: Path, suffix: str) -> None:
+def test_duplicate_ids_are_named(tmp_path: Path, suffix: str) -> None:
     rows = [{"id": name, "text": name} for name in ["a", "b", "a", "c", "b"]]
     WRITERS[suffix](rows, tmp_path / f"x{suffix}")
     first, second = messages(tmp_path / f"x{suffix}")
-    assert "the id 'a'" in first and "the id 'b'" in second and "--column id=" in first
+    assert "'a'" in first and "'b'" in second and "--column id=" in first
     assert read_table(tmp_path / f"x{suffix}", ["text"], columns={"id": ""})["id"][:] == [
         "0",
         "1",
@@ -295,60 +299,60 @@ def test_doubled_ids_are_named(tmp_path: Path, suffix: str) -> None:
     ]
 
 
-def test_many_doubled_ids_are_counted(tmp_path: Path) -> None:
+def test_many_duplicate_ids_are_counted(tmp_path: Path) -> None:
     write_json([{"id": number % 50, "text": "a"} for number in range(100)], tmp_path / "x.jsonl")
     found = messages(tmp_path / "x.jsonl")
-    assert len(found) == 11 and ": 40 more" in found[-1]
+    assert len(found) == 11 and "40" in found[-1]
 
 
-def test_ids_in_some_lines_only(tmp_path: Path) -> None:
+def test_ids_in_only_some_lines_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     write_json([{"text": "a"}, {"text": "b", "id": "7"}], path)
-    assert "x.jsonl:2: has an id, but the first line has none" in messages(path)[0]
+    assert "x.jsonl:2: " in messages(path)[0] and "--column id=" in messages(path)[0]
     write_json([{"text": "a", "id": "7"}, {"text": "b"}], path)
-    assert "x.jsonl:2: id is missing" in messages(path)[0]
+    assert "x.jsonl:2: id" in messages(path)[0]
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_label_map(tmp_path: Path, suffix: str) -> None:
+def test_the_label_map_translates_labels(tmp_path: Path, suffix: str) -> None:
     rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}]
     WRITERS[suffix](rows, tmp_path / f"x{suffix}")
     table = read_table(tmp_path / f"x{suffix}", ["text"], labels=LABELS, label_map={"0": "good", "1": "so so"})
     assert table["label"][:] == [2, 0]
 
 
-def test_labels_are_not_read_where_none_are_asked_for(tmp_path: Path) -> None:
+def test_labels_are_not_read_unless_requested(tmp_path: Path) -> None:
     write_json([{"text": "a", "label": ["what", "ever"]}], tmp_path / "x.jsonl")
     assert read_table(tmp_path / "x.jsonl", ["text"]).column_names == ["id", "text"]
 
 
-def test_one_label(tmp_path: Path) -> None:
+def test_a_task_with_one_label_is_read(tmp_path: Path) -> None:
     write_json([{"text": "a", "label": "good"}] * 3, tmp_path / "x.jsonl")
     assert read_table(tmp_path / "x.jsonl", ["text"], labels=["good"])["label"][:] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_label_of_other_case_is_named_with_its_line_and_cure(tmp_path: Path, suffix: str) -> None:
+def test_an_unknown_label_is_named_with_its_line_and_cure(tmp_path: Path, suffix: str) -> None:
     rows = [{"text": "a", "label": "good"}, {"text": "b", "label": "Bad"}, {"text": "c", "label": "Bad"}]
     WRITERS[suffix](rows, tmp_path / f"x{suffix}")
     (message,) = messages(tmp_path / f"x{suffix}", labels=LABELS)
-    assert "'Bad'" in message and "did you mean 'bad'?" in message and "label_map" in message
-    assert "and 1 more" in message
+    assert "'Bad'" in message and "mean 'bad'" in message and "label_map" in message
+    assert "1 more" in message
     if suffix != ".parquet":
         line = 2 if suffix == ".jsonl" else 3
         assert message.startswith(f"input: {tmp_path / f'x{suffix}'}:{line}: ")
 
 
-def test_a_label_map_to_no_label(tmp_path: Path) -> None:
+def test_a_label_map_to_an_unknown_label_is_named(tmp_path: Path) -> None:
     write_json([{"text": "a", "label": "good"}], tmp_path / "x.jsonl")
     (message,) = messages(tmp_path / "x.jsonl", labels=LABELS, label_map={"1": "best"})
     assert "'best'" in message and "'so so'" in message
 
 
-def test_a_mapping_of_no_field(tmp_path: Path) -> None:
+def test_a_column_for_an_unknown_field_is_named(tmp_path: Path) -> None:
     write_json([{"text": "a"}], tmp_path / "x.jsonl")
     (message,) = messages(tmp_path / "x.jsonl", columns={"txt": "text"})
-    assert "did you mean 'text'?" in message
+    assert "'txt'" in message and "mean 'text'" in message
 
 
 # Mistakes
@@ -357,58 +361,60 @@ def test_a_mapping_of_no_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "parts"),
     [
-        pytest.param("x.jsonl", b"", ["x.jsonl: is empty"], id="empty"),
-        pytest.param("x.jsonl", b"\xef\xbb\xbf\n \n", ["x.jsonl: is empty"], id="blank"),
-        pytest.param("x.jsonl", b"\n" * 5000, ["x.jsonl: is empty"], id="long and blank"),
-        pytest.param("x.csv", b"text,label\n", ["x.csv: is empty"], id="header only"),
-        pytest.param("x.jsonl", b'{"text": "a"}\n{"text": "b', ["x.jsonl:2: ends in mid-line"], id="cut"),
-        pytest.param("x.jsonl", b'{"text": "a"}\n{"text": "b"', ["x.jsonl:2: ends in mid-line"], id="cut later"),
-        pytest.param("x.csv", b'b,text\n1,a\n2,"cut', ["x.csv:3: a quote is opened here"], id="csv cut in a quote"),
-        pytest.param("x.csv", b"text,b\n1,a\n2", ["x.csv:3: has 1 columns where the header has 2"], id="csv cut"),
-        pytest.param("x.jsonl", b'{"text": "\xff"}\n', ["x.jsonl:1: is not UTF-8", "0xff"], id="invalid UTF-8"),
-        pytest.param("x.jsonl", b'{"text": "a", "b": "\xe9"}\n', ["x.jsonl:1: is not UTF-8"], id="UTF-8 elsewhere"),
+        pytest.param("x.jsonl", b"", ["x.jsonl: ", "empty"], id="empty"),
+        pytest.param("x.jsonl", b"\xef\xbb\xbf\n \n", ["x.jsonl: ", "empty"], id="blank"),
+        pytest.param("x.jsonl", b"\n" * 5000, ["x.jsonl: ", "empty"], id="long and blank"),
+        pytest.param("x.csv", b"text,label\n", ["x.csv: ", "empty"], id="header only"),
+        pytest.param("x.jsonl", b'{"text": "a"}\n{"text": "b', ["x.jsonl:2: ", "truncated"], id="cut"),
+        pytest.param("x.jsonl", b'{"text": "a"}\n{"text": "b"', ["x.jsonl:2: ", "truncated"], id="cut later"),
+        pytest.param("x.csv", b'b,text\n1,a\n2,"cut', ["x.csv:3: ", "quote"], id="csv cut in a quote"),
+        pytest.param("x.csv", b"text,b\n1,a\n2", ["x.csv:3: ", "1 columns", "2"], id="csv cut"),
+        pytest.param("x.jsonl", b'{"text": "\xff"}\n', ["x.jsonl:1: ", "UTF-8", "0xff"], id="invalid UTF-8"),
+        pytest.param("x.jsonl", b'{"text": "a", "b": "\xe9"}\n', ["x.jsonl:1: ", "UTF-8"], id="UTF-8 elsewhere"),
         pytest.param(
             "x.jsonl",
             b'{"text": "a"}\n{"text": "a", "b": "\xe9"}\n',
-            ["x.jsonl:2: is not UTF-8"],
+            ["x.jsonl:2: ", "UTF-8"],
             id="UTF-8 later and elsewhere",
         ),
         pytest.param(
             "x.jsonl",
             b'{"text": "a"}\n{"text": "b"}{"text": "c"}\n',
-            ["x.jsonl:2: holds more than one JSON value"],
+            ["x.jsonl:2: ", "one object per line"],
             id="two on a later line",
         ),
-        pytest.param("x.csv", b"text,b\na,b\n\xe9,b\n", ["x.csv:3: is not UTF-8", "0xe9"], id="csv UTF-8"),
-        pytest.param("x.csv", b"text,b\na,\xe9\n", ["x.csv:2: is not UTF-8"], id="csv UTF-8 elsewhere"),
-        pytest.param("x.csv", b"text,\xe9\na,b\n", ["x.csv:1: is not UTF-8"], id="csv UTF-8 in the header"),
+        pytest.param("x.csv", b"text,b\na,b\n\xe9,b\n", ["x.csv:3: ", "UTF-8", "0xe9"], id="csv UTF-8"),
+        pytest.param("x.csv", b"text,b\na,\xe9\n", ["x.csv:2: ", "UTF-8"], id="csv UTF-8 elsewhere"),
+        pytest.param("x.csv", b"text,\xe9\na,b\n", ["x.csv:1: ", "UTF-8"], id="csv UTF-8 in the header"),
         pytest.param("x.jsonl", '{"text": "a"}'.encode("utf-16"), ["UTF-16"], id="UTF-16"),
-        pytest.param("x.jsonl", b'["a"]\n["b"]\n', ["x.jsonl:1: is an array", "1 more line: 2"], id="arrays"),
-        pytest.param("x.jsonl", b'{"text": "a"}\n"b"\n', ["x.jsonl:2: is a single value"], id="string"),
-        pytest.param("x.json", b'[\n{"text": "a"}\n]', ["one object a line"], id="one array"),
-        pytest.param("x.jsonl", b'{"text":\n"a"}\n', ["one object a line"], id="object over lines"),
-        pytest.param("x.jsonl", b'{"text": "a"}{"text": "b"}\n', ["more than one JSON value"], id="two on a line"),
+        pytest.param("x.jsonl", b'["a"]\n["b"]\n', ["x.jsonl:1: ", "array", "1 more line: 2"], id="arrays"),
+        pytest.param("x.jsonl", b'{"text": "a"}\n"b"\n', ["x.jsonl:2: ", "object"], id="string"),
+        pytest.param("x.json", b'[\n{"text": "a"}\n]', ["x.json:1: ", "one object per line"], id="one array"),
+        pytest.param("x.jsonl", b'{"text":\n"a"}\n', ["x.jsonl:1: ", "one object per line"], id="object over lines"),
+        pytest.param(
+            "x.jsonl", b'{"text": "a"}{"text": "b"}\n', ["x.jsonl:1: ", "one object per line"], id="two on a line"
+        ),
         pytest.param(
             "x.jsonl",
             b'{"text": "a"}\n{"txt": "b"}\n',
-            ["x.jsonl:2: field 'text' is missing", "'txt'"],
+            ["x.jsonl:2: ", "'text'", "'txt'"],
             id="missing",
         ),
-        pytest.param("x.csv", b"Text,b\na,b\n", ["field 'text' is missing", "did you mean 'Text'?"], id="csv missing"),
-        pytest.param("x.csv", b"text;label\na;b\n", ["separated by ';'", "commas"], id="semicolons"),
-        pytest.param("x.csv", b"text,text\na,b\n", ["'text' is there twice"], id="column twice"),
+        pytest.param("x.csv", b"Text,b\na,b\n", ["x.csv: ", "'text'", "mean 'Text'"], id="csv missing"),
+        pytest.param("x.csv", b"text;label\na;b\n", ["x.csv: ", "';'", "commas"], id="semicolons"),
+        pytest.param("x.csv", b"text,text\na,b\n", ["x.csv: ", "'text'", "rename"], id="column twice"),
         pytest.param(
             "x.jsonl",
             b'{"text": "a", "text": "b"}\n',
-            ["x.jsonl:1: has the key 'text' twice"],
+            ["x.jsonl:1: ", "'text'", "twice"],
             id="key twice",
         ),
-        pytest.param("x.jsonl", b'{"text": "a"}\n{"text": null}\n', ["x.jsonl:2: field 'text' is null"], id="null"),
-        pytest.param("x.jsonl", b'{"text": NaN}\n', ["x.jsonl:1: field 'text' is null"], id="NaN"),
-        pytest.param("x.jsonl", b'{"text": ["a"]}\n', ["x.jsonl:1: field 'text' is an array"], id="array value"),
-        pytest.param("x.jsonl", b'{"text": {"a": 1}}\n', ["x.jsonl:1: field 'text' is an object"], id="object value"),
-        pytest.param("x.jsonl", b'{"text": "\\ud83d"}\n', ["x.jsonl:1", "half a character"], id="lone surrogate"),
-        pytest.param("x.jsonl", b'{"text": ' + b"[" * 100_000, ["x.jsonl:1: is nested too deeply"], id="deep"),
+        pytest.param("x.jsonl", b'{"text": "a"}\n{"text": null}\n', ["x.jsonl:2: ", "'text'", "null"], id="null"),
+        pytest.param("x.jsonl", b'{"text": NaN}\n', ["x.jsonl:1: ", "'text'", "null"], id="NaN"),
+        pytest.param("x.jsonl", b'{"text": ["a"]}\n', ["x.jsonl:1: ", "'text'", "array"], id="array value"),
+        pytest.param("x.jsonl", b'{"text": {"a": 1}}\n', ["x.jsonl:1: ", "'text'", "object"], id="object value"),
+        pytest.param("x.jsonl", b'{"text": "\\ud83d"}\n', ["x.jsonl:1: ", "\\ud83d"], id="lone surrogate"),
+        pytest.param("x.jsonl", b'{"text": ' + b"[" * 100_000, ["x.jsonl:1: ", "nested"], id="deep"),
         pytest.param("x.txt", b"a", [".jsonl, .csv"], id="unknown suffix"),
         pytest.param("x", b"a", [".jsonl", ".parquet"], id="no suffix"),
         pytest.param("x.parquet", b"PAR1", ["x.parquet", "Parquet file"], id="broken parquet"),
@@ -422,7 +428,7 @@ def test_bad_files_are_one_message(tmp_path: Path, file: str, content: bytes, pa
         assert part in message
 
 
-def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(
         b'{"text": "a", "label": "good"}\n[1]\n'
         b'{"text": null, "label": "Good"}\n{"label": "bad"}\n\xff\n{"text": "b", "la'
@@ -432,16 +438,16 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
     assert all(message.startswith("train: ") for message in found)
 
 
-def test_many_equal_mistakes_are_counted_not_listed(tmp_path: Path) -> None:
+def test_many_equal_mistakes_are_one_message(tmp_path: Path) -> None:
     write_json([{"text": None}] * 2000, tmp_path / "x.jsonl")
     (message,) = messages(tmp_path / "x.jsonl")
-    assert "and 1,999 more lines: 2, 3, 4, 5, 6, 7, 8, 9, 10, …" in message
+    assert "1,999" in message and "2, 3, 4, 5, 6, 7, 8, 9, 10, …" in message
 
 
 def test_many_unknown_labels_are_counted(tmp_path: Path) -> None:
     write_json([{"text": "a", "label": str(number)} for number in range(300)], tmp_path / "x.jsonl")
     found = messages(tmp_path / "x.jsonl", labels=LABELS)
-    assert len(found) == 11 and "290 more" in found[-1]
+    assert len(found) == 11 and "290" in found[-1]
 
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
@@ -450,36 +456,36 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in message and len(message) < 400
 
 
-def test_no_such_file_and_folder_without_shards(tmp_path: Path) -> None:
-    assert "no such file" in messages(tmp_path / "none.jsonl")[0]
-    assert "without *.parquet" in messages(tmp_path)[0]
+def test_a_missing_file_and_a_folder_without_shards_are_named(tmp_path: Path) -> None:
+    assert "none.jsonl" in messages(tmp_path / "none.jsonl")[0]
+    assert str(tmp_path) in messages(tmp_path)[0] and "*.parquet" in messages(tmp_path)[0]
 
 
-def test_shards_with_other_columns(tmp_path: Path) -> None:
+def test_shards_with_different_columns_are_named(tmp_path: Path) -> None:
     write_parquet([{"text": "a"}], tmp_path / "1.parquet")
     write_parquet([{"txt": "a"}], tmp_path / "2.parquet")
-    assert "2.parquet: has the columns txt" in messages(tmp_path)[0]
+    assert "2.parquet: " in messages(tmp_path)[0] and "txt" in messages(tmp_path)[0]
 
 
-def test_a_parquet_file_broken_inside(tmp_path: Path) -> None:
+def test_a_parquet_file_that_is_broken_inside_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     table = pa.table({"text": [f"{number} {'x' * 50}" for number in range(500)]})
     pq.write_table(table, path, compression="gzip")
     content = bytearray(path.read_bytes())
     content[4:400] = b"\xff" * 396
     path.write_bytes(bytes(content))
-    assert "broken" in messages(path)[0]
+    assert "x.parquet" in messages(path)[0] and "broken" in messages(path)[0]
 
 
-def test_a_field_may_not_take_the_name_of_the_id(tmp_path: Path) -> None:
+def test_a_field_may_not_be_named_id(tmp_path: Path) -> None:
     write_json([{"id": "a"}], tmp_path / "x.jsonl")
-    assert "may not be called 'id'" in messages(tmp_path / "x.jsonl", ["id"])[0]
+    assert "'id'" in messages(tmp_path / "x.jsonl", ["id"])[0]
 
 
-def test_a_file_that_changes_between_check_and_use(tmp_path: Path) -> None:
+def test_a_file_that_changes_between_check_and_use_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     write_json([{"text": "a"}], path)
     chunks = iter_table(path, ["text"])
     path.write_text('{"text": "a"}\n{"tex')
-    with pytest.raises(PetError, match="changed while it was read"):
+    with pytest.raises(PetError, match=r"x\.jsonl: changed"):
         list(chunks)
