@@ -234,7 +234,7 @@ def _task(old: str, new: str) -> Change:
 ROW = '{"text": "The team won.", "label": "Sports"}\n'
 BAD_DATA: dict[str, tuple[Change, list[str]]] = {
     "empty file": (_write("train.jsonl", ""), ["train.jsonl", "empty"]),
-    "ends in mid-line": (_write("train.jsonl", ROW + '{"text": "The te'), ["train.jsonl:2", "cut off"]),
+    "ends in mid-line": (_write("train.jsonl", ROW + '{"text": "The te'), ["train.jsonl:2", "truncated"]),
     "invalid UTF-8": (
         lambda inputs: (inputs / "train.jsonl").write_bytes(b'{"text": "caf\xe9", "label": "Sports"}\n'),
         ["train.jsonl", "UTF-8"],

@@ -193,7 +193,7 @@ def test_supervised_has_no_patterns_in_it(make: Make) -> None:
 def test_texts_of_train_are_left_out_of_the_pool(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     classifier = make().fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[0:12])
     assert classifier.soft_labels_.ids == ["8", "9", "10", "11"]
-    assert "8 rows with a text of train" in capsys.readouterr().err
+    assert "8 rows" in capsys.readouterr().err
 
 
 # ---- what it takes -----------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_series_and_frames_with_any_index() -> None:
     series = pandas.Series(TEXTS[:3], index=[7, 5, 3])
     for form in (series, series.astype("category"), series.to_frame("text")):
         assert table_of(form, ["text"])["text"][:] == TEXTS[:3]
-    with pytest.raises(PetError, match="there is no column 'text'; there are 'review'"):
+    with pytest.raises(PetError, match=r"column 'text'.*'review'"):
         table_of(series.to_frame("review"), ["text"])
     with pytest.raises(PetError, match=r"row 1 \(counted from 0\): text is missing"):
         table_of(pandas.Series(["a", None], dtype="string"), ["text"])
@@ -310,10 +310,9 @@ def test_label_positions() -> None:
     assert found.tolist() == [1] * 5
     with pytest.raises(PetError) as caught:
         label_positions(["Sport", "b", "b"], ["sport", "arts"], {})
-    assert caught.value.problems == [
-        "y: 'b' is no label of the task (2 of 3 rows); there are 'sport', 'arts'",
-        "y: 'Sport' is no label of the task (1 of 3 rows) (did you mean 'sport'?); there are 'sport', 'arts'",
-    ]
+    unknown, case = caught.value.problems
+    assert unknown.startswith("y: 'b'") and "2 of 3" in unknown and "'sport', 'arts'" in unknown
+    assert case.startswith("y: 'Sport'") and "1 of 3" in case and "mean 'sport'" in case
 
 
 # ---- mistakes ----------------------------------------------------------------------------------------
@@ -350,8 +349,8 @@ def test_mistakes_in_parameters(make: Make, changes: dict[str, Any], message: st
     ("X", "y", "unlabeled", "message"),
     [
         (TEXTS[:4], None, None, "requires y to be passed"),
-        (TEXTS[:4], TOPICS[:3], None, "X has 4 texts, and there are 3 labels"),
-        (TEXTS[:4], ["Sport", *TOPICS[:3]], None, "y: 'Sport' is no label .*did you mean 'Sports'"),
+        (TEXTS[:4], TOPICS[:3], None, "X has 4 texts, .*3 labels"),
+        (TEXTS[:4], ["Sport", *TOPICS[:3]], None, "y: 'Sport' .*mean 'Sports'"),
         (TEXTS[:4], TOPICS[:4], [], "unlabeled is empty"),
         (TEXTS[:4], TOPICS[:4], TEXTS[:3], "unlabeled: all of its texts are in train"),
         (TEXTS[:4], TOPICS[:4], "pool.jsonl", "unlabeled is a str; give a list"),
