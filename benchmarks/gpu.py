@@ -113,7 +113,7 @@ def main(
     from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import tokenize_fields
     from pet.members.scoring import score_rows
-    from pet.members.training import MemberData, member_batches, train_member
+    from pet.members.training import ClozeData, member_batches, train_member
     from pet.recipe import make_recipe
     from pet.task.grammar import parse_template
     from pet.task.pattern import Pattern
@@ -153,10 +153,10 @@ def main(
             wait(place)
             ends.append(time.perf_counter())
 
-    data = MemberData(few, generator.integers(0, len(LABELS), len(texts[:LABELED])), pool)
-    train_member(lm, tokenizer, pvp, data, recipe, 1e-5, 0, accelerator, on_step)
+    data = ClozeData(few, generator.integers(0, len(LABELS), len(texts[:LABELED])), pool)
+    train_member(lm, pvp, data, recipe.with_settings(learning_rate=1e-5), 0, accelerator, on_step)
     seconds["train"] = (ends[1] - ends[0]) / steps
-    batches = member_batches(lm, pvp, data, recipe, tokenizer, torch.device("cpu"), 0)
+    batches = member_batches(lm, pvp, data, recipe.member, torch.device("cpu"), 0)
     updates = [next(batches) for _ in range(WARM + steps)][WARM:]
     done = [limit.training_flops(config, batch["lengths"].numpy(), len(batch["targets"])) for batch in updates]
     work["train"] = float(np.mean(done))

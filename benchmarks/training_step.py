@@ -41,7 +41,7 @@ def main(
     from pet.cloze.encode import token_keys
     from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import tokenize_fields
-    from pet.members.training import MemberData, member_batches, train_member
+    from pet.members.training import ClozeData, member_batches, train_member
     from pet.recipe import make_recipe
     from pet.task.task import Task
     from pet.training.device import make_accelerator
@@ -60,14 +60,16 @@ def main(
         table = Dataset.from_list([{field: row[field] for field in task.fields} for row in texts])
         return tokenize_fields(table, keys, plain)
 
-    member = MemberData(tokens(train), np.asarray(labels), tokens(pool))
+    member = ClozeData(tokens(train), np.asarray(labels), tokens(pool))
     lm = MaskedLM(load_masked_lm(str(model)))
     config = lm.model.config
     ends = []
-    train_member(lm, tokenizer, pvp, member, recipe, 5e-5, 0, accelerator, lambda *_: ends.append(now()))
+    train_member(
+        lm, pvp, member, recipe.with_settings(learning_rate=5e-5), 0, accelerator, lambda *_: ends.append(now())
+    )
     pet = (ends[-1] - ends[WARM - 1]) / steps
 
-    batches = member_batches(lm, pvp, member, recipe, tokenizer, accelerator.device, 0)
+    batches = member_batches(lm, pvp, member, recipe.member, accelerator.device, 0)
     work = []
     for _ in range(WARM + steps):
         batch = next(batches)

@@ -73,7 +73,7 @@ def trained(
     from pet.data.checks import column_labels
     from pet.data.read import read_table
     from pet.members.scoring import score_rows
-    from pet.members.training import MemberData, train_member
+    from pet.members.training import ClozeData, train_member
     from pet.prompts.session import read_labeled
     from pet.tuning import soft
     from pet.tuning.members import Learned, start_member
@@ -102,9 +102,9 @@ def trained(
             lm.train()
 
     look(0, None)
-    data_of = MemberData(source.tokens, source.labels, None)
+    data_of = ClozeData(source.tokens, source.labels, None)
     rate = opened.recipe.member.learning_rate
-    train_member(lm, opened.tokenizer, pvp, data_of, opened.recipe, rate, seed, opened.accelerator, look)
+    train_member(lm, pvp, data_of, opened.recipe.with_settings(learning_rate=rate), seed, opened.accelerator, look)
     vectors = soft.learned_values(lm.model).cpu().numpy()
     opened.backbone.restore()
     return vectors, curve

@@ -229,6 +229,7 @@ def main(
     """Print both times, their ratio, and the accuracies."""
     torch.set_num_threads(threads)
     from pet.backbones.meta import count_parameters
+
     from pet.recipe import learning_rate_for, make_recipe, student_rate_for
     from pet.task.task import Task
 

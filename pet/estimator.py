@@ -286,25 +286,23 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         if self.output is not None:
             raise PetError("zero-shot without unlabeled texts makes nothing to keep; leave output away")
-        recipe = make_recipe(self.recipe, self.settings)
-        self.ensemble_ = untrained_ensemble(
-            task, recipe, str(self.model), allow_pickle=self.allow_pickle, primers=primers, seed=self._seed()
-        )
+        self.ensemble_ = untrained_ensemble(self._run_settings(task, {"unlabeled": primers}), task, primers)
 
     def _run(self, task: Task, tables: Mapping[str, Dataset]) -> None:
         """Run the pipeline in a folder and take from it what predictions need."""
         from pet.run.pipeline import run
+        from pet.run.resolve import Given
 
         settings = self._run_settings(task, tables)
-        reporter = self._reporter()
+        reporter, given = self._reporter(), Given(task=task, tables=tables)
         if self.output is not None:
             place = Path(self.output).expanduser()
-            self.results_ = run(settings, place, reporter, task=task, tables=tables)
+            self.results_ = run(settings, place, reporter, given=given)
             self._take(place, task)
             return
         folder = tempfile.TemporaryDirectory(prefix="pet-fit-", ignore_cleanup_errors=True)
         try:
-            self.results_ = run(settings, folder.name, reporter, task=task, tables=tables)
+            self.results_ = run(settings, folder.name, reporter, given=given)
             self._take(Path(folder.name), task)
         except BaseException:
             folder.cleanup()
@@ -320,7 +318,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed = check_random_state(seed).randint(2**31 - 1)
         return int(seed)
 
-    def _run_settings(self, task: Task, tables: Mapping[str, Dataset]) -> RunSettings:
+    def _run_settings(self, task: Task, tables: Mapping[str, Any]) -> RunSettings:
         return RunSettings(
             task=task.to_dict(),
             train=MEMORY + "train" if "train" in tables else None,
@@ -367,8 +365,6 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float64 array of shape (n, L), in the order of ``classes_``
         """
-        from pet.ensemble.combine import merge_scores
-        from pet.numerics import softmax
         from pet.training.device import make_accelerator
 
         check_is_fitted(self, "classes_")
@@ -380,12 +376,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 with self._reporter().task("predict", len(table), "text") as bar:
                     return self.student_.probabilities(table, accelerator, on_rows=bar.update)
             assert self.ensemble_ is not None
-            accelerator = make_accelerator(self.device, self.precision)
+            self.ensemble_.use(self.device, self.precision)
             members = len(self.ensemble_.names)
             label = f"predict with {members} members"
             with self._reporter().task(label, len(table) * members, "score") as bar:
-                scores = self.ensemble_.score(table, accelerator, bar.update)
-            return softmax(merge_scores(scores, self.ensemble_.weights) + self.ensemble_.bias)
+                return self.ensemble_.label(table, bar.update).probabilities
 
     def predict(self, X: Any) -> Array:
         """The most probable label of each text.

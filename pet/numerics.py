@@ -22,3 +22,10 @@ def softmax(scores: Array, temperature: float = 1.0) -> Array:
     scaled -= scaled.max(axis=-1, keepdims=True)
     exponents = np.exp(scaled)
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
+
+
+def log_softmax(scores: Array) -> Array:
+    """Logarithms of `softmax` over the last axis, in float64."""
+    scaled = np.asarray(scores, dtype=np.float64)
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))

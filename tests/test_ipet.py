@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
 from pet.ipet.plan import make_plan
 from pet.ipet.selection import (
@@ -25,6 +26,11 @@ from pet.recipe import make_recipe
 from pet.task.task import Task
 
 LABELS = ["a", "b"]
+
+
+def candidates_of(scores, weights, target=None) -> Candidates:
+    names = [str(number) for number in range(len(scores))]
+    return Candidates.of(Ensemble.of(names, labels=scores[0].shape[1], weights=weights), scores, target)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -178,14 +184,14 @@ def scores_of(probabilities) -> np.ndarray:
 def test_the_first_set_takes_the_best_of_each_label_whatever_the_argmax():
     """All texts are predicted a; b gets the two with the highest probability of b."""
     table = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4], [0.95, 0.05]]
-    candidates = Candidates.merged([scores_of(table)], np.ones(1))
+    candidates = candidates_of([scores_of(table)], np.ones(1))
     chosen = take_most_probable(candidates, np.array([2, 2]), np.ones(5, bool))
     assert dict(zip(chosen.rows.tolist(), chosen.labels.tolist(), strict=True)) == {0: 0, 4: 0, 2: 1, 3: 1}
 
 
 def test_the_first_set_uses_each_eligible_text_once():
     table = [[0.5, 0.49, 0.01], [0.4, 0.3, 0.3], [0.2, 0.2, 0.6]]
-    candidates = Candidates.merged([scores_of(table)], np.ones(1))
+    candidates = candidates_of([scores_of(table)], np.ones(1))
     chosen = take_most_probable(candidates, np.array([1, 1, 1]), np.ones(3, bool))
     assert dict(zip(chosen.rows.tolist(), chosen.labels.tolist(), strict=True)) == {0: 0, 1: 1, 2: 2}
     chosen = take_most_probable(candidates, np.array([1, 1, 1]), np.array([False, True, True]))
@@ -195,7 +201,7 @@ def test_the_first_set_uses_each_eligible_text_once():
 @given(st.integers(1, 40), st.integers(0, 5), st.lists(st.integers(0, 6), min_size=3, max_size=3), st.integers(1, 50))
 def test_the_first_set_is_greedy_whatever_the_chunk_size(rows, seed, wanted, chunk):
     scores = rng(seed).normal(size=(rows, 3)).astype(np.float32)
-    candidates = Candidates.merged([scores], np.ones(1))
+    candidates = candidates_of([scores], np.ones(1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pet.ipet.selection._CHUNK", chunk)
         chosen = take_most_probable(candidates, np.array(wanted), np.ones(rows, bool))
@@ -210,20 +216,20 @@ def test_the_first_set_is_greedy_whatever_the_chunk_size(rows, seed, wanted, chu
 def test_candidates_merge_raw_scores_and_not_probabilities():
     """Golden values; a mean of probabilities would predict b for the second text."""
     one, two = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[-1.0, 1.0], [4.0, 0.0]])
-    label, confidence = Candidates.merged([one, two], np.array([0.75, 0.25])).predictions()
+    label, confidence = candidates_of([one, two], np.array([0.75, 0.25])).predictions()
     assert label.tolist() == [0, 0]
     assert confidence == pytest.approx([0.731059, 0.562177], abs=1e-6)
 
 
 def test_voters_with_zero_weights_count_equally():
     one, two = np.array([[2.0, 0.0]]), np.array([[0.0, 1.0]])
-    assert Candidates.merged([one, two], np.zeros(2)).predictions()[1] == pytest.approx([1 / (1 + np.exp(-0.5))])
+    assert candidates_of([one, two], np.zeros(2)).predictions()[1] == pytest.approx([1 / (1 + np.exp(-0.5))])
 
 
 def test_calibrated_candidates_predict_the_wanted_ratio_on_average():
     scores = rng(5).normal(size=(500, 2)) + np.array([3.0, 0.0])  # a language model that prefers the first word
-    plain = Candidates.merged([scores], np.ones(1))
-    calibrated = Candidates.merged([scores], np.ones(1), np.array([0.25, 0.75]))
+    plain = candidates_of([scores], np.ones(1))
+    calibrated = candidates_of([scores], np.ones(1), np.array([0.25, 0.75]))
     assert plain.probabilities(slice(None)).mean(axis=0)[0] > 0.85
     assert calibrated.probabilities(slice(None)).mean(axis=0) == pytest.approx([0.25, 0.75], abs=1e-5)
 

@@ -49,17 +49,17 @@ def make(stream: io.StringIO, mode: str = "auto", width: int = 80) -> tuple[Repo
 def test_without_a_terminal_progress_is_plain_lines():
     stream = io.StringIO()
     reporter, clock = make(stream)
-    with reporter.task("g0/p0-r0", 100) as task:
+    with reporter.task("g0/p1-r1", 100) as task:
         for _ in range(100):
             clock.now += 1
             task.update(loss=0.123456, rows=3)
             task.update(0, loss=None)
     assert stream.getvalue().splitlines() == [
-        "g0/p0-r0: 100 steps",
-        "g0/p0-r0: 30/100 steps (30 %)  1:10 left  loss 0.1235  rows 3",
-        "g0/p0-r0: 60/100 steps (60 %)  0:40 left  loss 0.1235  rows 3",
-        "g0/p0-r0: 90/100 steps (90 %)  0:10 left  loss 0.1235  rows 3",
-        "g0/p0-r0: 100 steps in 1:40  loss 0.1235  rows 3",
+        "g0/p1-r1: 100 steps",
+        "g0/p1-r1: 30/100 steps (30 %)  1:10 left  loss 0.1235  rows 3",
+        "g0/p1-r1: 60/100 steps (60 %)  0:40 left  loss 0.1235  rows 3",
+        "g0/p1-r1: 90/100 steps (90 %)  0:10 left  loss 0.1235  rows 3",
+        "g0/p1-r1: 100 steps in 1:40  loss 0.1235  rows 3",
     ]
 
 

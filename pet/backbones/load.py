@@ -150,7 +150,7 @@ def load_model(
         transformers.utils.logging.set_verbosity(before)
 
 
-def check_classifier(name: str) -> None:
+def check_classifier(name: str, config: Any) -> None:
     """Check that a model can be a student, that is, that its architecture has a sequence classifier.
 
     Raises
@@ -158,7 +158,7 @@ def check_classifier(name: str) -> None:
     PetError
         If it has none.
     """
-    kind = load_config(name).model_type
+    kind = config.model_type
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise PetError(
             f"model {name}: models of type {kind!r} have no sequence classifier and cannot be a student; choose "
@@ -166,7 +166,7 @@ def check_classifier(name: str) -> None:
         )
 
 
-def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+def load_masked_lm(name: str, *, allow_pickle: bool = False, **options: Any) -> PreTrainedModel:
     """Load a masked language model with a trained head.
 
     Raises
@@ -175,22 +175,23 @@ def load_masked_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
         If it is not a masked LM, or its head would be randomly initialized.
     """
     cure = "use a masked language model, or train a head for this encoder with `pet adapt`"
-    return _load_trained(name, transformers.AutoModelForMaskedLM, cure, allow_pickle)
+    return _load_trained(name, transformers.AutoModelForMaskedLM, cure, allow_pickle, **options)
 
 
-def load_encoder_decoder(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+def load_encoder_decoder(name: str, *, allow_pickle: bool = False, **options: Any) -> PreTrainedModel:
     """Load an encoder-decoder with a trained output layer; PetError otherwise."""
     cure = "use a model with a trained decoder and head"
-    return _load_trained(name, transformers.AutoModelForSeq2SeqLM, cure, allow_pickle)
+    return _load_trained(name, transformers.AutoModelForSeq2SeqLM, cure, allow_pickle, **options)
 
 
-def load_causal_lm(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+def load_causal_lm(name: str, *, allow_pickle: bool = False, **options: Any) -> PreTrainedModel:
     """Load a causal language model with a trained output layer; PetError otherwise."""
-    return _load_trained(name, transformers.AutoModelForCausalLM, "use a model with a trained head", allow_pickle)
+    cure = "use a model with a trained head"
+    return _load_trained(name, transformers.AutoModelForCausalLM, cure, allow_pickle, **options)
 
 
-def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool) -> PreTrainedModel:
-    model, info = load_model(name, kind, allow_pickle=allow_pickle)
+def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool, **options: Any) -> PreTrainedModel:
+    model, info = load_model(name, kind, allow_pickle=allow_pickle, **options)
     new = sorted(map(str, info["missing_keys"]))
     body = f"{model.base_model_prefix}."
     random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pet.data.table_options import TableOptions
     from pet.inference.options import ComputeOptions
     from pet.progress import Reporter
-    from pet.run.execution.executor import Execution
+    from pet.run.execution.options import Execution
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -271,7 +271,7 @@ def compute_options_of(options: Mapping[str, Any]) -> ComputeOptions:
 
 def execution_of(options: dict[str, Any]) -> Execution:
     """Take the values of `executor_options` out of `options`."""
-    from pet.run.execution.executor import Execution
+    from pet.run.execution.options import Execution
 
     names = ("executor", "workers", "worker_cpus", "worker_gpus", "ray_address")
     given = {name: options.pop(name) for name in names}

@@ -121,14 +121,16 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
-    from pet.run import pipeline
+    from pet.run.pipeline import run as run_once
+    from pet.run.resolve import Given
+    from pet.run.seeds import run_seeds
 
-    more: dict[str, Any] = {"task": loaded, "pool_gold": pool_gold, "execution": execution, "group": group}
+    given = Given(task=loaded, pool_gold=pool_gold, group=group)
     try:
         if seed_list is None:
-            results = pipeline.run(settings, output, reporter, **more)
+            results = run_once(settings, output, reporter, given=given, execution=execution)
         else:
-            results = pipeline.run_seeds(settings, seed_list, output, reporter, **more)
+            results = run_seeds(settings, seed_list, output, reporter, given=given, execution=execution)
     except KeyboardInterrupt:
         click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -190,7 +192,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     """What a person wants to see at the end of a run: figures, where things are, what to do next."""
     from pet.report.generations import generations_table
     from pet.report.tables import comparison_table, first_seed, majority_line
-    from pet.run.pipeline import headline_metrics, headlines_by_seed
+    from pet.run.results import headline_metrics, headlines_by_seed
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
     table: Mapping[str, Any] = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)

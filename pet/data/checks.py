@@ -35,6 +35,8 @@ class DataReport:
         Rows of the second table whose text is also in the first.
     messages : list of str
         The same as sentences; empty if there are no problems.
+    keys : mapping of str to array
+        `text_keys` of each table.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class DataReport:
     train_in_test: int = 0
     pool_in_test: int = 0
     messages: list[str] = field(default_factory=list)
+    keys: dict[str, Keys] = field(default_factory=dict, repr=False, compare=False)
 
 
 def normalize(text: str) -> str:
@@ -112,6 +115,7 @@ def check_tables(
     report.train_in_test = _shared(keys, "test", "train", blank)
     report.pool_in_test = _shared(keys, "test", "unlabeled", blank)
     report.messages = _messages(report)
+    report.keys = keys
     return report
 
 
@@ -122,9 +126,13 @@ def remove_leaks(
 
     Rows keep their order. A row is removed only if all its fields equal those of one row of `train`.
     """
-    keep = ~np.isin(text_keys(pool, fields), text_keys(train, fields))
-    removed = len(keep) - int(keep.sum())
-    return (pool if removed == 0 else pool.select(np.flatnonzero(keep))), removed
+    rows = rows_without(text_keys(pool, fields), text_keys(train, fields))
+    return (pool if len(rows) == len(pool) else pool.select(rows)), len(pool) - len(rows)
+
+
+def rows_without(pool_keys: Keys, train_keys: Keys) -> NDArray[np.int64]:
+    """Rows of the pool, int64 and ascending, whose text (`text_keys`) is not a training text."""
+    return np.flatnonzero(~np.isin(pool_keys, train_keys))
 
 
 def column_labels(table: datasets.Dataset) -> NDArray[np.int64]:

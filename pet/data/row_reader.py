@@ -213,9 +213,7 @@ def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Ma
 
 def _csv_mistake(error: csv.Error) -> str:
     if "unexpected end of data" in str(error):
-        return (
-            "a quote is opened here and never closed: the file is truncated, or a quote in a value is not doubled"
-        )
+        return "a quote is opened here and never closed: the file is truncated, or a quote in a value is not doubled"
     return f'cannot be read ({error}); quote values with " and double the quotes inside them'
 
 

@@ -1,38 +1,210 @@
-"""From the members' scores to one: weighted means of raw scores, softmax afterwards."""
+"""`Ensemble.combine`: the one place that merges the scores of members."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.numerics import softmax
+from pet.ensemble.rules import RULES
+from pet.members.scale import Scale
+from pet.numerics import log_softmax, softmax
 
 Array = NDArray[Any]
+ABSTAINS = -1  # the vote of a member that gave a text no score
+_PRIOR_ROWS = 20_000  # rows that are enough to see the mean prediction
 
 
-def member_weights(accuracies: Sequence[float] | None, members: int, merge: str = "weighted") -> Array:
-    """Weights of the members, adding up to 1.
+@dataclass(frozen=True)
+class SoftLabels:
+    """Merged predictions for some rows.
 
-    Parameters
+    Attributes
     ----------
-    accuracies : accuracy of each member on the training set before training (arXiv 2001.07676, section
-        3.3); None where there is no training set
-    members : how many there are
-    merge : ``weighted`` or ``uniform``
-
-    Returns
-    -------
-    float64 array of shape (members,). Uniform, too, where all accuracies are 0.
+    probabilities : float64 array of shape (rows, L), in the order of the task's labels
+    votes : int array of shape (rows, members): each member's own best label, -1 where it abstains
     """
-    if members < 1:
-        raise ValueError("an ensemble has at least one member")
-    if merge == "weighted" and accuracies is not None and sum(accuracies) > 0:
-        weights = np.asarray(accuracies, dtype=np.float64)
-        return weights / np.sort(weights).sum()
-    return np.full(members, 1 / members)
+
+    probabilities: Array
+    votes: Array
+
+    @property
+    def label(self) -> Array:
+        """Most probable label of each row: int64 array of shape (rows,)."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def confidence(self) -> Array:
+        """Probability of that label."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @property
+    def entropy(self) -> Array:
+        """Entropy of the probabilities, in nats."""
+        p = self.probabilities
+        return np.asarray(-(p * np.log(np.maximum(p, 1e-300))).sum(axis=1))
+
+    @property
+    def agreement(self) -> Array:
+        """Share of the members with a vote whose own best label is that label; 0 if all abstain."""
+        voted = np.count_nonzero(self.votes != ABSTAINS, axis=1)
+        agree = np.count_nonzero(self.votes == self.label[:, None], axis=1)
+        return np.asarray(agree / np.maximum(voted, 1))
+
+    def take(self, rows: Array) -> SoftLabels:
+        """Some of the rows."""
+        return SoftLabels(self.probabilities[rows], self.votes[rows])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members, and how their scores are merged.
+
+    Attributes
+    ----------
+    names : of the members, in the order of the scores
+    weights : shape (members,)
+    scales : what each member's scores mean
+    bias : shape (L,), added to the merged scores
+    rule : one of `pet.ensemble.rules.RULES`
+
+    Examples
+    --------
+    >>> ensemble = Ensemble.of(["a", "b"], labels=2, weights=[0.75, 0.25])
+    >>> soft = ensemble.combine([np.array([[2.0, 0.0]]), np.array([[-1.0, 1.0]])])
+    >>> soft.probabilities.round(6).tolist(), soft.votes.tolist()
+    ([[0.731059, 0.268941]], [[0, 1]])
+    """
+
+    names: tuple[str, ...]
+    weights: Array
+    scales: tuple[Scale, ...]
+    bias: Array
+    rule: str = "uniform"
+
+    @classmethod
+    def weighted(
+        cls,
+        names: Sequence[str],
+        accuracies: Sequence[float | None],
+        *,
+        labels: int,
+        scales: Sequence[Scale] | None = None,
+        rule: str = "weighted",
+    ) -> Ensemble:
+        """An ensemble with the weights that a rule derives from accuracies, without a bias.
+
+        Parameters
+        ----------
+        names : of the members
+        accuracies : of each member before training; None where it is unknown
+        labels, scales, rule : see `of`
+        """
+        return cls.of(names, labels=labels, weights=RULES[rule].weigh(accuracies), scales=scales, rule=rule)
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        *,
+        labels: int,
+        weights: Sequence[float] | Array | None = None,
+        scales: Sequence[Scale] | None = None,
+        rule: str = "uniform",
+    ) -> Ensemble:
+        """An ensemble without a bias.
+
+        Parameters
+        ----------
+        names : of the members
+        labels : number of labels
+        weights : one a member; None, or all zero: uniform
+        scales : of each member's scores; None: all are logits
+        rule : see `Ensemble`
+        """
+        given = np.ones(len(names)) if weights is None else np.asarray(weights, dtype=np.float64)
+        if not given.any():
+            given = np.ones(len(names))
+        found = tuple(scales) if scales is not None else (Scale.LOGITS,) * len(names)
+        return cls(tuple(names), given, found, np.zeros(labels), rule)
+
+    def only(self, names: Sequence[str]) -> Ensemble:
+        """The ensemble of some members alone, without a bias; weights that are all zero become uniform."""
+        places = [self.names.index(name) for name in names]
+        return Ensemble.of(
+            names,
+            labels=len(self.bias),
+            weights=self.weights[places],
+            scales=[self.scales[place] for place in places],
+            rule=self.rule,
+        )
+
+    def combine(self, scores: Sequence[Array]) -> SoftLabels:
+        """Merge the members' scores into probabilities and votes.
+
+        Parameters
+        ----------
+        scores : for each member an array of shape (rows, L); NaN rows abstain
+        """
+        votes = np.stack([_votes(np.asarray(s)) for s in scores], axis=1)
+        return SoftLabels(softmax(self.merge(scores)), votes)
+
+    def merge(self, scores: Sequence[Array]) -> Array:
+        """Merged scores before the softmax, bias included: float64 array of shape (rows, L)."""
+        if len(scores) != len(self.names):
+            raise ValueError(f"there are {len(self.names)} members and {len(scores)} arrays of scores")
+        arrays = [np.asarray(s, dtype=np.float64) for s in scores]
+        if len(set(self.scales)) > 1:
+            # A softmax over labels does not see what is taken off a row, so logits can become log-probabilities.
+            arrays = [
+                log_softmax(array) if scale is Scale.LOGITS else array
+                for array, scale in zip(arrays, self.scales, strict=True)
+            ]
+        return np.asarray(RULES[self.rule].merge(np.stack(arrays), self.weights) + self.bias)
+
+    def corrected(self, scores: Sequence[Array], target: Array) -> Ensemble:
+        """The ensemble with the bias that makes its mean prediction over these texts equal to `target`.
+
+        Of many texts, evenly spaced rows are used. See `prior_correction`.
+        """
+        step = max(1, len(scores[0]) // _PRIOR_ROWS)
+        plain = replace(self, bias=np.zeros(len(self.bias)))
+        return replace(self, bias=prior_correction(plain.merge([s[::step] for s in scores]), target))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a manifest."""
+        return {
+            "members": list(self.names),
+            "weights": [float(w) for w in self.weights],
+            "scales": [scale.value for scale in self.scales],
+            "bias": [float(b) for b in self.bias],
+            "merge": self.rule,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], labels: int) -> Ensemble:
+        """The inverse of `to_dict`; manifests of older versions have neither scales nor a bias."""
+        names = tuple(values["members"])
+        scales = values.get("scales") or [Scale.LOGITS.value] * len(names)
+        bias = values.get("bias") or [0.0] * labels
+        return cls(
+            names,
+            np.asarray(values["weights"], dtype=np.float64),
+            tuple(Scale(scale) for scale in scales),
+            np.asarray(bias, dtype=np.float64),
+            values.get("merge", "uniform"),
+        )
+
+
+def _votes(scores: Array) -> Array:
+    """Best label of each row, -1 for a row that abstains."""
+    abstains = np.isnan(scores).any(axis=1)
+    if not abstains.any():
+        return np.asarray(scores.argmax(axis=1))
+    return np.where(abstains, ABSTAINS, np.nan_to_num(scores).argmax(axis=1))
 
 
 def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
@@ -45,8 +217,7 @@ def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
 
     Returns
     -------
-    float64 array of shape (rows, L). The order of the members does not matter, to the last bit: each
-    number, and the sum of the weights, is summed in ascending order of its terms.
+    float64 array of shape (rows, L)
 
     Examples
     --------
@@ -56,25 +227,23 @@ def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
     >>> merge_scores([first, second], np.array([0.75, 0.25]))
     array([[1.5, 1. ]])
     """
-    weights = np.asarray(weights, dtype=np.float64)
-    shares = weights / np.sort(weights).sum()
-    terms = np.stack([np.asarray(s, dtype=np.float64) * w for s, w in zip(scores, shares, strict=True)])
-    return np.asarray(np.sort(terms, axis=0).sum(axis=0))
+    names = [str(number) for number in range(len(scores))]
+    return Ensemble.of(names, labels=np.asarray(scores[0]).shape[1], weights=weights).merge(scores)
 
 
 def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
     """A bias for each label that makes the mean prediction over many texts equal to a known class ratio.
 
-    A language model prefers some words whatever the text; with few examples that preference outlives the
-    training. Where the ratio of the labels in the pool is known, adding this bias to the merged scores takes
-    it away. The fixed point is that of the EM re-estimation of priors (Saerens et al. 2002, Neural Computation
-    14) run backwards: the prior is given and the bias is sought.
+    A language model prefers some words whatever the text, and after training on few examples it still does. If the
+    class ratio of the pool is known, adding this bias to the merged scores removes that preference. The fixed point
+    is that of the EM re-estimation of priors (Saerens et al. 2002, Neural Computation 14) run backwards: the prior
+    is given and the bias is sought.
 
     Parameters
     ----------
-    scores : raw scores of shape (rows, L)
-    target : shape (L,), above 0, adding up to 1; the ratio of the labels
-    rounds : at most so many repetitions of ``b += log(target) - log(mean softmax(scores + b))``
+    scores : merged scores of shape (rows, L)
+    target : shape (L,), above 0, adding up to 1; the class ratio
+    rounds : most repetitions of ``b += log(target) - log(mean softmax(scores + b))``
 
     Returns
     -------

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,70 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import merge_scores
-from pet.numerics import softmax
+from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.store.tables import PROBABILITY_COLUMN, VOTE_COLUMN, OutputColumn, Values, writing_table
 
 Array = NDArray[Any]
 MERGE_ROWS = 65536
-
-
-@dataclass(frozen=True)
-class SoftLabels:
-    """Merged predictions for some rows.
-
-    Attributes
-    ----------
-    probabilities : float64 array of shape (rows, L), in the order of the task's labels
-    votes : int array of shape (rows, members): the label that each member would choose
-
-    Examples
-    --------
-    >>> soft = SoftLabels(np.array([[0.8, 0.2]]), np.array([[0, 1]]))
-    >>> soft.label.tolist(), soft.confidence.tolist(), soft.agreement.tolist()
-    ([0], [0.8], [0.5])
-    """
-
-    probabilities: Array
-    votes: Array
-
-    @property
-    def label(self) -> Array:
-        """Most probable label of each row: int64 array of shape (rows,)."""
-        return np.asarray(self.probabilities.argmax(axis=1))
-
-    @property
-    def confidence(self) -> Array:
-        """Probability of that label."""
-        return np.asarray(self.probabilities.max(axis=1))
-
-    @property
-    def entropy(self) -> Array:
-        """Entropy of the probabilities, in nats."""
-        p = self.probabilities
-        return np.asarray(-(p * np.log(np.maximum(p, 1e-300))).sum(axis=1))
-
-    @property
-    def agreement(self) -> Array:
-        """Share of the members that would choose that label."""
-        return np.asarray((self.votes == self.label[:, None]).mean(axis=1))
-
-    def take(self, rows: Array) -> SoftLabels:
-        """Return the soft labels of some rows, given by their positions."""
-        return SoftLabels(self.probabilities[rows], self.votes[rows])
-
-
-def make_soft_labels(scores: Sequence[Array], weights: Array, bias: Array | float = 0.0) -> SoftLabels:
-    """Merge the members' raw scores into soft labels (temperature 1).
-
-    Parameters
-    ----------
-    scores : for each member an array of shape (rows, L)
-    weights : shape (members,)
-    bias : shape (L,), added to the merged scores; see `pet.ensemble.combine.prior_correction`
-    """
-    votes = np.stack([np.asarray(s).argmax(axis=1) for s in scores], axis=1)
-    return SoftLabels(softmax(merge_scores(scores, weights) + bias), votes)
 
 
 def soft_label_columns(labels: Sequence[str], members: Sequence[str]) -> list[OutputColumn]:
@@ -127,7 +67,7 @@ def writing_soft_labels(
     PetError
         As `pet.store.tables.writing_table`.
     """
-    names = np.asarray(labels, dtype=object)
+    names = np.asarray([*labels, None], dtype=object)  # a vote of -1, the last one, is none
     order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
     with writing_table(Path(path), [*soft_label_columns(labels, members), *kept], order) as table:
 
@@ -149,10 +89,9 @@ def writing_soft_labels(
 def write_soft_labels(
     paths: Sequence[Path],
     ids: Any,
-    scores: Mapping[str, Array],
-    weights: Array,
+    scores: Sequence[Array],
+    ensemble: Ensemble,
     labels: Sequence[str],
-    bias: Array | float = 0.0,
 ) -> None:
     """Merge score arrays, which may be memory maps, and write the soft labels in constant memory.
 
@@ -160,17 +99,15 @@ def write_soft_labels(
     ----------
     paths : files to write
     ids : sequence of str that supports slices, as `pet.data.lazy_column.LazyColumn`
-    scores : member -> array of shape (rows, L)
-    weights : shape (members,)
+    scores : of each member, shape (rows, L)
+    ensemble : the members
     labels : the task's labels
-    bias : shape (L,), added to the merged scores
     """
-    members = list(scores)
     with ExitStack() as stack:
-        writers = [stack.enter_context(writing_soft_labels(path, labels, members)) for path in paths]
+        writers = [stack.enter_context(writing_soft_labels(path, labels, ensemble.names)) for path in paths]
         for start in range(0, len(ids), MERGE_ROWS):
             stop = min(start + MERGE_ROWS, len(ids))
-            soft = make_soft_labels([scores[m][start:stop] for m in members], weights, bias)
+            soft = ensemble.combine([array[start:stop] for array in scores])
             chunk = list(ids[start:stop])
             for append in writers:
                 append(chunk, soft)

@@ -12,7 +12,8 @@ import numpy as np
 from pet.data.kept import keep_columns
 from pet.data.read import iter_table
 from pet.data.table_options import TableOptions
-from pet.ensemble.soft_labels import SoftLabels, make_soft_labels, soft_label_columns, writing_soft_labels
+from pet.ensemble.combine import SoftLabels
+from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.options import ComputeOptions
@@ -20,12 +21,10 @@ from pet.inference.quantize import first_chunk, quantize_ensemble
 from pet.progress import Progress, Reporter
 from pet.store.outputs import check_output
 from pet.store.tables import TABLE_ENDINGS, needs_types
-from pet.training.device import make_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from accelerate import Accelerator
     from datasets import Dataset
     from numpy.typing import NDArray
 
@@ -93,23 +92,22 @@ def label_file(
     reporter = reporter or Reporter("quiet")
     check_confidence(min_confidence)
     place = check_output(output, TABLE_ENDINGS, source, table.force)
-    ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle)
+    ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
     labels, members = ensemble.task.labels, ensemble.names
     kept = keep_columns(source, table.keep, soft_label_columns(labels, members), typed=needs_types(place))
     mapping = text_columns(ensemble, table.columns)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=table.chunk_rows)
-    accelerator = make_accelerator(compute.device, compute.precision or ensemble.precision)
     agreement = None
     if compute.quantize:
         first, chunks = first_chunk(chunks)
-        agreement = quantize_ensemble(ensemble, first, accelerator, reporter)
+        agreement = quantize_ensemble(ensemble, first, reporter)
     counts, texts = np.zeros(len(labels), dtype=np.int64), 0
     with (
         writing_soft_labels(place, labels, members, kept.columns) as append,
         reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
         for chunk in chunks:
-            rows, soft = label_chunk(ensemble, chunk, accelerator, min_confidence, Shares(bar, len(members)))
+            rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
             values = kept.take(len(chunk), rows)
             if len(rows):
                 append(ids_of(chunk, rows), soft, values)
@@ -134,7 +132,6 @@ def text_columns(ensemble: SavedEnsemble, columns: Mapping[str, str]) -> dict[st
 def label_chunk(
     ensemble: SavedEnsemble,
     chunk: Dataset,
-    accelerator: Accelerator,
     min_confidence: float,
     on_rows: Callable[[int], object] = lambda n: None,
 ) -> tuple[NDArray[np.int64], SoftLabels]:
@@ -142,8 +139,7 @@ def label_chunk(
 
     `on_rows` is called with the number of rows that a member has scored.
     """
-    scores = ensemble.score(chunk, accelerator, on_rows)
-    soft = make_soft_labels(scores, ensemble.weights, ensemble.bias)
+    soft = ensemble.label(chunk, on_rows)
     rows = np.flatnonzero(soft.confidence >= min_confidence)
     return rows, soft.take(rows)
 

@@ -35,7 +35,7 @@ from pet.inference.options import ComputeOptions
 from pet.inference.shard_worker import ABOUT, ATTEMPTS, KEPT, ShardLabeler, ShardWork, cut_table
 from pet.progress import Reporter
 from pet.run.execution.cluster import Cluster
-from pet.run.execution.executor import Execution
+from pet.run.execution.options import Execution
 from pet.store.files import TEMPORARY, hash_inputs, make_folders, remove, remove_quietly, sync_tree, write_whole
 from pet.store.lock import FolderLock
 from pet.store.manifest import read_config, read_stages

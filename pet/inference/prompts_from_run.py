@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
+from pet.members.kinds import NOTE, read_spec
 from pet.prompts.library import Prompt, as_name, check_name, describe, free_place, portable, write_prompt
 from pet.report.tables import HEADLINE
 from pet.run.load_run import read_settings
@@ -26,7 +27,7 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
     ----------
     run : folder of the run
     library : folder; made when it is not there
-    name : what their names begin with; None: the task's name. Behind it stands the member's: ``sst2-p0-r0``
+    name : what their names begin with; None: the task's name. Behind it stands the member's: ``sst2-p1-r1``
 
     Raises
     ------
@@ -43,20 +44,22 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
         raise PetError(f"{place}: its members have --tuning {recipe.tuning.method}; only --tuning prompt makes prompts")
     base = as_name(ensemble.task.name) if name is None else check_name(name)
     figures = _figures(place)
+    members = [(read_spec(folder), folder) for folder in ensemble.folders]
+    members = [(spec, folder) for spec, folder in members if spec.pattern is not None]
     prompts = []
-    for number, (member, folder) in enumerate(zip(ensemble.names, ensemble.models, strict=True)):
-        learned = read_member(Path(folder))
-        examples = int(_noted(Path(folder) / "member.json", "labeled", place) or 0)
+    for spec, folder in members:
+        learned = read_member(folder)
+        examples = int(_noted(folder / NOTE, "labeled", place) or 0)
         about = {
             "kind": "run",
-            "tasks": [describe(ensemble.task, [ensemble.task.patterns[number // recipe.member.repetitions]])],
+            "tasks": [describe(ensemble.task, [ensemble.task.patterns[spec.pattern or 0]])],
             "steps": recipe.member.updates(examples),
             "examples": examples,
-            "metrics": {key: figures[member][key] for key in HEADLINE if key in figures.get(member, {})},
-            "origin": {"member": member, "seed": settings.seed, "learning_rate": recipe.member.learning_rate},
+            "metrics": {key: figures[spec.name][key] for key in HEADLINE if key in figures.get(spec.name, {})},
+            "origin": {"member": spec.name, "seed": settings.seed, "learning_rate": recipe.member.learning_rate},
         }
         vectors = learned.arrays[VECTORS].numpy()
-        prompts.append(Prompt(f"{base}-{member}", vectors, portable(learned.backbone), learned.fingerprint, about))
+        prompts.append(Prompt(f"{base}-{spec.name}", vectors, portable(learned.backbone), learned.fingerprint, about))
     for prompt in prompts:
         free_place(library, prompt)
     for prompt in prompts:

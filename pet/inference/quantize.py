@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pet.backbones.int8 import check_int8, quantize_linears
 from pet.compat import has_int8_instructions
-from pet.ensemble.combine import merge_scores
 from pet.inference.ensemble import SavedEnsemble
 from pet.progress import Reporter
 from pet.student.classifier import Classifier
@@ -38,9 +37,7 @@ def first_chunk(chunks: Iterator[Dataset]) -> tuple[Dataset, Iterator[Dataset]]:
     return first, chain((first,), chunks)
 
 
-def quantize_ensemble(
-    ensemble: SavedEnsemble, chunk: Dataset, accelerator: Accelerator, reporter: Reporter
-) -> float | None:
+def quantize_ensemble(ensemble: SavedEnsemble, chunk: Dataset, reporter: Reporter) -> float | None:
     """Switch an ensemble to int8, and report how many of a chunk's first texts keep their label.
 
     Returns
@@ -53,13 +50,12 @@ def quantize_ensemble(
     PetError
         If the device has no int8 support, or the members share one model.
     """
-    check_processor(accelerator.device, reporter)
+    check_processor(ensemble.shared.accelerator.device, reporter)
     ensemble.check_quantizable()
     sample = _sample(chunk)
 
     def labels() -> Array:
-        scores = ensemble.score(sample, accelerator)
-        return (merge_scores(scores, ensemble.weights) + ensemble.bias).argmax(axis=1)
+        return ensemble.label(sample).label
 
     before = labels()
     ensemble.quantize()

@@ -22,10 +22,9 @@ from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
 from pet.inference.label_file import ids_of, label_chunk
 from pet.inference.options import ComputeOptions
-from pet.run.execution.executor import TRIES, lost_too_often
+from pet.run.execution.work import TRIES, lost_too_often
 from pet.store.files import TEMPORARY, disk_problem, remove_quietly
 from pet.store.tables import OutputColumn, arrow_array
-from pet.training.device import make_accelerator
 
 ABOUT = "labeling.json"  # hash of what is being labeled, and how
 ATTEMPTS = "tries"  # holds an empty file for each attempt at a shard
@@ -134,8 +133,9 @@ class ShardLabeler:
         if not (Path(self.work.folder) / ABOUT).is_file():
             raise PetError(unseen(Path(self.work.folder)))
         compute = self.work.compute
-        self.ensemble = open_ensemble(self.work.run, allow_pickle=compute.allow_pickle)
-        self.accelerator = make_accelerator(compute.device, compute.precision or self.ensemble.precision)
+        self.ensemble = open_ensemble(
+            self.work.run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision
+        )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"answer": [json.dumps(self._shard(Shard(**json.loads(text)))) for text in batch["shard"]]}
@@ -175,7 +175,7 @@ class ShardLabeler:
         columns = list(work.kept.values())
         chunk = read_shard(shard, work.source, work.layout, "input")
         with writing_soft_labels(place, ensemble.task.labels, ensemble.names, columns) as append:
-            rows, soft = label_chunk(ensemble, chunk, self.accelerator, work.min_confidence)
+            rows, soft = label_chunk(ensemble, chunk, work.min_confidence)
             found = read_shard_values(shard, work.source, list(work.kept)) if work.kept else {}
             values = {column.name: [found[name][i] for i in rows] for name, column in work.kept.items()}
             if len(rows):

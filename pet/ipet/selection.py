@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import merge_scores, prior_correction
+from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
-from pet.numerics import softmax
 
 Array = NDArray[Any]
 _CHUNK = 65536  # number of rows merged at once
-_CALIBRATION_ROWS = 20_000  # evenly spaced rows, enough to estimate the mean prediction
 
 
 def count_generations(first: int, growth: float, enough: int) -> int:
@@ -168,40 +166,27 @@ class Candidates:
 
     Attributes
     ----------
-    scores : the members' raw scores, each of shape (rows, L)
-    weights : shape (members,)
-    bias : shape (L,), added to the merged scores
+    ensemble : the members
+    scores : scores of each member, shape (rows, L)
     """
 
+    ensemble: Ensemble
     scores: Sequence[Array]
-    weights: Array
-    bias: Array
 
     @classmethod
-    def merged(cls, scores: Sequence[Array], weights: Array, target: Array | None = None) -> Candidates:
-        """Merge members, with equal weights if all weights are 0.
-
-        Parameters
-        ----------
-        scores, weights : see the class
-        target : label ratio to calibrate to (`prior_correction`), shape (L,); default: no calibration
-        """
-        weights = np.asarray(weights, dtype=np.float64)
-        if not weights.any():
-            weights = np.ones(len(weights))
-        bias = np.zeros(scores[0].shape[1])
-        if target is not None:
-            step = max(1, len(scores[0]) // _CALIBRATION_ROWS)
-            sample = merge_scores([s[::step] for s in scores], weights)
-            bias = prior_correction(sample, np.maximum(target, 1e-3) / np.maximum(target, 1e-3).sum())
-        return cls(scores, weights, bias)
+    def of(cls, ensemble: Ensemble, scores: Sequence[Array], target: Array | None = None) -> Candidates:
+        """Return candidates from members; a label ratio `target` of shape (L,) calibrates them."""
+        if target is None:
+            return cls(ensemble, scores)
+        target = np.maximum(target, 1e-3)
+        return cls(ensemble.corrected(scores, target / target.sum()), scores)
 
     def __len__(self) -> int:
         return len(self.scores[0])
 
     def probabilities(self, rows: Array | slice) -> Array:
-        """Return the softmax of the merged scores of some rows: float64, shape (rows, L)."""
-        return softmax(merge_scores([s[rows] for s in self.scores], self.weights) + self.bias)
+        """Return the merged probabilities of some rows: float64, shape (rows, L)."""
+        return self.ensemble.combine([s[rows] for s in self.scores]).probabilities
 
     def chunks(self) -> Iterator[tuple[int, Array]]:
         """Yield the pool in chunks: the number of the first row, and the probabilities."""

@@ -20,12 +20,12 @@ from pet.training.losses import label_scores, member_loss
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from transformers import PreTrainedTokenizerBase
 
     from pet.backbones.base import LanguageModel
     from pet.cloze.tokens import TokenTable
     from pet.recipe import Recipe
     from pet.training.group import Group
+    from pet.training.settings import MemberSettings
 
 Array = NDArray[Any]
 OnStep = Callable[[int, "float | None"], None]
@@ -53,7 +53,7 @@ class MemberObjective(nn.Module):
 
 
 @dataclass(frozen=True)
-class MemberData:
+class ClozeData:
     """What a member learns from.
 
     Attributes
@@ -71,24 +71,23 @@ class MemberData:
 def member_batches(
     lm: LanguageModel,
     pvp: PVP,
-    data: MemberData,
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
+    data: ClozeData,
+    settings: MemberSettings,
     device: torch.device,
     seed: int,
 ) -> Iterator[dict[str, Tensor]]:
     """Endless micro-batches for `MemberObjective`; the seed alone decides them."""
     labeled = pvp.encoder.encode(data.labeled)
     labeled_rows = shuffled_batches(
-        len(labeled), recipe.member.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
+        len(labeled), settings.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
     )
     generator = np.random.default_rng(derive_seed(seed, "masking"))
-    make = lm.batch_maker(tokenizer, recipe.member.mlm_probability, generator)
+    make = lm.batch_maker(pvp.encoder.plain.tokenizer, settings.mlm_probability, generator)
     pool_size = 0
-    if data.unlabeled is not None and recipe.member.unlabeled_batch:
+    if data.unlabeled is not None and settings.unlabeled_batch:
         pool_size = len(data.unlabeled[pvp.encoder.keys[0]])
         pool_rows = shuffled_batches(
-            pool_size, recipe.member.unlabeled_batch, np.random.default_rng(derive_seed(seed, "unlabeled"))
+            pool_size, settings.unlabeled_batch, np.random.default_rng(derive_seed(seed, "unlabeled"))
         )
     while True:
         chosen = next(labeled_rows)
@@ -101,11 +100,9 @@ def member_batches(
 
 def train_member(
     lm: LanguageModel,
-    tokenizer: PreTrainedTokenizerBase,
     pvp: PVP,
-    data: MemberData,
+    data: ClozeData,
     recipe: Recipe,
-    learning_rate: float,
     seed: int,
     accelerator: Accelerator,
     on_step: OnStep = lambda step, loss: None,
@@ -116,10 +113,9 @@ def train_member(
     Parameters
     ----------
     lm : pretrained model; it is moved to the accelerator's device
-    tokenizer, pvp : how texts are read, and words scored
+    pvp : the pattern, bound to the model's tokenizer
     data : labeled and unlabeled texts
-    recipe : batch sizes, steps, the share of the auxiliary loss
-    learning_rate : its peak
+    recipe : batch sizes, updates, learning rate, share of the auxiliary loss
     seed : decides batches, hidden tokens and dropout
     accelerator : where, and how precisely
     on_step, group : see `pet.training.loop.train`
@@ -129,8 +125,8 @@ def train_member(
     list of float: mean losses over stretches of updates
     """
     objective = MemberObjective(lm, pvp, recipe.member.alpha).to(accelerator.device)
-    batches = member_batches(lm, pvp, data, recipe, tokenizer, accelerator.device, seed)
+    batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels))
-    schedule = Schedule.of(recipe.optimizer, recipe.member, learning_rate, steps)
+    schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
     torch.manual_seed(derive_seed(seed, "dropout", *([group.rank] if group and group.rank else [])))
     return train(objective, batches, schedule, accelerator, on_step, group)

@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
+from pet.backbones.info import ModelInfo
 from pet.backbones.kinds import binding_options, language_model, open_model
 from pet.backbones.load import check_model, load_tokenizer
 from pet.backbones.masked import check_length
-from pet.backbones.meta import meta_model
 from pet.cloze.bind import bind_patterns, hint_at
 from pet.data.checks import check_tables, column_labels, label_counts
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
-from pet.ensemble.combine import merge_scores
+from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
 from pet.ipet.plan import make_plan
 from pet.ipet.settings import NO_POOL
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData
+from pet.members.training import ClozeData
 from pet.preflight.cost import (
     Speed,
     Work,
@@ -170,7 +170,7 @@ def check_task(
     report.errors += [*pattern_problems, *(hint_at(good) if pattern_problems else [])]
     try:
         if not model_problems:
-            check_tuning(plan.tuning, task, meta_model(model))
+            check_tuning(plan.tuning, task, ModelInfo(model).meta)
     except PetError as error:
         report.errors += error.problems
         return report
@@ -254,7 +254,7 @@ def _model_problems(model: str, plan: Recipe, weights: bool, allow_pickle: bool)
     try:
         if weights:
             check_model(model, allow_pickle=allow_pickle)
-        body = meta_model(model)
+        body = ModelInfo(model).meta
         check_length(body, plan.encoding.max_length, model)
         freeze(body, plan.tuning.freeze_layers)
     except PetError as error:
@@ -323,7 +323,8 @@ def _zero_shot(report: CheckReport, trial: Trial, tables: Mapping[str, Dataset],
     if gold is None:
         return speed
     counts = np.bincount(gold, minlength=len(trial.task.labels))
-    together = merge_scores(scores, np.ones(len(scores)))
+    ensemble = Ensemble.of([str(n) for n in range(len(scores))], labels=scores[0].shape[1])
+    together = ensemble.merge(scores)
     report.zero_shot = {
         "table": name,
         "rows": len(gold),
@@ -384,7 +385,7 @@ def _estimate(
     train = _evenly(tables["train" if "train" in tables else "unlabeled"], MOST_TIMED)
     gold = column_labels(train) if "train" in tables else np.arange(len(train)) % len(trial.task.labels)
     pool = _evenly(tables["unlabeled"], MOST_TIMED) if "unlabeled" in tables else None
-    data = MemberData(trial.tokens(train), gold, None if pool is None else trial.tokens(pool))
+    data = ClozeData(trial.tokens(train), gold, None if pool is None else trial.tokens(pool))
     recipe = trial.recipe
     lm, pvp = trial.lm, trial.pvps[0]
     if recipe.tuning.method != "full":
@@ -392,7 +393,7 @@ def _estimate(
         bound = bind_patterns(trial.task, trial.tokenizer, recipe.encoding.max_length, **options)
         pvp, backbone = bound[0], Backbone(lm.model, report.model, "")
         lm = start_member(backbone, recipe.tuning, pvp, [data.labeled], 0, trial.accelerator.device)
-    update = time_member(lm, trial.tokenizer, pvp, data, recipe, trial.accelerator)
+    update = time_member(lm, pvp, data, recipe, trial.accelerator)
     student = None
     if pool is not None:
         text_input = TextInput(trial.task.fields, trial.task.input)

@@ -12,12 +12,11 @@ import numpy as np
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
 
     from pet.backbones.base import LanguageModel
     from pet.cloze.pvp import PVP
     from pet.ipet.plan import Plan
-    from pet.members.training import MemberData
+    from pet.members.training import ClozeData
     from pet.recipe import Recipe
     from pet.student.classifier import Classifier
 
@@ -146,19 +145,16 @@ def wait_for(accelerator: Accelerator) -> None:
 
 def time_member(
     lm: LanguageModel,
-    tokenizer: PreTrainedTokenizerBase,
     pvp: PVP,
-    data: MemberData,
+    data: ClozeData,
     recipe: Recipe,
     accelerator: Accelerator,
 ) -> float:
     """Seconds of an update of a member. The model's weights are changed."""
     from pet.members.training import train_member
 
-    short = recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0)
-    return mean_update(
-        lambda note: train_member(lm, tokenizer, pvp, data, short, _RATE, 0, accelerator, note), accelerator
-    )
+    short = recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0, learning_rate=_RATE)
+    return mean_update(lambda note: train_member(lm, pvp, data, short, 0, accelerator, note), accelerator)
 
 
 def time_student(classifier: Classifier, pool: Dataset, recipe: Recipe, accelerator: Accelerator) -> float:

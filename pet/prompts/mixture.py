@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pet.backbones.base import LanguageModel
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
-from pet.members.training import MemberData, MemberObjective, member_batches
+from pet.members.training import ClozeData, MemberObjective, member_batches
 from pet.seeds import derive_seed
 from pet.training.loop import Schedule, train
 from pet.tuning.members import Backbone, start_member
@@ -85,7 +85,6 @@ def mixture_batches(
     lm: LanguageModel,
     sources: Sequence[Source],
     recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
@@ -93,7 +92,7 @@ def mixture_batches(
     recipe = recipe.with_settings(unlabeled_batch=0)
     streams = {
         (t, p): member_batches(
-            lm, pvp, MemberData(source.tokens, source.labels, None), recipe, tokenizer, device,
+            lm, pvp, ClozeData(source.tokens, source.labels, None), recipe.member, device,
             derive_seed(seed, source.name, t, p),
         )
         for t, source in enumerate(sources)
@@ -140,7 +139,7 @@ def train_prompt(
     texts = [dict.fromkeys(first.encoder.keys, ragged) for source in sources for ragged in source.tokens.values()]
     lm = start_member(backbone, recipe.tuning, first, texts, seed, accelerator.device)
     objective = _MixtureObjective(lm, sources).to(accelerator.device)
-    batches = mixture_batches(lm, sources, recipe, tokenizer, accelerator.device, seed)
+    batches = mixture_batches(lm, sources, recipe, accelerator.device, seed)
     steps = mixture_steps(sources, recipe)
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
     torch.manual_seed(derive_seed(seed, "dropout"))

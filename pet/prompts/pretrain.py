@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from pet.cloze.tokens import TokenTable
 from pet.data.memory import table_of
-from pet.ensemble.combine import merge_scores, prior_correction
+from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
 from pet.members.scoring import score_rows
-from pet.numerics import softmax
 from pet.prompts.library import Prompt
 from pet.prompts.self_supervised import (
     PAIR_WORDS,
@@ -169,9 +168,9 @@ class _Examples:
         session = self.session
         tokens = session.tokens(self.task, table)
         scores = [self._scores(pvp, tokens) for pvp in session.patterns(self.task, 0)]
-        merged = merge_scores(scores, np.full(len(scores), 1 / len(scores)))
-        even = np.full(merged.shape[1], 1 / merged.shape[1])
-        return softmax(merged + prior_correction(merged, even))
+        count = scores[0].shape[1]
+        ensemble = Ensemble.of([str(number) for number in range(len(scores))], labels=count)
+        return ensemble.corrected(scores, np.full(count, 1 / count)).combine(scores).probabilities
 
     def _scores(self, pvp: Any, tokens: TokenTable) -> Array:
         session = self.session

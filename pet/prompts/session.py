@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import binding_options, blank_of, language_model, open_model
-from pet.backbones.load import check_model, load_tokenizer, model_fingerprint
+from pet.backbones.info import ModelInfo
+from pet.backbones.kinds import binding_options, blank_of, language_model
+from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
-from pet.backbones.meta import count_parameters, meta_model
 from pet.cloze.bind import bind_patterns
 from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP
@@ -130,14 +130,15 @@ def open_session(
     if recipe.tuning.method != "prompt":
         raise PetError(f"prompts are trained with tuning=prompt, not {recipe.tuning.method}; leave this setting out")
     check_model(model, allow_pickle=allow_pickle)
-    check_length(meta_model(model), recipe.encoding.max_length, model)
-    rate = recipe.member.learning_rate or learning_rate_for(count_parameters(model), recipe.tuning.rate_factor)
+    info = ModelInfo(model, allow_pickle=allow_pickle)
+    check_length(info.meta, recipe.encoding.max_length, model)
+    rate = recipe.member.learning_rate or learning_rate_for(info.parameters, recipe.tuning.rate_factor)
     accelerator = make_accelerator(device, precision)
-    backbone = Backbone(open_model(model, allow_pickle=allow_pickle), portable(model), model_fingerprint(model))
+    backbone = Backbone(info.open().model, portable(model), info.fingerprint)
     return Session(
         model,
         backbone,
-        load_tokenizer(model),
+        info.tokenizer,
         recipe.with_settings(learning_rate=rate),
         accelerator,
         seed,

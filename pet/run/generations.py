@@ -1,7 +1,7 @@
 """The generations of iPET: members that choose training texts for each other, round after round.
 
-A generation is trained, scores the pool, and its members label new training sets for the members of the next
-one. Each of these steps is a stage of the run directory, so that all of it resumes, also in the middle.
+A generation is trained and scores the pool, and its members label new training sets for the members of the next
+one. Every step is a stage of the run directory, so that a run resumes in the middle of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pet.data.checks import text_key, text_keys
+from pet.data.checks import text_key
+from pet.ensemble.combine import Ensemble
 from pet.ensemble.pseudo_labels import write_pseudo_labels
 from pet.ipet.plan import Plan
 from pet.ipet.selection import (
@@ -30,68 +31,65 @@ from pet.ipet.selection import (
 )
 from pet.report.generations import example_figures, generation_line, pool_figures, shortages
 from pet.run.context import RunContext
-from pet.run.execution.executor import MemberWork, make_members
+from pet.run.execution.executor import Executor
+from pet.run.execution.work import MemberWork
 from pet.run.stages import (
     Member,
-    ensemble_members,
-    ensemble_weights,
+    evaluate_ensemble,
     label_pool,
-    measure_ensemble,
-    measure_untrained,
+    make_ensemble,
     member_scores,
+    pattern_accuracies,
+    trained_members,
+    untrained_members,
 )
 from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
 
 Array = NDArray[Any]
-# Gets the number of a generation, and gives the accuracy of what was labeled in it; see pet.run.pool_gold.
+# Number of a generation -> accuracy of what was labeled in it; see pet.run.pool_gold.
 Diagnose = Callable[[int], Mapping[str, Any]]
 
 
 @dataclass
 class Generations:
-    """The loop over generations, and what is known of those that are done.
+    """The loop over generations, and what is known of those that are finished.
 
     Attributes
     ----------
     context : the run
+    executor : makes the members
     plan : sizes
-    diagnose : figures for people alone; nothing here reads them
-    history : for each generation what `run` returns of it
+    diagnose : figures for people; nothing here reads them
+    history : figures of each finished generation
     agreement, largest_share : of each generation, see `pet.ipet.selection.best_generation`
     """
 
     context: RunContext
+    executor: Executor
     plan: Plan
     diagnose: Diagnose | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     agreement: list[float] = field(default_factory=list)
     largest_share: list[float] = field(default_factory=list)
-    _weights: dict[int, Array] = field(default_factory=dict)
+    _ensembles: dict[int, Ensemble] = field(default_factory=dict)
 
     def run(self) -> int:
-        """Train and label generation after generation.
-
-        Returns
-        -------
-        int: the generation that the student learns from
-        """
-        recipe = self.context.recipe
+        """Train and label generation after generation; the one that the student learns from."""
+        settings, reporter = self.context.recipe.ipet, self.context.reporter
         for generation in range(self.plan.last + 1):
             self._generation(generation)
             trained = self.agreement[self._first :]
-            if recipe.ipet.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
+            if settings.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
                 if generation < self.plan.last:
-                    self.context.reporter.info(
-                        f"generation {generation} agrees no more than the one before: the last one"
-                    )
+                    reporter.info(f"stopping: generation {generation} agrees no more than the one before")
                 break
         last = len(self.history) - 1
-        if not recipe.ipet.keep_best:
+        if not settings.keep_best:
             return last
         best = self._first + best_generation(self.agreement[self._first :], self.largest_share[self._first :])
         if best != last:
-            self.context.reporter.info(f"the members of generation {best} agree most: the student learns from them")
+            reporter.info(f"the members of generation {best} agree most: the student learns from them")
         return best
 
     @property
@@ -100,80 +98,72 @@ class Generations:
         return 0 if self.plan.labeled else 1
 
     @cached_property
-    def accuracies(self) -> list[float] | None:
-        """Accuracy of each pattern before training, which gives the members their weights."""
-        return measure_untrained(self.context) if self.plan.labeled else None
+    def _accuracies(self) -> list[float] | None:
+        """Accuracy of each pattern before training, for the weights of its members."""
+        return pattern_accuracies(self.context) if self.plan.labeled else None
 
     def members(self, generation: int) -> list[Member]:
-        """The members of a generation; the untrained model has no repetitions."""
-        members = ensemble_members(self.context, generation)
-        return members if generation >= self._first else [m for m in members if m.repetition == 0]
+        """The members of a generation."""
+        make = trained_members if generation >= self._first else untrained_members
+        return make(self.context, generation)
 
-    def weights(self, generation: int) -> Array:
-        """Their weights, in the same order; the same in every generation with so many members."""
-        members = self.members(generation)
-        if len(members) not in self._weights:
-            self._weights[len(members)] = ensemble_weights(self.context, self.accuracies, members)
-        return self._weights[len(members)]
+    def ensemble(self, generation: int) -> Ensemble:
+        """The members of a finished generation, with weights and bias."""
+        return self._ensembles[generation]
 
     def _generation(self, generation: int) -> None:
-        context, members = self.context, self.members(generation)
+        members = self.members(generation)
+        if self._first == 0:
+            _ = self._accuracies  # a stage of its own, before any member
         examples = self._choose(generation) if generation else {}
-        if generation < self._first:
-            make_members(context, [MemberWork(member, trained=False) for member in members])
-        else:
-            make_members(context, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members])
-        label_pool(context, members, self.weights(generation))
+        self.executor.make(
+            self.context, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members]
+        )
+        weighted = make_ensemble(self.context, members, self._accuracies)
+        self._ensembles[generation] = label_pool(self.context, members, weighted)
         self._note(generation, examples)
 
     def _start(self, member: Member) -> str | None:
         """The stage of the member that training starts from; None: the pretrained model."""
-        before = Member(member.generation - 1, member.pattern, member.repetition)
-        if self.context.recipe.ipet.restart or before.generation < self._first:
+        before = Member(member.spec, member.generation - 1)
+        if self.context.recipe.ipet.restart or before.generation < self._first or not member.trains:
             return None
         return before.stage
 
     def _upstream(self, member: Member) -> str:
-        directory, start = self.context.directory, self._start(member)
-        if not member.generation:
+        """Hash of what a member's training set, and the member it starts from, were made from."""
+        if not member.generation or not member.trains:
             return ""
-        stages = [f"g{member.generation}/examples"]
-        stages += [] if start is None else [start]
+        directory, start = self.context.directory, self._start(member)
+        stages = [f"g{member.generation}/examples", *([] if start is None else [start])]
         return hash_inputs({stage: directory.fingerprint(stage) for stage in stages})
 
-    # ---- choosing ----------------------------------------------------------------------------
+    # ---- selection ---------------------------------------------------------------------------
 
     @cached_property
     def _eligible(self) -> Array:
-        """Which rows of the pool may become examples: with text, and the first ones with that text."""
-        pool, fields = self.context.data.pool, self.context.task.fields
-        assert pool is not None
-        keys = text_keys(pool, fields)
+        """Rows of the pool that may become examples: not empty, and the first with their text."""
+        keys = self.context.data.pool_keys
         eligible = np.zeros(len(keys), dtype=bool)
         eligible[np.unique(keys, return_index=True)[1]] = True
-        return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(fields)))))
+        return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(self.context.task.fields)))))
 
     def _choose(self, generation: int) -> dict[str, Any]:
-        """Files with the pseudo-labeled texts of each member, and what is told about them."""
+        """Write the pseudo-labeled texts of each member; figures about them."""
         context, before = self.context, self.members(generation - 1)
         wanted = self.plan.wanted(generation)
-        pool = context.data.pool
-        assert pool is not None
 
         def build(folder: Path) -> dict[str, Any]:
-            scores = member_scores(context, before, "pool")
-            weights = dict(zip(scores, self.weights(generation - 1), strict=True))
-            ids = pa.array(pool["id"], pa.string())
-            told, members = {}, self.members(generation)
+            ids = pa.array(context.texts("pool").ids, pa.string())
+            members = [member for member in self.members(generation) if member.trains]
+            figures = {}
             with context.reporter.task(f"choose texts for generation {generation}", len(members), "member") as bar:
                 for member in members:
                     names = self._voters(member, before)
-                    voters = Candidates.merged(
-                        [scores[n] for n in names], np.asarray([weights[n] for n in names]), self._target()
-                    )
-                    told[member.name] = self._keep(folder, member, voters, wanted, ids) | {"voters": names}
+                    chosen = self._keep(folder, member, self._candidates(before, names), wanted, ids)
+                    figures[member.name] = chosen | {"voters": names}
                     bar.update()
-            return {"wanted": wanted.tolist(), "members": told}
+            return {"wanted": wanted.tolist(), "members": figures}
 
         inputs = {
             "config": context.config_hash,
@@ -183,11 +173,16 @@ class Generations:
         context.directory.stage(f"g{generation}/examples", inputs, build)
         return context.directory.info(f"g{generation}/examples")
 
-    def _target(self) -> Array | None:
-        return self.plan.target() if self.context.recipe.ipet.calibrate else None
+    def _candidates(self, before: Sequence[Member], names: Sequence[str]) -> Candidates:
+        """What some members of the generation before say together about the pool."""
+        ensemble = self._ensembles[before[0].generation].only(names)
+        by_name = {member.name: member for member in before}
+        scores = member_scores(self.context, [by_name[name] for name in names], "pool")
+        target = self.plan.target() if self.context.recipe.ipet.calibrate else None
+        return Candidates.of(ensemble, scores, target)
 
     def _keep(self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array) -> dict[str, Any]:
-        """Choose the texts of a member and write them; what is told about them."""
+        """Choose the texts of one member and write them; figures about them."""
         chosen = self._chosen(member, voters, wanted)
         probabilities = voters.probabilities(chosen.rows)
         path = folder / f"{member.name}.parquet"
@@ -200,26 +195,27 @@ class Generations:
         }
 
     def _voters(self, member: Member, before: Sequence[Member]) -> list[str]:
-        """The others that label for a member; of untrained ones, those with another pattern."""
-        untrained = before[0].generation < self._first
-        others = [m.name for m in before if (m.pattern != member.pattern if untrained else m.name != member.name)]
+        """Some of the others, which label for a member. Before training, members with its pattern are not others."""
+        others = [m.name for m in before if m.name != member.name]
+        if before[0].generation < self._first and member.spec.pattern is not None:
+            others = [m.name for m in before if m.spec.pattern != member.spec.pattern]
         return choose_voters(others, self.context.recipe.ipet.vote_share, self._generator("voters", member))
 
     def _generator(self, what: str, member: Member) -> np.random.Generator:
-        seed = derive_seed(self.context.settings.seed, what, member.generation, member.pattern, member.repetition)
+        seed = derive_seed(self.context.settings.seed, what, member.generation, *member.spec.seed_parts)
         return np.random.default_rng(seed)
 
     def _chosen(self, member: Member, voters: Candidates, wanted: Array) -> Chosen:
-        recipe = self.context.recipe
+        settings = self.context.recipe.ipet
         if member.generation == 1 and not self.plan.labeled:
             return take_most_probable(voters, wanted, self._eligible)
         label, confidence = voters.predictions()
-        eligible = self._eligible & (confidence >= recipe.ipet.confidence_floor)
-        if recipe.ipet.selection == "top":
+        eligible = self._eligible & (confidence >= settings.confidence_floor)
+        if settings.selection == "top":
             return take_most_probable(voters, wanted, eligible)
         return draw_confident(label, confidence, wanted, eligible, self._generator("draw", member))
 
-    # ---- telling -----------------------------------------------------------------------------
+    # ---- figures -----------------------------------------------------------------------------
 
     def _note(self, generation: int, examples: Mapping[str, Any]) -> None:
         context, labels = self.context, self.context.task.labels
@@ -237,8 +233,9 @@ class Generations:
         trained, labeled = generation >= self._first, int(self.plan.counts.sum())
         entry: dict[str, Any] = {"generation": generation, "trained": trained, "labeled": labeled, "pool": pool}
         entry |= example_figures(examples)
-        if context.data.test is not None:
-            entry["test"] = measure_ensemble(context, self.members(generation), self.weights(generation))["ensemble"]
+        if context.has("test"):
+            figures = evaluate_ensemble(context, self.members(generation), self.ensemble(generation))
+            entry["test"] = figures["ensemble"]
         if self.diagnose is not None:
             entry["gold"] = dict(self.diagnose(generation))
         self.history.append(entry)

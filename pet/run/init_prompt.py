@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from pet.backbones.load import load_tokenizer, model_fingerprint
-from pet.backbones.meta import meta_model
+from pet.backbones.info import ModelInfo
+from pet.backbones.load import model_fingerprint
 from pet.cloze.bind import bind_patterns
-from pet.data.checks import column_labels
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
@@ -57,7 +56,7 @@ class InitPrompt:
         return found
 
 
-def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) -> InitPrompt | None:
+def open_init_prompt(settings: RunSettings, recipe: Recipe, info: ModelInfo, reporter: Reporter) -> InitPrompt | None:
     """The prompts that a run may start from, before anything is trained; None for a run that asks for none.
 
     The reporter is told when some of the library do not fit.
@@ -75,7 +74,7 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
             f"--init-prompt gives vectors to start from: it goes with --tuning prompt, not {recipe.tuning.method}"
         )
     by_rank = RANKED.fullmatch(text)
-    known = [model_fingerprint(settings.model)]
+    known = [info.fingerprint]
     if settings.project_prompt is not None:
         known.append(model_fingerprint(settings.project_prompt))
     if by_rank is None:
@@ -91,7 +90,7 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, reporter: Reporter) 
     if settings.train is None or settings.shots == 0 or settings.examples == 0:
         raise PetError(f"--init-prompt {text} ranks prompts by labeled texts, and there are none; name one prompt")
     if recipe.library.similarity == "neurons":
-        check_neurons(meta_model(settings.model), load_tokenizer(settings.model))
+        check_neurons(info.meta, info.tokenizer)
     candidates = _candidates(settings, recipe.tuning.config.length, known, reporter)
     count = int(by_rank[1] or 1)
     if not 1 <= count <= len(candidates):
@@ -123,7 +122,7 @@ def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
     """Choose among the candidates, or average them, and keep the result and the reasons as a stage of the run."""
 
     def build(folder: Path) -> dict[str, Any]:
-        backbone = context.backbone(None)
+        backbone = context.shared.models.backbone(None)
         prompts, projection = _projected(context, initial)
         choice: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts]}
         vectors = prompts[0].vectors
@@ -146,18 +145,18 @@ def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
 
 def _new_task(context: RunContext) -> NewTask:
     """The run's task, as prompts are tried on it."""
-    assert context.data.train is not None
+    shared, train = context.shared, context.texts("train")
     return NewTask(
         name=context.task.name,
         bind=lambda n: bind_patterns(
-            context.task, context.tokenizer, context.recipe.encoding.max_length, before=n, **context.binding
+            context.task, shared.tokenizer, context.recipe.encoding.max_length, before=n, **shared.binding
         ),
-        tokens=context.tokens("train"),
-        labels=column_labels(context.data.train),
-        backbone=context.backbone(None),
-        tokenizer=context.tokenizer,
+        tokens=train.tokens,
+        labels=train.labels,
+        backbone=shared.models.backbone(None),
+        tokenizer=shared.tokenizer,
         recipe=context.recipe,
-        accelerator=context.accelerator,
+        accelerator=shared.accelerator,
         seed=derive_seed(context.settings.seed, STAGE),
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.checks import check_tables, column_labels, label_counts, remove_leaks
+from pet.data.checks import check_tables, column_labels, label_counts, rows_without
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
@@ -38,12 +38,14 @@ class RunData:
     pool : unlabeled texts without those of `train`, or None
     test : labeled texts for the final figure, or None
     report : label counts and what was found wrong, for the record
+    pool_keys : `pet.data.checks.text_keys` of the pool
     """
 
-    train: Dataset | None
-    pool: Dataset | None
-    test: Dataset | None
-    report: dict[str, Any]
+    train: Dataset | None = None
+    pool: Dataset | None = None
+    test: Dataset | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    pool_keys: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
 
 def load_data(
@@ -80,14 +82,17 @@ def load_data(
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)
-    removed = 0
-    if pool is not None and train is not None:
-        pool, removed = remove_leaks(pool, train, task.fields)
-        if not len(pool) and settings.method != "supervised":
+    removed, keys = 0, found.keys.get("unlabeled", np.zeros(0, dtype=np.uint64))
+    if pool is not None:
+        rows = np.arange(len(pool)) if train is None else rows_without(keys, found.keys["train"])
+        removed = len(pool) - len(rows)
+        if not len(rows) and removed and settings.method != "supervised":
             raise PetError("unlabeled: all of its texts are in train, too; give other texts, or none")
-    if pool is not None and settings.pool_size is not None and settings.pool_size < len(pool):
-        generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
-        pool = pool.select(np.sort(generator.permutation(len(pool))[: settings.pool_size]))
+        if settings.pool_size is not None and settings.pool_size < len(rows):
+            generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
+            rows = rows[np.sort(generator.permutation(len(rows))[: settings.pool_size])]
+        if len(rows) < len(pool):
+            pool, keys = pool.select(rows), keys[rows]
     report = {
         "train": 0 if train is None else len(train),
         "pool": 0 if pool is None else len(pool),
@@ -96,7 +101,7 @@ def load_data(
         "removed_from_pool": removed,
         "messages": found.messages,
     }
-    return RunData(train, pool, test, report)
+    return RunData(train, pool, test, report, keys)
 
 
 def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: Task, **how: Any) -> Dataset:

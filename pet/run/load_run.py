@@ -80,7 +80,7 @@ def _wrong_kinds(values: Mapping[str, Any]) -> list[str]:
         kind = str(item.type).removesuffix(" | None")
         if value is None and kind != str(item.type):
             continue
-        wanted = {"str": str, "int": int, "bool": bool}.get(kind, dict)
+        wanted = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": list}.get(kind, dict)
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             problems.append(f"{item.name} is {value!r}; it must be a {wanted.__name__}")
     return problems

@@ -20,6 +20,7 @@ from pet.data.read import read_table
 from pet.data.source import column_names
 from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
 from pet.errors import PetError
+from pet.run.inputs import RunData
 from pet.task.task import Task
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str, str]) -> Array:
+def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str, str]) -> Array:
     """The label of each text of the pool.
 
     Parameters
     ----------
     source : a file with labels and ids, with the texts or without; its rows are matched with those of the pool by id
     task : names fields and labels
-    pool : the unlabeled texts of the run
+    data : the texts of the run
     columns : field (or ``label``, ``id``) -> column of the file
 
     Returns
@@ -47,6 +48,9 @@ def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str,
     PetError
         When the file cannot be read, knows none of the texts, or has another text under an id.
     """
+    if data.pool is None:
+        raise PetError("--pool-gold holds the labels of the unlabeled texts; give these with --unlabeled")
+    pool = data.pool
     there = column_names(open_source(source, "pool-gold")) or []
     with_texts = all(columns.get(name, name) in there for name in task.fields)
     if not with_texts and columns.get("id", "id") not in there:
@@ -66,24 +70,24 @@ def read_pool_gold(source: str, task: Task, pool: Dataset, columns: Mapping[str,
             "the same file to both options"
         )
     if with_texts:
-        _compare(source, task, pool, known, table, rows[known])
+        _compare(source, task, data, known, table.select(rows[known]))
     gold = np.full(len(pool), -1, dtype=np.int64)
     gold[known] = column_labels(table)[rows[known]]
     return gold
 
 
-def _compare(source: str, task: Task, pool: Dataset, known: Array, table: Dataset, rows: Array) -> None:
-    """Refuse a file in which an id stands for another text than in the pool."""
-    differs = text_keys(pool, task.fields)[known] != text_keys(table, task.fields)[rows]
-    if differs.any():
-        first = pool[int(known[differs.argmax()])]["id"]
+def _compare(source: str, task: Task, data: RunData, known: Array, table: Dataset) -> None:
+    """Refuse a file in which an id stands for a different text than in the pool."""
+    differs = data.pool_keys[known] != text_keys(table, task.fields)
+    if differs.any() and data.pool is not None:
+        first = data.pool[int(known[differs.argmax()])]["id"]
         raise PetError(
-            f"--pool-gold {source}: the text with the id {first!r} is another one in the unlabeled texts "
+            f"--pool-gold {source}: the text with the id {first!r} is a different one in the unlabeled texts "
             f"({int(differs.sum())} of {len(known)} differ); give both files the same ids, or the same file to both"
         )
 
 
-def diagnose(run: Path, generation: int, gold: Array, labels: Sequence[str]) -> dict[str, Any]:
+def pseudo_label_accuracy(run: Path, generation: int, gold: Array, labels: Sequence[str]) -> dict[str, Any]:
     """How right the labels of a generation are, from the files that it left.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import Any
 from pet.errors import PetError
 from pet.ipet.settings import NO_POOL
 from pet.prompts.settings import DEFAULT_LIBRARY
+from pet.task.task import absolute_member
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
 RANKED = re.compile(r"similar|mean:(\d+)")  # of `RunSettings.init_prompt`: those of the library that rank first
@@ -42,6 +43,7 @@ class RunSettings:
         ``similar`` or ``mean:K``; None: what the recipe says
     prompt_library : folder of the library
     project_prompt : a model whose prompts are mapped onto `model`, which would be refused otherwise
+    members : members beside the patterns, as `pet.members.kinds.parse_member` reads them
 
     Raises
     ------
@@ -77,6 +79,7 @@ class RunSettings:
     init_prompt: str | None = None
     prompt_library: str | None = None
     project_prompt: str | None = None
+    members: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = []
@@ -100,7 +103,9 @@ class RunSettings:
             problems.append("--method zero-shot has nothing to label: give --unlabeled or --test")
         if self.pool_size is not None and self.pool_size < 1:
             problems.append(f"--pool-size is {self.pool_size}: it must be 1 or more")
-        if self.init_prompt is not None and self.method not in ("pet", "ipet"):
+        if self.members and self.method == "supervised":
+            problems.append("--member requires an ensemble, and --method supervised trains one classifier alone")
+        if self.init_prompt is not None and not self.trains_members:
             problems.append(f"--init-prompt is where members start from, and --method {self.method} trains none")
         if self.init_prompt is None and (self.prompt_library or self.project_prompt):
             problems.append("--prompt-library and --project-prompt go with --init-prompt; say what to start from")
@@ -108,13 +113,19 @@ class RunSettings:
             raise PetError(problems)
 
     @property
+    def trains_members(self) -> bool:
+        """True if the method trains an ensemble."""
+        return self.method in ("pet", "ipet")
+
+    @property
     def makes_classifier(self) -> bool:
         """Whether there will be a student, or a plain classifier to compare with."""
-        distills = self.method in ("pet", "ipet") and self.unlabeled is not None
+        distills = self.trains_members and self.unlabeled is not None
         return distills or self.method == "supervised" or (self.baselines and self.train is not None)
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
+        values["members"] = [absolute_member(text) for text in self.members]
         for name in ("train", "unlabeled", "test"):
             values[name] = absolute(values[name])
         for name in ("model", "student_model", "project_prompt"):
@@ -130,7 +141,8 @@ class RunSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSettings:
         names = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in names})
+        given = {key: value for key, value in values.items() if key in names}
+        return cls(**{**given, "members": tuple(given.get("members") or ())})
 
 
 def absolute(path: str | None, *, only_folder: bool = False) -> str | None:

@@ -1,91 +1,182 @@
-"""The stages of a run, each finished or not there: members, soft labels, student, and their figures."""
+"""The stages of a run: members, their scores, and soft labels. Each is there in whole or not at all."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pet.backbones.base import LanguageModel
-from pet.cloze.tokens import TokenTable, join_rows
-from pet.compat import save_model
-from pet.data.checks import column_labels
 from pet.data.lazy_column import LazyColumn
-from pet.ensemble.combine import member_weights, merge_scores, prior_correction
+from pet.ensemble.combine import Ensemble
 from pet.ensemble.pseudo_labels import read_pseudo_labels
-from pet.ensemble.soft_labels import read_probabilities, write_soft_labels
+from pet.ensemble.soft_labels import write_soft_labels
 from pet.errors import PetError
 from pet.evaluate import evaluate
-from pet.members.scoring import score_rows
-from pet.members.training import MemberData, train_member
+from pet.members import untrained
+from pet.members.kinds import KINDS, fit_scorer, make_scorer, open_scorer
+from pet.members.scale import Scale
+from pet.members.seam import MemberData, Report
+from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import softmax
-from pet.run.context import RunContext
+from pet.run.context import PRIMERS, RunContext
 from pet.seeds import derive_seed
 from pet.store.files import reserve
-from pet.student.classifier import new_classifier
-from pet.student.distill import fit_classifier, one_hot
-from pet.training.loop import Schedule
-from pet.tuning.freeze import freeze
-from pet.tuning.members import Backbone, attach, read_member, save_member, start_member
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from pet.student.distill import one_hot
 
 Array = NDArray[Any]
-PRIMERS = "primers.jsonl"  # labeled texts, each label by its position in the task
-_PRIOR_ROWS = 20_000  # rows of the pool that are enough to see the mean prediction
+ENSEMBLE = "ensemble.json"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One place in the ensemble: a generation, a pattern and a repetition, counted from 0."""
+    """A member in one generation of a run.
 
-    generation: int
-    pattern: int
-    repetition: int
+    Attributes
+    ----------
+    spec : which member
+    generation : from 0
+    prefix : of its stages' names; a baseline has one
+    """
+
+    spec: MemberSpec
+    generation: int = 0
+    prefix: str = ""
 
     @property
     def name(self) -> str:
-        return f"p{self.pattern}-r{self.repetition}"
+        return self.spec.name
 
     @property
     def stage(self) -> str:
-        return f"g{self.generation}/{self.name}"
+        """Its place in the run directory."""
+        return f"{self.prefix}g{self.generation}/{self.name}"
+
+    @property
+    def trains(self) -> bool:
+        """True if it learns from labeled texts."""
+        return KINDS[self.spec.kind].trains
 
     def seed(self, run_seed: int) -> int:
-        return derive_seed(run_seed, self.generation, self.pattern, self.repetition)
+        """The seed of its training."""
+        return derive_seed(run_seed, self.generation, *self.spec.seed_parts)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Member:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**values, "spec": MemberSpec.from_dict(values["spec"])})
 
 
-def ensemble_members(context: RunContext, generation: int = 0) -> list[Member]:
-    """All members of a generation: pattern × repetition."""
-    return [
-        Member(generation, p, r) for p in range(len(context.pvps)) for r in range(context.recipe.member.repetitions)
-    ]
+def trained_members(context: RunContext, generation: int = 0) -> list[Member]:
+    """All members of a generation that is trained."""
+    return [Member(spec, generation) for spec in context.specs]
 
 
-def measure_untrained(context: RunContext) -> list[float]:
-    """Accuracy of each pattern on the labeled examples before any training: the weights of its members."""
+def untrained_members(context: RunContext, generation: int = 0, prefix: str = "") -> list[Member]:
+    """The members that need no labeled texts: every pattern once, and those that do not learn."""
+    patterns = [pattern_spec(untrained.KIND, number, 0) for number in range(len(context.task.patterns))]
+    others = [spec for spec in context.specs if spec.pattern is None and not KINDS[spec.kind].trains]
+    return [Member(spec, generation, prefix) for spec in (*patterns, *others)]
+
+
+# ---- members -----------------------------------------------------------------------------------
+
+
+def member_data(context: RunContext, member: Member) -> MemberData:
+    """What a member learns from: the labeled texts, and those that the others chose for it in its generation."""
+    pool = context.texts("pool") if context.has("pool") else None
+    if not member.trains:
+        return MemberData([], np.zeros(0, dtype=np.int64), pool)
+    gold, parts = np.zeros(0, dtype=np.int64), []
+    if context.has("train"):
+        train = context.texts("train")
+        gold = train.labels
+        parts.append((train, np.arange(len(gold))))
+    if member.generation == 0 or pool is None:
+        return MemberData(parts, gold, pool)
+    rows, chosen, probabilities = read_pseudo_labels(
+        context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", context.task.labels
+    )
+    if not len(gold) + len(rows):
+        raise PetError(
+            f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
+            "is labeled with enough confidence; lower --set confidence_floor, or give more texts with --unlabeled"
+        )
+    targets = np.concatenate([gold, chosen])
+    # Without labeled texts, the first set is chosen against the bias of the untrained model. Its probabilities
+    # would bring that bias back.
+    if context.recipe.ipet.soft_targets and (member.generation > 1 or len(gold)):
+        targets = np.concatenate([one_hot(gold, len(context.task.labels)), probabilities]).astype(np.float32)
+    return MemberData([*parts, (pool, rows)], targets, pool)
+
+
+def fit_member(context: RunContext, member: Member, start: Path | None, folder: Path) -> Report:
+    """Train a member and save it.
+
+    Parameters
+    ----------
+    context, member : who learns
+    start : folder of a trained member to go on from; None: from the beginning
+    folder : an empty folder
+    """
+    data = member_data(context, member)
+    scorer = make_scorer(member.spec, context.shared, member.seed(context.settings.seed), start)
+    updates = KINDS[member.spec.kind].updates(context.shared, len(data.labels))
+    if not updates:
+        return fit_scorer(member.spec, scorer, data, folder)
+    with context.reporter.task(f"train {member.stage}", updates) as bar:
+        return fit_scorer(member.spec, scorer, data, folder, lambda _, loss: bar.update(loss=loss))
+
+
+def build_member(context: RunContext, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
+    """Train a member for a stage; what the manifest notes of it."""
+    report = fit_member(context, member, start, folder)
+    return {"kind": member.spec.kind, "final_loss": report.final_loss, "trained": report.trained}
+
+
+def build_scores(context: RunContext, member: Member, parts: Sequence[str], out: Path) -> None:
+    """Score texts with a trained member: ``pool-logits.npy`` and so on in the folder `out`."""
+    scorer = open_scorer(context.directory.path / member.stage, context.shared)
+    for part in parts:
+        texts = context.texts(part)
+        file = out / f"{part}-logits.npy"
+        shape = (len(texts), len(context.task.labels))
+        scores = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        reserve(file)  # a full disk then ends with a message and not with a signal
+        with context.reporter.task(f"score {part} with {member.stage}", len(texts), "text") as bar:
+            scorer.scores(texts, scores, bar.update)
+        scores.flush()
+
+
+def member_scores(context: RunContext, members: Sequence[Member], part: str) -> list[Array]:
+    """Memory-mapped scores of each member on a part, each of shape (rows, L)."""
+    return [np.load(context.directory.path / m.stage / f"{part}-logits.npy", mmap_mode="r") for m in members]
+
+
+def scored_parts(context: RunContext, member: Member, parts: Sequence[str]) -> list[str]:
+    """The parts that a member scores, of those that are asked for: what the run has."""
+    judged = ["train"] if KINDS[member.spec.kind].judged else []
+    return [part for part in (*parts, *judged) if context.has(part)]
+
+
+# ---- weights -----------------------------------------------------------------------------------
+
+
+def pattern_accuracies(context: RunContext) -> list[float]:
+    """Accuracy of each pattern on the labeled examples before training."""
 
     def build(folder: Path) -> dict[str, Any]:
-        assert context.data.train is not None
-        labels = column_labels(context.data.train)
-        lm, accuracies = context.pretrained(), []
-        for pvp in context.pvps:
-            scores = score_rows(
-                lm,
-                context.tokenizer,
-                pvp,
-                context.tokens("train"),
-                context.accelerator,
-                max_tokens=context.recipe.inference.tokens,
-            )
-            accuracies.append(float((scores.argmax(axis=1) == labels).mean()))
+        train = context.texts("train")
+        accuracies = []
+        for number in range(len(context.task.patterns)):
+            scorer = make_scorer(pattern_spec(untrained.KIND, number, 0), context.shared)
+            scores = np.empty((len(train), len(context.task.labels)), dtype=np.float32)
+            scorer.scores(train, scores)
+            accuracies.append(float((scores.argmax(axis=1) == train.labels).mean()))
         (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
         return {"accuracy": accuracies}
 
@@ -94,274 +185,121 @@ def measure_untrained(context: RunContext) -> list[float]:
     return accuracies
 
 
+def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Sequence[float] | None) -> Ensemble:
+    """The ensemble of these members, with weights and without a bias.
+
+    Parameters
+    ----------
+    context, members : whose scores are there
+    accuracies : of the patterns before training; None: uniform weights
+    """
+    rule = context.recipe.merging.merge if accuracies is not None else "uniform"
+    known = [_accuracy(context, member, accuracies) for member in members]
+    if rule == "weighted" and not any(known):
+        context.reporter.warn("no pattern labels a training example correctly before training: weights are uniform")
+    return Ensemble.weighted(
+        [member.name for member in members],
+        known,
+        labels=len(context.task.labels),
+        scales=[_scale(context, member) for member in members],
+        rule=rule,
+    )
+
+
+def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> None:
+    """Keep the weights of a run that has no pool to label, for texts that `pet label` sees later."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        about = ensemble.to_dict()
+        (folder / ENSEMBLE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        return about
+
+    members_made = [context.directory.fingerprint(m.stage) for m in members]
+    inputs = {"config": context.config_hash, "members": members_made, "weights": [float(w) for w in ensemble.weights]}
+    context.directory.stage("g0/ensemble", inputs, build, files=[ENSEMBLE])
+
+
+def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] | None) -> float | None:
+    """Accuracy on the labeled examples that it did not learn from; None if there is no such figure."""
+    if accuracies is not None and member.spec.pattern is not None:
+        return accuracies[member.spec.pattern]
+    if not KINDS[member.spec.kind].judged or not context.has("train"):
+        return None
+    (scores,) = member_scores(context, [member], "train")
+    known = ~np.isnan(scores).any(axis=1)
+    if not known.any():
+        return None
+    return float((scores[known].argmax(axis=1) == context.texts("train").labels[known]).mean())
+
+
+def _scale(context: RunContext, member: Member) -> Scale:
+    return open_scorer(context.directory.path / member.stage, context.shared).scale
+
+
+# ---- soft labels -------------------------------------------------------------------------------
+
+
+def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> Ensemble:
+    """Merge the members' scores of the pool into the table of soft labels; the ensemble with its bias."""
+    name = labels_stage(members)
+
+    def build(folder: Path) -> dict[str, Any]:
+        scores = member_scores(context, members, "pool")
+        corrected = _with_prior(context, ensemble, scores)
+        paths = [folder / "labels.parquet", folder / "labels.jsonl"]
+        write_soft_labels(paths, LazyColumn(context.texts("pool").table, "id"), scores, corrected, context.task.labels)
+        return corrected.to_dict()
+
+    inputs = {
+        "config": context.config_hash,
+        "scores": [context.directory.fingerprint(f"{m.stage}/scores") for m in members],
+        "weights": [float(w) for w in ensemble.weights],
+    }
+    context.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
+    return Ensemble.from_dict(context.directory.info(name), len(context.task.labels))
+
+
+def labels_stage(members: Sequence[Member]) -> str:
+    """The stage of the soft labels that these members make."""
+    return f"{members[0].prefix}g{members[0].generation}/labels"
+
+
+def _with_prior(context: RunContext, ensemble: Ensemble, scores: Sequence[Array]) -> Ensemble:
+    """The ensemble with the correction that the recipe asks for."""
+    count, prior = len(context.task.labels), context.recipe.merging.prior
+    if prior == "none":
+        return ensemble
+    target = np.full(count, 1 / count)
+    if prior == "labeled" and context.has("train"):
+        # One more of each, so that a label without an example is rare and not impossible.
+        counts = np.bincount(context.texts("train").labels, minlength=count) + 1.0
+        target = counts / counts.sum()
+    return ensemble.corrected(scores, target)
+
+
+# ---- figures -----------------------------------------------------------------------------------
+
+
+def evaluate_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> dict[str, Any]:
+    """Figures of each member and of the merged ensemble on the test texts; empty without a test set."""
+    if not context.has("test"):
+        return {}
+    gold, labels = context.texts("test").labels, context.task.labels
+    scores = member_scores(context, members, "test")
+    figures = {}
+    for member, own in zip(members, scores, strict=True):
+        known = ~np.isnan(own).any(axis=1)
+        if known.any():  # a member that abstains everywhere has no figures
+            figures[member.name] = evaluate(softmax(own[known]), gold[known], labels)
+    return {"members": figures, "ensemble": evaluate(ensemble.combine(scores).probabilities, gold, labels)}
+
+
 def keep_primers(context: RunContext) -> None:
-    """Keep the labeled texts that stand before others, for those that `pet label` sees later."""
+    """Keep the labeled texts that stand before others, for texts that `pet label` sees later."""
 
     def build(folder: Path) -> None:
-        assert context.data.train is not None
-        columns = context.data.train.select_columns([*context.task.fields, "label"])
+        columns = context.texts("train").table.select_columns([*context.task.fields, "label"])
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in columns]
         (folder / PRIMERS).write_text("".join(lines), encoding="utf-8")
 
     context.directory.stage("g0/primers", {"config": context.config_hash}, build, files=[PRIMERS])
-
-
-def member_data(context: RunContext, member: Member) -> MemberData:
-    """What a member learns from: the labeled texts, and those that the others chose for it in its generation."""
-    train, recipe, labels = context.data.train, context.recipe, context.task.labels
-    gold = np.zeros(0, dtype=np.int64) if train is None else column_labels(train)
-    pool = None if context.data.pool is None else context.tokens("pool")
-    if member.generation == 0:
-        return MemberData(context.tokens("train"), gold, pool)
-    assert pool is not None
-    rows, chosen, probabilities = read_pseudo_labels(
-        context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", labels
-    )
-    if not len(gold) + len(rows):
-        raise PetError(
-            f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
-            "is labeled surely enough; lower --set confidence_floor, or give more texts with --unlabeled"
-        )
-    parts: list[tuple[TokenTable, Array]] = [] if train is None else [(context.tokens("train"), np.arange(len(gold)))]
-    targets = np.concatenate([gold, chosen])
-    # The first set without labeled texts is chosen against the bias of the untrained model, which its
-    # probabilities would bring back.
-    if recipe.ipet.soft_targets and (member.generation > 1 or len(gold)):
-        targets = np.concatenate([one_hot(gold, len(labels)), probabilities]).astype(np.float32)
-    return MemberData(join_rows([*parts, (pool, rows)]), targets, pool)
-
-
-def fit_member(
-    context: RunContext, member: Member, start: Path | None
-) -> tuple[LanguageModel, Backbone | None, dict[str, Any]]:
-    """Train a member: its model, what it was put onto where that is shared, and what there is to tell.
-
-    Parameters
-    ----------
-    context, member : who learns
-    start : folder of a trained member to go on from; None: the pretrained model, with `context.initial` if set
-    """
-    recipe, pvp, seed = context.recipe, context.tuned_pvps[member.pattern], member.seed(context.settings.seed)
-    data, backbone = member_data(context, member), None
-    if recipe.tuning.method == "full":
-        lm = context.model_of(start)
-        freeze(lm.model, recipe.tuning.freeze_layers)
-    else:
-        backbone = context.backbone(start)
-        tables = [table for table in (data.labeled, data.unlabeled) if table is not None]
-        before = context.initial if start is None else read_member(start)
-        lm = start_member(backbone, recipe.tuning, pvp, tables, seed, context.accelerator.device, before)
-    trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-    with context.reporter.task(f"train {member.stage}", recipe.member.updates(len(data.labels))) as bar:
-        losses = train_member(
-            lm, context.tokenizer, pvp, data, recipe, recipe.member.learning_rate, seed,
-            context.accelerator, lambda _, loss: bar.update(loss=loss), context.group,
-        )  # fmt: skip
-    return lm, backbone, {"losses": losses, "labeled": len(data.labels), "trained": trained}
-
-
-def build_member(context: RunContext, member: Member, start: Path | None, folder: Path) -> dict[str, Any]:
-    """Train a member and save it: a ``save_pretrained`` folder, or the few numbers that it has learned.
-
-    `folder` is where it is saved; the others are those of `fit_member`.
-    """
-    lm, backbone, figures = fit_member(context, member, start)
-    losses = figures["losses"]
-    if backbone is not None:
-        save_member(backbone, context.recipe.tuning, folder)
-    if context.recipe.tuning.trains_backbone:
-        save_model(lm.model, folder)
-        context.tokenizer.save_pretrained(folder)
-    pattern = context.task.patterns[member.pattern]
-    about = {
-        "pattern": pattern.template.source,
-        "verbalizer": {label: list(words) for label, words in pattern.verbalizer.words.items()},
-        "losses": losses,
-        "labeled": figures["labeled"],
-    }
-    (folder / "member.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {"final_loss": losses[-1] if losses else None, "trained": figures["trained"]}
-
-
-def build_scores(
-    context: RunContext, member: Member, trained: Path | None, prefix: str, parts: Sequence[str], out: Path
-) -> None:
-    """Score texts with a member: ``pool-logits.npy`` and ``test-logits.npy`` in the folder `out`.
-
-    Parameters
-    ----------
-    context, member : who scores
-    trained : the member's folder; None scores with the pretrained model
-    prefix : of the stage, for the one who waits
-    parts : ``pool``, ``test``
-    out : where the files go
-    """
-    lm = _trained(context, trained)
-    pvp = (context.pvps if trained is None else context.tuned_pvps)[member.pattern]
-    for part in parts:
-        rows = len(getattr(context.data, part))
-        file = out / f"{part}-logits.npy"
-        scores = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(rows, len(context.task.labels)))
-        reserve(file)  # a full disk then ends with a message, and not with a signal
-        with context.reporter.task(f"score {part} with {prefix}{member.stage}", rows, "text") as bar:
-            score_rows(
-                lm, context.tokenizer, pvp, context.tokens(part), context.accelerator,
-                max_tokens=context.recipe.inference.tokens, out=scores, on_rows=bar.update,
-            )  # fmt: skip
-        scores.flush()
-
-
-def _trained(context: RunContext, folder: Path | None) -> LanguageModel:
-    """A trained member, or for None the pretrained model."""
-    if folder is None:
-        return context.untrained()
-    if context.recipe.tuning.method == "full":
-        return context.model_of(folder)
-    return attach(context.backbone(folder), read_member(folder), folder)
-
-
-def member_scores(context: RunContext, members: Sequence[Member], part: str, prefix: str = "") -> dict[str, Array]:
-    """Memory-mapped scores of each member on ``pool`` or ``test``: member -> (rows, L)."""
-    return {
-        m.name: np.load(context.directory.path / prefix / m.stage / f"{part}-logits.npy", mmap_mode="r")
-        for m in members
-    }
-
-
-def label_pool(context: RunContext, members: Sequence[Member], weights: Array, prefix: str = "") -> None:
-    """Merge the members' scores of the pool into the table of soft labels."""
-    generation = members[0].generation
-    pool = context.data.pool
-    assert pool is not None
-
-    def build(folder: Path) -> dict[str, Any]:
-        scores = member_scores(context, members, "pool", prefix)
-        paths = [folder / "labels.parquet", folder / "labels.jsonl"]
-        bias = _prior_bias(context, scores, weights)
-        write_soft_labels(paths, LazyColumn(pool, "id"), scores, weights, context.task.labels, bias)
-        return {"members": list(scores), "weights": [float(w) for w in weights], "bias": [float(b) for b in bias]}
-
-    upstream = [context.directory.fingerprint(f"{prefix}{m.stage}/scores") for m in members]
-    name = f"{prefix}g{generation}/labels"
-    inputs = {"config": context.config_hash, "scores": upstream, "weights": [float(w) for w in weights]}
-    context.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
-
-
-def _prior_bias(context: RunContext, scores: Mapping[str, Array], weights: Array) -> Array:
-    """The correction that the recipe asks for, from evenly spaced rows of the pool; zeros for none."""
-    count = len(context.task.labels)
-    target = np.full(count, 1 / count)
-    if context.recipe.merging.prior == "labeled" and context.data.train is not None:
-        # One more of each, so that a label without an example is rare and not impossible.
-        counts = np.bincount(column_labels(context.data.train), minlength=count) + 1.0
-        target = counts / counts.sum()
-    if context.recipe.merging.prior == "none":
-        return np.zeros(count)
-    rows = slice(None, None, max(1, len(next(iter(scores.values()))) // _PRIOR_ROWS))
-    return prior_correction(merge_scores([s[rows] for s in scores.values()], weights), target)
-
-
-def pool_bias(context: RunContext, generation: int = 0, prefix: str = "") -> Array:
-    """The correction that the soft labels of a generation were made with; zeros where there is no pool."""
-    if context.data.pool is None or context.recipe.merging.prior == "none":
-        return np.zeros(len(context.task.labels))
-    return np.asarray(context.directory.info(f"{prefix}g{generation}/labels")["bias"])
-
-
-def _fit(context: RunContext, kind: str, table: Dataset, targets: Array, folder: Path, label: str) -> dict[str, Any]:
-    """Train a classifier from fresh, ``student`` or ``supervised``, and save it with its test scores."""
-    seed = derive_seed(context.settings.seed, kind)
-    torch.manual_seed(derive_seed(seed, "head"))
-    name = context.settings.student_model or context.settings.model
-    classifier = new_classifier(
-        name,
-        context.text_input,
-        context.task.labels,
-        context.recipe.encoding.max_length,
-        allow_pickle=context.settings.allow_pickle,
-    )
-    recipe = context.recipe
-    settings = recipe.student if kind == "student" else recipe.supervised
-    schedule = Schedule.of(recipe.optimizer, settings, recipe.student.learning_rate)
-    gold = None
-    if kind == "student" and context.data.train is not None:
-        gold = (context.data.train, column_labels(context.data.train))
-    with context.reporter.task(f"train {label}", schedule.steps) as bar:
-        losses = fit_classifier(
-            classifier, table, targets, schedule, context.accelerator,
-            seed=seed,
-            batch_size=settings.batch,
-            temperature=context.recipe.student.temperature if kind == "student" else None,
-            gold=gold,
-            gold_weight=context.recipe.student.gold_weight if kind == "student" else 0.0,
-            on_step=lambda _, loss: bar.update(loss=loss),
-        )  # fmt: skip
-    classifier.save(folder)
-    if context.data.test is not None:
-        with context.reporter.task(f"score test with {label}", len(context.data.test), "text") as bar:
-            scores = classifier.scores(
-                context.data.test,
-                context.accelerator,
-                max_tokens=context.recipe.inference.tokens,
-                exact=True,  # the figures are those of `pet evaluate`
-                on_rows=bar.update,
-            )
-        np.save(folder / "test-logits.npy", scores)
-    return {"losses": losses}
-
-
-def make_student(context: RunContext, generation: int = 0, prefix: str = "") -> str:
-    """Distill a generation's soft labels of the pool into a classifier in ``student/``."""
-    labels_stage = f"g{generation}/labels"
-    labels_file = context.directory.path / f"{labels_stage}.parquet"
-
-    def build(folder: Path) -> dict[str, Any]:
-        assert context.data.pool is not None
-        targets = read_probabilities(labels_file)
-        losses = _fit(context, "student", context.data.pool, targets, folder, f"{prefix}student")
-        return losses | {"generation": generation}
-
-    inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(labels_stage)}
-    context.directory.stage(f"{prefix}student", inputs, build)
-    return f"{prefix}student"
-
-
-def make_supervised(context: RunContext, prefix: str = "") -> str:
-    """Train a plain classifier on the labeled examples alone."""
-
-    def build(folder: Path) -> dict[str, Any]:
-        assert context.data.train is not None
-        targets = one_hot(column_labels(context.data.train), len(context.task.labels))
-        return _fit(context, "supervised", context.data.train, targets, folder, f"{prefix}supervised")
-
-    context.directory.stage(f"{prefix}student", {"config": context.config_hash}, build)
-    return f"{prefix}student"
-
-
-def measure_ensemble(
-    context: RunContext, members: Sequence[Member], weights: Array, prefix: str = ""
-) -> dict[str, Any]:
-    """Figures of each member and of the merged ensemble on the test texts."""
-    if context.data.test is None:
-        return {}
-    gold = column_labels(context.data.test)
-    scores = member_scores(context, members, "test", prefix)
-    figures = {name: evaluate(softmax(s), gold, context.task.labels) for name, s in scores.items()}
-    merged = softmax(merge_scores(list(scores.values()), weights) + pool_bias(context, members[0].generation, prefix))
-    return {"members": figures, "ensemble": evaluate(merged, gold, context.task.labels)}
-
-
-def measure_classifier(context: RunContext, stage: str) -> dict[str, Any]:
-    """Figures of a saved classifier on the test texts."""
-    if context.data.test is None:
-        return {}
-    scores = np.load(context.directory.path / stage / "test-logits.npy")
-    return evaluate(softmax(scores), column_labels(context.data.test), context.task.labels)
-
-
-def ensemble_weights(context: RunContext, accuracies: Sequence[float] | None, members: Sequence[Member]) -> Array:
-    """Weights of the members by the accuracy of their patterns before training."""
-    per_member = None if accuracies is None else [accuracies[m.pattern] for m in members]
-    if per_member is not None and context.recipe.merging.merge == "weighted" and not any(per_member):
-        context.reporter.warn("no pattern labels a training example right before training: all members weigh the same")
-    return member_weights(per_member, len(members), context.recipe.merging.merge)

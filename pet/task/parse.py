@@ -23,6 +23,7 @@ KEYS = (
     "input",
     "verbalizer",
     "patterns",
+    "members",
 )
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
@@ -40,6 +41,7 @@ class TaskValues(TypedDict):
     label_map: dict[str, str]
     description: str
     dataset: dict[str, Any] | None
+    members: tuple[str, ...]
 
 
 def parse_task(root: Item) -> TaskValues:
@@ -88,6 +90,7 @@ class _Parser:
         description = self._text(item, "the description") if (item := get("description")) else ""
         dataset = self._dataset(item, fields) if (item := get("dataset")) else None
         shared = self.verbalizer(item, labels) if (item := get("verbalizer")) else None
+        members = self._members(item) if (item := get("members")) else ()
         read = _Patterns(self, fields, labels, shared, "verbalizer" in pairs)
         patterns = read.all(item) if (item := get("patterns")) else ()
         if self.problems:
@@ -103,6 +106,7 @@ class _Parser:
             label_map=label_map,
             description=description,
             dataset=dataset,
+            members=members,
         )
 
     # ---- shapes ------------------------------------------------------------------------------
@@ -185,6 +189,26 @@ class _Parser:
             if name not in METRICS:
                 self.wrong(entry, f"unknown metric {name!r}; {suggest(name, METRICS)}")
         return tuple(name for name, _ in entries)
+
+    def _members(self, item: Item) -> tuple[str, ...]:
+        """Return members beside the patterns as text: ``head``, ``external:FILE``, ``NAME=external:FILE``."""
+        if item.items is None:
+            self.wrong(item, "members must be a list, such as [head, {external: votes.csv}]")
+            return ()
+        found: list[str] = []
+        for entry in item.items:
+            if entry.pairs is None:
+                found.append(self._text(entry, "a member"))
+                continue
+            pairs = [(self._text(key, "a member"), self._text(value, "a member")) for key, value in entry.pairs]
+            named = dict(pairs)
+            name = named.pop("name", "")
+            if len(named) != 1:
+                self.wrong(entry, "a member is one kind, such as {external: votes.csv}, and may have a name")
+                continue
+            ((kind, argument),) = named.items()
+            found.append(f"{name}={kind}:{argument}" if name else f"{kind}:{argument}")
+        return tuple(found)
 
     def _label_map(self, item: Item, labels: Sequence[str]) -> dict[str, str]:
         if item.pairs is None:

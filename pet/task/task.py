@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ class Task:
     label_map : value in the data -> label, for data that spells labels differently
     description : one sentence, for humans
     dataset : where to get the data (``path``, ``name`` and ``columns``), for humans
+    members : members of the ensemble beside the patterns, as text
     path : the task file
 
     Examples
@@ -61,6 +63,7 @@ class Task:
     label_map: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     dataset: Mapping[str, Any] | None = None
+    members: tuple[str, ...] = ()
     path: Path | None = field(default=None, compare=False)
 
     @classmethod
@@ -82,7 +85,8 @@ class Task:
         ('World', 'Sports', 'Business', 'Sci/Tech')
         """
         path = find_task(name_or_path)
-        return cls(**parse_task(read_yaml(path)), path=path)
+        task = cls(**parse_task(read_yaml(path)), path=path)
+        return replace(task, members=tuple(absolute_member(text, path.parent) for text in task.members))
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], path: Path | None = None) -> Task:
@@ -134,7 +138,22 @@ class Task:
             else {"template": pattern.template.source, "verbalizer": _plain_words(pattern.verbalizer)}
             for pattern in self.patterns
         ]
+        if self.members:
+            result["members"] = list(self.members)
         return result
+
+
+def absolute_member(text: str, folder: str | Path = "") -> str:
+    """Return a member with the path of its file, if it names one that exists, made absolute.
+
+    Parameters
+    ----------
+    text : ``KIND``, ``KIND:FILE``, or ``NAME=KIND:FILE``
+    folder : where relative paths start; the working directory if empty
+    """
+    kind, colon, file = text.partition(":")
+    path = Path(folder, file).expanduser()
+    return f"{kind}:{os.path.abspath(path)}" if colon and path.is_file() else text
 
 
 def _most_common(verbalizers: list[Verbalizer]) -> Verbalizer:

@@ -26,7 +26,7 @@ from pet.cloze.ragged import Encoded, Ragged
 from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, MemberObjective, member_batches, train_member
+from pet.members.training import ClozeData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
@@ -354,8 +354,8 @@ def test_a_member_learns_an_easy_task(family_model, accelerator, name):
     pvp = bound(family_model(name), PATTERNS[0], SEVERAL if name == "llama" else SINGLE)
     tokens = tokens_of(pvp, [row["text"] for row in ROWS])
     rate = 1e-2 if name in ENCODER_DECODERS else 5e-3
-    data = MemberData(tokens, GOLD, tokens)
-    losses = train_member(lm, tokenizer, pvp, data, recipe(steps=80), rate, 1, accelerator)
+    data = ClozeData(tokens, GOLD, tokens)
+    losses = train_member(lm, pvp, data, recipe(steps=80).with_settings(learning_rate=rate), 1, accelerator)
     after = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=2048).argmax(axis=1)
     assert losses[-1] < 0.75 * losses[0]
     assert (after == GOLD).mean() > 0.7  # chance is 0.25
@@ -363,11 +363,13 @@ def test_a_member_learns_an_easy_task(family_model, accelerator, name):
 
 @every_family
 def test_the_auxiliary_loss_lowers_the_loss_of_the_text(family_model, accelerator, name):
-    lm, tokenizer = opened(family_model(name), noise=0)
+    lm, _tokenizer = opened(family_model(name), noise=0)
     pvp = bound(family_model(name), PATTERNS[0], SINGLE)
     tokens = tokens_of(pvp, [row["text"] for row in ROWS])
     plan = recipe(alpha=1.0, unlabeled_batch=16, labeled_batch=1, warmup=0.0)
-    losses = train_member(lm, tokenizer, pvp, MemberData(tokens, GOLD, tokens), plan, 1e-2, 1, accelerator)
+    losses = train_member(
+        lm, pvp, ClozeData(tokens, GOLD, tokens), plan.with_settings(learning_rate=1e-2), 1, accelerator
+    )
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -375,11 +377,11 @@ def test_the_auxiliary_loss_lowers_the_loss_of_the_text(family_model, accelerato
 @pytest.mark.parametrize("words", [SINGLE, SEVERAL], ids=["single", "several"])
 def test_losses_of_a_batch_equal_those_of_single_rows(family_model, name, words):
     """Compare both losses with those of transformers, one row at a time."""
-    lm, tokenizer = opened(family_model(name))
+    lm, _tokenizer = opened(family_model(name))
     lm.eval()
     pvp = bound(family_model(name), PATTERNS[0], words)
     tokens = tokens_of(pvp, [row["text"] for row in ROWS])
-    stream = member_batches(lm, pvp, MemberData(tokens, GOLD, tokens), recipe(), tokenizer, torch.device("cpu"), 0)
+    stream = member_batches(lm, pvp, ClozeData(tokens, GOLD, tokens), recipe().member, torch.device("cpu"), 0)
     batch = next(stream)
     real = batch["attention_mask"].bool()
     rows = [ids[keep].numpy() for ids, keep in zip(batch["input_ids"], real, strict=True)]
@@ -409,7 +411,14 @@ def test_a_saved_model_gives_the_same_scores(family_model, accelerator, name, tm
     lm, tokenizer = opened(family_model(name))
     pvp = bound(family_model(name), PATTERNS[0], SEVERAL)
     tokens = tokens_of(pvp, TEXTS)
-    train_member(lm, tokenizer, pvp, MemberData(tokens, np.zeros(5, int), None), recipe(steps=2), 1e-2, 1, accelerator)
+    train_member(
+        lm,
+        pvp,
+        ClozeData(tokens, np.zeros(5, int), None),
+        recipe(steps=2).with_settings(learning_rate=1e-2),
+        1,
+        accelerator,
+    )
     expected = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=512)
     lm.model.save_pretrained(tmp_path)
     again = language_model(open_model(str(tmp_path)))

@@ -22,7 +22,7 @@ from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, train_member
+from pet.members.training import ClozeData, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
@@ -56,10 +56,12 @@ def test_scores_equal_those_on_a_cpu(family_model, name, max_tokens):
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_loss_of_a_member_falls(tiny_model, precision):
-    lm, tokenizer, pvp, tokens = _member(tiny_model)
+    lm, _tokenizer, pvp, tokens = _member(tiny_model)
     recipe = make_recipe("default", {"steps": 120, "labeled_batch": 8, "unlabeled_batch": 4})
-    data = MemberData(tokens, GOLD, tokens)
-    losses = train_member(lm, tokenizer, pvp, data, recipe, 3e-3, 1, make_accelerator("cuda", precision))
+    data = ClozeData(tokens, GOLD, tokens)
+    losses = train_member(
+        lm, pvp, data, recipe.with_settings(learning_rate=3e-3), 1, make_accelerator("cuda", precision)
+    )
     assert losses[-1] < 0.5 * losses[0]
 
 

@@ -201,7 +201,7 @@ def test_agreement_is_measured_on_the_first_texts_and_all_are_int8(
 
     whole, expected = label("whole.jsonl", 100)
     monkeypatch.setattr("pet.inference.quantize.SAMPLE_ROWS", 3)
-    monkeypatch.setattr("pet.inference.ensemble.KEEP_BYTES", 0)  # then members are reopened for each chunk
+    monkeypatch.setattr("pet.members.models.KEEP_BYTES", 0)  # then members are reopened for each chunk
     pieces, found = label("pieces.jsonl", 5)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert whole.texts == pieces.texts == 16

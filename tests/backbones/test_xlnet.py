@@ -19,7 +19,7 @@ from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, MemberObjective, member_batches, train_member
+from pet.members.training import ClozeData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
@@ -104,10 +104,10 @@ def test_the_token_at_the_mask_does_not_matter(folder: Path):
 
 def test_losses_of_a_batch_equal_those_of_single_rows(folder: Path):
     """Compare both losses with single rows: hidden tokens of a row do not see each other."""
-    lm, tokenizer, pvp = opened(folder), AutoTokenizer.from_pretrained(folder), bound(folder, "{text} It was {mask}.")
+    lm, pvp = opened(folder), bound(folder, "{text} It was {mask}.")
     recipe = make_recipe("default", {"labeled_batch": 4, "unlabeled_batch": 3, "mlm_probability": 0.3})
     tokens = tokens_of(pvp, TEXTS)
-    batch = next(member_batches(lm, pvp, MemberData(tokens, GOLD, tokens), recipe, tokenizer, CPU, 5))
+    batch = next(member_batches(lm, pvp, ClozeData(tokens, GOLD, tokens), recipe.member, CPU, 5))
     found = []
     for row in range(7):
         real = batch["attention_mask"][row].bool()
@@ -126,7 +126,7 @@ def test_a_member_learns_an_easy_task(folder: Path, accelerator: Any):
     assert position_limit(lm.model) == 1 << 20
     tokens = tokens_of(pvp, TEXTS)
     recipe = make_recipe("default", {"steps": 60, "unlabeled_batch": 2})
-    train_member(lm, tokenizer, pvp, MemberData(tokens, GOLD, tokens), recipe, 5e-3, 1, accelerator)
+    train_member(lm, pvp, ClozeData(tokens, GOLD, tokens), recipe.with_settings(learning_rate=5e-3), 1, accelerator)
     after = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=2048).argmax(axis=1)
     assert (after == GOLD).mean() > 0.8
 

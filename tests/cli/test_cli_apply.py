@@ -26,6 +26,7 @@ from pet.inference import ensemble
 from pet.inference.distill_file import DistillOptions, distill_file
 from pet.inference.label_file import label_file
 from pet.inference.predict_file import predict_file
+from pet.members import models
 
 QUICK = [
     "--set",
@@ -91,20 +92,20 @@ def test_label_opens_members_in_turn_if_they_do_not_fit_into_memory(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     opened: list[str] = []
-    load = ensemble.open_model
+    load = models.open_model
 
     def noting(name: str, **options: Any) -> Any:
         opened.append(Path(name).name)
         return load(name, **options)
 
-    monkeypatch.setattr(ensemble, "open_model", noting)
+    monkeypatch.setattr(models, "open_model", noting)
     tens = TableOptions(chunk_rows=10)
     label_file(run, str(inputs / "pool.jsonl"), tmp_path / "a.jsonl", table=tens)
-    assert opened == ["p0-r0", "p1-r0"]
+    assert opened == ["p1-r1", "p2-r1"]
     opened.clear()
-    monkeypatch.setattr(ensemble, "KEEP_BYTES", 0)
+    monkeypatch.setattr(models, "KEEP_BYTES", 0)
     label_file(run, str(inputs / "pool.jsonl"), tmp_path / "b.jsonl", table=tens)
-    assert opened == ["p0-r0", "p1-r0"] * 2
+    assert opened == ["p1-r1", "p2-r1"] * 2
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
@@ -137,8 +138,8 @@ def test_label_weights_members_as_the_run_would_have(run: Path, inputs: Path, ti
     assert json.loads((run / "g0" / "untrained.json").read_text())["accuracy"] == accuracies
     manifest = json.loads((run / "manifest.json").read_text())
     noted = manifest["stages"]["g0/labels"]["info"]["weights"]
-    np.testing.assert_allclose(ensemble.open_ensemble(other).weights, noted)
-    np.testing.assert_allclose(ensemble.open_ensemble(run).weights, noted)
+    np.testing.assert_allclose(ensemble.open_ensemble(other).ensemble.weights, noted)
+    np.testing.assert_allclose(ensemble.open_ensemble(run).ensemble.weights, noted)
     pet("label", other, "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.jsonl", "-q")
     assert len(json_lines(tmp_path / "labels.jsonl")) == 16
 
@@ -160,7 +161,7 @@ def test_what_has_no_ensemble_is_refused_with_a_cure(run: Path, inputs: Path, ti
     shutil.copytree(run, seeds / "seed-0")
     assert str(seeds / "seed-0") in refused("label", seeds, *options)
     manifest = json.loads((run / "manifest.json").read_text())
-    del manifest["stages"]["g0/p1-r0"]
+    del manifest["stages"]["g0/p2-r1"]
     (seeds / "seed-0" / "manifest.json").write_text(json.dumps(manifest))
     message = refused("label", seeds / "seed-0", *options)
     assert "1 of 2 members" in message and "config.yaml" in message

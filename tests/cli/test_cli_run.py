@@ -75,7 +75,7 @@ def test_a_config_repeats_its_run(finished: tuple[Path, Path, str], tmp_path: Pa
     _, folder, _ = finished
     pet("run", folder / "config.yaml", "-q", "-o", tmp_path / "again")
     for name in (
-        "g0/p0-r0/model.safetensors",
+        "g0/p1-r1/model.safetensors",
         "g0/labels.parquet",
         "student/model.safetensors",
         "config.yaml",
@@ -91,7 +91,7 @@ def test_a_config_repeats_its_run(finished: tuple[Path, Path, str], tmp_path: Pa
 
 def test_a_config_without_output_goes_on_in_its_folder(finished: tuple[Path, Path, str]):
     result = pet("run", finished[1] / "config.yaml")
-    assert "g0/p0-r0: reusing" in result.stderr
+    assert "g0/p1-r1: reusing" in result.stderr
     message = refused("run", finished[1] / "config.yaml", "--shots", 2)
     assert "another run" in message and "settings.shots" in message
 
@@ -378,7 +378,7 @@ def test_a_hub_model_is_known_by_its_commit(tiny_model: Path, tmp_path: Path):
     shutil.copytree(tiny_model, place / "snapshots" / commit)
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text(commit)
-    code = "from pet.run.inputs import model_fingerprint; print(model_fingerprint('somebody/tiny'))"
+    code = "from pet.backbones.load import model_fingerprint; print(model_fingerprint('somebody/tiny'))"
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == commit
@@ -389,10 +389,10 @@ def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, fa
     pet(*options, "--patterns", "2", "-o", tmp_path / "run")
     task = read_settings(tmp_path / "run").task
     assert task["patterns"] == ["{text} It is {mask}."]
-    assert list(json.loads((tmp_path / "run" / "metrics.json").read_text())["members"]) == ["p0-r0"]
+    assert list(json.loads((tmp_path / "run" / "metrics.json").read_text())["members"]) == ["p1-r1"]
     pet(*options, "--patterns", "2", "-o", tmp_path / "run")  # the same run
     assert "another run" in refused(*options, "-o", tmp_path / "run")
-    for wrong, said in (("3", "patterns 1 to 2"), ("1,1", "each once"), ("one", "numbers with commas")):
+    for wrong, said in (("3", "patterns 1 to 2"), ("1,1", "once"), ("one", "numbers with commas")):
         assert said in refused(*options, "--patterns", wrong, "-o", tmp_path / "other")
     options = run_options(inputs, family_model("gpt2"), parts=["train", "test"])
     said = refused(*options, "-o", tmp_path / "other")
@@ -420,7 +420,7 @@ def test_lack_of_memory_is_told_in_a_sentence(
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("pet.run.pipeline.measure_untrained", fails)
+    monkeypatch.setattr("pet.run.pipeline.pattern_accuracies", fails)
     said = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "run")
     assert "not enough memory" in said and "labeled_batch" in said
 
@@ -482,7 +482,7 @@ def test_ctrl_c_in_a_real_process(inputs: Path, tiny_model: Path, tmp_path: Path
         try:
             assert running.stderr is not None
             for line in running.stderr:
-                if line.startswith("train g0/p0-r0"):
+                if line.startswith("train g0/p1-r1"):
                     running.send_signal(signal.SIGINT)
                     break
             rest, _ = running.communicate(timeout=60)[::-1]

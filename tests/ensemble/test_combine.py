@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pet.ensemble.combine import member_weights, merge_scores, prior_correction
+from pet.ensemble.combine import Ensemble, merge_scores, prior_correction
+from pet.ensemble.rules import RULES, accuracy_weights, uniform_weights
+from pet.members.scale import Scale
 from pet.numerics import softmax
 
 FIRST = np.array([[2.0, 0.0], [0.0, 1.0]])
@@ -51,35 +53,35 @@ scores_of_members = st.integers(1, 6).flatmap(
 def test_the_order_of_the_members_does_not_matter_to_the_last_bit(scores, random):
     accuracies = np.array([random.random() for _ in scores])
     order = np.array(random.sample(range(len(scores)), len(scores)))
-    merged = merge_scores(list(scores), member_weights(list(accuracies), len(scores)))
-    again = merge_scores(list(scores[order]), member_weights(list(accuracies[order]), len(scores)))
+    merged = merge_scores(list(scores), accuracy_weights(list(accuracies)))
+    again = merge_scores(list(scores[order]), accuracy_weights(list(accuracies[order])))
     assert merged.tobytes() == again.tobytes()
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from(["weighted", "uniform"]))
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from(sorted(RULES)))
 def test_weights_add_up_to_one(accuracies, merge):
-    weights = member_weights(accuracies, len(accuracies), merge)
+    weights = RULES[merge].weigh(accuracies)
     assert weights.shape == (len(accuracies),)
     assert (weights >= 0).all()
     assert weights.sum() == pytest.approx(1)
 
 
 def test_weights_are_in_the_ratio_of_the_accuracies():
-    np.testing.assert_allclose(member_weights([0.5, 0.25, 0.0], 3), [2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(accuracy_weights([0.5, 0.25, 0.0]), [2 / 3, 1 / 3, 0])
 
 
-@pytest.mark.parametrize("accuracies", [[0.0, 0.0, 0.0, 0.0], None])
+@pytest.mark.parametrize("accuracies", [[0.0, 0.0, 0.0, 0.0], [None] * 4])
 def test_no_accuracies_or_only_zeros_weigh_all_alike(accuracies):
-    np.testing.assert_array_equal(member_weights(accuracies, 4), [0.25] * 4)
+    np.testing.assert_array_equal(accuracy_weights(accuracies), [0.25] * 4)
 
 
 def test_uniform_does_not_look_at_accuracies():
-    np.testing.assert_array_equal(member_weights([0.9, 0.1], 2, "uniform"), [0.5, 0.5])
+    np.testing.assert_array_equal(uniform_weights([0.9, 0.1]), [0.5, 0.5])
 
 
 def test_an_ensemble_of_nobody_is_refused():
     with pytest.raises(ValueError, match="at least one"):
-        member_weights([], 0)
+        uniform_weights([])
 
 
 @given(arrays.arrays(np.float64, (3, 5), elements=st.floats(-700, 700)), st.floats(0.1, 10))
@@ -114,3 +116,76 @@ def test_prior_correction_reaches_the_ratio_and_keeps_a_ratio_that_is_right(seed
     bias = prior_correction(scores, target)
     np.testing.assert_allclose(softmax(scores + bias).mean(axis=0), target, atol=1e-4)
     np.testing.assert_allclose(prior_correction(scores + bias, target), 0, atol=1e-3)
+
+
+def test_a_member_of_unknown_accuracy_weighs_as_much_as_the_others_on_average() -> None:
+    np.testing.assert_allclose(accuracy_weights([0.6, None, 0.2]), [0.5, 1 / 3, 1 / 6])
+
+
+# ---- abstaining --------------------------------------------------------------------------------
+
+NOTHING = np.full((2, 2), np.nan)
+
+
+def test_a_member_that_abstains_leaves_the_row_to_the_others() -> None:
+    third = SECOND.copy()
+    third[0] = np.nan
+    soft = Ensemble.of(["a", "b"], labels=2, weights=[0.75, 0.25]).combine([FIRST, third])
+    np.testing.assert_allclose(soft.probabilities, softmax(np.array([[2.0, 0.0], [1.0, 0.75]])))
+    assert soft.votes.tolist() == [[0, -1], [1, 0]]
+    # Row 1: one voter, and it agrees. Row 2: merged label 0, and one of two voters chose it.
+    np.testing.assert_allclose(soft.agreement, [1.0, 0.5])
+
+
+def test_a_row_without_any_scores_is_uniform_and_agrees_with_nobody() -> None:
+    soft = Ensemble.of(["a", "b"], labels=2).combine([NOTHING, NOTHING])
+    np.testing.assert_allclose(soft.probabilities, 0.5)
+    assert soft.votes.tolist() == [[-1, -1], [-1, -1]]
+    assert soft.agreement.tolist() == [0.0, 0.0]
+
+
+@given(scores_of_members)
+def test_a_member_that_abstains_everywhere_changes_nothing(scores) -> None:
+    names = [str(number) for number in range(len(scores))]
+    alone = Ensemble.of(names, labels=4).combine(list(scores))
+    absent = np.full(scores.shape[1:], np.nan)
+    together = Ensemble.of([*names, "absent"], labels=4).combine([*scores, absent])
+    np.testing.assert_allclose(together.probabilities, alone.probabilities, rtol=1e-12)
+
+
+# ---- scales ------------------------------------------------------------------------------------
+
+
+def test_logits_become_log_probabilities_beside_log_probabilities() -> None:
+    logits, logs = np.array([[3.0, 1.0]]), np.log([[0.2, 0.8]])
+    ensemble = Ensemble.of(["model", "outside"], labels=2, scales=[Scale.LOGITS, Scale.LOG_PROBABILITIES])
+    # By hand: log softmax(3, 1) = (-0.126928, -2.126928), log(.2, .8) = (-1.609438, -0.223144); their mean is
+    # (-0.868183, -1.175036), and its softmax (.576117, .423883).
+    np.testing.assert_allclose(ensemble.merge([logits, logs]), [[-0.868183, -1.175036]], atol=1e-6)
+    np.testing.assert_allclose(ensemble.combine([logits, logs]).probabilities, [[0.576117, 0.423883]], atol=1e-6)
+
+
+@given(scores_of_members, st.floats(-5, 5))
+def test_a_constant_added_to_a_row_of_logits_does_not_matter_beside_log_probabilities(scores, constant) -> None:
+    names = [str(number) for number in range(len(scores) + 1)]
+    outside = np.log(np.full(scores.shape[1:], 0.25))
+    scales = [*[Scale.LOGITS] * len(scores), Scale.LOG_PROBABILITIES]
+    ensemble = Ensemble.of(names, labels=4, scales=scales)
+    plain = ensemble.combine([*scores, outside]).probabilities
+    moved = ensemble.combine([*(scores.astype(np.float64) + constant), outside]).probabilities
+    np.testing.assert_allclose(moved, plain, atol=1e-9)
+
+
+def test_an_ensemble_survives_a_manifest() -> None:
+    ensemble = Ensemble.weighted(
+        ["a", "b"], [0.6, 0.2], labels=2, scales=[Scale.LOGITS, Scale.LOG_PROBABILITIES]
+    ).corrected([FIRST, np.log([[0.5, 0.5], [0.9, 0.1]])], np.array([0.3, 0.7]))
+    again = Ensemble.from_dict(ensemble.to_dict(), 2)
+    assert again.names == ensemble.names and again.scales == ensemble.scales and again.rule == ensemble.rule
+    np.testing.assert_array_equal(again.weights, ensemble.weights)
+    np.testing.assert_array_equal(again.bias, ensemble.bias)
+
+
+def test_scores_of_the_wrong_number_of_members_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 members"):
+        Ensemble.of(["a", "b"], labels=2).combine([FIRST])

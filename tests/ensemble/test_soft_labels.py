@@ -15,16 +15,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from pet.ensemble import soft_labels
-from pet.ensemble.combine import merge_scores
+from pet.ensemble.combine import Ensemble, merge_scores
 from pet.ensemble.soft_label_files import read_soft_labels
-from pet.ensemble.soft_labels import make_soft_labels, read_probabilities, write_soft_labels, writing_soft_labels
+from pet.ensemble.soft_labels import read_probabilities, write_soft_labels, writing_soft_labels
 from pet.errors import PetError
 from pet.numerics import softmax
 
 LABELS = ["no", 'yes, ünd "more"', "3"]
-MEMBERS = ["p0-r0", "p1-r0"]
+MEMBERS = ["p1-r1", "p2-r1"]
 ENDINGS = ["parquet", "jsonl", "csv", "tsv"]
 WEIGHTS = np.array([0.75, 0.25])
+
+
+def _ensemble(names: list[str]) -> Ensemble:
+    return Ensemble.of(names, labels=len(LABELS), weights=WEIGHTS)
+
+
+def _write(paths: list[Path], ids: Any, scores: dict[str, Any]) -> None:
+    write_soft_labels(paths, ids, list(scores.values()), _ensemble(list(scores)), LABELS)
 
 
 def _scores(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -37,7 +45,7 @@ def _scores(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 def test_merging_votes_confidence_entropy_and_agreement_by_hand():
     first, second = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[-1.0, 1.0], [4.0, 0.0]])
-    soft = make_soft_labels([first, second], WEIGHTS)
+    soft = Ensemble.of(["a", "b"], labels=2, weights=WEIGHTS).combine([first, second])
     np.testing.assert_allclose(soft.probabilities, [[0.731059, 0.268941], [0.562177, 0.437823]], atol=5e-7)
     assert soft.votes.tolist() == [[0, 1], [1, 0]]
     assert soft.label.tolist() == [0, 0]
@@ -48,7 +56,7 @@ def test_merging_votes_confidence_entropy_and_agreement_by_hand():
 
 
 def test_entropy_is_0_for_certainty_and_log_of_the_labels_for_ignorance():
-    soft = make_soft_labels([np.array([[5000.0, 0.0], [1.0, 1.0]])], np.ones(1))
+    soft = Ensemble.of(["a"], labels=2).combine([np.array([[5000.0, 0.0], [1.0, 1.0]])])
     np.testing.assert_allclose(soft.entropy, [0, math.log(2)])
     assert soft.agreement.tolist() == [1, 1]
 
@@ -62,7 +70,7 @@ def test_every_format_reads_back_as_it_was_written(tmp_path: Path, monkeypatch, 
     ids = [f"id-{i}" for i in range(rows)]
     scores = _scores(rows)
     paths = [tmp_path / f"labels.{ending}" for ending in ENDINGS]
-    write_soft_labels(paths, ids, scores, WEIGHTS, LABELS)
+    _write(paths, ids, scores)
     expected = softmax(merge_scores(list(scores.values()), WEIGHTS))
     for path in paths:
         if not rows:
@@ -79,7 +87,7 @@ def test_every_format_reads_back_as_it_was_written(tmp_path: Path, monkeypatch, 
 
 
 def test_probabilities_of_our_own_file_are_those_of_the_checking_reader(tmp_path: Path):
-    write_soft_labels([tmp_path / "l.parquet"], [str(i) for i in range(500)], _scores(500), WEIGHTS, LABELS)
+    _write([tmp_path / "l.parquet"], [str(i) for i in range(500)], _scores(500))
     checked = read_soft_labels(tmp_path / "l.parquet", LABELS).probabilities
     np.testing.assert_array_equal(read_probabilities(tmp_path / "l.parquet"), checked)
 
@@ -87,7 +95,7 @@ def test_probabilities_of_our_own_file_are_those_of_the_checking_reader(tmp_path
 def test_all_formats_hold_the_same(tmp_path: Path):
     scores = _scores(5)
     paths = [tmp_path / f"l.{ending}" for ending in ENDINGS]
-    write_soft_labels(paths, list("abcde"), scores, WEIGHTS, LABELS)
+    _write(paths, list("abcde"), scores)
     table = pq.read_table(tmp_path / "l.parquet")
     assert table.column_names == [
         "id", "probabilities", "label", "confidence", "entropy", "agreement", "votes"
@@ -116,7 +124,7 @@ def test_all_formats_hold_the_same(tmp_path: Path):
 def test_a_failed_write_leaves_nothing(tmp_path: Path):
     for name in ("a.jsonl", "a.parquet", "a.csv"):
         with pytest.raises(RuntimeError), writing_soft_labels(tmp_path / name, LABELS, MEMBERS) as append:
-            append(["x"], make_soft_labels(list(_scores(1).values()), WEIGHTS))
+            append(["x"], _ensemble(list(_scores(1))).combine(list(_scores(1).values())))
             raise RuntimeError
     assert not list(tmp_path.iterdir())
 
@@ -130,7 +138,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch:
         pytest.raises(PetError, match=rf"{name}.*full"),
         writing_soft_labels(tmp_path / name, LABELS, MEMBERS) as append,
     ):
-        append(["x"], make_soft_labels(list(_scores(1).values()), WEIGHTS))
+        append(["x"], _ensemble(list(_scores(1))).combine(list(_scores(1).values())))
     assert not list(tmp_path.iterdir())
 
 
@@ -364,16 +372,16 @@ def test_metadata_of_other_programs_is_ignored(tmp_path: Path):
 
 def test_a_folder_of_shards_reads_as_one_file(tmp_path: Path):
     scores = _scores(4)
-    write_soft_labels([tmp_path / "one.parquet"], ["a", "b", "c", "d"], scores, WEIGHTS, LABELS)
+    _write([tmp_path / "one.parquet"], ["a", "b", "c", "d"], scores)
     folder = tmp_path / "shards"
     folder.mkdir()
     for number, rows in enumerate([slice(0, 3), slice(3, 3), slice(3, 4)]):
         part = {name: values[rows] for name, values in scores.items()}
-        write_soft_labels([folder / f"part-{number}.parquet"], ["a", "b", "c", "d"][rows], part, WEIGHTS, LABELS)
+        _write([folder / f"part-{number}.parquet"], ["a", "b", "c", "d"][rows], part)
     found, expected = read_soft_labels(folder), read_soft_labels(tmp_path / "one.parquet")
     assert (found.ids, found.labels) == (expected.ids, expected.labels)
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
-    write_soft_labels([folder / "more.parquet"], ["d"], {n: s[:1] for n, s in scores.items()}, WEIGHTS, LABELS)
+    _write([folder / "more.parquet"], ["d"], {n: s[:1] for n, s in scores.items()})
     with pytest.raises(PetError, match=r"shards: .*'d'"):
         read_soft_labels(folder)
 
@@ -381,6 +389,6 @@ def test_a_folder_of_shards_reads_as_one_file(tmp_path: Path):
 def test_a_folder_without_rows_is_refused(tmp_path: Path):
     with pytest.raises(PetError, match=r"\*\.parquet"):
         read_soft_labels(tmp_path)
-    write_soft_labels([tmp_path / "a.parquet"], [], {n: s[:0] for n, s in _scores(1).items()}, WEIGHTS, LABELS)
+    _write([tmp_path / "a.parquet"], [], {n: s[:0] for n, s in _scores(1).items()})
     with pytest.raises(PetError, match="empty"):
         read_soft_labels(tmp_path)

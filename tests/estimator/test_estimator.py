@@ -115,7 +115,7 @@ def test_same_student_as_a_run_on_files(make: Make, tmp_path: Path, write_jsonl:
         precision="fp32",
     )
     run_task(settings, tmp_path / "run")
-    for file in ("g0/labels.jsonl", "student/model.safetensors", "g0/p1-r0/model.safetensors"):
+    for file in ("g0/labels.jsonl", "student/model.safetensors", "g0/p2-r1/model.safetensors"):
         assert (tmp_path / "fitted" / file).read_bytes() == (tmp_path / "run" / file).read_bytes(), file
 
 
@@ -125,18 +125,18 @@ def test_pet_without_pool_predicts_with_the_ensemble(
     from pet.ensemble.combine import merge_scores
     from pet.inference.ensemble import open_ensemble
     from pet.numerics import softmax
-    from pet.training.device import make_accelerator
 
     classifier = make().fit(TEXTS[TRAIN], TOPICS[TRAIN])
     assert list(temporary.iterdir()) == []
     assert classifier.student_ is None
     assert classifier.soft_labels_ is None
-    assert classifier.ensemble_.names == ["p0-r0", "p1-r0"]
+    assert classifier.ensemble_.names == ["p1-r1", "p2-r1"]
     assert "no unlabeled text" in capsys.readouterr().err
     kept = make(output=tmp_path / "run").fit(TEXTS[TRAIN], TOPICS[TRAIN])
     ensemble = open_ensemble(tmp_path / "run")
-    scores = ensemble.score(table_of(TEXTS[NEW], ["text"]), make_accelerator("cpu", "fp32"))
-    expected = softmax(merge_scores(scores, ensemble.weights))
+    ensemble.use("cpu", "fp32")
+    scores = ensemble.score(table_of(TEXTS[NEW], ["text"]))
+    expected = softmax(merge_scores(scores, ensemble.ensemble.weights))
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
     np.testing.assert_array_equal(kept.predict_proba(TEXTS[NEW]), expected)
     with pytest.raises(PetError, match="no student to save"):
@@ -147,7 +147,7 @@ def test_ensemble_larger_than_memory_stays_on_disk(
     make: Make, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = make().fit(TEXTS[TRAIN], TOPICS[TRAIN]).predict_proba(TEXTS[NEW])
-    monkeypatch.setattr("pet.inference.ensemble.KEEP_BYTES", 0)
+    monkeypatch.setattr("pet.members.models.KEEP_BYTES", 0)
     classifier = make().fit(TEXTS[TRAIN], TOPICS[TRAIN])
     assert len(list(temporary.iterdir())) == 1
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
@@ -460,7 +460,7 @@ def test_save_leaves_nothing_when_it_fails(make: Make, tmp_path: Path, monkeypat
 def test_output_keeps_the_run_and_goes_on_with_it(make: Make, tmp_path: Path) -> None:
     place = tmp_path / "run"
     first = make(output=place).fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[POOL])
-    weights = place / "g0" / "p0-r0" / "model.safetensors"
+    weights = place / "g0" / "p1-r1" / "model.safetensors"
     made = weights.stat().st_mtime_ns
     again = make(output=place).fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[POOL])
     assert weights.stat().st_mtime_ns == made

@@ -19,7 +19,7 @@ from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
 from pet.members import scoring
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, MemberObjective, member_batches, train_member
+from pet.members.training import ClozeData, MemberObjective, member_batches, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
@@ -75,8 +75,8 @@ def _recipe(**settings: Any) -> Any:
 def test_a_member_learns_an_easy_task(tiny_model, tokenizer, pvp, tokens, accelerator, auxiliary):
     lm = _lm(tiny_model)
     before = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=2048).argmax(axis=1)
-    data = MemberData(tokens, GOLD, tokens if auxiliary else None)
-    losses = train_member(lm, tokenizer, pvp, data, _recipe(steps=120), 3e-3, 1, accelerator)
+    data = ClozeData(tokens, GOLD, tokens if auxiliary else None)
+    losses = train_member(lm, pvp, data, _recipe(steps=120).with_settings(learning_rate=3e-3), 1, accelerator)
     after = score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=2048).argmax(axis=1)
     assert (before == GOLD).mean() < 0.6
     assert (after == GOLD).mean() > 0.95
@@ -85,9 +85,9 @@ def test_a_member_learns_an_easy_task(tiny_model, tokenizer, pvp, tokens, accele
 
 def test_the_auxiliary_loss_teaches_the_text_itself(tiny_model, tokenizer, pvp, tokens, accelerator):
     """With alpha 1 nothing but the masked tokens counts, and they become less surprising."""
-    data = MemberData(tokens, GOLD, tokens)
+    data = ClozeData(tokens, GOLD, tokens)
     recipe = _recipe(alpha=1.0, unlabeled_batch=16, labeled_batch=1, warmup=0.0)
-    losses = train_member(_lm(tiny_model), tokenizer, pvp, data, recipe, 5e-3, 1, accelerator)
+    losses = train_member(_lm(tiny_model), pvp, data, recipe.with_settings(learning_rate=5e-3), 1, accelerator)
     assert losses[0] > 5
     assert losses[-1] < 0.9 * losses[0]
 
@@ -96,8 +96,10 @@ def test_the_seed_decides_every_byte(tiny_model, tokenizer, pvp, tokens, acceler
     def trained(seed: int, noise: int) -> bytes:
         torch.manual_seed(noise)  # what was drawn before must not matter
         lm = _lm(tiny_model)
-        data = MemberData(tokens, GOLD, tokens)
-        train_member(lm, tokenizer, pvp, data, _recipe(steps=4, accumulation=2), 1e-3, seed, accelerator)
+        data = ClozeData(tokens, GOLD, tokens)
+        train_member(
+            lm, pvp, data, _recipe(steps=4, accumulation=2).with_settings(learning_rate=1e-3), seed, accelerator
+        )
         return b"".join(p.detach().numpy().tobytes() for p in lm.parameters())
 
     first = trained(1, 10)
@@ -108,14 +110,14 @@ def test_the_seed_decides_every_byte(tiny_model, tokenizer, pvp, tokens, acceler
 # --- batches and their loss --------------------------------------------------------------------------
 
 
-def _first_batches(count: int, tokenizer: Any, pvp: PVP, data: MemberData, seed: int = 0, **settings: Any) -> list[Any]:
+def _first_batches(count: int, tokenizer: Any, pvp: PVP, data: ClozeData, seed: int = 0, **settings: Any) -> list[Any]:
     lm = _lm(Path(tokenizer.name_or_path))
-    stream = member_batches(lm, pvp, data, _recipe(**settings), tokenizer, CPU, seed)
+    stream = member_batches(lm, pvp, data, _recipe(**settings).member, CPU, seed)
     return [next(stream) for _ in range(count)]
 
 
 def test_batches_hold_labeled_rows_then_unlabeled_ones(tokenizer, pvp, tokens):
-    data = MemberData(tokens, GOLD, _tokens(pvp, ["The zebra slept in the stadium all night long again"] * 3))
+    data = ClozeData(tokens, GOLD, _tokens(pvp, ["The zebra slept in the stadium all night long again"] * 3))
     seen = []
     for batch in _first_batches(10, tokenizer, pvp, data, mlm_probability=0.3):
         ids, labels = batch["input_ids"], batch["labels"]
@@ -136,7 +138,7 @@ def test_batches_hold_labeled_rows_then_unlabeled_ones(tokenizer, pvp, tokens):
 
 
 def test_labels_belong_to_their_rows(tokenizer, pvp, tokens):
-    data = MemberData(tokens, GOLD, None)
+    data = ClozeData(tokens, GOLD, None)
     by_text = {
         tuple(tokenizer(row["text"], add_special_tokens=False)["input_ids"]): label
         for row, label in zip(ROWS, GOLD, strict=True)
@@ -148,7 +150,7 @@ def test_labels_belong_to_their_rows(tokenizer, pvp, tokens):
 
 
 def test_hidden_tokens_are_drawn_anew_and_the_seed_decides_them(tokenizer, pvp, tokens):
-    data = MemberData(tokens, GOLD, _tokens(pvp, ["The zebra slept in the stadium all night long"]))
+    data = ClozeData(tokens, GOLD, _tokens(pvp, ["The zebra slept in the stadium all night long"]))
     first, second = _first_batches(2, tokenizer, pvp, data, unlabeled_batch=1, mlm_probability=0.5)
     assert not torch.equal(first["input_ids"][8:], second["input_ids"][8:])
     again = _first_batches(2, tokenizer, pvp, data, unlabeled_batch=1, mlm_probability=0.5)[1]
@@ -161,7 +163,7 @@ def test_hidden_tokens_are_drawn_anew_and_the_seed_decides_them(tokenizer, pvp, 
 @pytest.mark.parametrize("auxiliary", [False, True])
 def test_loss_of_a_batch_is_that_of_the_whole_model(tiny_model, tokenizer, pvp, tokens, auxiliary):
     lm = _lm(tiny_model).eval()
-    data = MemberData(tokens, GOLD, tokens if auxiliary else None)
+    data = ClozeData(tokens, GOLD, tokens if auxiliary else None)
     batch = _first_batches(1, tokenizer, pvp, data)[0]
     logits = lm.model(**{n: batch[n] for n in ("input_ids", "attention_mask", "token_type_ids")}).logits
     at = logits[batch["rows"], batch["positions"]]

@@ -172,7 +172,7 @@ def test_pretraining_and_a_run_from_it(inputs: Path, tiny_model: Path, tmp_path:
     assert (library / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
     run = [*run_options(inputs, tiny_model, parts=("train", "test")), "--tuning", "prompt", "--set", "steps=0"]
     pet(*run, "--init-prompt", f"ppt-{form}", "--prompt-library", library, "-o", tmp_path / "run")
-    found = read_member(tmp_path / "run" / "g0" / "p0-r0").arrays["vectors"].numpy()
+    found = read_member(tmp_path / "run" / "g0" / "p1-r1").arrays["vectors"].numpy()
     np.testing.assert_array_equal(found, read_prompt(library / f"ppt-{form}").vectors)
 
 

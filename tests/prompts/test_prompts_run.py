@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from small_run import TASK, contents, pet, refused, run_options, write_inputs
 
+from pet.members import pattern
 from pet.prompts.library import Prompt, read_prompt, write_prompt
-from pet.run import stages
 from pet.run.load_run import read_settings
 from pet.tuning import prompt as prompt_tuning
 from pet.tuning.members import read_member
@@ -45,21 +45,21 @@ def library(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_members_of_a_run_become_prompts(library: Path, tiny_model: Path):
     run = library.parent / "run"
-    assert sorted(place.name for place in library.iterdir()) == ["topics-p0-r0", "topics-p1-r0"]
-    prompt = read_prompt(library / "topics-p1-r0")
-    np.testing.assert_array_equal(prompt.vectors, read_member(run / "g0" / "p1-r0").arrays["vectors"].numpy())
+    assert sorted(place.name for place in library.iterdir()) == ["topics-p1-r1", "topics-p2-r1"]
+    prompt = read_prompt(library / "topics-p2-r1")
+    np.testing.assert_array_equal(prompt.vectors, read_member(run / "g0" / "p2-r1").arrays["vectors"].numpy())
     assert prompt.about["tasks"][0]["patterns"][0]["template"] == "{text} It is {mask}."
     assert (prompt.backbone, prompt.about["steps"], prompt.about["examples"]) == (tiny_model.name, 3, 12)
-    figures = json.loads((run / "metrics.json").read_text())["members"]["p1-r0"]
+    figures = json.loads((run / "metrics.json").read_text())["members"]["p2-r1"]
     assert prompt.about["metrics"]["accuracy"] == figures["accuracy"]
-    text = (library / "topics-p1-r0" / "prompt.json").read_text() + str(prompt.about)
+    text = (library / "topics-p2-r1" / "prompt.json").read_text() + str(prompt.about)
     assert str(tiny_model) not in text
     before = contents(library)
     pet("prompts", "add", run, "-l", library)  # again: nothing changes
     assert contents(library) == before
     listed = json.loads(pet("prompts", "list", "-l", library, "--json").stdout)
-    assert [entry["name"] for entry in listed] == ["topics-p0-r0", "topics-p1-r0"]
-    assert "topics-p0-r0" in pet("prompts", "list", "-l", library).stdout
+    assert [entry["name"] for entry in listed] == ["topics-p1-r1", "topics-p2-r1"]
+    assert "topics-p1-r1" in pet("prompts", "list", "-l", library).stdout
 
 
 def test_members_start_from_the_prompt_that_was_named(
@@ -73,28 +73,28 @@ def test_members_start_from_the_prompt_that_was_named(
         inject(model, start)
 
     monkeypatch.setattr(prompt_tuning, "inject", noting)
-    named = ["--init-prompt", "topics-p1-r0", "--prompt-library", library]
+    named = ["--init-prompt", "topics-p2-r1", "--prompt-library", library]
     pet(*options(inputs, tiny_model, tmp_path / "run", *named, "--set", "steps=0"))
-    expected = read_prompt(library / "topics-p1-r0").vectors
+    expected = read_prompt(library / "topics-p2-r1").vectors
     assert started
     for start in started:
         np.testing.assert_array_equal(start, expected)
     # A prompt says how many vectors there are, and no step was made: both members are still the prompt.
-    for member in ("p0-r0", "p1-r0"):
+    for member in ("p1-r1", "p2-r1"):
         found = read_member(tmp_path / "run" / "g0" / member).arrays["vectors"].numpy()
         np.testing.assert_array_equal(found, expected)
     config = (tmp_path / "run" / "config.yaml").read_text()
-    assert read_prompt(library / "topics-p1-r0").digest in config
+    assert read_prompt(library / "topics-p2-r1").digest in config
     assert "prompt_length: 4" in config
 
 
 def test_a_folder_is_as_good_as_a_name(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
-    for name, given in (("a", [library / "topics-p0-r0"]), ("b", ["topics-p0-r0", "--prompt-library", library])):
+    for name, given in (("a", [library / "topics-p1-r1"]), ("b", ["topics-p1-r1", "--prompt-library", library])):
         pet(*options(inputs, tiny_model, tmp_path / name, "--init-prompt", *given))
-    for file in ("g0/p0-r0/learned.safetensors", "g0/p1-r0/test-logits.npy"):
+    for file in ("g0/p1-r1/learned.safetensors", "g0/p2-r1/test-logits.npy"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    plain = read_member(library.parent / "run" / "g0" / "p0-r0").arrays["vectors"].numpy()
-    assert not np.array_equal(read_member(tmp_path / "a" / "g0" / "p0-r0").arrays["vectors"].numpy(), plain)
+    plain = read_member(library.parent / "run" / "g0" / "p1-r1").arrays["vectors"].numpy()
+    assert not np.array_equal(read_member(tmp_path / "a" / "g0" / "p1-r1").arrays["vectors"].numpy(), plain)
 
 
 @pytest.mark.parametrize("by", ["zero-shot", "neurons"])
@@ -103,7 +103,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
 ):
     more = ["--init-prompt", "mean:2", "--prompt-library", library, *LENGTH, "--set", f"prompt_similarity={by}"]
     pet(*options(inputs, tiny_model, tmp_path / "whole", *more))
-    save, saved = stages.save_member, []
+    save, saved = pattern.save_member, []
 
     def stop_at_the_second(*arguments: Any) -> None:
         saved.append(arguments)
@@ -111,7 +111,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         save(*arguments)
 
-    monkeypatch.setattr(stages, "save_member", stop_at_the_second)
+    monkeypatch.setattr(pattern, "save_member", stop_at_the_second)
     pet(*options(inputs, tiny_model, tmp_path / "stopped", *more), expect=130)
     monkeypatch.undo()
     assert (tmp_path / "stopped" / "init-prompt").is_dir()
@@ -130,7 +130,7 @@ def test_the_most_similar_one_is_the_first_of_the_ranking(
     library: Path, inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     shutil.copytree(library, tmp_path / "library")
-    mine = read_prompt(library / "topics-p0-r0")
+    mine = read_prompt(library / "topics-p1-r1")
     write_prompt(tmp_path / "library", Prompt("longer", np.ones((5, 32), "f4"), "m", mine.fingerprint, mine.about))
     more = ["--init-prompt", "similar", "--prompt-library", tmp_path / "library", *LENGTH]
     said = pet(*options(inputs, tiny_model, tmp_path / "run", *more, "--set", "prompt_similarity=cosine")).stderr
@@ -148,28 +148,28 @@ def test_a_library_that_has_changed_is_another_run(library: Path, inputs: Path, 
     shutil.copytree(library, tmp_path / "library")
     more = ["--init-prompt", "similar", "--prompt-library", tmp_path / "library", *LENGTH]
     pet(*options(inputs, tiny_model, tmp_path / "run", *more))
-    shutil.rmtree(tmp_path / "library" / "topics-p1-r0")
+    shutil.rmtree(tmp_path / "library" / "topics-p2-r1")
     said = refused(*options(inputs, tiny_model, tmp_path / "run", *more))
-    assert "hashes.prompts.topics-p1-r0" in said
+    assert "hashes.prompts.topics-p2-r1" in said
 
 
 def test_a_prompt_of_another_model_is_refused_or_projected(
     library: Path, inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path
 ):
     other = family_model("roberta")
-    for text in ("topics-p0-r0", "similar"):
+    for text in ("topics-p1-r1", "similar"):
         more = ["--init-prompt", text, "--prompt-library", library, *LENGTH]
         said = refused(*options(inputs, other, tmp_path / "run", *more))
         assert f"belongs to the model {tiny_model.name} (hash " in said
         assert "--project-prompt" in said
     assert not (tmp_path / "run").exists()
-    more = ["--init-prompt", "topics-p0-r0", "--prompt-library", library, "--project-prompt", tiny_model]
+    more = ["--init-prompt", "topics-p1-r1", "--prompt-library", library, "--project-prompt", tiny_model]
     pet(*options(inputs, other, tmp_path / "run", *more))
     choice = json.loads((tmp_path / "run" / "init-prompt" / "choice.json").read_text())
     assert choice["projection"]["words"] > 100
     started = read_member(tmp_path / "run" / "init-prompt")
-    assert started.fingerprint == read_member(tmp_path / "run" / "g0" / "p0-r0").fingerprint
-    assert not np.array_equal(started.arrays["vectors"].numpy(), read_prompt(library / "topics-p0-r0").vectors)
+    assert started.fingerprint == read_member(tmp_path / "run" / "g0" / "p1-r1").fingerprint
+    assert not np.array_equal(started.arrays["vectors"].numpy(), read_prompt(library / "topics-p1-r1").vectors)
 
 
 def test_mistakes_are_refused_before_anything_is_made(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
@@ -180,11 +180,11 @@ def test_mistakes_are_refused_before_anything_is_made(library: Path, inputs: Pat
     assert "no trained prompt" in said("--init-prompt", inputs)
     assert "2 prompts fit" in said("--init-prompt", "mean:3", *LENGTH)
     assert "no prompt in it has 20 vectors" in said("--init-prompt", "similar")
-    assert "has 4 vectors, and prompt_length is 7" in said("--init-prompt", "topics-p0-r0", "--set", "prompt_length=7")
+    assert "has 4 vectors, and prompt_length is 7" in said("--init-prompt", "topics-p1-r1", "--set", "prompt_length=7")
     assert "go with --init-prompt" in said()
-    zero = ["--init-prompt", "topics-p0-r0", "--method", "zero-shot"]
+    zero = ["--init-prompt", "topics-p1-r1", "--method", "zero-shot"]
     assert "trains none" in said(*zero)
-    more = ["--set", "tuning=prefix", "--init-prompt", "topics-p0-r0", "--prompt-library", library]
+    more = ["--set", "tuning=prefix", "--init-prompt", "topics-p1-r1", "--prompt-library", library]
     assert "goes with --tuning prompt" in refused(*run_options(inputs, tiny_model), *more, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -198,23 +198,23 @@ def test_only_runs_with_prompts_can_be_added(inputs: Path, tiny_model: Path, tmp
 
 def test_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "steps=0"]
-    start = ["--tuning", "prompt", "--init-prompt", "topics-p0-r0", "--prompt-library", str(library)]
+    start = ["--tuning", "prompt", "--init-prompt", "topics-p1-r1", "--prompt-library", str(library)]
     pet(*run_options(inputs, tiny_model), *more, *start, "-o", tmp_path / "run")
-    expected = read_prompt(library / "topics-p0-r0").vectors
+    expected = read_prompt(library / "topics-p1-r1").vectors
     for generation in ("g0", "g1"):
-        found = read_member(tmp_path / "run" / generation / "p1-r0").arrays["vectors"].numpy()
+        found = read_member(tmp_path / "run" / generation / "p2-r1").arrays["vectors"].numpy()
         np.testing.assert_array_equal(found, expected)
 
 
 def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path):
     shutil.copytree(library, tmp_path / "library")
-    mine = read_prompt(library / "topics-p0-r0")
+    mine = read_prompt(library / "topics-p1-r1")
     write_prompt(tmp_path / "library", Prompt("foreign", mine.vectors, "far", "0123", mine.about))
     task, data = inputs / "task.yaml", ["--train", inputs / "train.jsonl", "--test", inputs / "test.jsonl"]
     where = ["-l", tmp_path / "library", "-m", tiny_model, *SMALL]
     result = pet("prompts", "rank", task, *data, *where, "--json")
     found = json.loads(result.stdout)["prompts"]
-    assert sorted(entry["name"] for entry in found) == ["topics-p0-r0", "topics-p1-r0"]
+    assert sorted(entry["name"] for entry in found) == ["topics-p1-r1", "topics-p2-r1"]
     assert "prompts of other models are left out: 1" in result.stderr
     assert all(-1 <= entry[name] <= 1 for entry in found for name in ("cosine", "pairs", "neurons", "accuracy"))
     assert pet("prompts", "rank", task, *data, *where, "--json").stdout == result.stdout
@@ -239,7 +239,7 @@ def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, 
     rank = ["prompts", "rank", task, "--train", inputs / "train.jsonl", "-l", library, "-m", family_model(name), *SMALL]
     for by, key in (("zero-shot", "accuracy"), ("cosine", "cosine")):
         found = json.loads(pet(*rank, "--by", by, "--json").stdout)["prompts"]
-        assert sorted(entry["name"] for entry in found) == ["topics-p0-r0", "topics-p1-r0"]
+        assert sorted(entry["name"] for entry in found) == ["topics-p1-r1", "topics-p2-r1"]
         assert found[0][key] >= found[1][key]
         assert all(entry["cosine"] is not None and entry["neurons"] is None for entry in found)
     said = f"the feed-forward layers of a {name} model are built in a way that is not known here"
@@ -251,7 +251,7 @@ def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, 
     more = [*start, "prompt_similarity=cosine", "--set", "steps=0"]
     pet(*options(folder, family_model(name), tmp_path / "started", *more))
     (best,) = json.loads((tmp_path / "started" / "init-prompt" / "choice.json").read_text())["weights"]
-    for member in ("p0-r0", "p1-r0"):
+    for member in ("p1-r1", "p2-r1"):
         learned = read_member(tmp_path / "started" / "g0" / member).arrays["vectors"].numpy()
         np.testing.assert_array_equal(learned, read_prompt(library / best).vectors)
 

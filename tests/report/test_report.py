@@ -270,7 +270,7 @@ def hostile_report() -> str:
             "method": HOSTILE[1],
             "config": {"training": {"lr": 1e-05, "on": True, HOSTILE[2]: HOSTILE}, "empty": {}, "none": None},
             "messages": HOSTILE,
-            "members": {HOSTILE[3]: result, "p1-r0": metrics(HOSTILE, 1)},
+            "members": {HOSTILE[3]: result, "p2-r1": metrics(HOSTILE, 1)},
             "ensemble": [result, metrics(HOSTILE, 2)],
             "student": result,
             "baselines": {HOSTILE[0]: {"student": result}, "none": {"members": {}, "ensemble": {}}},
@@ -307,7 +307,7 @@ def test_the_report_shows_results_confusion_reliability_generations_and_config()
             {
                 "task": "sst2",
                 "config": {"training": {"lr": 1e-05, "steps": 250}},
-                "members": {"p0-r0": result},
+                "members": {"p1-r1": result},
                 "student": [result, {**result, "accuracy": 1.0}],
                 "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25}}},
                 "labels": ["good", "bad"],
@@ -318,7 +318,7 @@ def test_the_report_shows_results_confusion_reliability_generations_and_config()
     cells = page.cells
     assert cells[:5] == ["result", "accuracy", "macro F1", "MCC", "ECE"]
     assert cells[5:7] == ["baseline zero-shot", "0.250"]
-    assert cells[10:12] == ["member p0-r0", "0.667"]
+    assert cells[10:12] == ["member p1-r1", "0.667"]
     assert cells[15:17] == ["student", "0.833 ± 0.236"]
     matrix = cells.index("gold \\ predicted")
     assert cells[matrix : matrix + 9] == [

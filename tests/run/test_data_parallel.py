@@ -64,8 +64,8 @@ def test_two_processes_train_as_one(model: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     one, two = tmp_path / "one" / "g0", tmp_path / "two" / "g0"
     assert json.loads(done.stdout)["data"]["train"] == 12  # one document, from one process
-    assert done.stderr.count("train g0/p1-r0: 3 steps in") == 1
-    for member in ("p0-r0", "p1-r0"):
+    assert done.stderr.count("train g0/p2-r1: 3 steps in") == 1
+    for member in ("p1-r1", "p2-r1"):
         losses = [json.loads((root / member / "member.json").read_text())["losses"] for root in (one, two)]
         np.testing.assert_allclose(losses[1], losses[0], atol=TOLERANCE)
         scores = [np.load(root / member / "pool-logits.npy") for root in (one, two)]

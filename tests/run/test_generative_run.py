@@ -14,7 +14,7 @@ from small_run import contents, pet, refused, run_options, write_inputs, write_r
 from tiny_text import LABELS, news_rows
 
 from pet import PetClassifier
-from pet.run import stages
+from pet.members import pattern
 
 EVERY = [*ENCODER_DECODERS, *CAUSAL]
 TASK = f"""\
@@ -73,7 +73,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     inputs: Path, family_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "whole")
-    train, calls = stages.train_member, []
+    train, calls = pattern.train_member, []
 
     def stop_at_the_second(*arguments: Any) -> Any:
         calls.append(1)
@@ -81,7 +81,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return train(*arguments)
 
-    monkeypatch.setattr(stages, "train_member", stop_at_the_second)
+    monkeypatch.setattr(pattern, "train_member", stop_at_the_second)
     pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "again", expect=130)
     monkeypatch.undo()
     pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "again")
@@ -141,7 +141,7 @@ def test_an_encoder_decoder_without_sentinels_is_refused(inputs: Path, family_mo
     for file in ("config.json", "model.safetensors"):
         shutil.copy(family_model("t5") / file, model)
     said = refused(*run_options(inputs, model), "-o", tmp_path / "run")
-    assert "has no sentinels (<extra_id_0>)" in said
+    assert "<extra_id_0>" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -20,7 +20,7 @@ from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, MemberObjective, member_batches
+from pet.members.training import ClozeData, MemberObjective, member_batches
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
@@ -86,8 +86,8 @@ def test_the_loss_and_its_gradients_equal_the_references(family_model, name: str
     pvp, tokens = _bound(PATTERNS[0], tokenizer)
     labels = np.arange(len(_rows())) % len(LABELS)
     recipe = make_recipe("default", {"labeled_batch": 4, "unlabeled_batch": 3, "max_length": LENGTH})
-    data = MemberData(tokens, labels, tokens)
-    batch = next(member_batches(lm, pvp, data, recipe, tokenizer, torch.device("cpu"), 5))
+    data = ClozeData(tokens, labels, tokens)
+    batch = next(member_batches(lm, pvp, data, recipe.member, torch.device("cpu"), 5))
 
     def gradients(loss: torch.Tensor) -> dict[str, torch.Tensor]:
         lm.zero_grad()

@@ -15,9 +15,13 @@ from small_run import TASK, contents, pet, refused, run_options, write_inputs
 
 import pet as package
 from pet.errors import PetError
-from pet.run.execution.executor import TRIES, Execution, InProcess, Member, MemberWork, Step, WorkQueue, make_executor
+from pet.members.spec import pattern_spec
+from pet.run.execution.executor import InProcess
+from pet.run.execution.options import Execution
+from pet.run.execution.start import make_executor
+from pet.run.execution.work import TRIES, MemberWork, Step, WorkQueue
 from pet.run.execution.workers import Workers
-from pet.run.settings import RunSettings
+from pet.run.stages import Member
 
 posix = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 ONE_THREAD = ("--worker-cpus", "1")  # sums of more threads may differ in their last bits
@@ -35,7 +39,7 @@ def same(found: Path, expected: Path) -> None:
     here, there = contents(found), contents(expected)
     assert sorted(here) == sorted(there)
     assert [name for name in there if here[name] != there[name]] == []
-    assert "metrics.json" in there and "g0/p1-r0/pool-logits.npy" in there
+    assert "metrics.json" in there and "g0/p2-r1/pool-logits.npy" in there
 
 
 @pytest.fixture
@@ -62,11 +66,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_two_workers_one_of_them_killed(inputs: Path, tiny_model: Path, tmp_path: Path, kill_at: Any):
     options = run_options(inputs, tiny_model)
     pet(*options, "-o", tmp_path / "one")
-    killed = kill_at("train g0/p1-r0")
+    killed = kill_at("train g0/p2-r1")
     said = pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two").stderr
     assert killed and not any(psutil.pid_exists(pid) for pid in killed)
-    assert "warning: g0/p1-r0: the worker was lost (killed by SIGKILL); another one makes it anew" in said
-    assert said.count("g0/p0-r0: 3 steps in") == 1  # the other member went on undisturbed
+    assert "warning: g0/p2-r1: lost its worker (killed by SIGKILL)" in said
+    assert said.count("g0/p1-r1: 3 steps in") == 1  # the other member went on undisturbed
     same(tmp_path / "two", tmp_path / "one")
 
 
@@ -75,12 +79,12 @@ def test_generations_of_small_members(inputs: Path, tiny_model: Path, tmp_path: 
     prompts = [*run_options(inputs, tiny_model, parts=("train", "test")), "--tuning", "prompt"]
     pet(*prompts, "--set", "prompt_length=4", "-o", tmp_path / "first")
     pet("prompts", "add", tmp_path / "first", "-l", tmp_path / "library")
-    start = ["--init-prompt", tmp_path / "library" / "topics-p0-r0"]
+    start = ["--init-prompt", tmp_path / "library" / "topics-p1-r1"]
     options = [*run_options(inputs, tiny_model), *IPET, "--tuning", "prompt", *start, "--baselines"]
     pet(*options, "-o", tmp_path / "one")
     pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two")
-    assert (tmp_path / "two" / "g1" / "p1-r0").is_dir()
-    assert "baselines/zero-shot/g0/p1-r0/test-logits.npy" in contents(tmp_path / "two")
+    assert (tmp_path / "two" / "g1" / "p2-r1").is_dir()
+    assert "baselines/zero-shot/g0/p2-r1/test-logits.npy" in contents(tmp_path / "two")
     same(tmp_path / "two", tmp_path / "one")
 
 
@@ -136,12 +140,16 @@ def test_workers_end_with_the_process_that_leads_them(inputs: Path, tiny_model: 
     assert [path.name for path in (tmp_path / "run").glob(".tmp-*")] == []
 
 
-class FakeJob:
-    """As much of a context as an agenda asks for."""
+def member(pattern: int, repetition: int = 0, generation: int = 0, prefix: str = "") -> Member:
+    return Member(pattern_spec("pattern", pattern, repetition), generation, prefix)
+
+
+class FakeContext:
+    """As much of a run context as a work queue reads."""
 
     def __init__(self, tmp_path: Path):
         self.said: list[str] = []
-        self.data = type("Data", (), {"pool": [1], "test": None})
+        self.parts = ["pool"]
         self.config_hash = "c"
         self.directory = self.reporter = self
         self.path = tmp_path
@@ -149,7 +157,7 @@ class FakeJob:
         self.warn = self.said.append
 
     def has(self, name: str, *_: Any) -> bool:
-        return name in self.kept
+        return name in self.kept or name in self.parts
 
     def fingerprint(self, name: str) -> str:
         return f"of {name}"
@@ -159,51 +167,49 @@ class FakeJob:
 
 
 def test_a_stage_that_costs_one_worker_after_another_ends_the_run(tmp_path: Path):
-    agenda = WorkQueue(FakeJob(tmp_path), [MemberWork(Member(0, 0, 0))])  # type: ignore[arg-type]
+    work_queue = WorkQueue(FakeContext(tmp_path), [MemberWork(member(0))])  # type: ignore[arg-type]
     for _ in range(TRIES - 1):
-        agenda.lost(agenda.next() or [], "killed by SIGKILL")
-    with pytest.raises(PetError, match=r"g0/p0-r0: 3 workers were lost.*killed by SIGKILL.*memory"):
-        agenda.lost(agenda.next() or [], "killed by SIGKILL")
+        work_queue.lost(work_queue.next() or [], "killed by SIGKILL")
+    with pytest.raises(PetError, match=r"g0/p1-r1: lost 3 workers.*killed by SIGKILL.*memory"):
+        work_queue.lost(work_queue.next() or [], "killed by SIGKILL")
 
 
 def test_a_member_is_scored_as_soon_as_it_is_trained(tmp_path: Path):
-    context = FakeJob(tmp_path)
-    agenda = WorkQueue(context, [MemberWork(Member(0, p, 0)) for p in range(2)])  # type: ignore[arg-type]
-    steps = agenda.next() or []
-    (tmp_path / ".tmp-g0--p0-r0@lost").mkdir()
-    (tmp_path / ".tmp-g0--p0-r0--scores@other").mkdir()
-    agenda.keep(steps, {"folder": "x", "made": {}})
-    assert [path.name for path in tmp_path.iterdir()] == [".tmp-g0--p0-r0--scores@other"]
-    following = agenda.next() or []
-    assert [step.name for step in following] == ["g0/p0-r0/scores"]
-    assert following[0].inputs(context)["member"] == "of g0/p0-r0"  # type: ignore[arg-type]
-    assert [step.name for step in agenda.next() or []] == ["g0/p1-r0", "g0/p1-r0/scores"]
-    assert agenda.next() is None
+    context = FakeContext(tmp_path)
+    work_queue = WorkQueue(context, [MemberWork(member(p)) for p in range(2)])  # type: ignore[arg-type]
+    steps = work_queue.next() or []
+    (tmp_path / ".tmp-g0--p1-r1@lost").mkdir()
+    (tmp_path / ".tmp-g0--p1-r1--scores@other").mkdir()
+    work_queue.keep(steps, {"folder": "x", "made": {}})
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-g0--p1-r1--scores@other"]
+    following = work_queue.next() or []
+    assert [step.name for step in following] == ["g0/p1-r1/scores"]
+    assert following[0].inputs(context)["member"] == "of g0/p1-r1"  # type: ignore[arg-type]
+    assert [step.name for step in work_queue.next() or []] == ["g0/p2-r1", "g0/p2-r1/scores"]
+    assert work_queue.next() is None
 
 
 def test_a_step_survives_the_way_to_another_process():
-    step = Step("score", MemberWork(Member(1, 2, 3), start="g0/p2-r3", upstream="u", prefix="b/", parts=["test"]))
+    step = Step(
+        "score", MemberWork(member(2, 3, generation=1, prefix="b/"), start="g0/p3-r4", upstream="u", parts=("test",))
+    )
     assert Step.from_dict(step.to_dict()) == step
 
 
-def settings(device: str) -> RunSettings:
-    return RunSettings(task={}, train=None, unlabeled="u", test=None, model="m", method="zero-shot", device=device)
-
-
 def test_who_makes_the_members():
-    assert isinstance(make_executor(Execution(workers=1), settings("cpu")), InProcess)
-    assert isinstance(make_executor(Execution(), settings("cpu")), InProcess)
-    assert isinstance(make_executor(Execution(workers=2), settings("cpu")), Workers)
+    assert isinstance(make_executor(Execution(workers=1), "cpu"), InProcess)
+    assert isinstance(make_executor(Execution(), "cpu"), InProcess)
+    assert isinstance(make_executor(Execution(workers=2), "cpu"), Workers)
     with pytest.raises(PetError, match="--device cuda:1 is one device, and --workers 2"):
-        make_executor(Execution(workers=2), settings("cuda:1"))
+        make_executor(Execution(workers=2), "cuda:1")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--workers", "0"], "--workers is 0: it must be 1 or more"),
-        (["--worker-gpus", "1"], "--worker-gpus goes with --executor ray"),
-        (["--ray-address", "a:1"], "--ray-address goes with --executor ray"),
+        (["--worker-gpus", "1"], "--worker-gpus requires --executor ray"),
+        (["--ray-address", "a:1"], "--ray-address requires --executor ray"),
         (["--executor", "ray", "--worker-gpus", "-1"], "--worker-gpus is -1.0: it must be 0 or more"),
     ],
 )

@@ -106,27 +106,27 @@ def test_a_stage_is_built_once(tmp_path: Path):
     calls: list[str] = []
     for _ in range(2):
         with open_run(tmp_path / "deep" / "run") as run:
-            made = run.stage("g0/p0-r0", {"seed": 1}, builder("x", calls))
-            assert run.info("g0/p0-r0") == {"content": "x"}
+            made = run.stage("g0/p1-r1", {"seed": 1}, builder("x", calls))
+            assert run.info("g0/p1-r1") == {"content": "x"}
     assert calls == ["x"]
-    assert made == tmp_path / "deep" / "run" / "g0" / "p0-r0"
+    assert made == tmp_path / "deep" / "run" / "g0" / "p1-r1"
     assert (made / "deep" / "a.txt").read_text() == "x"
     assert temporaries(tmp_path) == []
 
 
 def test_the_manifest_lists_outputs_time_memory_and_versions(tmp_path: Path):
     with open_run(tmp_path) as run:
-        run.stage("g0/p0-r0", {"seed": 1}, builder("x"))
+        run.stage("g0/p1-r1", {"seed": 1}, builder("x"))
         run.stage("last", {}, lambda folder: None)
     stages = read_stages(tmp_path)
-    assert list(stages) == ["g0/p0-r0", "last"]
-    stage = stages["g0/p0-r0"]
+    assert list(stages) == ["g0/p1-r1", "last"]
+    stage = stages["g0/p1-r1"]
     assert stage["state"] == "done"
     assert stage["inputs"] == hash_inputs({"seed": 1})
-    made = tmp_path / "g0" / "p0-r0"
+    made = tmp_path / "g0" / "p1-r1"
     assert stage["outputs"] == {
-        "g0/p0-r0/b.txt": [2, hash_file(made / "b.txt")],
-        "g0/p0-r0/deep/a.txt": [1, hash_file(made / "deep" / "a.txt")],
+        "g0/p1-r1/b.txt": [2, hash_file(made / "b.txt")],
+        "g0/p1-r1/deep/a.txt": [1, hash_file(made / "deep" / "a.txt")],
     }
     assert 0 <= stage["seconds"] < 60
     assert stage["versions"]["python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
@@ -206,7 +206,7 @@ def test_outputs_can_be_placed_next_to_other_stages(tmp_path: Path):
 
     for _ in range(2):
         with open_run(tmp_path) as run:
-            run.stage("g0/p0-r0", {}, builder())
+            run.stage("g0/p1-r1", {}, builder())
             place = run.stage("g0/labels", {}, labels, files=["labels.parquet", "labels.jsonl"])
             run.stage(
                 "metrics",
@@ -215,12 +215,12 @@ def test_outputs_can_be_placed_next_to_other_stages(tmp_path: Path):
                 files=["metrics.json"],
             )
     assert place == tmp_path / "g0"
-    assert sorted(path.name for path in place.iterdir()) == ["labels.jsonl", "labels.parquet", "p0-r0"]
+    assert sorted(path.name for path in place.iterdir()) == ["labels.jsonl", "labels.parquet", "p1-r1"]
     assert (tmp_path / "metrics.json").read_text() == "{}"
     assert calls == [1]
     (place / "labels.jsonl").unlink()
     with open_run(tmp_path) as run:
-        run.stage("g0/p0-r0", {}, forbidden)
+        run.stage("g0/p1-r1", {}, forbidden)
         run.stage("g0/labels", {}, labels, files=["labels.parquet", "labels.jsonl"])
     assert calls == [1, 1]
 

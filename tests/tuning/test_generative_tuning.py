@@ -19,7 +19,7 @@ from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, train_member
+from pet.members.training import ClozeData, train_member
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
@@ -100,7 +100,9 @@ def test_a_member_learns_is_saved_and_leaves_the_model_unchanged(
     lm = start_member(backbone, recipe.tuning, pvp, [tokens], 7, CPU)
     first = scored(lm)
     few = tokens_of(pvp, [row["text"] for row in ROWS[:4]])  # of each label one: every batch holds them all
-    train_member(lm, tokenizer, pvp, MemberData(few, GOLD[:4], tokens), recipe, RATES[method], 7, accelerator)
+    train_member(
+        lm, pvp, ClozeData(few, GOLD[:4], tokens), recipe.with_settings(learning_rate=RATES[method]), 7, accelerator
+    )
     after = scored(lm)
     assert loss(after) < loss(first) - 0.05
     assert np.abs(after - first).max() > 1e-2
@@ -123,7 +125,7 @@ def test_a_run(family_model: Any, tmp_path: Path, name: str, method: str):
     small = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
     run = tmp_path / "run"
     pet(*run_options(inputs, family_model(name)), "--tuning", method, *small, "-o", run)
-    assert (run / "g0" / "p1-r0" / LEARNED).stat().st_size < 30_000
+    assert (run / "g0" / "p2-r1" / LEARNED).stat().st_size < 30_000
     assert "accuracy" in json.loads((run / "metrics.json").read_text())["student"]
     pet("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu")
     assert (tmp_path / "l.jsonl").read_bytes() == (run / "g0" / "labels.jsonl").read_bytes()

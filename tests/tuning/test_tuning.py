@@ -27,7 +27,7 @@ from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.members.scoring import score_rows
-from pet.members.training import MemberData, train_member
+from pet.members.training import ClozeData, train_member
 from pet.recipe import Recipe, make_recipe
 from pet.task.grammar import Field, Mask, Soft, parse_template
 from pet.task.pattern import Pattern
@@ -135,10 +135,10 @@ def member(family_model, accelerator, tmp_path_factory):
             lm = start_member(backbone, recipe.tuning, pvp, [tokens], 7, CPU)
             trained = [k for k, v in lm.model.named_parameters() if v.requires_grad]
             few = tokens_of(pvp, [row["text"] for row in ROWS[:4]])  # of each label one: every batch holds them all
-            data = MemberData(few, GOLD[:4], tokens)
+            data = ClozeData(few, GOLD[:4], tokens)
             tokenizer = load_tokenizer(str(model))
             first = loss_of(lm, tokenizer, pvp, few, accelerator)
-            train_member(lm, tokenizer, pvp, data, recipe, RATES[method], 7, accelerator)
+            train_member(lm, pvp, data, recipe.with_settings(learning_rate=RATES[method]), 7, accelerator)
             losses = (first, loss_of(lm, tokenizer, pvp, few, accelerator))
             after = {k: v.clone() for k, v in lm.model.named_parameters()}
             found = scores(lm, model, pvp, accelerator)
@@ -394,7 +394,7 @@ def test_p_tuning_of_the_whole_model(tiny_model, accelerator, tmp_path: Path):
     pvp, backbone = bound(tiny_model, recipe), open_backbone(tiny_model)
     tokens = tokens_of(pvp, [row["text"] for row in ROWS])
     lm = start_member(backbone, recipe.tuning, pvp, [tokens], 7, CPU)
-    train_member(lm, load_tokenizer(str(tiny_model)), pvp, MemberData(tokens, GOLD, None), recipe, 1e-3, 7, accelerator)
+    train_member(lm, pvp, ClozeData(tokens, GOLD, None), recipe.with_settings(learning_rate=1e-3), 7, accelerator)
     expected = scores(lm, tiny_model, pvp, accelerator)
     save_member(backbone, recipe.tuning, tmp_path)
     lm.model.save_pretrained(tmp_path)
@@ -443,8 +443,8 @@ def test_a_member_can_be_pickled(member, accelerator, method: str):
 def test_another_backbone_is_refused(member, family_model):
     done = member("bert", "prompt")
     other = Backbone(load_masked_lm(str(family_model("electra"))), "electra", "0123456789abcdef")
-    with pytest.raises(PetError, match=r"p0-r0: .*bert.* electra .*hash 0123456789ab\)"):
-        attach(other, read_member(done.folder), "p0-r0")
+    with pytest.raises(PetError, match=r"p1-r1: .*bert.* electra .*hash 0123456789ab\)"):
+        attach(other, read_member(done.folder), "p1-r1")
 
 
 def test_a_damaged_file_is_refused(member, tmp_path: Path):

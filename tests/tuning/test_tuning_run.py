@@ -15,8 +15,8 @@ from small_run import TASK, contents, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 
 from pet import PetClassifier
-from pet.inference import ensemble
-from pet.run import stages
+from pet.backbones.info import ModelInfo
+from pet.members import pattern
 from pet.tuning.members import LEARNED, read_member
 from pet.tuning.methods import METHODS as TUNING_METHODS
 
@@ -58,7 +58,7 @@ def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
 @every_method
 def test_members_are_small_and_name_their_backbone(finished: Any, tiny_model: Path, method: str):
     run = finished(method)
-    for name in ("p0-r0", "p1-r0"):
+    for name in ("p1-r1", "p2-r1"):
         assert sorted(p.name for p in (run / "g0" / name).iterdir()) == [LEARNED, "member.json", *SCORES]
         assert (run / "g0" / name / LEARNED).stat().st_size < 20_000
         assert read_member(run / "g0" / name).backbone == str(tiny_model)
@@ -70,7 +70,7 @@ def test_members_are_small_and_name_their_backbone(finished: Any, tiny_model: Pa
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     finished: Any, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
-    save, saved = stages.save_member, []
+    save, saved = pattern.save_member, []
 
     def stop_at_the_second(*arguments: Any) -> None:
         saved.append(arguments)
@@ -78,11 +78,11 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         save(*arguments)
 
-    monkeypatch.setattr(stages, "save_member", stop_at_the_second)
+    monkeypatch.setattr(pattern, "save_member", stop_at_the_second)
     pet(*options(inputs, tiny_model, method, tmp_path / "run"), expect=130)
     monkeypatch.undo()
-    assert (tmp_path / "run" / "g0" / "p0-r0").is_dir()
-    assert not (tmp_path / "run" / "g0" / "p1-r0").is_dir()
+    assert (tmp_path / "run" / "g0" / "p1-r1").is_dir()
+    assert not (tmp_path / "run" / "g0" / "p2-r1").is_dir()
     pet(*options(inputs, tiny_model, method, tmp_path / "run"))
     found, expected = contents(tmp_path / "run"), contents(finished(method))
     assert sorted(found) == sorted(expected)
@@ -93,15 +93,14 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
 def test_label_opens_the_shared_model_once(
     finished: Any, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
-    opened: list[str] = []
-    load = ensemble.open_model
+    run, opened = finished(method), []
+    load = ModelInfo.open
 
-    def noting(name: str, **more: Any) -> Any:
-        opened.append(name)
-        return load(name, **more)
+    def noting(info: ModelInfo) -> Any:
+        opened.append(info.name)
+        return load(info)
 
-    monkeypatch.setattr(ensemble, "open_model", noting)
-    run = finished(method)
+    monkeypatch.setattr(ModelInfo, "open", noting)
     pet("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu")
     assert opened == [str(tiny_model)]
     assert (tmp_path / "l.jsonl").read_bytes() == (run / "g0" / "labels.jsonl").read_bytes()
@@ -114,7 +113,7 @@ def test_a_replaced_backbone_is_refused(inputs: Path, tiny_model: Path, tmp_path
     shutil.rmtree(model)
     build_family("bert", model, seed=1)
     said = refused("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl")
-    assert "p0-r0" in said
+    assert "p1-r1" in said
     assert "belongs to the model" in said
     assert said.count("hash") == 2
 
@@ -125,7 +124,7 @@ def test_generations(inputs: Path, tiny_model: Path, tmp_path: Path, method: str
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", f"restart={restart}"]
     pet(*options(inputs, tiny_model, method, tmp_path / "run", *more))
     for generation in ("g0", "g1"):
-        assert (tmp_path / "run" / generation / "p1-r0" / LEARNED).stat().st_size < 20_000
+        assert (tmp_path / "run" / generation / "p2-r1" / LEARNED).stat().st_size < 20_000
     pet(
         "label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu"
     )
@@ -136,7 +135,7 @@ def test_generations(inputs: Path, tiny_model: Path, tmp_path: Path, method: str
 def test_p_tuning_of_the_whole_model(inputs: Path, tiny_model: Path, tmp_path: Path, restart: bool):
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", f"restart={restart}"]
     pet(*options(inputs, tiny_model, "p-tuning", tmp_path / "run", "--set", "tune_backbone=true", *more))
-    assert {LEARNED, "model.safetensors"} <= {p.name for p in (tmp_path / "run" / "g1" / "p0-r0").iterdir()}
+    assert {LEARNED, "model.safetensors"} <= {p.name for p in (tmp_path / "run" / "g1" / "p1-r1").iterdir()}
     pet(
         "label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q", "--device", "cpu"
     )

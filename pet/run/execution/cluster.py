@@ -6,14 +6,12 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pet.errors import PetError
 from pet.extras import install_command
-
-if TYPE_CHECKING:
-    from pet.progress import Reporter
-    from pet.run.execution.executor import Execution
+from pet.progress import Reporter
+from pet.run.execution.options import Execution
 
 
 class Cluster:

@@ -1,51 +1,56 @@
 """One member after another, each trained by several processes at once, on as many GPUs.
 
-The first process goes through the run as it would alone. Of each member's training it tells the others, who train
-the same one with other micro-batches and keep nothing; everything else they wait for.
+The main process goes through the run as it would alone. It tells the others about each training, and they train the
+same member on other micro-batches and keep nothing. For everything else they wait.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pet.errors import PetError
+from pet.members import pattern
 from pet.progress import Reporter
 from pet.recipe import Recipe
-from pet.run.execution.executor import MemberWork, Step, WorkQueue, make_step
-from pet.run.execution.payload import Payload, read_spool
+from pet.run.context import RunContext
+from pet.run.execution.payload import Payload, read_payload
+from pet.run.execution.work import MemberWork, Step, WorkQueue, make_step
 from pet.run.stages import fit_member
 from pet.training.group import Group
 
-if TYPE_CHECKING:
-    from pet.run.context import RunContext
-
 
 class DataParallel:
-    """The first of several processes that train each member together."""
+    """The main one of several processes that train each member together.
+
+    Parameters
+    ----------
+    group : the processes
+    """
 
     def __init__(self, group: Group):
         self._group = group
-        self._spool = Payload()
+        self._payload = Payload()
 
     def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
-        agenda = WorkQueue(context, works)
-        while (steps := agenda.next()) is not None:
-            if steps[0].kind == "train":
-                self._group.send({"payload": str(self._spool.of(context, None)), "step": steps[0].to_dict()})
-                context.group = self._group
+        work_queue = WorkQueue(context, works)
+        while (steps := work_queue.next()) is not None:
+            step = steps[0]
+            if step.kind == "train" and step.work.member.spec.kind == pattern.KIND:
+                self._group.send({"payload": str(self._payload.of(context, None)), "step": step.to_dict()})
+                context.shared.group = self._group
             try:
-                agenda.keep(steps, make_step(context, steps[0]))
+                work_queue.keep(steps, make_step(context, step))
             finally:
-                context.group = None
+                context.shared.group = None
 
     def release(self) -> None:
         pass  # each process keeps its own device
 
     def close(self) -> None:
-        self._spool.close()
+        self._payload.close()
 
 
 def check_share(recipe: Recipe, group: Group) -> None:
@@ -70,14 +75,15 @@ def check_share(recipe: Recipe, group: Group) -> None:
 
 
 def follow(group: Group) -> None:
-    """Train with the first process whatever it says, until it ends."""
+    """Train along with the main process until it ends."""
     opened: tuple[str, RunContext] | None = None
     while "end" not in (order := group.receive()):
         if opened is None or opened[0] != order["payload"]:
-            opened = (order["payload"], read_spool(Path(order["payload"]), Reporter("quiet")))
+            opened = (order["payload"], read_payload(Path(order["payload"]), Reporter("quiet")))
         context = opened[1]
-        context.group = group
-        step = Step.from_dict(order["step"])
-        start = None if step.work.start is None else context.directory.path / step.work.start
-        with suppress(PetError):  # a loss that is no number is one in every process, and the first one says so
-            fit_member(context, step.work.member, start)
+        context.shared.group = group
+        work = Step.from_dict(order["step"]).work
+        start = None if work.start is None else context.directory.path / work.start
+        # The main process reports a loss that is not a number; every process sees the same one.
+        with tempfile.TemporaryDirectory(prefix="pet-follow-") as folder, suppress(PetError):
+            fit_member(context, work.member, start, Path(folder))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pet.errors import PetError
+from pet.progress import Reporter
+from pet.run.context import RunContext
 from pet.run.execution.cluster import Cluster
-from pet.run.execution.executor import TRIES, Execution, MemberWork, Step, WorkQueue, lost_too_often, make_step
-from pet.run.execution.payload import Payload, read_spool
-
-if TYPE_CHECKING:
-    from pet.run.context import RunContext
+from pet.run.execution.options import Execution
+from pet.run.execution.payload import Payload, read_payload
+from pet.run.execution.work import TRIES, MemberWork, Step, WorkQueue, lost_too_often, make_step
 
 _opened: dict[str, RunContext] = {}  # of a worker process, which Ray gives one task after another
 
@@ -24,11 +24,11 @@ class OnRay:
     def __init__(self, execution: Execution):
         self._execution = execution
         self._cluster = Cluster(execution.ray_address)
-        self._spool = Payload()
+        self._payload = Payload()
 
     def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
-        agenda = WorkQueue(context, works)
-        steps = agenda.next()
+        work_queue = WorkQueue(context, works)
+        steps = work_queue.next()
         if steps is None:
             return
         self._cluster.connect()
@@ -36,7 +36,7 @@ class OnRay:
 
         resources = self._cluster.resources(self._execution, context.settings.device, context.reporter)
         task = ray.remote(**resources, max_retries=TRIES - 1)(_make)
-        payload = self._spool.of(context, self._execution.worker_cpus or 1)
+        payload = self._payload.of(context, self._execution.worker_cpus or 1)
         about = (str(payload), "quiet" if context.reporter.mode == "quiet" else "plain")
         running: dict[Any, list[Step]] = {}
         try:
@@ -44,11 +44,11 @@ class OnRay:
                 while steps is not None:
                     running[task.remote(*about, steps[0].to_dict())] = steps
                     full = self._execution.workers is not None and len(running) >= self._execution.workers
-                    steps = None if full else agenda.next()
+                    steps = None if full else work_queue.next()
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
                 made = running.pop(ready)
-                agenda.keep(made, _answer(ready, made[0].name))
-                steps = agenda.next()
+                work_queue.keep(made, _answer(ready, made[0].name))
+                steps = work_queue.next()
         except BaseException:
             for reference in running:
                 ray.cancel(reference, force=True)
@@ -59,7 +59,7 @@ class OnRay:
 
     def close(self) -> None:
         self._cluster.close()
-        self._spool.close()
+        self._payload.close()
 
 
 def _answer(reference: Any, name: str) -> dict[str, Any]:
@@ -75,8 +75,6 @@ def _answer(reference: Any, name: str) -> dict[str, Any]:
 
 def _make(payload: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
     """One stage, in a worker of the cluster."""
-    from pet.progress import Reporter
-
     place = Path(payload)
     if not place.is_dir():
         # The name of this folder is new, so no other folder can be mistaken for it.
@@ -89,7 +87,7 @@ def _make(payload: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
     if payload not in _opened:
         _opened.clear()
         try:
-            _opened[payload] = read_spool(place, Reporter(mode))
+            _opened[payload] = read_payload(place, Reporter(mode))
         except PetError as error:
             return {"problems": error.problems}
     return make_step(_opened[payload], Step.from_dict(step))

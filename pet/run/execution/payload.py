@@ -1,4 +1,4 @@
-"""What workers need of a run, in files: settings, token ids and labels. The texts themselves are not needed."""
+"""What workers need of a run, in files: settings, token ids, and labels; texts only if a member reads them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
+import pyarrow as pa
 import torch
 
 from pet.cloze.ragged import Ragged
-from pet.cloze.tokens import FieldKey
-from pet.data.checks import column_labels
+from pet.cloze.tokens import FieldKey, TokenTable
+from pet.members.kinds import KINDS
+from pet.members.spec import MemberSpec
+from pet.members.texts import Texts
 from pet.progress import Reporter
 from pet.recipe import make_recipe
-from pet.run.context import RunContext
-from pet.run.execution.executor import clear_beside
+from pet.run.context import PARTS, RunContext, make_shared
+from pet.run.execution.work import clear_beside
 from pet.run.init_prompt import STAGE as INIT_PROMPT
 from pet.run.inputs import RunData
 from pet.run.settings import RunSettings
@@ -28,100 +32,107 @@ from pet.store.files import TEMPORARY
 from pet.task.task import Task
 from pet.tuning.members import read_member
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from pet.cloze.tokens import TokenTable
-
-_PARTS = ("train", "pool", "test")
 _ABOUT = "run.json"
+_TABLE = "table.arrow"
 
 
 class Payload:
-    """The files, written when they are first asked for."""
+    """The files, written on first use and removed at the end."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
 
     def of(self, context: RunContext, threads: int | None) -> Path:
-        """The folder in the run's own; `threads` as of `write_spool`."""
+        """Their folder, inside the run's. For `threads` see `write_payload`."""
         if self._folder is None:
             self._folder = context.directory.path.absolute() / f"{TEMPORARY}payload@{uuid.uuid4().hex}"
-            with disk_errors(f"write what workers need in {self._folder}"):
+            with disk_errors(f"write what workers need to {self._folder}"):
                 self._folder.mkdir()
-                write_spool(context, self._folder, threads)
+                write_payload(context, self._folder, threads)
         return self._folder
 
     def close(self) -> None:
-        """Remove it, and what workers have left unfinished."""
+        """Remove them, and what workers have left unfinished."""
         if self._folder is not None:
             clear_beside(self._folder.parent)
             self._folder = None
 
 
-def write_spool(context: RunContext, folder: Path, threads: int | None) -> None:
-    """Write what `read_spool` makes a context of.
+def write_payload(context: RunContext, folder: Path, threads: int | None) -> None:
+    """Write the files that `read_payload` reads.
 
     Parameters
     ----------
     context : the run
-    folder : an empty one, in the run's folder
-    threads : of each worker; None: as its libraries choose
+    folder : an empty folder inside the run's
+    threads : of each worker; None: as many as its libraries choose
     """
+    with_texts = any(KINDS[spec.kind].reads_texts for spec in context.specs)
     parts: dict[str, Any] = {}
-    for part in _PARTS:
-        table: Dataset | None = getattr(context.data, part)
-        if table is not None:
-            keys = _write_tokens(context.tokens(part), folder / part)
-            parts[part] = {"rows": len(table), "keys": keys}
-    if context.data.train is not None:
-        np.save(folder / "train" / "labels.npy", column_labels(context.data.train))
+    for part in filter(context.has, PARTS):
+        texts = context.texts(part)
+        (folder / part).mkdir()
+        columns = texts.table.column_names if with_texts else [c for c in texts.table.column_names if c == "label"]
+        _write_table(texts.table, columns, folder / part / _TABLE)
+        parts[part] = _write_tokens(texts.tokens, folder / part)
     about = {
         "directory": str(context.directory.path.absolute()),
         "config": context.directory.config,
         "recipe": context.recipe.to_dict(),
+        "specs": [asdict(spec) for spec in context.specs],
         "threads": threads,
         "parts": parts,
-        "initial": context.initial is not None,
+        "initial": context.shared.initial is not None,
     }
     (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
-def read_spool(folder: Path, reporter: Reporter) -> RunContext:
-    """A context for `make_step`, with a directory that is not held and tables without texts."""
+def read_payload(folder: Path, reporter: Reporter) -> RunContext:
+    """The run context for `make_step`, with a directory that is not locked."""
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     if about["threads"] is not None:
         torch.set_num_threads(about["threads"])
-    parts: Mapping[str, Any] = about["parts"]
-    tables: dict[str, Dataset | None] = dict.fromkeys(_PARTS)
-    for part, what in parts.items():
-        tables[part] = _rows(what["rows"], np.load(folder / part / "labels.npy") if part == "train" else None)
     settings = RunSettings.from_dict(about["config"]["settings"])
-    return RunContext(
-        settings,
-        Task.from_dict(settings.task),
-        make_recipe("default", about["recipe"]),
-        RunData(**tables, report={}),
-        RunDirectory(about["directory"], about["config"], reporter=reporter),
-        reporter,
-        initial=read_member(Path(about["directory"]) / INIT_PROMPT) if about["initial"] else None,
-        token_tables={part: _read_tokens(folder / part, what["keys"]) for part, what in parts.items()},
+    task, recipe = Task.from_dict(settings.task), make_recipe("default", about["recipe"])
+    parts: Mapping[str, Any] = about["parts"]
+    tables = {part: datasets.Dataset.from_file(str(folder / part / _TABLE)) for part in parts}
+    data = RunData(train=tables.get("train"), pool=tables.get("pool"), test=tables.get("test"))
+    shared = make_shared(settings, task, recipe, data)
+    if about["initial"]:
+        shared.initial = read_member(Path(about["directory"]) / INIT_PROMPT)
+    context = RunContext(
+        settings=settings,
+        task=task,
+        recipe=recipe,
+        data=data,
+        specs=tuple(MemberSpec.from_dict(spec) for spec in about["specs"]),
+        shared=shared,
+        directory=RunDirectory(about["directory"], about["config"], reporter=reporter),
+        reporter=reporter,
     )
+    for part, keys in parts.items():
+        context.put(part, Texts(tables[part], tokens=_read_tokens(folder / part, keys)))
+    return context
 
 
-def _rows(count: int, labels: Any) -> Dataset:
-    """A table of so many rows without texts."""
-    import pyarrow as pa
-
-    from pet.data.spill import dataset_of
-
-    columns = {"row": pa.array(np.arange(count))} | ({} if labels is None else {"label": pa.array(labels, pa.int64())})
-    batch = pa.RecordBatch.from_pydict(columns)
-    return dataset_of([batch], batch.schema)
+def _write_table(table: datasets.Dataset, columns: list[str], path: Path) -> None:
+    """Some columns of a table, memory-mapped when it is read; row numbers if there are none."""
+    if not columns:
+        rows = pa.table({"row": pa.array(np.arange(len(table)))})
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        return
+    chosen = table.select_columns(columns).with_format("arrow")
+    with pa.OSFile(str(path), "wb") as sink:
+        writer = None
+        for batch in chosen.iter(batch_size=4096):
+            writer = writer or pa.ipc.new_stream(sink, batch.schema)
+            writer.write_table(batch)
+        if writer is not None:
+            writer.close()
 
 
 def _write_tokens(tokens: TokenTable, folder: Path) -> list[dict[str, Any]]:
-    folder.mkdir()
     for number, ragged in enumerate(tokens.values()):
         np.save(folder / f"{number}-values.npy", ragged.values)
         np.save(folder / f"{number}-offsets.npy", ragged.offsets)

@@ -37,8 +37,8 @@ class _Lines:
 def main() -> None:
     """Answer until standard input ends. The first line says which run this is.
 
-    Lines in: ``{"payload": folder, "mode": of the reporter}``, then steps (`pet.run.execution.executor.Step.to_dict`).
-    Lines out: ``{"said": text}``, and for each step the result of `pet.run.execution.executor.make_step`, or
+    Lines in: ``{"payload": folder, "mode": of the reporter}``, then steps (`pet.run.execution.work.Step.to_dict`).
+    Lines out: ``{"said": text}``, and for each step the result of `pet.run.execution.work.make_step`, or
     ``{"failed": traceback}``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that leads it decides
@@ -60,11 +60,11 @@ def main() -> None:
 
 def _work(first: dict[str, Any], lines: queue.Queue[str], send: Send) -> None:
     from pet.progress import Reporter
-    from pet.run.execution.executor import Step, make_step
-    from pet.run.execution.payload import read_spool
+    from pet.run.execution.payload import read_payload
+    from pet.run.execution.work import Step, make_step
 
     reporter = Reporter(first["mode"], _Lines(send))  # type: ignore[arg-type]
-    context = read_spool(Path(first["payload"]), reporter)
+    context = read_payload(Path(first["payload"]), reporter)
     while True:
         send(make_step(context, Step.from_dict(json.loads(lines.get()))))
 

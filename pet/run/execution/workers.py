@@ -1,4 +1,4 @@
-"""Members made by several processes of this machine, each with a GPU, its own or shared, or some of the processors."""
+"""Members made by several processes on this machine, each with a GPU or a share of the processors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pet.run.execution.executor import MemberWork, Step, WorkQueue
+from pet.run.context import RunContext
 from pet.run.execution.payload import Payload
-
-if TYPE_CHECKING:
-    from pet.run.context import RunContext
+from pet.run.execution.work import MemberWork, Step, WorkQueue
 
 # The same search path as here, which need not be the one of the environment.
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pet.run.execution.worker import main; main()"
@@ -50,17 +48,17 @@ class Workers:
 
     def __init__(self, count: int, threads: int | None, gpus: Sequence[str]):
         self._count, self._threads, self._gpus = count, threads, list(gpus)
-        self._spool = Payload()
+        self._payload = Payload()
         self._workers: dict[int, _Worker] = {}
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
 
     def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
-        agenda = WorkQueue(context, works)
+        work_queue = WorkQueue(context, works)
         busy: dict[int, list[Step]] = {}
         try:
             while True:
                 for number in range(self._count):
-                    if number not in busy and (steps := agenda.next()) is not None:
+                    if number not in busy and (steps := work_queue.next()) is not None:
                         self._worker(number, context).send(steps[0].to_dict())
                         busy[number] = steps
                 if not busy:
@@ -71,13 +69,13 @@ class Workers:
                 if answer is None:
                     del self._workers[worker.number]
                     if worker.number in busy:
-                        agenda.lost(busy.pop(worker.number), worker.how_it_ended())
+                        work_queue.lost(busy.pop(worker.number), worker.how_it_ended())
                 elif "said" in answer:
                     self._tell(context, worker, answer["said"])
                 elif "failed" in answer:
                     raise RuntimeError(f"worker {worker.number} failed:\n{answer['failed']}")
                 else:
-                    agenda.keep(busy.pop(worker.number), answer)
+                    work_queue.keep(busy.pop(worker.number), answer)
         except BaseException:
             self._stop()  # what they are at is of no use any more
             raise
@@ -88,7 +86,7 @@ class Workers:
 
     def close(self) -> None:
         self._stop()
-        self._spool.close()
+        self._payload.close()
 
     def _stop(self) -> None:
         for worker in self._workers.values():
@@ -102,7 +100,7 @@ class Workers:
             if self._gpus:
                 torch.cuda.empty_cache()  # the first worker shares a GPU with this process
             threads = self._threads or (None if self._gpus else max(1, torch.get_num_threads() // self._count))
-            payload = self._spool.of(context, threads)
+            payload = self._payload.of(context, threads)
             self._workers[number] = _Worker(number, self._environment(number), self._events)
             mode = "quiet" if context.reporter.mode == "quiet" else "plain"
             self._workers[number].send({"payload": str(payload), "mode": mode})

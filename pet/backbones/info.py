@@ -1,0 +1,90 @@
+"""A model that is looked at once: its place, configuration, tokenizer, shapes, and hash."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from pet.backbones.base import LanguageModel
+from pet.backbones.kinds import Kind, kind_of
+from pet.backbones.load import load_config, load_problem, load_tokenizer, model_fingerprint, resolve_model
+from pet.cloze.blank import Blank
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class ModelInfo:
+    """Everything that can be known of a model without its weights. Each part is read on first use, and once.
+
+    Parameters
+    ----------
+    name : folder, embedded model, or hub name
+    allow_pickle : whether `open` may open pickled weights
+
+    Raises
+    ------
+    PetError
+        From each attribute, if the part that it reads is missing or damaged.
+    """
+
+    def __init__(self, name: str, *, allow_pickle: bool = False):
+        self.name = name
+        self.allow_pickle = allow_pickle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("kind", "meta")}
+
+    @cached_property
+    def path(self) -> str:
+        """Where ``from_pretrained`` finds it."""
+        return resolve_model(self.name)
+
+    @cached_property
+    def config(self) -> Any:
+        """The configuration."""
+        return load_config(self.name)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The kind of language model."""
+        return kind_of(self.config)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        return load_tokenizer(self.name)
+
+    @cached_property
+    def blank(self) -> Blank:
+        """What stands for ``{mask}``."""
+        return self.kind.blank(self.tokenizer)
+
+    @cached_property
+    def meta(self) -> PreTrainedModel:
+        """The encoder without weights. It has no head: a student need not be a masked language model."""
+        try:
+            with torch.device("meta"):
+                model: PreTrainedModel = transformers.AutoModel.from_config(self.config)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise load_problem(self.name, "configuration", error) from error
+        return model
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of weights of the encoder."""
+        return sum(p.numel() for p in self.meta.parameters())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights, configuration, and tokenizer; for a hub name the commit."""
+        return model_fingerprint(self.name)
+
+    def open(self) -> LanguageModel:
+        """A new copy of the language model, with its weights."""
+        model = self.kind.open(self.name, allow_pickle=self.allow_pickle, config=deepcopy(self.config))
+        return self.kind.wrap(model)

@@ -1,0 +1,115 @@
+"""A plain classifier as a member: a pretrained encoder with a classification head, trained on labeled texts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+
+from pet.errors import PetError
+from pet.members.scale import Scale
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec
+from pet.members.texts import Texts
+from pet.recipe import Recipe
+from pet.seeds import derive_seed
+from pet.student.classifier import Classifier, load_classifier, new_classifier
+from pet.student.distill import fit_classifier, one_hot
+from pet.training.loop import Schedule
+
+KIND = "head"
+CHUNK_ROWS = 16384  # texts that are tokenized at a time
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+def parse(argument: str, folder: str) -> MemberSpec:
+    """The member that ``head`` names; it takes no argument."""
+    if argument:
+        raise PetError(f"member head:{argument}: head takes nothing after a colon; write head")
+    return MemberSpec(KIND, KIND)
+
+
+def steps(recipe: Recipe, rows: int) -> int:
+    """Updates for so many labeled texts: at least as many passes over them as other members make."""
+    size = recipe.supervised.batch * recipe.supervised.accumulation
+    return max(recipe.supervised.steps, math.ceil(recipe.member.min_epochs * rows / size))
+
+
+@dataclass
+class HeadMember:
+    """A sequence classifier; its settings are those of ``supervised``.
+
+    Attributes
+    ----------
+    spec, shared, seed, folder : see `pet.members.pattern.PatternMember`
+    """
+
+    spec: MemberSpec
+    shared: Shared
+    seed: int = 0
+    scale: Scale = Scale.LOGITS
+    folder: Path | None = None
+    _classifier: Classifier | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+        """Train a fresh classifier and save a ``save_pretrained`` folder."""
+        shared, recipe = self.shared, self.shared.recipe
+        shared.models.release()
+        table = datasets.concatenate_datasets(
+            [texts.table.select(rows).select_columns(list(shared.task.fields)) for texts, rows in data.parts]
+        )
+        targets = one_hot(data.labels, len(shared.task.labels)) if data.labels.ndim == 1 else data.labels
+        torch.manual_seed(derive_seed(self.seed, "head"))
+        classifier = new_classifier(
+            shared.head_model or shared.models.info.name,
+            shared.text_input,
+            shared.task.labels,
+            recipe.encoding.max_length,
+            allow_pickle=shared.models.info.allow_pickle,
+        )
+        rate, updates = recipe.student.learning_rate, steps(recipe, len(targets))
+        schedule = Schedule.of(recipe.optimizer, recipe.supervised, rate, updates)
+        losses = fit_classifier(
+            classifier, table, targets, schedule, shared.accelerator,
+            seed=self.seed, batch_size=recipe.supervised.batch, temperature=None, on_step=on_step,
+        )  # fmt: skip
+        classifier.save(folder)
+        self.folder = folder
+        return Report(len(targets), losses, sum(p.numel() for p in classifier.model.parameters()))
+
+    def load(self) -> None:
+        """See `pet.members.seam.Scorer.load`."""
+        if self._classifier is None and self.folder is not None:
+            self._classifier = load_classifier(str(self.folder))
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._classifier is not None:
+            self._classifier.model.to("cpu")  # so that a machine without the device can open it
+        return dict(vars(self))
+
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+        """See `pet.members.seam.Scorer.scores`."""
+        self.load()
+        if self._classifier is None:
+            raise ValueError(f"member {self.name} must be fitted before it scores")
+        for start in range(0, len(texts), CHUNK_ROWS):
+            rows = np.arange(start, min(start + CHUNK_ROWS, len(texts)))
+            out[rows] = self._classifier.scores(
+                texts.table.select(rows),
+                self.shared.accelerator,
+                max_tokens=self.shared.recipe.inference.tokens,
+                on_rows=on_rows,
+            )

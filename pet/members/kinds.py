@@ -1,0 +1,157 @@
+"""The kinds of members, and how members are made, saved, and opened again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pet.errors import PetError
+from pet.members import external, head, pattern, untrained
+from pet.members.seam import MemberData, OnStep, Report, Scorer
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec, old_pattern_spec
+from pet.suggest import suggest
+
+NOTE = "member.json"  # in the folder of every member
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of member.
+
+    Attributes
+    ----------
+    make : spec, what members share, seed, folder to go on from -> a member that was not fitted yet
+    open : spec, what members share, folder -> a member that was
+    trains : True if it learns from labeled texts
+    judged : True if its scores of the labeled texts say how good it is, as it never learned from them
+    reads_texts : True if it reads ids or fields; False if token ids are enough
+    updates : what members share, number of labeled texts -> updates that its training takes
+    """
+
+    make: Callable[[MemberSpec, Shared, int, Path | None], Scorer]
+    open: Callable[[MemberSpec, Shared, Path], Scorer]
+    trains: bool = True
+    judged: bool = False
+    reads_texts: bool = True
+    updates: Callable[[Shared, int], int] = lambda shared, rows: 0
+
+
+KINDS: dict[str, Kind] = {
+    pattern.KIND: Kind(
+        make=lambda spec, shared, seed, start: pattern.PatternMember(spec, shared, seed, start),
+        open=lambda spec, shared, folder: pattern.PatternMember(spec, shared, folder=folder),
+        reads_texts=False,
+        updates=lambda shared, rows: shared.recipe.member.updates(rows),
+    ),
+    untrained.KIND: Kind(
+        make=lambda spec, shared, seed, start: untrained.UntrainedMember(spec, shared),
+        open=lambda spec, shared, folder: untrained.UntrainedMember(spec, shared, folder=folder),
+        trains=False,
+        reads_texts=False,
+    ),
+    head.KIND: Kind(
+        make=lambda spec, shared, seed, start: head.HeadMember(spec, shared, seed),
+        open=lambda spec, shared, folder: head.HeadMember(spec, shared, folder=folder),
+        updates=lambda shared, rows: head.steps(shared.recipe, rows),
+    ),
+    external.KIND: Kind(
+        make=lambda spec, shared, seed, start: external.ExternalMember(spec, shared.task.labels),
+        open=lambda spec, shared, folder: external.ExternalMember(spec, shared.task.labels, folder),
+        trains=False,
+        judged=True,
+    ),
+}
+# Kinds that users name, in the task file or with --member -> what they write behind the name.
+NAMED: Mapping[str, Callable[[str, str], MemberSpec]] = {head.KIND: head.parse, external.KIND: external.parse}
+
+
+def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
+    """The member that a user named: ``head``, or ``external:FILE``, or ``NAME=external:FILE``.
+
+    Parameters
+    ----------
+    text : what the user wrote
+    folder : the folder that relative paths start from; the working directory if empty
+
+    Raises
+    ------
+    PetError
+        If there is no such kind, or it needs a file.
+
+    Examples
+    --------
+    >>> parse_member("teacher=external:votes.csv").name
+    'teacher'
+    """
+    name, equals, rest = text.partition("=")
+    given, rest = (name.strip(), rest) if equals and ":" not in name else ("", text)
+    kind, _, argument = rest.strip().partition(":")
+    if kind not in NAMED:
+        raise PetError(f"member {text!r}: {suggest(kind, list(NAMED))}")
+    spec = NAMED[kind](argument.strip(), str(folder))
+    return MemberSpec(spec.kind, given, spec.options) if given else spec
+
+
+def make_scorer(spec: MemberSpec, shared: Shared, seed: int = 0, start: Path | None = None) -> Scorer:
+    """A member that was not fitted yet.
+
+    Parameters
+    ----------
+    spec, shared : which member, and what it shares with the others
+    seed : of everything random in its training
+    start : folder of a member of the same kind to go on from
+    """
+    return KINDS[spec.kind].make(spec, shared, seed, start)
+
+
+def fit_scorer(
+    spec: MemberSpec, scorer: Scorer, data: MemberData, folder: Path, on_step: OnStep = lambda step, loss: None
+) -> Report:
+    """Fit a member and save it, with a note that `open_scorer` reads."""
+    report = scorer.fit(data, folder, on_step)
+    about = {
+        **asdict(spec),
+        "scale": scorer.scale.value,
+        **report.notes,
+        "losses": report.losses,
+        "labeled": report.labeled,
+    }
+    (folder / NOTE).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+def open_scorer(folder: Path, shared: Shared) -> Scorer:
+    """A fitted member, from its folder.
+
+    Raises
+    ------
+    PetError
+        If the folder holds no member, or one of an unknown kind.
+    """
+    spec = read_spec(folder)
+    return KINDS[spec.kind].open(spec, shared, folder)
+
+
+def read_spec(folder: Path) -> MemberSpec:
+    """Which member a folder holds; members of runs that counted from 0 are known by their names."""
+    path = folder / NOTE
+    values: Any = {}
+    if path.is_file():
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PetError(f"{path}: cannot be read ({error}); train this member again") from error
+    if isinstance(values, dict) and "kind" not in values:
+        old = old_pattern_spec(pattern.KIND if values else untrained.KIND, folder.name)
+        if old is not None:
+            return old
+    try:
+        spec = MemberSpec.from_dict(values)
+        KINDS[spec.kind]
+    except (KeyError, TypeError) as error:
+        raise PetError(f"{path}: describes no member ({error}); train this member again") from error
+    return spec

@@ -1,0 +1,114 @@
+"""A pattern on a language model that is trained on labeled texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pet.cloze.pvp import PVP
+from pet.cloze.tokens import join_rows
+from pet.compat import save_model
+from pet.members.scale import Scale
+from pet.members.scoring import score_rows
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec
+from pet.members.texts import Texts
+from pet.members.training import ClozeData, train_member
+from pet.tuning.freeze import freeze
+from pet.tuning.members import Backbone, read_member, save_member, start_member
+
+KIND = "pattern"
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+@dataclass
+class PatternMember:
+    """One pattern and one repetition, with any tuning method.
+
+    Attributes
+    ----------
+    spec : which pattern and repetition
+    shared : what all members share
+    seed : of batches, hidden tokens, and dropout
+    start : folder of a trained member to go on from; None starts from the pretrained model
+    folder : where the trained member is; None before `fit`
+    """
+
+    spec: MemberSpec
+    shared: Shared
+    seed: int = 0
+    start: Path | None = None
+    folder: Path | None = None
+    scale: Scale = Scale.LOGITS
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def pvp(self) -> PVP:
+        """The pattern, bound to the tokenizer."""
+        return self.shared.tuned_pvps[self.spec.options["pattern"]]
+
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+        """Train, and save a ``save_pretrained`` folder, or the few numbers that were learned.
+
+        With `Shared.group` the other processes must fit the same member at the same time.
+        """
+        shared, recipe = self.shared, self.shared.recipe
+        shared.models.release()
+        tokens = join_rows([(texts.tokens, rows) for texts, rows in data.parts])
+        cloze = ClozeData(tokens, data.labels, None if data.pool is None else data.pool.tokens)
+        backbone: Backbone | None = None
+        if recipe.tuning.method == "full":
+            lm = shared.models.fresh(self.start)
+            freeze(lm.model, recipe.tuning.freeze_layers)
+        else:
+            backbone = shared.models.backbone(self.start)
+            tables = [table for table in (cloze.labeled, cloze.unlabeled) if table is not None]
+            before = shared.initial if self.start is None else read_member(self.start)
+            lm = start_member(backbone, recipe.tuning, self.pvp, tables, self.seed, shared.accelerator.device, before)
+        trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
+        losses = train_member(lm, self.pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
+        if shared.group is not None and not shared.group.is_main:
+            return Report(len(data.labels), losses, trained)  # the main process saves it
+        if backbone is not None:
+            save_member(backbone, recipe.tuning, folder)
+        if recipe.tuning.trains_backbone:
+            save_model(lm.model, folder)
+            shared.tokenizer.save_pretrained(folder)
+        self.folder = folder
+        return Report(len(data.labels), losses, trained, pattern_notes(self.shared, self.spec))
+
+    def load(self) -> None:
+        """See `pet.members.seam.Scorer.load`."""
+        if self.folder is not None:
+            self.shared.bind_tuned()
+            self.shared.models.member(self.folder)
+
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+        """See `pet.members.seam.Scorer.scores`."""
+        if self.folder is None:
+            raise ValueError(f"member {self.name} must be fitted before it scores")
+        score_rows(
+            self.shared.models.member(self.folder),
+            self.shared.tokenizer,
+            self.pvp,
+            texts.tokens,
+            self.shared.accelerator,
+            max_tokens=self.shared.recipe.inference.tokens,
+            out=out,
+            on_rows=on_rows,
+        )
+
+
+def pattern_notes(shared: Shared, spec: MemberSpec) -> dict[str, Any]:
+    """The pattern and its words, for people who look into a member's folder."""
+    pattern = shared.task.patterns[spec.options["pattern"]]
+    words = {label: list(words) for label, words in pattern.verbalizer.words.items()}
+    return {"pattern": pattern.template.source, "verbalizer": words}

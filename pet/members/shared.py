@@ -1,0 +1,117 @@
+"""What the members of one ensemble share: the task, the settings, the tokenizer, the device, and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pet.cloze.bind import bind_patterns, prime_patterns
+from pet.cloze.pvp import PVP
+from pet.data.checks import column_labels
+from pet.members.models import Models
+from pet.members.texts import TokenPlan
+from pet.recipe import Recipe
+from pet.seeds import derive_seed
+from pet.student.classifier import TextInput
+from pet.task.task import Task
+from pet.training.device import make_accelerator
+from pet.training.group import Group
+from pet.tuning.members import Learned, encoder_options
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class Shared:
+    """What the members of one ensemble share. Expensive parts are opened on first use.
+
+    Attributes
+    ----------
+    task, recipe : what to label, and with which settings
+    models : opens the pretrained language model, and members
+    device, precision : see `pet.training.device.make_accelerator`
+    seed : random seed of the run
+    head_model : the model that classifiers start from
+    initial : vectors that members start from; None: as the recipe says
+    primers : labeled texts to put before others, if the recipe asks for priming
+    group : processes that train each member together with this one
+    """
+
+    task: Task
+    recipe: Recipe
+    models: Models
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+    head_model: str = ""
+    initial: Learned | None = None
+    primers: Dataset | None = None
+    group: Group | None = None
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """Device and precision."""
+        return make_accelerator(self.device, self.precision)
+
+    def use(self, device: str, precision: str) -> None:
+        """Compute on this device with this precision from now on."""
+        self.device, self.precision = device, precision
+        self.accelerator = make_accelerator(device, precision)
+
+    def bind(self) -> None:
+        """Bind the patterns for untrained models now, so that mistakes in their words are found."""
+        vars(self).setdefault("pvps", self.pvps)
+
+    def bind_tuned(self) -> None:
+        """Bind the patterns for trained members now."""
+        vars(self).setdefault("tuned_pvps", self.tuned_pvps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "accelerator"}
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of the pretrained model."""
+        return self.models.info.tokenizer
+
+    @cached_property
+    def binding(self) -> Mapping[str, Any]:
+        """Keyword arguments for `bind_patterns` that depend on the model."""
+        return {"blank": self.models.info.blank, "mean_of_tokens": self.recipe.encoding.mean_of_tokens}
+
+    @cached_property
+    def _unprimed(self) -> list[PVP]:
+        return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **self.binding)
+
+    @cached_property
+    def plan(self) -> TokenPlan:
+        """How patterns read texts."""
+        return TokenPlan(self._unprimed)
+
+    @cached_property
+    def pvps(self) -> list[PVP]:
+        """The patterns for untrained models, with labeled examples before each text if the recipe primes."""
+        if self.primers is None:
+            return self._unprimed
+        tokens = self.plan.tokenize(self.primers)
+        return prime_patterns(self._unprimed, tokens, column_labels(self.primers), self.recipe.priming, self.seed)
+
+    @cached_property
+    def tuned_pvps(self) -> list[PVP]:
+        """The patterns for trained members, with room for learned vectors if the tuning method has some."""
+        options = encoder_options(self.recipe.tuning)
+        return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **options, **self.binding)
+
+    @property
+    def text_input(self) -> TextInput:
+        """The text that classifiers read."""
+        return TextInput(self.task.fields, self.task.input)
+
+    def member_seed(self, generation: int, parts: tuple[str | int, ...]) -> int:
+        """The seed of one member in one generation."""
+        return derive_seed(self.seed, generation, *parts)

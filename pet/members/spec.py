@@ -1,0 +1,58 @@
+"""What a member is, in plain values: they stand in settings, manifests, and messages between processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Names of runs that counted patterns and repetitions from 0.
+_OLD_NAME = re.compile(r"p(\d+)-r(\d+)")
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """One member of an ensemble.
+
+    Attributes
+    ----------
+    kind : one of `pet.members.kinds.KINDS`
+    name : unique in its ensemble
+    options : what its kind needs to know, in plain values
+    """
+
+    kind: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pattern(self) -> int | None:
+        """Position of its pattern in the task, from 0; None for a member without one."""
+        return self.options.get("pattern")
+
+    @property
+    def seed_parts(self) -> tuple[str | int, ...]:
+        """What tells its random numbers from those of the other members."""
+        if self.pattern is None:
+            return (self.kind, self.name)
+        return (self.pattern, self.options["repetition"])
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MemberSpec:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(values["kind"], values["name"], dict(values["options"]))
+
+
+def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
+    """A member with a pattern. `pattern` and `repetition` count from 0; its name, as everything people read, from 1."""
+    name = f"p{pattern + 1}-r{repetition + 1}"
+    return MemberSpec(kind, name, {"pattern": pattern, "repetition": repetition})
+
+
+def old_pattern_spec(kind: str, name: str) -> MemberSpec | None:
+    """The member of a run that counted from 0 in names; None for any other name."""
+    found = _OLD_NAME.fullmatch(name)
+    if found is None:
+        return None
+    return MemberSpec(kind, name, {"pattern": int(found[1]), "repetition": int(found[2])})

@@ -1,0 +1,93 @@
+"""A table of texts as members read it: ids, fields, and token ids that are made once for all of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from pet.cloze.encode import token_keys
+from pet.cloze.pvp import PVP
+from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable, tokenize_fields
+from pet.data.checks import column_labels
+
+KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
+
+
+class TokenPlan:
+    """Which fields the patterns of an ensemble read, and how.
+
+    Parameters
+    ----------
+    pvps : all patterns; they share one tokenizer
+    """
+
+    def __init__(self, pvps: Iterable[PVP]):
+        encoders = [pvp.encoder for pvp in pvps]
+        self.keys: list[FieldKey] = token_keys(encoders)
+        self.plain: PlainTextTokenizer = encoders[0].plain
+
+    def tokenize(self, table: Dataset, folder: Path | None = None) -> TokenTable:
+        """Token ids of every field of a table, in a folder if one is given."""
+        return tokenize_fields(table, self.keys, self.plain, folder=folder)
+
+
+class Texts:
+    """A table of texts.
+
+    Parameters
+    ----------
+    table : columns ``id``, the task's fields, and for labeled texts ``label``
+    plan : returns how patterns read it; called only when a member reads token ids
+    tokens : its token ids, if they exist already
+
+    Examples
+    --------
+    >>> from datasets import Dataset
+    >>> texts = Texts(Dataset.from_dict({"id": ["a", "b"], "text": ["one", "two"]}))
+    >>> len(texts), texts.ids
+    (2, ['a', 'b'])
+    """
+
+    def __init__(self, table: Dataset, plan: Callable[[], TokenPlan] | None = None, tokens: TokenTable | None = None):
+        self.table = table
+        self._plan = plan
+        self._tokens = tokens
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> list[str]:
+        """The id of every row."""
+        return list(self.table["id"])
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Gold labels as positions in the task's labels, shape (rows,)."""
+        return column_labels(self.table)
+
+    @property
+    def tokens(self) -> TokenTable:
+        """Token ids of the fields, made on first use and kept."""
+        if self._tokens is None:
+            if self._plan is None:
+                raise ValueError("these texts were opened without patterns and cannot be tokenized for one")
+            folder = None
+            if len(self.table) > KEEP_IN_MEMORY:
+                self._folder = tempfile.TemporaryDirectory(prefix="pet-tokens-")
+                folder = Path(self._folder.name)
+            self._tokens = self._plan().tokenize(self.table, folder)
+        return self._tokens
+
+    def close(self) -> None:
+        """Forget the token ids and remove their temporary files."""
+        self._tokens = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None

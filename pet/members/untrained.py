@@ -1,0 +1,63 @@
+"""A pattern on the pretrained language model as it is, with or without labeled examples before each text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pet.cloze.pvp import PVP
+from pet.members.pattern import pattern_notes
+from pet.members.scale import Scale
+from pet.members.scoring import score_rows
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec
+from pet.members.texts import Texts
+
+KIND = "untrained"
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+@dataclass
+class UntrainedMember:
+    """One pattern of the task; see `pet.members.pattern.PatternMember` for the attributes."""
+
+    spec: MemberSpec
+    shared: Shared
+    scale: Scale = Scale.LOGITS
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def pvp(self) -> PVP:
+        """The pattern, bound to the tokenizer."""
+        return self.shared.pvps[self.spec.options["pattern"]]
+
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+        """Nothing is learned."""
+        return Report(0, notes=pattern_notes(self.shared, self.spec))
+
+    def load(self) -> None:
+        """See `pet.members.seam.Scorer.load`."""
+        self.shared.bind()
+        self.shared.models.untrained()
+
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+        """See `pet.members.seam.Scorer.scores`."""
+        score_rows(
+            self.shared.models.untrained(),
+            self.shared.tokenizer,
+            self.pvp,
+            texts.tokens,
+            self.shared.accelerator,
+            max_tokens=self.shared.recipe.inference.tokens,
+            out=out,
+            on_rows=on_rows,
+        )

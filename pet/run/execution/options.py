@@ -1,0 +1,46 @@
+"""Where members are trained and scored, as the user asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pet.errors import PetError
+
+EXECUTORS = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where members are trained and scored. It changes nothing in a run's files, so it is not a setting of the run.
+
+    Attributes
+    ----------
+    executor : one of `EXECUTORS`
+    workers : members at a time; None: one per GPU, or 1 without a GPU; on Ray, as many as there is room for
+    worker_cpus : threads of each worker, and on Ray the CPUs that it requests; None: its share of this process's
+        threads, on Ray 1
+    worker_gpus : GPUs that a worker requests on Ray; None: 1 if the cluster has any
+    ray_address : address of a cluster; None: RAY_ADDRESS, a cluster on this machine, or a new one
+    """
+
+    executor: str = "local"
+    workers: int | None = None
+    worker_cpus: int | None = None
+    worker_gpus: float | None = None
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.executor not in EXECUTORS:
+            problems.append(f"executor {self.executor!r} is not known; choose one of {', '.join(EXECUTORS)}")
+        for name in ("workers", "worker_cpus"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(f"--{name.replace('_', '-')} is {value}: it must be 1 or more")
+        if self.worker_gpus is not None and self.worker_gpus < 0:
+            problems.append(f"--worker-gpus is {self.worker_gpus}: it must be 0 or more")
+        if self.executor != "ray":
+            alone = [name for name in ("worker_gpus", "ray_address") if getattr(self, name) is not None]
+            problems += [f"--{name.replace('_', '-')} requires --executor ray" for name in alone]
+        if problems:
+            raise PetError(problems)

@@ -1,0 +1,238 @@
+"""From settings to a run with nothing left open: everything is read, checked, and hashed here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from pet.backbones.info import ModelInfo
+from pet.backbones.load import check_classifier, check_model
+from pet.backbones.masked import check_length
+from pet.data.checks import label_counts
+from pet.errors import PetError
+from pet.ipet.plan import Plan, make_plan
+from pet.members import external, pattern, untrained
+from pet.members.kinds import KINDS, parse_member
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec, pattern_spec
+from pet.progress import Reporter
+from pet.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
+from pet.run.context import make_shared
+from pet.run.execution.data_parallel import check_share
+from pet.run.init_prompt import InitPrompt, open_init_prompt
+from pet.run.inputs import RunData, load_data, source_fingerprint
+from pet.run.pool_gold import read_pool_gold
+from pet.run.settings import RunSettings
+from pet.store.files import hash_file
+from pet.task.task import Task
+from pet.training.group import Group
+from pet.tuning.freeze import freeze
+from pet.tuning.members import check_tuning
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run is given beside its settings.
+
+    Attributes
+    ----------
+    task : the task that the settings hold as a mapping, if it was read from a file; messages then name its lines
+    tables : ``train``, ``unlabeled``, or ``test`` -> texts that are in memory
+    pool_gold : a file with the labels of the unlabeled texts, for diagnosis only
+    group : processes that train each member together with this one
+    """
+
+    task: Task | None = None
+    tables: Mapping[str, Dataset] = field(default_factory=dict)
+    pool_gold: str | None = None
+    group: Group | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A run that was checked and can start.
+
+    Attributes
+    ----------
+    settings, task, recipe, data : what to do; learning rates and step counts are numbers now
+    specs : the members
+    shared : what members share: tokenizer, patterns, device, and the model without its weights
+    config : everything above in plain values, with hashes; it becomes config.yaml
+    plan : schedule of the generations, for ``ipet``
+    initial : prompts that members may start from
+    pool_gold : hidden label of each text of the pool
+    """
+
+    settings: RunSettings
+    task: Task
+    recipe: Recipe
+    data: RunData
+    specs: tuple[MemberSpec, ...]
+    shared: Shared
+    config: Mapping[str, Any]
+    plan: Plan | None = None
+    initial: InitPrompt | None = None
+    pool_gold: Array | None = None
+
+
+def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = None) -> ResolvedRun:
+    """Open, check, and hash everything that a run needs. Nothing is trained or written.
+
+    Parameters
+    ----------
+    settings : what to do
+    reporter : gets warnings
+    given : the task, tables in memory, and so on
+
+    Raises
+    ------
+    PetError
+        For every mistake that can be found before training.
+    """
+    given = given or Given()
+    task = given.task or Task.from_dict(settings.task)
+    models = _open_models(settings)
+    recipe = _resolve_recipe(settings, models)
+    specs = member_specs(settings, task, recipe)
+    initial = open_init_prompt(settings, recipe, models[settings.model], reporter)
+    if initial is not None:
+        recipe = recipe.with_settings(prompt_length=initial.length)
+    _check_training(settings, task, recipe, models, given.group, reporter)
+    if given.pool_gold is not None and settings.method != "ipet":
+        raise PetError("--pool-gold says how right the labels of the generations are; it requires --method ipet")
+    data = load_data(settings, task, reporter, given.tables)
+    if recipe.priming.count and data.train is None:
+        raise PetError(f"priming={recipe.priming.count} puts labeled texts before others; give them with --train")
+    pool_gold = None
+    if given.pool_gold is not None:
+        pool_gold = read_pool_gold(given.pool_gold, task, data, settings.columns)
+    config = _configuration(settings, recipe, data, models, specs)
+    if initial is not None:
+        config["hashes"] |= initial.hashes()
+    shared = make_shared(settings, task, recipe, data, models[settings.model])
+    shared.use(settings.device, settings.precision)
+    _bind(settings, shared)
+    plan = None
+    if settings.method == "ipet":
+        plan = make_plan(task, recipe.ipet, label_counts(data.train, len(task.labels)), recipe.member.repetitions)
+    return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold)
+
+
+def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:
+    """The pretrained model, and the student's if it has another one, by name."""
+    names = [name for name in (settings.model, settings.student_model) if name is not None]
+    for name in names:
+        check_model(name, allow_pickle=settings.allow_pickle)
+    models = {name: ModelInfo(name, allow_pickle=settings.allow_pickle) for name in names}
+    if settings.makes_classifier:
+        student = settings.student_model or settings.model
+        check_classifier(student, models[student].config)
+    return models
+
+
+def _resolve_recipe(settings: RunSettings, models: Mapping[str, ModelInfo]) -> Recipe:
+    """The recipe with learning rates by the size of the model, and no auxiliary loss without unlabeled text."""
+    recipe = make_recipe(settings.recipe, settings.settings)
+    if settings.unlabeled is None:
+        recipe = without_auxiliary_loss(settings.recipe, recipe, settings.settings)
+    student = models[settings.student_model or settings.model]
+    rate = recipe.member.learning_rate or learning_rate_for(
+        models[settings.model].parameters, recipe.tuning.rate_factor
+    )
+    student_rate = recipe.student.learning_rate or student_rate_for(student.parameters)
+    return replace(
+        recipe,
+        member=replace(recipe.member, learning_rate=rate),
+        student=replace(recipe.student, learning_rate=student_rate),
+    )
+
+
+def _check_training(
+    settings: RunSettings,
+    task: Task,
+    recipe: Recipe,
+    models: Mapping[str, ModelInfo],
+    group: Group | None,
+    reporter: Reporter,
+) -> None:
+    """Refuse what the models cannot do, before any text is read."""
+    tuning = recipe.tuning.method
+    if settings.trains_members:
+        check_tuning(recipe.tuning, task, models[settings.model].meta)
+        if group is not None:
+            check_share(recipe, group)
+        if tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
+            reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning only; with {tuning} its words are words")
+    for name, model in models.items():
+        check_length(model.meta, recipe.encoding.max_length, name)
+    freeze(models[settings.model].meta, recipe.tuning.freeze_layers)
+    if recipe.priming.count and settings.method != "zero-shot":
+        raise PetError("priming puts labeled texts before others and trains nothing: it requires --method zero-shot")
+
+
+def _bind(settings: RunSettings, shared: Shared) -> None:
+    """Bind the patterns that the run needs, so that a word that is several tokens is found now."""
+    if settings.method != "supervised" or settings.baselines:
+        shared.bind()
+    if settings.trains_members:
+        shared.bind_tuned()
+
+
+def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[MemberSpec, ...]:
+    """The members of a run: every pattern and repetition, then those that the task or the settings name.
+
+    Raises
+    ------
+    PetError
+        If a member is unknown, its file does not exist, or two have the same name.
+    """
+    if settings.method == "supervised":
+        return ()
+    trains = settings.trains_members
+    specs = [
+        pattern_spec(pattern.KIND if trains else untrained.KIND, number, repetition)
+        for number in range(len(task.patterns))
+        for repetition in range(recipe.member.repetitions if trains else 1)
+    ]
+    for text in (*task.members, *settings.members):
+        spec = parse_member(text)
+        if KINDS[spec.kind].trains and not trains:
+            if text in settings.members:
+                raise PetError(f"--member {text} is trained, and --method {settings.method} trains no members")
+            continue
+        specs.append(spec)
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PetError(f"two members are called {twice[0]}; give one of them another name, as in NAME=external:FILE")
+    return tuple(specs)
+
+
+def _configuration(
+    settings: RunSettings,
+    recipe: Recipe,
+    data: RunData,
+    models: Mapping[str, ModelInfo],
+    specs: Sequence[MemberSpec],
+) -> dict[str, Any]:
+    """What config.yaml holds."""
+    hashes: dict[str, Any] = {
+        "model": models[settings.model].fingerprint,
+        "train": source_fingerprint(settings.train, data.train),
+        "unlabeled": source_fingerprint(settings.unlabeled, data.pool),
+        "test": source_fingerprint(settings.test, data.test),
+    }
+    if settings.student_model:
+        hashes["student_model"] = models[settings.student_model].fingerprint
+    files = {spec.name: str(spec.options["file"]) for spec in specs if spec.kind == external.KIND}
+    if files:
+        hashes["members"] = {name: hash_file(file) for name, file in files.items()}
+    return {"settings": settings.to_dict(), "recipe": recipe.to_dict(), "hashes": hashes}

@@ -1,0 +1,61 @@
+"""What a finished run writes for people: metrics.json, report.html, the student's card; and rows of figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pet.report.card import CardTask, student_card
+from pet.report.html import html_report
+from pet.run.resolve import ResolvedRun
+from pet.store.directory import RunDirectory
+from pet.store.files import write_whole
+
+Results = dict[str, Any]
+
+
+def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results) -> Results:
+    """Write metrics.json, report.html, and the student's card; the results as in metrics.json."""
+    results = {
+        "task": run.task.name,
+        "method": run.settings.method,
+        "model": run.settings.model,
+        "seed": run.settings.seed,
+        "data": run.data.report,
+        **figures,
+    }
+    root = directory.path
+    write_whole(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    shown = {"labels": run.task.labels, "config": directory.config, "messages": run.data.report["messages"]}
+    write_whole(root / "report.html", html_report(results | shown))
+    if (root / "student").is_dir():
+        write_whole(root / "student" / "README.md", _card(run, results))
+    return results
+
+
+def _card(run: ResolvedRun, results: Results) -> str:
+    return student_card(
+        CardTask.of(run.task),
+        run.settings.method,
+        run.settings.student_model or run.settings.model,
+        facts={"labeled examples": run.data.report["train"], "unlabeled texts": run.data.report["pool"]},
+        metrics=results.get("student"),
+    )
+
+
+def headline_metrics(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of a comparison: what was evaluated -> its figures, baselines first."""
+    method = result["method"]
+    rows = {
+        name: figures.get("student") or figures.get("ensemble") for name, figures in result.get("baselines", {}).items()
+    }
+    rows["zero-shot" if method == "zero-shot" else f"{method} ensemble"] = result.get("ensemble")
+    rows["supervised" if method == "supervised" else f"{method} student"] = result.get("student")
+    return {name: figures for name, figures in rows.items() if figures}
+
+
+def headlines_by_seed(results: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The same rows over several runs: what was evaluated -> its figures for each seed."""
+    tables = [headline_metrics(result) for result in results]
+    return {name: [table[name] for table in tables] for name in (tables[0] if tables else ())}
