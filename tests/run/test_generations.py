@@ -404,7 +404,7 @@ def test_one_pattern(inputs: Path, tiny_model: Path, tmp_path: Path):
 
 
 def test_no_pool_and_a_bad_ratio(inputs: Path, tiny_model: Path, tmp_path: Path):
-    assert "give some with --unlabeled" in refused(*options(inputs, tiny_model, "train"), "-o", tmp_path / "run")
+    assert "--unlabeled" in refused(*options(inputs, tiny_model, "train"), "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "ratio=1,2"))
     assert "4 comma-separated numbers" in refused(*run, "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "keep_best=perhaps"))
