@@ -43,22 +43,14 @@ def read_table(
 
     Parameters
     ----------
-    source : str or path
-        A `.jsonl`, `.ndjson`, `.json` (one object a line), `.csv`, `.tsv` (each also with `.gz`) or
-        `.parquet` file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`.
-    fields : sequence of str
-        The text columns. Numbers and booleans become text.
-    labels : sequence of str, optional
-        The task's labels in order. If given, the table has a column with their indices.
-    label_map : mapping of str to str
-        Text in the data -> label of the task.
-    columns : mapping of str to str
-        Field (or `label`, `id`) -> column of the file. `{"id": ""}` numbers the rows even if the file has an id
-        column.
-    name : str
-        What messages call this input.
-    cache_dir : path, optional
-        Folder for temporary files of large tables; default: that of the system.
+    source : a `.jsonl`, `.ndjson`, `.json` (one object per line), `.csv`, `.tsv` (each also with `.gz`) or `.parquet`
+        file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`
+    fields : the text columns; numbers and booleans become text
+    labels : the task's labels in order; if given, the table has a column with their indices
+    label_map : text in the data -> label of the task
+    columns : field (or `label`, `id`) -> column of the file; `{"id": ""}` numbers the rows even if there are ids
+    name : what messages call this input
+    cache_dir : folder for temporary files of large tables; default: that of the system
 
     Returns
     -------

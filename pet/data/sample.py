@@ -27,25 +27,17 @@ def sample_shots(
 
     Parameters
     ----------
-    labels : array of int, shape (rows,)
-        Label index of each row, from 0 to `n_labels` - 1.
-    n_labels : int
-        Number of labels of the task.
-    shots : int, optional
-        Rows of each label. Give this or `examples`.
-    examples : int, optional
-        Rows in total.
-    seed : int
-        Random seed, not negative.
-    balanced : bool
-        For `examples`: draw as evenly over the labels as possible; if False, in the label ratio of the data.
-    names : sequence of str, optional
-        Names of the labels, for messages.
+    labels : label index of each row, from 0 to `n_labels` - 1, shape (rows,)
+    n_labels : number of labels of the task
+    shots : rows of each label; give this or `examples`
+    examples : rows in total
+    seed : random seed, not negative
+    balanced : for `examples`: draw as evenly over the labels as possible; if False, in the label ratio of the data
+    names : of the labels, for messages
 
     Returns
     -------
-    array of int64
-        Row indices in the order of the draw.
+    int64 array of row indices, in the order of the draw
 
     Raises
     ------

@@ -125,8 +125,7 @@ def distill_file(
     model : what the student starts from: a folder or hub name of any model that
         ``AutoModelForSequenceClassification`` opens
     output : a new or empty folder for the classifier
-    options : what to train on, and how
-    compute : where and how to compute
+    options, compute : what to train on, and how
     force : replace a classifier that an earlier call has written to `output`
     reporter : shows progress
 
@@ -157,16 +156,13 @@ def distill_file(
         reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
     accelerator = make_accelerator(compute.device, compute.precision or "auto")
     torch.manual_seed(derive_seed(options.seed, "head"))
-    student = new_classifier(
-        model, options.text_input, examples.labels, options.recipe.encoding.max_length,
-        allow_pickle=bool(compute.allow_pickle),
-    )  # fmt: skip
+    length, pickled = options.recipe.encoding.max_length, bool(compute.allow_pickle)
+    student = new_classifier(model, options.text_input, examples.labels, length, allow_pickle=pickled)
     with writing_folder(place, replace=force) as beside:  # opened before training, so that a bad place shows at once
         losses = _fit(student, examples, options, accelerator, reporter)
         student.save(beside)
         (beside / "README.md").write_text(_card(model, examples, options), encoding="utf-8")
-    gold = 0 if examples.gold is None else len(examples.gold[1])
-    return {"texts": len(examples.table), "gold": gold, **examples.counts, "losses": losses}
+    return {**examples.counts, "losses": losses}
 
 
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:
@@ -182,7 +178,7 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
             labels=soft.labels, label_map=label_map, columns=options.columns, name="train",
         )  # fmt: skip
         gold = (labeled, column_labels(labeled))
-    return _Examples(soft.labels, table, targets, gold, counts)
+    return _Examples(soft.labels, table, targets, gold, counts | {"gold": 0 if gold is None else len(gold[1])})
 
 
 def _fit(
@@ -241,7 +237,7 @@ def _join(
     rows = np.flatnonzero((at >= 0) & sure[at])
     if not len(rows):
         raise PetError(f"{path}: no soft label reaches --min-confidence {min_confidence}; lower it")
-    counts = {"left_out": int((~sure).sum()), "unlabeled": int((at < 0).sum())}
+    counts = {"texts": len(rows), "left_out": int((~sure).sum()), "unlabeled": int((at < 0).sum())}
     return table.select(rows), soft.probabilities[at[rows]], counts
 
 

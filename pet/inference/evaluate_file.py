@@ -32,17 +32,11 @@ def evaluate_file(
 
     Parameters
     ----------
-    model : str
-        A student, a run, or any ``transformers`` sequence classifier (which reads a field ``text``).
-    source : str
-        The texts with their labels, as for `pet.data.read.read_table`.
-    label_map : mapping of str to str, optional
-        Text in the data -> label of the classifier. Default: as in the classifier's run.
-    table : TableOptions, optional
-        How to read. Fields whose columns it does not name have the columns that the run read.
-    compute : ComputeOptions, optional
-    reporter : Reporter, optional
-        Shows progress.
+    model : a student, a run, or any ``transformers`` sequence classifier (which reads a field ``text``)
+    source : the texts with their labels, as for `pet.data.read.read_table`
+    label_map : text in the data -> label of the classifier; default: as in the classifier's run
+    table, compute : how to read and compute; columns that are not named are those of the run
+    reporter : shows progress
 
     Returns
     -------

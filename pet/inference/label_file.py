@@ -69,8 +69,7 @@ def label_file(
     source : the texts, as for `pet.data.read.read_table`
     output : a .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled
     min_confidence : leave out texts whose best label is less probable than this
-    table : how to read and write; fields whose columns it does not name have the columns that the run read
-    compute : where and how to compute
+    table, compute : how to read, write and compute; columns that are not named are those of the run
     reporter : shows progress
 
     Returns
@@ -88,8 +87,7 @@ def label_file(
     >>> labeled.texts, sum(labeled.per_label.values())
     (32, 32)
     """
-    table, compute = table or TableOptions(), compute or ComputeOptions()
-    reporter = reporter or Reporter("quiet")
+    table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
     place = check_output(output, TABLE_ENDINGS, source, table.force)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
@@ -101,16 +99,14 @@ def label_file(
     if compute.quantize:
         first, chunks = first_chunk(chunks)
         agreement = quantize_ensemble(ensemble, first, reporter)
-    counts, texts = np.zeros(len(labels), dtype=np.int64), 0
     with (
         writing_soft_labels(place, labels, members, kept.columns) as append,
         reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
+        counts, texts = np.zeros(len(labels), dtype=np.int64), 0
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
-            values = kept.take(len(chunk), rows)
-            if len(rows):
-                append(ids_of(chunk, rows), soft, values)
+            append(ids_of(chunk, rows), soft, kept.take(len(chunk), rows))
             texts += len(chunk)
             counts += np.bincount(soft.label, minlength=len(labels))
     return Labeled(texts, int(counts.sum()), dict(zip(labels, counts.tolist(), strict=True)), agreement)

@@ -32,18 +32,12 @@ def predict_file(
 
     Parameters
     ----------
-    model : str
-        A student, a run, or any ``transformers`` sequence classifier (which reads a field ``text``).
-    source : str
-        The texts, as for `pet.data.read.read_table`.
-    output : str, Path or text stream
-        A .jsonl, .csv, .tsv or .parquet file, which appears when all texts are classified; or a stream, which
-        receives JSON lines. Each row holds id, label, confidence and the probability of each label.
-    table : TableOptions, optional
-        How to read and write. Fields whose columns it does not name have the columns that the run read.
-    compute : ComputeOptions, optional
-    reporter : Reporter, optional
-        Shows progress.
+    model : a student, a run, or any ``transformers`` sequence classifier (which reads a field ``text``)
+    source : the texts, as for `pet.data.read.read_table`
+    output : a .jsonl, .csv, .tsv or .parquet file, which appears when all texts are classified; or a stream, which
+        receives JSON lines. Each row holds id, label, confidence and the probability of each label
+    table, compute : how to read, write and compute; columns that are not named are those of the run
+    reporter : shows progress
 
     Returns
     -------
@@ -60,8 +54,7 @@ def predict_file(
     >>> predict_file("runs/reviews", "pool.jsonl", "predictions.csv")
     32
     """
-    table, compute = table or TableOptions(), compute or ComputeOptions()
-    reporter = reporter or Reporter("quiet")
+    table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     place = check_output(output, TABLE_ENDINGS, source, table.force) if isinstance(output, (str, Path)) else output
     saved = open_classifier(model, allow_pickle=bool(compute.allow_pickle))
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields

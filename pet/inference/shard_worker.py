@@ -178,8 +178,7 @@ class ShardLabeler:
             rows, soft = label_chunk(ensemble, chunk, work.min_confidence)
             found = read_shard_values(shard, work.source, list(work.kept)) if work.kept else {}
             values = {column.name: [found[name][i] for i in rows] for name, column in work.kept.items()}
-            if len(rows):
-                append(ids_of(chunk, rows), soft, values)
+            append(ids_of(chunk, rows), soft, values)
 
     def _count(self, shard: Shard) -> dict[str, Any]:
         """Counts of a shard's file, even if an earlier attempt has written it."""

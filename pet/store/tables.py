@@ -196,8 +196,11 @@ class _Parquet:
         self._file = pq.ParquetWriter(place, self._schema)
 
     def write(self, values: Mapping[str, Values]) -> None:
-        arrays = [arrow_array(column, values[column.name]) for column in self._columns]
-        self._file.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        table = pa.Table.from_arrays(
+            [arrow_array(column, values[column.name]) for column in self._columns], schema=self._schema
+        )
+        if table.num_rows:
+            self._file.write_table(table)
 
     def close(self) -> None:
         self._file.close()
