@@ -14,7 +14,8 @@ import numpy as np
 from common import HERE
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pet.adapt.corpus import drop_overlapping, read_documents
+from pet.adapt.corpus import drop_overlapping
+from pet.data.documents import read_documents
 
 SHARES = (50, 90, 99)
 

@@ -81,6 +81,11 @@ class Settings:
         if problems:
             raise PetError(problems)
 
+    @classmethod
+    def flat_name(cls, attribute: str) -> str:
+        """Return the flat name of a setting that declares none; groups may override this."""
+        return attribute
+
     def problems(self) -> list[str]:
         """Return what is wrong with settings that depend on each other; groups override this."""
         return []
@@ -111,15 +116,18 @@ class Setting:
     value: Any
 
 
+def declarations(group: type[Settings]) -> dict[str, tuple[Declared, Any]]:
+    """Return attribute -> (declaration, default) of the settings of a group, without those of the groups inside it."""
+    items = fields(cast(Any, group))
+    return {item.name: (item.metadata[_MARK], item.default) for item in items if _MARK in item.metadata}
+
+
 def own_settings(group: Settings) -> list[Setting]:
     """Return the settings of a group without those of the groups inside it."""
-    found = []
-    for item in fields(cast(Any, group)):
-        declared = item.metadata.get(_MARK)
-        if declared is not None:
-            name = declared.name or item.name
-            found.append(Setting(name, item.name, declared, item.default, getattr(group, item.name)))
-    return found
+    return [
+        Setting(declared.name or group.flat_name(name), name, declared, default, getattr(group, name))
+        for name, (declared, default) in declarations(type(group)).items()
+    ]
 
 
 def groups_of(group: Settings) -> Iterator[Settings]:
@@ -219,7 +227,7 @@ def _out_of_range(item: Setting) -> list[str]:
     if declared.choices and value not in declared.choices:
         listed = f"{', '.join(declared.choices[:-1])} or {declared.choices[-1]}"
         return [f"{item.name} is {value!r}: it must be {listed}"]
-    if isinstance(value, (str, bool)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # text, lists, and None for "not given"
         return []
     low, high = declared.low, declared.high
     if value != value or (low is not None and value < low) or (high is not None and value > high):

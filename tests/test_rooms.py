@@ -55,14 +55,9 @@ KNOWN: dict[str, set[str]] = {
     "upward": set(),
     "in circles": set(),
     "long": {
-        "pet.adapt.recipe._prepare",
-        "pet.adapt.recipe.adapt",
-        "pet.adapt.train.train",
         "pet.preflight.check_task.check_task",
     },
     "many parameters": {
-        "pet.adapt.recipe.adapt",
-        "pet.adapt.train.train",
         "pet.preflight.check_task.check_task",
         "pet.prompts.pretrain.pretrain",
         "pet.student.distill._batches",

@@ -1,4 +1,4 @@
-"""The model card of what `pet adapt` has made."""
+"""The model card of an adapted model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
     Parameters
     ----------
     name : str
-        Title: the name of the model's folder.
+        Name of the model's folder; the title.
     record : mapping
-        What `pet.adapt.recipe.adapt` found out; local paths in it must be names already.
+        Returned by `pet.adapt.adapt.adapt`; it contains no local paths.
     command : str
-        The command that made the model.
+        The command that created the model.
 
     Returns
     -------
@@ -45,14 +45,14 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
         "## Training\n\n" + _table(_training_facts(record)),
     ]
     if command:
-        parts.append(f"Made by\n\n```\n{_fenced(command)}\n```")
+        parts.append(f"Created with\n\n```\n{_fenced(command)}\n```")
     parts.append("## Held-out text\n\n" + _figures(record))
     if record.get("samples"):
-        parts.append("## Fillings\n\n" + "\n".join(_sample(sample) for sample in record["samples"]))
+        parts.append("## Examples\n\n" + "\n".join(_sample(sample) for sample in record["samples"]))
     parts.append(
-        "## Limits\n\nIt has learned what its text says and how often, prejudices included."
-        " Its licence follows from that of the model it started from and of the text;"
-        " state it here before you pass it on."
+        "## Limits\n\nThe model reproduces what its text says, including its biases."
+        " Its license depends on the licenses of the text and of the model it started from;"
+        " state it here before you publish the model."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -60,8 +60,8 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
 def _origin(record: Mapping[str, Any]) -> str:
     if record["base"] is None:
         return "trained from scratch"
-    base = f"trained on from `{_line(record['base']).replace('`', '')}`"
-    return f"{base} (an encoder that got a new masked-LM head)" if record["new_head"] else base
+    base = f"further trained from `{_line(record['base']).replace('`', '')}`"
+    return f"{base} (an encoder with a new masked-LM head)" if record["new_head"] else base
 
 
 def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
@@ -69,7 +69,7 @@ def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
     facts |= {_SHAPE[key]: f"{value:,}" for key, value in record["shape"].items()}
     start = record["settings"]["start"]
     if start["keep_layers"]:
-        facts["layers kept from the original"] = ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
+        facts["layers kept of the original"] = ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
     facts["vocabulary"] = f"{record['vocabulary']:,} tokens"
     facts["weights"] = str(record["save_dtype"])
     return facts
@@ -82,7 +82,7 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
         f"{record['characters']:,} characters, {record['tokens_in_text']:,} tokens",
     }
     if text["repeat"]:
-        facts["read several times in a pass"] = ", ".join(map(_line, text["repeat"]))
+        facts["read several times per pass"] = ", ".join(map(_line, text["repeat"]))
     if text["exclude"]:
         facts["left out"] = (
             f"{record['documents_dropped']:,} documents that share {text['exclude_words']} words in a row "
@@ -94,7 +94,7 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
         "tokens seen": f"{record['tokens']:,} ({record['epochs']:.2f} passes) in {record['step']:,} steps",
         "sequences": f"{text['length']} tokens, packed without padding",
         "masking": f"{settings['mask_rate']:.0%} of the {'words' if settings['whole_word'] else 'tokens'}, "
-        "anew in each pass; 80 % mask, 10 % random, 10 % as it was",
+        "drawn anew in each pass; 80 % mask, 10 % random, 10 % unchanged",
         "batch": f"{settings['batch_tokens']:,} tokens",
         "learning rate": f"{settings['lr']:g}, warm-up over {settings['warmup']:.0%}, then linear decay",
         "time": f"{record['seconds'] / 60:.1f} minutes",
@@ -103,7 +103,7 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _figures(record: Mapping[str, Any]) -> str:
-    names = {"loss": "loss (nats a masked token)", "perplexity": "perplexity", "accuracy": "masked accuracy"}
+    names = {"loss": "loss (nats per masked token)", "perplexity": "perplexity", "accuracy": "masked accuracy"}
     before, after = record["start"], record["evaluation"]
     lines = ["| | before | after |", "|---|---:|---:|"]
     lines += [f"| {label} | {before[key]:.3f} | {after[key]:.3f} |" for key, label in names.items()]
@@ -122,7 +122,7 @@ def _table(facts: Mapping[str, str]) -> str:
 
 
 def _line(text: object) -> str:
-    """Any text as one line that is no HTML, no table cell border and no code mark."""
+    """Return any text as one line that cannot break out of a table cell, or be read as HTML or Markdown."""
     line = " ".join(clean(str(text)).split())
     for mark, instead in (
         ("\\", "\\\\"),
@@ -141,5 +141,5 @@ def _fenced(command: str) -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """The command as it can be shown to others: of absolute paths only the last part."""
+    """Return the command as it may be published: with only the last part of absolute paths."""
     return shlex.join(["pet", *(Path(a).name if Path(a).is_absolute() else a for a in arguments)])

@@ -1,4 +1,4 @@
-"""Fillings of a mask, to see with one's own eyes what a model has learned."""
+"""Examples of how the model fills a mask, to show what it has learned."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PIECES, AROUND = 4, 12
 
 
 def from_held_out(tokenizer: PreTrainedTokenizerBase, held: np.ndarray) -> list[tuple[str, str]]:
-    """(text with {mask}, the hidden word) of a few places in held-out text, always the same."""
+    """Return a few pieces of held-out text, always the same, as (text with ``{mask}``, hidden word)."""
     rng = np.random.default_rng([0, 6])
     special = np.isin(held, tokenizer.all_special_ids)
     found: list[tuple[str, str]] = []
     for i in rng.permutation(len(held)):
         middle = int(rng.integers(held.shape[1]))
         word = tokenizer.decode([int(held[i, middle])]).strip()
-        ends = np.flatnonzero(special[i])  # the neighbourhood stops where another document begins
+        ends = np.flatnonzero(special[i])  # the context ends where another document begins
         start = max([middle - AROUND, 0, *(ends[ends < middle] + 1)])
         stop = min([middle + AROUND + 1, held.shape[1], *ends[ends > middle]])
         if special[i, middle] or len(word) < 3 or not word.isalpha() or stop - start < AROUND // 2:
@@ -47,32 +47,33 @@ def fill(
     held: np.ndarray,
     best: int = 5,
 ) -> list[dict[str, Any]]:
-    """The most probable tokens at the mask of each prompt.
+    """Return the most probable tokens at the mask of each prompt, or of pieces of held-out text without prompts.
+
+    Parameters
+    ----------
+    prompts : texts that contain ``{mask}`` once
+    held : int array of shape (sequences, length)
+    best : number of tokens per prompt
 
     Returns
     -------
-    list of dict
-        ``text``, ``hidden`` (the word that stood there, or None) and ``words``:
-        pairs of token and probability.
+    list of dict: ``text``, ``hidden`` (the original word, or None) and ``words`` (pairs of token and probability)
 
     Raises
     ------
     PetError
-        If a prompt has not exactly one ``{mask}``.
+        If a prompt is longer than the model's positions.
     """
-    for prompt in prompts:
-        if prompt.count("{mask}") != 1:
-            raise PetError(f"--sample {prompt!r}: must have {{mask}} once, as in 'It was {{mask}}.'")
     pairs: list[tuple[str, str | None]] = [(prompt, None) for prompt in prompts] or [*from_held_out(tokenizer, held)]
     results = []
     was_training = model.training
     model.eval()
     for text, hidden in pairs:
         ids = tokenizer(text.replace("{mask}", tokenizer.mask_token), return_tensors="pt")["input_ids"]
-        ids = ids[:, : position_limit(model)]  # asked to truncate, the tokenizer would save that it does
+        ids = ids[:, : position_limit(model)]  # truncation would be saved with the tokenizer
         at = (ids[0] == tokenizer.mask_token_id).nonzero()
         if not len(at):
-            raise PetError(f"--sample {text[:60]!r}...: its {{mask}} is beyond what the model reads; shorten it")
+            raise PetError(f"--sample {text[:60]!r}...: {{mask}} is beyond the model's positions; shorten the text")
         with torch.no_grad():
             logits = model(input_ids=ids.to(model.device)).logits[0, int(at[0])].float()
         top = logits.softmax(-1).topk(min(best, len(logits)))

@@ -190,18 +190,51 @@ def load_causal_lm(name: str, *, allow_pickle: bool = False, **options: Any) -> 
     return _load_trained(name, transformers.AutoModelForCausalLM, cure, allow_pickle, **options)
 
 
+def load_pretrainable(name: str) -> tuple[PreTrainedModel, bool]:
+    """Load a masked language model for further pretraining.
+
+    An encoder without a masked-LM head gets a new one, whose output weights are the word embeddings.
+
+    Returns
+    -------
+    model : PreTrainedModel
+    new_head : bool
+
+    Raises
+    ------
+    PetError
+        If it cannot be loaded, is not an encoder, or lacks weights other than those of the head.
+    """
+    torch.manual_seed(0)  # a new head is the same each time
+    model, info = load_model(name, transformers.AutoModelForMaskedLM)
+    random_head, random_body = _random_weights(model, info)
+    if random_body:
+        raise PetError(f"model {name}: the checkpoint is incomplete (no weights for {', '.join(random_body[:3])})")
+    new_head = any(key.endswith("weight") for key in random_head)
+    if new_head:
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+    return model, new_head
+
+
 def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool, **options: Any) -> PreTrainedModel:
     model, info = load_model(name, kind, allow_pickle=allow_pickle, **options)
-    new = sorted(map(str, info["missing_keys"]))
-    body = f"{model.base_model_prefix}."
-    random_head = [key for key in new if not key.startswith(body) and not key.endswith("bias")]
-    random_body = [key for key in new if key.startswith(body) and "pooler" not in key and "position_ids" not in key]
-    if random_head or random_body:
+    random_head, random_body = _random_weights(model, info)
+    random = random_head + random_body
+    if random:
         raise PetError(
-            f"model {name}: no trained weights for {', '.join((random_head + random_body)[:3])}"
-            f"{' and more' if len(random_head + random_body) > 3 else ''}, so it cannot fill a mask; {cure}"
+            f"model {name}: no trained weights for {', '.join(random[:3])}"
+            f"{' and more' if len(random) > 3 else ''}, so it cannot fill a mask; {cure}"
         )
     return model
+
+
+def _random_weights(model: PreTrainedModel, info: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the names of the weights of head and body that were not in the checkpoint and matter."""
+    missing, body = sorted(map(str, info["missing_keys"])), f"{model.base_model_prefix}."
+    in_head = [key for key in missing if not key.startswith(body) and not key.endswith("bias")]
+    in_body = [key for key in missing if key.startswith(body) and "pooler" not in key and "position_ids" not in key]
+    return in_head, in_body
 
 
 def model_fingerprint(name: str) -> str:

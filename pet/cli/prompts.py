@@ -232,7 +232,7 @@ def pretrain(
     document, or of another? choice: which sentence is the next? single: sentences with the labels of a teacher.
     unified: all three as multiple choice; `pet prompts unify` casts a task into that form.
     """
-    from pet.adapt.corpus import read_documents
+    from pet.data.documents import read_documents
     from pet.prompts.library import check_free, write_prompt
     from pet.prompts.pretrain import pretrain as make
     from pet.run.load_run import load_task

@@ -56,7 +56,7 @@ def pretrain(
     Parameters
     ----------
     session : the model, and how to train
-    texts : documents of several sentences each (`pet.adapt.corpus.read_documents`); of very many some are drawn
+    texts : documents of several sentences each (`pet.data.documents.read_documents`); of very many some are drawn
     form : one of `FORMATS`. ``unified`` has a third of its examples of each of the others, as multiple choice
     name : of the prompt
     count : examples to make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,11 @@ def check_folder(folder: Path) -> None:
 
 
 def check_new_folder(
-    path: str | Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False
+    path: str | Path,
+    *,
+    force: bool = False,
+    replaceable: Callable[[Path], bool] = lambda folder: False,
+    option: str = "--force",
 ) -> Path:
     """Return the path of an output folder after checking that it can be created.
 
@@ -66,6 +71,8 @@ def check_new_folder(
         Allow a folder that is not empty, provided that it is `replaceable`.
     replaceable : callable
         Tells whether a folder holds nothing but what the same command writes.
+    option : str
+        What `force` is called on the command line.
 
     Raises
     ------
@@ -76,7 +83,7 @@ def check_new_folder(
     restore_folder(place)
     if place.is_dir():
         if any(place.iterdir()):
-            _check_replaceable(path, force, replaceable(place))
+            _check_replaceable(path, force, replaceable(place), option)
     elif place.exists() or place.is_symlink():
         raise PetError(f"{path}: is a file; name a new folder")
     parent = place.absolute().parent
@@ -86,9 +93,9 @@ def check_new_folder(
     return place
 
 
-def _check_replaceable(path: str | Path, force: bool, replaceable: bool) -> None:
+def _check_replaceable(path: str | Path, force: bool, replaceable: bool, option: str) -> None:
     if replaceable and not force:
-        raise PetError(f"{path}: already exists; name a new folder, or replace it with --force")
+        raise PetError(f"{path}: already exists; name a new folder, or replace it with {option}")
     if not replaceable:
         why = ", and holds files that this command has not written" if force else ""
         raise PetError(f"{path}: is not empty{why}; name a new folder, or delete this one first")
@@ -169,3 +176,12 @@ def restore_folder(place: Path) -> None:
         remove(old)
     else:
         os.replace(old, place)
+
+
+def remove_leftovers(place: Path) -> None:
+    """Remove what killed processes left of `writing_folder`; call it only if nobody else can be writing `place`."""
+    place = place.absolute()
+    leftover = re.compile(rf"{re.escape(TEMPORARY)}\d+-{re.escape(place.name)}")
+    for path in place.parent.iterdir() if place.parent.is_dir() else ():
+        if leftover.fullmatch(path.name):
+            remove(path)

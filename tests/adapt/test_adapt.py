@@ -1,12 +1,15 @@
-"""`pet adapt`: text to blocks, masking, shrinking, training that can be stopped, and what comes out."""
+"""`pet adapt` from text to a model folder, also when it is stopped, killed or replaces a model."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import lzma
 import math
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +23,23 @@ from safetensors.torch import load_file
 from tiny_text import WORDS, training_text
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from pet.adapt import build, card, corpus, masking, packing, samples, schedule, shrink
-from pet.adapt.head import logits_at
-from pet.adapt.recipe import Start, Text, adapt, vocabulary_of
-from pet.adapt.train import Settings, Vocabulary, rows_of_step
+import pet.errors
+from pet.adapt import card, corpus, packing, samples
+from pet.adapt.adapt import adapt
+from pet.adapt.objective import make_masker
+from pet.adapt.plan import Plan, rows_of_step
+from pet.adapt.settings import OutputSettings, StartSettings, TextSettings, TrainingSettings
 from pet.cli.main import main
 from pet.errors import PetError
+from pet.progress import Reporter
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
+ROOT = Path(pet.errors.__file__).parent.parent
 DOCUMENTS = list(training_text())
-QUICK = Settings(max_steps=6, batch_tokens=128, micro_tokens=128, lr=1e-3, eval_tokens=128)
+QUICK = TrainingSettings(max_steps=6, batch_tokens=128, micro_tokens=128, lr=1e-3, eval_tokens=128)
+needs_kill = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
 
 
 @pytest.fixture
@@ -45,84 +53,69 @@ def load(folder: Path) -> tuple[Any, Any]:
     return AutoModelForMaskedLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
-# --- text --------------------------------------------------------------------------------------------
+def run(source: Path, model: Path, out: Path, settings: TrainingSettings = QUICK, **more: Any) -> dict[str, Any]:
+    """Adapt a model; options of the output may be given by name."""
+    output = {name: more.pop(name) for name in ("overwrite", "save_dtype", "prompts") if name in more}
+    text = TextSettings((str(source),), held_out=0.1, length=32)
+    return adapt(text, StartSettings(model=str(model)), settings, OutputSettings(str(out), **output), **more)
 
 
-def test_reads_lines_paragraphs_files_and_fields(tmp_path: Path) -> None:
-    plain = tmp_path / "a.txt"
-    plain.write_text("\ufeffone\ntwo  words\n\n \nthree\n", encoding="utf-8")
-    packed = tmp_path / "a.txt.xz"
-    packed.write_bytes(lzma.compress(plain.read_bytes()))
-    rows = tmp_path / "a.jsonl.gz"
-    rows.write_bytes(gzip.compress(b'{"h": "head", "b": "body"}\n\n{"h": null, "b": "more"}\n', mtime=0))
-    assert corpus.read_documents([str(plain)]) == ["one", "two words", "three"]
-    assert corpus.read_documents([str(packed)], document="blank") == ["one two words", "three"]
-    assert corpus.read_documents([str(packed)], document="file") == ["one two words three"]
-    assert corpus.read_documents([str(plain), str(rows)], ["h", "b"])[3:] == ["head body", "more"]
+# --- the result ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "fields", "message"),
-    [
-        ("none.txt", None, (), "no such file"),
-        ("empty.txt", b" \n\n", (), "no text in it"),
-        ("latin.txt", "Zürich".encode("latin-1"), (), "not UTF-8"),
-        ("cut.txt.xz", lzma.compress(b"text " * 99)[:40], (), "cut off"),
-        ("cut.txt.gz", gzip.compress(b"text " * 99, mtime=0)[:20], (), "cut off"),
-        ("a.jsonl", b'{"text": "x"}', (), "--field"),
-        ("a.jsonl", b'{"text": "x"}\n{"text', ("text",), "line 2: is not JSON"),
-        ("a.jsonl", b"[1]", ("text",), "line 1: is not a JSON object"),
-        ("a.jsonl", b'{"text": "x"}', ("body",), "no field 'body'"),
-        ("a.jsonl", b'{"text": 3}', ("text",), "is not text but int"),
-    ],
-)
-def test_bad_text_is_named(
-    tmp_path: Path, name: str, content: bytes | None, fields: tuple[str, ...], message: str
-) -> None:
-    path = tmp_path / name
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(PetError, match=message) as caught:
-        corpus.read_documents([str(path)], fields)
-    assert name in str(caught.value)
+def test_training_learns_and_writes_a_complete_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "text.txt"  # each document repeats one word, so that hidden words can be read off
+    source.write_text("\n".join(f"{word} " * 60 for word in WORDS * 6), encoding="utf-8")
+    record = adapt(
+        TextSettings((str(source),), held_out=0.1, length=32),
+        StartSettings(vocab=200, layers=1, hidden=64, positions=64),
+        replace(QUICK, max_steps=40, lr=5e-3, batch_tokens=512, micro_tokens=512, eval_tokens=512),
+        OutputSettings(str(tmp_path / "new"), save_dtype="fp16", prompts=("great great {mask} great",)),
+        Reporter("plain"),
+        command="pet adapt",
+    )
+    assert record["evaluation"]["loss"] < record["start"]["loss"] - 0.5
+    assert record["evaluation"]["perplexity"] == pytest.approx(math.exp(record["evaluation"]["loss"]))
+    _, tokenizer = load(tmp_path / "new")
+    weights = load_file(tmp_path / "new" / "model.safetensors")
+    assert all(tensor.dtype == torch.float16 for tensor in weights.values())
+    assert tokenizer.model_max_length == 64 and len(tokenizer) <= 200
+    assert [sample["text"] for sample in record["samples"]] == ["great great {mask} great"]
+    assert len(record["samples"][0]["words"]) == 5
+    readme = (tmp_path / "new" / "README.md").read_text(encoding="utf-8")
+    assert "from scratch" in readme and f"{record['parameters']:,}" in readme
+    assert str(tmp_path) not in readme and str(tmp_path) not in (tmp_path / "new" / "training.json").read_text()
+    assert not (tmp_path / "new.work").exists()
+    shown = capsys.readouterr().err
+    assert "before training" in shown and "train: 40 steps" in shown
 
 
-def test_overlapping_documents_are_left_out(tmp_path: Path) -> None:
-    secret = "The quick brown fox jumps over the lazy dog today"
-    other = tmp_path / "test.jsonl"
-    other.write_text(json.dumps({"id": 1, "deep": [{"text": secret}]}), encoding="utf-8")
-    texts = corpus.read_strings(str(other))
-    assert texts == [secret]
-    documents = [
-        "so THE quick, brown fox - jumps over the lazy... cat",  # eight words in a row, else spelled
-        "the quick brown fox jumps over the tired dog",  # seven
-        "nothing of it",
-    ]
-    assert corpus.drop_overlapping(documents, texts, 8) == (documents[1:], 1)
-    assert corpus.drop_overlapping(documents, [], 8) == (documents, 0)
+def test_a_shrunk_encoder_is_trained(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(tiny_model).save_pretrained(tmp_path / "encoder")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "encoder")
+    start = StartSettings(
+        model=str(tmp_path / "encoder"), keep_layers=(1,), feed_forward=48, vocab=500, keep_words=("terrible",)
+    )
+    text, settings = TextSettings((str(text_file),), held_out=0.1, length=32), replace(QUICK, max_steps=8)
+    record = adapt(text, start, replace(settings, head_share=0.5), OutputSettings(str(tmp_path / "small")))
+    assert record["new_head"] and record["shape"]["num_hidden_layers"] == 1
+    model, tokenizer = load(tmp_path / "small")
+    assert model.config.intermediate_size == 48 and len(tokenizer) <= 500
+    assert len(tokenizer.tokenize("terrible")) == 1
+    assert record["samples"] and all(sample["hidden"] for sample in record["samples"])
+    assert json.loads((tmp_path / "small" / "tokenizer.json").read_text())["truncation"] is None
 
 
-def test_hold_out_is_a_partition() -> None:
-    documents = [str(i) for i in range(50)]
-    training, held = corpus.hold_out(documents, 0.1, seed=3)
-    assert len(held) == 5 and sorted(training + held) == sorted(documents)
-    assert (training, held) == corpus.hold_out(documents, 0.1, seed=3)
-    assert len(corpus.hold_out(["a", "b"], 0.9, 0)[0]) == 1
-    with pytest.raises(PetError, match="held out"):
-        corpus.hold_out(["a"], 0.1, 0)
-
-
-def test_a_source_is_read_several_times_in_a_pass(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_source_can_be_read_several_times_per_pass(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
     often = tmp_path / "often.txt"
     documents = [f"{WORDS[i % len(WORDS)]} is the word of day {i}" for i in range(40)]
     often.write_text("\n".join(documents), encoding="utf-8")
-    sources = (str(text_file), str(often))
-    times = corpus.read_repeats([f"{often}=3"], sources)
-    assert times == dict.fromkeys(documents, 3)
-    start, text = Start(model=str(tiny_model)), Text(sources, length=32)
-    once = adapt(text, start, QUICK, tmp_path / "once")
-    thrice = adapt(replace(text, repeat=(f"{often}=3",)), start, QUICK, tmp_path / "thrice")
-    # The same documents are held back, and those of the one source that are not are there twice more.
+    text = TextSettings((str(text_file), str(often)), length=32)
+    assert corpus.read_repeats([f"{often}=3"], text.sources) == dict.fromkeys(documents, 3)
+    start = StartSettings(model=str(tiny_model))
+    once = adapt(text, start, QUICK, OutputSettings(str(tmp_path / "once")))
+    thrice = adapt(replace(text, repeat=(f"{often}=3",)), start, QUICK, OutputSettings(str(tmp_path / "thrice")))
+    # The same documents are held out, and the others of the repeated source occur twice more.
     for same in ("documents_trained", "documents_held_out", "characters", "text_sha256"):
         assert once[same] == thrice[same]
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -132,279 +125,27 @@ def test_a_source_is_read_several_times_in_a_pass(text_file: Path, tiny_model: P
     assert thrice["settings"]["text"]["repeat"] == ["often.txt=3"]
 
 
-@pytest.mark.parametrize(("repeat", "message"), [("a.txt", "whole number"), ("a.txt=0", "N"), ("b.txt=2", "no --text")])
-def test_refuses_a_repeat_of_nothing(repeat: str, message: str) -> None:
-    with pytest.raises(PetError, match=message):
-        corpus.read_repeats([repeat], ["a.txt"])
+def test_text_cannot_break_the_model_card() -> None:
+    assert card.command_line(["adapt", "--text", "/home/me/a b.txt", "../x.txt"]) == (
+        "pet adapt --text 'a b.txt' ../x.txt"
+    )
+    assert "\n" not in card._line("a\n| b <script>") and "<" not in card._line("<b>")
 
 
-# --- packing -----------------------------------------------------------------------------------------
+# --- training ------------------------------------------------------------------------------------------
 
 
-def test_packing_loses_no_token_and_pads_nothing() -> None:
-    documents = [np.arange(10 * i, 10 * i + i + 1, dtype=np.int32) for i in range(1, 8)]
-    stream = packing.join(documents, [3], seed=0)
-    assert sorted(stream[stream != 3]) == sorted(np.concatenate(documents)[np.concatenate(documents) != 3])
-    blocks = packing.pack(stream, 8, [1], [2])
-    body = blocks[:, 1:-1].reshape(-1)
-    assert (blocks[:, 0] == 1).all() and (blocks[:, -1] == 2).all() and blocks.shape[1] == 8
-    assert (body[: len(stream)] == stream).all()
-    assert (body[len(stream) :] == stream[: len(body) - len(stream)]).all()  # filled up from the start
-
-
-def test_packing_of_little_and_of_nothing() -> None:
-    assert packing.pack(np.array([7, 8]), 16, [1], [2]).tolist() == [[1, 7, 8, 2]]
-    with pytest.raises(PetError, match="no tokens"):
-        packing.pack(np.array([], dtype=np.int32), 16, [1], [2])
-    with pytest.raises(PetError, match="--length 2"):
-        packing.pack(np.array([7]), 2, [1], [2])
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-r", "albert"])
-def test_frame_and_word_pieces_of_each_tokenizer(family: str, family_model: Callable[[str], Path]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(family_model(family))
-    before, after = packing.frame(tokenizer)
-    assert tokenizer("the river")["input_ids"] == [
-        *before,
-        *tokenizer("the river", add_special_tokens=False)["input_ids"],
-        *after,
-    ]
-    ids = tokenizer(" the zzz river", add_special_tokens=False)["input_ids"]
-    goes_on = packing.continuations(tokenizer)[ids]
-    words = np.count_nonzero(~goes_on)
-    assert words == 3 < len(ids)
-
-
-# --- masking -----------------------------------------------------------------------------------------
-
-SPECIAL = np.array([i < 5 for i in range(1000)])
-
-
-def test_masking_shares() -> None:
-    rng = np.random.default_rng(0)
-    ids = rng.integers(5, 1000, size=(200, 102))
-    ids[:, 0], ids[:, -1] = 1, 2
-    chosen = masking.choose(ids, SPECIAL, 0.15, rng)
-    assert (chosen.sum(1) == 15).all()
-    assert not chosen[SPECIAL[ids]].any()
-    assert chosen[:, 1:-1].mean(0).std() < 0.05  # no place is preferred
-    inputs = masking.corrupt(ids, chosen, 4, np.flatnonzero(~SPECIAL), rng)
-    assert (inputs[~chosen] == ids[~chosen]).all()
-    assert (inputs[chosen] == 4).mean() == pytest.approx(0.8, abs=0.03)
-    assert (inputs[chosen] == ids[chosen]).mean() == pytest.approx(0.1, abs=0.03)
-    noise = inputs[chosen & (inputs != 4) & (inputs != ids)]
-    assert len(noise) / chosen.sum() == pytest.approx(0.1, abs=0.03) and not SPECIAL[noise].any()
-
-
-def test_masking_differs_each_time_and_short_text_has_one_mask() -> None:
-    ids = np.full((1, 60), 9)
-    one, two = (masking.choose(ids, SPECIAL, 0.2, np.random.default_rng([0, step])) for step in (1, 2))
-    assert (one != two).any()
-    assert masking.choose(np.array([[1, 9, 2]]), SPECIAL, 0.15, np.random.default_rng(0)).sum() == 1
-    assert masking.choose(np.array([[1, 2]]), SPECIAL, 0.15, np.random.default_rng(0)).sum() == 0
-
-
-def test_whole_words_are_masked_whole() -> None:
-    continues = np.arange(1000) >= 500
-    rng = np.random.default_rng(1)
-    ids = rng.integers(5, 1000, size=(300, 80))
-    ids[:, 0], ids[:, 40], ids[:, -1] = 1, 2, 2
-    ids[:, 41] = 600  # a piece right after a special token is a word of its own
-    chosen = masking.choose(ids, SPECIAL, 0.15, rng, continues)
-    assert not chosen[SPECIAL[ids]].any()
-    inside = continues[ids] & ~SPECIAL[np.roll(ids, 1, axis=1)]
-    assert (chosen[inside] == np.roll(chosen, 1, axis=1)[inside]).all()
-    assert chosen.sum() / (~SPECIAL[ids]).sum() == pytest.approx(0.15, abs=0.01)
-    assert chosen.any(1).all()
-
-
-# --- the start ---------------------------------------------------------------------------------------
-
-
-def counts_of(tokenizer: Any, texts: list[str]) -> np.ndarray:
-    return np.bincount(np.concatenate(packing.encode(tokenizer, texts)), minlength=len(tokenizer))
-
-
-@pytest.mark.parametrize(
-    "family", ["bert", "roberta", "xlm-r", "albert", "electra", "distilbert", "deberta-v2", "mpnet"]
-)
-def test_pruned_vocabulary_keeps_tokens_and_logits(
-    family: str, family_model: Callable[[str], Path], tmp_path: Path
-) -> None:
-    model, tokenizer = load(family_model(family))
-    texts = DOCUMENTS[:8]
-    keep = shrink.choose_tokens(tokenizer, counts_of(tokenizer, texts), 700, ["great", "sports"])
-    assert keep == sorted(set(keep)) and len(keep) < len(tokenizer)
-    small_tokenizer = shrink.prune_tokenizer(tokenizer, keep)
-    small = shrink.prune_model(model, keep, {"pad_token_id": small_tokenizer.pad_token_id}).eval()
-    assert small.get_input_embeddings().weight.shape[0] == len(keep) == small.config.vocab_size
-    small.save_pretrained(tmp_path / "small")
-    small_tokenizer.save_pretrained(tmp_path / "small")
-    small, small_tokenizer = load(tmp_path / "small")
-    names = small_tokenizer.convert_ids_to_tokens(range(len(keep)))
-    assert names == tokenizer.convert_ids_to_tokens(keep)
-    for text in [*texts, f"{texts[0]} {tokenizer.mask_token} sports great."]:
-        old, new = (t(text, return_tensors="pt") for t in (tokenizer, small_tokenizer))
-        assert tokenizer.convert_ids_to_tokens(old["input_ids"][0]) == small_tokenizer.convert_ids_to_tokens(
-            new["input_ids"][0]
-        )
-        with torch.no_grad():
-            expected, found = model(**old).logits[..., keep], small(**new).logits
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-
-
-def test_pruning_says_when_it_cannot(tiny_model: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    with pytest.raises(PetError, match="--vocab 3"):
-        shrink.choose_tokens(tokenizer, np.ones(len(tokenizer), dtype=int), 3)
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "deberta-v2"])
-def test_layers_are_kept_as_they_were(family: str, family_model: Callable[[str], Path]) -> None:
-    model, tokenizer = load(family_model(family))
-    one = shrink.keep_layers(model, [1]).eval()
-    assert one.config.num_hidden_layers == 1
-    assert sum(p.numel() for p in one.parameters()) < sum(p.numel() for p in model.parameters())
-    both = shrink.keep_layers(model, [0, 1]).eval()
-    ids = tokenizer(DOCUMENTS[0], return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        torch.testing.assert_close(both(input_ids=ids).logits, model(input_ids=ids).logits)
-        assert not torch.allclose(one(input_ids=ids).logits, model(input_ids=ids).logits)
-
-
-@pytest.mark.parametrize("family", ["albert", "modernbert"])
-def test_layers_that_cannot_be_left_out(family: str, family_model: Callable[[str], Path]) -> None:
-    with pytest.raises(PetError, match="--keep-layers"):
-        shrink.keep_layers(load(family_model(family))[0], [0])
-
-
-def test_wrong_layers_are_named(tiny_model: Path) -> None:
-    with pytest.raises(PetError, match="0 to 1"):
-        shrink.keep_layers(load(tiny_model)[0], [0, 2])
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
-def test_narrow_keeps_the_strongest_units(family: str, family_model: Callable[[str], Path]) -> None:
-    model, tokenizer = load(family_model(family))
-    with torch.no_grad():  # units 10 to 63 do nothing, so leaving them out changes nothing
-        for name, p in model.named_parameters():
-            if name.endswith(("intermediate.dense.weight", "ffn.lin1.weight")):
-                p[10:] = 0
-            if name.endswith((".output.dense.weight", "ffn.lin2.weight")) and "attention" not in name:
-                p[:, 10:] = 0
-    narrow = shrink.narrow(model, 10).eval()
-    ids = tokenizer(DOCUMENTS[0], return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(input_ids=ids).logits, model(input_ids=ids).logits)
-    with pytest.raises(PetError, match="this model has 64"):
-        shrink.narrow(model, 64)
-
-
-def test_narrow_says_when_it_cannot(family_model: Callable[[str], Path]) -> None:
-    with pytest.raises(PetError, match="--feed-forward"):
-        shrink.narrow(load(family_model("modernbert"))[0], 8)
-
-
-def test_encoder_gets_a_head_tied_to_its_embeddings(tiny_model: Path, tmp_path: Path) -> None:
-    encoder, tokenizer = AutoModel.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
-    encoder.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    model, _, new_head = build.from_checkpoint(str(tmp_path))
-    assert new_head
-    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    torch.testing.assert_close(model.get_input_embeddings().weight, encoder.get_input_embeddings().weight)
-    assert not build.from_checkpoint(str(tiny_model))[2]
-    counts = np.arange(len(tokenizer))
-    build.set_output_bias(model, counts)
-    bias = model.get_output_embeddings().bias.detach().numpy()
-    assert (np.diff(bias) > 0).all() and abs(bias.mean()) < 1e-5
-
-
-def test_model_without_a_mask_token_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    AutoModelForMaskedLM.from_pretrained(tiny_model).save_pretrained(tmp_path)
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]", unk_token="[UNK]"
-    ).save_pretrained(tmp_path)
-    with pytest.raises(PetError, match="no mask token"):
-        build.from_checkpoint(str(tmp_path))
-
-
-def test_trained_tokenizer_has_the_ordinary_special_tokens() -> None:
-    tokenizer = build.train_tokenizer(DOCUMENTS, 300)
-    assert len(tokenizer) == 300 and tokenizer.mask_token == "[MASK]" and tokenizer.pad_token_id == 0
-    assert tokenizer.unk_token_id not in tokenizer("The river ROSE in the night.")["input_ids"]
-    pair = tokenizer("the river", "the night")
-    assert pair["input_ids"].count(tokenizer.sep_token_id) == 2 and 1 in pair["token_type_ids"]
-    with pytest.raises(PetError, match="--vocab 7"):
-        build.train_tokenizer(DOCUMENTS, 7)
-
-
-# --- training ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "electra", "distilbert", "deberta-v2", "mpnet"])
-def test_logits_at_positions_are_the_same(family: str, family_model: Callable[[str], Path]) -> None:
-    model, tokenizer = load(family_model(family))
-    ids = torch.randint(5, len(tokenizer) - 2, (3, 20))
-    chosen = torch.zeros(3, 20, dtype=torch.bool)
-    chosen[0, 3] = chosen[0, 9] = chosen[2, 5] = True
-    with torch.no_grad():
-        torch.testing.assert_close(logits_at(model, ids, chosen), model(input_ids=ids).logits[chosen])
-    assert not model.base_model._forward_hooks
-
-
-def test_each_pass_sees_each_sequence_once() -> None:
+def test_each_pass_reads_each_sequence_once() -> None:
     seen = np.concatenate([rows_of_step(step, 4, 10, seed=0) for step in range(5)])
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10].tolist() != seen[10:].tolist()
 
 
-def test_schedule_is_fitted_to_the_nearer_end() -> None:
-    assert schedule.progress(5, 10, 0.0, None) == 0.5
-    assert schedule.progress(5, 10, 90.0, 100.0) == 0.9
-    assert schedule.progress(500, None, 200.0, 100.0) == 1.0
-    with pytest.raises(ValueError, match="end"):
-        schedule.progress(1, None, 1.0, None)
-    assert schedule.factor(0.05, 0.1) == pytest.approx(0.5)
-    assert schedule.factor(0.1, 0.1) == pytest.approx(1.0)
-    assert schedule.factor(0.55, 0.1) == pytest.approx(0.5)
-    assert schedule.factor(1.0, 0.1) == 0.0
-    assert schedule.factor(0.0, 0.0) == 1.0
-
-
-def run(source: Path, model: Path, out: Path, settings: Settings = QUICK, **options: Any) -> dict[str, Any]:
-    text = Text((str(source),), held_out=0.1, length=32)
-    return adapt(text, Start(model=str(model)), settings, out, **options)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "training.json"}
-
-
-def test_resumed_training_ends_with_the_same_bytes(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
-    settings = replace(QUICK, dropout=0.1, whole_word=True, micro_tokens=64)
-    whole = run(text_file, tiny_model, tmp_path / "whole" / "m", settings)
-    assert whole["finished"] and whole["step"] == 6
-
-    calls = iter([False, False, True])  # stopped after three steps, as by Ctrl-C
-    half = run(text_file, tiny_model, tmp_path / "halves" / "m", settings, stop=lambda: next(calls))
-    assert not half["finished"] and half["step"] == 3
-    assert not (tmp_path / "halves" / "m").exists()
-    rest = run(text_file, tiny_model, tmp_path / "halves" / "m", settings)
-    assert rest["finished"] and rest["evaluation"] == whole["evaluation"]
-    one, two = (load_file(tmp_path / name / "m" / "model.safetensors") for name in ("whole", "halves"))
-    assert all(torch.equal(one[key], two[key]) for key in one)
-    one_bytes, two_bytes = files_of(tmp_path / "whole" / "m"), files_of(tmp_path / "halves" / "m")
-    one_bytes.pop("README.md"), two_bytes.pop("README.md")  # they tell the time it took
-    assert one_bytes == two_bytes
-    assert not list(tmp_path.glob("*/*.work"))
-
-
-def test_other_settings_do_not_go_on_with_a_training(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
-    run(text_file, tiny_model, tmp_path / "m", stop=lambda: True)
-    with pytest.raises(PetError, match=r"settings\.lr differ"):
-        run(text_file, tiny_model, tmp_path / "m", replace(QUICK, lr=9e-4))
+def test_processes_share_the_sequences_of_an_update_evenly() -> None:
+    settings = TrainingSettings(batch_tokens=640, micro_tokens=128)
+    alone, three = (Plan.of(settings, count=100, length=64, processes=n) for n in (1, 3))
+    assert (alone.rows, alone.pieces, alone.pace.steps) == (10, 5, 10)
+    assert (three.rows, three.pieces, three.pace.steps) == (12, 6, 9)
 
 
 def test_accumulation_does_not_change_the_result(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -415,7 +156,7 @@ def test_accumulation_does_not_change_the_result(text_file: Path, tiny_model: Pa
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_minutes_end_the_training_and_fit_the_schedule(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_minutes_end_the_training(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
     now = [0.0]
 
     def clock() -> float:
@@ -423,135 +164,237 @@ def test_minutes_end_the_training_and_fit_the_schedule(text_file: Path, tiny_mod
         return now[0]
 
     settings = replace(QUICK, max_steps=None, max_minutes=1.0)
-    result = run(text_file, tiny_model, tmp_path / "m", settings, clock=clock)
-    # The clock is read twice a step: 60 seconds are 30 steps.
+    result = run(text_file, tiny_model, tmp_path / "m", settings, reporter=Reporter("quiet", clock=clock))
+    # The clock is read twice per step: 60 seconds are 30 steps.
     assert result["step"] == pytest.approx(30, abs=1) and result["seconds"] >= 59
-    assert result["epochs"] == pytest.approx(result["step"] * 128 / 32 / blocks_of(result), rel=0.2)
+    sequences = result["tokens"] / 32 / result["epochs"]
+    assert result["epochs"] == pytest.approx(result["step"] * 4 / sequences, rel=0.2)
 
 
-def blocks_of(result: dict[str, Any]) -> float:
-    return float(result["tokens"]) / 32 / result["epochs"]
-
-
-def test_training_learns_and_writes_a_whole_model(tmp_path: Path) -> None:
-    said: list[str] = []
-    text_file = tmp_path / "text.txt"  # one word all through a document: what is hidden stands beside it
-    text_file.write_text("\n".join(f"{word} " * 60 for word in WORDS * 6), encoding="utf-8")
-    start = Start(vocab=200, layers=1, hidden=64, positions=64)
-    settings = replace(QUICK, max_steps=40, lr=5e-3, batch_tokens=512, micro_tokens=512, eval_tokens=512)
-    text = Text((str(text_file),), held_out=0.1, length=32)
-    record = adapt(
-        text,
-        start,
-        settings,
-        tmp_path / "new",
-        save_dtype="fp16",
-        prompts=["great great {mask} great"],
-        command="pet adapt",
-        say=said.append,
-    )
-    assert record["evaluation"]["loss"] < record["start"]["loss"] - 0.5
-    assert record["evaluation"]["perplexity"] == pytest.approx(math.exp(record["evaluation"]["loss"]))
-    model, tokenizer = load(tmp_path / "new")
-    assert next(model.parameters()).dtype == torch.float16 or "fp16" in record["save_dtype"]
-    weights = load_file(tmp_path / "new" / "model.safetensors")
-    assert all(tensor.dtype == torch.float16 for tensor in weights.values())
-    assert tokenizer.model_max_length == 64 and len(tokenizer) <= 200
-    fillings = samples.fill(model.float(), tokenizer, ["great great {mask} great"], np.empty((0, 0)))
-    assert len(fillings[0]["words"]) == 5
-    readme = (tmp_path / "new" / "README.md").read_text(encoding="utf-8")
-    assert "trained from scratch" in readme and f"{record['parameters']:,}" in readme
-    assert str(tmp_path) not in readme and str(tmp_path) not in (tmp_path / "new" / "training.json").read_text()
-    assert any("before training" in line for line in said)
-
-
-def test_shrunk_encoder_is_trained_on(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
-    AutoModel.from_pretrained(tiny_model).save_pretrained(tmp_path / "encoder")
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "encoder")
-    start = Start(
-        model=str(tmp_path / "encoder"),
-        keep_layers=(1,),
-        feed_forward=48,
-        vocab=500,
-        keep_words=("terrible",),
-    )
-    text = Text((str(text_file),), held_out=0.1, length=32)
-    record = adapt(text, start, replace(QUICK, max_steps=8, head_share=0.5), tmp_path / "small")
-    assert record["new_head"] and record["shape"]["num_hidden_layers"] == 1
-    model, tokenizer = load(tmp_path / "small")
-    assert model.config.intermediate_size == 48 and len(tokenizer) <= 500
-    assert len(tokenizer.tokenize("terrible")) == 1
-    assert record["samples"] and all(sample["hidden"] for sample in record["samples"])
-    assert json.loads((tmp_path / "small" / "tokenizer.json").read_text())["truncation"] is None
-
-
-def test_new_head_is_first_trained_alone(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
-    settings = replace(QUICK, head_share=0.99)  # of six steps all but the one at the very end
+def test_only_a_new_head_is_trained_at_first(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    settings = replace(QUICK, head_share=0.99)  # all of the six steps except the end of the last one
     run(text_file, tiny_model, tmp_path / "m", settings, stop=iter([False, True]).__next__)
-    before = load_file(tmp_path / "m.work" / "start" / "model.safetensors")
+    before = load_file(tmp_path / "m.work" / "prepared" / "model.safetensors")
     after = load_file(tmp_path / "m.work" / "checkpoint" / "model.safetensors")
     moved = {key for key in after if key in before and not torch.equal(after[key], before[key])}
     assert moved and not any(key.startswith("bert.") for key in moved)
 
 
+def test_rows_that_pad_the_embeddings_are_neither_hidden_nor_drawn(tiny_model: Path) -> None:
+    model, tokenizer = load(tiny_model)
+    model.resize_token_embeddings(len(tokenizer) + 7)
+    masker = make_masker(tokenizer, model, QUICK)
+    assert masker.special[-7:].all() and masker.rule.random_ids.max() < len(tokenizer)
+
+
+# --- stopping, killing, continuing ---------------------------------------------------------------------
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Everything that does not contain the time of the training."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.suffix != ".md" and "training" not in path.name
+    }
+
+
+def test_a_resumed_training_ends_with_the_same_bytes(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    settings = replace(QUICK, dropout=0.1, whole_word=True, micro_tokens=64)
+    whole = run(text_file, tiny_model, tmp_path / "whole" / "m", settings)
+    assert whole["finished"] and whole["step"] == 6
+
+    calls = iter([False, False, True])  # stopped after three steps, as by Ctrl-C
+    half = run(text_file, tiny_model, tmp_path / "halves" / "m", settings, stop=lambda: next(calls))
+    assert not half["finished"] and half["step"] == 3
+    assert not (tmp_path / "halves" / "m").exists()
+    rest = run(text_file, tiny_model, tmp_path / "halves" / "m", settings)
+    assert rest["finished"] and rest["evaluation"] == whole["evaluation"]
+    assert files_of(tmp_path / "whole" / "m") == files_of(tmp_path / "halves" / "m")
+    assert not list(tmp_path.glob("*/*.work"))
+
+
+ADAPT = textwrap.dedent(
+    """
+    import os, signal, sys, traceback
+    from pet.adapt.adapt import adapt
+    from pet.adapt.settings import OutputSettings, StartSettings, TextSettings, TrainingSettings
+
+    source, model = sys.argv[1:]
+
+    def work(out, step, rename):
+        left = {"steps": int(step), "renames": int(rename)}
+
+        def die_at(what):
+            left[what] -= 1
+            if left[what] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return False
+
+        def hook(event, args):
+            if event == "os.rename" and os.path.basename(out) in [os.path.basename(str(name)) for name in args[:2]]:
+                die_at("renames")
+
+        sys.addaudithook(hook)
+        settings = TrainingSettings(max_steps=24, batch_tokens=64, lr=1e-3, eval_tokens=64, checkpoint_minutes=1e-6)
+        text = TextSettings((source,), held_out=0.1, length=32)
+        output = OutputSettings(out, overwrite=True)
+        adapt(text, StartSettings(model=model), settings, output, stop=lambda: die_at("steps"))
+
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work(*line.rstrip("\\n").split("|"))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    """
+)
+KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else 0
+
+
+class Children:
+    """Processes that each adapt a model and kill themselves after some steps, or before a rename of the model."""
+
+    def __init__(self, source: Path, model: Path):
+        arguments = [sys.executable, "-c", ADAPT, str(source), str(model)]
+        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    def adapt(self, out: Path, *, step: int = -1, rename: int = -1) -> int:
+        """Return the exit status; 0: it was not killed."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(f"{out}|{step}|{rename}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+@pytest.fixture
+def children(text_file: Path, tiny_model: Path) -> Iterator[Children]:
+    started = Children(text_file, tiny_model)
+    yield started
+    started.close()
+
+
+@needs_kill
+def test_a_training_that_is_killed_ends_with_the_same_bytes(children: Children, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole" / "m", tmp_path / "killed" / "m"
+    assert children.adapt(whole) == 0
+    checkpoint = tmp_path / "killed" / "m.work" / "checkpoint" / "state.json"
+    for step in (10, 20):  # each process lives for 13 steps; the last checkpoint counts
+        assert children.adapt(killed, step=13) == KILLED
+        assert json.loads(checkpoint.read_text())["step"] == step
+    assert children.adapt(killed) == 0
+    assert files_of(killed) == files_of(whole)
+
+
+@needs_kill
+def test_a_model_is_replaced_only_by_a_complete_one_whenever_the_process_is_killed(
+    children: Children, text_file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "m"
+    assert children.adapt(out, rename=2) == 0  # nothing to replace: there is no second rename
+    new = files_of(out)
+    for moment in (1, 2):  # before the old model is moved away; between that and the rename of the new one
+        (out / "model.safetensors").write_bytes(b"old")
+        assert children.adapt(out, rename=moment) == KILLED
+        assert out.exists() == (moment == 1)
+        with pytest.raises(PetError, match="--overwrite"):  # the next start restores the old model
+            run(text_file, tiny_model, out)
+        assert (out / "model.safetensors").read_bytes() == b"old"
+        assert children.adapt(out) == 0
+        assert files_of(out) == new
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["m"]
+
+
+def test_a_training_is_not_continued_with_other_settings(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    run(text_file, tiny_model, tmp_path / "m", stop=lambda: True)
+    with pytest.raises(PetError, match=r"settings\.lr: 0\.001 there, 0\.0009 here") as caught:
+        run(text_file, tiny_model, tmp_path / "m", replace(QUICK, lr=9e-4))
+    assert "m.work" in str(caught.value)
+
+
+def test_two_trainings_cannot_write_the_same_model(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    def second() -> bool:
+        with pytest.raises(PetError, match=rf"m\.work.*process {os.getpid()}"):
+            run(text_file, tiny_model, tmp_path / "m")
+        return True
+
+    assert not run(text_file, tiny_model, tmp_path / "m", stop=second)["finished"]
+
+
+# --- mistakes ------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 0.0}, "--lr 0.0"),
-        ({"mask_rate": 0.0}, "--mask-rate 0"),
-        ({"warmup": 1.0}, "--warmup 1.0"),
-        ({"max_minutes": -1.0}, "--max-minutes -1.0"),
+        ({"lr": 0.0}, "--lr is 0.0"),
+        ({"mask_rate": 0.0}, "--mask-rate is 0"),
+        ({"warmup": 1.0}, "--warmup is 1.0"),
+        ({"max_minutes": -1.0}, "--max-minutes is -1.0"),
     ],
 )
-def test_bad_settings_are_named(change: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(PetError, match=message):
-        Settings(**change)
+        TrainingSettings(**change)
 
 
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (Start(), "--model"),
-        (Start(layers=2, hidden=32), "--vocab"),
-        (Start(layers=2, hidden=32, vocab=300, keep_layers=(0,)), "shrink a checkpoint"),
-        (Start(model="x", layers=2), "from scratch"),
-        (Start(layers=2, hidden=33, vocab=300), "--hidden 33"),
-        (Start(layers=0, hidden=32, vocab=300), "--layers 0"),
+        ({}, "--model"),
+        ({"layers": 2, "hidden": 32}, "--vocab"),
+        ({"layers": 2, "hidden": 32, "vocab": 300, "keep_layers": (0,)}, "--keep-layers.*--model"),
+        ({"model": "x", "layers": 2}, "--layers.*--model x"),
+        ({"layers": 2, "hidden": 33, "vocab": 300}, "--hidden 33"),
+        ({"layers": 0, "hidden": 32, "vocab": 300}, "--layers 0"),
     ],
 )
-def test_bad_starts_are_named(start: Start, message: str, text_file: Path, tmp_path: Path) -> None:
+def test_a_start_that_makes_no_sense_is_named(
+    start: dict[str, Any], message: str, text_file: Path, tmp_path: Path
+) -> None:
     with pytest.raises(PetError, match=message):
-        adapt(Text((str(text_file),)), start, QUICK, tmp_path / "out")
+        adapt(TextSettings((str(text_file),)), StartSettings(**start), QUICK, OutputSettings(str(tmp_path / "out")))
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]  # nothing is left of it
 
 
-def test_too_long_sequences_existing_folders_and_bad_prompts(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(PetError, match="--length 4000"):
-        adapt(Text((str(text_file),), length=4000), Start(model=str(tiny_model)), QUICK, tmp_path / "out")
-    with pytest.raises(PetError, match="--sample"):
-        run(text_file, tiny_model, tmp_path / "out", prompts=["no blank"])
-    (tmp_path / "there").mkdir()
-    with pytest.raises(PetError, match="exists already"):
-        run(text_file, tiny_model, tmp_path / "there")
+def test_sequences_longer_than_the_model_are_refused(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    text = TextSettings((str(text_file),), length=4000)
+    with pytest.raises(PetError, match=r"--length 4000.*or fewer"):
+        adapt(text, StartSettings(model=str(tiny_model)), QUICK, OutputSettings(str(tmp_path / "out")))
 
 
-def test_card_cannot_be_broken_by_text() -> None:
-    assert card.command_line(["adapt", "--text", "/home/me/a b.txt", "../x.txt"]) == (
-        "pet adapt --text 'a b.txt' ../x.txt"
-    )
-    assert "\n" not in card._line("a\n| b <script>") and "<" not in card._line("<b>")
+def test_outputs_that_cannot_be_written_are_refused_before_training(text_file: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "letter.txt").write_text("mine")
+    for out, more, message in (
+        (full, {}, "delete"),
+        (full, {"overwrite": True}, "delete"),
+        (text_file, {"overwrite": True}, "is a file"),
+        (tmp_path / "out", {"prompts": ("no blank",)}, "--sample 'no blank'"),
+    ):
+        with pytest.raises(PetError, match=message):
+            run(text_file, tmp_path / "no model", out, **more)
+    assert (full / "letter.txt").read_text() == "mine"
 
 
-def test_masking_leaves_padding_rows_of_the_embedding_alone(tiny_model: Path) -> None:
+def test_a_sample_beyond_the_positions_is_named(tiny_model: Path) -> None:
     model, tokenizer = load(tiny_model)
-    model.resize_token_embeddings(len(tokenizer) + 7)
-    words = vocabulary_of(tokenizer, model)
-    assert isinstance(words, Vocabulary) and words.special[-7:].all() and words.ordinary.max() < len(tokenizer)
+    with pytest.raises(PetError, match=r"--sample.*shorten"):
+        samples.fill(model, tokenizer, ["so " * 5000 + "{mask}"], np.empty((0, 0)))
 
 
-# --- the command -------------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------------
 
 
-def test_command_line(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_the_command_prints_figures_the_next_command_or_json(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m"
     arguments = f"adapt --text {text_file} --model {tiny_model} --length 32 --max-steps 3 --batch-tokens 64 -o {out}"
     result = CliRunner().invoke(main, arguments.split())
@@ -559,6 +402,25 @@ def test_command_line(text_file: Path, tiny_model: Path, tmp_path: Path) -> None
     assert "after" in result.stdout and f"pet run TASK --model {out}" in result.stdout
     assert "before training" in result.stderr
     again = CliRunner().invoke(main, arguments.split())
-    assert again.exit_code == 2 and "exists already" in again.stderr
+    assert again.exit_code == 2 and str(out) in again.stderr and "--overwrite" in again.stderr
     as_json = CliRunner().invoke(main, [*arguments.split(), "--overwrite", "--json", "-q"])
     assert as_json.exit_code == 0 and json.loads(as_json.stdout)["step"] == 3
+
+
+def test_every_setting_is_an_option_and_the_command_names_all_mistakes(text_file: Path, tmp_path: Path) -> None:
+    help_text = CliRunner().invoke(main, ["adapt", "--help"]).stdout
+    for option in (
+        "--text",
+        "--field",
+        "--keep-layers 0,1,3",
+        "--head-share",
+        "--sample",
+        "-o, --output",
+        "--overwrite",
+    ):
+        assert option in help_text
+    arguments = f"adapt --text {text_file} --layers 1 --lr 0 --warmup 2 -o {tmp_path / 'm'}"
+    result = CliRunner().invoke(main, [*arguments.split(), "--keep-layers", "a"])
+    assert result.exit_code == 2 and "0,1,3" in result.stderr
+    result = CliRunner().invoke(main, arguments.replace("--layers 1", "").split())
+    assert result.exit_code == 2 and "--lr" in result.stderr and "--warmup" in result.stderr

@@ -1,14 +1,16 @@
-"""What training starts from: a checkpoint, an encoder that gets a head, or nothing but text."""
+"""What training starts from: a checkpoint, shrunk or not, an encoder that gets a head, or random weights."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from pet.adapt import shrink
+from pet.adapt.settings import StartSettings
+from pet.backbones.load import load_pretrainable, load_tokenizer
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -17,62 +19,46 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
+def make_start(
+    start: StartSettings, documents: Sequence[str], seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool]:
+    """Return the model to train, its tokenizer, and whether its head is new. The vocabulary is not pruned yet."""
+    if start.model is None:
+        tokenizer = train_tokenizer(documents, start.vocab or 0, lowercase=not start.cased, positions=start.positions)
+        return from_scratch(tokenizer, start.layers or 0, start.hidden or 0, start.positions, seed), tokenizer, True
+    model, tokenizer, new_head = from_checkpoint(start.model)
+    if start.keep_layers:
+        model = shrink.keep_layers(model, start.keep_layers)
+    if start.feed_forward:
+        model = shrink.narrow(model, start.feed_forward)
+    return model, tokenizer, new_head
+
+
 def from_checkpoint(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool]:
-    """A masked LM with its tokenizer, from a folder, an embedded model or the hub.
-
-    An encoder without a masked-LM head gets a new one, whose output weights are the word embeddings.
-
-    Returns
-    -------
-    model : PreTrainedModel
-        In float32.
-    tokenizer : PreTrainedTokenizerBase
-    new_head : bool
+    """Load a masked LM, or an encoder that gets a head, with its tokenizer; the last value says if the head is new.
 
     Raises
     ------
     PetError
-        If it cannot be loaded, is no encoder, or its tokenizer lacks a mask token.
+        If it cannot be loaded, is not an encoder, or its tokenizer has no mask token.
     """
-    from transformers import AutoModelForMaskedLM
-
-    from pet.backbones.load import load_model, load_tokenizer
-
     tokenizer = load_tokenizer(name)
     if tokenizer.mask_token_id is None:
-        raise PetError(
-            f"model {name}: its tokenizer has no mask token, so it is no masked language model; name another"
-        )
-    quiet = logging.getLogger("transformers")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # that head weights are missing is what we came to mend
-    try:
-        torch.manual_seed(0)  # a new head is the same each time
-        model, info = load_model(name, AutoModelForMaskedLM)
-    finally:
-        quiet.setLevel(level)
-    body = f"{model.base_model_prefix}."
-    missing = [key for key in map(str, info["missing_keys"]) if "position_ids" not in key]
-    broken = sorted(key for key in missing if key.startswith(body) and "pooler" not in key)
-    if broken:
-        raise PetError(f"model {name}: there are no weights for {', '.join(broken[:3])}; the checkpoint is not whole")
-    new_head = any(key.endswith("weight") for key in missing if not key.startswith(body))
-    if new_head:
-        model.config.tie_word_embeddings = True
-        model.tie_weights()
+        raise PetError(f"model {name}: is not a masked language model (no mask token in its tokenizer); name another")
+    model, new_head = load_pretrainable(name)
     return model.float(), tokenizer, new_head
 
 
 def train_tokenizer(
     documents: Sequence[str], vocabulary: int, *, lowercase: bool = True, positions: int = 512
 ) -> PreTrainedTokenizerBase:
-    """A WordPiece tokenizer with BERT's special tokens, learned from the documents."""
+    """Train a WordPiece tokenizer with BERT's special tokens on documents."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     smallest = len(SPECIAL_TOKENS) + 10
     if vocabulary < smallest:
-        raise PetError(f"--vocab {vocabulary}: is too small for a tokenizer; use {smallest} or more")
+        raise PetError(f"--vocab {vocabulary}: too small for a tokenizer; use {smallest} or more")
     pad, unknown, first, last, mask = SPECIAL_TOKENS
     core = Tokenizer(models.WordPiece(unk_token=unknown))
     core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
@@ -103,13 +89,13 @@ def train_tokenizer(
 
 
 def from_scratch(
-    tokenizer: PreTrainedTokenizerBase, *, layers: int, hidden: int, positions: int = 512, seed: int = 0
+    tokenizer: PreTrainedTokenizerBase, layers: int, hidden: int, positions: int = 512, seed: int = 0
 ) -> PreTrainedModel:
-    """A BERT with random weights: heads of 64 (or 32) dimensions, feed-forward layers four times as wide."""
+    """Return a BERT with random weights, 64 (or 32) dimensions per head, and feed-forward layers four times as wide."""
     from transformers import BertConfig, BertForMaskedLM
 
     if hidden < 32 or hidden % 32:
-        raise PetError(f"--hidden {hidden}: must be a multiple of 32, best of 64, as 256 or 384")
+        raise PetError(f"--hidden {hidden}: must be a multiple of 32, or better of 64, such as 256")
     if layers < 1:
         raise PetError(f"--layers {layers}: must be at least 1")
     config = BertConfig(
@@ -126,7 +112,7 @@ def from_scratch(
 
 
 def set_output_bias(model: PreTrainedModel, counts: np.ndarray) -> None:
-    """Start a new head from the frequencies of the tokens, so that training need not find them first."""
+    """Start the bias of a new head from the token frequencies, so that training does not have to learn them first."""
     output = model.get_output_embeddings()
     bias = getattr(output, "bias", None)
     if bias is None:

@@ -1,0 +1,150 @@
+"""Prepare a training: read and pack the text, make the model to start from, and write both into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.adapt import corpus, packing, vocabulary
+from pet.adapt.settings import StartSettings, TextSettings
+from pet.adapt.start import make_start, set_output_bias
+from pet.backbones.masked import position_limit
+from pet.compat import save_model
+from pet.data.documents import read_documents, read_strings
+from pet.errors import PetError
+from pet.progress import Reporter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Array = NDArray[Any]
+TRAIN, HELD_OUT = "train.npy", "held.npy"
+_SHAPE = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The text of a training.
+
+    Attributes
+    ----------
+    train : documents to train on, some of them perhaps several times
+    different : the same, each once
+    held_out : documents to evaluate on
+    read, dropped : how many were read, and left out because of an overlap
+    """
+
+    train: list[str]
+    different: list[str]
+    held_out: list[str]
+    read: int
+    dropped: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a model card says about the text."""
+        digest = hashlib.sha256()
+        for document in self.different:
+            digest.update(document.encode("utf-8", "surrogatepass") + b"\n")
+        return {
+            "documents_read": self.read,
+            "documents_dropped": self.dropped,
+            "documents_trained": len(self.different),
+            "documents_held_out": len(self.held_out),
+            "characters": sum(map(len, self.different)),
+            "text_sha256": digest.hexdigest(),
+        }
+
+
+def read_text(text: TextSettings, seed: int, reporter: Reporter) -> Documents:
+    """Read the sources, leave out overlaps and hold some documents back.
+
+    Raises
+    ------
+    PetError
+        If a source cannot be read, or too little text is left.
+    """
+    documents = read_documents(text.sources, text.fields, text.document)
+    times = corpus.read_repeats(text.repeat, text.sources, fields=text.fields, document=text.document)
+    read, dropped = len(documents), 0
+    reporter.info(f"read {read:,} documents, {sum(map(len, documents)) / 1e6:.1f} M characters")
+    if text.exclude:
+        others = (string for path in text.exclude for string in read_strings(path))
+        documents, dropped = corpus.drop_overlapping(documents, others, text.exclude_words)
+        reporter.info(
+            f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files"
+        )
+    different, held_out = corpus.hold_out(documents, text.held_out, seed)
+    train = [document for document in different for _ in range(times.get(document, 1))]
+    return Documents(train, different, held_out, read, dropped)
+
+
+def prepare(folder: Path, text: TextSettings, start: StartSettings, seed: int, reporter: Reporter) -> dict[str, Any]:
+    """Write the model to start from, its tokenizer and the packed text into a folder.
+
+    Returns
+    -------
+    dict: facts about model and text
+
+    Raises
+    ------
+    PetError
+        If the text, the model or their combination cannot be used.
+    """
+    documents = read_text(text, seed, reporter)
+    model, tokenizer, new_head = make_start(start, documents.train, seed)
+    limit = min(tokenizer.model_max_length, position_limit(model))
+    if text.length > limit:
+        raise PetError(f"--length {text.length}: this model reads at most {limit} tokens; use {limit} or fewer")
+    encoded = packing.encode(tokenizer, documents.train)
+    if start.model is not None and start.vocab is not None:
+        keep = vocabulary.choose_tokens(tokenizer, _counts(encoded, tokenizer), start.vocab, start.keep_words)
+        tokenizer = vocabulary.prune_tokenizer(tokenizer, keep)
+        model = vocabulary.prune_model(model, keep, tokenizer)
+        encoded = packing.encode(tokenizer, documents.train)
+        reporter.info(f"kept {len(keep):,} tokens")
+    counts = _counts(encoded, tokenizer)
+    if new_head:
+        set_output_bias(model, counts)
+    before, after = packing.frame(tokenizer)
+    blocks = packing.pack(packing.join(encoded, after[:1], seed), text.length, before, after)
+    held = packing.join(packing.encode(tokenizer, documents.held_out), after[:1], seed)
+    np.save(folder / TRAIN, blocks)
+    np.save(folder / HELD_OUT, packing.pack(held, blocks.shape[1], before, after))
+    save_start(model, tokenizer, folder)
+    unknown = tokenizer.unk_token_id
+    return {
+        "new_head": new_head,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "model_type": model.config.model_type,
+        "shape": {name: getattr(model.config, name) for name in _SHAPE if hasattr(model.config, name)},
+        "vocabulary": len(tokenizer),
+        **documents.facts(),
+        "tokens_in_text": int(counts.sum()),
+        "unknown_tokens": 0 if unknown is None else int(counts[unknown]),
+    }
+
+
+def save_start(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a model and its tokenizer, readable for everybody and without the path of the folder that it came from."""
+    model.config._name_or_path = ""  # written by old versions of transformers
+    save_model(model, folder)
+    for path in folder.glob("*.safetensors"):  # some versions write them for the owner alone
+        path.chmod(0o644)
+    tokenizer.save_pretrained(folder)
+
+
+def _counts(encoded: Sequence[Array], tokenizer: PreTrainedTokenizerBase) -> Array:
+    """Return how often each token occurs, shape (vocabulary,)."""
+    return np.bincount(np.concatenate(encoded), minlength=len(tokenizer))

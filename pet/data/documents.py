@@ -1,0 +1,152 @@
+"""Read unlabeled text as documents, from text files, JSON lines and the hub."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pet.data.hub import open_hub
+from pet.errors import PetError
+
+_RECORDS = {".jsonl", ".ndjson"}
+_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+
+
+def read_documents(sources: Sequence[str], fields: Sequence[str] = (), document: str = "line") -> list[str]:
+    """Read all documents of several sources, in order; each is one line and not empty.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Text files, JSON-lines files (``.jsonl``), both also as ``.xz`` or ``.gz``, or hub data sets
+        (``hub:OWNER/NAME[:CONFIG][@SPLIT]``).
+    fields : sequence of str
+        Fields of a JSON object or hub row that are joined into one document.
+    document : {"line", "blank", "file"}
+        What counts as one document of a text file: a line, the text between blank lines, or the file.
+
+    Raises
+    ------
+    PetError
+        Naming the source and, where there is one, the line.
+    """
+    found: list[str] = []
+    for source in sources:
+        documents = [text for raw in _read(source, fields, document) if (text := " ".join(raw.split()))]
+        if not documents:
+            raise PetError(f"{source}: contains no text; name a file with at least one document")
+        found += documents
+    return found
+
+
+def read_strings(path: str) -> list[str]:
+    """Read all strings in the records of a JSON-lines file, whatever their fields, or the lines of a text file."""
+    if _kind(Path(path)) not in _RECORDS:
+        return read_documents([path])
+    with _opened(path) as stream:
+        return [text for _, record in _records(stream, path) for text in _strings(record)]
+
+
+def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
+    if source.startswith("hub:"):
+        yield from _read_hub(source, fields)
+        return
+    with _opened(source) as stream:
+        if _kind(Path(source)) not in _RECORDS:
+            yield from _split(stream, document)
+            return
+        if not fields:
+            raise PetError(f"{source}: name the field of its records that holds the text, as in --field text")
+        for where, record in _records(stream, source):
+            if not isinstance(record, dict):
+                raise PetError(f'{where}: is not a JSON object; each line must be one, as in {{"text": ...}}')
+            yield _join(record, where, fields)
+
+
+def _kind(path: Path) -> str:
+    return Path(path.stem).suffix if path.suffix in _OPENERS else path.suffix
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[Iterable[str]]:
+    """Open a text file, decompressed."""
+    path = Path(source)
+    if path.is_dir():
+        raise PetError(f"{source}: is a folder; name the files in it")
+    if not path.is_file():
+        raise PetError(f"{source}: no such file; check the path")
+    try:
+        opener = _OPENERS.get(path.suffix, open)
+        with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise PetError(
+            f"{source}: is not UTF-8 text (byte {error.object[error.start]:#x}, {error.reason}); "
+            "convert it first (`iconv -t utf-8`)"
+        ) from None
+    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise PetError(
+            f"{source}: is truncated or not a {path.suffix} file ({error}); download or compress it again"
+        ) from None
+
+
+def _split(stream: Iterable[str], document: str) -> Iterator[str]:
+    if document == "line":
+        yield from stream
+        return
+    lines: list[str] = []
+    for line in stream:
+        if document == "blank" and not line.strip():
+            yield " ".join(lines)
+            lines = []
+        else:
+            lines.append(line)
+    yield " ".join(lines)
+
+
+def _records(stream: Iterable[str], source: str) -> Iterator[tuple[str, Any]]:
+    """Yield each record of a JSON-lines file with its place, for messages."""
+    for number, line in enumerate(stream, start=1):
+        if line.strip():
+            where = f"{source}, line {number}"
+            try:
+                yield where, json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise PetError(f"{where}: is not JSON ({error}); correct or remove the line") from None
+
+
+def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
+    parts = []
+    for field in fields:
+        if field not in record:
+            raise PetError(f"{where}: has no field {field!r}; set --field to one of {', '.join(map(repr, record))}")
+        value = record[field]
+        if value is not None and not isinstance(value, str):
+            raise PetError(
+                f"{where}: field {field!r} holds {type(value).__name__}, not text; choose another field with --field"
+            )
+        parts.append(value or "")
+    return " ".join(parts)
+
+
+def _read_hub(source: str, fields: Sequence[str]) -> Iterator[str]:
+    rows: Any = open_hub(source, "text").dataset
+    if not fields:
+        raise PetError(f"{source}: name the column that holds the text, as in --field {rows.column_names[0]}")
+    for number, row in enumerate(rows, start=1):
+        yield _join(row, f"{source}, row {number}", fields)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)

@@ -1,0 +1,63 @@
+"""Checkpoints of a training: weights, the optimizer's state and a record of progress, without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pet.store.outputs import writing_folder
+
+
+def save_checkpoint(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint; the previous one in this folder is kept until it is complete.
+
+    Parameters
+    ----------
+    progress : values that JSON can hold, such as the number of updates
+
+    Raises
+    ------
+    PetError
+        If the disk is full or read-only.
+    """
+    moments = {
+        f"{parameter}.{name}": value
+        for parameter, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    with writing_folder(folder, replace=True) as beside:
+        save_file(_on_cpu(dict(module.named_parameters())), beside / "model.safetensors")
+        save_file(_on_cpu(moments), beside / "optimizer.safetensors")
+        (beside / "state.json").write_text(json.dumps(progress, indent=1) + "\n", encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Restore module and optimizer and return the record of progress; None if there is no checkpoint.
+
+    If the previous process may have been killed, call `pet.store.outputs.restore_folder` first.
+    """
+    if not folder.is_dir():
+        return None
+    weights = load_file(folder / "model.safetensors")
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(weights[name])
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in load_file(folder / "optimizer.safetensors").items():
+        parameter_id, _, name = key.partition(".")
+        moments.setdefault(int(parameter_id), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    progress: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return progress
+
+
+def _on_cpu(tensors: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
