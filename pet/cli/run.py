@@ -78,6 +78,13 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 )
 @click.option("--prompt-library", metavar="DIR", help="Where NAME, similar and mean:K look.  [default: prompts]")
 @click.option("--project-prompt", metavar="M", help="Map prompts of the model M onto --model; refused otherwise.")
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    metavar="M",
+    help="Add a member beside the patterns: head, external:FILE, or NAME=external:FILE. Repeatable.",
+)
 @patterns_option
 @settings_option
 @click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
@@ -148,6 +155,9 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
     given = {name: value for name, value in options.items() if value is not None}
     columns = column_pairs(given.pop("columns"))
     changed = setting_pairs(given.pop("settings"))
+    members = tuple(given.pop("members", ()))
+    if members:
+        given["members"] = members
     for name in ("max_length", "tuning"):  # short for --set
         if name in given:
             changed[name] = str(given.pop(name))

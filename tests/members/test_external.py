@@ -1,0 +1,110 @@
+"""Scores from outside: what files may look like, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pet.errors import PetError
+from pet.members.external import FLOOR, VOTE, ExternalMember, log_probabilities, parse, read_external
+from pet.members.seam import MemberData
+from pet.members.texts import Texts
+
+LABELS = ("no", "yes")
+EXPECTED = np.log([[0.75, 0.25], [0.1, 0.9]]).astype(np.float32)
+FILES = {
+    "mapping.jsonl": '{"id": "a", "probabilities": {"yes": 0.25, "no": 0.75}}\n'
+    '{"id": "b", "probabilities": {"no": 0.1, "yes": 0.9}}\n',
+    "list.jsonl": '{"id": "a", "probabilities": [0.75, 0.25]}\n{"id": "b", "probabilities": [0.1, 0.9]}\n',
+    "columns.csv": "yes,id,no\n0.25,a,0.75\n0.9,b,0.1\n",
+    "named.tsv": "id\tp(no)\tp(yes)\na\t0.75\t0.25\nb\t0.1\t0.9\n",
+    "logs.jsonl": f'{{"id": "a", "no": {np.log(0.75)}, "yes": {np.log(0.25)}}}\n'
+    f'{{"id": "b", "no": {np.log(0.1) - 5}, "yes": {np.log(0.9) - 5}}}\n',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_form_of_a_file_gives_the_same_scores(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    ids, scores = read_external(tmp_path / name, LABELS, "teacher")
+    assert ids == ["a", "b"]
+    np.testing.assert_allclose(scores, EXPECTED, rtol=1e-5)
+
+
+def test_parquet_gives_the_same_scores(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a", "b"], "no": [0.75, 0.1], "yes": [0.25, 0.9]}), tmp_path / "t.parquet")
+    np.testing.assert_allclose(read_external(tmp_path / "t.parquet", LABELS, "t")[1], EXPECTED, rtol=1e-5)
+
+
+def test_a_vote_is_a_probability_below_one(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text("id,label\na,yes\nb,\nc,no\n")
+    ids, scores = read_external(tmp_path / "votes.csv", LABELS, "votes")
+    assert ids == ["a", "c"]  # an empty vote abstains
+    np.testing.assert_allclose(np.exp(scores), [[1 - VOTE, VOTE], [VOTE, 1 - VOTE]], rtol=1e-5)
+
+
+def test_no_probability_is_below_the_floor() -> None:
+    chances = np.exp(log_probabilities([1.0, 0.0]))
+    np.testing.assert_allclose(chances, [1 / (1 + FLOOR), FLOOR / (1 + FLOOR)], rtol=1e-5)
+
+
+@given(st.lists(st.floats(-50, -0.01), min_size=2, max_size=6))
+def test_log_probabilities_are_normalized_and_keep_their_order(values: list[float]) -> None:
+    chances = np.exp(log_probabilities(values))
+    assert chances.sum() == pytest.approx(1, abs=1e-5)
+    assert (np.diff(chances[np.argsort(values)]) >= -1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("id,no,yes\na,0.5,0.9\n", (":2", "0.5, 0.9", "log-probabilities")),
+        ("id,no,yes\na,0.5,\n", (":2", "all of them")),
+        ("id,no,yes\na,0.5,0.5\na,0.1,0.9\n", (":3", "'a'", "unique")),
+        ("id,no,yes\n,0.5,0.5\n", (":2", "no id")),
+        ("id,label\na,yess\n", (":2", "'yess'", "yes")),
+        ("id,no,yes\na,x,0.5\n", (":2", "not numbers")),
+        ("id,score\na,1\n", ("`id`", "no, yes", "id, score")),
+        ("no,yes\n0.5,0.5\n", ("`id`",)),
+        ("id,no,yes\na,,\n", ("no row with scores",)),
+    ],
+)
+def test_a_mistake_names_line_thing_and_cure(tmp_path: Path, text: str, named: tuple[str, ...]) -> None:
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(PetError) as caught:
+        read_external(tmp_path / "scores.csv", LABELS, "teacher")
+    assert all(part in str(caught.value) for part in ("teacher", "scores.csv", *named)), str(caught.value)
+
+
+def test_all_wrong_lines_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("id,label\na,maybe\nb,yes\nc,perhaps\n")
+    with pytest.raises(PetError) as caught:
+        read_external(tmp_path / "scores.csv", LABELS, "teacher")
+    assert len(caught.value.problems) == 2
+
+
+def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PetError, match=r"nowhere\.csv"):
+        parse(str(tmp_path / "nowhere.csv"), "")
+
+
+def test_texts_that_the_file_lacks_get_no_score_and_the_file_is_needed_once(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text(FILES["columns.csv"])
+    (tmp_path / "member").mkdir()
+    member = ExternalMember(parse(str(file), ""), LABELS)
+    member.fit(MemberData([], np.zeros(0, dtype=np.int64), None), tmp_path / "member")
+    file.unlink()
+    again = ExternalMember(member.spec, LABELS, tmp_path / "member")
+    texts = Texts(Dataset.from_dict({"id": ["b", "zzz", "a"], "text": ["", "", ""]}))
+    out = np.zeros((3, 2), dtype=np.float32)
+    again.scores(texts, out)
+    np.testing.assert_allclose(out[[0, 2]], EXPECTED[[1, 0]], rtol=1e-5)
+    assert np.isnan(out[1]).all()
