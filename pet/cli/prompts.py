@@ -234,24 +234,23 @@ def pretrain(
     """
     from pet.data.documents import read_documents
     from pet.prompts.library import check_free, write_prompt
-    from pet.prompts.pretrain import pretrain as make
+    from pet.prompts.pretrain import PretrainingExamples
+    from pet.prompts.pretrain import pretrain as train_on_text
+    from pet.prompts.self_supervised import PAIR_WORDS
     from pet.run.load_run import load_task
 
     chosen = name or f"ppt-{form}"
     check_free(library, chosen)
-    labels = load_task(task) if task else None
-    texts = read_documents(sources, fields, document)
-    prompt = make(
-        _session(options),
-        texts,
-        form,
-        chosen,
+    examples = PretrainingExamples(
+        form=form,
         count=count,
         options=choices,
-        words=tuple(word.strip() for word in words.split(",")) if words else None,
-        task=labels,
+        words=tuple(word.strip() for word in words.split(",")) if words else PAIR_WORDS,
+        task=load_task(task) if task else None,
         teacher=teacher,
     )
+    texts = read_documents(sources, fields, document)
+    prompt = train_on_text(_session(options), texts, chosen, examples)
     write_prompt(library, prompt)
     _show([prompt], as_json, f"added to {library}:\n")
 

@@ -1,1 +1,1 @@
-"""Prompts that travel: a library of learned vectors, and starting from what other tasks have learned."""
+"""Prompt transfer: a library of trained prompts, and prompts as a starting point for other tasks."""

@@ -1,7 +1,7 @@
-"""A library of trained prompts: a folder with a sub-folder for each.
+"""A library of trained prompts: a folder with one subfolder per prompt.
 
-A sub-folder holds ``learned.safetensors``, as a member of a run does, and ``prompt.json``: what the vectors were
-trained on, the model that they belong to, and figures.
+A subfolder contains ``learned.safetensors``, like a member of a run, and ``prompt.json``: the tasks that the prompt
+was trained on, its model, and metrics.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Prompt:
 
     Attributes
     ----------
-    name : its sub-folder in the library
+    name : its subfolder in the library
     vectors : float32 array of shape (n, D)
-    backbone, fingerprint : the model that it belongs to, for people, and by hash
+    backbone, fingerprint : name and hash of its model
     about : plain values: ``kind`` (run, mixture, pretrained or projected), ``tasks`` (each with ``task`` and
         ``patterns``), ``steps``, ``examples``, ``metrics``, ``origin``
     """
@@ -57,59 +57,66 @@ class Prompt:
 
     @property
     def length(self) -> int:
+        """Number of vectors."""
         return len(self.vectors)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the numbers and of the model that they belong to; notes about them do not count."""
+        """SHA-256 of the vectors and the model's hash; the notes are not included."""
         content = hashlib.sha256(f"{self.fingerprint} {self.vectors.shape} ".encode())
         content.update(np.ascontiguousarray(self.vectors, dtype="<f4").tobytes())
         return content.hexdigest()
 
     @property
     def tasks(self) -> str:
-        """The names of its tasks, for people."""
+        """Comma-separated names of its tasks."""
         return ", ".join(task["task"] for task in self.about["tasks"])
 
 
 def check_name(name: str) -> str:
-    """A name that can be a sub-folder everywhere, and is never a path.
+    """Return the name if it is a portable folder name (never a path).
 
     Raises
     ------
     PetError
-        For any other text.
+        If it is not.
     """
     if not _NAME.fullmatch(name):
         raise PetError(
-            f"prompt {clean(name)!r}: a name is made of letters, digits, dots, dashes and underscores, begins with a "
-            "letter or a digit, and has at most 100 of them"
+            f"prompt {clean(name)!r}: a name may contain letters, digits, dots, dashes and underscores, starts with a "
+            "letter or a digit, and has at most 100 characters"
         )
     return name
 
 
 def as_name(text: str) -> str:
-    """A name made of any text: what it may not have becomes a dash."""
+    """Convert any text to a valid prompt name, replacing other characters by dashes.
+
+    Examples
+    --------
+    >>> as_name("My task (v2)")
+    'My-task-v2'
+    """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:60] or "prompt"
 
 
 def portable(model: str) -> str:
-    """How a library calls a model: a hub name as it is, a folder by its last part."""
+    """Return the name of a model without local paths: a hub name, or the last part of a folder."""
     place = Path(model).expanduser()
     return place.resolve().name if place.is_dir() else model
 
 
 def read_prompt(folder: Path) -> Prompt:
-    """A prompt of a library.
+    """Read a prompt from its folder.
 
     Raises
     ------
     PetError
-        When the folder holds none, or a damaged one.
+        If the folder contains no prompt or a damaged one.
     """
     path = folder / NOTE
     if not path.is_file():
-        raise PetError(f"{folder}: this is no trained prompt (no {NOTE} in it); `pet prompts add RUN` makes some")
+        raise PetError(f"{folder} is not a trained prompt (no {NOTE}); create prompts with `pet prompts add RUN`")
     learned = read_member(folder)
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
@@ -117,17 +124,17 @@ def read_prompt(folder: Path) -> Prompt:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = str(error)
     if problem:
-        raise PetError(f"{path} is damaged ({clean(problem)}); make the prompt again, or take it out of the library")
+        raise PetError(f"{path} is damaged ({clean(problem)}); recreate the prompt, or remove it from the library")
     about = {key: note[key] for key in ("kind", "tasks", "steps", "examples", "metrics", "origin")}
     vectors = learned.arrays[VECTORS].numpy()
     return Prompt(folder.name, vectors, clean(learned.backbone), learned.fingerprint, about)
 
 
 def _problem(note: Any, learned: Learned) -> str:
-    """What is wrong with the two files of a prompt, or nothing."""
+    """Return what is wrong with the files of a prompt; "" if nothing is."""
     vectors = learned.arrays.get(VECTORS)
     if learned.options.get("tuning") != "prompt" or vectors is None or vectors.ndim != 2 or not len(vectors):
-        return "its numbers are not vectors before a text"
+        return "its tensors are not a prompt"
     if vectors.dtype != torch.float32 or not bool(torch.isfinite(vectors).all()):
         return "its vectors are not finite numbers in float32"
     if not isinstance(learned.backbone, str) or not isinstance(learned.fingerprint, str):
@@ -135,21 +142,26 @@ def _problem(note: Any, learned: Learned) -> str:
     if note["format"] != _FORMAT:
         return f"format {note['format']} is not known to this version of pet"
     if note["backbone"]["hash"] != learned.fingerprint or note["shape"] != list(vectors.shape):
-        return "it belongs to other vectors than those beside it"
+        return "it does not match the vectors next to it"
     if not all(isinstance(task["task"], str) and isinstance(task["patterns"], list) for task in note["tasks"]):
-        return "its tasks are not named"
+        return "its tasks have no names or patterns"
     if not all(isinstance(note[key], Mapping) for key in ("metrics", "origin")) or not isinstance(note["kind"], str):
-        return "its notes are of another kind"
-    return "" if all(isinstance(note[key], int) for key in ("steps", "examples")) else "its counts are no numbers"
+        return "its metrics, origin or kind are invalid"
+    return "" if all(isinstance(note[key], int) for key in ("steps", "examples")) else "its counts are not numbers"
 
 
 def write_prompt(library: str | Path, prompt: Prompt) -> Path:
-    """Put a prompt into a library, in whole; the same one again changes nothing.
+    """Add a prompt to a library, atomically. Adding the same prompt again changes nothing.
+
+    Returns
+    -------
+    Path
+        Its folder.
 
     Raises
     ------
     PetError
-        When another prompt has this name, or the folder cannot be written.
+        If another prompt has this name, or the folder cannot be written.
     """
     place = free_place(library, prompt)
     if place.exists():
@@ -171,7 +183,7 @@ def write_prompt(library: str | Path, prompt: Prompt) -> Path:
 
 
 def free_place(library: str | Path, prompt: Prompt) -> Path:
-    """Where a prompt goes; refused when another one is there."""
+    """Return the folder for a prompt; PetError if another prompt is there."""
     place = place_of(library, prompt.name)
     if not place.exists() or ((place / NOTE).is_file() and read_prompt(place).digest == prompt.digest):
         return place
@@ -179,35 +191,35 @@ def free_place(library: str | Path, prompt: Prompt) -> Path:
 
 
 def check_free(library: str | Path, name: str) -> None:
-    """Refuse the name of a prompt that is there, before a new one is made."""
+    """Check that a name is not in use, before a new prompt is trained; PetError if it is."""
     place = place_of(library, name)
     if place.exists():
         raise _taken(place)
 
 
 def place_of(library: str | Path, name: str) -> Path:
-    """The sub-folder of a name."""
+    """Return the subfolder for a name; PetError if the name is invalid or the library is a file."""
     root = Path(library).expanduser()
     if root.exists() and not root.is_dir():
-        raise PetError(f"{library} is a file; name a folder for the library of prompts")
+        raise PetError(f"{library} is a file; give a folder for the prompt library")
     return root / check_name(name)
 
 
 def _taken(place: Path) -> PetError:
-    return PetError(f"{place}: there is a prompt of this name; choose another --name, or delete that one")
+    return PetError(f"{place} already exists; choose another --name, or delete that prompt")
 
 
 def list_prompts(library: str | Path) -> list[Prompt]:
-    """All prompts of a library, sorted by name.
+    """Read all prompts of a library, sorted by name.
 
     Raises
     ------
     PetError
-        When there is no such folder, or naming every prompt in it that is damaged.
+        If the folder does not exist or prompts are damaged; names all of them.
     """
     root = Path(library).expanduser()
     if not root.is_dir():
-        raise PetError(f"{library}: there is no such library of prompts; `pet prompts add RUN -l {library}` makes one")
+        raise PetError(f"prompt library {library} not found; create it with `pet prompts add RUN -l {library}`")
     prompts, problems = [], []
     for name in _names(root):
         try:
@@ -220,17 +232,17 @@ def list_prompts(library: str | Path) -> list[Prompt]:
 
 
 def _names(root: Path) -> list[str]:
-    """The names in a library, sorted."""
+    """Return the sorted names of the prompts in a library."""
     return sorted(place.name for place in root.iterdir() if _NAME.fullmatch(place.name) and (place / NOTE).is_file())
 
 
 def find_prompt(text: str, library: str | Path | None) -> Prompt:
-    """A prompt by its name in a library, or by its folder.
+    """Find a prompt by its name in a library, or by its folder.
 
     Raises
     ------
     PetError
-        When it is neither, with the names that there are.
+        If there is no such prompt; lists the names in the library.
     """
     root = Path(library or DEFAULT_LIBRARY).expanduser()
     if _NAME.fullmatch(text) and (root / text / NOTE).is_file():
@@ -239,34 +251,34 @@ def find_prompt(text: str, library: str | Path | None) -> Prompt:
     if place.is_dir():
         return read_prompt(place.resolve())
     names = _names(root) if root.is_dir() else []
-    more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
-    there = f"in {root} there are {', '.join(names[:_SHOWN])}{more}" if names else f"there are no prompts in {root}"
+    more = f", ... ({len(names)} in total)" if len(names) > _SHOWN else ""
+    there = f"prompts in {root}: {', '.join(names[:_SHOWN])}{more}" if names else f"{root} contains no prompts"
     raise PetError(f"prompt {clean(text)!r} is neither in the library nor a folder; {there}")
 
 
 def check_backbone(prompt: Prompt, model: str, fingerprint: str) -> None:
-    """Refuse a prompt of another model.
+    """Check that a prompt belongs to a model.
 
     Raises
     ------
     PetError
-        Naming both models.
+        If it does not; names both models.
     """
     if prompt.fingerprint != fingerprint:
         raise PetError(
-            f"prompt {prompt.name}: it belongs to the model {prompt.backbone} (hash {prompt.fingerprint[:12]}), and "
-            f"{model} is another one (hash {fingerprint[:12]}); use that model, or map the prompt onto this one: "
-            "--project-prompt and the model that it belongs to"
+            f"prompt {prompt.name} was trained for model {prompt.backbone} (hash {prompt.fingerprint[:12]}), not "
+            f"{model} (hash {fingerprint[:12]}); use that model, or map the prompt to this one with "
+            "--project-prompt and the name of its model"
         )
 
 
 def of_backbone(prompts: Sequence[Prompt], fingerprint: str) -> list[Prompt]:
-    """The prompts that belong to a model."""
+    """Return the prompts of one model."""
     return [prompt for prompt in prompts if prompt.fingerprint == fingerprint]
 
 
 def describe(task: Task, patterns: list[Pattern] | None = None) -> dict[str, Any]:
-    """What a prompt's notes say of a task: its name, its patterns, and the words of each."""
+    """Describe a task for a prompt's notes: its name, its patterns, and their label words."""
     return {
         "task": task.name,
         "patterns": [

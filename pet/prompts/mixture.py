@@ -1,4 +1,4 @@
-"""One prompt trained on several patterns, of one task or of many."""
+"""Train one prompt on several patterns, of one or more tasks."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Source:
-    """A task that a prompt learns from.
+    """Training data for a prompt: a task's patterns and labeled texts.
 
     Attributes
     ----------
-    name : of the task
-    pvps : its patterns, bound with as many learned vectors before them as the prompt has
+    name : name of the task
+    pvps : its patterns, bound with one soft token per vector of the prompt before them
     tokens, labels : its labeled texts
     """
 
@@ -47,14 +47,18 @@ class Source:
 
 
 def turns(patterns: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Which task and which of its patterns each micro-batch takes, without end.
+    """Yield the task and pattern of each micro-batch, forever.
 
-    The tasks take turns in their order, whatever their sizes, so that a large one does not drown a small one; and in
-    the turns of a task its patterns do.
+    Tasks alternate regardless of their sizes, so that large tasks do not dominate small ones. Within a task, its
+    patterns alternate.
 
     Parameters
     ----------
-    patterns : how many each task has
+    patterns : number of patterns per task
+
+    Yields
+    ------
+    (task, pattern), both from 0
     """
     number = 0
     while True:
@@ -64,7 +68,7 @@ def turns(patterns: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 class _MixtureObjective(nn.Module):
-    """The loss of a micro-batch with the words of the pattern that it was made with."""
+    """Computes the loss of a micro-batch with the label words of its pattern."""
 
     def __init__(self, lm: LanguageModel, sources: Sequence[Source]):
         super().__init__()
@@ -88,7 +92,7 @@ def mixture_batches(
     device: torch.device,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """Endless micro-batches of all sources in `turns`; ``part`` names the task and the pattern of each."""
+    """Yield micro-batches of all sources forever, in `turns`; ``part`` names the task and pattern of each."""
     recipe = recipe.with_settings(unlabeled_batch=0)
     streams = {
         (t, p): member_batches(
@@ -103,7 +107,7 @@ def mixture_batches(
 
 
 def mixture_steps(sources: Sequence[Source], recipe: Recipe) -> int:
-    """Updates of a prompt that learns from these sources."""
+    """Return the number of updates for training a prompt on these sources."""
     return recipe.member.updates(sum(len(source.labels) for source in sources))
 
 
@@ -120,22 +124,22 @@ def train_prompt(
 
     Parameters
     ----------
-    backbone : the model; it stays as it is
-    tokenizer : of the model
-    sources : what to learn from
-    recipe : with ``tuning`` prompt; vectors that start from words take those of the first task's labels, or frequent
-        ones of all texts
-    seed : of everything that is random
-    accelerator : where, and how precisely
+    backbone : the model; unchanged afterwards
+    tokenizer : the model's tokenizer
+    sources : training data
+    recipe : recipe with ``tuning`` prompt; vectors initialized from words use the first task's label words, or the
+        frequent words of all texts
+    seed : random seed
+    accelerator : device and precision
     on_step : see `pet.training.loop.train`
 
     Returns
     -------
     vectors : float32 array of shape (n, D)
-    losses : mean losses over stretches of updates
+    losses : mean losses over consecutive groups of updates
     """
     first = sources[0].pvps[0]
-    # Frequent words are looked for under the first pattern's keys, wherever a task keeps its texts.
+    # Frequent words are looked up under the first pattern's keys, whatever the keys of each task are.
     texts = [dict.fromkeys(first.encoder.keys, ragged) for source in sources for ragged in source.tokens.values()]
     lm = start_member(backbone, recipe.tuning, first, texts, seed, accelerator.device)
     objective = _MixtureObjective(lm, sources).to(accelerator.device)

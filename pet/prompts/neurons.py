@@ -1,4 +1,4 @@
-"""Which neurons of the feed-forward layers a prompt activates."""
+"""The feed-forward neurons that a prompt activates."""
 
 from __future__ import annotations
 
@@ -21,57 +21,59 @@ if TYPE_CHECKING:
     from pet.tuning.members import Backbone
 
 Array = NDArray[Any]
-# The layer that makes the neurons: BERT and its kin; DistilBERT; ALBERT; ModernBERT, with the gates behind it
+# The first feed-forward matrix in BERT-like models, DistilBERT, ALBERT and ModernBERT (which appends the gates).
 _NEURONS = re.compile(r"(^|\.)(intermediate\.dense|ffn\.lin1|ffn|mlp\.Wi)$")
 
 
 def neuron_layers(model: PreTrainedModel) -> list[nn.Linear]:
-    """The first matrix of each feed-forward layer; one that several layers share is there once.
+    """Return the first matrix of each feed-forward layer; a matrix shared by several layers is returned once.
 
     Raises
     ------
     PetError
-        When the model is built in a way that is not known here.
+        If the architecture is not supported.
     """
     found = [m for name, m in model.base_model.named_modules() if isinstance(m, nn.Linear) and _NEURONS.search(name)]
     if not found:
         raise PetError(
-            f"the feed-forward layers of a {model.config.model_type} model are built in a way that is not known here; "
-            "compare prompts by cosine or by zero-shot accuracy"
+            f"comparing prompts by neurons does not support models of type {model.config.model_type}: unknown "
+            "feed-forward layers; compare by cosine or zero-shot accuracy"
         )
     return found
 
 
 def check_neurons(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a model whose neurons cannot be looked at.
+    """Check that a model supports comparing prompts by neurons.
 
     Parameters
     ----------
-    model : shapes are enough, without weights
+    model : the model; a meta model without weights is enough
+    tokenizer : its tokenizer
 
     Raises
     ------
     PetError
-        When its feed-forward layers are not known here, or it has no mask.
+        If the architecture is not supported, or the tokenizer has no mask token.
     """
     neuron_layers(model)
     if tokenizer.mask_token_id is None:
         raise PetError(
-            f"neurons are looked at in the mask, and a {model.config.model_type} model has none; compare prompts by "
-            "cosine or by zero-shot accuracy"
+            f"comparing prompts by neurons requires a mask token, which models of type {model.config.model_type} lack; "
+            "compare by cosine or zero-shot accuracy"
         )
 
 
 def activated(backbone: Backbone, tokenizer: PreTrainedTokenizerBase, vectors: Array) -> Array:
-    """Which neurons are active at the mask when nothing but a prompt and the mask is read.
+    """Find the neurons that are active at the mask when the input is only a prompt and the mask.
 
-    A neuron of a feed-forward layer, ``W2 f(W1 x + b1) + b2``, is active where ``W1 x + b1`` is above 0, and so
-    ``f`` of it, for ReLU as for GELU. The input is the prompt, the special tokens, and the mask (after Su et al. 2021,
-    arXiv 2111.06719, with the mask token as the neutral text).
+    A neuron of a feed-forward layer, ``W2 f(W1 x + b1) + b2``, is active if ``W1 x + b1`` is positive, and thus
+    ``f`` of it, for ReLU and GELU alike. The input is the prompt, the special tokens, and the mask (after Su et al.
+    2021, arXiv 2111.06719, with the mask token as neutral text).
 
     Parameters
     ----------
-    backbone : what an earlier member has left in it goes, and nothing stays
+    backbone : the model; it is restored before and afterwards
+    tokenizer : its tokenizer
     vectors : the prompt, shape (n, D)
 
     Returns
@@ -105,7 +107,7 @@ def activated(backbone: Backbone, tokenizer: PreTrainedTokenizerBase, vectors: A
 
 
 def _mask_alone(tokenizer: PreTrainedTokenizerBase, length: int, device: torch.device) -> tuple[dict[str, Tensor], int]:
-    """A row with a prompt and a mask, and where the mask stands."""
+    """Return a row with a prompt and a mask, and the position of the mask."""
     frame = probe_frame(tokenizer, 1)
     before = [-k - 1 for k in range(length)]
     ids = [*before, *frame.gaps[0], int(tokenizer.mask_token_id), *frame.gaps[1]]

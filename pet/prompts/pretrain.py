@@ -1,4 +1,4 @@
-"""Pretraining a prompt on unlabeled text (PPT, Gu et al. 2021, arXiv 2109.04332)."""
+"""Pretrain a prompt on unlabeled text (PPT, Gu et al. 2021, arXiv 2109.04332)."""
 
 from __future__ import annotations
 
@@ -36,59 +36,72 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Part = tuple[Task, "Dataset"]
 FORMATS = ("single", "pair", "choice", "unified")
-_POOL = 10  # documents that are looked at for each example, and sentences that are labeled
+_POOL = 10  # number of documents to split, and sentences to label, per example
 
 
-def pretrain(
-    session: Session,
-    texts: Sequence[str],
-    form: str,
-    name: str,
-    *,
-    count: int = 2000,
-    options: int = 4,
-    words: Sequence[str] | None = None,
-    task: Task | None = None,
-    teacher: str | None = None,
-) -> Prompt:
-    """Train a prompt on examples made from unlabeled text; the model stays as it is.
+@dataclass(frozen=True)
+class PretrainingExamples:
+    """Which examples to create from unlabeled text.
+
+    Attributes
+    ----------
+    form : one of `FORMATS`. ``unified`` consists of one third of each other format, as multiple choice
+    count : number of examples, at least 3
+    options : number of options in multiple choice
+    words : for ``pair``: the label words for another document, the same document, and the next sentence
+    task : for ``single`` and ``unified``: the task to label sentences for; default: sentiment with five grades
+    teacher : for the same formats: a classifier that labels the sentences. Default: the model itself, with the
+        untrained patterns of `task`, calibrated to equal label frequencies. PPT uses a teacher; a model learns
+        little from its own labels.
+    """
+
+    form: str
+    count: int = 2000
+    options: int = 4
+    words: Sequence[str] = PAIR_WORDS
+    task: Task | None = None
+    teacher: str | None = None
+
+
+def pretrain(session: Session, texts: Sequence[str], name: str, examples: PretrainingExamples) -> Prompt:
+    """Train a prompt on examples created from unlabeled text; the model is unchanged.
 
     Parameters
     ----------
     session : the model, and how to train
-    texts : documents of several sentences each (`pet.data.documents.read_documents`); of very many some are drawn
-    form : one of `FORMATS`. ``unified`` has a third of its examples of each of the others, as multiple choice
-    name : of the prompt
-    count : examples to make
-    options : of multiple choice
-    words : for ``pair``: the words for another document, the same one, and the next sentence
-    task : for ``single`` and ``unified``: the task that sentences are labeled with; None: five grades of opinion
-    teacher : for these: a classifier that labels the sentences; None: the model itself, with the untrained patterns of
-        `task`, corrected so that all labels are as frequent. PPT has a teacher; a model that teaches itself has little
-        to tell
+    texts : documents of several sentences (`pet.data.documents.read_documents`); from a large corpus, some are drawn
+    name : name of the prompt
+    examples : the examples to create
 
     Raises
     ------
     PetError
-        When there is too little text, or a word is not one token of the model.
+        If there is too little text, a value is invalid, or a label word is not a single token of the model.
     """
-    if form not in FORMATS:
-        raise PetError(f"--format {form!r} is not known; there are {', '.join(FORMATS)}")
-    if count < 3:
-        raise PetError(f"--count {count}: it must be 3 or more")
-    order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))[: _POOL * count]
-    documents = [split_sentences(texts[i]) for i in order]
-    share = count // 3 if form == "unified" else count
-    task = task or single_task(at_end=session.fills_end)
-    made = _Examples(session, documents, share, options, words or PAIR_WORDS, task, teacher)
-    parts = {"single": made.single, "pair": made.pair, "choice": made.choice, "unified": made.unified}[form]()
-    origin = {"format": form, "documents": len(documents), "teacher": teacher and "classifier"}
-    return train_on(session, parts, name, {"kind": "pretrained", "origin": origin})
+    if examples.form not in FORMATS:
+        raise PetError(f"--format {examples.form!r} is unknown; choose {', '.join(FORMATS)}")
+    if examples.count < 3:
+        raise PetError(f"--count {examples.count} is too small; it must be at least 3")
+    order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))
+    documents = [split_sentences(texts[i]) for i in order[: _POOL * examples.count]]
+    maker = _ExampleMaker(
+        session=session,
+        documents=documents,
+        count=examples.count // 3 if examples.form == "unified" else examples.count,
+        options=examples.options,
+        words=examples.words,
+        task=examples.task or single_task(at_end=session.fills_end),
+        teacher=examples.teacher,
+    )
+    forms = {"single": maker.single, "pair": maker.pair, "choice": maker.choice, "unified": maker.unified}
+    teacher = examples.teacher and "classifier"
+    origin = {"format": examples.form, "documents": len(documents), "teacher": teacher}
+    return train_on(session, forms[examples.form](), name, {"kind": "pretrained", "origin": origin})
 
 
 @dataclass(frozen=True)
-class _Examples:
-    """Makes the examples of each format; see `pretrain`."""
+class _ExampleMaker:
+    """Creates the examples of each format; see `PretrainingExamples`."""
 
     session: Session
     documents: Sequence[Sequence[str]]
@@ -98,17 +111,20 @@ class _Examples:
     task: Task
     teacher: str | None
 
-    def _chance(self, form: str) -> np.random.Generator:
+    def _generator(self, form: str) -> np.random.Generator:
         return np.random.default_rng(derive_seed(self.session.seed, "pretrain", form))
 
     def pair(self) -> list[Part]:
         if len(self.words) != len(PAIR_WORDS):
-            raise PetError("--words: give three, for another document, the same, and the next sentence: no,maybe,yes")
-        rows, labels = pair_examples(self.documents, self.count, self._chance("pair"))
+            raise PetError(
+                "--words needs three words, for another document, the same document, and the next sentence, such as "
+                "no,maybe,yes"
+            )
+        rows, labels = pair_examples(self.documents, self.count, self._generator("pair"))
         return [_part(pair_task(self.words, at_end=self.session.fills_end), rows, labels)]
 
     def choice(self) -> list[Part]:
-        rows, labels = choice_examples(self.documents, self.options, self.count, self._chance("choice"))
+        rows, labels = choice_examples(self.documents, self.options, self.count, self._generator("choice"))
         return [_part(choice_task(self.options), rows, labels)]
 
     def single(self) -> list[Part]:
@@ -116,49 +132,48 @@ class _Examples:
         return [_part(self.task, sentences, labels)]
 
     def unified(self) -> list[Part]:
-        chance = self._chance("unified")
-        pairs, places = pair_examples(self.documents, self.count, self._chance("pair"))
+        generator = self._generator("unified")
+        pairs, places = pair_examples(self.documents, self.count, self._generator("pair"))
         sentences, grades = self._labeled()
         grade_words = [self.task.patterns[0].verbalizer.words[label][0] for label in self.task.labels]
         queries = [f"{first} {second}" for first, second in pairs]
         return [
-            _part(choice_task(3, "ppt-unified-pair"), *as_choice(queries, self.words, places, chance)),
+            _part(choice_task(3, "ppt-unified-pair"), *as_choice(queries, self.words, places, generator)),
             _part(
                 choice_task(self.options, "ppt-unified-choice"),
-                *choice_examples(self.documents, self.options, self.count, self._chance("choice")),
+                *choice_examples(self.documents, self.options, self.count, self._generator("choice")),
             ),
             _part(
                 choice_task(len(grade_words), "ppt-unified-single"),
-                *as_choice(sentences, grade_words, grades, chance),
+                *as_choice(sentences, grade_words, grades, generator),
             ),
         ]
 
     def _labeled(self) -> tuple[list[str], Array]:
-        """The sentences that get their labels most surely."""
+        """Return the sentences with the most confident labels, and their labels."""
         if len(self.task.fields) != 1:
-            raise PetError(f"{self.task.name} has several fields; sentences are labeled with a task of one field")
-        chance = self._chance("single")
+            raise PetError(f"{self.task.name} has several fields; labeling sentences needs a task with one field")
+        generator = self._generator("single")
         sentences = list(dict.fromkeys(sentence for document in self.documents for sentence in document))
         if not sentences:
-            raise PetError("the text has no sentence in it")
-        order = chance.permutation(len(sentences))[: _POOL * self.count]
+            raise PetError("the text contains no sentences; give other text")
+        order = generator.permutation(len(sentences))[: _POOL * self.count]
         sentences = [sentences[i] for i in order]
         table = table_of(sentences, self.task.fields, name="text")
-        probabilities = self._taught(table) if self.teacher is not None else self._untrained(table)
+        probabilities = self._untrained(table) if self.teacher is None else self._taught(table, self.teacher)
         rows, labels = surest(probabilities, max(1, self.count // len(self.task.labels)))
         if len(set(labels.tolist())) < 2:
-            raise PetError("all sentences get the same label, and nothing is to be learned from that; give other text")
+            raise PetError("all sentences have the same label, so a prompt would learn nothing; give other text")
         return [sentences[row] for row in rows], labels
 
-    def _taught(self, table: Dataset) -> Array:
+    def _taught(self, table: Dataset, teacher: str) -> Array:
         from pet.student.classifier import load_classifier
 
-        assert self.teacher is not None
-        classifier = load_classifier(self.teacher)
+        classifier = load_classifier(teacher)
         if set(classifier.labels) != set(self.task.labels) or len(classifier.text_input.fields) != 1:
             raise PetError(
-                f"{self.teacher} labels with {', '.join(classifier.labels)}, and {self.task.name} has "
-                f"{', '.join(self.task.labels)}; name the classifier's own task with --task"
+                f"{teacher} has the labels {', '.join(classifier.labels)}, but {self.task.name} has "
+                f"{', '.join(self.task.labels)}; give the classifier's own task with --task"
             )
         texts = table_of(table[self.task.fields[0]][:], classifier.text_input.fields, name="text")
         found = classifier.probabilities(texts, self.session.accelerator)

@@ -1,9 +1,9 @@
-"""Prompts of one model mapped onto another: a linear map between the word embeddings of the two.
+"""Map prompts from one model to another, by a linear map between the models' word embeddings.
 
-Su et al. 2021 (arXiv 2111.06719) train their projector on prompts of the same task in both models, or through the
-task itself, and find it good for like tasks only. Here there is nothing to learn from but the words that both models
-know: the map is that of least squares between their embeddings. A trained prompt lies far from any word, so that
-little of it may be left; a start from a projected prompt need not beat a fresh one.
+Su et al. 2021 (arXiv 2111.06719) train their projector on prompts for the same task in both models, or on the
+task itself, and find that it only helps for similar tasks. Here the map is fitted by least squares on the embeddings
+of the words that both models share, without any training data. Trained prompts are far from any word embedding, so
+a projected prompt may retain little, and may not be a better start than a new prompt.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Array = NDArray[Any]
-_HELD_OUT = 10  # one shared word in so many tells how well the map carries over
+_HELD_OUT = 10  # one in this many shared words is held out to evaluate the map
 
 
 def shared_words(source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase) -> tuple[Array, Array]:
-    """Words that are one token for each of two tokenizers, behind a space: their ids in both, int64 of shape (k,)."""
+    """Find words that are single tokens after a space in both tokenizers; return their ids, int64 of shape (k,)."""
     texts = sorted({source.convert_tokens_to_string([token]).strip() for token in source.get_vocab()})
     texts = [text for text in texts if text.isprintable() and text]
     rows = []
@@ -37,12 +37,12 @@ def shared_words(source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBas
         rows.append([row[0] if len(row) == 1 and row[0] not in plain.special_ids else -1 for row in ids])
     found = np.asarray(rows, dtype=np.int64)
     found = found[:, (found >= 0).all(axis=0)]
-    _, first = np.unique(found[0], return_index=True)  # "Word" and "word" may be one token: each counts once
+    _, first = np.unique(found[0], return_index=True)  # "Word" and "word" may be the same token; count it once
     return found[0, first], found[1, first]
 
 
 def fit_map(source: Array, target: Array) -> Array:
-    """The affine map of least squares between rows.
+    """Fit an affine map between rows by least squares.
 
     Parameters
     ----------
@@ -51,24 +51,24 @@ def fit_map(source: Array, target: Array) -> Array:
 
     Returns
     -------
-    float64 array of shape (D + 1, E), the offset in its last row
+    float64 array of shape (D + 1, E) with the offset in the last row
 
     Raises
     ------
     PetError
-        When there are not enough rows to tell the map.
+        If there are not enough rows (k <= D).
     """
     if len(source) <= source.shape[1]:
         raise PetError(
-            f"the two models share {len(source)} words, and a map of vectors of {source.shape[1]} numbers needs more "
-            "than that; these models are too different, train a new prompt"
+            f"the two models share only {len(source)} words, but mapping {source.shape[1]}-dimensional vectors needs "
+            "more; train a new prompt instead"
         )
     found: Array = np.linalg.lstsq(_with_one(source), np.asarray(target, dtype=np.float64), rcond=None)[0]
     return found
 
 
 def apply_map(vectors: Array, matrix: Array) -> Array:
-    """Vectors of shape (n, D) through a map of `fit_map`: float32 of shape (n, E)."""
+    """Apply a map from `fit_map` to vectors of shape (n, D): float32 of shape (n, E)."""
     return (_with_one(vectors) @ matrix).astype(np.float32)
 
 
@@ -77,9 +77,9 @@ def _with_one(rows: Array) -> Array:
 
 
 def explained(source: Array, target: Array) -> float | None:
-    """Share of the variance of held-out rows that a map of the others explains (R²); None for too few rows.
+    """Evaluate the map on held-out rows: the explained share of variance (R²), or None for too few rows.
 
-    Every tenth row is held out. 1 is perfect, 0 no better than the mean.
+    Every tenth row is held out. 1 is perfect, 0 is no better than the mean.
     """
     held = np.arange(len(source)) % _HELD_OUT == 0
     if (~held).sum() <= source.shape[1]:
@@ -91,16 +91,17 @@ def explained(source: Array, target: Array) -> float | None:
 
 
 def model_map(source: str, target: str, *, allow_pickle: bool = False) -> tuple[Array, dict[str, Any]]:
-    """The map from one model's word embeddings to another's.
+    """Fit the map from one model's word embeddings to another's.
 
     Parameters
     ----------
     source, target : folders, embedded models or hub names
+    allow_pickle : also load pickled weights
 
     Returns
     -------
-    matrix : of `fit_map`
-    figures : ``words`` that both know, and ``explained`` as of `explained`
+    matrix : the map; see `fit_map`
+    figures : ``words``, the number of shared words, and ``explained``; see `explained`
     """
     ours, theirs = shared_words(load_tokenizer(source), load_tokenizer(target))
     before = _embeddings(source, allow_pickle)[ours]
@@ -109,30 +110,31 @@ def model_map(source: str, target: str, *, allow_pickle: bool = False) -> tuple[
 
 
 def default_name(prompt: Prompt, model: str) -> str:
-    """What a prompt is called after it was mapped onto a model."""
+    """Return the default name of a prompt mapped to a model."""
     return as_name(f"{prompt.name}-on-{portable(model)}")
 
 
 def project_prompt(prompt: Prompt, source: str, target: str, name: str, *, allow_pickle: bool = False) -> Prompt:
-    """A prompt of one model mapped onto another.
+    """Map a prompt from one model to another.
 
     Parameters
     ----------
-    prompt : what to map
-    source : the model that it belongs to
+    prompt : the prompt
+    source : its model
     target : the other model
-    name : of the new prompt
+    name : name of the new prompt
+    allow_pickle : also load pickled weights
 
     Raises
     ------
     PetError
-        When it belongs to another model than `source`, or the two share too few words.
+        If `source` is not the prompt's model, or the models share too few words.
     """
     fingerprint = model_fingerprint(source)
     if prompt.fingerprint != fingerprint:
         raise PetError(
-            f"prompt {prompt.name} belongs to the model {prompt.backbone} (hash {prompt.fingerprint[:12]}), and "
-            f"{source} is another one (hash {fingerprint[:12]}); name that model with --from"
+            f"prompt {prompt.name} was trained for model {prompt.backbone} (hash {prompt.fingerprint[:12]}), not "
+            f"{source} (hash {fingerprint[:12]}); give its model with --from"
         )
     matrix, figures = model_map(source, target, allow_pickle=allow_pickle)
     origin = {"prompt": prompt.name, "from": prompt.backbone, "hash": prompt.fingerprint, **figures}

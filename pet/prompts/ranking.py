@@ -1,4 +1,4 @@
-"""Which prompts of a library suit a new task: similarity to a short prompt of its own, and trying them out."""
+"""Rank prompts for a new task, by similarity to a briefly trained prompt of the task or by zero-shot accuracy."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from pet.recipe import Recipe
 
 Array = NDArray[Any]
-# What prompts can be compared by -> whether a prompt of the new task is trained for it first
+# Measure -> whether it requires training a prompt for the new task first
 MEASURES = {"zero-shot": False, "cosine": True, "pairs": True, "neurons": True}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A prompt of the library beside a new task. What was not measured is None.
+    """Measures of a prompt for a new task; None if not measured.
 
     Attributes
     ----------
-    name : of the prompt
-    accuracy, loss : of its use on the task without training: means over the task's patterns; loss is cross-entropy
+    name : name of the prompt
+    accuracy, loss : zero-shot accuracy and cross-entropy on the task, averaged over its patterns
     cosine, pairs, neurons : similarity to a prompt of the task (`pet.prompts.similarity`)
     """
 
@@ -54,25 +54,33 @@ class Candidate:
     neurons: float | None = None
 
     def value(self, measure: str) -> float:
-        """What it is ranked by: more is better."""
+        """Return one of `MEASURES`, the higher the better.
+
+        Raises
+        ------
+        ValueError
+            If it was not measured.
+        """
         found = self.accuracy if measure == "zero-shot" else getattr(self, measure)
-        assert found is not None
+        if found is None:
+            raise ValueError(f"prompt {self.name}: {measure} was not measured")
         return float(found)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as plain values."""
         return asdict(self)
 
 
 @dataclass
 class NewTask:
-    """A task that prompts are looked for.
+    """A task to rank prompts for.
 
     Attributes
     ----------
-    name : of the task
-    bind : gives its patterns, bound with so many learned vectors before them
+    name : name of the task
+    bind : returns its patterns, bound with the given number of soft tokens before them
     tokens, labels : its labeled texts
-    backbone, tokenizer, recipe, accelerator, seed : what a prompt of its own is trained with
+    backbone, tokenizer, recipe, accelerator, seed : for training a prompt for the task
     """
 
     name: str
@@ -87,16 +95,16 @@ class NewTask:
     _bound: dict[int, list[PVP]] = field(default_factory=dict)
 
     def patterns(self, length: int) -> list[PVP]:
-        """The task's patterns behind so many learned vectors."""
+        """Return the task's patterns with `length` soft tokens before them."""
         if length not in self._bound:
             self._bound[length] = self.bind(length)
         return self._bound[length]
 
     @cached_property
     def query(self) -> Array:
-        """A prompt of the task's own, trained for `query_steps` updates on all of its patterns: shape (n, D).
+        """A prompt for the task, trained for `query_steps` updates on all of its patterns: shape (n, D).
 
-        As in SPoT (arXiv 2110.07904), whose task embedding is an early checkpoint of the target task's prompt.
+        Like the task embedding of SPoT (arXiv 2110.07904), an early checkpoint of the target task's prompt.
         """
         recipe = self.recipe.with_settings(steps=self.recipe.library.query_steps, min_epochs=0.0)
         source = Source(self.name, self.patterns(recipe.tuning.config.length), self.tokens, self.labels)
@@ -104,12 +112,12 @@ class NewTask:
 
     @cached_property
     def neurons(self) -> Array:
-        """The neurons that the query activates."""
+        """The neurons that the query activates; see `pet.prompts.neurons.activated`."""
         return activated(self.backbone, self.tokenizer, self.query)
 
 
 def zero_shot(task: NewTask, vectors: Array, tokens: TokenTable, labels: Array) -> tuple[float, float]:
-    """Accuracy and cross-entropy of a prompt on labeled texts without training: means over the task's patterns."""
+    """Return the zero-shot accuracy and cross-entropy of a prompt on labeled texts, averaged over the patterns."""
     task.backbone.restore()
     model = task.backbone.model
     device = model.get_input_embeddings().weight.device
@@ -131,14 +139,14 @@ def measure(
     tried_on: tuple[TokenTable, Array] | None = None,
     on_prompt: Callable[[int], object] = lambda n: None,
 ) -> list[Candidate]:
-    """Put prompts beside a task.
+    """Measure prompts for a task.
 
     Parameters
     ----------
-    task, prompts : all of the same backbone
-    measures : of `MEASURES`
-    tried_on : texts and labels for ``zero-shot``; None: those of the task
-    on_prompt : told 1 for each prompt that is done
+    task, prompts : the task and the prompts, all for the same backbone
+    measures : names from `MEASURES`
+    tried_on : texts and labels for ``zero-shot``; default: those of the task
+    on_prompt : called with 1 after each prompt
 
     Returns
     -------
@@ -163,7 +171,7 @@ def measure(
 
 
 def ranked(candidates: Sequence[Candidate], by: str) -> list[Candidate]:
-    """Best first: by a measure, then by zero-shot loss where it is known, then by name."""
+    """Sort candidates, best first: by a measure, then by zero-shot loss if known, then by name."""
 
     def key(candidate: Candidate) -> tuple[float, float, str]:
         return -candidate.value(by), candidate.loss if candidate.loss is not None else 0.0, candidate.name
@@ -172,18 +180,20 @@ def ranked(candidates: Sequence[Candidate], by: str) -> list[Candidate]:
 
 
 def blend(prompts: Sequence[Prompt], candidates: Sequence[Candidate], by: str) -> tuple[Array, dict[str, float]]:
-    """The weighted mean of ranked candidates, and each one's weight.
+    """Return the weighted mean of ranked candidates, and the weight of each.
 
     Raises
     ------
     PetError
-        When they have not all as many vectors.
+        If they differ in their number of vectors.
     """
     by_name = {prompt.name: prompt for prompt in prompts}
     chosen = [by_name[candidate.name] for candidate in candidates]
     lengths = sorted({prompt.length for prompt in chosen})
     if len(lengths) > 1:
-        raise PetError(f"prompts of {' and '.join(map(str, lengths))} vectors have no mean; take those of one length")
+        raise PetError(
+            f"cannot average prompts with {' and '.join(map(str, lengths))} vectors; use prompts of the same length"
+        )
     weights = normalized_weights([candidate.value(by) for candidate in candidates])
     mean = weighted_mean([prompt.vectors for prompt in chosen], weights)
     return mean, {prompt.name: float(weight) for prompt, weight in zip(chosen, weights, strict=True)}

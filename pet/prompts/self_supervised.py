@@ -1,7 +1,7 @@
-"""Labeled examples out of unlabeled text, whose labels are right by construction, and the tasks that they are of.
+"""Self-supervised tasks: labeled examples created from unlabeled text.
 
-The formats are those of PPT (Gu et al. 2021, arXiv 2109.04332): pairs of sentences, single sentences, multiple choice,
-and one unified format, into which every task can be cast.
+The formats are those of PPT (Gu et al. 2021, arXiv 2109.04332): sentence pairs, single sentences, multiple choice,
+and a unified format to which every task can be converted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pet.errors import PetError
 from pet.task.task import Task
 
 Array = NDArray[Any]
-Document = Sequence[str]  # its sentences
-Examples = tuple[list[tuple[str, ...]], Array]  # the fields of each row, and its label as a position
+Document = Sequence[str]  # sentences
+Examples = tuple[list[tuple[str, ...]], Array]  # the fields of each row, and its label index
 
 PAIR_LABELS = ("other", "same", "next")
 PAIR_WORDS = ("no", "maybe", "yes")
@@ -29,7 +29,13 @@ _END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"')\]])\s+|(?<=[。！？])")
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, which is cut behind ``.``, ``!`` and ``?``; an abbreviation ends one, too."""
+    """Split a text into sentences after ``.``, ``!`` and ``?`` (also after abbreviations).
+
+    Examples
+    --------
+    >>> split_sentences("It rains. Does it? Yes!")
+    ['It rains.', 'Does it?', 'Yes!']
+    """
     return [part.strip() for part in _END.split(text) if part and part.strip()]
 
 
@@ -37,21 +43,21 @@ def split_sentences(text: str) -> list[str]:
 
 
 def pair_examples(documents: Sequence[Document], count: int, generator: np.random.Generator) -> Examples:
-    """Pairs of sentences, labeled by where the second comes from.
+    """Create sentence pairs, labeled by the origin of the second sentence.
 
-    The labels take turns: 0, another document; 1, the same document, but not next to the first; 2, the sentence right
-    behind the first (the three-way next sentence prediction of PPT).
+    Labels alternate: 0, another document; 1, the same document, but not adjacent; 2, the next sentence (the
+    three-way next sentence prediction of PPT).
 
     Parameters
     ----------
-    documents : each as its sentences
-    count : rows to make
-    generator : the source of chance
+    documents : documents as lists of sentences
+    count : number of rows
+    generator : random generator
 
     Raises
     ------
     PetError
-        When there are not enough documents, or none with three sentences.
+        If there are not enough documents, or none with three sentences.
     """
     corpus = _Corpus(documents, generator)
     corpus.check(2, 3)
@@ -62,21 +68,24 @@ def pair_examples(documents: Sequence[Document], count: int, generator: np.rando
 def choice_examples(
     documents: Sequence[Document], options: int, count: int, generator: np.random.Generator
 ) -> Examples:
-    """A sentence, and several of which one is the next: ``(query, option, option, ...)``.
+    """Create multiple-choice rows: a sentence, and options of which one is the next sentence.
 
-    One of the wrong ones is of the same document, but not next to the query, where there is such a sentence; the others
-    are of other documents (as in PPT). The right place moves on by one with each row.
+    One wrong option is from the same document but not adjacent to the query, if there is such a sentence; the others
+    are from other documents (as in PPT). The position of the correct option advances by one with each row.
 
     Parameters
     ----------
-    options : sentences to choose from, 2 to 26
+    documents : documents as lists of sentences
+    options : number of options, 2 to 26
+    count : number of rows
+    generator : random generator
 
     Returns
     -------
-    rows, and the place of the right sentence in each
+    rows ``(query, option, option, ...)``, and the index of the correct option in each
     """
     if not 2 <= options <= len(LETTERS):
-        raise PetError(f"--options {options}: it can be 2 to {len(LETTERS)}")
+        raise PetError(f"--options {options} is out of range; it must be 2 to {len(LETTERS)}")
     corpus = _Corpus(documents, generator)
     corpus.check(2, 2)
     rows = []
@@ -99,8 +108,9 @@ class _Corpus:
         longest = max(map(len, self.documents), default=0)
         if len(self.documents) < documents or longest < sentences:
             raise PetError(
-                f"the text has {len(self.documents)} documents, the longest of {longest} sentences; this needs "
-                f"{documents} of them and {sentences} sentences in one; give more text, or see --document"
+                f"the text has {len(self.documents)} documents, the longest with {longest} sentences; this format "
+                f"needs at least {documents} documents, one with {sentences} sentences; give more text (see also "
+                "--document)"
             )
 
     def _one(self, documents: Sequence[list[str]]) -> list[str]:
@@ -121,14 +131,16 @@ class _Corpus:
             found = self._far(document, place)
             if found is not None:
                 return document[place], found
-        raise PetError("the documents say the same again and again: no sentence is far from another; give other text")
+        raise PetError(
+            "the documents are too repetitive: no two sentences differ and are not adjacent; give other text"
+        )
 
     def from_another(self) -> tuple[str, str]:
         document = self._one(self.documents)
         return document[self._place(len(document))], self._elsewhere(document, [])
 
     def question(self, wrong: int) -> tuple[str, str, list[str]]:
-        """A sentence, the next one, and so many wrong ones, all different, in a random order."""
+        """Return a sentence, the next one, and `wrong` distinct wrong ones in random order."""
         document = self._one(self.long[2])
         place = self._place(len(document) - 1)
         far = self._far(document, place)
@@ -139,32 +151,33 @@ class _Corpus:
         return document[place], document[place + 1], [found[i] for i in order]
 
     def _far(self, document: list[str], place: int) -> str | None:
-        """A sentence of a document that is no neighbour, nor has a neighbour's words; None where there is none."""
+        """Return a sentence that is neither adjacent nor equal to an adjacent one; None if there is none."""
         near = document[max(0, place - 1) : place + 2]
         far = [text for i, text in enumerate(document) if abs(i - place) > 1 and text not in near]
         return far[self._place(len(far))] if far else None
 
     def _elsewhere(self, document: list[str], taken: list[str]) -> str:
-        """A sentence of another document, which neither this one nor the list has."""
+        """Return a sentence from another document that is neither in this document nor in `taken`."""
         for _ in range(_TRIES):
             other = self._one(self.documents)
             text = other[self._place(len(other))]
             if other is not document and text not in document and text not in taken:
                 return text
-        raise PetError("the documents have too many sentences in common; give more, or other text")
+        raise PetError("the documents share too many sentences; give more text, or other text")
 
 
 def surest(probabilities: Array, per_label: int) -> tuple[Array, Array]:
-    """The texts that are labeled most surely, as many of each label as there are, at most `per_label`.
+    """Select the most confidently labeled texts, up to `per_label` per label.
 
     Parameters
     ----------
     probabilities : shape (rows, L)
+    per_label : maximum number of texts per label
 
     Returns
     -------
-    rows : int64, in the order of the labels, the surest of each first
-    labels : int64, of the same shape
+    rows : int64 array, in label order, the most confident first
+    labels : int64 array of the same shape
     """
     best = probabilities.argmax(axis=1)
     rows = []
@@ -177,11 +190,18 @@ def surest(probabilities: Array, per_label: int) -> tuple[Array, Array]:
 
 
 def as_choice(queries: Sequence[str], words: Sequence[str], labels: Array, generator: np.random.Generator) -> Examples:
-    """Texts with labels as a choice among the labels' words, which stand in another order in each row.
+    """Convert labeled texts to multiple choice among the label words, shuffled in each row.
+
+    Parameters
+    ----------
+    queries : texts
+    words : one word per label
+    labels : int array, label indexes of the texts
+    generator : random generator
 
     Returns
     -------
-    rows ``(query, word, word, ...)``, and the place of the right word in each
+    rows ``(query, word, word, ...)``, and the index of the correct word in each
     """
     rows, places = [], []
     for query, label in zip(queries, labels, strict=True):
@@ -195,9 +215,9 @@ def as_choice(queries: Sequence[str], words: Sequence[str], labels: Array, gener
 
 
 def pair_task(words: Sequence[str] = PAIR_WORDS, *, at_end: bool = False) -> Task:
-    """Pairs of sentences: ``{first} {mask}. {second}``, with a word for each of `PAIR_LABELS`.
+    """Return the task for sentence pairs: ``{first} {mask}. {second}``, with a word for each of `PAIR_LABELS`.
 
-    `at_end` puts the mask behind both of them, for models that fill in nothing else.
+    `at_end` puts the mask after both sentences, as causal models require.
     """
     return Task.from_dict(
         {
@@ -211,7 +231,7 @@ def pair_task(words: Sequence[str] = PAIR_WORDS, *, at_end: bool = False) -> Tas
 
 
 def single_task(*, at_end: bool = False) -> Task:
-    """Single sentences with one of five grades, as in PPT; `at_end`: without the pattern that begins with the mask."""
+    """Return the task for single sentences with five grades, as in PPT; `at_end`: all patterns end in the mask."""
     return Task.from_dict(
         {
             "task": "ppt-single",
@@ -224,7 +244,7 @@ def single_task(*, at_end: bool = False) -> Task:
 
 
 def choice_task(options: int, name: str = "ppt-choice") -> Task:
-    """A query and its options: ``{query} A. {a} B. {b} The answer is {mask}.``"""
+    """Return the multiple-choice task: ``{query} A. {a} B. {b} The answer is {mask}.``"""
     letters = LETTERS[:options]
     return Task.from_dict(
         {
@@ -243,18 +263,20 @@ def _frame(query: str, options: Sequence[str]) -> str:
 
 
 def unified_task(task: Task) -> Task:
-    """A task in the unified format: its input, its labels' words as options, and letters in the blank.
+    """Convert a task to the unified format: its input, its label words as options, and letters at the mask.
 
-    It has one pattern, with the first word of each label in the task's first pattern, in the order of the labels. For
-    members that start from a prompt pretrained with ``--format unified``.
+    It has one pattern, with the first word of each label in the task's first pattern, in label order. For members
+    that start from a prompt pretrained with ``--format unified``.
 
     Raises
     ------
     PetError
-        When there are more labels than letters.
+        If there are more labels than letters.
     """
     if len(task.labels) > len(LETTERS):
-        raise PetError(f"{task.name} has {len(task.labels)} labels, and the unified format has {len(LETTERS)} letters")
+        raise PetError(
+            f"{task.name} has {len(task.labels)} labels, but the unified format supports at most {len(LETTERS)}"
+        )
     words = [task.patterns[0].verbalizer.words[label][0] for label in task.labels]
     plain = [word.replace("{", "{{").replace("}", "}}") for word in words]
     return Task.from_dict(

@@ -1,4 +1,4 @@
-"""A model opened to train prompts on it and to compare them, outside of a run."""
+"""Train and compare prompts for a model, outside of a run."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ Array = NDArray[Any]
 
 @dataclass
 class Session:
-    """A model and how to train on it.
+    """An open model, and how to train prompts for it.
 
     Attributes
     ----------
-    model : what the user called it
-    backbone, tokenizer : opened
-    recipe : with ``tuning`` prompt and no auxiliary loss
-    accelerator, seed, reporter : where, the source of chance, and who is told
+    model : the model's name as given by the user
+    backbone, tokenizer : the loaded model and tokenizer
+    recipe : recipe with ``tuning`` prompt and no auxiliary loss
+    accelerator, seed, reporter : device and precision, random seed, progress reporter
     """
 
     model: str
@@ -62,33 +62,33 @@ class Session:
     reporter: Reporter
 
     def plain_model(self) -> LanguageModel:
-        """The model without a prompt."""
+        """Return the model without a prompt."""
         self.backbone.restore()
         return language_model(self.backbone.model)
 
     @property
     def fills_end(self) -> bool:
-        """Whether the model is a causal one, for which patterns end in their mask."""
+        """Whether the model is causal, so that patterns must end in the mask."""
         return blank_of(self.model, self.tokenizer).at_end
 
     def patterns(self, task: Task, length: int) -> list[PVP]:
-        """The patterns of a task behind so many learned vectors."""
+        """Return the patterns of a task, bound with `length` soft tokens before them."""
         options = binding_options(self.model, self.tokenizer, self.recipe.encoding.mean_of_tokens)
         return bind_patterns(task, self.tokenizer, self.recipe.encoding.max_length, before=length, **options)
 
     def tokens(self, task: Task, table: Dataset) -> TokenTable:
-        """The fields of a table as the patterns of a task read them."""
+        """Tokenize a table for the patterns of a task."""
         pvps = self.patterns(task, 0)
         plain = pvps[0].encoder.plain
         return tokenize_fields(table, token_keys(pvp.encoder for pvp in pvps), plain)
 
     def source(self, task: Task, table: Dataset) -> Source:
-        """A labeled table as something to learn from."""
+        """Return a labeled table as training data for a prompt."""
         pvps = self.patterns(task, self.recipe.tuning.config.length)
         return Source(task.name, pvps, self.tokens(task, table), column_labels(table))
 
     def new_task(self, task: Task, tokens: TokenTable, labels: Array) -> NewTask:
-        """A task that prompts are put beside."""
+        """Return a task to rank prompts for."""
         return NewTask(
             name=task.name,
             bind=lambda n: self.patterns(task, n),
@@ -112,23 +112,23 @@ def open_session(
     allow_pickle: bool = False,
     reporter: Reporter | None = None,
 ) -> Session:
-    """Open a model to train prompts on it.
+    """Open a model to train prompts for it.
 
     Parameters
     ----------
     model : folder, embedded model or hub name
-    settings : of the recipe
+    settings : recipe settings to change
     seed, device, precision, allow_pickle, reporter : as in a run
 
     Raises
     ------
     PetError
-        When the model cannot be opened, or a setting is wrong.
+        If the model cannot be opened, or a setting is invalid.
     """
     given = {"tuning": "prompt", **(settings or {})}
     recipe = make_recipe("default", given).with_settings(unlabeled_batch=0)
     if recipe.tuning.method != "prompt":
-        raise PetError(f"prompts are trained with tuning=prompt, not {recipe.tuning.method}; leave this setting out")
+        raise PetError(f"prompts require tuning=prompt, not tuning={recipe.tuning.method}; omit this setting")
     check_model(model, allow_pickle=allow_pickle)
     info = ModelInfo(model, allow_pickle=allow_pickle)
     check_length(info.meta, recipe.encoding.max_length, model)
@@ -149,12 +149,18 @@ def open_session(
 def read_labeled(
     task: Task, source: str, *, columns: Mapping[str, str] | None = None, examples: int | None = None, seed: int = 0
 ) -> Dataset:
-    """Labeled texts of a task; `examples` of them in total, drawn evenly as `pet run` draws them.
+    """Read labeled texts of a task.
+
+    Parameters
+    ----------
+    task, source, columns : as in a run
+    examples : number of examples to draw, balanced as in `pet run`; default: all
+    seed : random seed
 
     Raises
     ------
     PetError
-        For everything that is wrong with the file.
+        Every mistake in the file.
     """
     table = read_table(
         source, task.fields, labels=list(task.labels), label_map=task.label_map, columns=columns or {}, name=source
@@ -169,19 +175,19 @@ def read_labeled(
 
 
 def train_on(session: Session, tasks: Sequence[tuple[Task, Dataset]], name: str, about: Mapping[str, Any]) -> Prompt:
-    """Train one prompt on labeled texts of one task or several, which take turns (`pet.prompts.mixture.turns`).
+    """Train one prompt on labeled texts of one or more tasks, which alternate (`pet.prompts.mixture.turns`).
 
     Parameters
     ----------
-    session : where
-    tasks : each with its texts
-    name : of the prompt
-    about : ``kind`` and ``origin`` of its notes
+    session : the model, and how to train
+    tasks : tasks with their labeled texts
+    name : name of the prompt
+    about : ``kind`` and ``origin`` for its notes
 
     Returns
     -------
     Prompt
-        Its figures are those on the texts that it was trained on: accuracy by task, and the last loss.
+        Its metrics are the training accuracy per task and the final loss.
     """
     check_name(name)
     sources = [session.source(task, table) for task, table in tasks]
@@ -215,29 +221,30 @@ def rank_library(
     *,
     by: str | None = None,
 ) -> list[Candidate]:
-    """All prompts of a library that belong to the session's model, the best for a task first.
+    """Rank the library's prompts for the session's model, the best for a task first.
 
     Parameters
     ----------
-    train : labeled texts, which a prompt of the task is trained on to compare with; None: no such comparison
-    test : labeled texts that the prompts are tried on; None: `train`
-    by : one of `pet.prompts.ranking.MEASURES`; None: the recipe's `prompt_similarity`
+    session, library, task : the model, the library, and the task
+    train : labeled texts to train a prompt of the task on, for measuring similarity; None: no similarity
+    test : labeled texts for zero-shot accuracy; default: `train`
+    by : one of `pet.prompts.ranking.MEASURES`; default: the recipe's `prompt_similarity`
 
     Returns
     -------
     list of Candidate
-        With all that can be measured: T5-like and causal models have no neurons that could be.
+        With all measures that the model supports; T5-like and causal models do not support ``neurons``.
 
     Raises
     ------
     PetError
-        When there is no such prompt, or nothing to measure with, or not by.
+        If there are no prompts for the model, no labeled texts, or the model does not support the measure.
     """
     by = by or session.recipe.library.similarity
     if train is None and test is None:
-        raise PetError("prompts are ranked by labeled texts of the task: give some with --train, --test or both")
+        raise PetError("ranking prompts requires labeled texts of the task; give --train, --test or both")
     if train is None and MEASURES[by]:
-        raise PetError(f"ranking by {by} compares with a prompt trained on the task: give labeled texts with --train")
+        raise PetError(f"ranking by {by} trains a prompt for the task first; give labeled texts with --train")
     measures = [name for name, wants_query in MEASURES.items() if train is not None or not wants_query]
     try:
         check_neurons(session.backbone.model, session.tokenizer)
@@ -248,9 +255,12 @@ def rank_library(
     there = list_prompts(library)
     prompts = of_backbone(there, session.backbone.fingerprint)
     if not prompts:
-        raise PetError(f"{library}: none of its {len(there)} prompts belongs to the model {session.model}")
+        raise PetError(
+            f"{library}: none of its {len(there)} prompts is for model {session.model}; give their model with -m, "
+            "or map them with `pet prompts project`"
+        )
     if len(prompts) < len(there):
-        session.reporter.warn(f"{library}: prompts of other models are left out: {len(there) - len(prompts)}")
+        session.reporter.warn(f"{library}: skipping prompts of other models: {len(there) - len(prompts)}")
     tables = {name: table for name, table in (("train", train), ("test", test)) if table is not None}
     texts = {name: (session.tokens(task, table), column_labels(table)) for name, table in tables.items()}
     new = session.new_task(task, *texts["train" if train is not None else "test"])
@@ -259,5 +269,5 @@ def rank_library(
 
 
 def mixture_name(tasks: Sequence[Task]) -> str:
-    """What a prompt of several tasks is called where it is given no name."""
+    """Return the default name of a prompt trained on several tasks."""
     return as_name("-".join(task.name for task in tasks))

@@ -1,4 +1,4 @@
-"""Prompts pretrained on unlabeled text: examples, their labels, and the commands."""
+"""Prompts pretrained on unlabeled text: examples, labels, and the commands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def place(sentence: str) -> tuple[int, int]:
     return int(document), int(number)
 
 
-def test_sentences():
+def test_texts_are_split_into_sentences():
     assert split_sentences('He came. "Did he?" Yes! It cost 3.50 in the end...  No stop') == [
         "He came.", '"Did he?"', "Yes!", "It cost 3.50 in the end...", "No stop",
     ]  # fmt: skip
@@ -54,7 +54,7 @@ def test_sentences():
 
 @given(sizes=st.lists(st.integers(1, 6), min_size=2, max_size=5), seed=st.integers(0, 99))
 @settings(max_examples=50, deadline=None)
-def test_labels_of_pairs_are_right(sizes: list[int], seed: int):
+def test_pairs_are_labeled_correctly(sizes: list[int], seed: int):
     rows, labels = pair_examples(numbered([*sizes, 3]), 12, np.random.default_rng(seed))
     assert labels.tolist() == [0, 1, 2] * 4
     for (first, second), label in zip(rows, labels.tolist(), strict=True):
@@ -77,15 +77,15 @@ def test_the_right_option_is_the_next_sentence(sizes: list[int], options: int, s
         assert sum(e == d for e, _ in wrong) == int(can_be_far)
 
 
-def test_the_seed_decides():
+def test_examples_are_determined_by_the_seed():
     documents = numbered([4, 4, 4])
     first, again, other = (pair_examples(documents, 30, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_words_of_a_neighbour_are_never_far_away():
-    """A sentence that says the same as a neighbour is none that is far away."""
+def test_a_copy_of_an_adjacent_sentence_is_not_distant():
+    """A sentence equal to an adjacent one does not count as distant."""
     documents = [["a", "b", "b", "b", "x"], ["y"]]
     rows, labels = pair_examples(documents, 300, np.random.default_rng(0))
     far = {row for row, label in zip(rows, labels.tolist(), strict=True) if label == 1}
@@ -98,17 +98,17 @@ def test_words_of_a_neighbour_are_never_far_away():
     ("documents", "message"),
     [
         ([["a", "b", "c"]], "1 documents"),
-        ([["a", "b"], ["c"]], "longest of 2 sentences"),
-        ([["a", "a", "a"], ["b"]], "the same again"),
+        ([["a", "b"], ["c"]], "longest with 2 sentences"),
+        ([["a", "a", "a"], ["b"]], "repetitive"),
         ([], "0 documents"),
     ],
 )
-def test_too_little_text_is_refused(documents: list[list[str]], message: str):
+def test_too_little_text_is_rejected(documents: list[list[str]], message: str):
     with pytest.raises(PetError, match=message):
         pair_examples(documents, 3, np.random.default_rng(0))
 
 
-def test_surest_texts_of_each_label():
+def test_the_most_confident_texts_of_each_label_are_selected():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9], [0.4, 0.6]])
     rows, labels = surest(probabilities, 2)
     assert rows.tolist() == [0, 3, 4, 2]
@@ -117,7 +117,7 @@ def test_surest_texts_of_each_label():
     assert (rows.tolist(), labels.tolist()) == ([0, 1], [0, 0])
 
 
-def test_labels_become_places_of_their_words():
+def test_labels_become_positions_of_their_words():
     words = ("no", "maybe", "yes")
     labels = np.array([2, 0, 1, 2, 2, 0] * 5)
     rows, places = as_choice([f"q{i}" for i in range(30)], words, labels, np.random.default_rng(0))
@@ -128,13 +128,13 @@ def test_labels_become_places_of_their_words():
     assert len({row[1:] for row in rows}) == 6  # all orders
 
 
-def test_tasks_of_the_formats():
+def test_the_tasks_of_all_formats_are_valid():
     assert choice_task(3).patterns[0].template.source == "{query} A. {a} B. {b} C. {c} The answer is {mask}."
     assert choice_task(3).patterns[0].verbalizer.words == {"A": ("A",), "B": ("B",), "C": ("C",)}
     assert pair_task(("x", "y", "z")).patterns[0].verbalizer.words["next"] == ("z",)
 
 
-def test_a_task_in_the_unified_format():
+def test_a_task_can_be_converted_to_the_unified_format():
     made = unified_task(Task.load("sst2"))
     assert made.patterns[0].template.source == "{text} A. terrible B. great The answer is {mask}."
     assert made.patterns[0].verbalizer.words == {"negative": ("A",), "positive": ("B",)}
@@ -143,7 +143,7 @@ def test_a_task_in_the_unified_format():
         if len(task.labels) <= 26:
             assert unified_task(task).labels == task.labels
         else:
-            with pytest.raises(PetError, match="26 letters"):
+            with pytest.raises(PetError, match="26"):
                 unified_task(task)
 
 
@@ -157,7 +157,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", ["pair", "choice", "single", "unified"])
-def test_pretraining_and_a_run_from_it(inputs: Path, tiny_model: Path, tmp_path: Path, form: str):
+def test_a_run_can_start_from_a_pretrained_prompt(inputs: Path, tiny_model: Path, tmp_path: Path, form: str):
     library = tmp_path / "library"
     words = ["--words", "no,great,yes"] if form == "pair" else ["--task", inputs / "task.yaml"]
     train = ["prompts", "pretrain", "--text", inputs / "text.txt", "--format", form, "--count", "24", *words]
@@ -177,8 +177,8 @@ def test_pretraining_and_a_run_from_it(inputs: Path, tiny_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("form", ["pair", "single", "unified"])
-def test_pretraining_a_causal_model(inputs: Path, family_model: Any, tmp_path: Path, form: str):
-    """None of its patterns has anything behind the mask."""
+def test_a_prompt_of_a_causal_model_can_be_pretrained(inputs: Path, family_model: Any, tmp_path: Path, form: str):
+    """Its patterns end in the mask."""
     train = ["prompts", "pretrain", "--text", inputs / "text.txt", "--format", form, "--count", "12"]
     train += ["-m", family_model("gpt2"), *SMALL, "--set", "steps=2", "-l", tmp_path]
     (made,) = json.loads(pet(*train, "--json").stdout)
@@ -196,28 +196,28 @@ def test_a_classifier_can_be_the_teacher(inputs: Path, tiny_model: Path, tmp_pat
     (made,) = json.loads(pet(*train, "--task", inputs / "task.yaml", "--json").stdout)
     assert made["origin"]["teacher"] == "classifier"
     said = refused(*train, "--name", "other", "--task", "sst2")
-    assert "name the classifier's own task" in said
+    assert "--task" in said and "sst2" in said
 
 
-def test_mistakes_of_pretraining(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_mistakes_in_pretraining_options_are_reported(inputs: Path, tiny_model: Path, tmp_path: Path):
     train = ["prompts", "pretrain", "--text", inputs / "text.txt", "-m", tiny_model, *SMALL, "-l", tmp_path / "library"]
-    assert "give three" in refused(*train, "--words", "no,yes")
-    assert "it can be 2 to 26" in refused(*train, "--format", "choice", "--options", "1")
+    assert "--words" in refused(*train, "--words", "no,yes")
+    assert "2 to 26" in refused(*train, "--format", "choice", "--options", "1")
     assert "--count 2" in refused(*train, "--count", "2")
     assert "several fields" in refused(*train, "--format", "single", "--task", "mnli")
     assert not (tmp_path / "library").exists()
 
 
-def test_unify(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_unify_writes_a_task_that_runs(inputs: Path, tiny_model: Path, tmp_path: Path):
     said = pet("prompts", "unify", inputs / "task.yaml", "-o", tmp_path / "u.yaml").stdout
     assert "{text} A. world B. sports C. business D. technology The answer is {mask}." in said
     options = run_options(inputs, tiny_model, parts=("train", "test"))
     options[1] = str(tmp_path / "u.yaml")
     pet(*options, "-o", tmp_path / "run")
-    assert "is there already" in refused("prompts", "unify", inputs / "task.yaml", "-o", tmp_path / "u.yaml")
+    assert "u.yaml" in refused("prompts", "unify", inputs / "task.yaml", "-o", tmp_path / "u.yaml")
 
 
-def test_project(inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path):
+def test_project_maps_a_prompt_to_another_model(inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path):
     library, other = tmp_path / "library", family_model("roberta")
     train = ["prompts", "train", f"{inputs / 'task.yaml'}={inputs / 'train.jsonl'}", "-m", tiny_model, *SMALL]
     pet(*train, "--set", "steps=2", "-l", library)
@@ -233,4 +233,4 @@ def test_project(inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Pa
     run = [*run_options(inputs, other, parts=("train", "test")), "--tuning", "prompt"]
     pet(*run, "--init-prompt", made["name"], "--prompt-library", library, "-o", tmp_path / "run")
     said = refused(*move, "--from", other, "-m", tiny_model)
-    assert "name that model with --from" in said
+    assert "--from" in said

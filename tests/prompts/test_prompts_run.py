@@ -36,7 +36,7 @@ def options(inputs: Path, model: Path, folder: Path, *more: object) -> list[str]
 
 @pytest.fixture(scope="module")
 def library(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two prompts of a run."""
+    """A library with the two prompts of a run."""
     root = tmp_path_factory.mktemp("library")
     pet(*options(inputs, tiny_model, root / "run", *LENGTH))
     pet("prompts", "add", root / "run", "-l", root / "library")
@@ -55,14 +55,14 @@ def test_members_of_a_run_become_prompts(library: Path, tiny_model: Path):
     text = (library / "topics-p2-r1" / "prompt.json").read_text() + str(prompt.about)
     assert str(tiny_model) not in text
     before = contents(library)
-    pet("prompts", "add", run, "-l", library)  # again: nothing changes
+    pet("prompts", "add", run, "-l", library)  # adding again changes nothing
     assert contents(library) == before
     listed = json.loads(pet("prompts", "list", "-l", library, "--json").stdout)
     assert [entry["name"] for entry in listed] == ["topics-p1-r1", "topics-p2-r1"]
     assert "topics-p1-r1" in pet("prompts", "list", "-l", library).stdout
 
 
-def test_members_start_from_the_prompt_that_was_named(
+def test_members_start_from_the_named_prompt(
     library: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     started: list[np.ndarray] = []
@@ -79,7 +79,7 @@ def test_members_start_from_the_prompt_that_was_named(
     assert started
     for start in started:
         np.testing.assert_array_equal(start, expected)
-    # A prompt says how many vectors there are, and no step was made: both members are still the prompt.
+    # The prompt determines the number of vectors, and there were no updates: both members equal the prompt.
     for member in ("p1-r1", "p2-r1"):
         found = read_member(tmp_path / "run" / "g0" / member).arrays["vectors"].numpy()
         np.testing.assert_array_equal(found, expected)
@@ -88,7 +88,7 @@ def test_members_start_from_the_prompt_that_was_named(
     assert "prompt_length: 4" in config
 
 
-def test_a_folder_is_as_good_as_a_name(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_prompt_can_be_given_as_a_folder(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     for name, given in (("a", [library / "topics-p1-r1"]), ("b", ["topics-p1-r1", "--prompt-library", library])):
         pet(*options(inputs, tiny_model, tmp_path / name, "--init-prompt", *given))
     for file in ("g0/p1-r1/learned.safetensors", "g0/p2-r1/test-logits.npy"):
@@ -98,7 +98,7 @@ def test_a_folder_is_as_good_as_a_name(library: Path, inputs: Path, tiny_model: 
 
 
 @pytest.mark.parametrize("by", ["zero-shot", "neurons"])
-def test_a_run_that_was_stopped_ends_with_the_same_bytes(
+def test_an_interrupted_run_ends_with_the_same_bytes(
     library: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ):
     more = ["--init-prompt", "mean:2", "--prompt-library", library, *LENGTH, "--set", f"prompt_similarity={by}"]
@@ -126,15 +126,13 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     np.testing.assert_allclose(found, mean, atol=1e-6)
 
 
-def test_the_most_similar_one_is_the_first_of_the_ranking(
-    library: Path, inputs: Path, tiny_model: Path, tmp_path: Path
-):
+def test_the_most_similar_prompt_is_ranked_first(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     shutil.copytree(library, tmp_path / "library")
     mine = read_prompt(library / "topics-p1-r1")
     write_prompt(tmp_path / "library", Prompt("longer", np.ones((5, 32), "f4"), "m", mine.fingerprint, mine.about))
     more = ["--init-prompt", "similar", "--prompt-library", tmp_path / "library", *LENGTH]
     said = pet(*options(inputs, tiny_model, tmp_path / "run", *more, "--set", "prompt_similarity=cosine")).stderr
-    assert "prompts of other models or lengths are left out: 1" in said
+    assert "prompts of other models" in said
     choice = json.loads((tmp_path / "run" / "init-prompt" / "choice.json").read_text())
     cosines = {entry["name"]: entry["cosine"] for entry in choice["ranking"]}
     (best,) = choice["weights"]
@@ -144,7 +142,7 @@ def test_the_most_similar_one_is_the_first_of_the_ranking(
     np.testing.assert_array_equal(found, read_prompt(library / best).vectors)
 
 
-def test_a_library_that_has_changed_is_another_run(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_changed_library_is_a_different_run(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     shutil.copytree(library, tmp_path / "library")
     more = ["--init-prompt", "similar", "--prompt-library", tmp_path / "library", *LENGTH]
     pet(*options(inputs, tiny_model, tmp_path / "run", *more))
@@ -153,14 +151,14 @@ def test_a_library_that_has_changed_is_another_run(library: Path, inputs: Path, 
     assert "hashes.prompts.topics-p2-r1" in said
 
 
-def test_a_prompt_of_another_model_is_refused_or_projected(
+def test_a_prompt_of_another_model_is_rejected_or_projected(
     library: Path, inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path
 ):
     other = family_model("roberta")
     for text in ("topics-p1-r1", "similar"):
         more = ["--init-prompt", text, "--prompt-library", library, *LENGTH]
         said = refused(*options(inputs, other, tmp_path / "run", *more))
-        assert f"belongs to the model {tiny_model.name} (hash " in said
+        assert f"model {tiny_model.name} (hash " in said
         assert "--project-prompt" in said
     assert not (tmp_path / "run").exists()
     more = ["--init-prompt", "topics-p1-r1", "--prompt-library", library, "--project-prompt", tiny_model]
@@ -172,12 +170,14 @@ def test_a_prompt_of_another_model_is_refused_or_projected(
     assert not np.array_equal(started.arrays["vectors"].numpy(), read_prompt(library / "topics-p1-r1").vectors)
 
 
-def test_mistakes_are_refused_before_anything_is_made(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_mistakes_are_reported_before_anything_is_written(
+    library: Path, inputs: Path, tiny_model: Path, tmp_path: Path
+):
     def said(*more: object) -> str:
         return refused(*options(inputs, tiny_model, tmp_path / "run", *more, "--prompt-library", library))
 
     assert "neither in the library nor a folder" in said("--init-prompt", "nothing")
-    assert "no trained prompt" in said("--init-prompt", inputs)
+    assert "not a trained prompt" in said("--init-prompt", inputs)
     assert "2 prompts fit" in said("--init-prompt", "mean:3", *LENGTH)
     assert "no prompt in it has 20 vectors" in said("--init-prompt", "similar")
     assert "has 4 vectors, and prompt_length is 7" in said("--init-prompt", "topics-p1-r1", "--set", "prompt_length=7")
@@ -189,14 +189,14 @@ def test_mistakes_are_refused_before_anything_is_made(library: Path, inputs: Pat
     assert not (tmp_path / "run").exists()
 
 
-def test_only_runs_with_prompts_can_be_added(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_only_runs_with_tuned_prompts_can_be_added(inputs: Path, tiny_model: Path, tmp_path: Path):
     pet(*run_options(inputs, tiny_model, parts=("train",)), "--tuning", "bitfit", "-o", tmp_path / "run")
     assert "--tuning bitfit" in refused("prompts", "add", tmp_path / "run", "-l", tmp_path / "library")
-    assert "holds no run" in refused("prompts", "add", inputs, "-l", tmp_path / "library")
+    assert "config.yaml" in refused("prompts", "add", inputs, "-l", tmp_path / "library")
     assert not (tmp_path / "library").exists()
 
 
-def test_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_ipet_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "steps=0"]
     start = ["--tuning", "prompt", "--init-prompt", "topics-p1-r1", "--prompt-library", str(library)]
     pet(*run_options(inputs, tiny_model), *more, *start, "-o", tmp_path / "run")
@@ -206,7 +206,9 @@ def test_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_mod
         np.testing.assert_array_equal(found, expected)
 
 
-def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path):
+def test_rank_orders_prompts_by_every_measure(
+    library: Path, inputs: Path, tiny_model: Path, family_model: Any, tmp_path: Path
+):
     shutil.copytree(library, tmp_path / "library")
     mine = read_prompt(library / "topics-p1-r1")
     write_prompt(tmp_path / "library", Prompt("foreign", mine.vectors, "far", "0123", mine.about))
@@ -215,7 +217,7 @@ def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, 
     result = pet("prompts", "rank", task, *data, *where, "--json")
     found = json.loads(result.stdout)["prompts"]
     assert sorted(entry["name"] for entry in found) == ["topics-p1-r1", "topics-p2-r1"]
-    assert "prompts of other models are left out: 1" in result.stderr
+    assert "prompts of other models: 1" in result.stderr
     assert all(-1 <= entry[name] <= 1 for entry in found for name in ("cosine", "pairs", "neurons", "accuracy"))
     assert pet("prompts", "rank", task, *data, *where, "--json").stdout == result.stdout
     by = json.loads(pet("prompts", "rank", task, *data, *where, "--by", "pairs", "--json").stdout)["prompts"]
@@ -225,12 +227,12 @@ def test_rank(library: Path, inputs: Path, tiny_model: Path, family_model: Any, 
     assert "with --train" in refused("prompts", "rank", task, *data[2:], *where, "--by", "cosine")
     assert "--train, --test or both" in refused("prompts", "rank", task, *where)
     elsewhere = ["-l", library, "-m", family_model("roberta"), *SMALL]
-    assert "none of its 2 prompts belongs" in refused("prompts", "rank", task, *data, *elsewhere)
+    assert "none of its 2 prompts" in refused("prompts", "rank", task, *data, *elsewhere)
 
 
 @pytest.mark.parametrize("name", ["t5", "gpt2", "xlnet"])
-def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, name: str):
-    """Their prompts are ranked by all but neurons, which are looked at in the mask of a masked model."""
+def test_prompts_of_models_without_a_mask_are_ranked(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+    """Their prompts are ranked by every measure except neurons, which requires a mask."""
     folder, library, task = tmp_path / "in", tmp_path / "library", tmp_path / "in" / "task.yaml"
     shutil.copytree(inputs, folder)
     task.write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
@@ -242,7 +244,7 @@ def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, 
         assert sorted(entry["name"] for entry in found) == ["topics-p1-r1", "topics-p2-r1"]
         assert found[0][key] >= found[1][key]
         assert all(entry["cosine"] is not None and entry["neurons"] is None for entry in found)
-    said = f"the feed-forward layers of a {name} model are built in a way that is not known here"
+    said = f"does not support models of type {name}"
     assert said in refused(*rank, "--by", "neurons")
     start = ["--init-prompt", "similar", "--prompt-library", library, *LENGTH, "--set"]
     more = [*start, "prompt_similarity=neurons"]
@@ -256,7 +258,7 @@ def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, 
         np.testing.assert_array_equal(learned, read_prompt(library / best).vectors)
 
 
-def test_the_command_as_a_process(library: Path, tmp_path: Path):
+def test_the_command_runs_as_a_process(library: Path, tmp_path: Path):
     command = [sys.executable, "-m", "pet", "prompts", "list", "-l"]
     done = subprocess.run([*command, library, "--json"], capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)) == 2
@@ -272,7 +274,7 @@ def test_help_ends_with_an_example(command: str):
     assert said.splitlines()[-1].strip().startswith(f"pet prompts {command} ")
 
 
-def test_train_on_a_mixture(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_train_learns_from_several_tasks(inputs: Path, tiny_model: Path, tmp_path: Path):
     (tmp_path / "other.yaml").write_text((inputs / "task.yaml").read_text().replace("topics", "other"))
     tasks = [f"{inputs / 'task.yaml'}={inputs / 'train.jsonl'}", f"{tmp_path / 'other.yaml'}={inputs / 'test.jsonl'}"]
     where = ["-l", tmp_path / "library", "-m", tiny_model, *SMALL, "--set", "steps=4"]
@@ -281,13 +283,13 @@ def test_train_on_a_mixture(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert (made["name"], made["kind"], made["shape"][0]) == ("topics-other", "mixture", 4)
     start = ["--init-prompt", "topics-other", "--prompt-library", tmp_path / "library"]
     pet(*options(inputs, tiny_model, tmp_path / "run", *start))
-    assert "there is a prompt of this name" in refused("prompts", "train", *tasks, *where)
+    assert "already exists" in refused("prompts", "train", *tasks, *where)
     assert "write it as TASK=FILE" in refused("prompts", "train", "topics", *where)
-    assert "a name is made of" in refused("prompts", "train", *tasks, *where, "--name", "a/b")
+    assert "a name may contain" in refused("prompts", "train", *tasks, *where, "--name", "a/b")
     assert "the same task is there twice" in refused("prompts", "train", tasks[0], tasks[0], *where)
 
 
-def test_each_task_of_a_mixture_has_columns_of_its_own(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_each_task_of_a_mixture_can_have_its_own_columns(inputs: Path, tiny_model: Path, tmp_path: Path):
     other = (inputs / "task.yaml").read_text().replace("topics", "other").replace("text", "body")
     (tmp_path / "other.yaml").write_text(other)
     rows = [json.loads(line) for line in (inputs / "test.jsonl").read_text().splitlines()]
@@ -298,11 +300,11 @@ def test_each_task_of_a_mixture_has_columns_of_its_own(inputs: Path, tiny_model:
     assert "none of the tasks has such a field" in refused("prompts", "train", *tasks, *where, "--column", "title=b")
 
 
-def test_a_folder_called_similar_is_not_meant(
+def test_a_folder_named_similar_does_not_shadow_the_option(
     library: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     chosen = ["--init-prompt", "similar", "--prompt-library", library, *LENGTH]
-    for _ in range(2):  # the second goes on with the first
+    for _ in range(2):  # the second run resumes the first
         pet(*options(inputs, tiny_model, Path("similar"), *chosen))
     assert read_settings(tmp_path / "similar").init_prompt == "similar"
