@@ -59,8 +59,6 @@ KNOWN: dict[str, set[str]] = {
     },
     "many parameters": {
         "pet.preflight.check_task.check_task",
-        "pet.student.distill._batches",
-        "pet.student.distill.fit_classifier",
     },
 }
 

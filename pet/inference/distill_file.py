@@ -25,7 +25,7 @@ from pet.report.card import CardTask, student_card
 from pet.seeds import derive_seed
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.student.classifier import Classifier, TextInput, is_saved_classifier, new_classifier
-from pet.student.distill import fit_classifier, one_hot
+from pet.student.distill import Distillation, fit_classifier, one_hot
 from pet.task.grammar import parse_template
 from pet.task.task import Task
 from pet.training.device import make_accelerator
@@ -189,13 +189,12 @@ def _fit(
         targets = one_hot(targets.argmax(axis=1), len(examples.labels))
     size = sum(p.numel() for p in student.model.parameters())
     schedule = Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
+    temperature = None if options.hard else recipe.student.temperature
+    how = Distillation(schedule, recipe.student.batch, temperature, options.gold_weight, options.seed)
     with reporter.task("distill", schedule.steps) as bar:
         return fit_classifier(
-            student, examples.table, targets, schedule, accelerator,
-            seed=options.seed, batch_size=recipe.student.batch,
-            temperature=None if options.hard else recipe.student.temperature,
-            gold=examples.gold, gold_weight=options.gold_weight,
-            on_step=lambda _, loss: bar.update(loss=loss),
+            student, examples.table, targets, how, accelerator,
+            gold=examples.gold, on_step=lambda _, loss: bar.update(loss=loss),
         )  # fmt: skip
 
 

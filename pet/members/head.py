@@ -20,7 +20,7 @@ from pet.members.texts import Texts
 from pet.recipe import Recipe
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, load_classifier, new_classifier
-from pet.student.distill import fit_classifier, one_hot
+from pet.student.distill import Distillation, fit_classifier, one_hot
 from pet.training.loop import Schedule
 
 KIND = "head"
@@ -82,10 +82,8 @@ class HeadMember:
         )
         rate, updates = recipe.student.learning_rate, steps(recipe, len(targets))
         schedule = Schedule.of(recipe.optimizer, recipe.supervised, rate, updates)
-        losses = fit_classifier(
-            classifier, table, targets, schedule, shared.accelerator,
-            seed=self.seed, batch_size=recipe.supervised.batch, temperature=None, on_step=on_step,
-        )  # fmt: skip
+        how = Distillation(schedule, recipe.supervised.batch, seed=self.seed)
+        losses = fit_classifier(classifier, table, targets, how, shared.accelerator, on_step=on_step)
         classifier.save(folder)
         self.folder = folder
         return Report(len(targets), losses, sum(p.numel() for p in classifier.model.parameters()))

@@ -159,19 +159,16 @@ def time_member(
 
 def time_student(classifier: Classifier, pool: Dataset, recipe: Recipe, accelerator: Accelerator) -> float:
     """Seconds of an update of a student. The model's weights are changed."""
-    from pet.student.distill import fit_classifier
+    from pet.student.distill import Distillation, fit_classifier
     from pet.training.loop import Schedule
 
     labels = len(classifier.labels)
     targets = np.full((len(pool), labels), 1 / labels)
     schedule = Schedule(UPDATES + 1, _RATE, accumulation=recipe.student.accumulation)
+    how = Distillation(schedule, recipe.student.batch, recipe.student.temperature)
     return mean_update(
-        lambda note: fit_classifier(
-            classifier, pool, targets, schedule, accelerator,
-            seed=0, batch_size=recipe.student.batch, temperature=recipe.student.temperature, on_step=note,
-        ),
-        accelerator,
-    )  # fmt: skip
+        lambda note: fit_classifier(classifier, pool, targets, how, accelerator, on_step=note), accelerator
+    )
 
 
 def mean_tokens(lengths: Mapping[str, float], rows: Mapping[str, int]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,36 +17,27 @@ from pet.numerics import softmax
 from pet.run.context import RunContext
 from pet.seeds import derive_seed
 from pet.student.classifier import new_classifier
-from pet.student.distill import fit_classifier, one_hot
+from pet.student.distill import Distillation, Gold, fit_classifier, one_hot
 from pet.training.loop import Schedule
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 Array = NDArray[Any]
 TEST_LOGITS = "test-logits.npy"
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How one classifier is trained.
+class Examples:
+    """What one classifier is trained on.
 
     Attributes
     ----------
-    kind : ``student`` or ``supervised``; seeds and messages depend on it
-    schedule : updates
-    batch : texts of a micro-batch
-    temperature : of the distillation; None: plain cross-entropy
-    gold : labeled texts that are mixed in, and their labels
-    gold_weight : their share of the loss
+    texts : the texts
+    targets : their probabilities, shape (rows, L)
+    gold : labeled texts that are mixed in
     """
 
-    kind: str
-    schedule: Schedule
-    batch: int
-    temperature: float | None = None
-    gold: tuple[Dataset, Array] | None = None
-    gold_weight: float = 0.0
+    texts: Texts
+    targets: Array
+    gold: Gold | None = None
 
 
 def make_student(context: RunContext, labels_stage: str, generation: int = 0, prefix: str = "") -> str:
@@ -70,15 +61,14 @@ def make_student(context: RunContext, labels_stage: str, generation: int = 0, pr
         gold = None
         if context.has("train"):
             gold = (context.texts("train").table, context.texts("train").labels)
-        how = Fit(
-            "student",
+        how = Distillation(
             Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate),
             recipe.student.batch,
             recipe.student.temperature,
-            gold,
             recipe.student.gold_weight,
+            derive_seed(context.settings.seed, "student"),
         )
-        losses = _fit(context, how, pool, probabilities, folder, prefix)
+        losses = _fit(context, how, Examples(pool, probabilities, gold), folder, f"{prefix}student")
         return {"losses": losses, "generation": generation}
 
     inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(labels_stage)}
@@ -93,17 +83,17 @@ def make_supervised(context: RunContext, prefix: str = "") -> str:
     def build(folder: Path) -> dict[str, Any]:
         targets = one_hot(train.labels, len(context.task.labels))
         schedule = Schedule.of(recipe.optimizer, recipe.supervised, recipe.student.learning_rate)
-        how = Fit("supervised", schedule, recipe.supervised.batch)
-        return {"losses": _fit(context, how, train, targets, folder, prefix)}
+        seed = derive_seed(context.settings.seed, "supervised")
+        how = Distillation(schedule, recipe.supervised.batch, seed=seed)
+        return {"losses": _fit(context, how, Examples(train, targets), folder, f"{prefix}supervised")}
 
     context.directory.stage(f"{prefix}student", {"config": context.config_hash}, build)
     return f"{prefix}student"
 
 
-def _fit(context: RunContext, how: Fit, texts: Texts, targets: Array, folder: Path, prefix: str) -> list[float]:
+def _fit(context: RunContext, how: Distillation, examples: Examples, folder: Path, label: str) -> list[float]:
     """Train a fresh classifier, save it, and score the test texts with it; its losses."""
-    seed, label = derive_seed(context.settings.seed, how.kind), f"{prefix}{how.kind}"
-    torch.manual_seed(derive_seed(seed, "head"))
+    torch.manual_seed(derive_seed(how.seed, "head"))
     classifier = new_classifier(
         context.shared.head_model,
         context.shared.text_input,
@@ -113,9 +103,8 @@ def _fit(context: RunContext, how: Fit, texts: Texts, targets: Array, folder: Pa
     )
     with context.reporter.task(f"train {label}", how.schedule.steps) as bar:
         losses = fit_classifier(
-            classifier, texts.table, targets, how.schedule, context.shared.accelerator,
-            seed=seed, batch_size=how.batch, temperature=how.temperature, gold=how.gold,
-            gold_weight=how.gold_weight, on_step=lambda _, loss: bar.update(loss=loss),
+            classifier, examples.texts.table, examples.targets, how, context.shared.accelerator,
+            gold=examples.gold, on_step=lambda _, loss: bar.update(loss=loss),
         )  # fmt: skip
     classifier.save(folder)
     if context.has("test"):

@@ -1,8 +1,9 @@
-"""A student from soft labels, and a plain classifier from gold labels."""
+"""Train a sequence classifier on probabilities: a student on soft labels, or a plain classifier on gold labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pet.cloze.ragged import Encoded
+from pet.cloze.ragged import Encoded, Ragged
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, encode_texts, model_inputs
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
@@ -26,13 +27,41 @@ Array = NDArray[Any]
 OnStep = Callable[[int, "float | None"], None]
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """How to train a classifier.
+
+    Attributes
+    ----------
+    schedule : updates, learning rate, micro-batches per update
+    batch : soft rows of a micro-batch
+    temperature : of the distillation; None: plain cross-entropy with the targets
+    gold_weight : share of the gold rows' loss
+    seed : random seed, of the order of rows and the dropout
+    """
+
+    schedule: Schedule
+    batch: int
+    temperature: float | None = None
+    gold_weight: float = 0.0
+    seed: int = 0
+
+    def gold_batch(self, gold: Gold | None) -> int:
+        """Gold rows of a micro-batch."""
+        rows = 0 if gold is None or self.gold_weight <= 0 else len(gold[1])
+        return min(rows, max(1, self.batch // 4))
+
+
+Gold = tuple["Dataset", Array]  # texts and the positions of their labels, int, shape (rows,)
+
+
 class StudentObjective(nn.Module):
-    """Loss of a micro-batch: distillation on its soft rows, cross-entropy on its gold ones.
+    """Loss of a micro-batch: distillation on its soft rows, cross-entropy on its gold rows.
 
     Parameters
     ----------
     model : sequence classifier
-    temperature : of the distillation; None trains on the targets with cross-entropy instead
+    temperature : of the distillation; None: cross-entropy with the targets
     gold_weight : share of the gold rows' cross-entropy
     """
 
@@ -56,34 +85,14 @@ class StudentObjective(nn.Module):
         return loss
 
 
-def _batches(
-    encoded: Encoded,
-    targets: Array,
-    soft_rows: int,
-    size: int,
-    gold_size: int,
-    pad_id: int,
-    device: torch.device,
-    seed: int,
-    left: bool,
-) -> Iterator[dict[str, Tensor]]:
-    """Micro-batches of `size` soft rows and, behind them, `gold_size` gold rows."""
-    soft = shuffled_batches(soft_rows, size, np.random.default_rng(derive_seed(seed, "rows")))
-    gold = None
-    if gold_size:
-        gold = shuffled_batches(len(encoded) - soft_rows, gold_size, np.random.default_rng(derive_seed(seed, "gold")))
-    while True:
-        rows, gold_rows = next(soft), np.zeros(0, dtype=np.int64)
-        if gold is not None:
-            gold_rows = next(gold) + soft_rows
-            rows = np.concatenate([rows, gold_rows])
-        batch, _ = pad_rows(encoded, rows, pad_id, left=left)
-        batch |= {"targets": targets[rows].astype(np.float32), "gold": gold_rows}
-        yield to_tensors(batch, device)
-
-
 def one_hot(labels: Array, count: int) -> Array:
-    """float64 array of shape (rows, count) with a 1 at each row's label."""
+    """Return a float64 array of shape (rows, count) with a 1 at each row's label.
+
+    Examples
+    --------
+    >>> one_hot(np.array([1, 0]), 2).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
     return np.eye(count)[labels]
 
 
@@ -91,58 +100,86 @@ def fit_classifier(
     classifier: Classifier,
     table: Dataset,
     targets: Array,
-    schedule: Schedule,
+    how: Distillation,
     accelerator: Accelerator,
     *,
-    seed: int,
-    batch_size: int,
-    temperature: float | None,
-    gold: tuple[Dataset, Array] | None = None,
-    gold_weight: float = 0.0,
+    gold: Gold | None = None,
     on_step: OnStep = lambda step, loss: None,
 ) -> list[float]:
     """Train a classifier, in place, on probabilities.
 
-    L = (1 - w) * L_KD + w * L_CE, L_KD as in `pet.training.losses.distillation_loss`.
+    L = (1 - w) * L_KD + w * L_CE, with L_KD as in `pet.training.losses.distillation_loss`. Only the texts that the
+    updates use are tokenized, so time and memory do not grow with the rest of the table.
 
     Parameters
     ----------
-    classifier : with a fresh head, or a trained one to go on with
+    classifier : with a fresh head, or a trained one to continue from
     table : the texts
     targets : probabilities of shape (rows, L); one-hot rows are hard labels
-    schedule : updates, learning rate, micro-batches an update
+    how : updates, batches, temperature, w (`gold_weight`), seed
     accelerator : device and precision
-    seed : decides the order of rows and dropout
-    batch_size : soft rows of a micro-batch
-    temperature : of the distillation; None uses plain cross-entropy with the targets
-    gold : labeled texts and their labels (positions), mixed in when `gold_weight` is above 0
-    gold_weight : w
+    gold : labeled texts, mixed in if w is above 0
     on_step : see `pet.training.loop.train`
 
     Returns
     -------
     list of float: mean losses over stretches of updates
     """
-    parts = [(table, np.asarray(targets, dtype=np.float64))]
-    gold_size = 0
-    if gold is not None and gold_weight > 0 and len(gold[1]):
-        parts.append((gold[0], one_hot(gold[1], len(classifier.labels))))
-        gold_size = min(len(gold[1]), max(1, batch_size // 4))
-    encoded = [encode_texts(t, classifier.text_input, classifier.tokenizer, classifier.max_length) for t, _ in parts]
-    joined = encoded[0] if len(encoded) == 1 else _concatenate(encoded)
-    objective = StudentObjective(classifier.model, temperature, gold_weight).to(accelerator.device)
+    soft, gold_rows = plan_rows(how, len(table), how.gold_batch(gold), 0 if gold is None else len(gold[1]))
+    used, soft = np.unique(soft, return_inverse=True)
+    encoded = _encode(classifier, table, used)
+    kept = np.asarray(targets, dtype=np.float64)[used]
+    if gold is not None and gold_rows.size:
+        encoded = _concatenate([encoded, _encode(classifier, gold[0], np.arange(len(gold[1])))])
+        kept = np.concatenate([kept, one_hot(gold[1], len(classifier.labels))])
+    objective = StudentObjective(classifier.model, how.temperature, how.gold_weight).to(accelerator.device)
+    plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
+    batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)
+    torch.manual_seed(derive_seed(how.seed, "dropout"))
+    return train(objective, batches, how.schedule, accelerator, on_step)
+
+
+def plan_rows(how: Distillation, rows: int, gold_batch: int, gold_rows: int) -> tuple[Array, Array]:
+    """Draw the rows of all micro-batches.
+
+    Parameters
+    ----------
+    how : updates, batches and seed
+    rows, gold_rows : soft and gold rows to draw from
+    gold_batch : gold rows of a micro-batch
+
+    Returns
+    -------
+    int64 arrays of shape (micro-batches, batch) and (micro-batches, gold_batch)
+    """
+    count = how.schedule.steps * how.schedule.accumulation
+
+    def draw(rows: int, size: int, name: str) -> Array:
+        if not size or not count:
+            return np.zeros((count, size), dtype=np.int64)
+        batches = shuffled_batches(rows, size, np.random.default_rng(derive_seed(how.seed, name)))
+        return np.stack([next(batches) for _ in range(count)])
+
+    return draw(rows, how.batch, "rows"), draw(gold_rows, gold_batch, "gold")
+
+
+def _encode(classifier: Classifier, table: Dataset, rows: Array) -> Encoded:
+    chosen = table if len(rows) == len(table) else table.select(rows)
+    return encode_texts(chosen, classifier.text_input, classifier.tokenizer, classifier.max_length)
+
+
+def _batches(
+    classifier: Classifier, encoded: Encoded, targets: Array, plan: Array, gold: int, device: torch.device
+) -> Iterator[dict[str, Tensor]]:
+    """Micro-batches of the planned rows, of which the last `gold` are gold rows."""
     pad_id = int(classifier.tokenizer.pad_token_id or 0)
-    all_targets = np.concatenate([t for _, t in parts])
-    batches = _batches(
-        joined, all_targets, len(table), batch_size, gold_size, pad_id, accelerator.device, seed, classifier.pads_left
-    )
-    torch.manual_seed(derive_seed(seed, "dropout"))
-    return train(objective, batches, schedule, accelerator, on_step)
+    for rows in plan:
+        batch, _ = pad_rows(encoded, rows, pad_id, left=classifier.pads_left)
+        batch |= {"targets": targets[rows].astype(np.float32), "gold": rows[len(rows) - gold :]}
+        yield to_tensors(batch, device)
 
 
 def _concatenate(parts: list[Encoded]) -> Encoded:
-    from pet.cloze.ragged import Ragged
-
     lengths = np.concatenate([p.ids.lengths for p in parts])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Encoded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -20,7 +21,10 @@ from pet.student.classifier import (
     load_classifier,
     new_classifier,
 )
+from pet.student.distill import Distillation, fit_classifier, plan_rows
 from pet.task.grammar import parse_template
+from pet.training.device import make_accelerator
+from pet.training.loop import Schedule
 
 LABELS = ("no", "yes, more", "3")
 FIELDS = ("a", "b")
@@ -158,3 +162,54 @@ def test_a_damaged_note_is_named(tiny_model, tmp_path: Path, note):
     (tmp_path / "pet.json").write_text(note, encoding="utf-8")
     with pytest.raises(PetError, match=r"pet\.json: damaged"):
         load_classifier(str(tmp_path))
+
+
+# --- training ----------------------------------------------------------------------------------------
+
+
+def _fitted(folder: Path, table: datasets.Dataset, how: Distillation, **gold) -> tuple[dict, list[float]]:
+    torch.manual_seed(0)
+    classifier = new_classifier(str(folder), PAIR, LABELS, 24)
+    targets = np.random.default_rng(0).dirichlet(np.ones(3), size=len(table))
+    losses = fit_classifier(classifier, table, targets, how, make_accelerator("cpu", "fp32"), **gold)
+    return classifier.model.state_dict(), losses
+
+
+def test_only_the_texts_that_the_updates_use_are_tokenized(tiny_model, monkeypatch):
+    rows = [{"a": f"text {i}", "b": "word " * (i % 9)} for i in range(300)]
+    table, how = datasets.Dataset.from_list(rows), Distillation(Schedule(3, 1e-2, accumulation=2), 4, 2.0, 0.5)
+    gold = (table.select([1, 2]), np.array([0, 2]))
+    encoded: list[int] = []
+
+    def counting(table: datasets.Dataset, *arguments, **options):
+        encoded.append(len(table))
+        return encode_texts(table, *arguments, **options)
+
+    monkeypatch.setattr("pet.student.distill.encode_texts", counting)
+    found, losses = _fitted(tiny_model, table, how, gold=gold)
+    assert encoded == [3 * 2 * 4, 2] and len(losses) > 0
+    # texts that are not used may be anything
+    used, _ = plan_rows(how, 300, 1, 2)
+    other = datasets.Dataset.from_list([row if i in used else {"a": "?", "b": "!"} for i, row in enumerate(rows)])
+    again, _ = _fitted(tiny_model, other, how, gold=gold)
+    assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def test_planned_rows_are_those_of_the_shuffled_batches():
+    how = Distillation(Schedule(5, 1e-3, accumulation=3), 4, seed=7)
+    soft, gold = plan_rows(how, 6, 2, 3)
+    assert soft.shape == (15, 4) and gold.shape == (15, 2)
+    epochs = soft.reshape(10, 6)
+    assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
+    assert np.unique(gold).tolist() == [0, 1, 2]
+    assert plan_rows(how, 6, 0, 0)[1].shape == (15, 0)
+    assert not np.array_equal(plan_rows(replace(how, seed=8), 6, 2, 3)[0], soft)
+
+
+def test_gold_rows_are_mixed_in_only_with_a_weight():
+    gold = (TABLE, np.arange(5))
+    schedule = Schedule(1, 1e-3)
+    assert Distillation(schedule, 8, gold_weight=0.5).gold_batch(gold) == 2
+    assert Distillation(schedule, 400, gold_weight=0.5).gold_batch(gold) == 5
+    assert Distillation(schedule, 8, gold_weight=0.5).gold_batch(None) == 0
+    assert Distillation(schedule, 8).gold_batch(gold) == 0
