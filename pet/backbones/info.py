@@ -1,4 +1,4 @@
-"""A model that is looked at once: its place, configuration, tokenizer, shapes, and hash."""
+"""What is known about a model without its weights: configuration, tokenizer, shapes, hash."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class ModelInfo:
-    """Everything that can be known of a model without its weights. Each part is read on first use, and once.
+    """Everything that can be known about a model without its weights. Each part is read once, on first use.
 
     Parameters
     ----------
     name : folder, embedded model, or hub name
-    allow_pickle : whether `open` may open pickled weights
+    allow_pickle : whether `open` may load pickled weights
 
     Raises
     ------
     PetError
-        From each attribute, if the part that it reads is missing or damaged.
+        On access to an attribute, if the part that it reads is missing or damaged.
     """
 
     def __init__(self, name: str, *, allow_pickle: bool = False):
@@ -41,7 +41,7 @@ class ModelInfo:
 
     @cached_property
     def path(self) -> str:
-        """Where ``from_pretrained`` finds it."""
+        """Its path or hub name, for ``from_pretrained``."""
         return resolve_model(self.name)
 
     @cached_property
@@ -61,12 +61,12 @@ class ModelInfo:
 
     @cached_property
     def blank(self) -> Blank:
-        """What stands for ``{mask}``."""
+        """How its tokenizer represents ``{mask}``."""
         return self.kind.blank(self.tokenizer)
 
     @cached_property
     def meta(self) -> PreTrainedModel:
-        """The encoder without weights. It has no head: a student need not be a masked language model."""
+        """The encoder without weights. It has no head, because a student need not be a masked language model."""
         try:
             with torch.device("meta"):
                 model: PreTrainedModel = transformers.AutoModel.from_config(self.config)
@@ -76,15 +76,15 @@ class ModelInfo:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of weights of the encoder."""
+        """Number of parameters of the encoder."""
         return sum(p.numel() for p in self.meta.parameters())
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of weights, configuration, and tokenizer; for a hub name the commit."""
+        """Hash of weights, configuration and tokenizer, or the commit of a hub model."""
         return model_fingerprint(self.name)
 
     def open(self) -> LanguageModel:
-        """A new copy of the language model, with its weights."""
+        """Load a new copy of the language model."""
         model = self.kind.open(self.name, allow_pickle=self.allow_pickle, config=deepcopy(self.config))
         return self.kind.wrap(model)

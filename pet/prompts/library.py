@@ -140,7 +140,7 @@ def _problem(note: Any, learned: Learned) -> str:
     if not isinstance(learned.backbone, str) or not isinstance(learned.fingerprint, str):
         return "it does not name its model"
     if note["format"] != _FORMAT:
-        return f"format {note['format']} is not known to this version of pet"
+        return f"format {note['format']} is not supported by this version of pet"
     if note["backbone"]["hash"] != learned.fingerprint or note["shape"] != list(vectors.shape):
         return "it does not match the vectors next to it"
     if not all(isinstance(task["task"], str) and isinstance(task["patterns"], list) for task in note["tasks"]):

@@ -1,90 +1,14 @@
-"""Statistics of iPET generations: as numbers, log lines, tables and a CSV file."""
+"""Present iPET generations: log lines, tables and a CSV file."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from pet.ensemble.pseudo_labels import label_positions
 from pet.report.tables import text_table
-
-
-def pool_figures(path: Path, before: Path | None, labels: Sequence[str]) -> dict[str, Any]:
-    """Summarize a generation's soft labels of the pool.
-
-    Parameters
-    ----------
-    path : soft labels of the generation (Parquet)
-    before : soft labels of the previous generation, if any
-    labels : labels in task order
-
-    Returns
-    -------
-    dict
-        - ``rows``: number of texts
-        - ``shares``: share of each label
-        - ``confidence``, ``agreement``: means over all texts
-        - ``label_confidence``, ``label_agreement``: means per label (None for a label without texts)
-        - ``changed``: share of texts whose label differs from the previous generation (None for the first)
-    """
-    table = pq.read_table(path, columns=["label", "confidence", "agreement"])
-    label = label_positions(table["label"], labels)
-    figures: dict[str, Any] = {"rows": len(label)}
-    counts = np.bincount(label, minlength=len(labels))
-    figures["shares"] = (counts / len(label)).tolist()
-    for name in ("confidence", "agreement"):
-        values = table[name].to_numpy()
-        figures[name] = math.fsum(values) / len(values)
-        sums = np.bincount(label, weights=values, minlength=len(labels))
-        figures[f"label_{name}"] = [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
-    figures["changed"] = None
-    if before is not None:
-        earlier = label_positions(pq.read_table(before, columns=["label"])["label"], labels)
-        figures["changed"] = float((earlier != label).mean())
-    return figures
-
-
-def example_figures(examples: Mapping[str, Any]) -> dict[str, Any]:
-    """Average the members' counts of pseudo-labeled texts; empty for a generation without any.
-
-    Returns
-    -------
-    dict with ``wanted``, ``available``, ``chosen`` (texts per label) and ``chosen_confidence``
-    """
-    if not examples:
-        return {}
-    members = list(examples["members"].values())
-    sure = [m["confidence"] for m in members if m["confidence"] is not None]
-    return {
-        "wanted": examples["wanted"],
-        "available": np.mean([m["available"] for m in members], axis=0).tolist(),
-        "chosen": np.mean([m["chosen"] for m in members], axis=0).tolist(),
-        "chosen_confidence": math.fsum(sure) / len(sure) if sure else None,
-    }
-
-
-def shortages(generation: int, examples: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
-    """Return a warning that names the labels with fewer texts than wanted, if any."""
-    if not examples:
-        return []
-    chosen = np.asarray([m["chosen"] for m in examples["members"].values()])
-    wanted = np.asarray(examples["wanted"])
-    short = [
-        f"{label!r} ({chosen[:, i].min()} to {chosen[:, i].max()} of {wanted[i]})"
-        for i, label in enumerate(labels)
-        if (chosen[:, i] < wanted[i]).any()
-    ]
-    if not short:
-        return []
-    return [f"generation {generation}: the pool has too few texts labeled {', '.join(short)}; using all of them"]
 
 
 def generation_line(entry: Mapping[str, Any]) -> str:

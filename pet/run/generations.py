@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.data.checks import text_key
 from pet.ensemble.combine import Ensemble
-from pet.ensemble.pseudo_labels import write_pseudo_labels
+from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
+from pet.ipet.figures import example_figures, pool_figures, shortages
 from pet.ipet.plan import Plan
 from pet.ipet.selection import (
     Candidates,
@@ -29,7 +31,7 @@ from pet.ipet.selection import (
     generation_warnings,
     take_most_probable,
 )
-from pet.report.generations import example_figures, generation_line, pool_figures, shortages
+from pet.report.generations import generation_line
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
@@ -217,10 +219,16 @@ class Generations:
 
     # ---- figures -----------------------------------------------------------------------------
 
+    def _soft_labels(self, generation: int, *columns: str) -> pa.Table:
+        path = self.context.directory.path / f"g{generation}" / "labels.parquet"
+        return pq.read_table(path, columns=list(columns))
+
     def _note(self, generation: int, examples: Mapping[str, Any]) -> None:
         context, labels = self.context, self.context.task.labels
-        path = context.directory.path / f"g{generation}" / "labels.parquet"
-        pool = pool_figures(path, path.parents[1] / f"g{generation - 1}" / path.name if generation else None, labels)
+        table = self._soft_labels(generation, "label", "confidence", "agreement")
+        label, confidence, agreement = label_positions(table["label"], labels), table["confidence"], table["agreement"]
+        before = label_positions(self._soft_labels(generation - 1, "label")["label"], labels) if generation else None
+        pool = pool_figures(label, confidence.to_numpy(), agreement.to_numpy(), before, len(labels))
         shares = np.asarray(pool["shares"])
         self.agreement.append(pool["agreement"])
         self.largest_share.append(float(shares.max()))

@@ -191,7 +191,7 @@ class _Parser:
         return tuple(name for name, _ in entries)
 
     def _members(self, item: Item) -> tuple[str, ...]:
-        """Return members beside the patterns as text: ``head``, ``external:FILE``, ``NAME=external:FILE``."""
+        """Return the members in addition to the patterns: ``head``, ``external:FILE``, ``NAME=external:FILE``."""
         if item.items is None:
             self.wrong(item, "members must be a list, such as [head, {external: votes.csv}]")
             return ()
@@ -204,7 +204,10 @@ class _Parser:
             named = dict(pairs)
             name = named.pop("name", "")
             if len(named) != 1:
-                self.wrong(entry, "a member is one kind, such as {external: votes.csv}, and may have a name")
+                self.wrong(
+                    entry,
+                    "a member needs exactly one kind, such as {external: votes.csv}, and optionally a name",
+                )
                 continue
             ((kind, argument),) = named.items()
             found.append(f"{name}={kind}:{argument}" if name else f"{kind}:{argument}")

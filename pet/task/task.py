@@ -36,7 +36,7 @@ class Task:
     label_map : value in the data -> label, for data that spells labels differently
     description : one sentence, for humans
     dataset : where to get the data (``path``, ``name`` and ``columns``), for humans
-    members : members of the ensemble beside the patterns, as text
+    members : ensemble members in addition to the patterns, as text
     path : the task file
 
     Examples
