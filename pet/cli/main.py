@@ -1,4 +1,4 @@
-"""The ``pet`` command: finds the sub-command's module only when it is asked for."""
+"""The ``pet`` command, which imports the module of a subcommand only when it is used."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import click
 from pet import __version__
 from pet.errors import PetError
 
-# name -> module in pet.cli that defines a click command of the same name. Importing torch takes
-# seconds, so nothing is imported before it is needed: `pet --help` reads only this table.
+# Subcommands; each is a module in pet.cli with a click command of the same name. Importing torch takes seconds, so
+# `pet --help` reads only this table.
 COMMANDS = {
     "run": "Train an ensemble, label the pool and distill a classifier.",
-    "label": "Label new texts with a finished run.",
+    "label": "Label texts with the ensemble of a finished run.",
     "distill": "Train a classifier on soft labels.",
     "predict": "Classify texts with a saved classifier.",
-    "evaluate": "Measure a saved classifier on labeled texts.",
-    "check": "Look at a task, its data and a model without training.",
+    "evaluate": "Evaluate a saved classifier on labeled texts.",
+    "check": "Check a task, its data and a model before training.",
     "sample": "Draw a few-shot training set.",
-    "tasks": "List the task files that come with the package, or show one.",
+    "tasks": "List the task files that come with the package, or print one.",
     "init": "Write a commented task file from a data file.",
-    "prompts": "Keep trained prompts, rank them for a task, make more.",
+    "prompts": "Manage trained prompts: store, rank, pretrain and project them.",
     "adapt": "Pretrain a masked language model on your own text.",
 }
 
 
 OUT_OF_MEMORY = (
-    "there is not enough memory; take less at a time (--set labeled_batch=4 --set accumulation=2 --set student_batch=8 "
-    "--set inference_tokens=2048, a smaller --max-length), let less of the model learn (--tuning), or take a smaller "
-    "model. Other settings make another run: give it a new folder"
+    "out of memory; use smaller batches (--set labeled_batch=4 --set accumulation=2 --set student_batch=8 "
+    "--set inference_tokens=2048), a smaller --max-length, fewer trained parameters (--tuning) or a smaller model. "
+    "A run with other settings needs a new folder"
 )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine has no memory left; without loading torch to know its exceptions."""
+    """Return True if a device or the machine is out of memory, without importing torch for its exceptions."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of their own, loaded on use."""
+    """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
             ctx.exit(2)
         except BrokenPipeError:
             raise  # `pet ... | head`: click ends quietly
-        except OSError as error:  # a full disk, an unwritable folder: the user's to mend
+        except OSError as error:  # a full disk or a read-only folder, which the user can fix
             where = f" ({error.filename})" if error.filename else ""
             click.echo(f"error: {error.strerror or error}{where}", err=True)
             ctx.exit(2)
