@@ -270,12 +270,12 @@ def unify(task: str, output: str) -> None:
 
     from pet.prompts.self_supervised import unified_task
     from pet.run.load_run import load_task
-    from pet.store.files import write_whole
+    from pet.store.files import write_atomically
 
     made = unified_task(load_task(task))
     if Path(output).exists():
         raise PetError(f"{output}: is there already; name a new file")
-    write_whole(output, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
+    write_atomically(output, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
     click.echo(f"{output}: {made.patterns[0].template.source}")
 
 

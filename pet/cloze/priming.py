@@ -45,7 +45,7 @@ class Primers:
     limit: int
 
     @property
-    def tokens_with_text(self) -> int:
+    def typical_length(self) -> int:
         """Approximate length of a row: `count` examples of mean length, plus a text as long as one of them."""
         lengths = [len(row) for row in self.rows.values()]
         return round(sum(lengths) / len(lengths) * (min(self.count, len(lengths)) + 1))

@@ -36,7 +36,7 @@ from pet.inference.shard_worker import ABOUT, ATTEMPTS, KEPT, ShardLabeler, Shar
 from pet.progress import Reporter
 from pet.run.execution.cluster import Cluster
 from pet.run.execution.options import Execution
-from pet.store.files import TEMPORARY, hash_inputs, make_folders, remove, remove_quietly, sync_tree, write_whole
+from pet.store.files import TEMPORARY, hash_inputs, make_folders, remove, remove_quietly, sync_tree, write_atomically
 from pet.store.lock import FolderLock
 from pet.store.manifest import read_config, read_stages
 from pet.store.outputs import check_new_folder, put_in_place
@@ -179,7 +179,7 @@ def _working_in(folder: Path, about: str, reporter: Reporter) -> Iterator[None]:
             for path in folder.iterdir():
                 if path.name != ".lock":
                     remove(path)
-            write_whole(note, about)
+            write_atomically(note, about)
         for path in (folder / ATTEMPTS, *folder.glob(f"{TEMPORARY}*")):
             remove_quietly(path)
         make_folders(folder / ATTEMPTS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
 from pet.members.kinds import NOTE, read_spec
-from pet.prompts.library import Prompt, as_name, check_name, describe, free_place, portable, write_prompt
+from pet.prompts.library import Prompt, as_name, available_folder, check_name, describe, portable, write_prompt
 from pet.report.tables import HEADLINE
 from pet.run.load_run import read_settings
 from pet.tuning.members import read_member
@@ -61,7 +61,7 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
         vectors = learned.arrays[VECTORS].numpy()
         prompts.append(Prompt(f"{base}-{spec.name}", vectors, portable(learned.backbone), learned.fingerprint, about))
     for prompt in prompts:
-        free_place(library, prompt)
+        available_folder(library, prompt)
     for prompt in prompts:
         write_prompt(library, prompt)
     return prompts

@@ -163,7 +163,7 @@ def write_prompt(library: str | Path, prompt: Prompt) -> Path:
     PetError
         If another prompt has this name, or the folder cannot be written.
     """
-    place = free_place(library, prompt)
+    place = available_folder(library, prompt)
     if place.exists():
         return place
     make_folders(Path(library).expanduser())
@@ -182,9 +182,9 @@ def write_prompt(library: str | Path, prompt: Prompt) -> Path:
     return place
 
 
-def free_place(library: str | Path, prompt: Prompt) -> Path:
+def available_folder(library: str | Path, prompt: Prompt) -> Path:
     """Return the folder for a prompt; PetError if another prompt is there."""
-    place = place_of(library, prompt.name)
+    place = prompt_folder(library, prompt.name)
     if not place.exists() or ((place / NOTE).is_file() and read_prompt(place).digest == prompt.digest):
         return place
     raise _taken(place)
@@ -192,12 +192,12 @@ def free_place(library: str | Path, prompt: Prompt) -> Path:
 
 def check_free(library: str | Path, name: str) -> None:
     """Check that a name is not in use, before a new prompt is trained; PetError if it is."""
-    place = place_of(library, name)
+    place = prompt_folder(library, name)
     if place.exists():
         raise _taken(place)
 
 
-def place_of(library: str | Path, name: str) -> Path:
+def prompt_folder(library: str | Path, name: str) -> Path:
     """Return the subfolder for a name; PetError if the name is invalid or the library is a file."""
     root = Path(library).expanduser()
     if root.exists() and not root.is_dir():

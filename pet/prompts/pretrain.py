@@ -17,14 +17,14 @@ from pet.members.scoring import score_rows
 from pet.prompts.library import Prompt
 from pet.prompts.self_supervised import (
     PAIR_WORDS,
-    as_choice,
     choice_examples,
     choice_task,
+    most_confident,
     pair_examples,
     pair_task,
     single_task,
     split_sentences,
-    surest,
+    to_choices,
 )
 from pet.prompts.session import Session, train_on
 from pet.seeds import derive_seed
@@ -138,14 +138,14 @@ class _ExampleMaker:
         grade_words = [self.task.patterns[0].verbalizer.words[label][0] for label in self.task.labels]
         queries = [f"{first} {second}" for first, second in pairs]
         return [
-            _part(choice_task(3, "ppt-unified-pair"), *as_choice(queries, self.words, places, generator)),
+            _part(choice_task(3, "ppt-unified-pair"), *to_choices(queries, self.words, places, generator)),
             _part(
                 choice_task(self.options, "ppt-unified-choice"),
                 *choice_examples(self.documents, self.options, self.count, self._generator("choice")),
             ),
             _part(
                 choice_task(len(grade_words), "ppt-unified-single"),
-                *as_choice(sentences, grade_words, grades, generator),
+                *to_choices(sentences, grade_words, grades, generator),
             ),
         ]
 
@@ -161,7 +161,7 @@ class _ExampleMaker:
         sentences = [sentences[i] for i in order]
         table = table_of(sentences, self.task.fields, name="text")
         probabilities = self._untrained(table) if self.teacher is None else self._taught(table, self.teacher)
-        rows, labels = surest(probabilities, max(1, self.count // len(self.task.labels)))
+        rows, labels = most_confident(probabilities, max(1, self.count // len(self.task.labels)))
         if len(set(labels.tolist())) < 2:
             raise PetError("all sentences have the same label, so a prompt would learn nothing; give other text")
         return [sentences[row] for row in rows], labels

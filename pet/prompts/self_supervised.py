@@ -61,7 +61,7 @@ def pair_examples(documents: Sequence[Document], count: int, generator: np.rando
     """
     corpus = _Corpus(documents, generator)
     corpus.check(2, 3)
-    make = (corpus.from_another, corpus.far_away, corpus.behind)
+    make = (corpus.other_document, corpus.same_document, corpus.next_sentence)
     return [make[i % 3]() for i in range(count)], np.arange(count) % 3
 
 
@@ -119,12 +119,12 @@ class _Corpus:
     def _place(self, count: int) -> int:
         return int(self.generator.integers(count))
 
-    def behind(self) -> tuple[str, str]:
+    def next_sentence(self) -> tuple[str, str]:
         document = self._one(self.long[2])
         place = self._place(len(document) - 1)
         return document[place], document[place + 1]
 
-    def far_away(self) -> tuple[str, str]:
+    def same_document(self) -> tuple[str, str]:
         for _ in range(_TRIES):
             document = self._one(self.long[3])
             place = self._place(len(document))
@@ -135,7 +135,7 @@ class _Corpus:
             "the documents are too repetitive: no two sentences differ and are not adjacent; give other text"
         )
 
-    def from_another(self) -> tuple[str, str]:
+    def other_document(self) -> tuple[str, str]:
         document = self._one(self.documents)
         return document[self._place(len(document))], self._elsewhere(document, [])
 
@@ -166,7 +166,7 @@ class _Corpus:
         raise PetError("the documents share too many sentences; give more text, or other text")
 
 
-def surest(probabilities: Array, per_label: int) -> tuple[Array, Array]:
+def most_confident(probabilities: Array, per_label: int) -> tuple[Array, Array]:
     """Select the most confidently labeled texts, up to `per_label` per label.
 
     Parameters
@@ -189,7 +189,7 @@ def surest(probabilities: Array, per_label: int) -> tuple[Array, Array]:
     return np.concatenate(rows), np.repeat(np.arange(len(rows)), counts)
 
 
-def as_choice(queries: Sequence[str], words: Sequence[str], labels: Array, generator: np.random.Generator) -> Examples:
+def to_choices(queries: Sequence[str], words: Sequence[str], labels: Array, generator: np.random.Generator) -> Examples:
     """Convert labeled texts to multiple choice among the label words, shuffled in each row.
 
     Parameters

@@ -34,7 +34,7 @@ from pet.run.stages import (
     untrained_members,
 )
 from pet.store.directory import RunDirectory
-from pet.store.files import write_whole
+from pet.store.files import write_atomically
 from pet.training.group import in_a_group
 
 
@@ -173,7 +173,9 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
     generations = Generations(context, executor, resolved.plan, diagnose)
     used = generations.run()
     members, ensemble = generations.members(used), generations.ensemble(used)
-    write_whole(context.directory.path / "generations.csv", generations_csv(generations.history, context.task.labels))
+    write_atomically(
+        context.directory.path / "generations.csv", generations_csv(generations.history, context.task.labels)
+    )
     results = evaluate_ensemble(context, members, ensemble)
     _release(context, executor)
     student = make_student(context, labels_stage(members), used)
@@ -217,7 +219,7 @@ def _warn_of_few_primers(context: RunContext) -> None:
     wanted, there = context.recipe.priming.count, len(context.texts("train"))
     if there < wanted:
         context.reporter.warn(f"priming={wanted}: there are only {there} labeled texts, and all of them are used")
-    longest = max(pvp.encoder.primers.tokens_with_text for pvp in context.shared.pvps if pvp.encoder.primers)
+    longest = max(pvp.encoder.primers.typical_length for pvp in context.shared.pvps if pvp.encoder.primers)
     limit = context.recipe.encoding.max_length
     if longest > limit:
         context.reporter.warn(

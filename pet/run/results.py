@@ -10,7 +10,7 @@ from pet.report.card import CardTask, student_card
 from pet.report.html import html_report
 from pet.run.resolve import ResolvedRun
 from pet.store.directory import RunDirectory
-from pet.store.files import write_whole
+from pet.store.files import write_atomically
 
 Results = dict[str, Any]
 
@@ -26,11 +26,11 @@ def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results) -
         **figures,
     }
     root = directory.path
-    write_whole(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     shown = {"labels": run.task.labels, "config": directory.config, "messages": run.data.report["messages"]}
-    write_whole(root / "report.html", html_report(results | shown))
+    write_atomically(root / "report.html", html_report(results | shown))
     if (root / "student").is_dir():
-        write_whole(root / "student" / "README.md", _card(run, results))
+        write_atomically(root / "student" / "README.md", _card(run, results))
     return results
 
 

@@ -16,7 +16,7 @@ from pet.run.pipeline import run
 from pet.run.resolve import Given
 from pet.run.results import Results, headlines_by_seed
 from pet.run.settings import RunSettings
-from pet.store.files import write_whole
+from pet.store.files import write_atomically
 
 
 def run_seeds(
@@ -50,7 +50,7 @@ def run_seeds(
         "runs": runs,
         "summary": {name: summarize(rows) for name, rows in headlines_by_seed(list(runs.values())).items()},
     }
-    write_whole(Path(output) / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(Path(output) / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     return results
 
 

@@ -17,7 +17,7 @@ from pet.store.files import (
     hash_file,
     hash_inputs,
     make_folders,
-    place_problem,
+    path_problem,
     plain,
     remove,
     remove_quietly,
@@ -74,7 +74,7 @@ class RunDirectory:
             self._open()
         except OSError as error:
             self._lock.release()
-            message = place_problem(error, f"create a run in {self.path}")
+            message = path_problem(error, f"create a run in {self.path}")
             if message is None:
                 raise
             raise PetError(message) from error

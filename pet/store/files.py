@@ -45,7 +45,7 @@ def disk_problem(error: BaseException, doing: str) -> str | None:
     return None
 
 
-def place_problem(error: OSError, doing: str) -> str | None:
+def path_problem(error: OSError, doing: str) -> str | None:
     """Like `disk_problem`, but also covers paths that cannot exist, for example because the parent is a file."""
     if error.errno in _WRONG_PLACE:
         return f"cannot {doing}: {_reason(error)}; choose another path"
@@ -176,7 +176,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         # Only errors about this file: a file that is missing elsewhere is someone else's problem.
         about_us = error.filename is None or Path(error.filename) in (temporary, target.parent)
-        message = place_problem(error, doing) if about_us else disk_problem(error, doing)
+        message = path_problem(error, doing) if about_us else disk_problem(error, doing)
         if message is None:
             raise
         raise PetError(message) from error
@@ -187,7 +187,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise PetError(message) from error
 
 
-def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a small file atomically; text is encoded as UTF-8. Raises the same errors as `writing`."""
     with writing(path) as place, open(place, "wb") as stream:
         stream.write(content.encode("utf-8") if isinstance(content, str) else content)

@@ -16,7 +16,7 @@ import yaml
 
 from pet.errors import PetError
 from pet.extras import DISTRIBUTION
-from pet.store.files import plain, write_whole
+from pet.store.files import plain, write_atomically
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
@@ -49,7 +49,9 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write config.yaml atomically. `config` contains only JSON types."""
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
-    write_whole(folder / CONFIG, "# All settings of this run. Repeat it with: pet run THIS_FILE -o NEW_FOLDER\n" + text)
+    write_atomically(
+        folder / CONFIG, "# All settings of this run. Repeat it with: pet run THIS_FILE -o NEW_FOLDER\n" + text
+    )
 
 
 def differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
@@ -120,7 +122,7 @@ def write_stages(folder: Path, stages: Mapping[str, Any]) -> None:
     """Write manifest.json atomically."""
     text = json.dumps({"format": _FORMAT, "stages": plain(stages)}, indent=1, ensure_ascii=False)
     # JSON can contain lone surrogates, which UTF-8 cannot encode.
-    write_whole(folder / MANIFEST, (text + "\n").encode("utf-8", "backslashreplace"))
+    write_atomically(folder / MANIFEST, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def versions() -> dict[str, str]:

@@ -18,13 +18,13 @@ from pet.errors import PetError
 from pet.prompts.library import read_prompt
 from pet.prompts.projection import model_map
 from pet.prompts.self_supervised import (
-    as_choice,
     choice_examples,
     choice_task,
+    most_confident,
     pair_examples,
     pair_task,
     split_sentences,
-    surest,
+    to_choices,
     unified_task,
 )
 from pet.task.task import Task, list_tasks
@@ -110,17 +110,17 @@ def test_too_little_text_is_rejected(documents: list[list[str]], message: str):
 
 def test_the_most_confident_texts_of_each_label_are_selected():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9], [0.4, 0.6]])
-    rows, labels = surest(probabilities, 2)
+    rows, labels = most_confident(probabilities, 2)
     assert rows.tolist() == [0, 3, 4, 2]
     assert labels.tolist() == [0, 0, 1, 1]
-    rows, labels = surest(probabilities[:2], 5)
+    rows, labels = most_confident(probabilities[:2], 5)
     assert (rows.tolist(), labels.tolist()) == ([0, 1], [0, 0])
 
 
 def test_labels_become_positions_of_their_words():
     words = ("no", "maybe", "yes")
     labels = np.array([2, 0, 1, 2, 2, 0] * 5)
-    rows, places = as_choice([f"q{i}" for i in range(30)], words, labels, np.random.default_rng(0))
+    rows, places = to_choices([f"q{i}" for i in range(30)], words, labels, np.random.default_rng(0))
     for number, (row, where) in enumerate(zip(rows, places.tolist(), strict=True)):
         assert row[0] == f"q{number}"
         assert sorted(row[1:]) == sorted(words)

@@ -25,7 +25,7 @@ from pet.errors import PetError
 from pet.progress import Reporter
 from pet.seeds import derive_seed
 from pet.store.directory import RunDirectory, hash_file, hash_inputs
-from pet.store.files import reserve, write_whole, writing
+from pet.store.files import reserve, write_atomically, writing
 from pet.store.manifest import read_config, read_stages
 
 ROOT = Path(pet.errors.__file__).parent.parent
@@ -495,7 +495,7 @@ def test_other_errors_pass_through_and_leave_no_partial_stage(tmp_path: Path):
 
 def test_a_file_is_written_atomically(tmp_path: Path):
     target = tmp_path / "out.jsonl"
-    write_whole(target, "one\n")
+    write_atomically(target, "one\n")
     with pytest.raises(ZeroDivisionError), writing(target) as place:
         place.write_text("half")
         raise ZeroDivisionError
@@ -508,19 +508,19 @@ def test_a_file_is_written_atomically(tmp_path: Path):
 
 def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path):
     with pytest.raises(PetError, match="is a folder"):
-        write_whole(tmp_path, "")
+        write_atomically(tmp_path, "")
     with pytest.raises(PetError, match="create it first"):
-        write_whole(tmp_path / "absent" / "out", "")
+        write_atomically(tmp_path / "absent" / "out", "")
 
 
 def test_writing_follows_links_and_writes_to_devices_directly(tmp_path: Path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    write_whole(tmp_path / "link", "new")
+    write_atomically(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
     if os.path.exists("/dev/null"):
         (tmp_path / "null").symlink_to("/dev/null")
-        write_whole(tmp_path / "null", "gone")
+        write_atomically(tmp_path / "null", "gone")
         assert not os.path.isfile("/dev/null")
 
 
