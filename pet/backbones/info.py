@@ -57,7 +57,7 @@ class ModelInfo:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer."""
-        return load_tokenizer(self.name)
+        return load_tokenizer(self.name, self.config)
 
     @cached_property
     def blank(self) -> Blank:

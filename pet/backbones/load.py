@@ -100,11 +100,11 @@ def load_config(name: str) -> Any:
         raise load_problem(name, "configuration", error) from error
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, config: Any = None) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, embedded model or hub name; PetError if that fails."""
     path = resolve_model(name)
     try:
-        return transformers.AutoTokenizer.from_pretrained(path)
+        return transformers.AutoTokenizer.from_pretrained(path, config=config)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise load_problem(name, "tokenizer", error) from error
 

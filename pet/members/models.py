@@ -9,7 +9,7 @@ from pathlib import Path
 from pet.backbones.base import LanguageModel
 from pet.backbones.info import ModelInfo
 from pet.backbones.int8 import quantize_linears
-from pet.backbones.kinds import language_model, open_model
+from pet.backbones.kinds import language_model
 from pet.backbones.load import resolve_model
 from pet.backbones.masked import check_length
 from pet.tuning.members import LEARNED, Backbone, Learned, attach, read_member
@@ -43,7 +43,7 @@ class Models:
     def fresh(self, folder: Path | None = None) -> LanguageModel:
         """A new copy of a member's own model, or of the pretrained one."""
         if folder is not None:
-            return language_model(open_model(str(folder)))
+            return ModelInfo(str(folder)).open()
         lm = self.info.open()
         check_length(lm.model, self.max_length, self.info.name)
         return lm

@@ -19,6 +19,7 @@ from families import build_family
 from small_run import pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
+from pet.backbones.info import ModelInfo
 from pet.data.table_options import TableOptions
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
@@ -92,13 +93,13 @@ def test_label_opens_members_in_turn_if_they_do_not_fit_into_memory(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     opened: list[str] = []
-    load = models.open_model
+    load = ModelInfo.open
 
-    def noting(name: str, **options: Any) -> Any:
-        opened.append(Path(name).name)
-        return load(name, **options)
+    def noting(info: ModelInfo) -> Any:
+        opened.append(Path(info.name).name)
+        return load(info)
 
-    monkeypatch.setattr(models, "open_model", noting)
+    monkeypatch.setattr(ModelInfo, "open", noting)
     tens = TableOptions(chunk_rows=10)
     label_file(run, str(inputs / "pool.jsonl"), tmp_path / "a.jsonl", table=tens)
     assert opened == ["p1-r1", "p2-r1"]
