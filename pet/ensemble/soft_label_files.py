@@ -270,20 +270,26 @@ def _collect(rows: Rows, order: list[str], problems: Problems) -> SoftLabelTable
     ids: list[str] = []
     values: list[list[float]] = []
     seen: set[str] = set()
+    known = set(order)
     for place, row in rows:
-        row_id = row.get("id")
-        given = row.get("probabilities")
-        wrong = _mistake(given, order)
+        row_id, given = row.get("id"), row.get("probabilities")
+        text = str(row_id)
         if isinstance(row_id, bool) or not isinstance(row_id, (str, int)):
             problems.add(place, "id", _NO_ID)
-        elif str(row_id) in seen:
-            problems.add(place, "ids that appear more than once", _TWICE.format(id=shorten(str(row_id))), str(row_id))
-        elif wrong is not None:
-            problems.add(place, "probabilities", wrong, wrong)
+        elif text in seen:
+            problems.add(place, "ids that appear more than once", _TWICE.format(id=shorten(text)), text)
+        elif isinstance(given, dict) and given.keys() != known:
+            mistake = _other_labels(given, order)
+            problems.add(place, "labels", mistake, mistake)
         else:
-            ids.append(str(row_id))
-            values.append(_in_order(given, order))
-            seen.add(ids[-1])
+            listed: Any = [given[label] for label in order] if isinstance(given, dict) else given
+            mistake = _mistake(listed, len(order))
+            if mistake:
+                problems.add(place, "probabilities", mistake, mistake)
+            else:
+                ids.append(text)
+                values.append(listed)
+                seen.add(text)
     problems.raise_if_any()
     if not ids:
         raise PetError(f"labels: {problems.source.shown}: is empty; it needs at least one row")
@@ -291,22 +297,15 @@ def _collect(rows: Rows, order: list[str], problems: Problems) -> SoftLabelTable
     return SoftLabelTable(ids, matrix / matrix.sum(axis=1, keepdims=True), list(order))
 
 
-def _in_order(given: Any, order: list[str]) -> Any:
-    """Probabilities as a list in the order of the labels; whatever is no mapping stays as it is."""
-    return [given[label] for label in order] if isinstance(given, dict) else given
-
-
-def _mistake(given: Any, order: list[str]) -> str | None:
-    """What is wrong with a row's probabilities, if anything."""
-    if isinstance(given, dict) and set(given) != set(order):
-        return _other_labels(given, order)
-    given = _in_order(given, order)
-    numbers = isinstance(given, list) and all(
-        isinstance(p, (int, float)) and not isinstance(p, bool) and 0 <= p <= 1 for p in given
-    )
-    if not numbers or len(given) != len(order):
-        return _NOT_NUMBERS.format(width=len(order))
-    return _NOT_ONE.format(total=sum(given)) if abs(sum(given) - 1) > _ROUNDING else None
+def _mistake(given: Any, width: int) -> str:
+    """What is wrong with a list of probabilities; empty if nothing is."""
+    if not isinstance(given, list) or len(given) != width:
+        return _NOT_NUMBERS.format(width=width)
+    for p in given:
+        if type(p) not in (float, int) or not 0 <= p <= 1:
+            return _NOT_NUMBERS.format(width=width)
+    total = sum(given)
+    return _NOT_ONE.format(total=total) if abs(total - 1) > _ROUNDING else ""
 
 
 def _other_labels(given: Iterable[str], order: Iterable[str]) -> str:
