@@ -217,10 +217,12 @@ def test_a_resumed_training_ends_with_the_same_bytes(text_file: Path, tiny_model
 ADAPT = textwrap.dedent(
     """
     import os, signal, sys, traceback
+    import accelerate, transformers.models.bert.modeling_bert  # once, not in every child
     from pet.adapt.adapt import adapt
     from pet.adapt.settings import OutputSettings, StartSettings, TextSettings, TrainingSettings
 
     source, model = sys.argv[1:]
+    os.fsync = lambda descriptor: None  # what the kernel holds survives a kill; waiting for the disk only takes time
 
     def work(out, step, rename):
         left = {"steps": int(step), "renames": int(rename)}
