@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.adapt import corpus, packing, vocabulary
-from pet.adapt.settings import StartSettings, TextSettings
+from pet.adapt.settings import AdaptSettings, TextSettings
 from pet.adapt.start import make_start, set_output_bias
 from pet.backbones.masked import position_limit
 from pet.compat import save_model
@@ -34,41 +33,14 @@ _SHAPE = (
 )
 
 
-@dataclass(frozen=True)
-class Documents:
-    """The text of a training.
-
-    Attributes
-    ----------
-    train : documents to train on, some of them perhaps several times
-    different : the same, each once
-    held_out : documents to evaluate on
-    read, dropped : how many were read, and left out because of an overlap
-    """
-
-    train: list[str]
-    different: list[str]
-    held_out: list[str]
-    read: int
-    dropped: int
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a model card says about the text."""
-        digest = hashlib.sha256()
-        for document in self.different:
-            digest.update(document.encode("utf-8", "surrogatepass") + b"\n")
-        return {
-            "documents_read": self.read,
-            "documents_dropped": self.dropped,
-            "documents_trained": len(self.different),
-            "documents_held_out": len(self.held_out),
-            "characters": sum(map(len, self.different)),
-            "text_sha256": digest.hexdigest(),
-        }
-
-
-def read_text(text: TextSettings, seed: int, reporter: Reporter) -> Documents:
+def read_text(text: TextSettings, seed: int, reporter: Reporter) -> tuple[list[str], list[str], dict[str, Any]]:
     """Read the sources, leave out overlaps and hold some documents back.
+
+    Returns
+    -------
+    train : documents to train on; those of repeated sources several times
+    held_out : documents to evaluate on
+    facts : counts, and a hash of the documents to train on, each once
 
     Raises
     ------
@@ -87,10 +59,20 @@ def read_text(text: TextSettings, seed: int, reporter: Reporter) -> Documents:
         )
     different, held_out = corpus.hold_out(documents, text.held_out, seed)
     train = [document for document in different for _ in range(times.get(document, 1))]
-    return Documents(train, different, held_out, read, dropped)
+    digest = hashlib.sha256()
+    for document in different:
+        digest.update(document.encode("utf-8", "surrogatepass") + b"\n")
+    return train, held_out, {
+        "documents_read": read,
+        "documents_dropped": dropped,
+        "documents_trained": len(different),
+        "documents_held_out": len(held_out),
+        "characters": sum(map(len, different)),
+        "text_sha256": digest.hexdigest(),
+    }  # fmt: skip
 
 
-def prepare(folder: Path, text: TextSettings, start: StartSettings, seed: int, reporter: Reporter) -> dict[str, Any]:
+def prepare(folder: Path, settings: AdaptSettings, reporter: Reporter) -> dict[str, Any]:
     """Write the model to start from, its tokenizer and the packed text into a folder.
 
     Returns
@@ -102,24 +84,25 @@ def prepare(folder: Path, text: TextSettings, start: StartSettings, seed: int, r
     PetError
         If the text, the model or their combination cannot be used.
     """
-    documents = read_text(text, seed, reporter)
-    model, tokenizer, new_head = make_start(start, documents.train, seed)
+    text, start, seed = settings.text, settings.start, settings.training.seed
+    train, held_out, facts = read_text(text, seed, reporter)
+    model, tokenizer, new_head = make_start(start, train, seed)
     limit = min(tokenizer.model_max_length, position_limit(model))
     if text.length > limit:
         raise PetError(f"--length {text.length}: this model reads at most {limit} tokens; use {limit} or fewer")
-    encoded = packing.encode(tokenizer, documents.train)
+    encoded = packing.encode(tokenizer, train)
     if start.model is not None and start.vocab is not None:
         keep = vocabulary.choose_tokens(tokenizer, _counts(encoded, tokenizer), start.vocab, start.keep_words)
         tokenizer = vocabulary.prune_tokenizer(tokenizer, keep)
         model = vocabulary.prune_model(model, keep, tokenizer)
-        encoded = packing.encode(tokenizer, documents.train)
+        encoded = packing.encode(tokenizer, train)
         reporter.info(f"kept {len(keep):,} tokens")
     counts = _counts(encoded, tokenizer)
     if new_head:
         set_output_bias(model, counts)
     before, after = packing.frame(tokenizer)
     blocks = packing.pack(packing.join(encoded, after[:1], seed), text.length, before, after)
-    held = packing.join(packing.encode(tokenizer, documents.held_out), after[:1], seed)
+    held = packing.join(packing.encode(tokenizer, held_out), after[:1], seed)
     np.save(folder / TRAIN, blocks)
     np.save(folder / HELD_OUT, packing.pack(held, blocks.shape[1], before, after))
     save_start(model, tokenizer, folder)
@@ -130,7 +113,7 @@ def prepare(folder: Path, text: TextSettings, start: StartSettings, seed: int, r
         "model_type": model.config.model_type,
         "shape": {name: getattr(model.config, name) for name in _SHAPE if hasattr(model.config, name)},
         "vocabulary": len(tokenizer),
-        **documents.facts(),
+        **facts,
         "tokens_in_text": int(counts.sum()),
         "unknown_tokens": 0 if unknown is None else int(counts[unknown]),
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pet.errors import PetError
 from pet.settings import Settings, setting
+from pet.store.files import plain
 from pet.store.outputs import check_new_folder
 
 DOCUMENTS = ("line", "blank", "file")
@@ -157,3 +158,33 @@ class OutputSettings(OptionSettings):
 
 def _is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """Everything that `pet adapt` is told."""
+
+    text: TextSettings
+    start: StartSettings
+    training: TrainingSettings
+    output: OutputSettings
+
+    def resolved(self) -> dict[str, Any]:
+        """Return what the result depends on; a training is continued only with the same."""
+        return {"text": asdict(self.text), "start": asdict(self.start), "settings": asdict(self.training)}
+
+    def public(self) -> dict[str, Any]:
+        """Return the same as it may be published with a model: without folders."""
+        public: dict[str, Any] = plain(self.resolved())
+        text, start = public["text"], public["start"]
+        for field in ("sources", "exclude"):
+            text[field] = [_public_name(place) for place in text[field]]
+        repeats = (item.rpartition("=") for item in text["repeat"])
+        text["repeat"] = [f"{_public_name(source)}={number}" for source, _, number in repeats]
+        start["model"] = start["model"] and _public_name(start["model"])
+        return public
+
+
+def _public_name(place: str) -> str:
+    """Return a hub name as it is, and only the last part of a local path."""
+    return Path(place).resolve().name if Path(place).exists() else place

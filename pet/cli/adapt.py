@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import click
 
-from pet.adapt.settings import OutputSettings, StartSettings, TextSettings, TrainingSettings
+from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
 from pet.cli.options import chosen_model, echo_json, json_option, quiet_option, reporter_for
 from pet.settings import Declared, GroupT, Settings, declarations
 from pet.terminal import clean
@@ -96,9 +96,9 @@ def adapt(as_json: bool, quiet: bool, **options: Any) -> None:
     if options["layers"] is None and options["hidden"] is None:
         options["model"] = chosen_model(options["model"], reporter)
     text, start = _given(TextSettings, options), _given(StartSettings, options)
-    settings, output = _given(TrainingSettings, options), _given(OutputSettings, options)
+    training, output = _given(TrainingSettings, options), _given(OutputSettings, options)
     with _stopping() as stop:
-        record = run(text, start, settings, output, reporter, stop, command_line(sys.argv[1:]))
+        record = run(AdaptSettings(text, start, training, output), reporter, stop, command_line(sys.argv[1:]))
     if not record["finished"]:
         click.echo(f"interrupted at step {record['step']}; the same command continues from there", err=True)
         raise click.exceptions.Exit(INTERRUPTED)

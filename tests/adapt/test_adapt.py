@@ -28,7 +28,7 @@ from pet.adapt import card, corpus, packing, samples
 from pet.adapt.adapt import adapt
 from pet.adapt.objective import make_masker
 from pet.adapt.plan import Plan, rows_of_step
-from pet.adapt.settings import OutputSettings, StartSettings, TextSettings, TrainingSettings
+from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
 from pet.cli.main import main
 from pet.errors import PetError
 from pet.progress import Reporter
@@ -57,7 +57,8 @@ def run(source: Path, model: Path, out: Path, settings: TrainingSettings = QUICK
     """Adapt a model; options of the output may be given by name."""
     output = {name: more.pop(name) for name in ("overwrite", "save_dtype", "prompts") if name in more}
     text = TextSettings((str(source),), held_out=0.1, length=32)
-    return adapt(text, StartSettings(model=str(model)), settings, OutputSettings(str(out), **output), **more)
+    start, folder = StartSettings(model=str(model)), OutputSettings(str(out), **output)
+    return adapt(AdaptSettings(text, start, settings, folder), **more)
 
 
 # --- the result ----------------------------------------------------------------------------------------
@@ -66,14 +67,13 @@ def run(source: Path, model: Path, out: Path, settings: TrainingSettings = QUICK
 def test_training_learns_and_writes_a_complete_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "text.txt"  # each document repeats one word, so that hidden words can be read off
     source.write_text("\n".join(f"{word} " * 60 for word in WORDS * 6), encoding="utf-8")
-    record = adapt(
+    settings = AdaptSettings(
         TextSettings((str(source),), held_out=0.1, length=32),
         StartSettings(vocab=200, layers=1, hidden=64, positions=64),
         replace(QUICK, max_steps=40, lr=5e-3, batch_tokens=512, micro_tokens=512, eval_tokens=512),
         OutputSettings(str(tmp_path / "new"), save_dtype="fp16", prompts=("great great {mask} great",)),
-        Reporter("plain"),
-        command="pet adapt",
     )
+    record = adapt(settings, Reporter("plain"), command="pet adapt")
     assert record["evaluation"]["loss"] < record["start"]["loss"] - 0.5
     assert record["evaluation"]["perplexity"] == pytest.approx(math.exp(record["evaluation"]["loss"]))
     _, tokenizer = load(tmp_path / "new")
@@ -97,7 +97,8 @@ def test_a_shrunk_encoder_is_trained(text_file: Path, tiny_model: Path, tmp_path
         model=str(tmp_path / "encoder"), keep_layers=(1,), feed_forward=48, vocab=500, keep_words=("terrible",)
     )
     text, settings = TextSettings((str(text_file),), held_out=0.1, length=32), replace(QUICK, max_steps=8)
-    record = adapt(text, start, replace(settings, head_share=0.5), OutputSettings(str(tmp_path / "small")))
+    output = OutputSettings(str(tmp_path / "small"))
+    record = adapt(AdaptSettings(text, start, replace(settings, head_share=0.5), output))
     assert record["new_head"] and record["shape"]["num_hidden_layers"] == 1
     model, tokenizer = load(tmp_path / "small")
     assert model.config.intermediate_size == 48 and len(tokenizer) <= 500
@@ -113,8 +114,9 @@ def test_a_source_can_be_read_several_times_per_pass(text_file: Path, tiny_model
     text = TextSettings((str(text_file), str(often)), length=32)
     assert corpus.read_repeats([f"{often}=3"], text.sources) == dict.fromkeys(documents, 3)
     start = StartSettings(model=str(tiny_model))
-    once = adapt(text, start, QUICK, OutputSettings(str(tmp_path / "once")))
-    thrice = adapt(replace(text, repeat=(f"{often}=3",)), start, QUICK, OutputSettings(str(tmp_path / "thrice")))
+    once = adapt(AdaptSettings(text, start, QUICK, OutputSettings(str(tmp_path / "once"))))
+    text = replace(text, repeat=(f"{often}=3",))
+    thrice = adapt(AdaptSettings(text, start, QUICK, OutputSettings(str(tmp_path / "thrice"))))
     # The same documents are held out, and the others of the repeated source occur twice more.
     for same in ("documents_trained", "documents_held_out", "characters", "text_sha256"):
         assert once[same] == thrice[same]
@@ -219,7 +221,7 @@ ADAPT = textwrap.dedent(
     import os, signal, sys, traceback
     import accelerate, transformers.models.bert.modeling_bert  # once, not in every child
     from pet.adapt.adapt import adapt
-    from pet.adapt.settings import OutputSettings, StartSettings, TextSettings, TrainingSettings
+    from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
 
     source, model = sys.argv[1:]
     os.fsync = lambda descriptor: None  # what the kernel holds survives a kill; waiting for the disk only takes time
@@ -240,8 +242,8 @@ ADAPT = textwrap.dedent(
         sys.addaudithook(hook)
         settings = TrainingSettings(max_steps=24, batch_tokens=64, lr=1e-3, eval_tokens=64, checkpoint_minutes=1e-6)
         text = TextSettings((source,), held_out=0.1, length=32)
-        output = OutputSettings(out, overwrite=True)
-        adapt(text, StartSettings(model=model), settings, output, stop=lambda: die_at("steps"))
+        asked = AdaptSettings(text, StartSettings(model=model), settings, OutputSettings(out, overwrite=True))
+        adapt(asked, stop=lambda: die_at("steps"))
 
     for line in sys.stdin:
         pid = os.fork()
@@ -362,14 +364,16 @@ def test_a_start_that_makes_no_sense_is_named(
     start: dict[str, Any], message: str, text_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PetError, match=message):
-        adapt(TextSettings((str(text_file),)), StartSettings(**start), QUICK, OutputSettings(str(tmp_path / "out")))
+        text, output = TextSettings((str(text_file),)), OutputSettings(str(tmp_path / "out"))
+        adapt(AdaptSettings(text, StartSettings(**start), QUICK, output))
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]  # nothing is left of it
 
 
 def test_sequences_longer_than_the_model_are_refused(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
     text = TextSettings((str(text_file),), length=4000)
     with pytest.raises(PetError, match=r"--length 4000.*or fewer"):
-        adapt(text, StartSettings(model=str(tiny_model)), QUICK, OutputSettings(str(tmp_path / "out")))
+        output = OutputSettings(str(tmp_path / "out"))
+        adapt(AdaptSettings(text, StartSettings(model=str(tiny_model)), QUICK, output))
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_training(text_file: Path, tmp_path: Path) -> None:
