@@ -159,7 +159,7 @@ def test_a_primed_run_and_label_give_the_same_scores(
     options = [*run_options(inputs, family_model(name)), "--method", "zero-shot", "--set", f"priming={count}"]
     options += ["--set", f"priming_selection={selection}", "--max-length", "90"]
     said = pet(*options, "-o", tmp_path / "run").stderr
-    assert ("not all fit" in " ".join(said.split())) == (count == 9)
+    assert ("--max-length" in said) == (count == 9)
     assert "accuracy" in json.loads((tmp_path / "run" / "metrics.json").read_text())["ensemble"]
     (inputs / "train.jsonl").unlink()  # the run has its own copy of the examples
     pet("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "--device", "cpu")

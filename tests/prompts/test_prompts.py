@@ -285,7 +285,7 @@ def test_batches_come_from_the_tasks_in_turn(tiny_model: Path, inputs: Path):
     first, second = (Task.load(inputs / name) for name in ("task.yaml", "other.yaml"))
     table = read_labeled(first, str(inputs / "train.jsonl"))
     sources = [session.source(first, table), session.source(second, table.select(range(4)))]
-    batches = mixture_batches(session.plain_model(), sources, session.recipe, session.tokenizer, torch.device("cpu"), 0)
+    batches = mixture_batches(session.plain_model(), sources, session.recipe, torch.device("cpu"), 0)
     taken = list(islice(batches, 5))
     assert [batch["part"] for batch in taken] == ["0-0", "1-0", "0-1", "1-0", "0-0"]
     assert sorted(taken[1]["labels"].tolist()) == [0, 1, 2, 3]  # all four rows of the smaller one
