@@ -1,4 +1,4 @@
-"""Fixtures that every test file may use: tiny models, easy rows, and the project's shared folder."""
+"""Fixtures for all tests: tiny models, easy data, and the project's shared folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import tiny_text
 from families import build_family
 
-# Nothing in the suite may reach out: a name that is not a local folder has to fail at once.
+# Tests must not use the network: a name that is not a local folder has to fail immediately.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
@@ -44,7 +44,7 @@ def tiny_model(family_model: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads that wait for each other cost such small models far more than they save."""
+    """Use one thread: for tiny models, synchronizing threads costs more than it saves."""
     import torch
 
     threads = torch.get_num_threads()
@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def accelerator() -> Any:
-    """This processor, in float32."""
+    """CPU, float32."""
     from pet.training.device import make_accelerator
 
     return make_accelerator("cpu", "fp32")
@@ -63,7 +63,7 @@ def accelerator() -> Any:
 
 @pytest.fixture
 def news_rows() -> list[dict[str, str]]:
-    """Forty rows ``{"id", "text", "label"}`` of four topics, in turn; see `tiny_text.LABELS`."""
+    """Forty rows ``{"id", "text", "label"}`` with four alternating topics; see `tiny_text.LABELS`."""
     return tiny_text.news_rows()
 
 
@@ -72,7 +72,7 @@ WriteRows = Callable[[str, Iterable[Mapping[str, Any]]], Path]
 
 @pytest.fixture
 def write_jsonl(tmp_path: Path) -> WriteRows:
-    """``write_jsonl(name, rows)``: one JSON object a line, in the test's own folder."""
+    """``write_jsonl(name, rows)`` writes one JSON object per line to a file in the test's folder."""
 
     def write(name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
         path = tmp_path / name
@@ -94,7 +94,7 @@ def workplace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of real models and data beside the checkout; without it the test is skipped."""
+    """The folder of real models and data next to the checkout; tests are skipped without it."""
     if not SHARED.is_dir():
         pytest.skip(NO_SHARED)
     return SHARED

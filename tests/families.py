@@ -1,8 +1,8 @@
-"""Tiny random language models, one for each family that the package supports.
+"""Tiny random language models, one for each supported family.
 
-Each is a ``save_pretrained`` directory as the real checkpoints are: weights, config, and a tokenizer of
-the family's own kind, trained here on a few sentences. Nothing is downloaded. The tokenizer files are
-written by hand rather than by ``transformers``, so that every version reads the same ones.
+Each is a ``save_pretrained`` directory like the real checkpoints: weights, config, and a tokenizer of
+the family's kind, trained here on a few sentences. Nothing is downloaded. The tokenizer files are
+written by hand instead of by ``transformers``, so that every version reads the same files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from tiny_text import training_text
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-POSITIONS = 96  # the longest input that every family takes
+POSITIONS = 96  # maximum input length, the same in every family
 VOCAB = 900
 
 
@@ -26,7 +26,7 @@ VOCAB = 900
 
 
 def _ordered(vocab: dict[str, int], first: list[str], last: list[str]) -> list[str]:
-    """The tokens in a fixed order: the trainer's own follows its hash maps and threads."""
+    """Return the tokens in a fixed order; the trainer's order depends on hash maps and threads."""
     special = {*first, *last}
     return [*first, *sorted(token for token in vocab if token not in special), *last]
 
@@ -41,7 +41,7 @@ def _wordpiece(first: list[str], last: list[str], unk: str) -> Tokenizer:
 
     trained = blank({unk: 0})
     letters = sorted({letter for line in training_text() for letter in line.lower() if not letter.isspace()})
-    # Named beforehand, the pieces "##a", "##b", … get fixed numbers, by which the trainer settles ties.
+    # The trainer breaks ties by id, so list the pieces "##a", "##b", … in advance to fix their ids.
     known = [*first, *last, *letters, *(f"##{letter}" for letter in letters)]
     trainer = trainers.WordPieceTrainer(vocab_size=VOCAB, special_tokens=known, show_progress=False)
     trained.train_from_iterator(training_text(), trainer)
@@ -86,9 +86,9 @@ def _unigram(first: list[str], last: list[str], unk: str, prepare: Callable[[Tok
 
 
 def _unigram_scores(tokenizer: Tokenizer) -> dict[str, float]:
-    """Log-frequencies of the letters, frequent beginnings, frequent endings and whole words of the text.
+    """Return log frequencies of the letters, frequent prefixes and suffixes, and words of the text.
 
-    `UnigramTrainer` sums in several threads, so that no two runs of it agree; counting is enough here.
+    `UnigramTrainer` is not deterministic because it sums in several threads; counting is good enough here.
     """
     letters: Counter[str] = Counter()
     pieces: Counter[str] = Counter()
@@ -99,13 +99,13 @@ def _unigram_scores(tokenizer: Tokenizer) -> dict[str, float]:
             letters.update(word)
             bare = word.rstrip(".,;:?!")
             words[bare] += 1
-            # never the whole word again, nor its first mark alone
+            # neither the whole word again, nor only its word-start marker
             pieces.update(bare[:size] for size in range(3, len(bare)))
             pieces.update(bare[-size:] for size in range(2, min(5, len(bare) - 1)))
     frequent = dict(sorted(pieces.items(), key=lambda item: (-item[1], item[0]))[:150])
     counts = {**letters, **frequent, **words}
     total = sum(letters.values())
-    # Letters are the last resort of a word that the text has not got.
+    # Letters are the fallback for words that are not in the text.
     scores = {token: round(math.log(n / total), 4) for token, n in counts.items() if token}
     return {token: score - 4 if len(token) == 1 else score for token, score in scores.items()}
 
@@ -146,7 +146,7 @@ def _deberta_words(tokenizer: Tokenizer) -> None:
 
 
 def _bert_frame(tokenizer: Tokenizer) -> Any:
-    """``[CLS] A [SEP] B [SEP]``, the second segment with token type 1."""
+    """``[CLS] A [SEP] B [SEP]``, with token type 1 for the second segment."""
     return processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
@@ -181,7 +181,7 @@ def _llama_frame(tokenizer: Tokenizer) -> Any:
 
 
 def _xlnet_frame(tokenizer: Tokenizer) -> Any:
-    """Everything that is special stands behind the text; ``<cls>`` has a type of its own."""
+    """All special tokens come after the text; ``<cls>`` has its own token type."""
     return processors.TemplateProcessing(
         single="$A:0 <sep>:0 <cls>:2",
         pair="$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
@@ -251,7 +251,7 @@ def _t5_tokenizer() -> Tokenizer:
 
 
 def _mt5_tokenizer() -> Tokenizer:
-    """Its sentinels are ordinary pieces, which begin a word."""
+    """Its sentinels are ordinary word-start pieces."""
     return _unigram(_T5_FIRST, [f"▁{name}" for name in SENTINELS], "<unk>", _metaspace_words)
 
 
@@ -276,7 +276,7 @@ def _qwen_tokenizer() -> Tokenizer:
 
 
 def _llama_tokenizer() -> Tokenizer:
-    """SentencePiece's BPE: "▁" before words, and bytes for what the vocabulary has not got."""
+    """SentencePiece BPE: "▁" before words, and byte fallback for unknown characters."""
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -297,7 +297,7 @@ def _llama_tokenizer() -> Tokenizer:
 
 @dataclass(frozen=True)
 class Family:
-    """What sets one family apart: its tokenizer and its configuration."""
+    """The properties of a family: its tokenizer and its configuration."""
 
     tokenizer: Callable[[], Tokenizer]
     frame: Callable[[Tokenizer], Any]
@@ -305,7 +305,7 @@ class Family:
     special: dict[str, str]
     config: str  # class in transformers
     model: str  # class in transformers
-    mask_lstrip: bool = False  # the real mask token swallows the space before it
+    mask_lstrip: bool = False  # the real mask token absorbs the preceding space
     token_types: bool = False  # the tokenizer returns token_type_ids
     options: dict[str, Any] = field(default_factory=dict)
     tokenizer_options: dict[str, Any] = field(default_factory=dict)
@@ -419,7 +419,7 @@ FAMILIES: dict[str, Family] = {
         options={**_DEBERTA, "conv_kernel_size": 3, "conv_act": "gelu"},
         tokenizer_options={"do_lower_case": False, "split_by_punct": False},
     ),
-    # The v3 checkpoints are the same model type without the convolution, and some with the newer head.
+    # The v3 checkpoints have the same model type without the convolution; some have the newer head.
     "deberta-v3": Family(
         _deberta_tokenizer,
         _bert_frame,
@@ -428,7 +428,7 @@ FAMILIES: dict[str, Family] = {
         "DebertaV2Config",
         "DebertaV2ForMaskedLM",
         token_types=True,
-        # Its output layer is the embedding itself; old versions tie the wrong matrix unless told not to.
+        # The output layer is the embedding; old versions tie the wrong matrix by default.
         options={**_DEBERTA, "legacy": False, "tie_word_embeddings": False},
         tokenizer_options={"do_lower_case": False, "split_by_punct": False},
     ),
@@ -463,11 +463,11 @@ _T5_SIZES: dict[str, Any] = {
     "num_layers": 2,
     "num_heads": 2,
     "decoder_start_token_id": 0,
-    "initializer_factor": 0.3,  # with 1, meant for larger models, such small ones learn slowly
+    "initializer_factor": 0.3,  # the default of 1 is meant for larger models; tiny ones would learn slowly
 }
 _GPT2_NAMES = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 
-# What has no mask: T5 fills in at a sentinel, the others at the end.
+# Models without a mask: T5 fills a sentinel, the others continue the text.
 ENCODER_DECODERS: dict[str, Family] = {
     "t5": Family(
         _t5_tokenizer,
@@ -522,7 +522,7 @@ CAUSAL: dict[str, Family] = {
         options={**_SIZES, "num_key_value_heads": 1},
     ),
 }
-# Causal models that keep a state, instead of or beside keys and values.
+# Causal models with a recurrent state, instead of or in addition to keys and values.
 STATEFUL: dict[str, Family] = {
     "mamba": replace(
         CAUSAL["qwen2"],
@@ -542,7 +542,7 @@ STATEFUL: dict[str, Family] = {
         },
     ),
 }  # fmt: skip
-# XLNet has a mask token, and no head for masked language modelling.
+# XLNet has a mask token, but no head for masked language modeling.
 PERMUTED: dict[str, Family] = {
     "xlnet": Family(
         _xlnet_tokenizer,
@@ -623,7 +623,7 @@ def build_family(name: str, folder: Path, *, seed: int = 0, **options: Any) -> P
     folder.mkdir(parents=True, exist_ok=True)
     ids = _write_tokenizer(family, folder)
     known = {key: ids[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id") if key in ids}
-    if name == "modernbert":  # its defaults are ids of the real, larger vocabulary
+    if name == "modernbert":  # the defaults are ids of the real, larger vocabulary
         cls, sep = ids["cls_token_id"], ids["sep_token_id"]
         known |= {"bos_token_id": cls, "eos_token_id": sep, "cls_token_id": cls, "sep_token_id": sep}
     tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]

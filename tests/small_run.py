@@ -29,7 +29,7 @@ verbalizer: {bad: sports, good: world}
 patterns: ["{text} {mask}"]
 """
 DIFFERENT = {"manifest.json", ".lock"}
-# Options of every small run: one member a pattern, a few updates, rows that fit the tiny models.
+# Options of every small run: one member per pattern, a few updates, rows that fit the tiny models.
 QUICK = [
     *("--set", "repetitions=1", "--set", "steps=3", "--set", "labeled_batch=4", "--set", "unlabeled_batch=2"),
     *("--set", "student_steps=4", "--set", "student_batch=4", "--set", "supervised_steps=3"),
@@ -38,13 +38,13 @@ QUICK = [
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """One JSON object a line."""
+    """Write one JSON object per line."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def write_inputs(folder: Path) -> Path:
-    """task.yaml, train.jsonl (12 texts), pool.jsonl (16, unlabeled) and test.jsonl (12) in a folder."""
+    """Write task.yaml, train.jsonl (12 texts), pool.jsonl (16, unlabeled) and test.jsonl (12) to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = news_rows()
     (folder / "task.yaml").write_text(TASK, encoding="utf-8")
@@ -55,7 +55,7 @@ def write_inputs(folder: Path) -> Path:
 
 
 def write_workplace(folder: Path, model: Path) -> Path:
-    """What the examples of the documentation assume: a task and data of reviews, and a finished run in runs/reviews."""
+    """Create what the documentation's examples assume: a review task with data, and a finished run in runs/reviews."""
     rows = [row | {"label": "good" if i % 2 else "bad"} for i, row in enumerate(news_rows())]
     write_rows(folder / "train.jsonl", rows[:8])
     write_rows(folder / "test.jsonl", rows[:12])
@@ -67,14 +67,14 @@ def write_workplace(folder: Path, model: Path) -> Path:
 
 
 def run_options(inputs: Path, model: Path, *, parts: Iterable[str] = ("train", "unlabeled", "test")) -> list[str]:
-    """Arguments of ``pet run``, but for ``-o``."""
+    """Return arguments for ``pet run``, without ``-o``."""
     files = {"train": "train.jsonl", "unlabeled": "pool.jsonl", "test": "test.jsonl"}
     data = [text for part in parts for text in (f"--{part}", str(inputs / files[part]))]
     return ["run", str(inputs / "task.yaml"), *data, "--model", str(model), *QUICK]
 
 
 def pet(*arguments: object, expect: int = 0) -> Result:
-    """The ``pet`` command in this process; what it says on the two streams is kept apart."""
+    """Run the ``pet`` command in this process, with separate output streams."""
     try:
         runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]  # click before 8.2
     except TypeError:
@@ -87,7 +87,7 @@ def pet(*arguments: object, expect: int = 0) -> Result:
 
 
 def refused(*arguments: object) -> str:
-    """What the command says when it refuses: status 2, nothing on standard output."""
+    """Run a command that must fail with status 2 and no standard output; return its message."""
     result = pet(*arguments, expect=2)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
@@ -95,6 +95,6 @@ def refused(*arguments: object) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files of a run by their names, but for what holds times, memory and the number of a process."""
+    """Return all files of a run by name, except those with times, memory and process ids."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -1,10 +1,10 @@
-"""The English text that the tiny tokenizers are trained on, and rows that a tiny model can learn."""
+"""English text to train the tiny tokenizers on, and rows that a tiny model can learn."""
 
 from __future__ import annotations
 
 import string
 
-# Words that tests use as verbalizers: one token each, in running text, in every tiny tokenizer.
+# Label words for tests: single tokens in running text, in every tiny tokenizer.
 WORDS = (
     "world",
     "sports",
@@ -62,7 +62,7 @@ My brother repairs clocks, my sister drives a truck, and I do what I can with wo
 Nobody knows why the lights went out, or why they came back exactly one hour later.
 """
 
-# Frames that repeat the words of WORDS so often that every trainer keeps them whole.
+# Frames that repeat WORDS often enough for every trainer to keep them whole.
 FRAMES = (
     "It was {} in the end.",
     "The topic of this is {}, they said.",
@@ -135,7 +135,7 @@ A chip in the camera needs little power.
 
 
 def news_rows() -> list[dict[str, str]]:
-    """Forty labeled rows ``{"id", "text", "label"}``, labels in turn, each with words of its own topic."""
+    """Return forty labeled rows ``{"id", "text", "label"}`` with alternating labels and words of their topic."""
     columns = [[(text, label) for text in _ROWS[label].splitlines()] for label in LABELS]
     pairs = [pair for group in zip(*columns, strict=True) for pair in group]
     return [{"id": f"n{i}", "text": text, "label": label} for i, (text, label) in enumerate(pairs)]
