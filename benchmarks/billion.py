@@ -1,9 +1,10 @@
-"""What labeling a billion texts would take, part by part, from what each part takes here.
+"""Time and storage of labeling a billion texts, extrapolated part by part from this machine.
 
     OMP_NUM_THREADS=1 python benchmarks/billion.py agnews --threads 1 --clock cpu
 
-Every part but the model is measured on this machine, on one core. The model on a GPU is not: `--tflops` is an
-assumption, what one GPU really does of matrix products in bf16 with a model of `--layers` layers of `--hidden` numbers.
+Every part except the model is measured on one core of this machine. The time of the model on a GPU is computed from an
+assumption: `--tflops` is the rate of bf16 matrix products of one GPU with a model of `--layers` layers and hidden size
+`--hidden`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BILLION = 10**9
 
 
 def seconds_of(work: Callable[[], Any], clock: common.Clock, rounds: int) -> float:
-    """The median over rounds, after one that does not count."""
+    """Measure the median seconds over rounds, after a warmup."""
     work()
     found = []
     for _ in range(rounds):
@@ -35,40 +36,41 @@ def seconds_of(work: Callable[[], Any], clock: common.Clock, rounds: int) -> flo
 
 
 @click.command()
-@click.argument("name", default="agnews")
-@click.option("--rows", default=8192, show_default=True)
-@click.option("--members", default=15, show_default=True)
-@click.option("--gpus", default=64, show_default=True)
-@click.option("--tflops", default=120.0, show_default=True, help="of one GPU; assumed, not measured")
-@click.option("--layers", default=24, show_default=True)
-@click.option("--hidden", default=1024, show_default=True)
+@click.argument("name", default="agnews", metavar="TASK")
+@click.option("--rows", default=8192, show_default=True, help="Texts to measure with.")
+@click.option("--members", default=15, show_default=True, help="Members of the ensemble.")
+@click.option("--gpus", default=64, show_default=True, help="GPUs, each with its own process.")
+@click.option("--tflops", default=120.0, show_default=True, help="Rate of one GPU; assumed, not measured.")
+@click.option("--layers", default=24, show_default=True, help="Layers of the model.")
+@click.option("--hidden", default=1024, show_default=True, help="Hidden size of the model.")
 @common.options
 def main(
     name: str, rows: int, members: int, gpus: int, tflops: float, layers: int, hidden: int, model: Path, data: Path,
     threads: int, clock: str, rounds: int, output: Path,
 ) -> None:  # fmt: skip
-    """Print microseconds a text of each part, and hours and bytes of a billion."""
+    """Print microseconds per text of each part, and hours and bytes per billion texts."""
     torch.set_num_threads(threads)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pet.backbones.load import load_tokenizer
+    from pet.cloze.bind import bind_patterns
     from pet.cloze.encode import token_keys
-    from pet.cloze.pvp import bind_pattern
     from pet.cloze.tokens import tokenize_fields
     from pet.data.read import prepare
     from pet.data.shards import cut_rows, read_shard
+    from pet.ensemble.combine import Ensemble
     from pet.ensemble.soft_label_files import read_soft_labels
-    from pet.ensemble.soft_labels import make_soft_labels, writing_soft_labels
+    from pet.ensemble.soft_labels import write_soft_labels
     from pet.task.task import Task
     from pet.training.batching import pad_rows, token_budget_batches
 
     task = Task.load(name)
-    tokenizer = load_tokenizer(str(model))
-    pvp = bind_pattern(task.patterns[0], task.labels, tokenizer, 256)
-    keys = token_keys(bind_pattern(p, task.labels, tokenizer, 256).encoder for p in task.patterns)
+    first = common.FirstPattern(task, model)
+    pvp = first.pvp
+    keys = token_keys(bound.encoder for bound in bind_patterns(task, first.tokenizer, first.recipe.encoding.max_length))
     texts = common.read_rows(data, name, "unlabeled", rows, task.fields)
     rows = len(texts)
+    ensemble = Ensemble.of([f"p{m + 1}-r1" for m in range(members)], labels=len(task.labels))
     scores = list(np.random.default_rng(0).normal(size=(members, rows, len(task.labels))).astype(np.float32))
     with tempfile.TemporaryDirectory(prefix="pet-billion-") as folder:
         pool, labels = Path(folder) / "pool.parquet", Path(folder) / "labels.parquet"
@@ -85,8 +87,7 @@ def main(
                 pad_rows(encoded, chosen, 0)
 
         def write() -> None:
-            with writing_soft_labels(labels, task.labels, [f"p{m}" for m in range(members)]) as append:
-                append(ids, make_soft_labels(scores, np.ones(members) / members))
+            write_soft_labels([labels], ids, scores, ensemble, task.labels)
 
         parts: dict[str, Callable[[], Any]] = {
             "read": lambda: read_shard(shard, opened, layout, "input"),
@@ -103,14 +104,14 @@ def main(
         tracemalloc.stop()
         sizes = {"read": pool.stat().st_size / rows, "written": labels.stat().st_size / rows, "held by student": held}
     length = float(pvp.encoder.encode(tokens, np.arange(rows)).ids.lengths.mean())
-    flops = members * 24 * layers * hidden**2 * length  # two a weight, twelve weights a layer and squared width
+    flops = members * 24 * layers * hidden**2 * length  # 2 per weight, 12 hidden² weights per layer
     micros["model (assumed)"] = 1e6 * flops / (tflops * 1e12)
     for part, micro in micros.items():
         where = "1 process" if part == "student reads" else f"{gpus} processes"
         hours = micro * BILLION / 1e6 / 3600 / (1 if part == "student reads" else gpus)
-        click.echo(f"{part:28}{micro:10.1f} us a text{hours:10.2f} h a billion, {where}")
+        click.echo(f"{part:28}{micro:10.1f} µs per text{hours:10.2f} h per billion, {where}")
     for part, size in sizes.items():
-        click.echo(f"{part:28}{size:10.1f} B a text{size * BILLION / 1e9:10.0f} GB a billion")
+        click.echo(f"{part:28}{size:10.1f} B per text{size * BILLION / 1e9:10.0f} GB per billion")
     figures = {
         "task": name, "model": model.name, "rows": rows, "members": members, "gpus": gpus,
         "tokens_a_row": round(length, 1), "microseconds_a_text": {part: round(m, 2) for part, m in micros.items()},

@@ -1,11 +1,11 @@
-"""Labeling and training of a model as large as RoBERTa-large on a GPU, as shares of what the GPU could do at most.
+"""Labeling and training with a model the size of RoBERTa-large on a GPU, as shares of the GPU's peak.
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --compile
-    python benchmarks/gpu.py --device cpu --layers 2 --hidden 64    # only to see that it runs
+    python benchmarks/gpu.py --device cpu --layers 2 --hidden 64    # a check that the program runs
 
-The most that it could do is its rate of large square products in bf16, measured here. The weights are random, the
-texts are words of a tokenizer that is made here, and the work counted is that of the real tokens: padding is none.
+The peak is the measured rate of products of large square matrices in bf16. The weights are random, and the texts are
+random words of a synthetic tokenizer. Only tokens without padding count as work.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import torch
 WANTED = {"label": 0.5, "train": 0.4}
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 LABELS = ("w0", "w1", "w2", "w3")
-LABELED = 256  # texts with labels
-WARM = 3  # updates that are not counted
+LABELED = 256  # labeled texts
+WARM = 3  # steps that are not timed
 
 
 def make_tokenizer(words: int) -> Any:
-    """One token a word: w0, w1, ..."""
+    """Make a tokenizer with one token per word: w0, w1, ..."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -46,7 +46,7 @@ def make_tokenizer(words: int) -> Any:
 
 
 def make_model(layers: int, hidden: int, words: int, longest: int) -> Any:
-    """A RoBERTa with random weights; 24 layers of 1024 are those of RoBERTa-large."""
+    """Make a RoBERTa with random weights; RoBERTa-large has 24 layers and hidden size 1024."""
     from transformers import RobertaConfig, RobertaForMaskedLM
 
     torch.manual_seed(0)
@@ -59,13 +59,13 @@ def make_model(layers: int, hidden: int, words: int, longest: int) -> Any:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak(device: torch.device, size: int, rounds: int = 20) -> float:
-    """Floating-point operations a second in products of square matrices in bf16, the best of some rounds."""
+    """Measure floating-point operations per second in products of square bf16 matrices, the best of some rounds."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")
     for _ in range(rounds):
@@ -79,30 +79,32 @@ def peak(device: torch.device, size: int, rounds: int = 20) -> float:
 
 
 @click.command()
-@click.option("--device", default="cuda", show_default=True)
-@click.option("--precision", default="bf16", show_default=True)
-@click.option("--layers", default=24, show_default=True)
-@click.option("--hidden", default=1024, show_default=True)
-@click.option("--words", default=50265, show_default=True, help="size of the vocabulary")
-@click.option("--length", default=256, show_default=True, help="longest text in tokens; the shortest has a quarter")
-@click.option("--rows", default=8192, show_default=True, help="texts to label")
-@click.option("--tokens", default=0, help="tokens in a batch of labeling  [default: the recipe's]")
-@click.option("--labeled", default=16, show_default=True, help="labeled texts in an update")
-@click.option("--unlabeled", default=48, show_default=True, help="unlabeled texts in an update")
-@click.option("--steps", default=20, show_default=True, help="updates")
-@click.option("--size", default=8192, show_default=True, help="of the square matrices")
-@click.option("--rounds", default=3, show_default=True, help="the median of so many counts of labeling")
-@click.option("--compile", "compiled", is_flag=True, help="compile what a layer does behind its attention")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=common.HERE / "results" / "speed.jsonl")
+@click.option("--device", default="cuda", show_default=True, help="Device to measure.")
+@click.option("--precision", default="bf16", show_default=True, help="Precision of the model.")
+@click.option("--layers", default=24, show_default=True, help="Layers of the model.")
+@click.option("--hidden", default=1024, show_default=True, help="Hidden size of the model.")
+@click.option("--words", default=50265, show_default=True, help="Size of the vocabulary.")
+@click.option(
+    "--length", default=256, show_default=True, help="Longest text in tokens; the shortest has a quarter of it."
+)
+@click.option("--rows", default=8192, show_default=True, help="Texts to label.")
+@click.option("--tokens", default=0, show_default="as in the recipe", help="Tokens in a batch of labeling.")
+@click.option("--labeled", default=16, show_default=True, help="Labeled texts per step.")
+@click.option("--unlabeled", default=48, show_default=True, help="Unlabeled texts per step.")
+@click.option("--steps", default=20, show_default=True, help="Training steps that are timed.")
+@click.option("--size", default=8192, show_default=True, help="Size of the square matrices.")
+@click.option("--rounds", default=3, show_default=True, help="Report the median over this many rounds of labeling.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the feed-forward part of each layer.")
+@common.output_option(common.SPEED)
 def main(
     device: str, precision: str, layers: int, hidden: int, words: int, length: int, rows: int, tokens: int,
     labeled: int, unlabeled: int, steps: int, size: int, rounds: int, compiled: bool, output: Path,
 ) -> None:  # fmt: skip
-    """Print both shares of the GPU's peak."""
+    """Print the shares of the GPU's peak that labeling and training reach."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        click.echo("there is no CUDA device here (--device cpu --layers 2 --hidden 64 shows that it runs)", err=True)
+        click.echo("no CUDA device found; check the program with --device cpu --layers 2 --hidden 64", err=True)
         sys.exit(1)
-    if not device.startswith("cuda"):  # nothing to measure: little of everything
+    if not device.startswith("cuda"):  # only a check that the program runs
         words, length, rows, size = min(words, 1000), min(length, 32), min(rows, 64), min(size, 256)
         labeled, unlabeled, steps, rounds = min(labeled, 2), min(unlabeled, 2), min(steps, 2), 1
     from datasets import Dataset
@@ -138,7 +140,7 @@ def main(
     config = lm.model.config
 
     most = peak(place, size)
-    click.echo(f"peak: {most / 1e12:.2f} TFLOP/s in bf16, products of {size} x {size}")
+    click.echo(f"peak: {most / 1e12:.2f} TFLOP/s in bf16 products of {size} × {size} matrices")
 
     def label() -> None:
         score_rows(lm, tokenizer, pvp, pool, accelerator, max_tokens=tokens or recipe.inference.tokens)
@@ -157,14 +159,14 @@ def main(
     train_member(lm, pvp, data, recipe.with_settings(learning_rate=1e-5), 0, accelerator, on_step)
     seconds["train"] = (ends[1] - ends[0]) / steps
     batches = member_batches(lm, pvp, data, recipe.member, torch.device("cpu"), 0)
-    updates = [next(batches) for _ in range(WARM + steps)][WARM:]
-    done = [limit.training_flops(config, batch["lengths"].numpy(), len(batch["targets"])) for batch in updates]
+    batches_timed = [next(batches) for _ in range(WARM + steps)][WARM:]
+    done = [limit.training_flops(config, batch["lengths"].numpy(), len(batch["targets"])) for batch in batches_timed]
     work["train"] = float(np.mean(done))
 
     share = {part: work[part] / seconds[part] / most for part in work}
     figures = {
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else common.processor(),
-        "precision": str(common.computed_in(accelerator)).removeprefix("torch."),
+        "precision": common.dtype_name(common.computed_in(accelerator)),
         "shape": {"layers": layers, "hidden": hidden, "words": words, "length": length},
         "batch": {"tokens": tokens or recipe.inference.tokens, "labeled": labeled, "unlabeled": unlabeled},
         "compiled": compiled,
@@ -176,10 +178,12 @@ def main(
         "met": {part: share[part] >= WANTED[part] for part in WANTED},
     }
     common.record(output, "gpu", torch.get_num_threads(), "wall", figures)
-    speeds = {"label": f"{rows / seconds['label']:.0f} texts a second", "train": f"{seconds['train']:.4f} s an update"}
+    speeds = {"label": f"{rows / seconds['label']:.0f} texts per second", "train": f"{seconds['train']:.4f} s per step"}
     for part, wanted in WANTED.items():
-        bar = f"{100 * wanted:.0f} % wanted: {'met' if share[part] >= wanted else 'missed'}"
-        click.echo(f"{part}: {speeds[part]}, {100 * share[part]:.0f} % of the peak; {bar}")
+        verdict = "met" if share[part] >= wanted else "missed"
+        click.echo(
+            f"{part}: {speeds[part]}, {100 * share[part]:.0f} % of the peak (target {100 * wanted:.0f} %: {verdict})"
+        )
 
 
 if __name__ == "__main__":

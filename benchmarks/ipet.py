@@ -1,69 +1,58 @@
-"""iPET beside PET on real data: accuracy of the students, and how right the labels of each generation are.
+"""iPET compared with PET on real data: accuracy of the students, and accuracy of each generation's labels.
 
     python benchmarks/ipet.py agnews:0 agnews:10 sst2:32 --seeds 3
 
-Reads ../shared (data sets and models that are not part of the project). A run with no labeled texts is given as
-TASK:0. Each line of the output file is one run; lines that are there already are not run again. At the end the tables
-are written as Markdown beside it. The hidden labels of the pool go through --pool-gold, which no training reads.
+Reads the data sets and models in ../shared, which are not part of the project. TASK:0 is a run without labeled texts.
+Each line of the output file is one run; runs that are already in the file are skipped. The tables are also written as
+Markdown next to the output file. The true labels of the pool are given with --pool-gold; training never reads them.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import click
-from accuracy import first_rows
-from common import HERE, make_missing, markdown, spread, wanted_runs
+import common
 
 Line = dict[str, Any]
-INTRO = """# Accuracy: iPET beside PET
+INTRO = """# Accuracy: iPET and PET
 
-Made by `python benchmarks/ipet.py`; every run is a line of the file beside this one, with its settings. Accuracy in
-per cent, mean and standard deviation over seeds. All columns of a row come from the same runs: PET is the first
-generation of iPET with a student of its own. "one pattern" is the mean over the untrained patterns, "zero-shot" all of
-them merged.
+Produced by `python benchmarks/ipet.py`. Every run is a line of the JSON lines file next to this one, with its settings.
+Accuracy in percent, mean and standard deviation over seeds. All columns of a row come from the same runs: PET is the
+first generation of iPET with a student of its own. "One pattern" is the mean over the untrained patterns, "zero-shot"
+is their ensemble.
 
 """
-FACTS = ["seeds", "minutes a run", "pool", "test", "settings"]
+FACTS = ["seeds", "minutes", "pool", "test", "settings"]
 COLUMNS = ["one pattern", "zero-shot", "supervised", "PET ensemble", "PET student", "iPET ensemble", "iPET student"]
 
 
-def one_run(wanted: Line, options: dict[str, Any], shared: Path) -> Line:
-    """Run iPET and, from the same examples, everything that it is compared with."""
-    from pet.progress import Reporter
-    from pet.run.pipeline import run
-    from pet.run.settings import RunSettings
+def one_run(wanted: Line, options: dict[str, Any]) -> Line:
+    """Run iPET and, with the same examples, all baselines."""
+    from pet.run.resolve import Given
     from pet.task.task import Task
 
     name, examples = wanted["task"], wanted["examples"]
-    data = shared / "data" / name
+    data = options["shared"] / "data" / name
+    settings = {
+        "task": Task.load(name).to_dict(),
+        "model": str(options["shared"] / "models" / options["model"]),
+        "method": "ipet",
+        "examples": examples or None,
+        "pool_size": options["pool_size"],
+        "seed": wanted["seed"],
+        "settings": options["settings"],
+        "baselines": True,
+        **({} if examples else {"train": None}),
+    }
+    given = Given(pool_gold=str(data / "unlabeled_gold.jsonl"))
     with tempfile.TemporaryDirectory(prefix="pet-ipet-") as folder:
-        test = first_rows(data / "test.jsonl", options["test_rows"], Path(folder) / "test.jsonl")
-        settings = RunSettings(
-            task=Task.load(name).to_dict(),
-            train=str(data / "train.jsonl") if examples else None,
-            unlabeled=str(data / "unlabeled.jsonl"),
-            test=str(test),
-            model=str(shared / "models" / options["model"]),
-            method="ipet",
-            examples=examples or None,
-            pool_size=options["pool_size"],
-            seed=wanted["seed"],
-            settings=options["settings"],
-            baselines=True,
-        )
-        begun = time.monotonic()
-        gold = str(data / "unlabeled_gold.jsonl")
-        result = run(settings, Path(folder) / "run", Reporter("plain"), pool_gold=gold)
-        seconds = time.monotonic() - begun
-        shutil.rmtree(Path(folder) / "run")
+        result, seconds = common.run_in(Path(folder), data, options["test_rows"], settings, given=given)
     return {
         **wanted,
         "pool": result["data"]["pool"],
@@ -76,7 +65,7 @@ def one_run(wanted: Line, options: dict[str, Any], shared: Path) -> Line:
 
 
 def _accuracies(result: dict[str, Any]) -> dict[str, float]:
-    """The columns of the table that a run has."""
+    """Return the columns of the table that a run has."""
     baselines = result["baselines"]
     found = {
         "one pattern": fmean(m["accuracy"] for m in baselines["zero-shot"]["members"].values()),
@@ -105,7 +94,7 @@ def _generation(entry: dict[str, Any]) -> Line:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Accuracies, and below them the generations, as Markdown."""
+    """Format the accuracies, and a second table with the generations, as Markdown."""
     groups: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
         settings = " ".join(f"{key}={value}" for key, value in line["settings"].items())
@@ -113,39 +102,34 @@ def table(lines: Sequence[Line]) -> str:
     rows, generations = [], []
     for (name, examples, pool, test, settings), runs in sorted(groups.items()):
         known = [column for column in COLUMNS if column in runs[0]["accuracy"]]
-        cells = {column: spread([run["accuracy"][column] for run in runs]) for column in known}
+        cells = {column: common.spread([run["accuracy"][column] for run in runs]) for column in known}
         minutes = f"{fmean(run['seconds'] for run in runs) / 60:.1f}"
         facts = [str(len(runs)), minutes, str(pool), str(test), settings]
         rows.append([name, str(examples), *(cells.get(column, "-") for column in COLUMNS), *facts])
         for number in range(min(len(run["generations"]) for run in runs)):
             entries = [run["generations"][number] for run in runs]
-            chosen = "-" if entries[0]["chosen"] is None else spread([e["chosen"] for e in entries])
-            figures = [spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
+            chosen = "-" if entries[0]["chosen"] is None else common.spread([e["chosen"] for e in entries])
+            figures = [common.spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
             texts = f"{fmean(e['texts'] for e in entries):.0f}"
             generations.append([name, str(examples), str(number), texts, chosen, *figures, settings])
-    header = ["task", "examples", "generation", "texts per member", "chosen accuracy", "pool accuracy"]
+    header = ["task", "examples", "generation", "texts per member", "pseudo-label accuracy", "pool accuracy"]
     header += ["test accuracy", "agreement", "confidence", "settings"]
-    first = markdown(["task", "examples", *COLUMNS, *FACTS], rows)
-    return f"{first}\n## Generations\n\n{markdown(header, generations)}"
+    first = common.markdown(["task", "examples", *COLUMNS, *FACTS], rows)
+    return f"{first}\n## Generations\n\n{common.markdown(header, generations)}"
 
 
 @click.command()
-@click.argument("wanted", nargs=-1, metavar="TASK:EXAMPLES...")
-@click.option("--seeds", default=3, show_default=True)
-@click.option("--shared", type=click.Path(path_type=Path), default=Path("../shared"), show_default=True)
-@click.option("--model", default="minilm-mlm-en", show_default=True)
-@click.option("--pool-size", default=2000, show_default=True)
-@click.option("--test-rows", default=500, show_default=True)
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=HERE / "results" / "ipet.jsonl")
-def main(
-    wanted: tuple[str, ...], seeds: int, shared: Path, output: Path, changes: tuple[str, ...], **options: Any
-) -> None:
-    """Run what is not there yet and print the tables."""
-    options["settings"] = dict(change.split("=", 1) for change in changes)
+@common.run_options("ipet")
+@common.shared_option
+@click.option("--model", default="minilm-mlm-en", show_default=True, help="Name of a model in ../shared/models.")
+@click.option("--pool-size", default=2000, show_default=True, help="Unlabeled texts.")
+@click.option("--test-rows", default=500, show_default=True, help="Texts of the test set.")
+def main(wanted: tuple[str, ...], seeds: int, output: Path, changes: tuple[str, ...], **options: Any) -> None:
+    """Make the runs that are missing and print the tables."""
+    options["settings"] = common.setting_pairs(changes)
     same = {"model": Path(options["model"]).name, "settings": options["settings"]}
-    runs = [run | same for run in wanted_runs(wanted, seeds)]
-    done = make_missing(output, runs, lambda run: one_run(run, options, shared), lambda lines: INTRO + table(lines))
+    runs = [run | same for run in common.wanted_runs(wanted, seeds)]
+    done = common.make_missing(output, runs, lambda run: one_run(run, options), lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
 

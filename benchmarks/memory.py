@@ -1,10 +1,10 @@
-"""Memory of labeling, merging and writing soft labels for a small and a large pool.
+"""Memory of labeling a small and a large pool, including merging and writing the soft labels.
 
     python benchmarks/memory.py
 
-Makes pools of invented texts, and a model so small that the time goes into everything else, and runs `pet run
---method zero-shot` and `pet label` on each pool in a process of its own. What is resident is read from /proc every
-tenth of a second (Linux): memory of the process itself, without pages of files, which the system takes back at will.
+Makes pools of synthetic texts and a model so small that everything else takes most of the time. Then it runs
+`pet run --method zero-shot` and `pet label` on each pool in a process of its own. Resident memory is read from /proc
+every tenth of a second (Linux only), without file-backed pages, which the system can reclaim at any time.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ verbalizer: {World: world, Sports: sports, Business: business, Technology: techn
 patterns: ["{mask}: {text}", "{text} It is about {mask}."]
 """
 WORDS = ["the", "bank", "team", "market", "court", "phone", "game", "vote", "price", "war", "chip", "law", "study"]
-ALLOWED = 100 << 20  # bytes, besides the scores of the larger pool
-PART = 50_000  # rows that are invented at a time
+ALLOWED = 100 << 20  # bytes of growth beyond the scores of the larger pool
+PART = 50_000  # rows written at a time
 
 
 def write_pool(path: Path, rows: int) -> None:
-    """Texts of a dozen common words and a number, so that no two are the same."""
+    """Write texts of twelve common words and a number, so that no two are the same."""
     generator = np.random.default_rng(0)
     words = np.asarray(WORDS)
     schema = pa.schema([("id", pa.string()), ("text", pa.string())])
@@ -50,7 +50,7 @@ def write_pool(path: Path, rows: int) -> None:
 
 
 def write_model(folder: Path) -> None:
-    """A BERT of one layer with the tokenizer of the embedded model."""
+    """Save a BERT with one layer, random weights, and the tokenizer of the embedded model."""
     from transformers import BertConfig, BertForMaskedLM
 
     from pet.backbones.load import load_tokenizer
@@ -64,7 +64,7 @@ def write_model(folder: Path) -> None:
 
 
 def resident(process: int) -> int:
-    """Bytes of a process's own memory that are resident; 0 when it has ended."""
+    """Return the resident bytes of a process without file-backed pages; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -73,19 +73,19 @@ def resident(process: int) -> int:
 
 
 def peak(arguments: list[str]) -> tuple[int, float]:
-    """Most resident bytes, and seconds, of a pet command."""
+    """Run a pet command; return its peak of resident bytes and its seconds."""
     begun, most = time.monotonic(), 0
     with subprocess.Popen([sys.executable, "-m", "pet", *arguments], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             most = max(most, resident(process.pid))
             time.sleep(0.1)
     if process.returncode:
-        raise click.ClickException(f"pet {' '.join(arguments)} ended with {process.returncode}")
+        raise click.ClickException(f"pet {' '.join(arguments)} failed with exit code {process.returncode}")
     return most, time.monotonic() - begun
 
 
 def measure(folder: Path, rows: int) -> dict[str, Any]:
-    """Both commands on a pool of so many rows."""
+    """Run both commands on a pool with this many rows."""
     pool, run = folder / f"{rows}.parquet", folder / f"run-{rows}"
     write_pool(pool, rows)
     quietly = ["--device", "cpu", "--precision", "fp32", "-q"]
@@ -96,13 +96,13 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--small", default=100_000, show_default=True)
-@click.option("--large", default=1_000_000, show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=common.HERE / "results" / "speed.jsonl")
+@click.option("--small", default=100_000, show_default=True, help="Rows of the small pool.")
+@click.option("--large", default=1_000_000, show_default=True, help="Rows of the large pool.")
+@common.output_option(common.SPEED)
 def main(small: int, large: int, output: Path) -> None:
-    """Print the memory of both pools, and how much the larger one takes more."""
+    """Print the memory for both pools and its growth."""
     if not Path("/proc/self/status").exists():
-        raise click.ClickException("there is no /proc here; this program needs Linux")
+        raise click.ClickException("this program requires Linux: it reads /proc")
     with tempfile.TemporaryDirectory(prefix="pet-memory-") as name:
         folder = Path(name)
         (folder / "task.yaml").write_text(TASK)
@@ -112,10 +112,10 @@ def main(small: int, large: int, output: Path) -> None:
     for what in ("run", "label"):
         growth = found[1][what] - found[0][what]
         verdict = "met" if growth <= allowed else "missed"
-        print(
+        click.echo(
             f"pet {what}: {found[0][what] / 2**20:.0f} MB for {small:,} rows, {found[1][what] / 2**20:.0f} MB for "
-            f"{large:,}: {growth / 2**20:.0f} MB more, {allowed / 2**20:.0f} allowed: {verdict} "
-            f"({large / found[1][f'{what}_seconds']:.0f} rows a second)"
+            f"{large:,}: growth {growth / 2**20:.0f} MB, limit {allowed / 2**20:.0f} MB, {verdict} "
+            f"({large / found[1][f'{what}_seconds']:.0f} rows per second)"
         )
     common.record(output, "memory", os.cpu_count() or 1, "wall", {"pools": found, "allowed": allowed})
 

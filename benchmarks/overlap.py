@@ -1,4 +1,4 @@
-"""How near a text that was trained on comes to a test set: words in a row that are the same, and likeness by tf-idf.
+"""Overlap of a training corpus with a test set: shared word sequences, and tf-idf similarity.
 
 python benchmarks/overlap.py
 python benchmarks/overlap.py --text corpus/news.txt --test data/news/test.jsonl
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from common import HERE
+from common import HERE, SHARED
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pet.adapt.corpus import drop_overlapping
@@ -21,27 +21,41 @@ SHARES = (50, 90, 99)
 
 
 @click.command()
-@click.option("--text", default=str(HERE.parent / "corpus" / "news.txt"), show_default=True, help="A document a line.")
-@click.option("--test", type=click.Path(path_type=Path), default=Path("../shared/data/agnews/test.jsonl"))
-@click.option("--words", default=8, show_default=True, help="Overlap: so many words in a row.")
+@click.option(
+    "--text",
+    default=str(HERE.parent / "corpus" / "news.txt"),
+    show_default="corpus/news.txt",
+    help="Corpus: one document per line.",
+)
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path),
+    default=SHARED / "data" / "agnews" / "test.jsonl",
+    show_default="../shared/data/agnews/test.jsonl",
+    help="Test set with the fields headline and body.",
+)
+@click.option("--words", default=8, show_default=True, help="Shared words in a row that count as overlap.")
 def main(text: str, test: Path, words: int) -> None:
-    """Print the figures."""
+    """Print the overlap and the similarity."""
     documents = read_documents([text])
     rows = [json.loads(line) for line in test.read_text(encoding="utf-8").splitlines()]
     tests = [f"{row['headline']} {row['body']}" for row in rows]
     click.echo(f"{len(documents)} documents, {sum(len(d.split()) for d in documents)} words; {len(tests)} test texts")
-    click.echo(f"{words} words in a row in common: {drop_overlapping(documents, tests, words)[1]} documents")
+    click.echo(f"documents that share {words} words in a row: {drop_overlapping(documents, tests, words)[1]}")
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, stop_words="english").fit(tests + documents)
     ours, theirs = vectors.transform(documents), vectors.transform(tests)
     nearest = (ours @ theirs.T).max(axis=1).toarray().ravel()
-    click.echo(f"cosine with the nearest test text: {_shares(nearest)}, at most {nearest.max():.3f}")
+    click.echo(f"cosine similarity to the nearest test text: {_shares(nearest)}, maximum {nearest.max():.3f}")
     among = (theirs @ theirs.T).tolil()
     among.setdiag(0)
-    click.echo(f"of the test texts with each other: {_shares(among.tocsr().max(axis=1).toarray().ravel())}")
+    click.echo(f"cosine similarity among test texts: {_shares(among.tocsr().max(axis=1).toarray().ravel())}")
 
 
 def _shares(values: np.ndarray) -> str:
-    return ", ".join(f"{x:.2f} ({share} %)" for share, x in zip(SHARES, np.percentile(values, SHARES), strict=True))
+    """Format percentiles."""
+    return ", ".join(
+        f"{x:.2f} ({share}th percentile)" for share, x in zip(SHARES, np.percentile(values, SHARES), strict=True)
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Pattern-exploiting training as the research code computes it: what the package is compared with.
+"""Pattern-exploiting training as the research code computes it: the baseline of the speed benchmarks.
 
-Written from the formulas (arXiv 2001.07676, 2009.07118), with nothing of the package in it: every example is
-tokenized by itself and padded to a fixed length, the model gives the logits of every token over the whole
-vocabulary, and all examples are objects in one list. Only plain patterns (``{field}``, ``{mask}``, ``||``) and
-fast tokenizers are understood.
+Written from the formulas (arXiv 2001.07676, 2009.07118), without any code of the package. Each example is tokenized
+by itself and padded to a fixed length, the model computes the logits of every token over the whole vocabulary, and
+all examples are objects in one list. Supports only plain patterns (``{field}``, ``{mask}``, ``||``) and fast
+tokenizers.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LENGTH = 256
-WARMUP = 0.1  # share of the updates in which the learning rate rises; it then falls to 0
-IGNORED = -100  # what cross_entropy leaves out
+WARMUP = 0.1  # share of the updates in which the learning rate rises; after that it falls to 0
+IGNORED = -100  # target that cross_entropy skips
 
 
 @dataclass
 class Example:
-    """A filled pattern, padded."""
+    """A filled pattern or a text, padded."""
 
     input_ids: list[int]
     attention_mask: list[int]
     token_type_ids: list[int]
-    mask: int  # its position
+    mask: int  # position of the mask token
     special: list[bool]  # special tokens, the mask and padding: never hidden
 
 
 def fill(pattern: str, fields: Mapping[str, str], tokenizer: Any, length: int = LENGTH) -> Example:
-    """A pattern with an example's text in it; the longest field loses its last tokens until all fits."""
+    """Fill a pattern with a text. The longest field loses its last tokens until everything fits."""
     texts, spans = [], []
     for number, segment in enumerate(pattern.split("||")):
         text = ""
@@ -52,7 +52,7 @@ def fill(pattern: str, fields: Mapping[str, str], tokenizer: Any, length: int = 
         [i for i, (segment, (_, end)) in enumerate(places) if segment == number and start < end <= stop]
         for number, start, stop in spans
     ]
-    dropped = set()
+    dropped: set[int] = set()
     while len(places) - len(dropped) > length:
         longest = max(range(len(of_field)), key=lambda field: (len(of_field[field]), field))
         dropped.add(of_field[longest].pop())
@@ -70,12 +70,17 @@ def fill(pattern: str, fields: Mapping[str, str], tokenizer: Any, length: int = 
 
 
 def word_id(word: str, tokenizer: Any) -> int:
-    """A word's id where it stands in running text."""
+    """Return the token id of a word within a sentence."""
     before = tokenizer("It was", add_special_tokens=False)["input_ids"]
     ids = tokenizer(f"It was {word}", add_special_tokens=False)["input_ids"][len(before) :]
     if len(ids) != 1:
-        raise ValueError(f"{word!r} is not one token")
+        raise ValueError(f"{word!r} is not a single token")
     return int(ids[0])
+
+
+def word_ids(words: Mapping[str, Sequence[str]], labels: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """Return the token ids of each label's words."""
+    return [[word_id(word, tokenizer) for word in words[label]] for label in labels]
 
 
 def _inputs(model: Any, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -86,13 +91,13 @@ def _inputs(model: Any, examples: Sequence[Example]) -> dict[str, Tensor]:
 
 
 def _label_scores(logits: Tensor, examples: Sequence[Example], words: Sequence[Sequence[int]]) -> Tensor:
-    """Mean raw logit of each label's words at the mask: shape (B, L)."""
+    """Compute the mean raw logit of each label's words at the mask: shape (B, L)."""
     at_mask = logits[torch.arange(len(examples)), torch.tensor([example.mask for example in examples])]
     return torch.stack([at_mask[:, list(ids)].mean(dim=1) for ids in words], dim=1)
 
 
 def score(model: Any, examples: Sequence[Example], words: Sequence[Sequence[int]], batch_size: int = 8) -> Tensor:
-    """Label scores of all examples, in their order: float32, shape (rows, L)."""
+    """Compute the label scores of all examples: float32, shape (rows, L)."""
     model.eval()
     scores = []
     with torch.no_grad():
@@ -105,7 +110,7 @@ def score(model: Any, examples: Sequence[Example], words: Sequence[Sequence[int]
 def _hide(
     inputs: dict[str, Tensor], examples: Sequence[Example], tokenizer: Any, probability: float
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """15 % of the ordinary tokens: 80 % become the mask, 10 % a random token, 10 % stay."""
+    """Choose 15 % of the ordinary tokens: 80 % become the mask, 10 % a random token, 10 % stay."""
     ids = inputs["input_ids"].clone()
     ordinary = ~torch.tensor([example.special for example in examples])
     chosen = ordinary & (torch.rand(ids.shape) < probability)
@@ -127,7 +132,7 @@ def loss(
     alpha: float = 1e-4,
     probability: float = 0.15,
 ) -> Tensor:
-    """(1 - alpha) * L_CE + alpha * L_MLM of a micro-batch."""
+    """Compute (1 - alpha) * L_CE + alpha * L_MLM of a micro-batch."""
     scores = _label_scores(model(**_inputs(model, labeled)).logits, labeled, words)
     cross_entropy = F.cross_entropy(scores, torch.tensor(labels))
     hidden, targets = _hide(_inputs(model, unlabeled), unlabeled, tokenizer, probability)
@@ -137,7 +142,7 @@ def loss(
 
 
 def training_step(model: Any, optimizer: torch.optim.Optimizer, *batch: Any, **options: Any) -> float:
-    """One update of all weights; the arguments are those of `loss`, after the model."""
+    """Update all weights once. The arguments are those of `loss`, after the model."""
     model.train()
     return _update(model, optimizer, loss(model, *batch, **options))
 
@@ -151,7 +156,7 @@ def _update(model: Any, optimizer: torch.optim.Optimizer, value: Tensor) -> floa
 
 
 def make_optimizer(model: Any) -> torch.optim.AdamW:
-    """AdamW; only matrices decay."""
+    """Make AdamW with weight decay on matrices only."""
     parameters = list(model.parameters())
     return torch.optim.AdamW(
         [
@@ -162,7 +167,7 @@ def make_optimizer(model: Any) -> torch.optim.AdamW:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, steps: int) -> None:
-    """The learning rate of an update, counted from 0: linearly up, linearly down."""
+    """Set the learning rate of a step, counted from 0: linear warmup, then linear decay."""
     rising = round(WARMUP * steps)
     share = (step + 1) / (rising + 1) if step < rising else (steps - step) / (steps - rising)
     for group in optimizer.param_groups:
@@ -170,14 +175,14 @@ def set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, steps: in
 
 
 def merge(scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Mean of the members' raw scores; a member weighs as much as its pattern was right before training."""
+    """Average the members' raw scores, weighted by the accuracy of their patterns before training."""
     if not sum(weights):
         weights = [1.0] * len(scores)
     return sum((w * s for w, s in zip(weights, scores, strict=True)), torch.zeros(())) / sum(weights)
 
 
 def read(text: str, tokenizer: Any, length: int = LENGTH) -> Example:
-    """A text as a classifier gets it, padded."""
+    """Tokenize and pad a text for a classifier."""
     encoded = tokenizer(
         text, truncation=True, max_length=length, padding="max_length", return_token_type_ids=True, verbose=False
     )
@@ -185,7 +190,7 @@ def read(text: str, tokenizer: Any, length: int = LENGTH) -> Example:
 
 
 def classify(model: Any, examples: Sequence[Example], batch_size: int = 8) -> Tensor:
-    """Logits of a classifier: shape (rows, L)."""
+    """Compute the logits of a classifier: shape (rows, L)."""
     model.eval()
     with torch.no_grad():
         parts = [examples[i : i + batch_size] for i in range(0, len(examples), batch_size)]
@@ -193,7 +198,7 @@ def classify(model: Any, examples: Sequence[Example], batch_size: int = 8) -> Te
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 / B * sum of KL(softmax(teacher / T) || softmax(student / T)), from logits of shape (B, L)."""
+    """Compute T^2 / B * sum of KL(softmax(teacher / T) || softmax(student / T)) from logits of shape (B, L)."""
     p = torch.softmax(teacher / temperature, dim=1)
     log_q = torch.log_softmax(student / temperature, dim=1)
     return temperature**2 * (p * (p.log() - log_q)).sum(dim=1).mean()
@@ -202,7 +207,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 def distillation_step(
     model: Any, optimizer: torch.optim.Optimizer, examples: Sequence[Example], teacher: Tensor, temperature: float = 2.0
 ) -> float:
-    """One update of a student; the teacher's logits have shape (B, L)."""
+    """Update a student once. The teacher's logits have shape (B, L)."""
     model.train()
     student = model(**_inputs(model, examples)).logits
     return _update(model, optimizer, distillation_loss(student, teacher, temperature))

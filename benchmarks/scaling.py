@@ -1,77 +1,63 @@
-"""One worker against two, with the same threads each: how much sooner the same ensemble is there.
+"""Speedup of two workers over one worker, with the same number of threads per worker, on the same ensemble.
 
     python benchmarks/scaling.py agnews
     python benchmarks/scaling.py agnews --executors ray
 
-Each run is a process of its own. Its time begins when everything is imported; the start of workers, and of Ray, is
-in it.
+Each run is a process of its own. Its time starts when everything is imported and includes the start of the workers and
+of Ray.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 import common
-from accuracy import first_rows
 
 
 def one_run(wanted: dict[str, Any]) -> dict[str, float]:
-    """Train and measure an ensemble; seconds of the whole, and of all its stages together."""
+    """Train and evaluate an ensemble; measure the seconds of the run, and the sum over its members."""
     import torch
 
     from pet.progress import Reporter
-    from pet.run.execution.executor import Execution
-    from pet.run.pipeline import run
-    from pet.run.settings import RunSettings
+    from pet.run.execution.options import Execution
     from pet.store.manifest import read_stages
     from pet.task.task import Task
 
     torch.set_num_threads(wanted["threads"])
-    data = Path(wanted["data"]) / wanted["task"]
+    settings = {
+        "task": Task.load(wanted["task"]).to_dict(),
+        "unlabeled": None,
+        "model": wanted["model"],
+        "examples": 32,
+        "settings": wanted["settings"],
+        "device": "cpu",
+    }
+    execution = Execution(wanted["executor"], workers=wanted["workers"], worker_cpus=wanted["threads"])
     with tempfile.TemporaryDirectory(prefix="pet-scaling-") as name:
         folder = Path(name)
-        settings = RunSettings(
-            task=Task.load(wanted["task"]).to_dict(),
-            train=str(data / "train.jsonl"),
-            unlabeled=None,
-            test=str(first_rows(data / "test.jsonl", wanted["test_rows"], folder / "test.jsonl")),
-            model=wanted["model"],
-            examples=32,
-            settings=wanted["settings"],
-            device="cpu",
-        )
-        execution = Execution(wanted["executor"], workers=wanted["workers"], worker_cpus=wanted["threads"])
-        begun = time.perf_counter()
-        run(settings, folder / "run", Reporter("quiet"), execution=execution)
-        seconds = time.perf_counter() - begun
-        stages = read_stages(folder / "run")
-    members = {name: stage["seconds"] for name, stage in stages.items() if name.startswith("g0/p")}
-    return {"seconds": seconds, "stages": sum(members.values()), "members": len(members) / 2}
-
-
-def in_a_process(wanted: dict[str, Any]) -> dict[str, float]:
-    """`one_run` in a process with so many threads."""
-    command = [sys.executable, __file__, "--one", json.dumps(wanted)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(wanted["threads"])}
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-    figures: dict[str, float] = json.loads(found.splitlines()[-1])
-    return figures
+        _, seconds = common.run_in(
+            folder, Path(wanted["data"]) / wanted["task"], wanted["test_rows"], settings,
+            execution=execution, reporter=Reporter("quiet"),
+        )  # fmt: skip
+        members, stages = common.member_stages(folder / "run"), read_stages(folder / "run")
+    # A member has two stages: its training and its scores.
+    total = sum(stages[stage]["seconds"] for name in members for stage in (name, f"{name}/scores"))
+    return {"seconds": seconds, "stages": total, "members": len(members)}
 
 
 @click.command()
-@click.argument("name", default="agnews")
-@click.option("--executors", default="local,ray", show_default=True)
-@click.option("--test-rows", default=400, show_default=True)
-@click.option("--set", "changes", multiple=True, default=("steps=20", "repetitions=1"), show_default=True)
-@click.option("--one", hidden=True, help="One run, as JSON: what the others are started with.")
+@click.argument("name", default="agnews", metavar="TASK")
+@click.option("--executors", default="local,ray", show_default=True, help="Executors, separated by commas.")
+@click.option("--test-rows", default=400, show_default=True, help="Texts of the test set.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", default=("steps=20", "repetitions=1"), show_default=True,
+    help="Change a setting.",
+)  # fmt: skip
+@click.option("--one", hidden=True, help="Make one run, given as JSON.")
 @common.options
 def main(
     name: str, executors: str, test_rows: int, changes: tuple[str, ...], one: str | None, model: Path, data: Path,
@@ -81,28 +67,30 @@ def main(
     if one is not None:
         click.echo(json.dumps(one_run(json.loads(one))))
         return
-    same = {"task": name, "test_rows": test_rows, "settings": dict(change.split("=", 1) for change in changes)}
+    same = {"task": name, "test_rows": test_rows, "settings": common.setting_pairs(changes)}
     same |= {"model": str(model), "data": str(data), "threads": threads}
     for executor in executors.split(","):
-        tries: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-        for _ in range(rounds):  # in turn: other work on the machine meets both
+        tries: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+        for _ in range(rounds):  # in turn, so that other work on the machine affects both
             for workers, found in tries.items():
-                found.append(in_a_process(same | {"executor": executor, "workers": workers}))
+                wanted = same | {"executor": executor, "workers": workers}
+                found.append(common.run_alone(__file__, "--one", wanted, threads))
         best = {workers: min(found, key=lambda figures: figures["seconds"]) for workers, found in tries.items()}
+        members, ratio = int(best[1]["members"]), best[1]["seconds"] / best[2]["seconds"]
         figures = {
             **{key: same[key] for key in ("task", "test_rows", "settings")},
             "model": model.name,
             "executor": executor,
-            "members": int(best[1]["members"]),
+            "members": members,
             "rounds": rounds,
             "seconds": {workers: round(found["seconds"], 1) for workers, found in best.items()},
             "stage_seconds": {workers: round(found["stages"], 1) for workers, found in best.items()},
-            "ratio": round(best[1]["seconds"] / best[2]["seconds"], 2),
+            "ratio": round(ratio, 2),
         }
         common.record(output, "scaling", threads, "wall", figures)
         click.echo(
-            f"{executor}: {figures['members']} members in {best[1]['seconds']:.0f} s with one worker, in "
-            f"{best[2]['seconds']:.0f} s with two, {threads} thread(s) each: {figures['ratio']:.2f} times as fast"
+            f"{executor}: {members} members in {best[1]['seconds']:.0f} s with one worker, in "
+            f"{best[2]['seconds']:.0f} s with two, {threads} thread(s) each: {ratio:.2f} times as fast"
         )
 
 

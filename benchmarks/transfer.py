@@ -1,26 +1,26 @@
-"""Prompts that travel: learning curves from a prompt of another task and from fresh vectors; and learning rates.
+"""Prompt transfer: learning curves from another task's prompt and from fresh vectors; and learning rates.
 
     python benchmarks/transfer.py --seeds 3
     python benchmarks/transfer.py --part rates --seeds 3
 
-Reads ../shared (data sets and models that are not part of the project). A prompt is trained on sst2 and moved to yelp
-and agnews (``curves``); fresh prompts are trained with several factors on the learning rate (``rates``). One prompt,
-the first pattern of a task, no unlabeled text. A line of the output file is one training; lines that are there already
-are not made again. At the end the tables are written as Markdown beside it.
+Reads the data sets and models in ../shared, which are not part of the project. A prompt is trained on sst2 and moved to
+yelp and agnews (``curves``); fresh prompts are trained with several learning-rate factors (``rates``). One prompt with
+the first pattern of each task, without unlabeled texts. Each line of the output file is one training run; runs that are
+already in the file are skipped. The tables are also written as Markdown next to the output file.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import click
-from common import HERE, SHARED, make_missing, markdown, spread
+import common
 
 SOURCE, TARGETS = "sst2", ("yelp", "agnews")
 RATE_TASKS, RATE_EXAMPLES = ("sst2", "agnews"), (32, 200)
@@ -28,7 +28,7 @@ SOURCE_EXAMPLES = 200
 
 
 def first_pattern(name: str) -> Any:
-    """A task with the first of its patterns alone."""
+    """Load a task with its first pattern only."""
     from pet.task.task import Task
 
     task = Task.load(name)
@@ -37,7 +37,7 @@ def first_pattern(name: str) -> Any:
 
 @cache
 def session(model: str, seed: int, steps: int, factor: int) -> Any:
-    """The model, ready to train a prompt with that many updates and so many times the learning rate of all weights."""
+    """Open a model to train prompts on; `factor` is applied to the learning rate for training all weights."""
     from pet.prompts.session import open_session
     from pet.recipe import learning_rate_for
 
@@ -47,7 +47,7 @@ def session(model: str, seed: int, steps: int, factor: int) -> Any:
 
 @cache
 def source_prompt(model: str, data: str, seed: int, steps: int, factor: int) -> Any:
-    """A prompt of the source task."""
+    """Train a prompt on the source task."""
     return trained(model, data, SOURCE, SOURCE_EXAMPLES, seed, steps, factor)[0]
 
 
@@ -64,9 +64,17 @@ def trained(
     test_rows: int = 0,
     even: bool = False,
 ) -> tuple[Any, dict[int, float]]:
-    """Vectors trained on a few texts of a task, and the accuracy on its test set after some of the updates.
+    """Train a prompt on a few texts of a task; return its vectors, and its test accuracy after some of the steps.
 
-    With `even` the test texts are the first ones of each label, as many of each: half of yelp's have five stars.
+    Parameters
+    ----------
+    model, data : folders of the model and of the data sets
+    name : task
+    examples, seed, steps, factor : how to train
+    start : vectors to start from; None: frequent words
+    marks : steps at which to measure accuracy
+    test_rows : texts of the test set
+    even : take the same number of test texts per label, because half of yelp's test set has five stars
     """
     import torch
 
@@ -105,31 +113,34 @@ def trained(
     data_of = ClozeData(source.tokens, source.labels, None)
     rate = opened.recipe.member.learning_rate
     train_member(lm, pvp, data_of, opened.recipe.with_settings(learning_rate=rate), seed, opened.accelerator, look)
-    vectors = soft.learned_values(lm.model).cpu().numpy()
+    learned = soft.learned_values(lm.model)
+    if learned is None:
+        raise RuntimeError("the model has no learned vectors")
+    vectors = learned.cpu().numpy()
     opened.backbone.restore()
     return vectors, curve
 
 
 def first_of_each(labels: Any, count: int) -> Any:
-    """The first so many rows of each label, in their order."""
+    """Return the first `count` rows of each label, in order."""
     import numpy as np
 
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
 def one_run(wanted: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
-    """One training and its curve."""
-    how = {key: wanted[key] for key in ("seed", "steps", "factor")}
-    start = None if wanted["start"] == "fresh" else source_prompt(**places, **how)
+    """Train once and return the curve."""
+    how: dict[str, Any] = {**places, **{key: wanted[key] for key in ("seed", "steps", "factor")}}
+    start = None if wanted["start"] == "fresh" else source_prompt(**how)
     _, curve = trained(
-        **places, **how, name=wanted["task"], examples=wanted["examples"], start=start,
+        **how, name=wanted["task"], examples=wanted["examples"], start=start,
         marks=wanted["marks"], test_rows=wanted["test_rows"], even=wanted.get("even", False),
     )  # fmt: skip
     return {**wanted, "curve": {str(step): accuracy for step, accuracy in curve.items()}}
 
 
 def wanted_curves(seeds: int, examples: int, steps: int, factor: int) -> Iterator[dict[str, Any]]:
-    """Each target from fresh vectors and from the source's."""
+    """Yield the runs that start from fresh vectors and from the source prompt, for each target task."""
     marks = [mark for mark in (0, 10, 20, 40, 80) if mark < steps] + [steps]
     for seed in range(seeds):
         for task in TARGETS:
@@ -139,7 +150,7 @@ def wanted_curves(seeds: int, examples: int, steps: int, factor: int) -> Iterato
 
 
 def wanted_rates(seeds: int, steps: int, factors: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Fresh prompts with every factor."""
+    """Yield the runs with fresh vectors, for each factor."""
     for seed in range(seeds):
         for task in RATE_TASKS:
             for examples in RATE_EXAMPLES:
@@ -149,7 +160,7 @@ def wanted_rates(seeds: int, steps: int, factors: Sequence[int]) -> Iterator[dic
 
 
 def table(lines: list[dict[str, Any]], part: str) -> str:
-    """Means over seeds at each mark, as Markdown."""
+    """Format means over seeds at each mark as Markdown."""
     keys = ("task", "examples", "start", "factor", "steps", "test_rows", "model")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
@@ -157,7 +168,7 @@ def table(lines: list[dict[str, Any]], part: str) -> str:
             groups.setdefault(tuple(line[key] for key in keys), []).append(line)
     marks = sorted({mark for runs in groups.values() for mark in runs[0]["marks"]})
     head = ["task", "examples", "start", "factor", *(f"after {mark}" for mark in marks)]
-    head += ["as good as fresh after"] * (part == "curves") + ["seeds", "model"]
+    head += ["matches fresh after"] * (part == "curves") + ["seeds", "model"]
     rows = []
     for key, runs in sorted(groups.items()):
         cells = [_mean(runs, str(mark)) for mark in marks]
@@ -165,15 +176,14 @@ def table(lines: list[dict[str, Any]], part: str) -> str:
             fresh = groups.get((*key[:2], "fresh", *key[3:]), [])
             cells.append("" if key[2] == "fresh" else _reached(runs, fresh))
         rows.append([*key[:4], *cells, len(runs), key[6]])
-    return markdown(head, rows) if groups else "Not measured yet.\n"
+    return common.markdown(head, rows) if groups else "Not measured yet.\n"
 
 
 def _reached(runs: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> str:
-    """The first mark at which runs are as good as fresh ones ever are, by means over seeds."""
-    import statistics
+    """Find the first mark at which runs reach the best mean accuracy of fresh ones."""
 
     def means(group: Sequence[dict[str, Any]]) -> dict[int, float]:
-        return {mark: statistics.fmean(run["curve"][str(mark)] for run in group) for mark in group[0]["marks"]}
+        return {mark: fmean(run["curve"][str(mark)] for run in group) for mark in group[0]["marks"]}
 
     if not fresh:
         return "-"
@@ -182,66 +192,60 @@ def _reached(runs: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) ->
 
 
 def _mean(runs: Sequence[dict[str, Any]], mark: str) -> str:
-    """Mean and standard deviation of the accuracy at a mark, in per cent."""
+    """Format mean and standard deviation of the accuracy at a mark, in percent."""
     found = [run["curve"][mark] for run in runs if mark in run["curve"]]
-    return spread(found) if found else "-"
+    return common.spread(found) if found else "-"
 
 
 def page(lines: list[Any]) -> str:
-    """The results as Markdown."""
-    return f"""# Prompts that travel
+    """Format the results as Markdown."""
+    return f"""# Prompt transfer
 
-Made by `python benchmarks/transfer.py`; every training is a line of the file beside this one. Accuracy in per cent
-after so many updates, mean and standard deviation over seeds: of the first table on test texts with as many of each
-label, of the second on the first rows of the test set. One prompt of 20 vectors, the first pattern of the task. The
-learning rate falls to 0 at the last update, so that the figure in the middle of a long training is not that of a short
-one. "As good as fresh after": the first of these counts of updates at which it is as accurate as fresh vectors ever
-are.
+Produced by `python benchmarks/transfer.py`. Every training run is a line of the JSON lines file next to this one.
+Accuracy in percent after the given number of steps, mean and standard deviation over seeds. The first table uses test
+texts with the same number per label; the second uses the first rows of the test set. One prompt of 20 vectors with the
+first pattern of the task. The learning rate decays to 0 at the last step, so accuracy in the middle of a long run is
+not that of a short one. "Matches fresh after": the first of these step counts at which it reaches the best accuracy of
+fresh vectors.
 
-## Started from a prompt of {SOURCE} ({SOURCE_EXAMPLES} examples, as many updates), or from frequent words
+## Start: a prompt of {SOURCE} ({SOURCE_EXAMPLES} examples, same number of steps), or frequent words
 
 {table(lines, "curves")}
-## Factors on the learning rate of all weights, fresh prompts
+## Learning-rate factors, fresh prompts
 
 {table(lines, "rates")}"""
 
 
 @click.command()
-@click.option("--part", type=click.Choice(["curves", "rates", "both"]), default="both", show_default=True)
-@click.option("--seeds", default=1, show_default=True)
-@click.option("--factor", default=30, show_default=True, help="of the curves: times the learning rate of all weights")
-@click.option("--factors", default="10,30,100,300", show_default=True, help="of the rates")
-@click.option("--examples", default=32, show_default=True, help="of the curves")
-@click.option("--steps", default=120, show_default=True)
-@click.option("--test-rows", default=400, show_default=True)
-@click.option("--threads", default=os.cpu_count() or 1, show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), default=SHARED / "data")
-@click.option("--model", type=click.Path(path_type=Path), default=SHARED / "models" / "minilm-mlm-en")
-@click.option("--limit", type=int, help="at most so many trainings this time")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=HERE / "results" / "transfer.jsonl")
+@click.option(
+    "--part", type=click.Choice(["curves", "rates", "both"]), default="both", show_default=True, help="What to measure."
+)
+@click.option("--seeds", default=1, show_default=True, help="Number of seeds.")
+@click.option("--factor", default=30, show_default=True, help="Learning-rate factor of the curves.")
+@click.option("--factors", default="10,30,100,300", show_default=True, help="Learning-rate factors to compare.")
+@click.option("--examples", default=32, show_default=True, help="Labeled texts of the curves.")
+@click.option("--steps", default=120, show_default=True, help="Training steps.")
+@click.option("--test-rows", default=400, show_default=True, help="Texts of the test set.")
+@common.threads_option
+@common.data_option
+@common.model_option
+@click.option("--limit", type=int, help="Make at most this many runs.")
+@common.output_option(common.HERE / "results" / "transfer.jsonl")
 def main(
-    part: str,
-    seeds: int,
-    factor: int,
-    factors: str,
-    examples: int,
-    steps: int,
-    test_rows: int,
-    threads: int,
-    limit: int | None,
-    **options: Any,
-) -> None:
-    """Train what is not there yet and print the tables."""
+    part: str, seeds: int, factor: int, factors: str, examples: int, steps: int, test_rows: int, threads: int,
+    limit: int | None, data: Path, model: Path, output: Path,
+) -> None:  # fmt: skip
+    """Make the runs that are missing and print the tables."""
     import torch
 
     torch.set_num_threads(threads)
-    same = {"test_rows": test_rows, "model": options["model"].name}
+    same = {"test_rows": test_rows, "model": model.name}
     runs = [] if part == "rates" else list(wanted_curves(seeds, examples, steps, factor))
     if part != "curves":
         runs += wanted_rates(seeds, steps, [int(text) for text in factors.split(",")])
-    places = {"model": str(options["model"]), "data": str(options["data"])}
+    places = {"model": str(model), "data": str(data)}
     chosen = islice((run | same for run in runs), limit)
-    click.echo(page(make_missing(options["output"], chosen, lambda run: one_run(run, places), page)))
+    click.echo(page(common.make_missing(output, chosen, lambda run: one_run(run, places), page)))
 
 
 if __name__ == "__main__":
