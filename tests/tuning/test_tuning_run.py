@@ -48,8 +48,9 @@ def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
 
     def make(method: str) -> Path:
         if method not in made:
-            made[method] = tmp_path_factory.mktemp("run") / method
-            pet(*options(inputs, tiny_model, method, made[method]))
+            folder = tmp_path_factory.mktemp("run") / method
+            pet(*options(inputs, tiny_model, method, folder))
+            made[method] = folder
         return made[method]
 
     return make
