@@ -1,4 +1,4 @@
-"""``pet check``: what a run would do or fail on, told beforehand."""
+"""``pet check``: what a run would do, and what would stop it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def failure(*arguments: object) -> str:
     return "\n".join(line for line in result.stderr.splitlines() if line.startswith("error: "))
 
 
-def test_everything_is_told_of_a_run_that_would_work(
+def test_the_report_covers_patterns_words_accuracy_time_and_overlaps(
     task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
 ) -> None:
     train = write_jsonl("train.jsonl", news_rows[:16])
@@ -72,7 +72,7 @@ def test_everything_is_told_of_a_run_that_would_work(
     assert "the topic was [MASK] . [SEP]" in result.stdout
     assert "World = world; Sports = sports" in result.stdout
     assert "untrained" in result.stdout and "centered" in result.stdout
-    assert "A run takes about" in result.stdout and "student" in result.stdout
+    assert "student" in result.stdout
     assert re.search("warning: unlabeled: 4 rows .*train", result.stderr)
     assert re.search("warning: test: 10 rows .*unlabeled", result.stderr)
 
@@ -110,18 +110,18 @@ def test_the_time_of_ipet_is_that_of_its_generations(
     assert found["training_sets"] == ([8, 16] if labeled else [0, 6, 12])
     assert all(found["seconds"][part] > 0 for part in ("members", "labeling", "student"))
     shown = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet").stdout
-    assert f"generations train on at most {'8, 16' if labeled else '0, 6, 12'} texts" in shown
+    assert ("8, 16" if labeled else "0, 6, 12") in shown
 
 
-def test_what_ipet_cannot_do_is_told(
+def test_what_ipet_lacks_is_named(
     task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
 ) -> None:
     options = [task, "-m", tiny_model, "--max-length", 48, "--no-model", "--method", "ipet"]
     train = write_jsonl("train.jsonl", news_rows[:8])
-    assert "--method ipet requires unlabeled texts" in failure(*options, "--train", train)
+    assert "--unlabeled" in failure(*options, "--train", train)
     task.write_text(TASK.rpartition("  - ")[0])
     pool = write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows])
-    assert "two members" in failure(*options, "--unlabeled", pool)
+    assert "add a pattern" in failure(*options, "--unlabeled", pool)
 
 
 def test_without_data_the_patterns_are_filled_with_the_names_of_the_fields(task: Path, tiny_model: Path) -> None:
@@ -131,7 +131,7 @@ def test_without_data_the_patterns_are_filled_with_the_names_of_the_fields(task:
     assert "cuts" not in result.stdout and "untrained" not in result.stdout
 
 
-def test_no_model_needs_no_weights(
+def test_without_model_no_weights_are_needed(
     task: Path, tiny_model: Path, tmp_path: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
 ) -> None:
     bare = tmp_path / "bare"
@@ -140,14 +140,14 @@ def test_no_model_needs_no_weights(
     options = [task, "--train", train, "-m", bare, "--max-length", 48]
     found = report(*options, "--no-model")
     assert found["zero_shot"] is None and found["seconds"] is None and len(found["patterns"]) == 2
-    assert "no weights" in failure(*options)
+    assert str(bare) in failure(*options)
 
 
-def test_texts_that_are_cut_are_counted(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
+def test_truncated_texts_are_counted(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
     rows = [{"text": "word " * n, "label": "World"} for n in (2, 100, 100, 100)]
     found = report(task, "--train", write_jsonl("t.jsonl", rows), "-m", tiny_model, "--max-length", 32, "--no-model")
     assert [pattern["cut"]["train"] for pattern in found["patterns"]] == [0.75, 0.75]
-    assert any("75% of the texts are cut" in warning for warning in found["warnings"])
+    assert any("75%" in warning for warning in found["warnings"])
     assert sum(warning.startswith("train: label ") for warning in found["warnings"]) == 3
     assert all(len(filled["tokens"]) <= 32 for pattern in found["patterns"] for filled in pattern["filled"])
 
@@ -160,9 +160,16 @@ def test_all_bad_words_of_all_patterns_come_at_once(task: Path, tiny_model: Path
     )
     said = failure(task, "-m", tiny_model, "--max-length", 48).splitlines()
     assert len(said) == 3  # the shared one once, though two patterns have it
-    assert "topics.yaml:4: word 'internationalism' of label 'World' is" in said[0] and "tokens in" in said[0]
-    assert "'🦄' of label 'Sports' is unknown" in said[1]
-    assert "'World' of label 'Technology' has the same token as 'world' of label 'World'" in said[2]
+    for message, words in zip(
+        said,
+        [
+            ("topics.yaml:4", "'internationalism'", "'World'", "tokens"),
+            ("'🦄'", "'Sports'"),
+            ("'World'", "'Technology'", "'world'"),
+        ],
+        strict=True,
+    ):
+        assert all(word in message for word in words)
 
 
 def test_mistakes_in_data_model_and_words_come_together(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
@@ -173,10 +180,10 @@ def test_mistakes_in_data_model_and_words_come_together(task: Path, tiny_model: 
     files = ["--train", train, "--unlabeled", pool, "--test", test]
     said = failure(task, *files, "-m", tiny_model, "--max-length", 5000)
     for part in (
-        "label 'world' is not one of the task's",
-        "field 'text' is missing",
-        "none.jsonl: no such file",
-        "--max-length is 5000",
+        "'world'",
+        "'text'",
+        "none.jsonl",
+        "5000",
         "internationalism",
     ):
         assert part in said
@@ -194,21 +201,21 @@ def test_a_kept_field_that_does_not_fit_is_found_in_any_row(
 
 def test_a_pattern_longer_than_the_limit_is_an_error(task: Path, tiny_model: Path) -> None:
     said = failure(task, "-m", tiny_model, "--max-length", 8)
-    assert "its own words take" in said and "topics.yaml:7" in said
+    assert "topics.yaml:7" in said and "8" in said
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-m", "./nowhere"], "there is no such folder"),
-        (["--rows", "0"], "--rows is 0"),
-        (["--recipe", "fast"], "recipe 'fast'"),
-        (["--set", "stepz=1"], "did you mean steps"),
-        (["--max-length", "1"], "max_length is 1"),
+        (["-m", "./nowhere"], "./nowhere"),
+        (["--rows", "0"], "--rows"),
+        (["--recipe", "fast"], "'fast'"),
+        (["--set", "stepz=1"], "stepz"),
+        (["--max-length", "1"], "max_length"),
         (["--column", "text"], "FIELD=COLUMN"),
     ],
 )
-def test_bad_options(options: list[str], message: str, task: Path, tiny_model: Path) -> None:
+def test_a_mistake_in_an_option_names_it(options: list[str], message: str, task: Path, tiny_model: Path) -> None:
     model = [] if "-m" in options else ["-m", tiny_model]
     assert message in failure(task, *model, *options)
 
@@ -221,7 +228,7 @@ def test_a_model_without_a_mask_is_refused(task: Path, tiny_model: Path, tmp_pat
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     (maskless / "tokenizer_config.json").write_text(json.dumps(config))
     said = failure(task, "-m", maskless, "--max-length", 48)
-    assert said.count("has no mask token") == 1
+    assert len(said.splitlines()) == 1 and "mask" in said
 
 
 def test_an_unknown_task_is_one_message(tiny_model: Path) -> None:
@@ -231,7 +238,7 @@ def test_an_unknown_task_is_one_message(tiny_model: Path) -> None:
 # ---- the arithmetic -----------------------------------------------------------------------------------
 
 
-def test_time_is_multiplied_out() -> None:
+def test_times_are_products_of_counts_and_speeds() -> None:
     speed = Speed(load=2.0, member_update=0.5, scored_tokens=100.0, student_update=0.25)
     work = Work([Round(members=3, updates=10, tokens=1000.0)], student_updates=40)
     assert estimate(speed, work) == {
@@ -281,7 +288,7 @@ def test_tokens_are_those_of_pool_and_test() -> None:
     assert mean_tokens(lengths, {"train": 5, "unlabeled": 100, "test": 7}) == 2070
 
 
-def test_centring_takes_a_preference_for_a_word_off() -> None:
+def test_centering_removes_the_bias_of_a_word() -> None:
     # The first label always scores 10 more; what is left tells the rows apart.
     scores = np.array([[11.0, 0.0], [10.0, 1.0], [12.0, 0.5], [9.0, 1.5]])
     gold = np.array([0, 1, 0, 1])

@@ -48,8 +48,9 @@ def test_it_ends_with_a_comparison_and_the_next_command(finished: tuple[Path, Pa
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['student']['accuracy']:.3f}" in output
     accuracies = [m["accuracy"] for m in metrics["members"].values()]
-    assert "\n\nAlways predicting 'World': accuracy 0.250.\n\n" in output
-    assert f"2 members: accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" in output
+    assert any("'World'" in line and "0.250" in line for line in output.splitlines())  # the majority label
+    (members,) = [line for line in output.splitlines() if "2 members" in line]
+    assert f"{min(accuracies):.3f}" in members and f"{max(accuracies):.3f}" in members
     assert f"pet predict {folder / 'student'} --input FILE" in output
 
 
@@ -67,7 +68,7 @@ def test_the_same_command_again_keeps_everything_and_prints_json(finished: tuple
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     result = pet(*run_options(inputs, tiny_model), "--baselines", "--json", "-o", folder)
     assert json.loads(result.stdout) == json.loads((folder / "metrics.json").read_text())
-    assert "student: reusing" in result.stderr
+    assert "student" in result.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
 
 
@@ -89,11 +90,11 @@ def test_a_config_repeats_its_run(finished: tuple[Path, Path, str], tmp_path: Pa
     ).read_bytes()
 
 
-def test_a_config_without_output_goes_on_in_its_folder(finished: tuple[Path, Path, str]):
+def test_a_config_without_output_continues_in_its_folder(finished: tuple[Path, Path, str]):
     result = pet("run", finished[1] / "config.yaml")
-    assert "g0/p1-r1: reusing" in result.stderr
+    assert "g0/p1-r1" in result.stderr and " steps" not in result.stderr
     message = refused("run", finished[1] / "config.yaml", "--shots", 2)
-    assert "another run" in message and "settings.shots" in message
+    assert str(finished[1]) in message and "settings.shots" in message
 
 
 def test_options_replace_each_other_on_top_of_a_config(finished: tuple[Path, Path, str], tmp_path: Path):
@@ -121,14 +122,14 @@ def test_the_command_that_a_zero_shot_run_names_works(inputs: Path, tiny_model: 
     assert (tmp_path / "my run-student" / "config.json").is_file()
 
 
-def test_without_pool_and_test(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_without_pool_and_test_texts_the_ensemble_is_the_result(inputs: Path, tiny_model: Path, tmp_path: Path):
     result = pet(*run_options(inputs, tiny_model, parts=["train"]), "-o", tmp_path / "run")
-    assert "no unlabeled text" in result.stderr
-    assert "no figures without --test" in result.stdout
+    assert "unlabeled" in next(line for line in result.stderr.splitlines() if line.startswith("warning"))
+    assert "--test" in result.stdout
     assert "pet label" in result.stdout.splitlines()[-1]
 
 
-def test_seeds(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_seeds_give_the_mean_over_runs(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--method", "supervised", "-q", "-o", tmp_path / "runs"]
     result = pet(*options, "--seeds", 2)
     assert " ± " in result.stdout
@@ -136,18 +137,18 @@ def test_seeds(inputs: Path, tiny_model: Path, tmp_path: Path):
     accuracies = [found["runs"][seed]["student"]["accuracy"] for seed in ("0", "1")]
     assert found["summary"]["supervised"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
     assert json.loads(pet(*options, "--seeds", 2, "--json").stdout) == found
-    assert "exclude each other" in refused(*options, "--seeds", 2, "--seed", 1)
-    assert "--seeds is 0" in refused(*options, "--seeds", 0)
+    assert re.search("--seeds.*--seed|--seed.*--seeds", refused(*options, "--seeds", 2, "--seed", 1))
+    assert "--seeds" in refused(*options, "--seeds", 0)
 
 
 def test_seeds_do_not_go_into_the_folder_of_a_run(finished: tuple[Path, Path, str], tiny_model: Path):
     inputs, folder, _ = finished
     message = refused(*run_options(inputs, tiny_model), "--seeds", 2, "-o", folder)
-    assert "choose an empty or a new folder" in message
+    assert str(folder) in message
     assert not (folder / "seed-0").exists()
 
 
-def test_columns(tiny_model: Path, inputs: Path, tmp_path: Path):
+def test_columns_with_other_names_are_mapped(tiny_model: Path, inputs: Path, tmp_path: Path):
     rows = [{"review": row["text"], "topic": row["label"]} for row in news_rows()]
     write_rows(inputs / "train.jsonl", rows[:12])
     mapping = ["--column", "text=review", "--column", "label=topic"]
@@ -157,7 +158,7 @@ def test_columns(tiny_model: Path, inputs: Path, tmp_path: Path):
     assert message.count("error:") == 2 and "FIELD=COLUMN" in message
 
 
-def test_odd_texts_make_a_run_all_the_same(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_odd_texts_are_labeled_like_all_others(inputs: Path, tiny_model: Path, tmp_path: Path):
     texts = ["😀😀😀", "   ", "[MASK]", "[MASK] [SEP] {text.__class__} </s>", "news " * 20_000, "}{", ""]
     write_rows(inputs / "pool.jsonl", [{"text": text} for text in texts])
     pet(*run_options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
@@ -165,7 +166,7 @@ def test_odd_texts_make_a_run_all_the_same(inputs: Path, tiny_model: Path, tmp_p
     assert len(lines) == len(texts)
 
 
-def test_a_label_without_examples_is_told(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_label_without_examples_gives_a_warning(inputs: Path, tiny_model: Path, tmp_path: Path):
     rows = [row for row in news_rows()[:12] if row["label"] != "Sports"]
     write_rows(inputs / "train.jsonl", rows)
     result = pet(*run_options(inputs, tiny_model, parts=["train", "test"]), "-o", tmp_path / "run")
@@ -173,7 +174,9 @@ def test_a_label_without_examples_is_told(inputs: Path, tiny_model: Path, tmp_pa
     assert len(json.loads((tmp_path / "run/metrics.json").read_text())["ensemble"]["per_class"]) == 4
 
 
-def test_the_default_model_is_told(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_default_model_is_named_with_the_option_to_change_it(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("pet.backbones.load.DEFAULT_MODEL", str(tiny_model))
     options = run_options(inputs, tiny_model, parts=["train"])
     at = options.index("--model")
@@ -246,7 +249,7 @@ BAD_DATA: dict[str, tuple[Change, list[str]]] = {
     ),
     "other case": (
         _write("train.jsonl", ROW.replace("Sports", "sports")),
-        ["'sports'", "did you mean 'Sports'"],
+        ["train.jsonl:1", "'sports'", "'Sports'"],
     ),
     "empty pool": (_write("pool.jsonl", "\n"), ["pool.jsonl", "empty"]),
     "no mask": (_task("{mask}: ", "Topic: "), ["task.yaml", "mask"]),
@@ -264,7 +267,9 @@ BAD_DATA: dict[str, tuple[Change, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data_and_tasks(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_mistake_in_data_or_task_names_the_place_and_writes_nothing(
+    case: str, inputs: Path, tiny_model: Path, tmp_path: Path
+):
     change, words = BAD_DATA[case]
     change(inputs)
     message = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "run")
@@ -277,18 +282,18 @@ def test_bad_data_and_tasks(case: str, inputs: Path, tiny_model: Path, tmp_path:
 BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "zero shots": (["--shots", "0"], ["--method zero-shot"]),
     "zero examples": (["--examples", "0"], ["--method zero-shot"]),
-    "negative shots": (["--shots", "-1"], ["--shots is -1"]),
+    "negative shots": (["--shots", "-1"], ["--shots", "-1"]),
     "too many shots": (["--shots", "50"], ["50"]),
-    "shots and examples": (["--shots", "1", "--examples", "4"], ["exclude each other"]),
-    "unknown setting": (["--set", "stepz=3"], ["'stepz'", "did you mean steps"]),
+    "shots and examples": (["--shots", "1", "--examples", "4"], ["--shots", "--examples"]),
+    "unknown setting": (["--set", "stepz=3"], ["'stepz'", "steps"]),
     "setting without value": (["--set", "steps"], ["KEY=VALUE"]),
     "setting that is no number": (["--set", "steps=many"], ["steps", "'many'"]),
     "setting out of range": (["--set", "alpha=2"], ["alpha"]),
     "unknown recipe": (["--recipe", "fast"], ["'fast'", "paper"]),
     "unknown method": (["--method", "magic"], ["'magic'", "supervised", "ipet"]),
-    "too long": (["--max-length", "4000"], ["4000", "lower --max-length"]),
+    "too long": (["--max-length", "4000"], ["4000", "--max-length"]),
     "unknown device": (["--device", "toaster"], ["toaster"]),
-    "empty pool size": (["--pool-size", "0"], ["--pool-size is 0"]),
+    "empty pool size": (["--pool-size", "0"], ["--pool-size", "0"]),
     "no such file": (["--test", "nowhere.jsonl"], ["nowhere.jsonl"]),
     "no such model": (["--model", "./nowhere"], ["./nowhere"]),
     "no such student": (["--student-model", "./nowhere"], ["./nowhere"]),
@@ -296,7 +301,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD_OPTIONS)
-def test_bad_options(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_mistake_in_an_option_names_it_and_writes_nothing(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
     options, words = BAD_OPTIONS[case]
     message = refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
     for word in words:
@@ -304,7 +309,7 @@ def test_bad_options(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_what_must_be_given(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_options_that_are_missing_are_named(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert "-o" in refused(*run_options(inputs, tiny_model))
     message = refused(*run_options(inputs, tiny_model, parts=["unlabeled"]), "-o", tmp_path / "run")
     assert "--train" in message
@@ -347,16 +352,16 @@ def _pointer(model: Path, target: Path) -> None:
 
 
 BAD_MODELS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
-    "without weights": (_without_weights, "no weights"),
+    "without weights": (_without_weights, "weights"),
     "pickled": (_pickled, "--allow-pickle"),
-    "without mask": (_without_mask, "no mask token"),
+    "without mask": (_without_mask, "mask"),
     "of git-lfs": (_pointer, "git lfs pull"),
     "empty folder": (lambda _, target: target.mkdir(), "config.json"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_MODELS)
-def test_bad_models(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_model_that_cannot_be_used_is_one_message(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
     make, word = BAD_MODELS[case]
     make(tiny_model, tmp_path / "model")
     message = refused(*run_options(inputs, tmp_path / "model"), "-o", tmp_path / "run")
@@ -364,14 +369,14 @@ def test_bad_models(case: str, inputs: Path, tiny_model: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_pickled_weights_are_opened_on_request(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_pickled_weights_are_loaded_only_on_request(inputs: Path, tiny_model: Path, tmp_path: Path):
     _pickled(tiny_model, tmp_path / "model")
     options = run_options(inputs, tmp_path / "model", parts=["train"])
     pet(*options, "--method", "supervised", "--allow-pickle", "-q", "-o", tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.bin"))
 
 
-def test_a_hub_model_is_known_by_its_commit(tiny_model: Path, tmp_path: Path):
+def test_a_hub_model_is_identified_by_its_commit(tiny_model: Path, tmp_path: Path):
     """The name alone would not tell one version from the next."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     place = tmp_path / "hub" / "models--somebody--tiny"
@@ -384,16 +389,17 @@ def test_a_hub_model_is_known_by_its_commit(tiny_model: Path, tmp_path: Path):
     assert found.stdout.strip() == commit
 
 
-def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, family_model: Any):
+def test_some_of_the_patterns_can_be_selected(inputs: Path, tiny_model: Path, tmp_path: Path, family_model: Any):
     options = run_options(inputs, tiny_model, parts=["train", "test"])
     pet(*options, "--patterns", "2", "-o", tmp_path / "run")
     task = read_settings(tmp_path / "run").task
     assert task["patterns"] == ["{text} It is {mask}."]
     assert list(json.loads((tmp_path / "run" / "metrics.json").read_text())["members"]) == ["p1-r1"]
     pet(*options, "--patterns", "2", "-o", tmp_path / "run")  # the same run
-    assert "another run" in refused(*options, "-o", tmp_path / "run")
-    for wrong, said in (("3", "patterns 1 to 2"), ("1,1", "once"), ("one", "numbers with commas")):
-        assert said in refused(*options, "--patterns", wrong, "-o", tmp_path / "other")
+    assert "settings.task.patterns" in refused(*options, "-o", tmp_path / "run")
+    for wrong in ("3", "1,1", "one"):
+        said = refused(*options, "--patterns", wrong, "-o", tmp_path / "other")
+        assert "--patterns" in said and wrong in said
     options = run_options(inputs, family_model("gpt2"), parts=["train", "test"])
     said = refused(*options, "-o", tmp_path / "other")
     assert "causal" in said and "--patterns 2" in said
@@ -403,7 +409,9 @@ def test_some_of_the_patterns(inputs: Path, tiny_model: Path, tmp_path: Path, fa
     assert "--patterns 2" in said
 
 
-def test_a_model_that_no_student_can_be(inputs: Path, family_model: Any, tiny_model: Path, tmp_path: Path):
+def test_a_model_that_cannot_be_a_student_needs_another_student_model(
+    inputs: Path, family_model: Any, tiny_model: Path, tmp_path: Path
+):
     if not hasattr(transformers, "MambaConfig"):
         pytest.skip("this transformers has no Mamba")
     options = [*run_options(inputs, family_model("mamba"), parts=["train", "unlabeled"]), "--patterns", "2"]
@@ -414,7 +422,7 @@ def test_a_model_that_no_student_can_be(inputs: Path, family_model: Any, tiny_mo
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")])
-def test_lack_of_memory_is_told_in_a_sentence(
+def test_out_of_memory_is_one_message_with_a_cure(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
     def fails(*_: Any, **__: Any) -> None:
@@ -425,33 +433,33 @@ def test_lack_of_memory_is_told_in_a_sentence(
     assert "memory" in said and "labeled_batch" in said and "--max-length" in said
 
 
-def test_folders_that_hold_something_else(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_folders_with_other_files_are_refused_and_kept(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = run_options(inputs, tiny_model)
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mother.txt").write_text("Dear")
     assert "mother.txt" in refused(*options, "-o", tmp_path / "letters")
     assert os.listdir(tmp_path / "letters") == ["mother.txt"]
-    assert "is a file" in refused(*options, "-o", inputs / "task.yaml")
-    assert "task.yaml" in refused(*options, "-o", inputs / "task.yaml" / "run")
+    assert str(inputs / "task.yaml") in refused(*options, "-o", inputs / "task.yaml")
+    assert str(inputs / "task.yaml") in refused(*options, "-o", inputs / "task.yaml" / "run")
 
 
-def test_another_run_in_the_folder(finished: tuple[Path, Path, str], tiny_model: Path):
+def test_a_folder_with_another_run_is_refused(finished: tuple[Path, Path, str], tiny_model: Path):
     inputs, folder, _ = finished
     message = refused(*run_options(inputs, tiny_model), "--baselines", "--seed", 5, "-o", folder)
-    assert "another run" in message and "settings.seed" in message
+    assert str(folder) in message and "settings.seed" in message
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_to(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_folder_without_write_permission_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
     (tmp_path / "closed").mkdir(mode=0o500)
     message = refused(*run_options(inputs, tiny_model), "-o", tmp_path / "closed" / "run")
-    assert "choose a folder" in message
+    assert str(tmp_path / "closed") in message
 
 
 # --- being stopped -------------------------------------------------------------------------------------
 
 
-def test_an_interrupt_says_how_to_go_on(
+def test_an_interrupt_says_how_to_continue(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def stop(*_: object, **__: object) -> None:
@@ -460,7 +468,7 @@ def test_an_interrupt_says_how_to_go_on(
     monkeypatch.setattr(pipeline, "run", stop)
     result = pet(*run_options(inputs, tiny_model), "-o", tmp_path / "run", expect=130)
     assert result.stdout == "" and len(result.stderr.splitlines()) == 1
-    assert "the same command goes on with it" in result.stderr
+    assert "same command" in result.stderr and str(tmp_path / "run") in result.stderr
 
 
 def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -475,7 +483,7 @@ def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGINT for other processes")
-def test_ctrl_c_in_a_real_process(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_ctrl_c_ends_a_real_process_cleanly(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--set", "steps=100000", "-o", str(tmp_path / "run")]
     # A shell that runs the tests in the background has them ignore the signal, and a child inherits that.
     with process(options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:
@@ -490,14 +498,14 @@ def test_ctrl_c_in_a_real_process(inputs: Path, tiny_model: Path, tmp_path: Path
             running.kill()
             raise
         assert running.wait(60) == 130
-    assert "Traceback" not in rest and "the same command goes on with it" in rest
+    assert "Traceback" not in rest and str(tmp_path / "run") in rest
     assert not list((tmp_path / "run").rglob(".tmp-*"))
 
 
-def test_a_refusal_in_a_real_process(inputs: Path, tmp_path: Path):
+def test_a_real_process_exits_with_2_and_one_line_on_a_mistake(inputs: Path, tmp_path: Path):
     options = ["run", str(inputs / "task.yaml"), "--train", str(inputs / "task.yaml"), *QUICK]
     with process([*options, "--model", "./nowhere", "-o", str(tmp_path / "run")]) as running:
         output, message = running.communicate(timeout=120)
     assert running.returncode == 2 and output == ""
-    assert message == "error: model ./nowhere: there is no such folder; " + message.split("; ", 1)[1]
+    assert message.startswith("error: ") and "./nowhere" in message
     assert len(message.splitlines()) == 1

@@ -131,7 +131,7 @@ def test_pet_without_pool_predicts_with_the_ensemble(
     assert classifier.student_ is None
     assert classifier.soft_labels_ is None
     assert classifier.ensemble_.names == ["p1-r1", "p2-r1"]
-    assert "no unlabeled text" in capsys.readouterr().err
+    assert "unlabeled" in capsys.readouterr().err
     kept = make(output=tmp_path / "run").fit(TEXTS[TRAIN], TOPICS[TRAIN])
     ensemble = open_ensemble(tmp_path / "run")
     ensemble.use("cpu", "fp32")
@@ -139,7 +139,7 @@ def test_pet_without_pool_predicts_with_the_ensemble(
     expected = softmax(merge_scores(scores, ensemble.ensemble.weights))
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
     np.testing.assert_array_equal(kept.predict_proba(TEXTS[NEW]), expected)
-    with pytest.raises(PetError, match="no student to save"):
+    with pytest.raises(PetError, match="student"):
         classifier.save(tmp_path / "saved")
 
 
@@ -151,7 +151,7 @@ def test_ensemble_larger_than_memory_stays_on_disk(
     classifier = make().fit(TEXTS[TRAIN], TOPICS[TRAIN])
     assert len(list(temporary.iterdir())) == 1
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
-    with pytest.raises(PetError, match="cannot be pickled"):
+    with pytest.raises(PetError, match="pickled"):
         pickle.dumps(classifier)
     del classifier
     gc.collect()
@@ -165,14 +165,14 @@ def test_zero_shot_needs_no_data(make: Make) -> None:
     np.testing.assert_array_equal(again.predict_proba(TEXTS[NEW]), classifier.predict_proba(TEXTS[NEW]))
 
 
-def test_zero_shot_with_labeled_texts_before_others(make: Make) -> None:
+def test_zero_shot_can_be_primed_with_labeled_texts(make: Make) -> None:
     settings = {**SETTINGS, "priming": 2}
     primed = make(method="zero-shot", settings=settings).fit(TEXTS[TRAIN], TOPICS[TRAIN])
     plain = make(method="zero-shot").fit(None)
     assert not np.allclose(primed.predict_proba(TEXTS[NEW]), plain.predict_proba(TEXTS[NEW]))
     labeled = make(method="zero-shot", settings=settings).fit(TEXTS[TRAIN], TOPICS[TRAIN], TEXTS[POOL])
     np.testing.assert_allclose(labeled.predict_proba(TEXTS[NEW]), primed.predict_proba(TEXTS[NEW]))
-    with pytest.raises(PetError, match="there are none here"):
+    with pytest.raises(PetError, match="labeled"):
         make(method="zero-shot", settings=settings).fit(None)
 
 
@@ -182,7 +182,7 @@ def test_zero_shot_labels_a_pool(make: Make) -> None:
     np.testing.assert_allclose(found, classifier.predict_proba(TEXTS[POOL]), atol=1e-6)
 
 
-def test_supervised_has_no_patterns_in_it(make: Make) -> None:
+def test_supervised_trains_a_plain_classifier_without_soft_labels(make: Make) -> None:
     classifier = make(method="supervised").fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[POOL])
     assert classifier.student_ is not None
     assert classifier.soft_labels_ is None
@@ -199,7 +199,7 @@ def test_texts_of_train_are_left_out_of_the_pool(make: Make, capsys: pytest.Capt
 # ---- what it takes -----------------------------------------------------------------------------------
 
 
-def test_tasks_by_name_path_mapping_and_object(make: Make, tmp_path: Path) -> None:
+def test_a_task_can_be_a_name_path_mapping_or_object(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(PAIR_TASK), encoding="utf-8")  # JSON is YAML
     for task in (str(path), path, PAIR_TASK, Task.load(path)):
@@ -208,7 +208,7 @@ def test_tasks_by_name_path_mapping_and_object(make: Make, tmp_path: Path) -> No
         assert classifier.n_features_in_ == 2
 
 
-def test_forms_of_texts_with_two_fields(make: Make) -> None:
+def test_texts_with_two_fields_can_be_tuples_mappings_or_columns(make: Make) -> None:
     pairs = list(zip(TEXTS[:6], TEXTS[6:12], strict=True))
     classifier = make(task=PAIR_TASK, method="zero-shot").fit(None)
     expected = classifier.predict_proba(pairs)
@@ -238,28 +238,28 @@ def test_series_and_frames_with_any_index() -> None:
         assert table_of(form, ["text"])["text"][:] == TEXTS[:3]
     with pytest.raises(PetError, match=r"column 'text'.*'review'"):
         table_of(series.to_frame("review"), ["text"])
-    with pytest.raises(PetError, match=r"row 1 \(counted from 0\): text is missing"):
+    with pytest.raises(PetError, match=r"row 1 .*text"):
         table_of(pandas.Series(["a", None], dtype="string"), ["text"])
 
 
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ("one text", "X is a str; give a list of texts"),
+        ("one text", "X is a str"),
         (None, "X is a NoneType"),
-        (3, "X is a int; give a list of texts"),
-        ([], "X is empty"),
-        (["a", None], r"X: row 1 \(counted from 0\): text is missing"),
-        (["a", float("nan")], r"X: row 1 .* text is missing"),
-        (["a", b"b"], r"X: row 1 .* text is a bytes"),
-        (["a", ("b", "c")], r"X: row 1 .* is \"\('b', 'c'\)\"; give a text"),
-        (["a", {"words": "b"}], r"X: row 1 .* with the key 'text'"),
-        (["a", "\ud800"], r"X: row 1 .* lone surrogate"),
-        (np.array("text"), "X is a single value"),
-        ([["a", "b"], ["c", "d"]], r"X: row 0 .*give a text"),
+        (3, "X is a int"),
+        ([], "X"),
+        (["a", None], "X: row 1 .*text"),
+        (["a", float("nan")], "X: row 1 .*text"),
+        (["a", b"b"], "X: row 1 .*bytes"),
+        (["a", ("b", "c")], r"X: row 1 .*\('b', 'c'\)"),
+        (["a", {"words": "b"}], "X: row 1 .*'text'"),
+        (["a", "\ud800"], "X: row 1 .*surrogate"),
+        (np.array("text"), "X"),
+        ([["a", "b"], ["c", "d"]], "X: row 0 "),
     ],
 )
-def test_texts_that_are_none(texts: Any, message: str) -> None:
+def test_values_that_are_no_texts_are_refused_with_their_row(texts: Any, message: str) -> None:
     with pytest.raises(PetError, match=message):
         table_of(texts, ["text"])
 
@@ -268,7 +268,7 @@ def test_all_bad_rows_are_counted_and_ten_named() -> None:
     with pytest.raises(PetError) as caught:
         table_of([None] * 12, ["text"])
     assert len(caught.value.problems) == 11
-    assert caught.value.problems[-1] == "X: 12 rows in all are wrong"
+    assert "12" in caught.value.problems[-1]
 
 
 # ---- labels ------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_predictions_are_spelled_as_y_is(make: Make, verbalizer: Any, y: Any) ->
     assert classifier.score(TEXTS[:4], y) == np.mean(predicted == np.asarray(y))
 
 
-def test_class_values() -> None:
+def test_classes_are_spelled_as_y_or_as_the_task_writes_them() -> None:
     labels = ("negative", "positive", "neutral")
     mapped = {"0": "negative", "1": "positive", "2": "neutral"}
     assert class_values(labels, {}).tolist() == list(labels)
@@ -305,7 +305,7 @@ def test_class_values() -> None:
     assert class_values(("0", "1"), {}, [], [0, 1]).tolist() == [0, 1]
 
 
-def test_label_positions() -> None:
+def test_labels_are_found_in_any_spelling_and_others_are_counted() -> None:
     found = label_positions([1, 1.0, np.int64(1), "1", "one"], ["0", "1"], {"one": "1"})
     assert found.tolist() == [1] * 5
     with pytest.raises(PetError) as caught:
@@ -321,21 +321,21 @@ def test_label_positions() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patterns": None}, "there is no task: give task="),
-        ({"verbalizer": None}, "there is no task: give task="),
-        ({"task": "agnews", "patterns": PATTERNS}, "either a task, or patterns"),
+        ({"patterns": None}, "task="),
+        ({"verbalizer": None}, "task="),
+        ({"task": "agnews", "patterns": PATTERNS}, "task.*patterns"),
         ({"patterns": ["no blank"]}, "mask"),
-        ({"verbalizer": {1: "good", "1": "bad"}}, "two labels have the same text"),
+        ({"verbalizer": {1: "good", "1": "bad"}}, "label"),
         ({"verbalizer": {**WORDS, "World": "worldwidest"}}, "worldwidest"),
-        ({"method": "magic"}, "method 'magic' is not known"),
-        ({"recipe": "cake"}, "recipe 'cake'"),
-        ({"settings": {"step": 1}}, "did you mean steps"),
-        ({"model": "./nowhere"}, "there is no such folder"),
-        ({"device": "tpu9"}, "device tpu9"),
-        ({"method": "zero-shot", "output": "somewhere"}, "nothing to keep"),
+        ({"method": "magic"}, "'magic'"),
+        ({"recipe": "cake"}, "'cake'"),
+        ({"settings": {"step": 1}}, "'step'.*steps"),
+        ({"model": "./nowhere"}, "./nowhere"),
+        ({"device": "tpu9"}, "tpu9"),
+        ({"method": "zero-shot", "output": "somewhere"}, "output"),
     ],
 )
-def test_mistakes_in_parameters(make: Make, changes: dict[str, Any], message: str) -> None:
+def test_mistakes_in_parameters_are_value_errors_of_fit(make: Make, changes: dict[str, Any], message: str) -> None:
     pool = None if changes.get("method") == "zero-shot" else TEXTS[POOL]
     estimator = make(**changes)  # no complaint before fit, as scikit-learn wants it
     with pytest.raises(PetError, match=message) as caught:
@@ -351,19 +351,21 @@ def test_mistakes_in_parameters(make: Make, changes: dict[str, Any], message: st
         (TEXTS[:4], None, None, "requires y to be passed"),
         (TEXTS[:4], TOPICS[:3], None, "X has 4 texts, .*3 labels"),
         (TEXTS[:4], ["Sport", *TOPICS[:3]], None, "y: 'Sport' .*mean 'Sports'"),
-        (TEXTS[:4], TOPICS[:4], [], "unlabeled is empty"),
-        (TEXTS[:4], TOPICS[:4], TEXTS[:3], "unlabeled: all of its texts are in train"),
-        (TEXTS[:4], TOPICS[:4], "pool.jsonl", "unlabeled is a str; give a list"),
+        (TEXTS[:4], TOPICS[:4], [], "unlabeled"),
+        (TEXTS[:4], TOPICS[:4], TEXTS[:3], "unlabeled.*train"),
+        (TEXTS[:4], TOPICS[:4], "pool.jsonl", "unlabeled is a str"),
         (None, TOPICS[:4], None, "X is a NoneType"),
     ],
 )
-def test_mistakes_in_data(make: Make, X: Any, y: Any, unlabeled: Any, message: str) -> None:
+def test_mistakes_in_data_are_value_errors_that_name_the_argument(
+    make: Make, X: Any, y: Any, unlabeled: Any, message: str
+) -> None:
     with pytest.raises(PetError, match=message) as caught:
         make().fit(X, y, unlabeled)
     assert isinstance(caught.value, ValueError)
 
 
-def test_predictions_need_a_fit(make: Make) -> None:
+def test_predicting_before_fit_is_refused(make: Make) -> None:
     for method in (lambda e: e.predict_proba(TEXTS), lambda e: e.score(TEXTS, TOPICS), lambda e: e.save("x")):
         with pytest.raises(NotFittedError):
             method(make())
@@ -387,7 +389,7 @@ def test_parameters_are_stored_as_given_and_cloned() -> None:
     assert estimator.set_params(method="pet").method == "pet"
 
 
-def test_fitting_again_forgets(make: Make) -> None:
+def test_fitting_again_forgets_the_first_fit(make: Make) -> None:
     classifier = make().fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[POOL])
     assert classifier.soft_labels_ is not None
     classifier.set_params(verbalizer={"bad": "bad", "good": "good"}, method="zero-shot").fit(None)
@@ -396,7 +398,7 @@ def test_fitting_again_forgets(make: Make) -> None:
     assert classifier.predict_proba(TEXTS[NEW]).shape == (6, 2)
 
 
-def test_random_state(make: Make) -> None:
+def test_random_state_decides_the_result(make: Make) -> None:
     def fitted(state: Any) -> Any:
         classifier = make(method="supervised", random_state=state).fit(TEXTS[TRAIN], TOPICS[TRAIN])
         return classifier.predict_proba(TEXTS[NEW])
@@ -417,7 +419,7 @@ def test_pickled_copy_predicts_the_same(make: Make, pool: Any) -> None:
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
 
 
-def test_cross_validation(make: Make) -> None:
+def test_cross_validation_works(make: Make) -> None:
     scores = cross_val_score(make(method="zero-shot"), np.array(TEXTS), TOPICS, cv=2, scoring="accuracy")
     whole = make(method="zero-shot").fit(None).score(TEXTS, TOPICS)
     assert np.mean(scores) == pytest.approx(whole)
@@ -440,7 +442,7 @@ def test_saved_student_is_a_transformers_classifier(make: Make, tmp_path: Path) 
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "Sports" in card
     assert str(tmp_path) not in card
-    with pytest.raises(PetError, match="not empty"):
+    with pytest.raises(PetError, match="saved"):
         classifier.save(folder)
 
 
@@ -452,12 +454,12 @@ def test_save_leaves_nothing_when_it_fails(make: Make, tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(classifier.student_), "save", full)
-    with pytest.raises(PetError, match="disk is full"):
+    with pytest.raises(PetError, match="full"):
         classifier.save(tmp_path / "new" / "saved")
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_output_keeps_the_run_and_goes_on_with_it(make: Make, tmp_path: Path) -> None:
+def test_output_keeps_the_run_and_continues_it(make: Make, tmp_path: Path) -> None:
     place = tmp_path / "run"
     first = make(output=place).fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[POOL])
     weights = place / "g0" / "p1-r1" / "model.safetensors"
@@ -470,7 +472,7 @@ def test_output_keeps_the_run_and_goes_on_with_it(make: Make, tmp_path: Path) ->
         (TEXTS[TRAIN], TOPICS[1:9], TEXTS[POOL]),
         (TEXTS[TRAIN], TOPICS[TRAIN], TEXTS[9:24]),
     ):
-        with pytest.raises(PetError, match="another run"):
+        with pytest.raises(PetError, match=str(place)):
             make(output=place).fit(texts, topics, unlabeled=pool)
 
 
@@ -480,5 +482,5 @@ def test_a_run_from_memory_cannot_be_repeated_from_its_config(make: Make, tmp_pa
     make(output=tmp_path / "run").fit(TEXTS[TRAIN], TOPICS[TRAIN])
     settings = read_settings(tmp_path / "run")
     assert settings.train == "memory:train"
-    with pytest.raises(PetError, match="given in Python and are in no file"):
+    with pytest.raises(PetError, match="Python"):
         run_task(settings, tmp_path / "other")

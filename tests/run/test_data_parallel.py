@@ -56,7 +56,7 @@ def together(options: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_train_as_one(model: Path, tmp_path: Path):
+def test_two_processes_train_the_same_members_as_one(model: Path, tmp_path: Path):
     options = [*map(str, run_options(write_inputs(tmp_path / "in"), model)), "--set", "learning_rate=0.01"]
     options += ["--set", "accumulation=4", "--set", "labeled_batch=3"]
     pet(*options, "-o", tmp_path / "one")
@@ -92,14 +92,14 @@ def test_micro_batches_must_be_divided_evenly():
         check_share(make_recipe(), Group(0, 2))
 
 
-def test_each_micro_batch_is_taken_once():
+def test_each_micro_batch_belongs_to_one_process():
     groups = [Group(rank, 3) for rank in range(3)]
     assert [[group.rank for group in groups if group.owns(micro)] for micro in range(6)] == [[0], [1], [2]] * 2
 
 
-def test_processes_that_know_of_each_other_do_not_make_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_processes_started_together_do_not_run_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     settings = RunSettings(task={}, train=None, unlabeled="u", test=None, model="m", method="zero-shot")
-    with pytest.raises(PetError, match="several processes were started together"):
+    with pytest.raises(PetError, match="several processes"):
         run(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()

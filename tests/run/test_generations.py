@@ -1,4 +1,4 @@
-"""iPET as a user runs it: generations on disk, what is told about them, hard cases, resuming."""
+"""iPET as a user runs it: files, reports, hard cases, resuming."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_student_learns_from_the_last_generation_and_pet_from_the_first(fini
     assert results(finished[0])["generation"] == 2
 
 
-def test_the_file_to_plot_from(finished: Finished):
+def test_generations_csv_has_a_row_for_each_generation_and_label(finished: Finished):
     with (finished[0] / "generations.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["generation"], row["label"]) for row in rows] == [
@@ -173,9 +173,7 @@ def test_a_finished_run_labels_new_texts_with_the_last_generation(finished: Fini
 # ---- hidden labels ---------------------------------------------------------------------------
 
 
-def test_hidden_labels_change_nothing_but_what_is_told(
-    finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path
-):
+def test_hidden_labels_change_only_the_reports(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
     """The same run with wrong hidden labels, or none, has the same bytes in every file but the reports."""
     expected = contents(finished[0])
     wrong = [json.loads(line) for line in (inputs / "gold.jsonl").read_text().splitlines()]
@@ -196,20 +194,22 @@ def test_hidden_labels_change_nothing_but_what_is_told(
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"id": "other", "label": "World"}], "none of its ids is one of the unlabeled texts"),
+        ([{"id": "other", "label": "World"}], "gold.jsonl"),
         ([{"id": "s0", "label": "World", "text": "Another text."}], "the text with the id 's0'"),
-        ([{"label": "World"}], "has neither the texts (text) nor an `id` of each"),
+        ([{"label": "World"}], "id"),
         ([{"id": "s0", "label": "Weather"}], "Weather"),
     ],
 )
-def test_hidden_labels_that_cannot_be_used(rows, message, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_hidden_labels_that_do_not_belong_to_the_pool_are_refused(
+    rows, message, inputs: Path, tiny_model: Path, tmp_path: Path
+):
     gold = write_rows(tmp_path / "gold.jsonl", rows)
     run = options(inputs, tiny_model, "train", "unlabeled")
     assert message in refused(*run, "--pool-gold", gold, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_hidden_labels_are_for_ipet(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_hidden_labels_require_ipet(inputs: Path, tiny_model: Path, tmp_path: Path):
     run = options(inputs, tiny_model, "train", "unlabeled", "pool-gold")
     run[run.index("ipet")] = "pet"
     assert "--method ipet" in refused(*run, "-o", tmp_path / "run")
@@ -284,21 +284,23 @@ def run_with(inputs: Path, model: Path, folder: Path, *more: str, parts: tuple[s
     return said.stderr
 
 
-def test_confidence_floor(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_no_example_is_below_the_confidence_floor(inputs: Path, tiny_model: Path, tmp_path: Path):
     said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "confidence_floor=0.3")
     for path in (tmp_path / "run").glob("g*/examples/*.parquet"):
         assert all(value >= 0.3 for value in pq.read_table(path)["confidence"].to_pylist())
-    assert "too few texts" in said
+    assert any("generation 1" in line for line in said.splitlines() if line.startswith("warning"))
 
 
-def test_a_floor_that_nothing_reaches(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_floor_that_nothing_reaches_leaves_the_labeled_texts_or_is_refused(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+):
     said = run_with(inputs, tiny_model, tmp_path / "few", "--set", "confidence_floor=1")
-    assert "(0 to 0 of 2)" in said  # the labeled texts are still there to learn from
+    assert any("0" in line for line in said.splitlines() if line.startswith("warning"))  # labeled texts remain
     run = options(inputs, tiny_model, "unlabeled", more=("--set", "confidence_floor=1", "-q"))
     assert "confidence_floor" in refused(*run, "-o", tmp_path / "none")
 
 
-def test_the_top_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_top_takes_the_most_probable_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "selection=top", "--set", "generations=2")
     scores = np.load(tmp_path / "run" / "g0" / "p2-r1" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
@@ -310,13 +312,17 @@ def test_the_top_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: P
         assert better <= set(rows.tolist())
 
 
-def test_soft_targets_make_other_members(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_soft_targets_change_the_members_and_not_the_examples(
+    finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path
+):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "soft_targets=true")
     for name, same in (("g1/examples/p1-r1.parquet", True), ("g1/p1-r1/model.safetensors", False)):
         assert ((tmp_path / "run" / name).read_bytes() == (finished[0] / name).read_bytes()) is same
 
 
-def test_going_on_instead_of_restarting(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_without_restart_members_continue_from_the_last_generation(
+    finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path
+):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "restart=false", "--set", "learning_rate=1e-12")
     first, second = ((tmp_path / "run" / g / "p1-r1" / "model.safetensors") for g in ("g0", "g1"))
     weights = [np.frombuffer(p.read_bytes()[-4096:], dtype=np.float32) for p in (first, second)]
@@ -326,14 +332,14 @@ def test_going_on_instead_of_restarting(finished: Finished, inputs: Path, tiny_m
     assert member["inputs"] != other["inputs"]
 
 
-def test_calibrated_choice_finds_every_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_calibrated_selection_finds_every_label(inputs: Path, tiny_model: Path, tmp_path: Path):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "calibrate=true", "--set", "generations=2")
     info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]
     for member in info["members"].values():
         assert min(member["available"]) > 0
 
 
-def test_stopping_early_and_keeping_the_best(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch):
+def test_a_run_stops_early_and_keeps_the_best_generation(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch):
     agreements = iter([0.5, 0.8, 0.7, 0.9])
     import pet.run.generations as module
 
@@ -347,22 +353,26 @@ def test_stopping_early_and_keeping_the_best(inputs: Path, tiny_model: Path, tmp
         inputs, tiny_model, tmp_path / "run",
         *("--set", "generations=4", "--set", "stop_early=true", "--set", "keep_best=true"),
     )  # fmt: skip
-    assert "generation 2 agrees no more than the one before" in said
-    assert "agreement" in said and "0.800 to 0.700" in said
+    assert any("0.800" in line and "0.700" in line for line in said.splitlines())
     assert not (tmp_path / "run" / "g3").exists()
     assert results(tmp_path / "run")["generation"] == 1
     pet("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.parquet", "-q")
-    kept = pq.read_table(tmp_path / "run" / "g1" / "labels.parquet", columns=["label"]).to_pylist()
-    pool = pq.read_table(tmp_path / "labels.parquet", columns=["label"]).to_pylist()
-    assert len(pool) >= len(kept)
+    # `pet label` uses the generation that was kept: it repeats its probabilities, and not those of the last one.
+    pool, kept, last = (
+        {row["id"]: row["probabilities"] for row in pq.read_table(path, columns=["id", "probabilities"]).to_pylist()}
+        for path in (tmp_path / "labels.parquet", *(tmp_path / "run" / g / "labels.parquet" for g in ("g1", "g2")))
+    )
+    for name, probabilities in kept.items():
+        assert pool[name] == pytest.approx(probabilities, abs=1e-6)
+    assert any(pool[name] != pytest.approx(last[name], abs=1e-6) for name in last)
 
 
 # ---- hard cases ------------------------------------------------------------------------------
 
 
-def test_a_pool_smaller_than_the_schedule_asks_for(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_pool_smaller_than_the_schedule_gives_a_warning(inputs: Path, tiny_model: Path, tmp_path: Path):
     said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "growth=50", "--set", "generations=2")
-    assert "generation 1: the pool has too few texts labeled 'World'" in said
+    assert any("generation 1" in line and "'World'" in line for line in said.splitlines())
     for path in (tmp_path / "run" / "g1" / "examples").iterdir():
         rows = pq.read_table(path)["row"].to_pylist()
         assert len(set(rows)) == len(rows) > 50
@@ -380,35 +390,34 @@ def test_a_pool_with_duplicates_and_empty_texts_gives_each_text_once(inputs: Pat
         assert len(set(chosen)) == len(chosen) == 30
 
 
-def test_a_label_that_nobody_predicts_is_told_and_the_run_ends(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_label_that_nobody_predicts_gives_a_warning(inputs: Path, tiny_model: Path, tmp_path: Path):
     """Members that learn three labels only, at a rate at which they forget the fourth."""
     rows = [row for row in news_rows()[:16] if row["label"] != "World"]
     train = write_rows(tmp_path / "train.jsonl", rows)
     more = ("--set", "steps=30", "--set", "learning_rate=0.01", "--set", "ratio=balanced", "--train", str(train))
     said = run_with(inputs, tiny_model, tmp_path / "run", *more, parts=("unlabeled",))
-    assert "'World' for no text of the pool" in said
-    assert "'World' (0 to 0 of" in said
+    assert any("'World'" in line for line in said.splitlines() if line.startswith("warning"))
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
 
 
-def test_one_pattern(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_one_pattern_needs_repetitions(inputs: Path, tiny_model: Path, tmp_path: Path):
     text = (inputs / "task.yaml").read_text().splitlines()
     (tmp_path / "task.yaml").write_text("\n".join(text[:-1]) + "\n")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "generations=2", "-q"))
     run[1] = str(tmp_path / "task.yaml")
-    assert "add a pattern" in refused(*run, "-o", tmp_path / "run")
+    assert "repetitions" in refused(*run, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
     pet(*run, "--set", "repetitions=2", "-o", tmp_path / "run")
     info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]["members"]
     assert {name: member["voters"] for name, member in info.items()} == {"p1-r1": ["p1-r2"], "p1-r2": ["p1-r1"]}
 
 
-def test_no_pool_and_a_bad_ratio(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_no_pool_and_bad_settings_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert "--unlabeled" in refused(*options(inputs, tiny_model, "train"), "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "ratio=1,2"))
-    assert "4 comma-separated numbers" in refused(*run, "-o", tmp_path / "run")
+    assert "ratio" in refused(*run, "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "keep_best=perhaps"))
-    assert "it must be true or false" in refused(*run, "-o", tmp_path / "run")
+    assert "keep_best" in refused(*run, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -428,7 +437,7 @@ def estimator(model: Path, **settings: Any) -> PetClassifier:
     )
 
 
-def test_estimator_with_and_without_labels(tiny_model: Path):
+def test_the_estimator_works_with_and_without_labels(tiny_model: Path):
     rows = news_rows()
     texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
     few = estimator(tiny_model).fit(texts[:8], labels[:8], unlabeled=texts[8:])
@@ -440,11 +449,11 @@ def test_estimator_with_and_without_labels(tiny_model: Path):
     assert (same.predict_proba(texts) == none.predict_proba(texts)).all()
 
 
-def test_estimator_without_texts_to_label(tiny_model: Path):
+def test_the_estimator_needs_texts_to_label(tiny_model: Path):
     texts = [row["text"] for row in news_rows()]
-    with pytest.raises(ValueError, match="there are none: give unlabeled="):
+    with pytest.raises(ValueError, match="unlabeled="):
         estimator(tiny_model).fit(None)
-    with pytest.raises(ValueError, match="texts in X without labels in y"):
+    with pytest.raises(ValueError, match=r"X.*y"):
         estimator(tiny_model).fit(texts[:4], unlabeled=texts[4:])
-    with pytest.raises(ValueError, match="give some with --unlabeled"):
+    with pytest.raises(ValueError, match="--unlabeled"):
         estimator(tiny_model).fit(texts[:4], LABELS)

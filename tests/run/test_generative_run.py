@@ -47,7 +47,7 @@ def label(run: Path, inputs: Path, output: Path) -> bytes:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_run_and_what_follows_it(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+def test_a_run_labels_predicts_and_distills(inputs: Path, family_model: Any, tmp_path: Path, name: str):
     run = tmp_path / "run"
     pet(*run_options(inputs, family_model(name)), "-o", run)
     figures = json.loads((run / "metrics.json").read_text())
@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
 
 
 @pytest.mark.parametrize("name", ["mt5", "llama"])
-def test_generations_without_labels(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+def test_ipet_works_without_labels(inputs: Path, family_model: Any, tmp_path: Path, name: str):
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "mean_of_tokens=true"]
     pet(*run_options(inputs, family_model(name), parts=("unlabeled", "test")), *more, "-o", tmp_path / "run")
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
@@ -105,19 +105,17 @@ def test_the_student_may_be_another_kind_of_model(inputs: Path, family_model: An
     assert config["architectures"] == ["BertForSequenceClassification"]
 
 
-def test_a_causal_model_refuses_a_pattern_that_goes_on(inputs: Path, family_model: Any, tmp_path: Path):
+def test_a_causal_model_refuses_a_pattern_with_words_after_the_mask(inputs: Path, family_model: Any, tmp_path: Path):
     folder = tmp_path / "in"
     shutil.copytree(inputs, folder)
     task = TASK.replace("{text} ({mask})", "{mask}: {text}")
     (folder / "task.yaml").write_text(task, encoding="utf-8")
     said = refused(*run_options(folder, family_model("gpt2")), "-o", tmp_path / "run")
-    assert "task.yaml:7: pattern '{title} || {mask}: {text}'" in said
-    assert "from left to right" in said
+    assert "task.yaml:7" in said and "{title} || {mask}: {text}" in said
     assert not (tmp_path / "run").exists()
     checked = ["check", folder / "task.yaml", "--model", family_model("gpt2"), "--max-length", 64]
     result = pet(*checked, "--device", "cpu", expect=2)
-    assert "task.yaml:7: pattern" in result.stderr
-    assert "from left to right" in result.stderr
+    assert "task.yaml:7" in result.stderr
     assert "task.yaml:6" not in result.stderr
     pet(*run_options(folder, family_model("t5")), "-o", tmp_path / "run")  # a sentinel may stand anywhere
 
@@ -151,10 +149,10 @@ def test_a_model_without_its_head_is_refused(inputs: Path, tmp_path: Path):
     model = build_family("llama", tmp_path / "model")
     transformers.AutoModel.from_pretrained(model).save_pretrained(model)
     said = refused(*run_options(inputs, model), "-o", tmp_path / "run")
-    assert "no trained weights for lm_head.weight" in said
+    assert "lm_head.weight" in said
 
 
-def test_the_estimator(family_model: Any):
+def test_the_estimator_works_with_a_causal_model(family_model: Any):
     rows = news_rows()
     texts, topics = [row["text"] for row in rows], [row["label"] for row in rows]
     classifier = PetClassifier(

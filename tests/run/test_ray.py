@@ -77,13 +77,13 @@ def rows_of(place: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_run_on_two_workers(inputs: Path, tiny_model: Path, tmp_path: Path, finished: Path):
+def test_two_workers_leave_the_files_of_one_process(inputs: Path, tiny_model: Path, tmp_path: Path, finished: Path):
     pet(*run_options(inputs, tiny_model), *ON_RAY, "-o", tmp_path / "run")
     same(tmp_path / "run", finished)
     assert ray.is_initialized()
 
 
-def test_labels_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
+def test_a_parquet_pool_gets_the_labels_of_one_process(finished: Path, pool: Path, tmp_path: Path):
     label_file(finished, str(pool), tmp_path / "one.parquet", table=SHARDS, compute=CPU)
     counts = labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU)
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"part-0000{n}.parquet" for n in range(3)]
@@ -94,7 +94,7 @@ def test_labels_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_labels_of_a_text_file_with_ids(finished: Path, inputs: Path, tmp_path: Path):
+def test_a_text_file_with_ids_gets_the_labels_of_one_process(finished: Path, inputs: Path, tmp_path: Path):
     source = str(inputs / "test.jsonl")
     sure = sorted(row["confidence"] for row in _labeled(finished, source, tmp_path / "all.parquet"))[4]
     expected = _labeled(finished, source, tmp_path / "one.parquet", min_confidence=sure)
@@ -172,24 +172,27 @@ def test_a_text_that_is_missing_is_named(finished: Path, tmp_path: Path):
     assert not (tmp_path / "labels").exists()
 
 
-def test_a_cluster_writes_a_folder(finished: Path, pool: Path, tmp_path: Path):
+def test_a_cluster_writes_a_folder_and_no_file(finished: Path, pool: Path, tmp_path: Path):
     message = refused("label", finished, "--input", pool, *ON_RAY, "-o", tmp_path / "labels.parquet")
     assert "folder" in message and "-o labels" in message
 
 
 def test_a_folder_that_a_machine_does_not_see_is_named(tmp_path: Path):
     (problem,) = on_ray._make(str(tmp_path / "run" / ".tmp-payload@1"), "quiet", {})["problems"]
-    assert f"{tmp_path / 'run'}: the machine" in problem and "storage which all machines share" in problem
+    assert str(tmp_path / "run") in problem
 
 
-def test_nobody_at_the_address(inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_address_without_a_cluster_is_named(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def init(**options: Any) -> None:
         raise ConnectionError(f"nobody at {options['address']}\nand more")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", init)
     options = [*run_options(inputs, tiny_model), *ON_RAY, "--ray-address", "h:1", "-o", tmp_path / "run"]
-    assert "Ray at h:1 cannot be reached (nobody at h:1); check --ray-address" in refused(*options)
+    said = refused(*options)
+    assert "nobody at h:1" in said and "--ray-address" in said
 
 
 # ---- killed workers ----------------------------------------------------------------------------
@@ -224,7 +227,9 @@ def kill_one(name: str, ready: Callable[[], bool]) -> tuple[threading.Thread, li
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 @pytest.mark.parametrize("more", [(), IPET], ids=["pet", "ipet"])
-def test_a_worker_killed_in_training(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]):
+def test_a_worker_killed_in_training_changes_nothing(
+    inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]
+):
     options = [*run_options(inputs, tiny_model), *more, "--set", "steps=40"]
     pet(*options, "-o", tmp_path / "one")
     folder = tmp_path / "run"
@@ -238,7 +243,7 @@ def test_a_worker_killed_in_training(inputs: Path, tiny_model: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
-def test_an_actor_killed_while_it_labels(finished: Path, pool: Path, tmp_path: Path):
+def test_an_actor_killed_while_it_labels_changes_nothing(finished: Path, pool: Path, tmp_path: Path):
     pairs = TableOptions(chunk_rows=2)
     label_file(finished, str(pool), tmp_path / "one.parquet", table=pairs, compute=CPU)
     thread, killed = kill_one("ShardLabeler", lambda: any((tmp_path / ".tmp-many").glob("part-*.parquet")))
@@ -269,4 +274,4 @@ def test_a_stage_that_kills_every_worker_ends_with_a_message(inputs: Path, tiny_
     finally:
         done.set()
         thread.join()
-    assert "3 workers were lost while they made it" in message and "memory" in message
+    assert "3 workers" in message and "memory" in message

@@ -63,7 +63,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @posix
 @pytest.mark.usefixtures("one_thread")
-def test_two_workers_one_of_them_killed(inputs: Path, tiny_model: Path, tmp_path: Path, kill_at: Any):
+def test_a_killed_worker_is_replaced_and_the_files_stay_the_same(
+    inputs: Path, tiny_model: Path, tmp_path: Path, kill_at: Any
+):
     options = run_options(inputs, tiny_model)
     pet(*options, "-o", tmp_path / "one")
     killed = kill_at("train g0/p2-r1")
@@ -75,7 +77,9 @@ def test_two_workers_one_of_them_killed(inputs: Path, tiny_model: Path, tmp_path
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_generations_of_small_members(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_two_workers_leave_the_files_of_one_process_for_small_members_and_generations(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+):
     prompts = [*run_options(inputs, tiny_model, parts=("train", "test")), "--tuning", "prompt"]
     pet(*prompts, "--set", "prompt_length=4", "-o", tmp_path / "first")
     pet("prompts", "add", tmp_path / "first", "-l", tmp_path / "library")
@@ -91,7 +95,9 @@ def test_generations_of_small_members(inputs: Path, tiny_model: Path, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("more", [IPET, LORA, PRIMED, (*IPET, "--set", "restart=false")], ids=" ".join)
-def test_other_runs(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]):
+def test_two_workers_leave_the_files_of_one_process(
+    inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]
+):
     if "lora" in more:
         pytest.importorskip("peft")
     options = [*run_options(inputs, tiny_model), *more]
@@ -103,7 +109,9 @@ def test_other_runs(inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["t5", "gpt2", "xlnet"])
-def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, name: str):
+def test_two_workers_leave_the_files_of_one_process_for_other_models(
+    inputs: Path, family_model: Any, tmp_path: Path, name: str
+):
     (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
     command, _, *options = run_options(inputs, family_model(name))
     pet(command, inputs / "behind.yaml", *options, "-o", tmp_path / "one")
@@ -116,14 +124,14 @@ def test_other_kinds_of_models(inputs: Path, family_model: Any, tmp_path: Path, 
 def test_a_mistake_in_a_worker_is_one_message(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--set", "adam_epsilon=0", "--workers", "2"]
     message = refused(*options, "-o", tmp_path / "run")
-    assert "error: training: the loss is nan" in message
+    assert message.count("error:") == 1 and "nan" in message
     assert [path.name for path in (tmp_path / "run").glob(".tmp-*")] == []
     assert all("pet.run.execution.worker" not in " ".join(child.cmdline()) for child in psutil.Process().children())
 
 
 @posix
 @pytest.mark.slow
-def test_workers_end_with_the_process_that_leads_them(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_workers_end_when_their_leader_ends(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*map(str, run_options(inputs, tiny_model)), "--set", "steps=200", "--workers", "2"]
     command = [sys.executable, "-m", "pet", *options, "-o", str(tmp_path / "run")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(package.__file__).parents[1]) as leader:
@@ -189,31 +197,33 @@ def test_a_member_is_scored_as_soon_as_it_is_trained(tmp_path: Path):
     assert work_queue.next() is None
 
 
-def test_a_step_survives_the_way_to_another_process():
+def test_a_step_can_be_sent_to_another_process():
     step = Step(
         "score", MemberWork(member(2, 3, generation=1, prefix="b/"), start="g0/p3-r4", upstream="u", parts=("test",))
     )
     assert Step.from_dict(step.to_dict()) == step
 
 
-def test_who_makes_the_members():
+def test_one_worker_is_this_process_and_more_are_processes():
     assert isinstance(make_executor(Execution(workers=1), "cpu"), InProcess)
     assert isinstance(make_executor(Execution(), "cpu"), InProcess)
     assert isinstance(make_executor(Execution(workers=2), "cpu"), Workers)
-    with pytest.raises(PetError, match="--device cuda:1 is one device, and --workers 2"):
+    with pytest.raises(PetError, match=r"--device cuda:1.*--workers 2"):
         make_executor(Execution(workers=2), "cuda:1")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "0"], "--workers is 0: it must be 1 or more"),
+        (["--workers", "0"], "--workers is 0"),
         (["--worker-gpus", "1"], "--worker-gpus requires --executor ray"),
         (["--ray-address", "a:1"], "--ray-address requires --executor ray"),
         (["--executor", "ray", "--worker-gpus", "-1"], "--worker-gpus is -1.0: it must be 0 or more"),
     ],
 )
-def test_options_that_cannot_be(tmp_path: Path, inputs: Path, tiny_model: Path, options: list[str], message: str):
+def test_options_that_do_not_fit_are_named(
+    tmp_path: Path, inputs: Path, tiny_model: Path, options: list[str], message: str
+):
     assert message in refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
