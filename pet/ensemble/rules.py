@@ -50,7 +50,7 @@ def accuracy_weights(accuracies: Sequence[float | None]) -> Array:
 
     Examples
     --------
-    >>> accuracy_weights([0.6, 0.2]).tolist()
+    >>> accuracy_weights([0.6, 0.2]).round(3).tolist()
     [0.75, 0.25]
     """
     known = [accuracy for accuracy in accuracies if accuracy is not None]

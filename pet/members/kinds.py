@@ -84,8 +84,8 @@ def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
 
     Examples
     --------
-    >>> parse_member("teacher=external:votes.csv").name
-    'teacher'
+    >>> parse_member("baseline=head").name
+    'baseline'
     """
     name, equals, rest = text.partition("=")
     given, rest = (name.strip(), rest) if equals and ":" not in name else ("", text)

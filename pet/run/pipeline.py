@@ -69,6 +69,7 @@ def run(
 
     Examples
     --------
+    >>> from pet import RunSettings, Task
     >>> settings = RunSettings(
     ...     task=Task.load("reviews.yaml").to_dict(), train="train.jsonl", unlabeled="pool.jsonl", test="test.jsonl",
     ...     model="mini-en", settings={"steps": 2, "student_steps": 2},
