@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pet.report.card import escape, facts_table
 from pet.terminal import clean
 
 _SHAPE = {
@@ -37,12 +38,12 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
     """
     parts = [
         "---\nlibrary_name: transformers\npipeline_tag: fill-mask\ntags:\n- pet\n- fill-mask\n---",
-        f"# {_line(name)}\n\nA masked language model, {_origin(record)} with `pet adapt`.",
-        "## Use\n\n```python\nfrom transformers import pipeline\n\n"
-        'fill = pipeline("fill-mask", "path/of/this/folder")\n'
+        f"# {escape(name)}\n\nA masked language model, {_origin(record)} with `pet adapt`.",
+        "## Usage\n\n```python\nfrom transformers import pipeline\n\n"
+        'fill = pipeline("fill-mask", "path/to/this/folder")\n'
         'fill(f"It was {fill.tokenizer.mask_token}.")\n```',
-        "## Model\n\n" + _table(_model_facts(record)),
-        "## Training\n\n" + _table(_training_facts(record)),
+        "## Model\n\n" + facts_table(_model_facts(record)),
+        "## Training\n\n" + facts_table(_training_facts(record)),
     ]
     if command:
         parts.append(f"Created with\n\n```\n{_fenced(command)}\n```")
@@ -50,7 +51,7 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
     if record.get("samples"):
         parts.append("## Examples\n\n" + "\n".join(_sample(sample) for sample in record["samples"]))
     parts.append(
-        "## Limits\n\nThe model reproduces what its text says, including its biases."
+        "## Limitations\n\nThe model reproduces what its text says, including its biases."
         " Its license depends on the licenses of the text and of the model it started from;"
         " state it here before you publish the model."
     )
@@ -60,7 +61,7 @@ def model_card(name: str, record: Mapping[str, Any], command: str = "") -> str:
 def _origin(record: Mapping[str, Any]) -> str:
     if record["base"] is None:
         return "trained from scratch"
-    base = f"further trained from `{_line(record['base']).replace('`', '')}`"
+    base = f"further trained from {escape(record['base'])}"
     return f"{base} (an encoder with a new masked-LM head)" if record["new_head"] else base
 
 
@@ -78,11 +79,11 @@ def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
 def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
     text, settings = record["settings"]["text"], record["settings"]["settings"]
     facts = {
-        "text": f"{', '.join(map(_line, text['sources']))}: {record['documents_trained']:,} documents, "
+        "text": f"{', '.join(text['sources'])}: {record['documents_trained']:,} documents, "
         f"{record['characters']:,} characters, {record['tokens_in_text']:,} tokens",
     }
     if text["repeat"]:
-        facts["read several times per pass"] = ", ".join(map(_line, text["repeat"]))
+        facts["read several times per pass"] = ", ".join(text["repeat"])
     if text["exclude"]:
         facts["left out"] = (
             f"{record['documents_dropped']:,} documents that share {text['exclude_words']} words in a row "
@@ -111,29 +112,10 @@ def _figures(record: Mapping[str, Any]) -> str:
 
 
 def _sample(sample: Mapping[str, Any]) -> str:
-    words = ", ".join(f"{_line(word)} {probability:.2f}" for word, probability in sample["words"])
-    hidden = f" (hidden: {_line(sample['hidden'])})" if sample["hidden"] else ""
-    text = _line(sample["text"]).replace("{mask}", "\\_\\_\\_")
+    words = ", ".join(f"{escape(word)} {probability:.2f}" for word, probability in sample["words"])
+    hidden = f" (hidden: {escape(sample['hidden'])})" if sample["hidden"] else ""
+    text = escape(sample["text"].replace("{mask}", "___"))
     return f"- {text}{hidden}: {words}"
-
-
-def _table(facts: Mapping[str, str]) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())])
-
-
-def _line(text: object) -> str:
-    """Return any text as one line that cannot break out of a table cell, or be read as HTML or Markdown."""
-    line = " ".join(clean(str(text)).split())
-    for mark, instead in (
-        ("\\", "\\\\"),
-        ("|", "\\|"),
-        ("<", "&lt;"),
-        ("[", "\\["),
-        ("`", "\\`"),
-        ("*", "\\*"),
-    ):
-        line = line.replace(mark, instead)
-    return line
 
 
 def _fenced(command: str) -> str:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _STEP = 5  # second part of the seed, as in `pet.adapt.plan`
 CHECKPOINT = "checkpoint"
-
-
 Figures = dict[str, float]
 
 

@@ -94,11 +94,11 @@ def student_card(
     """
     parts = [
         _front_matter(task, method, base_model),
-        f"# {_escape(task.name)}\n\nA text classifier trained with `pet`. {_METHODS.get(method, '')}".rstrip(),
+        f"# {escape(task.name)}\n\nA text classifier trained with `pet`. {_METHODS.get(method, '')}".rstrip(),
     ]
     if task.description.strip():
-        parts.append(_escape(task.description))
-    parts.append("## Labels\n\n" + "\n".join(f"- {i}: {_escape(label)}" for i, label in enumerate(task.labels)))
+        parts.append(escape(task.description))
+    parts.append("## Labels\n\n" + "\n".join(f"- {i}: {escape(label)}" for i, label in enumerate(task.labels)))
     parts.append(_usage(task))
     parts.append(_training(base_model, method, () if method == "supervised" else task.patterns, facts or {}))
     if metrics:
@@ -126,10 +126,16 @@ def _is_on_hub(model: str) -> bool:
     return _HUB_NAME.fullmatch(model) is not None and not os.path.exists(model)
 
 
-def _escape(text: object) -> str:
+def escape(text: object) -> str:
     """Escape any text to one line of inert Markdown that renders as the same characters."""
     line = " ".join(clean(str(text)).split())
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~$@:])", r"\\\1", html.escape(line, quote=False))
+
+
+def facts_table(facts: Mapping[str, object]) -> str:
+    """Return a Markdown table of names and values; None values are omitted."""
+    rows = [f"| {escape(name)} | {escape(value)} |" for name, value in facts.items() if value is not None]
+    return "\n".join(["| | |", "|---|---|", *rows])
 
 
 def _usage(task: CardTask) -> str:
@@ -138,17 +144,16 @@ def _usage(task: CardTask) -> str:
         "## Usage\n\n```python\nfrom transformers import pipeline\n\n"
         'classify = pipeline("text-classification", "path/to/this/folder")\n'
         f"classify({given}, truncation=True)\n```"
-        + (f"\n\nInput format, with field names in braces: {_escape(task.reads)}" if task.reads else "")
+        + (f"\n\nInput format, with field names in braces: {escape(task.reads)}" if task.reads else "")
     )
 
 
 def _training(base_model: str, method: str, patterns: Sequence[str], facts: Mapping[str, object]) -> str:
     shown = base_model if _is_on_hub(base_model) else re.split(r"[\\/]", base_model.rstrip("\\/"))[-1]
     rows = {"base model": shown, "method": method, **facts}
-    lines = ["## Training", "", "| | |", "|---|---|"]
-    lines += [f"| {_escape(name)} | {_escape(value)} |" for name, value in rows.items() if value is not None]
+    lines = ["## Training", "", facts_table(rows)]
     if patterns:
-        lines += ["", "Patterns:", "", *(f"- {_escape(pattern)}" for pattern in patterns)]
+        lines += ["", "Patterns:", "", *(f"- {escape(pattern)}" for pattern in patterns)]
     return "\n".join(lines)
 
 
@@ -157,7 +162,7 @@ def _results(metrics: Mapping[str, Any]) -> str:
     lines += [f"| {name} | {metrics[key]:.3f} |" for key, name in HEADLINE.items() if key in metrics]
     lines += ["", "| label | precision | recall | F1 | support |", "|---|---|---|---|---|"]
     lines += [
-        f"| {_escape(label)} | {' | '.join(f'{row[key]:.3f}' for key in _PER_CLASS)} | {row['support']} |"
+        f"| {escape(label)} | {' | '.join(f'{row[key]:.3f}' for key in _PER_CLASS)} | {row['support']} |"
         for label, row in metrics["per_class"].items()
     ]
     return "\n".join(lines)

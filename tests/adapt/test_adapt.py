@@ -131,7 +131,23 @@ def test_text_cannot_break_the_model_card() -> None:
     assert card.command_line(["adapt", "--text", "/home/me/a b.txt", "../x.txt"]) == (
         "pet adapt --text 'a b.txt' ../x.txt"
     )
-    assert "\n" not in card._line("a\n| b <script>") and "<" not in card._line("<b>")
+    record = {
+        **{"base": "a`\n# b|c", "new_head": False, "model_type": "bert", "parameters": 5, "shape": {}, "vocabulary": 9},
+        **{"documents_trained": 1, "characters": 2, "tokens_in_text": 3, "unknown_tokens": 0, "documents_held_out": 1},
+        **{"tokens": 8, "epochs": 1.0, "step": 1, "seconds": 1.0, "machine": "CPU", "save_dtype": "fp32"},
+        "settings": AdaptSettings(
+            TextSettings(("<script>|x\n## y",)), StartSettings(model="m"), QUICK, OutputSettings("out")
+        ).public(),
+        "samples": [{"text": "so {mask}\n# it", "hidden": "<b>", "words": [["`|`", 0.5]]}],
+        **{key: {"loss": 1.0, "perplexity": 2.7, "accuracy": 0.5} for key in ("start", "evaluation")},
+    }
+    lines = card.model_card("x\n# y", record).splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "# x \\# y",
+        *("## Usage", "## Model", "## Training", "## Held-out text", "## Examples", "## Limitations"),
+    ]
+    assert not any("<" in line for line in lines)
+    assert all(len(line.replace("\\|", "").split("|")) == 4 for line in lines if "script" in line)
 
 
 # --- training ------------------------------------------------------------------------------------------
