@@ -12,7 +12,7 @@ from pet.backbones.int8 import quantize_linears
 from pet.backbones.kinds import language_model
 from pet.backbones.load import resolve_model
 from pet.backbones.masked import check_length
-from pet.tuning.members import LEARNED, Backbone, Learned, attach, read_member
+from pet.tuning.members import Backbone, Learned, attach, learned_in, read_member
 
 KEEP_BYTES = 4 << 30  # weights of members that may stay in memory together
 
@@ -69,7 +69,8 @@ class Models:
         if self.shared and self._backbone is not None:
             return self._backbone
         lm = self.fresh(None if self.shared else folder)
-        backbone = Backbone(lm.model, self.named or self.info.name, self.info.fingerprint)
+        fingerprint = self.info.fingerprint if self.shared else ""
+        backbone = Backbone(lm.model, self.named or self.info.name, fingerprint)
         if self.shared:
             self._backbone = backbone
         return backbone
@@ -80,8 +81,9 @@ class Models:
             if not self._keep:
                 self._kept.clear()  # two models that are too large together are never in memory together
             lm = self.fresh(folder)
-            if folder is not None and (folder / LEARNED).is_file():
-                lm = attach(Backbone(lm.model, name, ""), read_member(folder), name)
+            learned = None if folder is None else learned_in(folder)
+            if learned is not None:
+                lm = attach(Backbone(lm.model, name, ""), learned, name)
             if self.quantized:
                 quantize_linears(lm.model, name)
             self._kept[name] = lm

@@ -16,8 +16,7 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.members.training import ClozeData, train_member
-from pet.tuning.freeze import freeze
-from pet.tuning.members import Backbone, read_member, save_member, start_member
+from pet.tuning.members import learned_in, save_member, start_member
 
 KIND = "pattern"
 
@@ -64,21 +63,15 @@ class PatternMember:
         shared.models.release()
         tokens = join_rows([(texts.tokens, rows) for texts, rows in data.parts])
         cloze = ClozeData(tokens, data.labels, None if data.pool is None else data.pool.tokens)
-        backbone: Backbone | None = None
-        if recipe.tuning.method == "full":
-            lm = shared.models.fresh(self.start)
-            freeze(lm.model, recipe.tuning.freeze_layers)
-        else:
-            backbone = shared.models.backbone(self.start)
-            tables = [table for table in (cloze.labeled, cloze.unlabeled) if table is not None]
-            before = shared.initial if self.start is None else read_member(self.start)
-            lm = start_member(backbone, recipe.tuning, self.pvp, tables, self.seed, shared.accelerator.device, before)
+        backbone = shared.models.backbone(self.start)
+        tables = [table for table in (cloze.labeled, cloze.unlabeled) if table is not None]
+        before = shared.initial if self.start is None else learned_in(self.start)
+        lm = start_member(backbone, recipe.tuning, self.pvp, tables, self.seed, shared.accelerator.device, before)
         trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         losses = train_member(lm, self.pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
         if shared.group is not None and not shared.group.is_main:
             return Report(len(data.labels), losses, trained)  # the main process saves it
-        if backbone is not None:
-            save_member(backbone, recipe.tuning, folder)
+        save_member(backbone, recipe.tuning, folder)
         if recipe.tuning.trains_backbone:
             save_model(lm.model, folder)
             shared.tokenizer.save_pretrained(folder)

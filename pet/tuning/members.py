@@ -138,12 +138,15 @@ def start_member(
 def save_member(backbone: Backbone, tuning: TuningSettings, folder: Path) -> None:
     """Write what a member has learned into a folder, without the pretrained weights.
 
-    If the pretrained weights are trained, too, they are left plain in `backbone`, for ``save_pretrained``.
+    If the pretrained weights are trained, too, they are left plain in `backbone`, for ``save_pretrained``. Nothing is
+    written if the member is the whole model.
     """
     method = METHODS[tuning.method]
     arrays = method.save(backbone.model)
     if tuning.trains_backbone:
         method.restore(backbone.model)
+        if not arrays:
+            return
     fingerprint = "" if tuning.trains_backbone else backbone.fingerprint
     options = {"tuning": tuning.method, **to_flat(tuning.config)}
     write_learned(Learned(arrays, backbone.name, fingerprint, options), folder)
@@ -155,6 +158,11 @@ def write_learned(learned: Learned, folder: Path) -> None:
     # A single key: the library writes several in no fixed order, and a repeated run must give the same bytes.
     metadata = {"pet": json.dumps(about)}
     save_file({name: value.cpu().contiguous() for name, value in learned.arrays.items()}, folder / LEARNED, metadata)
+
+
+def learned_in(folder: Path) -> Learned | None:
+    """Read what the member in a folder has learned; None if it is a whole model."""
+    return read_member(folder) if (folder / LEARNED).is_file() else None
 
 
 def read_member(folder: Path) -> Learned:

@@ -98,6 +98,7 @@ def read_payload(folder: Path, reporter: Reporter) -> RunContext:
     tables = {part: datasets.Dataset.from_file(str(folder / part / _TABLE)) for part in parts}
     data = RunData(train=tables.get("train"), pool=tables.get("pool"), test=tables.get("test"))
     shared = make_shared(settings, task, recipe, data)
+    shared.models.info.fingerprint = about["config"]["hashes"]["model"]  # hashed by the process that leads the run
     if about["initial"]:
         shared.initial = read_member(Path(about["directory"]) / INIT_PROMPT)
     context = RunContext(
