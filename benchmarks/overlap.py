@@ -14,8 +14,8 @@ import numpy as np
 from common import HERE, SHARED
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pet.adapt.corpus import drop_overlapping
 from pet.data.documents import read_documents
+from pet.data.overlap import drop_overlapping
 
 SHARES = (50, 90, 99)
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.adapt import corpus, packing, vocabulary
+from pet.adapt import packing, vocabulary
 from pet.adapt.settings import AdaptSettings, TextSettings
 from pet.adapt.start import make_start, set_output_bias
 from pet.backbones.masked import position_limit
 from pet.compat import save_model
 from pet.data.documents import read_documents, read_strings
+from pet.data.overlap import drop_overlapping
 from pet.errors import PetError
 from pet.progress import Reporter
 
@@ -48,16 +49,16 @@ def read_text(text: TextSettings, seed: int, reporter: Reporter) -> tuple[list[s
         If a source cannot be read, or too little text is left.
     """
     documents = read_documents(text.sources, text.fields, text.document)
-    times = corpus.read_repeats(text.repeat, text.sources, fields=text.fields, document=text.document)
+    times = read_repeats(text.repeat, text.sources, fields=text.fields, document=text.document)
     read, dropped = len(documents), 0
     reporter.info(f"read {read:,} documents, {sum(map(len, documents)) / 1e6:.1f} M characters")
     if text.exclude:
         others = (string for path in text.exclude for string in read_strings(path))
-        documents, dropped = corpus.drop_overlapping(documents, others, text.exclude_words)
+        documents, dropped = drop_overlapping(documents, others, text.exclude_words)
         reporter.info(
             f"left out {dropped:,} documents that share {text.exclude_words} words in a row with the excluded files"
         )
-    different, held_out = corpus.hold_out(documents, text.held_out, seed)
+    different, held_out = hold_out(documents, text.held_out, seed)
     train = [document for document in different for _ in range(times.get(document, 1))]
     digest = hashlib.sha256()
     for document in different:
@@ -70,6 +71,51 @@ def read_text(text: TextSettings, seed: int, reporter: Reporter) -> tuple[list[s
         "characters": sum(map(len, different)),
         "text_sha256": digest.hexdigest(),
     }  # fmt: skip
+
+
+def read_repeats(repeats: Sequence[str], sources: Sequence[str], **how: Any) -> dict[str, int]:
+    """Return how often each document is read in a pass, for sources given as ``SOURCE=N``.
+
+    Parameters
+    ----------
+    repeats : sequence of str
+    sources : sequence of str
+        All sources of the text; each repeated source must be one of them.
+    how : further arguments of `read_documents`
+
+    Raises
+    ------
+    PetError
+        If a repeat has another form or names something that is not a source.
+    """
+    times: dict[str, int] = {}
+    for repeat in repeats:
+        source, _, number = repeat.rpartition("=")
+        if not number.isdecimal() or int(number) < 1:
+            raise PetError(f"--repeat {repeat}: write SOURCE=N with a whole number N, as in --repeat news.txt=5")
+        if source not in sources:
+            raise PetError(f"--repeat {repeat}: {source!r} is not a --text of this command; name it there, too")
+        times |= dict.fromkeys(read_documents([source], **how), int(number))
+    return times
+
+
+def hold_out(documents: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Split documents at random into (training, held-out), with at least one document on each side.
+
+    Raises
+    ------
+    PetError
+        If there are fewer than two documents.
+    """
+    if len(documents) < 2:
+        raise PetError(
+            f"the text has {len(documents)} document, and one must be held out for evaluation; give more text, or "
+            "choose --document so that the file has several"
+        )
+    order = np.random.default_rng([seed, 1]).permutation(len(documents))
+    count = min(max(1, round(share * len(documents))), len(documents) - 1)
+    held, rest = np.sort(order[:count]), np.sort(order[count:])
+    return [documents[i] for i in rest], [documents[i] for i in held]
 
 
 def prepare(folder: Path, settings: AdaptSettings, reporter: Reporter) -> dict[str, Any]:

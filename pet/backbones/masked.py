@@ -116,8 +116,8 @@ class MaskedLM(LanguageModel):
 
     Parameters
     ----------
-    model : a ``transformers`` masked LM. For families in the table above, only the needed positions go
-        through the head. Other models compute all logits, which is slower.
+    model : a ``transformers`` masked LM. Only the needed positions go through the head, for families in the table
+        above and others whose encoder returns a ``last_hidden_state``. The rest compute all logits, which is slower.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -205,8 +205,7 @@ class MaskedLM(LanguageModel):
     def features(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
         """Return the inputs of the output embedding at N positions: shape (N, D)."""
         if self._find_head is None:
-            logits: Tensor = self.model(**self._inputs(batch)).logits
-            return logits[rows, positions]
+            return self._logits_at(self._inputs(batch), rows, positions)
         transform, _, _ = self._find_head(self.model)
         return transform(self._hidden(batch, rows, positions))
 
@@ -221,6 +220,24 @@ class MaskedLM(LanguageModel):
             return packed_features_on_gpu(base, self._layers, inputs, batch["lengths"], rows, positions)
         hidden: Tensor = base(**inputs)[0]
         return hidden[rows, positions]
+
+    def _logits_at(self, inputs: Batch, rows: Tensor, positions: Tensor) -> Tensor:
+        """Run a model with an unknown head, which gets only the hidden states at N positions if that is possible."""
+        base, is_cut = self.model.base_model, False
+
+        def cut(_module: Any, _inputs: Any, output: Any) -> Any:
+            nonlocal is_cut
+            hidden = getattr(output, "last_hidden_state", None)
+            if hidden is not None:
+                output["last_hidden_state"], is_cut = hidden[rows, positions][None], True
+            return output
+
+        handle = base.register_forward_hook(cut)
+        try:
+            logits: Tensor = self.model(**inputs, return_dict=True).logits
+        finally:
+            handle.remove()
+        return logits[0] if is_cut else logits[rows, positions]
 
     def project(self, features: Tensor, words: Tensor | None) -> Tensor:
         """Compute the logits of some or all words from features: shape (N, W)."""

@@ -24,10 +24,11 @@ from tiny_text import WORDS, training_text
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 import pet.errors
-from pet.adapt import card, corpus, packing, samples
+from pet.adapt import card, packing, samples
 from pet.adapt.adapt import adapt
 from pet.adapt.objective import make_masker
 from pet.adapt.plan import Plan, rows_of_step
+from pet.adapt.prepare import hold_out, read_repeats
 from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
 from pet.cli.main import main
 from pet.errors import PetError
@@ -112,7 +113,7 @@ def test_a_source_can_be_read_several_times_per_pass(text_file: Path, tiny_model
     documents = [f"{WORDS[i % len(WORDS)]} is the word of day {i}" for i in range(40)]
     often.write_text("\n".join(documents), encoding="utf-8")
     text = TextSettings((str(text_file), str(often)), length=32)
-    assert corpus.read_repeats([f"{often}=3"], text.sources) == dict.fromkeys(documents, 3)
+    assert read_repeats([f"{often}=3"], text.sources) == dict.fromkeys(documents, 3)
     start = StartSettings(model=str(tiny_model))
     once = adapt(AdaptSettings(text, start, QUICK, OutputSettings(str(tmp_path / "once"))))
     text = replace(text, repeat=(f"{often}=3",))
@@ -121,7 +122,7 @@ def test_a_source_can_be_read_several_times_per_pass(text_file: Path, tiny_model
     for same in ("documents_trained", "documents_held_out", "characters", "text_sha256"):
         assert once[same] == thrice[same]
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    _, held = corpus.hold_out(DOCUMENTS + documents, 0.01, 0)
+    _, held = hold_out(DOCUMENTS + documents, 0.01, 0)
     more = sum(len(ids) for ids in packing.encode(tokenizer, [d for d in documents if d not in held]))
     assert thrice["tokens_in_text"] == once["tokens_in_text"] + 2 * more
     assert thrice["settings"]["text"]["repeat"] == ["often.txt=3"]

@@ -1,4 +1,4 @@
-"""The text to train on: overlaps, repeats, held-out documents and packing."""
+"""The text to train on: repeats, held-out documents and packing."""
 
 from __future__ import annotations
 
@@ -9,35 +9,25 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from pet.adapt import corpus, packing
+from pet.adapt import packing
+from pet.adapt.prepare import hold_out, read_repeats
 from pet.errors import PetError
-
-
-def test_documents_that_share_a_run_of_words_are_left_out() -> None:
-    others = ["The quick brown fox jumps over the lazy dog today"]
-    documents = [
-        "so THE quick, brown fox - jumps over the lazy... cat",  # eight words in a row, spelled differently
-        "the quick brown fox jumps over the tired dog",  # seven
-        "nothing of it",
-    ]
-    assert corpus.drop_overlapping(documents, others, 8) == (documents[1:], 1)
-    assert corpus.drop_overlapping(documents, [], 8) == (documents, 0)
 
 
 def test_held_out_documents_and_the_others_make_up_the_text() -> None:
     documents = [str(i) for i in range(50)]
-    training, held = corpus.hold_out(documents, 0.1, seed=3)
+    training, held = hold_out(documents, 0.1, seed=3)
     assert len(held) == 5 and sorted(training + held) == sorted(documents)
-    assert (training, held) == corpus.hold_out(documents, 0.1, seed=3)
-    assert len(corpus.hold_out(["a", "b"], 0.9, 0)[0]) == 1
+    assert (training, held) == hold_out(documents, 0.1, seed=3)
+    assert len(hold_out(["a", "b"], 0.9, 0)[0]) == 1
     with pytest.raises(PetError, match=r"1 document.*--document"):
-        corpus.hold_out(["a"], 0.1, 0)
+        hold_out(["a"], 0.1, 0)
 
 
 @pytest.mark.parametrize(("repeat", "message"), [("a.txt", "whole number"), ("a.txt=0", "N"), ("b.txt=2", "--text")])
 def test_a_repeat_without_a_number_or_a_source_is_refused(repeat: str, message: str) -> None:
     with pytest.raises(PetError, match=rf"--repeat {repeat}: .*{message}"):
-        corpus.read_repeats([repeat], ["a.txt"])
+        read_repeats([repeat], ["a.txt"])
 
 
 def test_packing_keeps_every_token_without_padding() -> None:

@@ -75,8 +75,10 @@ def test_gradients_equal_those_of_the_whole_model(family_model, name):
         torch.testing.assert_close(picked[key], whole[key], atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta"])
-def test_a_family_without_a_known_head_runs_as_a_whole(family_model, name, monkeypatch):
+@pytest.mark.parametrize(
+    "name", ["bert", "roberta", "albert", "electra", "distilbert", "deberta-v2", "mpnet", "modernbert"]
+)
+def test_a_family_without_a_known_head_has_the_same_logits(family_model, name, monkeypatch):
     model = _with_random_biases(load_masked_lm(str(family_model(name)))).eval()
     batch = _batch(family_model(name))
     with torch.no_grad():
@@ -84,7 +86,10 @@ def test_a_family_without_a_known_head_runs_as_a_whole(family_model, name, monke
         monkeypatch.delitem(masked._HEADS, model.config.model_type)
         lm = MaskedLM(model)
         assert lm._find_head is None
+        shapes: list[torch.Size] = []
+        model.get_output_embeddings().register_forward_hook(lambda _m, _i, logits: shapes.append(logits.shape[:-1]))
         torch.testing.assert_close(lm.word_logits(batch, ROWS, PLACES, SOME_WORDS), expected, atol=1e-5, rtol=1e-5)
+        assert all(shape == (1, len(ROWS)) for shape in shapes)  # its head sees nothing else
 
 
 @every_family
