@@ -1,4 +1,4 @@
-"""``pet check``: everything that can be known before a run."""
+"""``pet check``: check a task, its data and a model before a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from pet.cli.options import (
     column_pairs,
     columns_option,
     compute_options,
+    data_options,
     echo_json,
     json_option,
+    max_length_option,
+    model_option,
     patterns_option,
     quiet_option,
+    recipe_option,
     reporter_for,
     setting_pairs,
     settings_option,
@@ -32,24 +36,17 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
-@click.option("--train", metavar="F", help="Labeled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
-@click.option("--unlabeled", metavar="F", help="Texts without labels.")
-@click.option("--test", metavar="F", help="Labeled texts that results will be measured on.")
-@click.option("-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]")
-@click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
+@data_options
+@model_option
+@max_length_option
 @click.option(
     "--method",
     type=click.Choice(("pet", "ipet")),
     default="pet",
     show_default=True,
-    help="For the estimate of the time.",
+    help="Method to estimate the time of.",
 )
-@click.option(
-    "--recipe",
-    default="default",
-    metavar="R",
-    help="default, paper or fewglue; for the estimate of the time.",
-)
+@recipe_option
 @patterns_option
 @settings_option
 @click.option(
@@ -58,34 +55,32 @@ Examples:
     default=200,
     show_default=True,
     metavar="N",
-    help="Labeled texts to try the untrained patterns on.",
+    help="Number of labeled texts to score with the untrained patterns.",
 )
 @columns_option
 @click.option(
     "--no-model",
     is_flag=True,
-    help="Leave the model's weights alone (its tokenizer is used): no accuracy, no time.",
+    help="Do not load the model's weights, only its tokenizer: no accuracy and no estimate of the time.",
 )
 @compute_options
 @json_option
 @quiet_option
 def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any) -> None:
-    """Look at a task, its data and a model without training.
+    """Check a task, its data and a model before training.
 
-    Shows the rows of each label, leaks and doubled texts, each pattern filled with the first texts and
-    cut into tokens, words that are more than one token, how many texts are cut, how well the untrained
-    patterns do, and about how long a run will take.
+    Shows the rows of each label, leaks and duplicate texts, the first texts in each pattern as tokens, verbalizer
+    words of more than one token, how many texts are truncated, the accuracy of the untrained patterns, and about how
+    long a run will take.
 
-    The exit status is 0 where a run would work, warnings or not, and 2 where it would fail.
+    The exit status is 0 if a run would work, with or without warnings, and 2 if it would fail.
     """
     from pet.preflight.check_task import check_task
     from pet.preflight.text import check_text
     from pet.task.task import Task
 
     reporter = reporter_for(quiet)
-    settings = setting_pairs(options["settings"])
-    if options["max_length"] is not None:
-        settings["max_length"] = str(options["max_length"])
+    settings = setting_pairs(options["settings"], options["max_length"])
     loaded = Task.load(task)
     report = check_task(
         loaded if options["patterns"] is None else loaded.with_patterns(options["patterns"]),

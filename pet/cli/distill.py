@@ -20,7 +20,9 @@ from pet.cli.options import (
     max_length_option,
     min_confidence_option,
     quiet_option,
+    recipe_option,
     reporter_for,
+    seed_option,
     setting_pairs,
     settings_option,
 )
@@ -51,8 +53,8 @@ Examples:
 @click.option("--temperature", type=float, metavar="T", help="Temperature of the distillation.  [default: 2]")
 @click.option("--hard", is_flag=True, help="Train on the most probable label instead of the probabilities.")
 @min_confidence_option
-@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Random seed.")
-@click.option("--recipe", default="default", metavar="R", help="default, paper or fewglue; see --list-settings.")
+@seed_option
+@recipe_option
 @settings_option
 @max_length_option
 @list_settings_option

@@ -62,6 +62,32 @@ min_confidence_option = click.option(
 max_length_option = click.option(
     "--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N."
 )
+train_option = click.option(
+    "--train", metavar="F", help="Labeled texts to train on: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT."
+)
+unlabeled_option = click.option("--unlabeled", metavar="F", help="Unlabeled texts: the pool that trains the student.")
+test_option = click.option("--test", metavar="F", help="Labeled texts to evaluate on.")
+model_option = click.option(
+    "-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]"
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Random seed.")
+shots_option = click.option("--shots", type=int, metavar="N", help="Draw N labeled texts of each label.")
+examples_option = click.option(
+    "--examples", type=int, metavar="N", help="Draw N labeled texts in total, evenly over the labels."
+)
+as_drawn_option = click.option(
+    "--as-drawn",
+    is_flag=True,
+    default=None,
+    help="With --examples: draw at random, in the label ratio of the data.",
+)
+recipe_option = click.option(
+    "--recipe",
+    default="default",
+    show_default=True,
+    metavar="R",
+    help="Settings to start from: default, paper or fewglue; see --list-settings.",
+)
 device_option = click.option(
     "--device",
     metavar="D",
@@ -103,7 +129,7 @@ settings_option = click.option(
 )
 
 
-def together(*options: Callable[[Any], Any]) -> Decorator[Any]:
+def combined(*options: Callable[[Any], Any]) -> Decorator[Any]:
     """Combine several options into one decorator; the help lists them in this order."""
 
     def decorate(command: Any) -> Any:
@@ -114,19 +140,19 @@ def together(*options: Callable[[Any], Any]) -> Decorator[Any]:
     return decorate
 
 
-executor_options = together(
+executor_options = combined(
     click.option(
         "--executor",
         type=click.Choice(("local", "ray")),
-        help=f"Where to train members: on this machine, or on a Ray cluster ({install_command('ray')}). Every machine "
+        help=f"Where to compute: on this machine, or on a Ray cluster ({install_command('ray')}). Every machine "
         "of the cluster must see the data, the model and the output folder under the same paths.  [default: local]",
     ),
     click.option(
         "--workers",
         type=int,
         metavar="N",
-        help="Members to train at the same time, each in its own process. More workers than GPUs share the GPUs, which "
-        "helps if a model is too small to fill one.  [default: one per GPU, or 1; on Ray as many as fit]",
+        help="Number of worker processes; each of them trains one member at a time. More workers than GPUs share the "
+        "GPUs, which helps if a model is too small to fill one.  [default: one per GPU, or 1; on Ray as many as fit]",
     ),
     click.option(
         "--worker-cpus",
@@ -146,8 +172,10 @@ executor_options = together(
         help="Address of a running Ray cluster.  [default: $RAY_ADDRESS, one on this machine, or a new one]",
     ),
 )
-compute_options = together(device_option, precision_option, pickle_option)
-exact_compute_options = together(device_option, exact_precision_option, pickle_option)
+data_options = combined(train_option, unlabeled_option, test_option)
+draw_options = combined(shots_option, examples_option, as_drawn_option)
+compute_options = combined(device_option, precision_option, pickle_option)
+exact_compute_options = combined(device_option, exact_precision_option, pickle_option)
 
 
 def list_settings_option(command: Any) -> Any:

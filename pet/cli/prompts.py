@@ -11,16 +11,19 @@ from pet.cli.options import (
     chosen_model,
     column_pairs,
     columns_option,
+    combined,
     compute_options,
     echo_json,
+    force_option,
     json_option,
+    model_option,
     pairs,
     pickle_option,
     quiet_option,
     reporter_for,
+    seed_option,
     setting_pairs,
     settings_option,
-    together,
 )
 from pet.errors import PetError
 from pet.prompts.settings import DEFAULT_LIBRARY
@@ -40,17 +43,13 @@ Examples:
   pet prompts train sst2=sst2.jsonl yelp=yelp.jsonl --name opinions
   pet prompts pretrain --text wiki.txt.xz --format pair
   pet prompts unify agnews -o agnews-unified.yaml
-  pet prompts project sst2-p0-r0 --from roberta-base --model roberta-large
+  pet prompts project sst2-p1-r1 --from roberta-base --model roberta-large
 """
 library_option = click.option(
-    "-l", "--library", default=DEFAULT_LIBRARY, show_default=True, metavar="DIR", help="The folder of prompts."
+    "-l", "--library", default=DEFAULT_LIBRARY, show_default=True, metavar="DIR", help="Folder of the library."
 )
-name_option = click.option("--name", metavar="N", help="What the new prompt is called.  [default: by tasks or format]")
-model_option = click.option(
-    "-m", "--model", metavar="M", help="Masked language model: a folder or a hub name.  [default: mini-en]"
-)
-seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is random.")
-work_options = together(model_option, library_option, seed_option, settings_option, compute_options)
+name_option = click.option("--name", metavar="N", help="Name of the new prompt.  [default: by tasks or format]")
+work_options = combined(model_option, library_option, seed_option, settings_option, compute_options)
 
 
 def _example(line: str) -> str:
@@ -59,23 +58,23 @@ def _example(line: str) -> str:
 
 @click.group(epilog=EXAMPLES)
 def prompts() -> None:
-    """Keep trained prompts, and start new tasks from them.
+    """Manage trained prompts, to start new tasks from them.
 
-    A prompt is what `pet run --tuning prompt` learns: vectors before a text, of kilobytes, which belong to one
-    model. A library is a folder with a sub-folder for each.
+    A prompt is what `pet run --tuning prompt` trains: vectors that are put before a text. It takes kilobytes and
+    belongs to one model. A library is a folder with a subfolder for each prompt.
     """
 
 
 @prompts.command(epilog=_example("pet prompts add runs/sst2 --name opinions"))
 @click.argument("run", metavar="RUN")
 @library_option
-@click.option("--name", metavar="N", help="What the names begin with.  [default: the task]")
+@click.option("--name", metavar="N", help="Prefix of the names.  [default: the task]")
 @json_option
 def add(run: str, library: str, name: str | None, as_json: bool) -> None:
-    """Put the members of a finished run into the library.
+    """Add the members of a finished run to the library.
 
-    RUN is the folder of a `pet run --tuning prompt`. Each member becomes a prompt, with the figures that it has on
-    the run's test set.
+    RUN is the folder of a `pet run --tuning prompt`. Each member becomes a prompt, with its metrics on the run's test
+    set.
     """
     from pet.inference.prompts_from_run import add_run
 
@@ -86,7 +85,7 @@ def add(run: str, library: str, name: str | None, as_json: bool) -> None:
 @library_option
 @json_option
 def list_(library: str, as_json: bool) -> None:
-    """Show the prompts of the library."""
+    """List the prompts of the library."""
     from pet.prompts.library import list_prompts
 
     _show(list_prompts(library), as_json, "")
@@ -96,10 +95,10 @@ def list_(library: str, as_json: bool) -> None:
     epilog=_example("pet prompts rank yelp --train few.jsonl --test test.jsonl --by neurons -m roberta-base")
 )
 @click.argument("task", metavar="TASK")
-@click.option("--train", metavar="F", help="Labeled texts: prompts are compared with one trained on them.")
-@click.option("--test", metavar="F", help="Labeled texts to try the prompts on.  [default: those of --train]")
-@click.option("--examples", type=int, metavar="N", help="Draw N of the texts of --train, evenly over the labels.")
-@click.option("--by", metavar="MEASURE", help="zero-shot, cosine, pairs or neurons.  [default: zero-shot]")
+@click.option("--train", metavar="F", help="Labeled texts, to train a prompt to compare with.")
+@click.option("--test", metavar="F", help="Labeled texts to evaluate the prompts on.  [default: those of --train]")
+@click.option("--examples", type=int, metavar="N", help="Draw N texts of --train, evenly over the labels.")
+@click.option("--by", metavar="MEASURE", help="Rank by zero-shot, cosine, pairs or neurons.  [default: zero-shot]")
 @columns_option
 @work_options
 @json_option
@@ -116,18 +115,18 @@ def rank(
 ) -> None:
     """Rank the prompts of the library for a task.
 
-    accuracy and loss are those of the prompt on the task without training, as means over the task's patterns. The
-    other columns are similarity to a prompt that is trained on --train for a short while first (`--set
-    query_steps=100`): cosine of the mean vectors, mean cosine of all pairs of vectors, and overlap of activated
-    neurons (BERT and its kin). Vectors that started from other words are unlike for that alone, so that these tell
-    less than accuracy after few steps.
+    accuracy and loss are those of the prompt on the task without training, averaged over the task's patterns. The
+    other columns measure the similarity to a prompt that is first trained on --train for a few steps (`--set
+    query_steps=100`): cosine of the mean vectors, mean cosine over all pairs of vectors, and overlap of activated
+    neurons (BERT-like models only). Vectors that started from different words differ for that reason alone, so after
+    few steps these measures tell less than the accuracy.
     """
     from pet.prompts.session import rank_library, read_labeled
     from pet.report.tables import text_table
     from pet.run.load_run import load_task
 
     if examples is not None and train is None:
-        raise PetError("--examples draws from the texts of --train, and there are none; give some, or leave it out")
+        raise PetError("--examples requires --train; add it, or leave out --examples")
     loaded, columns = load_task(task), column_pairs(options["columns"])
     if by is not None:
         options["settings"] = (*options["settings"], f"prompt_similarity={by}")
@@ -156,8 +155,8 @@ def train(
 ) -> None:
     """Train one prompt on several tasks.
 
-    Each task is given with its labeled texts. The tasks take turns, a micro-batch each, whatever their sizes, and
-    so do the patterns of each task.
+    Name each task with its labeled texts. The tasks take turns, one micro-batch each, whatever their sizes, and so do
+    the patterns of each task.
     """
     from pet.prompts.library import check_free, write_prompt
     from pet.prompts.session import mixture_name, read_labeled, train_on
@@ -166,7 +165,7 @@ def train(
     files = pairs(tasks, "task", "TASK=FILE, as sst2=train.jsonl")
     loaded = {task: load_task(task) for task in files}
     if len({task.name for task in loaded.values()}) < len(tasks):
-        raise PetError("the same task is there twice; put its texts into one file")
+        raise PetError("a task is given twice; put its texts into one file")
     columns = _columns_of(list(loaded.values()), column_pairs(options["columns"]))
     texts = [
         (task, read_labeled(task, files[key], columns=columns[task.name], examples=examples, seed=options["seed"]))
@@ -197,16 +196,22 @@ def train(
     type=click.Choice(["line", "blank", "file"]),
     default="line",
     show_default=True,
-    help="A document of a text file: a line, what stands between blank lines, the file.",
+    help="What a document of a text file is: a line, a block between blank lines, or the file.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["single", "pair", "choice", "unified"]), default="pair", show_default=True
 )
-@click.option("--count", type=int, default=2000, show_default=True, metavar="N", help="Examples to make.")
-@click.option("--options", "choices", type=int, default=4, show_default=True, metavar="N", help="Of multiple choice.")
-@click.option("--words", metavar="A,B,C", help="Of pair: another document, the same, next.  [default: no,maybe,yes]")
-@click.option("--task", metavar="TASK", help="Of single and unified: what sentences are labeled with.")
-@click.option("--teacher", metavar="C", help="Of these: a classifier that labels them.  [default: the model itself]")
+@click.option("--count", type=int, default=2000, show_default=True, metavar="N", help="Number of examples to generate.")
+@click.option(
+    "--options", "choices", type=int, default=4, show_default=True, metavar="N", help="Options of a multiple choice."
+)
+@click.option(
+    "--words",
+    metavar="A,B,C",
+    help="For --format pair: words for another document, the same one, and the next sentence.  [default: no,maybe,yes]",
+)
+@click.option("--task", metavar="TASK", help="For --format single and unified: the task to label sentences for.")
+@click.option("--teacher", metavar="C", help="Classifier that labels them.  [default: the model itself]")
 @name_option
 @work_options
 @json_option
@@ -228,9 +233,9 @@ def pretrain(
 ) -> None:
     """Pretrain a prompt on unlabeled text.
 
-    Examples are made from documents of several sentences. pair: is the second sentence the next one, of the same
-    document, or of another? choice: which sentence is the next? single: sentences with the labels of a teacher.
-    unified: all three as multiple choice; `pet prompts unify` casts a task into that form.
+    Examples are generated from documents of several sentences. pair: is the second sentence the next one, from the
+    same document, or from another? choice: which sentence is the next one? single: sentences labeled by a teacher.
+    unified: all three as multiple choice; `pet prompts unify` casts a task into that format.
     """
     from pet.data.documents import read_documents
     from pet.prompts.library import check_free, write_prompt
@@ -258,32 +263,31 @@ def pretrain(
 @prompts.command(epilog=_example("pet prompts unify agnews -o agnews-unified.yaml"))
 @click.argument("task", metavar="TASK")
 @click.option("-o", "--output", required=True, metavar="F", help="The new task file: .yaml.")
-def unify(task: str, output: str) -> None:
+@force_option
+def unify(task: str, output: str, force: bool) -> None:
     """Cast a task into the unified multiple-choice format.
 
-    Its one pattern names the labels' words as options A, B, ..., and the blank is a letter. Such a task suits prompts
-    made by `pet prompts pretrain --format unified`.
+    Its only pattern lists the labels' words as options A, B, ..., and the blank is a letter. Such a task suits prompts
+    from `pet prompts pretrain --format unified`.
     """
-    from pathlib import Path
-
     import yaml
 
     from pet.prompts.self_supervised import unified_task
     from pet.run.load_run import load_task
     from pet.store.files import write_atomically
+    from pet.store.outputs import check_output
 
+    place = check_output(output, (".yaml", ".yml"), force=force)
     made = unified_task(load_task(task))
-    if Path(output).exists():
-        raise PetError(f"{output}: is there already; name a new file")
-    write_atomically(output, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
+    write_atomically(place, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
     click.echo(f"{output}: {made.patterns[0].template.source}")
 
 
-@prompts.command(epilog=_example("pet prompts project sst2-p0-r0 --from roberta-base --model roberta-large"))
+@prompts.command(epilog=_example("pet prompts project sst2-p1-r1 --from roberta-base --model roberta-large"))
 @click.argument("prompt", metavar="PROMPT")
-@click.option("--from", "source", required=True, metavar="M", help="The model that the prompt belongs to.")
-@click.option("-m", "--model", required=True, metavar="M", help="The model to map it onto.")
-@click.option("--name", metavar="N", help="What the mapped prompt is called.  [default: PROMPT-on-MODEL]")
+@click.option("--from", "source", required=True, metavar="M", help="Model that the prompt belongs to.")
+@click.option("-m", "--model", required=True, metavar="M", help="Model to map it onto.")
+@click.option("--name", metavar="N", help="Name of the mapped prompt.  [default: PROMPT-on-MODEL]")
 @library_option
 @pickle_option
 @json_option
@@ -292,8 +296,8 @@ def project(
 ) -> None:
     """Map a prompt onto another model.
 
-    The map is the one of least squares between the word embeddings of the two models. Little of a prompt may survive
-    it: look at its accuracy with `pet prompts rank` before you use it.
+    The map is a least-squares fit between the word embeddings of the two models. A prompt may lose most of its use:
+    check its accuracy with `pet prompts rank` first.
     """
     from pet.prompts.library import check_free, find_prompt, write_prompt
     from pet.prompts.projection import default_name, project_prompt
@@ -307,11 +311,11 @@ def project(
 
 
 def _columns_of(tasks: Sequence[Task], columns: dict[str, str]) -> dict[str, dict[str, str]]:
-    """For each task the columns of its own fields, and of what every table has."""
+    """For each task, the columns of its fields and of what every table has."""
     known = {field for task in tasks for field in task.fields} | {"id", "label"}
     if unknown := [key for key in columns if key not in known]:
         there = ", ".join(sorted(known))
-        raise PetError(f"--column {unknown[0]}=...: none of the tasks has such a field; there are {there}")
+        raise PetError(f"--column {unknown[0]}=...: none of the tasks has such a field; the fields are {there}")
     return {
         task.name: {key: column for key, column in columns.items() if key in (*task.fields, "id", "label")}
         for task in tasks
@@ -334,7 +338,7 @@ def _session(options: dict[str, Any]) -> Session:
 
 
 def _show(found: Sequence[Prompt], as_json: bool, title: str) -> None:
-    """Prompts as a table, or with all that is known of them."""
+    """Print prompts as a table, or as JSON with everything that is known about them."""
     from pet.report.tables import text_table
 
     if as_json:

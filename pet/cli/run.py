@@ -1,4 +1,4 @@
-"""``pet run``: from a task and a few labeled texts to a classifier."""
+"""``pet run``: train a classifier from a task and a few labeled texts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from pet.cli.options import (
     column_pairs,
     columns_option,
     compute_options,
+    data_options,
+    draw_options,
     echo_json,
     execution_of,
     executor_options,
     json_option,
     list_settings_option,
+    max_length_option,
+    model_option,
     patterns_option,
     quiet_option,
     reporter_for,
@@ -53,31 +57,39 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
-@click.option("--train", metavar="F", help="Labeled texts: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT.")
-@click.option("--unlabeled", metavar="F", help="Texts without labels that the student learns from.")
-@click.option("--test", metavar="F", help="Labeled texts that the results are measured on.")
-@click.option("-m", "--model", metavar="M", help="Language model: a folder or a hub name.  [default: mini-en]")
-@click.option("--student-model", metavar="M", help="What the student starts from.  [default: the same as --model]")
-@click.option("-o", "--output", metavar="DIR", help="The folder of the run; the same command goes on with it.")
+@data_options
+@model_option
+@click.option("--student-model", metavar="M", help="Model that the student starts from.  [default: that of --model]")
+@click.option("-o", "--output", metavar="DIR", help="Folder of the run. The same command resumes it.")
 @click.option("--method", type=click.Choice(METHODS), help="[default: pet]")
-@click.option("--shots", type=int, metavar="N", help="Draw N labeled texts for each label.")
-@click.option("--examples", type=int, metavar="N", help="Draw N labeled texts in total, evenly over the labels.")
-@click.option("--as-drawn", is_flag=True, default=None, help="With --examples: draw them as the file has them.")
-@click.option("--pool-gold", metavar="F", help="Labels of --unlabeled, for diagnosis alone: how right is ipet?")
+@draw_options
+@click.option(
+    "--pool-gold", metavar="F", help="Labels of --unlabeled, only to report the accuracy of soft and pseudo-labels."
+)
 @click.option("--pool-size", type=int, metavar="N", help="Draw N unlabeled texts.  [default: all]")
-@click.option("--seed", type=int, metavar="S", help="Of everything that is random.  [default: 0]")
-@click.option("--seeds", type=int, metavar="K", help="Run K times, with the seeds 0 to K-1; mean and deviation.")
-@click.option("--recipe", metavar="R", help="default, paper or fewglue; see --list-settings.")
+@click.option("--seed", type=int, metavar="S", help="Random seed.  [default: 0]")
+@click.option(
+    "--seeds", type=int, metavar="K", help="Run K times, with seeds 0 to K-1, and report mean and standard deviation."
+)
+@click.option(
+    "--recipe",
+    metavar="R",
+    help="Settings to start from: default, paper or fewglue; see --list-settings.  [default: default]",
+)
 @click.option(
     "--tuning",
     metavar="T",
     help=f"Which parameters of each member to train: {', '.join(TUNING_METHODS)}.  [default: full]",
 )
 @click.option(
-    "--init-prompt", metavar="X", help="Start --tuning prompt from a trained one: NAME, folder, similar or mean:K."
+    "--init-prompt",
+    metavar="X",
+    help="Start --tuning prompt from a trained prompt: its NAME or folder, similar, or mean:K.",
 )
-@click.option("--prompt-library", metavar="DIR", help="Where NAME, similar and mean:K look.  [default: prompts]")
-@click.option("--project-prompt", metavar="M", help="Map prompts of the model M onto --model; refused otherwise.")
+@click.option(
+    "--prompt-library", metavar="DIR", help="Library for NAME, similar and mean:K of --init-prompt.  [default: prompts]"
+)
+@click.option("--project-prompt", metavar="M", help="Map prompts of model M onto --model. Without it they are refused.")
 @click.option(
     "--member",
     "members",
@@ -87,10 +99,10 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 )
 @patterns_option
 @settings_option
-@click.option("--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N.")
+@max_length_option
 @list_settings_option
 @columns_option
-@click.option("--baselines", is_flag=True, default=None, help="Run the other methods with the same examples, too.")
+@click.option("--baselines", is_flag=True, default=None, help="Also run the other methods with the same examples.")
 @compute_options
 @executor_options
 @json_option
@@ -99,9 +111,9 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Train an ensemble, label the pool and distill a classifier.
 
     TASK is a task that comes with the package (`pet tasks`), the path of a task file, or the config.yaml
-    of an earlier run, whose settings are taken then; options change them.
+    of an earlier run, whose settings are used unless options change them.
 
-    The run can be stopped at any time: the same command goes on where it was.
+    You can stop a run at any time. The same command resumes it.
     """
     from pet.training.group import in_a_group, join_group
 
@@ -110,7 +122,7 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
     group = join_group()
     if group.is_main:
         _run(task, as_json, quiet, options, group)
-        group.send({"end": True})  # after a mistake whoever has started the processes ends the others
+        group.send({"end": True})  # after an error, the launcher ends the other processes
     else:
         from pet.run.execution.data_parallel import follow
 
@@ -119,7 +131,7 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
 
 def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: Group | None = None) -> None:
-    """The command, in the process that leads."""
+    """The command, in the leading process."""
     reporter = reporter_for(quiet)
     seeds = options.pop("seeds")
     output = options.pop("output")
@@ -139,7 +151,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
         else:
             results = run_seeds(settings, seed_list, output, reporter, given=given, execution=execution)
     except KeyboardInterrupt:
-        click.echo(f"interrupted; what is finished is kept in {output}: the same command goes on with it", err=True)
+        click.echo(f"interrupted; finished stages are kept in {output}: run the same command to resume", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     if as_json:
         echo_json(results)
@@ -148,7 +160,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
 
 
 def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
-    """What to do: an earlier run's settings, if one is named, under the options; and the task file as read."""
+    """The settings of an earlier run, if one is named, changed by the options; and the task file, if one is read."""
     from pet.run.load_run import is_config, read_settings
     from pet.task.task import Task
 
@@ -169,7 +181,7 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
         if patterns is not None:
             given["task"] = Task.from_dict(earlier.task).with_patterns(patterns).to_dict()
         if "shots" in given or "examples" in given:
-            given = {"shots": None, "examples": None} | given  # the one that is given replaces the other
+            given = {"shots": None, "examples": None} | given  # one replaces the other
         given["columns"] = {**earlier.columns, **columns}
         given["settings"] = {**earlier.settings, **changed}
         return replace(earlier, **given), None
@@ -185,7 +197,7 @@ def _folder_of(task: str) -> str:
 
     if is_config(task):
         return str(Path(task).expanduser().parent)
-    raise PetError("there is no folder for the run; name one with -o, as -o runs/first")
+    raise PetError("the folder of the run is missing; name one with -o, as -o runs/first")
 
 
 def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
@@ -194,12 +206,12 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
     if seed is not None:
         raise PetError("--seed (one run) and --seeds (several runs) exclude each other; give one")
     if seeds < 1:
-        raise PetError(f"--seeds is {seeds}: it must be 1 or more")
+        raise PetError(f"--seeds is {seeds}; it must be 1 or more")
     return list(range(seeds))
 
 
 def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
-    """What a person wants to see at the end of a run: figures, where things are, what to do next."""
+    """Return the text to print at the end of a run: metrics, where things are, what to do next."""
     from pet.report.generations import generations_table
     from pet.report.tables import comparison_table, first_seed, majority_line
     from pet.run.results import headline_metrics, headlines_by_seed
@@ -215,7 +227,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     members = _member_line(runs)
     parts += [members] if members else []
     if not table:
-        parts.append("There are no figures without --test.")
+        parts.append("Metrics require --test.")
     parts.append(_outcome(output if "runs" not in results else output / "seed-0", settings))
     return "\n\n".join(parts)
 

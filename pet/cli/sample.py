@@ -8,10 +8,12 @@ import click
 
 from pet.cli.options import (
     columns_option,
+    draw_options,
     echo_json,
     force_option,
     json_option,
     labeled_input_option,
+    seed_option,
     table_options_of,
 )
 
@@ -30,10 +32,8 @@ Examples:
 @click.option("-o", "--output", required=True, metavar="F", help="Drawn rows: .jsonl, .csv, .tsv or .parquet.")
 @click.option("--rest", metavar="F", help="Also write all other rows, without their labels, as a pool to label.")
 @click.option("--keep-labels", is_flag=True, help="With --rest: keep the labels, as in a test set.")
-@click.option("--shots", type=int, metavar="N", help="Draw N rows of each label.")
-@click.option("--examples", type=int, metavar="N", help="Draw N rows in total, evenly over the labels.")
-@click.option("--as-drawn", is_flag=True, help="With --examples: draw at random, in the label ratio of the data.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Random seed.")
+@draw_options
+@seed_option
 @columns_option
 @click.option(
     "--keep",
