@@ -13,7 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from datasets import Dataset
+from numpy.typing import NDArray
 
+from pet.data.checks import text_keys
 from pet.data.columns import Layout
 from pet.data.open_source import open_source
 from pet.data.problems import Problems
@@ -57,12 +60,13 @@ class ExternalMember:
     Attributes
     ----------
     spec : ``options["file"]`` is the file
-    labels : of the task
+    labels, fields : of the task
     folder : where the scores were kept; None before `fit`
     """
 
     spec: MemberSpec
     labels: tuple[str, ...]
+    fields: tuple[str, ...]
     folder: Path | None = None
     scale: Scale = Scale.LOG_PROBABILITIES
     _kept: pa.Table | None = field(default=None, repr=False)
@@ -74,7 +78,10 @@ class ExternalMember:
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
         """Check the whole file and keep its scores in the folder, so that the file itself is needed no more."""
         ids, scores = read_external(self.spec.options["file"], self.labels, self.name)
-        columns = {"id": pa.array(ids, pa.string())}
+        texts: dict[str, int] = {}
+        for table in data.known:
+            texts |= dict(zip(table.ids, self._keys(table.table).tolist(), strict=True))
+        columns = {"id": pa.array(ids, pa.string()), "text": pa.array(map(texts.get, ids), pa.uint64())}
         columns |= {f"score_{i}": pa.array(scores[:, i], pa.float32()) for i in range(len(self.labels))}
         pq.write_table(pa.table(columns), folder / KEPT)
         self.folder = folder
@@ -91,13 +98,30 @@ class ExternalMember:
         known = self._kept
         if known is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
-        rows = pc.index_in(pa.array(texts.ids, pa.string()), value_set=known["id"])
+        ids = texts.ids
+        rows = pc.index_in(pa.array(ids, pa.string()), value_set=known["id"])
         found = np.flatnonzero(rows.is_valid().to_numpy(zero_copy_only=False))
         taken = known.take(rows.drop_null())
+        self._check_texts(texts, ids, found, taken["text"])
         out[:] = np.nan
         for column in range(len(self.labels)):
             out[found, column] = taken[f"score_{column}"].to_numpy()
         on_rows(len(texts))
+
+    def _keys(self, table: Dataset) -> NDArray[np.uint64]:
+        return text_keys(table, self.fields)
+
+    def _check_texts(self, texts: Texts, ids: Sequence[str], found: Array, known: pa.ChunkedArray) -> None:
+        """Refuse an id that was another text when the scores were matched with the run's texts."""
+        if not len(found):
+            return
+        keys = self._keys(texts.table.select(found))
+        differs = known.is_valid().to_numpy() & (known.fill_null(0).to_numpy() != keys)
+        if differs.any():
+            raise PetError(
+                f"member {self.name}: the id {ids[found[differs.argmax()]]!r} was another text in the run, and its "
+                f"scores are matched by id ({int(differs.sum())} such ids); give new texts ids of their own"
+            )
 
 
 def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[list[str], Array]:

@@ -59,8 +59,8 @@ KINDS: dict[str, Kind] = {
         updates=lambda shared, rows: head.steps(shared.recipe, rows),
     ),
     external.KIND: Kind(
-        make=lambda spec, shared, seed, start: external.ExternalMember(spec, shared.task.labels),
-        open=lambda spec, shared, folder: external.ExternalMember(spec, shared.task.labels, folder),
+        make=lambda spec, shared, seed, start: external.ExternalMember(spec, shared.task.labels, shared.task.fields),
+        open=lambda spec, shared, folder: external.ExternalMember(spec, shared.task.labels, shared.task.fields, folder),
         trains=False,
         judged=True,
     ),

@@ -31,11 +31,13 @@ class MemberData:
     parts : tables and the rows of each (int64) that are labeled, in the order of `labels`
     labels : int64 array of shape (rows,), positions in the task's labels; or float probabilities of shape (rows, L)
     pool : unlabeled texts, or None
+    known : all tables of the run, for members that match texts by id
     """
 
     parts: Sequence[tuple[Texts, Array]]
     labels: Array
     pool: Texts | None
+    known: Sequence[Texts] = ()
 
     @property
     def hard_labels(self) -> Array:

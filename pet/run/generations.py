@@ -145,7 +145,7 @@ class Generations:
     @cached_property
     def _eligible(self) -> Array:
         """Rows of the pool that may become examples: not empty, and the first with their text."""
-        keys = self.context.data.pool_keys
+        keys = self.context.data.keys["pool"]
         eligible = np.zeros(len(keys), dtype=bool)
         eligible[np.unique(keys, return_index=True)[1]] = True
         return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(self.context.task.fields)))))

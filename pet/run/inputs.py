@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
+_NAMES = {"train": "train", "pool": "unlabeled", "test": "test"}  # of the tables, inside and in options
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,33 @@ class RunData:
     pool : unlabeled texts without those of `train`, or None
     test : labeled texts for the final figure, or None
     report : label counts and what was found wrong, for the record
-    pool_keys : `pet.data.checks.text_keys` of the pool
+    keys : `pet.data.checks.text_keys` of ``train``, ``pool``, and ``test``
     """
 
     train: Dataset | None = None
     pool: Dataset | None = None
     test: Dataset | None = None
     report: dict[str, Any] = field(default_factory=dict)
-    pool_keys: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
+
+    def check_ids(self) -> None:
+        """Refuse tables that give one id to different texts; members from outside match texts by id.
+
+        Raises
+        ------
+        PetError
+            Naming the id and both tables.
+        """
+        seen: dict[str, tuple[int, str]] = {}
+        for part, keys in self.keys.items():
+            table: Dataset | None = getattr(self, part)
+            for row_id, key in zip([] if table is None else table["id"], keys.tolist(), strict=True):
+                before, where = seen.setdefault(row_id, (key, part))
+                if before != key:
+                    raise PetError(
+                        f"the id {row_id!r} is one text in {_NAMES[where]} and another in {_NAMES[part]}, and external "
+                        "scores are matched by id; give the files an `id` column with different ids"
+                    )
 
 
 def load_data(
@@ -82,9 +102,9 @@ def load_data(
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)
-    removed, keys = 0, found.keys.get("unlabeled", np.zeros(0, dtype=np.uint64))
+    removed, keys = 0, {part: found.keys[name] for part, name in _NAMES.items() if name in found.keys}
     if pool is not None:
-        rows = np.arange(len(pool)) if train is None else rows_without(keys, found.keys["train"])
+        rows = np.arange(len(pool)) if train is None else rows_without(keys["pool"], keys["train"])
         removed = len(pool) - len(rows)
         if not len(rows) and removed and settings.method != "supervised":
             raise PetError("unlabeled: all of its texts are in train, too; give other texts, or none")
@@ -92,7 +112,7 @@ def load_data(
             generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
             rows = rows[np.sort(generator.permutation(len(rows))[: settings.pool_size])]
         if len(rows) < len(pool):
-            pool, keys = pool.select(rows), keys[rows]
+            pool, keys["pool"] = pool.select(rows), keys["pool"][rows]
     report = {
         "train": 0 if train is None else len(train),
         "pool": 0 if pool is None else len(pool),

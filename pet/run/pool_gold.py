@@ -78,7 +78,7 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
 
 def _compare(source: str, task: Task, data: RunData, known: Array, table: Dataset) -> None:
     """Refuse a file in which an id stands for a different text than in the pool."""
-    differs = data.pool_keys[known] != text_keys(table, task.fields)
+    differs = data.keys["pool"][known] != text_keys(table, task.fields)
     if differs.any() and data.pool is not None:
         first = data.pool[int(known[differs.argmax()])]["id"]
         raise PetError(

@@ -111,6 +111,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     data = load_data(settings, task, reporter, given.tables)
     if recipe.priming.count and data.train is None:
         raise PetError(f"priming={recipe.priming.count} puts labeled texts before others; give them with --train")
+    if any(spec.kind == external.KIND for spec in specs):
+        data.check_ids()
     pool_gold = None
     if given.pool_gold is not None:
         pool_gold = read_pool_gold(given.pool_gold, task, data, settings.columns)

@@ -23,7 +23,7 @@ from pet.members.scale import Scale
 from pet.members.seam import MemberData, Report
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import softmax
-from pet.run.context import PRIMERS, RunContext
+from pet.run.context import PARTS, PRIMERS, RunContext
 from pet.seeds import derive_seed
 from pet.store.files import reserve
 from pet.student.distill import one_hot
@@ -90,7 +90,8 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     """What a member learns from: the labeled texts, and those that the others chose for it in its generation."""
     pool = context.texts("pool") if context.has("pool") else None
     if not member.trains:
-        return MemberData([], np.zeros(0, dtype=np.int64), pool)
+        known = [context.texts(part) for part in PARTS if context.has(part)]
+        return MemberData([], np.zeros(0, dtype=np.int64), pool, known)
     gold, parts = np.zeros(0, dtype=np.int64), []
     if context.has("train"):
         train = context.texts("train")

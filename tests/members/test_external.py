@@ -99,10 +99,10 @@ def test_texts_that_the_file_lacks_get_no_score_and_the_file_is_needed_once(tmp_
     file = tmp_path / "scores.csv"
     file.write_text(FILES["columns.csv"])
     (tmp_path / "member").mkdir()
-    member = ExternalMember(parse(str(file), ""), LABELS)
+    member = ExternalMember(parse(str(file), ""), LABELS, ("text",))
     member.fit(MemberData([], np.zeros(0, dtype=np.int64), None), tmp_path / "member")
     file.unlink()
-    again = ExternalMember(member.spec, LABELS, tmp_path / "member")
+    again = ExternalMember(member.spec, LABELS, ("text",), tmp_path / "member")
     texts = Texts(Dataset.from_dict({"id": ["b", "zzz", "a"], "text": ["", "", ""]}))
     out = np.zeros((3, 2), dtype=np.float32)
     again.scores(texts, out)

@@ -169,6 +169,23 @@ def test_a_changed_file_is_another_run(finished: Path, inputs: Path, tiny_model:
     assert "hashes.members.teacher" in said
 
 
+def test_an_id_that_was_another_text_in_the_run_is_refused(finished: Path, tmp_path: Path) -> None:
+    taken = news_rows()[0]["id"]
+    write_rows(tmp_path / "new.jsonl", [{"id": taken, "text": "Something else."}])
+    said = refused("label", finished, "--input", tmp_path / "new.jsonl", "-o", tmp_path / "l.jsonl", "-q")
+    assert "teacher" in said and repr(taken) in said
+    assert not (tmp_path / "l.jsonl").exists()
+
+
+def test_one_id_for_two_texts_is_refused_before_training(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(inputs, tmp_path / "in")
+    rows = [json.loads(line) for line in (inputs / "pool.jsonl").read_text().splitlines()]
+    write_rows(tmp_path / "in" / "pool.jsonl", [{**rows[0], "id": news_rows()[0]["id"]}, *rows[1:]])
+    said = refused(*options(tmp_path / "in", tiny_model), "-o", tmp_path / "run")
+    assert all(part in said for part in ("train", "unlabeled", "id", repr(news_rows()[0]["id"])))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
