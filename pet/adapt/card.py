@@ -95,7 +95,7 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, str]:
         "tokens seen": f"{record['tokens']:,} ({record['epochs']:.2f} passes) in {record['step']:,} steps",
         "sequences": f"{text['length']} tokens, packed without padding",
         "masking": f"{settings['mask_rate']:.0%} of the {'words' if settings['whole_word'] else 'tokens'}, "
-        "drawn anew in each pass; 80 % mask, 10 % random, 10 % unchanged",
+        "drawn anew in each pass; 80% mask, 10% random, 10% unchanged",
         "batch": f"{settings['batch_tokens']:,} tokens",
         "learning rate": f"{settings['lr']:g}, warm-up over {settings['warmup']:.0%}, then linear decay",
         "time": f"{record['seconds'] / 60:.1f} minutes",

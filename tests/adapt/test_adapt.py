@@ -227,6 +227,8 @@ def test_a_resumed_training_ends_with_the_same_bytes(text_file: Path, tiny_model
     half = run(text_file, tiny_model, tmp_path / "halves" / "m", settings, stop=lambda: next(calls))
     assert not half["finished"] and half["step"] == 3
     assert not (tmp_path / "halves" / "m").exists()
+    work = tmp_path / "halves" / "m.work"
+    os.replace(work / "checkpoint", work / ".old-checkpoint")  # as if killed while the next one took its place
     rest = run(text_file, tiny_model, tmp_path / "halves" / "m", settings)
     assert rest["finished"] and rest["evaluation"] == whole["evaluation"]
     assert files_of(tmp_path / "whole" / "m") == files_of(tmp_path / "halves" / "m")
