@@ -101,7 +101,7 @@ def try_patterns(model: str, task: Task, table: Dataset, settings: dict[str, str
     """Compute the accuracy of each pattern, their mean (with raw and with centered scores), and their ensemble."""
     from pet.data.checks import column_labels
     from pet.ensemble.combine import merge_scores
-    from pet.preflight.check_task import untrained_accuracy
+    from pet.preflight.zero_shot import untrained_accuracy
 
     gold, accelerator = column_labels(table), cpu()
     patterns = [bind(model, task, settings, number) for number in range(len(task.patterns))]

@@ -54,12 +54,8 @@ MANY_PARAMETERS = {"pet.estimator.PetClassifier.__init__"}
 KNOWN: dict[str, set[str]] = {
     "upward": set(),
     "in circles": set(),
-    "long": {
-        "pet.preflight.check_task.check_task",
-    },
-    "many parameters": {
-        "pet.preflight.check_task.check_task",
-    },
+    "long": set(),
+    "many parameters": set(),
 }
 
 

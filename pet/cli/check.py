@@ -75,29 +75,30 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
 
     The exit status is 0 if a run would work, with or without warnings, and 2 if it would fail.
     """
-    from pet.preflight.check_task import check_task
+    from pet.preflight.check_task import CheckOptions, check_task
     from pet.preflight.text import check_text
     from pet.task.task import Task
 
     reporter = reporter_for(quiet)
     settings = setting_pairs(options["settings"], options["max_length"])
     loaded = Task.load(task)
+    tables = {name: options[name] for name in ("train", "unlabeled", "test") if options[name] is not None}
     report = check_task(
         loaded if options["patterns"] is None else loaded.with_patterns(options["patterns"]),
         chosen_model(options["model"], reporter),
-        train=options["train"],
-        unlabeled=options["unlabeled"],
-        test=options["test"],
-        method=options["method"],
-        recipe=options["recipe"],
-        settings=settings,
-        columns=column_pairs(options["columns"]),
-        rows=options["rows"],
-        weights=not no_model,
-        device=options["device"] or "auto",
-        precision=options["precision"] or "auto",
-        allow_pickle=bool(options["allow_pickle"]),
-        reporter=reporter,
+        CheckOptions(
+            sources=tables,
+            columns=column_pairs(options["columns"]),
+            method=options["method"],
+            recipe=options["recipe"],
+            settings=settings,
+            rows=options["rows"],
+            weights=not no_model,
+            device=options["device"] or "auto",
+            precision=options["precision"] or "auto",
+            allow_pickle=bool(options["allow_pickle"]),
+        ),
+        reporter,
     )
     for warning in report.warnings:
         reporter.warn(warning)

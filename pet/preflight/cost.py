@@ -1,55 +1,64 @@
-"""How long a run will take: a few updates and some scored texts are timed, the rest is multiplication."""
+"""Estimate how long a run takes: a few updates and scored texts are timed, and the rest is multiplication."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+
+from pet.backbones.base import LanguageModel
+from pet.cloze.pvp import PVP
+from pet.data.checks import column_labels
+from pet.ipet.plan import Plan
+from pet.members.shared import Shared
+from pet.members.training import ClozeData, train_member
+from pet.preflight.tables import evenly_spaced
+from pet.recipe import Recipe
+from pet.student.classifier import new_classifier
+from pet.student.distill import Distillation, fit_classifier
+from pet.training.loop import Schedule
+from pet.tuning.members import Backbone, start_member
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
 
-    from pet.backbones.base import LanguageModel
-    from pet.cloze.pvp import PVP
-    from pet.ipet.plan import Plan
-    from pet.members.training import ClozeData
-    from pet.recipe import Recipe
-    from pet.student.classifier import Classifier
-
-UPDATES = 3  # that are timed, after a first one that is not
-_RATE = 1e-6  # the weights are thrown away; small steps keep the loss a number
+UPDATES = 3  # timed updates; the one before them is not timed
+MAX_TIMED = 500  # texts to train on
+_RATE = 1e-6  # the weights are discarded; a small rate keeps the loss finite
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured, in seconds.
+    """What was measured.
 
     Attributes
     ----------
-    load : to open the model
-    member_update : one update of a member; None where none can be trained
-    scored_tokens : tokens that are scored in a second
-    student_update : one update of the student; None where there is no pool
+    load : seconds to open the model
+    scored_tokens : tokens scored per second
+    member_update : seconds per update of a member; None if it was not measured
+    student_update : seconds per update of the student; None if there is no student
     """
 
     load: float
-    member_update: float | None
     scored_tokens: float
-    student_update: float | None
+    member_update: float | None = None
+    student_update: float | None = None
 
 
 @dataclass(frozen=True)
 class Round:
-    """Members that are made side by side: an ensemble, or one generation of iPET.
+    """An ensemble, or one generation of iPET.
 
     Attributes
     ----------
-    members, updates : how many, and the updates of each; None where they stay untrained
-    tokens : that each member scores
+    members : number of members
+    updates : updates of each member; None if members are not trained
+    tokens : tokens that each member scores
     """
 
     members: int
@@ -63,8 +72,8 @@ class Work:
 
     Attributes
     ----------
-    rounds : one after another
-    student_updates : of the student
+    rounds : the generations; PET has one
+    student_updates : updates of the student
     """
 
     rounds: Sequence[Round]
@@ -72,14 +81,14 @@ class Work:
 
 
 def training_sets(plan: Plan, pool: int) -> list[int]:
-    """Texts that a member of each generation of iPET learns from; 0 for the untrained model.
+    """Return the number of training texts of a member in each generation of iPET; 0 for the untrained model.
 
-    No generation ends the run early here, and no label runs out of texts before the pool does.
+    This assumes that the run does not stop early, and that no label runs out of texts before the pool does.
 
     Parameters
     ----------
-    plan : see `pet.run.generations.make_plan`
-    pool : unlabeled texts; no member gets more of them
+    plan : see `pet.ipet.plan.make_plan`
+    pool : number of unlabeled texts; no member gets more of them
     """
     labeled = int(plan.counts.sum())
     new = [min(int(plan.wanted(generation).sum()), pool) for generation in range(1, plan.last + 1)]
@@ -87,14 +96,14 @@ def training_sets(plan: Plan, pool: int) -> list[int]:
 
 
 def rounds_of(recipe: Recipe, sizes: Sequence[int], patterns: int, tokens: float) -> list[Round]:
-    """The work of all members, generation by generation; PET has one.
+    """Return the work of all members in each generation.
 
     Parameters
     ----------
-    recipe : for the updates, and for repetitions, which the untrained model has none of
-    sizes : of the training sets, see `training_sets`
-    patterns : of the task
-    tokens : that each member scores
+    recipe : updates, and repetitions, which do not apply to the untrained model
+    sizes : sizes of the training sets; see `training_sets`
+    patterns : number of patterns
+    tokens : tokens that each member scores
     """
     trained = patterns * recipe.member.repetitions
     return [
@@ -103,74 +112,128 @@ def rounds_of(recipe: Recipe, sizes: Sequence[int], patterns: int, tokens: float
 
 
 def estimate(speed: Speed, work: Work) -> dict[str, float]:
-    """Seconds of each part of a run, and of all: ``members``, ``labeling``, ``student``, ``total``.
+    """Return the seconds for ``members``, ``labeling``, ``student``, and ``total``.
 
-    A member is opened to be trained, and once more to be scored with.
+    Each member is opened twice: for training and for scoring.
+
+    Examples
+    --------
+    >>> speed = Speed(load=2.0, scored_tokens=100.0, member_update=0.5, student_update=0.25)
+    >>> estimate(speed, Work([Round(members=3, updates=10, tokens=1000.0)], student_updates=40))
+    {'members': 21.0, 'labeling': 36.0, 'student': 12.0, 'total': 69.0}
     """
     parts = {"members": 0.0, "labeling": 0.0, "student": 0.0}
     if speed.member_update is not None:
-        for these in work.rounds:
-            if these.updates is not None:
-                parts["members"] += these.members * (speed.load + these.updates * speed.member_update)
-            parts["labeling"] += these.members * (speed.load + these.tokens / speed.scored_tokens)
+        for generation in work.rounds:
+            if generation.updates is not None:
+                parts["members"] += generation.members * (speed.load + generation.updates * speed.member_update)
+            parts["labeling"] += generation.members * (speed.load + generation.tokens / speed.scored_tokens)
     if speed.student_update is not None:
         parts["student"] = speed.load + work.student_updates * speed.student_update
     return parts | {"total": sum(parts.values())}
 
 
-def mean_update(train: Callable[[Callable[..., None]], object], accelerator: Accelerator) -> float:
-    """Seconds of an update of a training that calls back after each, the first one apart.
+def estimate_run(
+    shared: Shared, tables: Mapping[str, Dataset], speed: Speed, sizes: Sequence[int], tokens: float
+) -> dict[str, float]:
+    """Time a few updates of a member and of the student, and estimate a run.
+
+    The weights of the model are changed, so `shared` cannot be used afterwards.
 
     Parameters
     ----------
-    train : starts `UPDATES` + 1 updates with the callback that it is given
+    shared : task, recipe, model, and device
+    tables : ``train``, ``unlabeled``, or both
+    speed : what was measured already
+    sizes : training set size of each generation
+    tokens : tokens that each member scores
+
+    Returns
+    -------
+    dict
+        See `estimate`.
     """
-    moments: list[float] = []
-
-    def note(*_: object) -> None:
-        wait_for(accelerator)
-        moments.append(time.perf_counter())
-
-    train(note)
-    return (moments[-1] - moments[0]) / (len(moments) - 1)
-
-
-def wait_for(accelerator: Accelerator) -> None:
-    """Wait until a GPU has done what it was told."""
-    import torch
-
-    if accelerator.device.type == "cuda":
-        torch.cuda.synchronize(accelerator.device)
-
-
-def time_member(
-    lm: LanguageModel,
-    pvp: PVP,
-    data: ClozeData,
-    recipe: Recipe,
-    accelerator: Accelerator,
-) -> float:
-    """Seconds of an update of a member. The model's weights are changed."""
-    from pet.members.training import train_member
-
-    short = recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0, learning_rate=_RATE)
-    return mean_update(lambda note: train_member(lm, pvp, data, short, 0, accelerator, note), accelerator)
+    # Without labeled texts, members learn from the pool alone. Which labels they learn does not affect the time.
+    labels = len(shared.task.labels)
+    train = evenly_spaced(tables["train" if "train" in tables else "unlabeled"], MAX_TIMED)
+    gold = column_labels(train) if "train" in tables else np.arange(len(train)) % labels
+    pool = evenly_spaced(tables["unlabeled"], MAX_TIMED) if "unlabeled" in tables else None
+    tokenize = shared.plan.tokenize
+    data = ClozeData(tokenize(train), gold, None if pool is None else tokenize(pool))
+    speed = replace(
+        speed,
+        member_update=time_member(shared, data),
+        student_update=None if pool is None else time_student(shared, pool),
+    )
+    recipe = shared.recipe
+    work = Work(rounds_of(recipe, sizes, len(shared.task.patterns), tokens), recipe.student.steps)
+    return estimate(speed, work)
 
 
-def time_student(classifier: Classifier, pool: Dataset, recipe: Recipe, accelerator: Accelerator) -> float:
-    """Seconds of an update of a student. The model's weights are changed."""
-    from pet.student.distill import Distillation, fit_classifier
-    from pet.training.loop import Schedule
+def time_member(shared: Shared, data: ClozeData) -> float:
+    """Return the seconds per update of a member with the first pattern. The model's weights are changed."""
+    lm, pvp = start_first_member(shared, data)
+    recipe = shared.recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0, learning_rate=_RATE)
+    accelerator = shared.accelerator
+    return mean_update(lambda note: train_member(lm, pvp, data, recipe, 0, accelerator, note), accelerator)
 
-    labels = len(classifier.labels)
-    targets = np.full((len(pool), labels), 1 / labels)
+
+def start_first_member(shared: Shared, data: ClozeData) -> tuple[LanguageModel, PVP]:
+    """Prepare the pretrained model for training with the first pattern."""
+    lm, tuning = shared.models.untrained(), shared.recipe.tuning
+    if tuning.method == "full":
+        return lm, shared.pvps[0]
+    backbone = Backbone(lm.model, shared.models.info.name, "")
+    pvp = shared.tuned_pvps[0]
+    return start_member(backbone, tuning, pvp, [data.labeled], 0, shared.accelerator.device), pvp
+
+
+def time_student(shared: Shared, pool: Dataset) -> float:
+    """Return the seconds per update of a student."""
+    info, recipe = shared.models.info, shared.recipe
+    labels = shared.task.labels
+    classifier = new_classifier(
+        info.name, shared.text_input, labels, recipe.encoding.max_length, allow_pickle=info.allow_pickle
+    )
+    targets = np.full((len(pool), len(labels)), 1 / len(labels))
     schedule = Schedule(UPDATES + 1, _RATE, accumulation=recipe.student.accumulation)
     how = Distillation(schedule, recipe.student.batch, recipe.student.temperature)
+    accelerator = shared.accelerator
     return mean_update(
         lambda note: fit_classifier(classifier, pool, targets, how, accelerator, on_step=note), accelerator
     )
 
 
+def mean_update(train: Callable[[Callable[..., None]], object], accelerator: Accelerator) -> float:
+    """Return the mean seconds per update, without the first one.
+
+    Parameters
+    ----------
+    train : runs `UPDATES` + 1 updates, and calls its argument after each
+    accelerator : device and precision
+    """
+    times: list[float] = []
+
+    def note(*_: object) -> None:
+        if accelerator.device.type == "cuda":
+            torch.cuda.synchronize(accelerator.device)
+        times.append(time.perf_counter())
+
+    train(note)
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
 def mean_tokens(lengths: Mapping[str, float], rows: Mapping[str, int]) -> float:
-    """Tokens of the tables that a member scores, from the mean length and the number of their rows."""
+    """Return the number of tokens that a member scores.
+
+    Parameters
+    ----------
+    lengths : table -> mean number of tokens per row
+    rows : table -> number of rows
+
+    Examples
+    --------
+    >>> mean_tokens({"train": 9.0, "unlabeled": 20.0, "test": 10.0}, {"train": 5, "unlabeled": 100, "test": 7})
+    2070.0
+    """
     return sum(lengths[name] * rows[name] for name in ("unlabeled", "test") if name in lengths)

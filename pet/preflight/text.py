@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from pet.preflight.check_task import CheckReport
 from pet.preflight.patterns import Filled, PatternCheck
+from pet.preflight.report import CheckReport, ZeroShot
 from pet.report.tables import text_table
 from pet.terminal import clean
 
@@ -78,16 +77,16 @@ def abbreviate(filled: Filled) -> str:
     return " ".join(pieces)
 
 
-def _zero_shot(found: Mapping[str, Any]) -> str:
+def _zero_shot(found: ZeroShot) -> str:
     rows: list[list[object]] = [
         [f"pattern {number}", figures["accuracy"], figures["centred"]]
-        for number, figures in enumerate(found["patterns"], 1)
+        for number, figures in enumerate(found.patterns, 1)
     ]
-    rows.append(["ensemble", found["together"]["accuracy"], found["together"]["centred"]])
+    rows.append(["ensemble", found.together["accuracy"], found.together["centred"]])
     table = text_table(rows, ["untrained", "accuracy", "centered"])
     return (
-        f"{table}\nOn {found['rows']} texts of {found['table']}; always predicting the most frequent label: "
-        f"{found['majority']:.3f}. Centered: with each label's mean score subtracted."
+        f"{table}\nOn {found.rows} texts of {found.table}; always predicting the most frequent label: "
+        f"{found.majority:.3f}. Centered: with each label's mean score subtracted."
     )
 
 

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 
 from pet.cli.main import main
 from pet.ipet.plan import make_plan
-from pet.preflight.check_task import untrained_accuracy
 from pet.preflight.cost import Round, Speed, Work, estimate, mean_tokens, rounds_of, training_sets
 from pet.preflight.patterns import Filled
 from pet.preflight.text import abbreviate
+from pet.preflight.zero_shot import untrained_accuracy
 from pet.recipe import make_recipe
 from pet.task.task import Task
 
@@ -247,7 +247,7 @@ def test_times_are_products_of_counts_and_speeds() -> None:
         "student": 2 + 10.0,
         "total": 21 + 36 + 12.0,
     }
-    assert estimate(Speed(2.0, None, 100.0, None), work)["total"] == 0
+    assert estimate(Speed(2.0, 100.0), work)["total"] == 0
 
 
 def test_the_rounds_of_ipet_add_up() -> None:

@@ -1,0 +1,72 @@
+"""What a check finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pet.errors import PetError
+from pet.preflight.patterns import PatternCheck
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """How well the untrained patterns do.
+
+    Attributes
+    ----------
+    table, rows : name of the labeled table, and the number of its texts that were scored
+    majority : share of the most frequent label
+    patterns : figures of each pattern; see `pet.preflight.zero_shot.untrained_accuracy`
+    together : figures of all patterns as one ensemble
+    """
+
+    table: str
+    rows: int
+    majority: float
+    patterns: list[dict[str, float]]
+    together: dict[str, float]
+
+
+@dataclass
+class CheckReport:
+    """What `pet.preflight.check_task.check_task` found.
+
+    Attributes
+    ----------
+    task, model, max_length : what was checked
+    rows : number of rows of each table
+    label_counts : number of rows of each label in each table
+    patterns : one entry for each pattern
+    zero_shot : accuracy without training; None if there are no labeled texts or no weights
+    training_sets : for ``ipet``, number of training texts of a member in each generation; 0 for the untrained model
+    seconds : expected time of each part of a run; see `pet.preflight.cost.estimate`
+    warnings : problems that would not stop a run
+    errors : problems that would stop a run
+    """
+
+    task: str
+    model: str
+    max_length: int
+    rows: dict[str, int] = field(default_factory=dict)
+    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    patterns: list[PatternCheck] = field(default_factory=list)
+    zero_shot: ZeroShot | None = None
+    training_sets: list[int] = field(default_factory=list)
+    seconds: dict[str, float] | None = None
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def collect_errors(self) -> Iterator[None]:
+        """Add the problems of a `PetError` to `errors` instead of raising it."""
+        try:
+            yield
+        except PetError as error:
+            self.errors += error.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)

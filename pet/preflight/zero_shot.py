@@ -1,0 +1,125 @@
+"""Try the patterns on the untrained model: how accurate it is, and how fast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.checks import column_labels
+from pet.data.sample import sample_shots
+from pet.ensemble.combine import Ensemble
+from pet.members import untrained
+from pet.members.kinds import make_scorer
+from pet.members.shared import Shared
+from pet.members.spec import pattern_spec
+from pet.members.texts import Texts
+from pet.preflight.report import ZeroShot
+from pet.preflight.tables import evenly_spaced
+from pet.progress import Reporter
+from pet.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+def try_patterns(
+    shared: Shared, tables: Mapping[str, Dataset], rows: int, reporter: Reporter
+) -> tuple[ZeroShot | None, float]:
+    """Score some texts with every untrained pattern.
+
+    Training texts are preferred to test texts: patterns must not be chosen by their accuracy on the test set.
+
+    Parameters
+    ----------
+    shared : task, recipe, model, and device
+    tables : at least one of ``train``, ``test``, ``unlabeled``
+    rows : maximum number of texts
+    reporter : shows progress
+
+    Returns
+    -------
+    accuracy (None without labeled texts), and the number of tokens scored per second
+    """
+    name = next(name for name in ("train", "test", "unlabeled") if name in tables)
+    if name == "unlabeled":
+        return None, score_untrained(shared, evenly_spaced(tables[name], rows), reporter)[1]
+    gold = column_labels(tables[name])
+    drawn = sample_shots(
+        gold,
+        len(shared.task.labels),
+        examples=min(rows, len(gold)),
+        seed=derive_seed(0, "check"),
+        balanced=False,
+    )
+    chosen = np.sort(drawn)
+    gold = gold[chosen]
+    scores, speed = score_untrained(shared, tables[name].select(chosen), reporter)
+    ensemble = Ensemble.of(
+        [pattern.template.source for pattern in shared.task.patterns], labels=len(shared.task.labels)
+    )
+    found = ZeroShot(
+        table=name,
+        rows=len(gold),
+        majority=float(np.bincount(gold).max() / len(gold)),
+        patterns=[untrained_accuracy(s, gold) for s in scores],
+        together=untrained_accuracy(ensemble.merge(scores), gold),
+    )
+    return found, speed
+
+
+def score_untrained(shared: Shared, table: Dataset, reporter: Reporter) -> tuple[list[Array], float]:
+    """Score a table with every untrained pattern.
+
+    Returns
+    -------
+    a float32 array of shape (rows, L) for each pattern, and the number of tokens scored per second
+    """
+    specs = [pattern_spec(untrained.KIND, number, 0) for number in range(len(shared.task.patterns))]
+    scorers = [make_scorer(spec, shared) for spec in specs]
+    texts = Texts(table, lambda: shared.plan)
+    out = np.empty((len(scorers), len(table), len(shared.task.labels)), dtype=np.float32)
+    # The first batch includes one-time work, so it is not timed.
+    few = Texts(table.select(range(min(2, len(table)))), lambda: shared.plan)
+    scorers[0].scores(few, out[0, : len(few)])
+    tokens = texts.tokens
+    start = time.perf_counter()
+    with reporter.task("score with the untrained model", len(table) * len(scorers), "text") as bar:
+        for scorer, scores in zip(scorers, out, strict=True):
+            scorer.scores(texts, scores, bar.update)
+    seconds = time.perf_counter() - start
+    total = sum(len(pvp.encoder.encode(tokens).ids.values) for pvp in shared.pvps)
+    return list(out), total / max(seconds, 1e-9)
+
+
+def untrained_accuracy(scores: Array, gold: Array) -> dict[str, float]:
+    """Return the accuracy of scores as they are, and after centering.
+
+    Parameters
+    ----------
+    scores : shape (rows, L)
+    gold : int array of shape (rows,)
+
+    Returns
+    -------
+    dict
+        ``accuracy``, and ``centred``: the accuracy after subtracting each label's mean score over these rows. It
+        shows what a pattern can distinguish even if the model prefers one of the words.
+
+    Examples
+    --------
+    The first label always scores 10 more:
+
+    >>> untrained_accuracy(np.array([[11.0, 0.0], [10.0, 1.0]]), np.array([0, 1]))
+    {'accuracy': 0.5, 'centred': 1.0}
+    """
+    centered = scores - scores.mean(axis=0)
+    return {
+        "accuracy": float((scores.argmax(axis=1) == gold).mean()),
+        "centred": float((centered.argmax(axis=1) == gold).mean()),
+    }
