@@ -34,7 +34,7 @@ LAYERS = [
     "run.settings",
     "run.inputs",
     "run.context",
-    "run.stages, run.init_prompt",
+    "run.stages, run.merging, run.init_prompt",
     "run.execution",
     "run",
     "inference",

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import Kind, kind_of
+from pet.backbones.kinds import ModelKind, kind_of
 from pet.backbones.load import load_config, load_problem, load_tokenizer, model_fingerprint, resolve_model
 from pet.cloze.blank import Blank
 
@@ -50,7 +50,7 @@ class ModelInfo:
         return load_config(self.name)
 
     @cached_property
-    def kind(self) -> Kind:
+    def kind(self) -> ModelKind:
         """The kind of language model."""
         return kind_of(self.config)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """A kind of language model.
 
     Attributes
@@ -41,16 +41,16 @@ class Kind:
     blank: Callable[[PreTrainedTokenizerBase], Blank]
 
 
-_MASKED = Kind(load_masked_lm, MaskedLM, mask_blank)
-_ENCODER_DECODER = Kind(load_encoder_decoder, EncoderDecoderLM, sentinel_blank)
-_XLNET = Kind(load_causal_lm, MaskedLM, mask_blank)  # listed as causal by transformers, but has a mask token
-_CAUSAL = Kind(load_causal_lm, CausalLM, lambda _: end_blank())
+_MASKED = ModelKind(load_masked_lm, MaskedLM, mask_blank)
+_ENCODER_DECODER = ModelKind(load_encoder_decoder, EncoderDecoderLM, sentinel_blank)
+_XLNET = ModelKind(load_causal_lm, MaskedLM, mask_blank)  # listed as causal by transformers, but has a mask token
+_CAUSAL = ModelKind(load_causal_lm, CausalLM, lambda _: end_blank())
 
 # Causal models that read padding as text, so that the scores of a text would depend on its batch.
 _NO_PADDING = ("rwkv", "xlstm")
 
 
-def kind_of(config: Any) -> Kind:
+def kind_of(config: Any) -> ModelKind:
     """Return the kind of a model, given its configuration.
 
     Architectures that can be masked language models are treated as such, even if (like BERT) they can also be

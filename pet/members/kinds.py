@@ -19,7 +19,7 @@ NOTE = "member.json"  # in the folder of every member
 
 
 @dataclass(frozen=True)
-class Kind:
+class MemberKind:
     """A kind of member.
 
     Attributes
@@ -40,25 +40,25 @@ class Kind:
     updates: Callable[[Shared, int], int] = lambda shared, rows: 0
 
 
-KINDS: dict[str, Kind] = {
-    pattern.KIND: Kind(
+KINDS: dict[str, MemberKind] = {
+    pattern.KIND: MemberKind(
         make=lambda spec, shared, seed, start: pattern.PatternMember(spec, shared, seed, start),
         open=lambda spec, shared, folder: pattern.PatternMember(spec, shared, folder=folder),
         reads_texts=False,
         updates=lambda shared, rows: shared.recipe.member.updates(rows),
     ),
-    untrained.KIND: Kind(
+    untrained.KIND: MemberKind(
         make=lambda spec, shared, seed, start: untrained.UntrainedMember(spec, shared),
         open=lambda spec, shared, folder: untrained.UntrainedMember(spec, shared, folder=folder),
         trains=False,
         reads_texts=False,
     ),
-    head.KIND: Kind(
+    head.KIND: MemberKind(
         make=lambda spec, shared, seed, start: head.HeadMember(spec, shared, seed),
         open=lambda spec, shared, folder: head.HeadMember(spec, shared, folder=folder),
         updates=lambda shared, rows: head.steps(shared.recipe, rows),
     ),
-    external.KIND: Kind(
+    external.KIND: MemberKind(
         make=lambda spec, shared, seed, start: external.ExternalMember(spec, shared.task.labels, shared.task.fields),
         open=lambda spec, shared, folder: external.ExternalMember(spec, shared.task.labels, shared.task.fields, folder),
         trains=False,

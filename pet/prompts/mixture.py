@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Source:
+class MixtureTask:
     """Training data for a prompt: a task's patterns and labeled texts.
 
     Attributes
@@ -70,7 +70,7 @@ def turns(patterns: Sequence[int]) -> Iterator[tuple[int, int]]:
 class _MixtureObjective(nn.Module):
     """Computes the loss of a micro-batch with the label words of its pattern."""
 
-    def __init__(self, lm: LanguageModel, sources: Sequence[Source]):
+    def __init__(self, lm: LanguageModel, sources: Sequence[MixtureTask]):
         super().__init__()
         self.parts = nn.ModuleDict(
             {
@@ -87,7 +87,7 @@ class _MixtureObjective(nn.Module):
 
 def mixture_batches(
     lm: LanguageModel,
-    sources: Sequence[Source],
+    sources: Sequence[MixtureTask],
     recipe: Recipe,
     device: torch.device,
     seed: int,
@@ -106,7 +106,7 @@ def mixture_batches(
         yield {**next(streams[task, pattern]), "part": f"{task}-{pattern}"}
 
 
-def mixture_steps(sources: Sequence[Source], recipe: Recipe) -> int:
+def mixture_steps(sources: Sequence[MixtureTask], recipe: Recipe) -> int:
     """Return the number of updates for training a prompt on these sources."""
     return recipe.member.updates(sum(len(source.labels) for source in sources))
 
@@ -114,7 +114,7 @@ def mixture_steps(sources: Sequence[Source], recipe: Recipe) -> int:
 def train_prompt(
     backbone: Backbone,
     tokenizer: PreTrainedTokenizerBase,
-    sources: Sequence[Source],
+    sources: Sequence[MixtureTask],
     recipe: Recipe,
     seed: int,
     accelerator: Accelerator,

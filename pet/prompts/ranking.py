@@ -18,7 +18,7 @@ from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.numerics import softmax
 from pet.prompts.library import Prompt
-from pet.prompts.mixture import Source, train_prompt
+from pet.prompts.mixture import MixtureTask, train_prompt
 from pet.prompts.neurons import activated
 from pet.prompts.similarity import mean_cosine, neuron_overlap, normalized_weights, pair_cosine, weighted_mean
 from pet.tuning import prompt as prompt_tuning
@@ -107,7 +107,7 @@ class NewTask:
         Like the task embedding of SPoT (arXiv 2110.07904), an early checkpoint of the target task's prompt.
         """
         recipe = self.recipe.with_settings(steps=self.recipe.library.query_steps, min_epochs=0.0)
-        source = Source(self.name, self.patterns(recipe.tuning.config.length), self.tokens, self.labels)
+        source = MixtureTask(self.name, self.patterns(recipe.tuning.config.length), self.tokens, self.labels)
         return train_prompt(self.backbone, self.tokenizer, [source], recipe, self.seed, self.accelerator)[0]
 
     @cached_property

@@ -24,7 +24,7 @@ from pet.data.sample import sample_shots
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.prompts.library import Prompt, as_name, check_name, describe, list_prompts, of_backbone, portable
-from pet.prompts.mixture import Source, mixture_steps, train_prompt
+from pet.prompts.mixture import MixtureTask, mixture_steps, train_prompt
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import MEASURES, Candidate, NewTask, measure, ranked, zero_shot
 from pet.recipe import Recipe, learning_rate_for, make_recipe
@@ -82,10 +82,10 @@ class Session:
         plain = pvps[0].encoder.plain
         return tokenize_fields(table, token_keys(pvp.encoder for pvp in pvps), plain)
 
-    def source(self, task: Task, table: Dataset) -> Source:
+    def source(self, task: Task, table: Dataset) -> MixtureTask:
         """Return a labeled table as training data for a prompt."""
         pvps = self.patterns(task, self.recipe.tuning.config.length)
-        return Source(task.name, pvps, self.tokens(task, table), column_labels(table))
+        return MixtureTask(task.name, pvps, self.tokens(task, table), column_labels(table))
 
     def new_task(self, task: Task, tokens: TokenTable, labels: Array) -> NewTask:
         """Return a task to rank prompts for."""

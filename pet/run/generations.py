@@ -35,16 +35,13 @@ from pet.report.generations import generation_line
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
-from pet.run.stages import (
-    Member,
+from pet.run.merging import (
     evaluate_ensemble,
     label_pool,
     make_ensemble,
-    member_scores,
     pattern_accuracies,
-    trained_members,
-    untrained_members,
 )
+from pet.run.stages import Member, member_scores, trained_members, untrained_members
 from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
 

@@ -18,21 +18,19 @@ from pet.run.execution.start import make_executor
 from pet.run.execution.work import MemberWork
 from pet.run.generations import Generations
 from pet.run.init_prompt import make_init_prompt
-from pet.run.pool_gold import pseudo_label_accuracy
-from pet.run.resolve import Given, ResolvedRun, resolve
-from pet.run.results import Results, write_results
-from pet.run.settings import RunSettings
-from pet.run.stages import (
+from pet.run.merging import (
     evaluate_ensemble,
     keep_ensemble,
-    keep_primers,
     label_pool,
     labels_stage,
     make_ensemble,
     pattern_accuracies,
-    trained_members,
-    untrained_members,
 )
+from pet.run.pool_gold import pseudo_label_accuracy
+from pet.run.resolve import Given, ResolvedRun, resolve
+from pet.run.results import Results, write_results
+from pet.run.settings import RunSettings
+from pet.run.stages import keep_primers, trained_members, untrained_members
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
 from pet.training.group import in_a_group
