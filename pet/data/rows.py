@@ -56,10 +56,10 @@ def column_values(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[A
     return {name: [row.get(name, MISSING) for row in rows] for name in names}
 
 
-def chunks_of_rows(rows: Iterable[Row], size: int = ROWS_AT_ONCE) -> Iterator[list[Row]]:
-    """Yield lists of `size` rows; the last one may be shorter."""
+def chunks_of_rows(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield lists of `ROWS_AT_ONCE` rows; the last one may be shorter."""
     rows = iter(rows)
-    while chunk := list(islice(rows, size)):
+    while chunk := list(islice(rows, ROWS_AT_ONCE)):
         yield chunk
 
 

@@ -136,7 +136,7 @@ def _read_parquet_file(path: Path, labels: Sequence[str] | None) -> SoftLabelTab
 
 
 def _stored_labels(schema: pa.Schema) -> list[str] | None:
-    """The order of the labels, from the metadata of a file of ours; None in other files."""
+    """The order of the labels, from the metadata that this package writes; None in other files."""
     found = (schema.metadata or {}).get(b"labels")
     try:
         labels = json.loads(found) if found else None
@@ -189,7 +189,7 @@ def _arrow_matrix(path: Path, column: Any, order: list[str]) -> Array:
 
 
 def _floats(column: Any, problem: str) -> Array:
-    """Numbers as float64, with NaN where there is none."""
+    """Numbers as float64, with NaN for null."""
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise PetError(problem)
