@@ -114,7 +114,7 @@ class SavedEnsemble:
         ------
         PetError
         """
-        if self.shared.models.shared and self.recipe.tuning.method != "full":
+        if self.shared.models.shared:
             raise PetError(
                 f"--quantize: members of --tuning {self.recipe.tuning.method} share one model and change its layers "
                 "in turn; leave out --quantize, or quantize the run's student (`pet predict`)"

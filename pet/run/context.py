@@ -86,11 +86,12 @@ def make_shared(
     info : the pretrained model, if it was looked at already
     """
     info = info or ModelInfo(settings.model, allow_pickle=settings.allow_pickle)
+    shared = settings.trains_members and not recipe.tuning.trains_backbone
     named = absolute(settings.model, only_folder=True) or settings.model
     return Shared(
         task=task,
         recipe=recipe,
-        models=Models(info, recipe.encoding.max_length, shared=not recipe.tuning.trains_backbone, named=named),
+        models=Models(info, recipe.encoding.max_length, shared=shared, named=named),
         device=settings.device,
         precision=settings.precision,
         seed=settings.seed,

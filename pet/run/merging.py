@@ -35,6 +35,7 @@ def pattern_accuracies(context: RunContext) -> list[float]:
             scores = np.empty((len(train), len(context.task.labels)), dtype=np.float32)
             scorer.scores(train, scores)
             accuracies.append(float((scores.argmax(axis=1) == train.labels).mean()))
+        context.shared.models.forget()  # members may be trained in other processes
         (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
         return {"accuracy": accuracies}
 
