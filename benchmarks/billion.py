@@ -9,12 +9,11 @@ assumption: `--tflops` is the rate of bf16 matrix products of one GPU with a mod
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import common
@@ -24,15 +23,75 @@ import torch
 BILLION = 10**9
 
 
-def seconds_of(work: Callable[[], Any], clock: common.Clock, rounds: int) -> float:
-    """Measure the median seconds over rounds, after a warmup."""
-    work()
-    found = []
-    for _ in range(rounds):
-        begun = clock()
-        work()
-        found.append(clock() - begun)
-    return statistics.median(found)
+@dataclass(frozen=True)
+class Measured:
+    """What labeling takes on this machine.
+
+    Attributes
+    ----------
+    micros : part -> microseconds per text, of all members
+    sizes : part -> bytes per text
+    length : mean tokens of a filled pattern
+    """
+
+    micros: dict[str, float]
+    sizes: dict[str, float]
+    length: float
+
+
+def measure(first: common.FirstPattern, texts: common.Rows, members: int, clock: common.Clock, rounds: int) -> Measured:
+    """Measure every part except the model."""
+    from pet.cloze.bind import bind_patterns
+    from pet.cloze.encode import token_keys
+    from pet.cloze.tokens import tokenize_fields
+    from pet.data.read import prepare
+    from pet.data.shards import cut_rows, read_shard
+    from pet.ensemble.combine import Ensemble
+    from pet.ensemble.soft_label_files import read_soft_labels
+    from pet.ensemble.soft_labels import write_soft_labels
+    from pet.training.batching import pad_rows, token_budget_batches
+
+    task, pvp, rows = first.task, first.pvp, len(texts)
+    keys = token_keys(bound.encoder for bound in bind_patterns(task, first.tokenizer, first.recipe.encoding.max_length))
+    ensemble = Ensemble.of([f"p{m + 1}-r1" for m in range(members)], labels=len(task.labels))
+    scores = list(np.random.default_rng(0).normal(size=(members, rows, len(task.labels))).astype(np.float32))
+    with tempfile.TemporaryDirectory(prefix="pet-billion-") as folder:
+        pool, labels = Path(folder) / "pool.parquet", Path(folder) / "labels.parquet"
+        write_pool(pool, texts, task.fields)
+        opened, layout = prepare(pool, task.fields, None, {}, {}, "input")
+        (shard,) = cut_rows([pool], rows)
+        table = read_shard(shard, opened, layout, "input")
+        tokens, ids = tokenize_fields(table, keys, pvp.encoder.plain), list(table["id"])
+
+        def fill() -> None:
+            encoded = pvp.encoder.encode(tokens, np.arange(rows))
+            for chosen in token_budget_batches(encoded.ids.lengths, 16384):
+                pad_rows(encoded, chosen, 0)
+
+        parts: dict[str, common.Work] = {
+            "read": lambda: read_shard(shard, opened, layout, "input"),
+            "tokenize": lambda: tokenize_fields(table, keys, pvp.encoder.plain),
+            "fill and pad, all members": fill,
+            "merge and write": lambda: write_soft_labels([labels], ids, scores, ensemble, task.labels),
+            "student reads": lambda: read_soft_labels(labels, task.labels),
+        }
+        micros = {part: 1e6 * each / rows for part, each in common.alternate(parts, clock, rounds).items()}
+        micros["fill and pad, all members"] *= members
+        tracemalloc.start()
+        kept = read_soft_labels(labels, task.labels)
+        held = tracemalloc.get_traced_memory()[0] / len(kept.ids)
+        tracemalloc.stop()
+        sizes = {"read": pool.stat().st_size / rows, "written": labels.stat().st_size / rows, "held by student": held}
+    return Measured(micros, sizes, float(pvp.encoder.encode(tokens, np.arange(rows)).ids.lengths.mean()))
+
+
+def write_pool(path: Path, texts: common.Rows, fields: Sequence[str]) -> None:
+    """Write texts as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {field: [row[field] for row in texts] for field in fields}
+    pq.write_table(pa.table({"id": [f"text-{i:010d}" for i in range(len(texts))], **columns}), path)
 
 
 @click.command()
@@ -50,60 +109,12 @@ def main(
 ) -> None:  # fmt: skip
     """Print microseconds per text of each part, and hours and bytes per billion texts."""
     torch.set_num_threads(threads)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from pet.cloze.bind import bind_patterns
-    from pet.cloze.encode import token_keys
-    from pet.cloze.tokens import tokenize_fields
-    from pet.data.read import prepare
-    from pet.data.shards import cut_rows, read_shard
-    from pet.ensemble.combine import Ensemble
-    from pet.ensemble.soft_label_files import read_soft_labels
-    from pet.ensemble.soft_labels import write_soft_labels
     from pet.task.task import Task
-    from pet.training.batching import pad_rows, token_budget_batches
 
     task = Task.load(name)
-    first = common.FirstPattern(task, model)
-    pvp = first.pvp
-    keys = token_keys(bound.encoder for bound in bind_patterns(task, first.tokenizer, first.recipe.encoding.max_length))
     texts = common.read_rows(data, name, "unlabeled", rows, task.fields)
-    rows = len(texts)
-    ensemble = Ensemble.of([f"p{m + 1}-r1" for m in range(members)], labels=len(task.labels))
-    scores = list(np.random.default_rng(0).normal(size=(members, rows, len(task.labels))).astype(np.float32))
-    with tempfile.TemporaryDirectory(prefix="pet-billion-") as folder:
-        pool, labels = Path(folder) / "pool.parquet", Path(folder) / "labels.parquet"
-        columns = {field: [row[field] for row in texts] for field in task.fields}
-        pq.write_table(pa.table({"id": [f"text-{i:010d}" for i in range(rows)], **columns}), pool)
-        opened, layout = prepare(pool, task.fields, None, {}, {}, "input")
-        (shard,) = cut_rows([pool], rows)
-        table = read_shard(shard, opened, layout, "input")
-        tokens, ids = tokenize_fields(table, keys, pvp.encoder.plain), list(table["id"])
-
-        def fill() -> None:
-            encoded = pvp.encoder.encode(tokens, np.arange(rows))
-            for chosen in token_budget_batches(encoded.ids.lengths, 16384):
-                pad_rows(encoded, chosen, 0)
-
-        def write() -> None:
-            write_soft_labels([labels], ids, scores, ensemble, task.labels)
-
-        parts: dict[str, Callable[[], Any]] = {
-            "read": lambda: read_shard(shard, opened, layout, "input"),
-            "tokenize": lambda: tokenize_fields(table, keys, pvp.encoder.plain),
-            "fill and pad, all members": fill,
-            "merge and write": write,
-            "student reads": lambda: read_soft_labels(labels, task.labels),
-        }
-        micros = {part: 1e6 * seconds_of(work, common.CLOCKS[clock], rounds) / rows for part, work in parts.items()}
-        micros["fill and pad, all members"] *= members
-        tracemalloc.start()
-        kept = read_soft_labels(labels, task.labels)
-        held = tracemalloc.get_traced_memory()[0] / len(kept.ids)
-        tracemalloc.stop()
-        sizes = {"read": pool.stat().st_size / rows, "written": labels.stat().st_size / rows, "held by student": held}
-    length = float(pvp.encoder.encode(tokens, np.arange(rows)).ids.lengths.mean())
+    measured = measure(common.FirstPattern(task, model), texts, members, common.CLOCKS[clock], rounds)
+    micros, sizes, length = measured.micros, measured.sizes, measured.length
     flops = members * 24 * layers * hidden**2 * length  # 2 per weight, 12 hidden² weights per layer
     micros["model (assumed)"] = 1e6 * flops / (tflops * 1e12)
     for part, micro in micros.items():
@@ -113,7 +124,7 @@ def main(
     for part, size in sizes.items():
         click.echo(f"{part:28}{size:10.1f} B per text{size * BILLION / 1e9:10.0f} GB per billion")
     figures = {
-        "task": name, "model": model.name, "rows": rows, "members": members, "gpus": gpus,
+        "task": name, "model": model.name, "rows": len(texts), "members": members, "gpus": gpus,
         "tokens_a_row": round(length, 1), "microseconds_a_text": {part: round(m, 2) for part, m in micros.items()},
         "bytes_a_text": {part: round(size, 1) for part, size in sizes.items()},
         "assumed": {"tflops": tflops, "layers": layers, "hidden": hidden},

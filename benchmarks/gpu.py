@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,83 @@ def peak(device: torch.device, size: int, rounds: int = 20) -> float:
     return 2.0 * size**3 / best
 
 
+@dataclass(frozen=True)
+class Workload:
+    """A model with random weights, and random texts.
+
+    Attributes
+    ----------
+    lm, tokenizer, pvp : the model and its pattern
+    few, labels : tokenized labeled texts, and their labels (int64)
+    pool : tokenized unlabeled texts
+    """
+
+    lm: Any
+    tokenizer: Any
+    pvp: Any
+    few: Any
+    labels: Any
+    pool: Any
+
+
+def make_workload(layers: int, hidden: int, words: int, length: int, rows: int) -> Workload:
+    """Make a model of this size and texts of up to `length` tokens."""
+    from datasets import Dataset
+
+    from pet.backbones.masked import MaskedLM
+    from pet.cloze.encode import token_keys
+    from pet.cloze.pvp import bind_pattern
+    from pet.cloze.tokens import tokenize_fields
+    from pet.task.grammar import parse_template
+    from pet.task.pattern import Pattern
+    from pet.task.verbalizer import Verbalizer
+
+    tokenizer, generator = make_tokenizer(words), np.random.default_rng(0)
+    pattern = Pattern(parse_template("{mask} w5 {text}", ["text"]), Verbalizer({label: (label,) for label in LABELS}))
+    pvp = bind_pattern(pattern, LABELS, tokenizer, length)
+    counts = generator.integers(length // 4, length - pvp.encoder.fixed_length + 1, rows)
+    texts = [" ".join(f"w{n}" for n in generator.integers(6, words - len(SPECIAL), count)) for count in counts]
+
+    def tokenize(some: list[str]) -> Any:
+        return tokenize_fields(Dataset.from_dict({"text": some}), token_keys([pvp.encoder]), pvp.encoder.plain)
+
+    pool, few = tokenize(texts), tokenize(texts[:LABELED])
+    lm = MaskedLM(make_model(layers, hidden, words, length))
+    return Workload(lm, tokenizer, pvp, few, generator.integers(0, len(LABELS), len(texts[:LABELED])), pool)
+
+
+def measure_labeling(workload: Workload, accelerator: Any, max_tokens: int, rounds: int) -> tuple[float, float]:
+    """Return the seconds to label all texts, and the floating-point operations."""
+    from pet.members.scoring import score_rows
+
+    lm, pvp = workload.lm, workload.pvp
+
+    def label() -> None:
+        score_rows(lm, workload.tokenizer, pvp, workload.pool, accelerator, max_tokens=max_tokens)
+
+    seconds = common.alternate({"label": label}, time.perf_counter, rounds)["label"]
+    return seconds, limit.encoder_flops(lm.model.config, pvp.encoder.encode(workload.pool).ids.lengths)
+
+
+def measure_training(workload: Workload, recipe: Any, steps: int, accelerator: Any) -> tuple[float, float]:
+    """Return the seconds of a training step, and its floating-point operations."""
+    from pet.members.training import ClozeData, member_batches, train_member
+
+    lm, pvp, ends = workload.lm, workload.pvp, []
+
+    def on_step(step: int, _: float | None) -> None:
+        if step in (WARM, WARM + steps):
+            wait(accelerator.device)
+            ends.append(time.perf_counter())
+
+    data = ClozeData(workload.few, workload.labels, workload.pool)
+    train_member(lm, pvp, data, recipe, 0, accelerator, on_step)
+    batches = member_batches(lm, pvp, data, recipe.member, torch.device("cpu"), 0)
+    timed = [next(batches) for _ in range(WARM + steps)][WARM:]
+    done = [limit.training_flops(lm.model.config, b["lengths"].numpy(), len(b["targets"])) for b in timed]
+    return (ends[1] - ends[0]) / steps, float(np.mean(done))
+
+
 @click.command()
 @click.option("--device", default="cuda", show_default=True, help="Device to measure.")
 @click.option("--precision", default="bf16", show_default=True, help="Precision of the model.")
@@ -107,68 +185,28 @@ def main(
     if not device.startswith("cuda"):  # only a check that the program runs
         words, length, rows, size = min(words, 1000), min(length, 32), min(rows, 64), min(size, 256)
         labeled, unlabeled, steps, rounds = min(labeled, 2), min(unlabeled, 2), min(steps, 2), 1
-    from datasets import Dataset
-
     from pet.backbones import packed
-    from pet.backbones.masked import MaskedLM
-    from pet.cloze.encode import token_keys
-    from pet.cloze.pvp import bind_pattern
-    from pet.cloze.tokens import tokenize_fields
-    from pet.members.scoring import score_rows
-    from pet.members.training import ClozeData, member_batches, train_member
     from pet.recipe import make_recipe
-    from pet.task.grammar import parse_template
-    from pet.task.pattern import Pattern
-    from pet.task.verbalizer import Verbalizer
     from pet.training.device import make_accelerator
 
     if compiled:
         packed._feed_forward = torch.compile(packed._feed_forward, dynamic=True)
-    settings = {"steps": WARM + steps, "labeled_batch": labeled, "unlabeled_batch": unlabeled}
+    settings = {"steps": WARM + steps, "labeled_batch": labeled, "unlabeled_batch": unlabeled, "learning_rate": 1e-5}
     recipe, accelerator = make_recipe("default", settings), make_accelerator(device, precision)
-    tokenizer, place = make_tokenizer(words), accelerator.device
-    pattern = Pattern(parse_template("{mask} w5 {text}", ["text"]), Verbalizer({label: (label,) for label in LABELS}))
-    pvp = bind_pattern(pattern, LABELS, tokenizer, length)
-    generator = np.random.default_rng(0)
-    counts = generator.integers(length // 4, length - pvp.encoder.fixed_length + 1, rows)
-    texts = [" ".join(f"w{n}" for n in generator.integers(6, words - len(SPECIAL), count)) for count in counts]
-    plain = pvp.encoder.plain
-    keys = token_keys([pvp.encoder])
-    pool = tokenize_fields(Dataset.from_dict({"text": texts}), keys, plain)
-    few = tokenize_fields(Dataset.from_dict({"text": texts[:LABELED]}), keys, plain)
-    lm = MaskedLM(make_model(layers, hidden, words, length))
-    config = lm.model.config
+    workload, place = make_workload(layers, hidden, words, length, rows), accelerator.device
 
     most = peak(place, size)
     click.echo(f"peak: {most / 1e12:.2f} TFLOP/s in bf16 products of {size} × {size} matrices")
-
-    def label() -> None:
-        score_rows(lm, tokenizer, pvp, pool, accelerator, max_tokens=tokens or recipe.inference.tokens)
-
-    seconds = {"label": common.alternate({"label": label}, time.perf_counter, rounds)["label"]}
-    work = {"label": limit.encoder_flops(config, pvp.encoder.encode(pool).ids.lengths)}
-
-    ends: list[float] = []
-
-    def on_step(step: int, _: float | None) -> None:
-        if step in (WARM, WARM + steps):
-            wait(place)
-            ends.append(time.perf_counter())
-
-    data = ClozeData(few, generator.integers(0, len(LABELS), len(texts[:LABELED])), pool)
-    train_member(lm, pvp, data, recipe.with_settings(learning_rate=1e-5), 0, accelerator, on_step)
-    seconds["train"] = (ends[1] - ends[0]) / steps
-    batches = member_batches(lm, pvp, data, recipe.member, torch.device("cpu"), 0)
-    batches_timed = [next(batches) for _ in range(WARM + steps)][WARM:]
-    done = [limit.training_flops(config, batch["lengths"].numpy(), len(batch["targets"])) for batch in batches_timed]
-    work["train"] = float(np.mean(done))
-
+    max_tokens = tokens or recipe.inference.tokens
+    seconds, work = {}, {}
+    seconds["label"], work["label"] = measure_labeling(workload, accelerator, max_tokens, rounds)
+    seconds["train"], work["train"] = measure_training(workload, recipe, steps, accelerator)
     share = {part: work[part] / seconds[part] / most for part in work}
     figures = {
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else common.processor(),
         "precision": common.dtype_name(common.computed_in(accelerator)),
         "shape": {"layers": layers, "hidden": hidden, "words": words, "length": length},
-        "batch": {"tokens": tokens or recipe.inference.tokens, "labeled": labeled, "unlabeled": unlabeled},
+        "batch": {"tokens": max_tokens, "labeled": labeled, "unlabeled": unlabeled},
         "compiled": compiled,
         "peak_tflops": round(most / 1e12, 3),
         "texts_a_second": round(rows / seconds["label"], 1),

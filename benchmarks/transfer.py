@@ -12,7 +12,7 @@ already in the file are skipped. The tables are also written as Markdown next to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -45,41 +45,55 @@ def session(model: str, seed: int, steps: int, factor: int) -> Any:
     return open_session(model, settings, seed=seed)
 
 
-@cache
-def source_prompt(model: str, data: str, seed: int, steps: int, factor: int) -> Any:
-    """Train a prompt on the source task."""
-    return trained(model, data, SOURCE, SOURCE_EXAMPLES, seed, steps, factor)[0]
+@dataclass(frozen=True)
+class Training:
+    """One training run.
 
-
-def trained(
-    model: str,
-    data: str,
-    name: str,
-    examples: int,
-    seed: int,
-    steps: int,
-    factor: int,
-    start: Any = None,
-    marks: Sequence[int] = (),
-    test_rows: int = 0,
-    even: bool = False,
-) -> tuple[Any, dict[int, float]]:
-    """Train a prompt on a few texts of a task; return its vectors, and its test accuracy after some of the steps.
-
-    Parameters
+    Attributes
     ----------
     model, data : folders of the model and of the data sets
-    name : task
+    task : name of the task
     examples, seed, steps, factor : how to train
-    start : vectors to start from; None: frequent words
-    marks : steps at which to measure accuracy
-    test_rows : texts of the test set
+    """
+
+    model: str
+    data: str
+    task: str
+    examples: int
+    seed: int
+    steps: int
+    factor: int
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Where to measure accuracy.
+
+    Attributes
+    ----------
+    steps : after these steps
+    rows : texts of the test set
     even : take the same number of test texts per label, because half of yelp's test set has five stars
+    """
+
+    steps: Sequence[int] = ()
+    rows: int = 0
+    even: bool = False
+
+
+@cache
+def source_prompt(training: Training) -> Any:
+    """Train a prompt that others start from."""
+    return trained(training)[0]
+
+
+def trained(training: Training, start: Any = None, marks: Marks | None = None) -> tuple[Any, dict[int, float]]:
+    """Train a prompt; return its vectors, and its test accuracy at the marks.
+
+    `start` holds the vectors to start from; None: frequent words.
     """
     import torch
 
-    from pet.data.checks import column_labels
-    from pet.data.read import read_table
     from pet.members.scoring import score_rows
     from pet.members.training import ClozeData, train_member
     from pet.prompts.session import read_labeled
@@ -87,38 +101,46 @@ def trained(
     from pet.tuning.members import Learned, start_member
     from pet.tuning.vectors import VECTORS
 
-    opened, task = session(model, seed, steps, factor), first_pattern(name)
-    source = opened.source(task, read_labeled(task, f"{data}/{name}/train.jsonl", examples=examples, seed=seed))
+    marks, seed, task = marks or Marks(), training.seed, first_pattern(training.task)
+    opened = session(training.model, seed, training.steps, training.factor)
+    file = f"{training.data}/{training.task}/train.jsonl"
+    source = opened.source(task, read_labeled(task, file, examples=training.examples, seed=seed))
     (pvp,) = source.pvps
     before = None if start is None else Learned({VECTORS: torch.from_numpy(start.copy())}, "", "", {"tuning": "prompt"})
     lm = start_member(
         opened.backbone, opened.recipe.tuning, pvp, [source.tokens], seed, opened.accelerator.device, before
     )
     curve: dict[int, float] = {}
-    if marks:
-        table = read_table(
-            f"{data}/{name}/test.jsonl", task.fields, labels=list(task.labels), label_map=task.label_map, name="test"
-        )
-        first = range(min(test_rows, len(table)))
-        table = table.select(first_of_each(column_labels(table), test_rows // len(task.labels)) if even else first)
-        tokens, gold = opened.tokens(task, table), column_labels(table)
+    tokens, gold = evaluation_texts(opened, task, training, marks) if marks.steps else ({}, None)
 
     def look(step: int, _: float | None) -> None:
-        if step in marks:
+        if step in marks.steps:
             scores = score_rows(lm, opened.tokenizer, pvp, tokens, opened.accelerator, max_tokens=8192)
             curve[step] = float((scores.argmax(axis=1) == gold).mean())
             lm.train()
 
     look(0, None)
-    data_of = ClozeData(source.tokens, source.labels, None)
-    rate = opened.recipe.member.learning_rate
-    train_member(lm, pvp, data_of, opened.recipe.with_settings(learning_rate=rate), seed, opened.accelerator, look)
+    train_member(lm, pvp, ClozeData(source.tokens, source.labels, None), opened.recipe, seed, opened.accelerator, look)
     learned = soft.learned_values(lm.model)
     if learned is None:
         raise RuntimeError("the model has no learned vectors")
     vectors = learned.cpu().numpy()
     opened.backbone.restore()
     return vectors, curve
+
+
+def evaluation_texts(opened: Any, task: Any, training: Training, marks: Marks) -> tuple[Any, Any]:
+    """Return the tokenized test texts and their labels."""
+    from pet.data.checks import column_labels
+    from pet.data.read import read_table
+
+    file = f"{training.data}/{training.task}/test.jsonl"
+    table = read_table(file, task.fields, labels=list(task.labels), label_map=task.label_map, name="test")
+    if marks.even:
+        table = table.select(first_of_each(column_labels(table), marks.rows // len(task.labels)))
+    else:
+        table = table.select(range(min(marks.rows, len(table))))
+    return opened.tokens(task, table), column_labels(table)
 
 
 def first_of_each(labels: Any, count: int) -> Any:
@@ -130,12 +152,13 @@ def first_of_each(labels: Any, count: int) -> Any:
 
 def one_run(wanted: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
     """Train once and return the curve."""
-    how: dict[str, Any] = {**places, **{key: wanted[key] for key in ("seed", "steps", "factor")}}
-    start = None if wanted["start"] == "fresh" else source_prompt(**how)
-    _, curve = trained(
-        **how, name=wanted["task"], examples=wanted["examples"], start=start,
-        marks=wanted["marks"], test_rows=wanted["test_rows"], even=wanted.get("even", False),
-    )  # fmt: skip
+    how: dict[str, Any] = {key: wanted[key] for key in ("task", "examples", "seed", "steps", "factor")}
+    training = Training(**{**places, **how})
+    start = (
+        None if wanted["start"] == "fresh" else source_prompt(replace(training, task=SOURCE, examples=SOURCE_EXAMPLES))
+    )
+    marks = Marks(wanted["marks"], wanted["test_rows"], wanted.get("even", False))
+    _, curve = trained(training, start, marks)
     return {**wanted, "curve": {str(step): accuracy for step, accuracy in curve.items()}}
 
 

@@ -17,7 +17,7 @@ import math
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +37,15 @@ class Setup:
     """The work of both sides."""
 
     task: Any  # with PATTERNS patterns
-    train: list[dict[str, Any]]
-    pool: list[dict[str, Any]]
-    test: list[dict[str, Any]]
+    train: common.Rows
+    pool: common.Rows
+    test: common.Rows
     model: Path
     recipe: Any
     rates: tuple[float, float]  # peak learning rates of members and student
     clock: common.Clock
 
-    def gold(self, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+    def gold(self, rows: common.Rows) -> torch.Tensor:
         """Return the positions of the rows' labels."""
         names = [str(label) for label in self.task.labels]
         return torch.tensor([names.index(str(row["label"])) for row in rows])
@@ -102,98 +102,108 @@ def pet_run(setup: Setup, precision: str) -> tuple[float, dict[str, float]]:
     return seconds, {"ensemble": accuracy(found, setup.gold(setup.test)), "student": student}
 
 
-def reference_run(setup: Setup, share: float) -> tuple[dict[str, float], dict[str, float] | None]:
-    """Do the same with `reference.py`. Without accuracies if only a share of the work is done."""
-    from pet.backbones.load import load_masked_lm, load_tokenizer
+class ReferenceRun:
+    """The run of `reference.py`.
 
-    tokenizer, pretrained = load_tokenizer(str(setup.model)), load_masked_lm(str(setup.model))
-    stages, whole = Stages(setup.clock), share >= 1
-    length = setup.recipe.encoding.max_length
-    pool = setup.pool[: _part(len(setup.pool), share)]
-    members = [(p, r) for p in range(PATTERNS) for r in range(REPETITIONS)][: None if whole else 1]
-    times = PATTERNS * REPETITIONS / len(members)
-    weights, pool_scores, test_scores = [], [], []
-    for pattern, repetition in members:
-        wanted = setup.task.patterns[pattern]
-        words = reference.word_ids(wanted.verbalizer.words, setup.task.labels, tokenizer)
+    Parameters
+    ----------
+    setup : the work
+    share : share of the steps and texts to do, of one member and of the student; their seconds are extrapolated
+    """
 
-        def fill(rows: Sequence[dict[str, Any]], source: str = wanted.template.source) -> list[Any]:
-            return [reference.fill(source, row, tokenizer, length) for row in rows]
+    def __init__(self, setup: Setup, share: float):
+        from pet.backbones.load import load_tokenizer
 
-        labeled, gold, model = fill(setup.train), setup.gold(setup.train), copy.deepcopy(pretrained)
-        torch.manual_seed(100 * pattern + repetition)
-        with stages.count("weights", times):
-            weights.append(accuracy(reference.score(model, labeled, words), gold))
-        with stages.count("labels", times * len(setup.pool) / len(pool)):
-            filled = fill(pool)
-        _train_member(setup, model, labeled, gold, filled, words, tokenizer, stages, share, times)
-        with stages.count("labels", times * len(setup.pool) / len(pool)):
-            pool_scores.append(reference.score(model, filled, words))
-        if whole:
-            test_scores.append(reference.score(model, fill(setup.test), words))
-    student = _student(setup, reference.merge(pool_scores, weights), pool, tokenizer, stages, share)
-    seconds = {"all": sum(stages.seconds.values()), **stages.seconds}
-    if not whole:
-        return seconds, None
-    gold = setup.gold(setup.test)
-    texts = [reference.read(_text(setup, row), tokenizer, length) for row in setup.test]
-    return seconds, {
-        "ensemble": accuracy(reference.merge(test_scores, weights), gold),
-        "student": accuracy(reference.classify(student, texts), gold),
-    }
+        self.setup, self.share = setup, share
+        self.tokenizer = load_tokenizer(str(setup.model))
+        self.stages = Stages(setup.clock)
+        self.length = setup.recipe.encoding.max_length
+        self.pool = setup.pool[: self._part(len(setup.pool))]
+        self.members = [(p, r) for p in range(PATTERNS) for r in range(REPETITIONS)][: None if share >= 1 else 1]
 
+    def run(self) -> tuple[dict[str, float], dict[str, float] | None]:
+        """Return seconds per stage, and accuracies on the test rows if all of the work was done."""
+        from pet.backbones.load import load_masked_lm
 
-def _train_member(
-    setup: Setup, model: Any, labeled: Any, gold: Any, pool: Any, words: Any, tokenizer: Any, stages: Stages,
-    share: float, times: float,
-) -> None:  # fmt: skip
-    recipe, optimizer = setup.recipe, reference.make_optimizer(model)
-    steps, order, other = _part(recipe.member.steps, share), _draws(len(labeled)), _draws(len(pool))
-    with stages.count("members", times * recipe.member.steps / steps):
+        setup, pretrained, whole = self.setup, load_masked_lm(str(self.setup.model)), self.share >= 1
+        times = PATTERNS * REPETITIONS / len(self.members)
+        label_times = times * len(setup.pool) / len(self.pool)
+        weights, pool_scores, test_scores = [], [], []
+        for pattern, repetition in self.members:
+            words = reference.word_ids(setup.task.patterns[pattern].verbalizer.words, setup.task.labels, self.tokenizer)
+            labeled, gold, model = self._fill(pattern, setup.train), setup.gold(setup.train), copy.deepcopy(pretrained)
+            torch.manual_seed(100 * pattern + repetition)
+            with self.stages.count("weights", times):
+                weights.append(accuracy(reference.score(model, labeled, words), gold))
+            with self.stages.count("labels", label_times):
+                filled = self._fill(pattern, self.pool)
+            steps = self._part(setup.recipe.member.steps)
+            with self.stages.count("members", times * setup.recipe.member.steps / steps):
+                self._train_member(model, labeled, filled, words, steps)
+            with self.stages.count("labels", label_times):
+                pool_scores.append(reference.score(model, filled, words))
+            if whole:
+                test_scores.append(reference.score(model, self._fill(pattern, setup.test), words))
+        student = self._student(reference.merge(pool_scores, weights))
+        seconds = {"all": sum(self.stages.seconds.values()), **self.stages.seconds}
+        if not whole:
+            return seconds, None
+        gold = setup.gold(setup.test)
+        return seconds, {
+            "ensemble": accuracy(reference.merge(test_scores, weights), gold),
+            "student": accuracy(reference.classify(student, self._read(setup.test)), gold),
+        }
+
+    def _train_member(self, model: Any, labeled: Any, pool: Any, words: Any, steps: int) -> None:
+        settings, gold = self.setup.recipe.member, self.setup.gold(self.setup.train)
+        optimizer, order, other = reference.make_optimizer(model), _draws(len(labeled)), _draws(len(pool))
         for step in range(steps):
-            reference.set_rate(optimizer, setup.rates[0], step, recipe.member.steps)
-            rows = [next(order) for _ in range(recipe.member.labeled_batch)]
-            hidden = [pool[next(other)] for _ in range(recipe.member.unlabeled_batch)]
+            reference.set_rate(optimizer, self.setup.rates[0], step, settings.steps)
+            rows = [next(order) for _ in range(settings.labeled_batch)]
+            hidden = [pool[next(other)] for _ in range(settings.unlabeled_batch)]
             reference.training_step(
-                model, optimizer, [labeled[i] for i in rows], gold[rows].tolist(), hidden, words, tokenizer,
-                alpha=recipe.member.alpha, probability=recipe.member.mlm_probability,
+                model, optimizer, [labeled[i] for i in rows], gold[rows].tolist(), hidden, words, self.tokenizer,
+                alpha=settings.alpha, probability=settings.mlm_probability,
             )  # fmt: skip
 
+    def _student(self, teacher: torch.Tensor) -> Any:
+        import transformers
 
-def _student(setup: Setup, teacher: torch.Tensor, pool: Any, tokenizer: Any, stages: Stages, share: float) -> Any:
-    import transformers
+        from pet.backbones.load import load_model
 
-    from pet.backbones.load import load_model
+        setup, settings = self.setup, self.setup.recipe.student
+        torch.manual_seed(1)
+        kind = transformers.AutoModelForSequenceClassification
+        model, _ = load_model(str(setup.model), kind, num_labels=len(setup.task.labels))
+        optimizer = reference.make_optimizer(model)
+        with self.stages.count("student", len(setup.pool) / len(self.pool)):
+            texts = self._read(self.pool)
+        steps, order = self._part(settings.steps), _draws(len(self.pool))
+        with self.stages.count("student", settings.steps / steps):
+            for step in range(steps):
+                reference.set_rate(optimizer, setup.rates[1], step, settings.steps)
+                rows = [next(order) for _ in range(settings.batch)]
+                batch = [texts[i] for i in rows]
+                reference.distillation_step(model, optimizer, batch, teacher[rows], settings.temperature)
+        return model
 
-    recipe, kind = setup.recipe, transformers.AutoModelForSequenceClassification
-    torch.manual_seed(1)
-    model, _ = load_model(str(setup.model), kind, num_labels=len(setup.task.labels))
-    optimizer = reference.make_optimizer(model)
-    with stages.count("student", len(setup.pool) / len(pool)):
-        texts = [reference.read(_text(setup, row), tokenizer, recipe.encoding.max_length) for row in pool]
-    steps, order = _part(recipe.student.steps, share), _draws(len(pool))
-    with stages.count("student", recipe.student.steps / steps):
-        for step in range(steps):
-            reference.set_rate(optimizer, setup.rates[1], step, recipe.student.steps)
-            rows = [next(order) for _ in range(recipe.student.batch)]
-            reference.distillation_step(
-                model, optimizer, [texts[i] for i in rows], teacher[rows], recipe.student.temperature
-            )
-    return model
+    def _part(self, count: int) -> int:
+        """Return the share of a number, but at least 2 of it."""
+        return min(count, max(2, round(self.share * count)))
 
+    def _fill(self, pattern: int, rows: common.Rows) -> list[reference.Example]:
+        source = self.setup.task.patterns[pattern].template.source
+        return [reference.fill(source, row, self.tokenizer, self.length) for row in rows]
 
-def _part(count: int, share: float) -> int:
-    return min(count, max(2, round(share * count)))
+    def _read(self, rows: common.Rows) -> list[reference.Example]:
+        fields = self.setup.task.fields
+        return [reference.read(" ".join(row[f] for f in fields), self.tokenizer, self.length) for row in rows]
 
 
 def _draws(count: int) -> Iterator[int]:
     """Yield positions forever, in random order; each appears once before any is repeated."""
     while True:
         yield from torch.randperm(count).tolist()
-
-
-def _text(setup: Setup, row: dict[str, Any]) -> str:
-    return " ".join(row[field] for field in setup.task.fields)
 
 
 def accuracy(scores: torch.Tensor, gold: torch.Tensor) -> float:
@@ -250,7 +260,7 @@ def main(
         clock=common.CLOCKS[clock],
     )
     ours, our_accuracy = pet_run(setup, precision)
-    theirs, their_accuracy = reference_run(setup, share)
+    theirs, their_accuracy = ReferenceRun(setup, share).run()
     figures = {
         "task": name, "model": model.name, "precision": precision, **settings, "examples": examples,
         "pool": len(setup.pool), "test": len(setup.test), "share": share,
@@ -264,16 +274,20 @@ def main(
         f"{name}: {ours:.0f} s, {theirs['all'] / ours:.1f} times as fast as the reference "
         f"({theirs['all']:.0f} s{extrapolated})"
     )
-    for row, ours_is in our_accuracy.items():
-        if their_accuracy is None:
-            click.echo(f"{row}: accuracy {100 * ours_is:.1f}")
-            continue
-        theirs_is = their_accuracy[row]
-        limit, apart = noise(ours_is, theirs_is, len(setup.test)), abs(ours_is - theirs_is)
-        click.echo(
-            f"{row}: accuracy {100 * ours_is:.1f}, reference {100 * theirs_is:.1f}: "
-            f"{'within' if apart <= limit else 'beyond'} two standard errors ({100 * limit:.1f} points)"
-        )
+    for row in our_accuracy:
+        theirs_is = None if their_accuracy is None else their_accuracy[row]
+        click.echo(comparison(row, our_accuracy[row], theirs_is, len(setup.test)))
+
+
+def comparison(row: str, ours: float, theirs: float | None, rows: int) -> str:
+    """Format two accuracies on the same number of rows; None: unknown."""
+    if theirs is None:
+        return f"{row}: accuracy {100 * ours:.1f}"
+    limit = noise(ours, theirs, rows)
+    return (
+        f"{row}: accuracy {100 * ours:.1f}, reference {100 * theirs:.1f}: "
+        f"{'within' if abs(ours - theirs) <= limit else 'beyond'} two standard errors ({100 * limit:.1f} points)"
+    )
 
 
 if __name__ == "__main__":
