@@ -111,7 +111,7 @@ def try_patterns(model: str, task: Task, table: Dataset, settings: dict[str, str
     return {
         **{f"p{number}": figures["accuracy"] for number, figures in enumerate(found, 1)},
         "mean": statistics.fmean(figures["accuracy"] for figures in found),
-        "centered": statistics.fmean(figures["centred"] for figures in found),
+        "centered": statistics.fmean(untrained_accuracy(s - s.mean(axis=0), gold)["accuracy"] for s in scores),
         "ensemble": untrained_accuracy(merge_scores(scores, np.ones(len(scores))), gold)["accuracy"],
     }
 
