@@ -20,6 +20,8 @@ from pet.training.settings import (
 )
 from pet.tuning.settings import TuningSettings
 
+DEFAULT_LIBRARY = "prompts"  # folder of the prompt library, unless another one is given
+
 
 @dataclass(frozen=True)
 class LibrarySettings(Settings):

@@ -15,7 +15,6 @@ MAX_PARAMETERS = 8
 # From the ground up. A module may import from its own layer and the layers below it. CONTRIBUTING.md has the same list.
 LAYERS = [
     "errors, seeds, terminal, compat, resources, suggest, extras, numerics, progress, settings",
-    "cloze.settings, training.settings, ensemble.settings, ipet.settings, prompts.settings",
     "store",
     "task",
     "data",
@@ -23,11 +22,11 @@ LAYERS = [
     "training",
     "backbones",
     "tuning",
+    "ensemble",
+    "evaluate, ipet",
     "recipe",
     "student",
     "members",
-    "ensemble",
-    "evaluate, ipet",
     "report",
     "scaffold, adapt, prompts",
     "preflight",

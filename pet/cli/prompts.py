@@ -26,7 +26,7 @@ from pet.cli.options import (
     settings_option,
 )
 from pet.errors import PetError
-from pet.prompts.settings import DEFAULT_LIBRARY
+from pet.recipe import DEFAULT_LIBRARY
 
 if TYPE_CHECKING:
     from pet.prompts.library import Prompt

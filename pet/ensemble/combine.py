@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.rules import RULES
-from pet.members.scale import Scale
+from pet.ensemble.scale import Scale
 from pet.numerics import log_softmax, softmax
 
 Array = NDArray[Any]

@@ -22,8 +22,8 @@ from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.row_reader import records
 from pet.data.source import column_names
+from pet.ensemble.scale import Scale
 from pet.errors import PetError
-from pet.members.scale import Scale
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts

@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 import torch
 
+from pet.ensemble.scale import Scale
 from pet.errors import PetError
-from pet.members.scale import Scale
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec

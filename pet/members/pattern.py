@@ -9,7 +9,7 @@ from typing import Any
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import join_rows
 from pet.compat import save_model
-from pet.members.scale import Scale
+from pet.ensemble.scale import Scale
 from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
 from pet.members.shared import Shared

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.members.scale import Scale
+from pet.ensemble.scale import Scale
 from pet.members.texts import Texts
 
 Array = NDArray[Any]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pet.cloze.pvp import PVP
+from pet.ensemble.scale import Scale
 from pet.members.pattern import pattern_notes
-from pet.members.scale import Scale
 from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
 from pet.members.shared import Shared

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from pet.errors import PetError
-from pet.prompts.settings import DEFAULT_LIBRARY
+from pet.recipe import DEFAULT_LIBRARY
 from pet.store.files import make_folders
 from pet.store.outputs import writing_folder
 from pet.task.pattern import Pattern

@@ -17,8 +17,7 @@ from pet.progress import Reporter
 from pet.prompts.library import OPTIONS, Prompt, check_backbone, find_prompt, list_prompts
 from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import NewTask, blend, measure, ranked
-from pet.prompts.settings import DEFAULT_LIBRARY
-from pet.recipe import Recipe
+from pet.recipe import DEFAULT_LIBRARY, Recipe
 from pet.run.context import RunContext
 from pet.run.settings import RANKED, RunSettings
 from pet.seeds import derive_seed

@@ -11,11 +11,11 @@ import numpy as np
 
 from pet.data.lazy_column import LazyColumn
 from pet.ensemble.combine import Ensemble
+from pet.ensemble.scale import Scale
 from pet.ensemble.soft_labels import write_soft_labels
 from pet.evaluate import evaluate
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
-from pet.members.scale import Scale
 from pet.members.spec import pattern_spec
 from pet.numerics import softmax
 from pet.run.context import RunContext

@@ -11,7 +11,7 @@ from typing import Any
 
 from pet.errors import PetError
 from pet.ipet.settings import NO_POOL
-from pet.prompts.settings import DEFAULT_LIBRARY
+from pet.recipe import DEFAULT_LIBRARY
 from pet.task.task import absolute_member
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")

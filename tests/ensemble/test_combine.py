@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from pet.ensemble.combine import Ensemble, merge_scores, prior_correction
 from pet.ensemble.rules import RULES, accuracy_weights, uniform_weights
-from pet.members.scale import Scale
+from pet.ensemble.scale import Scale
 from pet.numerics import softmax
 
 FIRST = np.array([[2.0, 0.0], [0.0, 1.0]])
