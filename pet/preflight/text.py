@@ -79,10 +79,10 @@ def abbreviate(filled: Filled) -> str:
 
 def _zero_shot(found: ZeroShot) -> str:
     rows: list[list[object]] = [
-        [f"pattern {number}", figures["accuracy"], figures["centred"]]
+        [f"pattern {number}", figures["accuracy"], figures["centered"]]
         for number, figures in enumerate(found.patterns, 1)
     ]
-    rows.append(["ensemble", found.together["accuracy"], found.together["centred"]])
+    rows.append(["ensemble", found.together["accuracy"], found.together["centered"]])
     table = text_table(rows, ["untrained", "accuracy", "centered"])
     return (
         f"{table}\nOn {found.rows} texts of {found.table}; always predicting the most frequent label: "

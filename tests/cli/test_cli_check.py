@@ -292,7 +292,7 @@ def test_centering_removes_the_bias_of_a_word() -> None:
     # The first label always scores 10 more; what is left tells the rows apart.
     scores = np.array([[11.0, 0.0], [10.0, 1.0], [12.0, 0.5], [9.0, 1.5]])
     gold = np.array([0, 1, 0, 1])
-    assert untrained_accuracy(scores, gold) == {"accuracy": 0.5, "centred": 1.0}
+    assert untrained_accuracy(scores, gold) == {"accuracy": 0.5, "centered": 1.0}
 
 
 def test_long_rows_keep_their_ends_and_the_mask() -> None:

@@ -20,7 +20,7 @@ FamilyModel = Callable[[str], Path]
 class Characters:
     """A tokenizer of words and marks between spaces that counts from 0, for exact ids.
 
-    Chinese characters are tokens by themselves, or with their neighbour where the pair is in the list.
+    Chinese characters are tokens by themselves, or with their neighbor where the pair is in the list.
     """
 
     unk_token_id = 9
