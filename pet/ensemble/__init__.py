@@ -1,1 +1,1 @@
-"""Weights, merging, and soft labels."""
+"""Weights of members, merging, soft labels and pseudo-labels."""

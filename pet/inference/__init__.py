@@ -1,1 +1,1 @@
-"""Using what a run has left, at any size."""
+"""Use the results of a run: label, predict, evaluate and distill, on tables of any size."""
