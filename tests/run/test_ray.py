@@ -28,7 +28,7 @@ from pet.inference.label_file import label_file  # noqa: E402
 from pet.inference.options import ComputeOptions  # noqa: E402
 from pet.progress import Reporter  # noqa: E402
 from pet.run.execution import on_ray  # noqa: E402
-from pet.run.execution.executor import Execution  # noqa: E402
+from pet.run.execution.options import Execution  # noqa: E402
 
 pytestmark = [pytest.mark.usefixtures("cluster", "one_thread"), pytest.mark.timeout(600)]
 ON_RAY = ("--executor", "ray", "--workers", "2")
