@@ -93,25 +93,3 @@ def open_model(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
 def language_model(model: PreTrainedModel) -> LanguageModel:
     """Wrap a model as the `LanguageModel` of its kind."""
     return kind_of(model.config).wrap(model)
-
-
-def blank_of(name: str, tokenizer: PreTrainedTokenizerBase) -> Blank:
-    """Return how a model's tokenizer represents ``{mask}``.
-
-    Raises
-    ------
-    PetError
-        If the model cannot be opened, or its tokenizer cannot represent the mask.
-    """
-    return kind_of(load_config(name)).blank(tokenizer)
-
-
-def binding_options(model: str, tokenizer: PreTrainedTokenizerBase, mean_of_tokens: bool) -> dict[str, Any]:
-    """Return keyword arguments for `bind_patterns` that depend on the model.
-
-    Raises
-    ------
-    PetError
-        If the tokenizer cannot represent the mask.
-    """
-    return {"blank": blank_of(model, tokenizer), "mean_of_tokens": mean_of_tokens}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.info import ModelInfo
-from pet.backbones.kinds import binding_options, blank_of, language_model
+from pet.backbones.kinds import language_model
 from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
 from pet.cloze.bind import bind_patterns
@@ -47,19 +47,23 @@ class Session:
 
     Attributes
     ----------
-    model : the model's name as given by the user
-    backbone, tokenizer : the loaded model and tokenizer
+    info : what is known about the model without its weights
+    backbone : the loaded model
     recipe : recipe with ``tuning`` prompt and no auxiliary loss
     accelerator, seed, reporter : device and precision, random seed, progress reporter
     """
 
-    model: str
+    info: ModelInfo
     backbone: Backbone
-    tokenizer: PreTrainedTokenizerBase
     recipe: Recipe
     accelerator: Accelerator
     seed: int
     reporter: Reporter
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return self.info.tokenizer
 
     def plain_model(self) -> LanguageModel:
         """Return the model without a prompt."""
@@ -69,12 +73,19 @@ class Session:
     @property
     def fills_end(self) -> bool:
         """Whether the model is causal, so that patterns must end in the mask."""
-        return blank_of(self.model, self.tokenizer).at_end
+        return self.info.blank.at_end
 
     def patterns(self, task: Task, length: int) -> list[PVP]:
         """Return the patterns of a task, bound with `length` soft tokens before them."""
-        options = binding_options(self.model, self.tokenizer, self.recipe.encoding.mean_of_tokens)
-        return bind_patterns(task, self.tokenizer, self.recipe.encoding.max_length, before=length, **options)
+        encoding = self.recipe.encoding
+        return bind_patterns(
+            task,
+            self.tokenizer,
+            encoding.max_length,
+            before=length,
+            blank=self.info.blank,
+            mean_of_tokens=encoding.mean_of_tokens,
+        )
 
     def tokens(self, task: Task, table: Dataset) -> TokenTable:
         """Tokenize a table for the patterns of a task."""
@@ -135,15 +146,8 @@ def open_session(
     rate = recipe.member.learning_rate or learning_rate_for(info.parameters, recipe.tuning.rate_factor)
     accelerator = make_accelerator(device, precision)
     backbone = Backbone(info.open().model, portable(model), info.fingerprint)
-    return Session(
-        model,
-        backbone,
-        info.tokenizer,
-        recipe.with_settings(learning_rate=rate),
-        accelerator,
-        seed,
-        reporter or Reporter("quiet"),
-    )
+    recipe = recipe.with_settings(learning_rate=rate)
+    return Session(info, backbone, recipe, accelerator, seed, reporter or Reporter("quiet"))
 
 
 def read_labeled(
@@ -256,7 +260,7 @@ def rank_library(
     prompts = of_backbone(there, session.backbone.fingerprint)
     if not prompts:
         raise PetError(
-            f"{library}: none of its {len(there)} prompts is for model {session.model}; give their model with -m, "
+            f"{library}: none of its {len(there)} prompts is for model {session.info.name}; give their model with -m, "
             "or map them with `pet prompts project`"
         )
     if len(prompts) < len(there):

@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.kinds import blank_of, kind_of, language_model, open_model
+from pet.backbones.info import ModelInfo
+from pet.backbones.kinds import kind_of, language_model, open_model
 from pet.backbones.masked import position_limit
 from pet.backbones.words import plan_paths
 from pet.cloze.blank import end_blank
@@ -69,7 +70,7 @@ def opened(folder: Path, noise: float = 0.4) -> tuple[LanguageModel, Any]:
 
 def bound(folder: Path, pattern: str, words: Any, length: int = 40, **options: Any) -> PVP:
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    blank = blank_of(str(folder), tokenizer)
+    blank = ModelInfo(str(folder)).blank
     parsed = Pattern(parse_template(pattern, ["text"]), Verbalizer(words))
     return bind_pattern(parsed, LABELS, tokenizer, length, blank=blank, **options)
 

@@ -13,7 +13,8 @@ from small_run import pet, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 from transformers import AutoTokenizer, pipeline
 
-from pet.backbones.kinds import blank_of, language_model, open_model
+from pet.backbones.info import ModelInfo
+from pet.backbones.kinds import language_model, open_model
 from pet.backbones.masked import MaskedLM, position_limit
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
@@ -52,7 +53,7 @@ def opened(folder: Path, noise: float = 0.2) -> MaskedLM:
 def bound(folder: Path, pattern: str) -> PVP:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = Verbalizer({label: (label.lower(),) for label in LABELS})
-    blank = blank_of(str(folder), tokenizer)
+    blank = ModelInfo(str(folder)).blank
     return bind_pattern(Pattern(parse_template(pattern, ["text"]), words), LABELS, tokenizer, 48, blank=blank)
 
 

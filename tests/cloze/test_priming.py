@@ -13,7 +13,7 @@ from small_run import TASK, pet, refused, run_options, write_inputs
 from tiny_text import LABELS
 from transformers import AutoTokenizer
 
-from pet.backbones.kinds import blank_of
+from pet.backbones.info import ModelInfo
 from pet.cloze.priming import choose_primers
 from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
 from pet.cloze.ragged import Ragged
@@ -40,7 +40,7 @@ def tokens_of(pvp: PVP, texts: list[str]) -> TokenTable:
 def primed(folder: Path, pattern: str, choice: str = "random", count: int = 2, length: int = 90) -> PVP:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = dict(WORDS)
-    blank = blank_of(str(folder), tokenizer)
+    blank = ModelInfo(str(folder)).blank
     if not blank.multi_token:
         words["World"] = ("world",)
     parsed = Pattern(parse_template(pattern, ["text"]), Verbalizer(words))

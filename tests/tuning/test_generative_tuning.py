@@ -13,7 +13,8 @@ from families import CAUSAL, ENCODER_DECODERS, PERMUTED
 from small_run import TASK, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 
-from pet.backbones.kinds import blank_of, open_model
+from pet.backbones.info import ModelInfo
+from pet.backbones.kinds import open_model
 from pet.backbones.load import load_tokenizer
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
@@ -55,7 +56,7 @@ def recipe_of(method: str) -> Any:
 
 def bound(folder: Path, recipe: Any) -> PVP:
     tokenizer = load_tokenizer(str(folder))
-    blank = blank_of(str(folder), tokenizer)
+    blank = ModelInfo(str(folder)).blank
     words = WORDS if blank.multi_token else WORDS | {"World": ("world",)}
     pattern = Pattern(parse_template("{text} {soft:it is about} {mask}", ["text"]), Verbalizer(words))
     options = {**encoder_options(recipe.tuning), "blank": blank}
