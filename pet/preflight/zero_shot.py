@@ -108,7 +108,7 @@ def untrained_accuracy(scores: Array, gold: Array) -> dict[str, float]:
     Returns
     -------
     dict
-        ``accuracy``, and ``centred``: the accuracy after subtracting each label's mean score over these rows. It
+        ``accuracy``, and ``centered``: the accuracy after subtracting each label's mean score over these rows. It
         shows what a pattern can distinguish even if the model prefers one of the words.
 
     Examples
@@ -116,10 +116,10 @@ def untrained_accuracy(scores: Array, gold: Array) -> dict[str, float]:
     The first label always scores 10 more:
 
     >>> untrained_accuracy(np.array([[11.0, 0.0], [10.0, 1.0]]), np.array([0, 1]))
-    {'accuracy': 0.5, 'centred': 1.0}
+    {'accuracy': 0.5, 'centered': 1.0}
     """
     centered = scores - scores.mean(axis=0)
     return {
         "accuracy": float((scores.argmax(axis=1) == gold).mean()),
-        "centred": float((centered.argmax(axis=1) == gold).mean()),
+        "centered": float((centered.argmax(axis=1) == gold).mean()),
     }

@@ -18,9 +18,9 @@ FamilyModel = Callable[[str], Path]
 
 
 class Characters:
-    """A tokenizer of words and marks between spaces that counts from 0, for exact ids.
+    """A tokenizer that splits at spaces and punctuation and numbers tokens from 0, for exact ids.
 
-    Chinese characters are tokens by themselves, or with their neighbor where the pair is in the list.
+    Chinese characters are single tokens, or merge with a neighbor if the pair is in the vocabulary.
     """
 
     unk_token_id = 9
