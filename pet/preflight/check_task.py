@@ -106,8 +106,8 @@ def check_task(
     --------
     >>> from pet.task.task import Task
     >>> report = check_task(Task.load("news"), "mini-en", CheckOptions(weights=False))
-    >>> report.errors, report.patterns[0].words["Sports"]
-    ([], {'sports': ('sports',)})
+    >>> report.errors, report.patterns[0].words["Sports"]["football"]
+    ([], ('football',))
     """
     options, reporter = options or CheckOptions(), reporter or Reporter("quiet")
     recipe = options.make_recipe()
