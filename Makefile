@@ -1,16 +1,16 @@
-# make demo          set up what is missing and run the main job on the sample data
-# make test          set up what is missing and run the tests
-# make test-oldest   the same on the oldest supported versions
-# make lint types    ruff and mypy
+# make demo          set up the environment if needed and run the demo on the sample data
+# make test          set up the environment if needed and run the tests
+# make test-oldest   run the tests on the oldest supported versions
+# make lint types    run ruff and mypy
 # make all           lint, types and test
 #
-# Works in the active virtual environment if pet and the test tools are installed there; else in .venv,
-# which is made on first use. ARGS go to pytest: make test ARGS="tests/test_task.py -m ''"
+# Uses the active virtual environment if pet and the test tools are installed there; else .venv, which is
+# created on first use. ARGS are passed to pytest: make test ARGS="tests/task -m ''"
 
 PYTHON ?= python3
 ARGS ?=
 
-# Asked from another folder: in this one, `import pet` works without any installation.
+# Checked from another folder: in this one, `import pet` works without installation.
 ACTIVE := $(shell test -n "$$VIRTUAL_ENV" && cd / && "$$VIRTUAL_ENV/bin/python" -c \
 	'import pet, hypothesis, pytest, pytest_timeout, xdist' 2>/dev/null && echo "$$VIRTUAL_ENV")
 VENV ?= .venv
@@ -23,7 +23,7 @@ READY :=
 endif
 OLDEST ?= .venv-oldest
 
-# One thread a worker: tiny models gain nothing from more, and results do not depend on the machine.
+# One thread per worker: tiny models gain nothing from more, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 EXTRAS := test,dev,lora
