@@ -83,6 +83,12 @@ def test_settings_that_a_page_names_exist(page: Path):
     assert named <= Recipe().to_dict().keys()
 
 
+def test_every_benchmark_is_listed():
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    programs = {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"common.py"}
+    assert [name for name in sorted(programs) if f"`{name}`" not in text] == []
+
+
 def test_settings_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     import write_settings
