@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pet.ensemble.combine import merge_scores
     from pet.ensemble.soft_label_files import read_soft_labels
     from pet.errors import PetError
-    from pet.estimator import PetClassifier
+    from pet.estimator.classifier import PetClassifier
     from pet.inference.distill_file import DistillOptions, distill_file
     from pet.inference.evaluate_file import evaluate_file
     from pet.inference.label_file import label_file
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ComputeOptions": ("pet.inference.options", "ComputeOptions"),
     "DistillOptions": ("pet.inference.distill_file", "DistillOptions"),
-    "PetClassifier": ("pet.estimator", "PetClassifier"),
+    "PetClassifier": ("pet.estimator.classifier", "PetClassifier"),
     "PetError": ("pet.errors", "PetError"),
     "RunSettings": ("pet.run.settings", "RunSettings"),
     "TableOptions": ("pet.data.table_options", "TableOptions"),

@@ -47,7 +47,7 @@ LEVEL = {
 }
 
 # scikit-learn reads the settings of an estimator from its constructor.
-MANY_PARAMETERS = {"pet.estimator.PetClassifier.__init__"}
+MANY_PARAMETERS = {"pet.estimator.classifier.PetClassifier.__init__"}
 
 
 def module_name(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""`PetClassifier`: a run as a scikit-learn estimator."""

@@ -1,0 +1,344 @@
+"""PET as a scikit-learn classifier of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from pet.data.memory import table_of
+from pet.data.targets import class_values, label_positions
+from pet.errors import PetError
+from pet.estimator.inputs import as_value_error, fit_tables, make_task, target_values
+from pet.progress import Reporter
+from pet.recipe import make_recipe
+from pet.run.settings import MEMORY, RunSettings
+from pet.task.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pet.ensemble.soft_label_files import SoftLabelTable
+    from pet.estimator.fitted import Fitted
+    from pet.inference.ensemble import SavedEnsemble
+    from pet.student.classifier import Classifier
+
+Array = NDArray[Any]
+
+
+class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classify texts, given a few labeled examples, patterns, and unlabeled texts.
+
+    `fit` does what ``pet run`` does: it trains language models on the examples, using the patterns of the task, labels
+    the unlabeled texts with them, and trains a sequence classifier (the student) on these soft labels. Without
+    unlabeled texts, the ensemble itself predicts.
+
+    Parameters
+    ----------
+    task : str, path, Task or mapping, optional
+        Name of a built-in task, path of a task file, `Task`, or mapping with the content of a task file. None: use
+        `patterns` and `verbalizer`.
+    patterns : list of str, optional
+        Templates over the field ``text``, such as ``"{text} It was {mask}."``.
+    verbalizer : mapping, optional
+        Label -> word or list of words, for `patterns`. It defines the order of the labels.
+    model : str
+        Language model (masked, T5-like or causal): a folder, an embedded model, or a hub name.
+    method : {"pet", "ipet", "supervised", "zero-shot"}
+        ``ipet`` trains generations of members, each on a larger training set labeled by the generation before; it
+        requires unlabeled texts, and also works without labeled ones. ``supervised`` trains a plain classifier on the
+        examples. ``zero-shot`` trains nothing: the pretrained model fills in the patterns.
+    recipe : str
+        Named set of hyperparameters: ``default``, ``paper`` or ``fewglue``.
+    settings : mapping, optional
+        Hyperparameters to change, such as ``{"steps": 100}``; see `pet.make_recipe`.
+    student_model : str, optional
+        Model that the student starts from; None: `model`.
+    random_state : int, RandomState or None
+        An integer is the ``--seed`` of ``pet run``: the same texts then give the same student.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    precision : str
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``. With ``auto`` the student predicts in fp32.
+    output : path, optional
+        Folder to keep the run in. A fit that was interrupted resumes there, and commands such as ``pet label`` accept
+        it. None: a temporary folder, which is removed.
+    allow_pickle : bool
+        Also open pickled weights, which can run code. Only for models that you trust.
+    verbose : bool
+        Show progress on standard error.
+
+    Attributes
+    ----------
+    classes_ : array of shape (L,)
+        The labels in the order of the task, spelled as in `y`, or else as in the task.
+    task_ : Task
+        The task.
+    n_features_in_ : int
+        Number of text fields.
+    student_ : Classifier or None
+        The classifier that predicts; None after ``zero-shot``, and after ``pet`` without unlabeled texts.
+    ensemble_ : SavedEnsemble or None
+        The members, if there is no student.
+    soft_labels_ : SoftLabelTable or None
+        Soft labels of the unlabeled texts; ids are row numbers from 0. Texts that are also in the training data are
+        left out.
+    results_ : dict
+        Row counts, warnings about the data, and for ``ipet`` the generations, as in metrics.json of a run.
+
+    Notes
+    -----
+    A fitted classifier can be pickled, with its weights. Unpickling can run code, so to share a classifier, use the
+    folder that `save` writes. Predictions do not need files written by `fit`, unless an ensemble of more than 4 GB
+    predicts.
+
+    Examples
+    --------
+    >>> from pet import PetClassifier
+    >>> texts = ["What a great movie.", "I left after ten minutes."]
+    >>> more_texts = ["The plot is dull.", "Go and see it.", "Not worth the ticket.", "Wonderful music."]
+    >>> classifier = PetClassifier(
+    ...     patterns=["{text} It was {mask}.", "Just {mask}! {text}"],
+    ...     verbalizer={"positive": ["good", "great"], "negative": ["bad", "terrible"]},
+    ...     settings={"steps": 2, "student_steps": 2},
+    ... )
+    >>> classifier = classifier.fit(texts, ["positive", "negative"], unlabeled=more_texts)
+    >>> classifier.classes_
+    array(['positive', 'negative'], dtype='<U8')
+    >>> classifier.predict_proba(more_texts).shape
+    (4, 2)
+    """
+
+    def __init__(
+        self,
+        task: str | Path | Task | Mapping[str, Any] | None = None,
+        *,
+        patterns: Sequence[str] | None = None,
+        verbalizer: Mapping[Any, str | Sequence[str]] | None = None,
+        model: str = "mini-en",
+        method: str = "pet",
+        recipe: str = "default",
+        settings: Mapping[str, Any] | None = None,
+        student_model: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        output: str | Path | None = None,
+        allow_pickle: bool = False,
+        verbose: bool = False,
+    ):
+        self.task = task
+        self.patterns = patterns
+        self.verbalizer = verbalizer
+        self.model = model
+        self.method = method
+        self.recipe = recipe
+        self.settings = settings
+        self.student_model = student_model
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+        self.output = output
+        self.allow_pickle = allow_pickle
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, unlabeled: Any = None) -> PetClassifier:
+        """Train on labeled and unlabeled texts.
+
+        Parameters
+        ----------
+        X : list, array or Series of n str
+            Labeled texts. For a task with several fields: n tuples in the order of its fields, n mappings, an array
+            of shape (n, fields), or a DataFrame. May be None for ``zero-shot``, which uses them only for priming. For
+            ``ipet`` without `y`, these are the unlabeled texts.
+        y : array-like of shape (n,)
+            Their labels: strings, numbers or booleans whose text is a label of the task or a key of its
+            ``label_map``. May be None for ``zero-shot`` and ``ipet``.
+        unlabeled : as `X`, optional
+            Texts without labels, for the auxiliary MLM loss and the student.
+
+        Returns
+        -------
+        PetClassifier
+            This object.
+
+        Raises
+        ------
+        PetError
+            With every mistake in texts, labels, task and settings. It is also a ValueError.
+        """
+        with as_value_error():
+            task = make_task(self.task, self.patterns, self.verbalizer)
+            primes = self.method == "zero-shot" and make_recipe(self.recipe, self.settings).priming.count > 0
+            tables, seen = fit_tables(self.method, task, X, y, unlabeled, primes=primes)
+            self._forget()
+            fitted = self._fit(task, tables)
+        self._fitted: Fitted = fitted
+        self.student_: Classifier | None = fitted.student
+        self.ensemble_: SavedEnsemble | None = fitted.ensemble
+        self.soft_labels_: SoftLabelTable | None = fitted.soft_labels
+        self.results_: dict[str, Any] = fitted.results
+        self.task_ = task
+        self.n_features_in_ = len(task.fields)
+        given = [] if self.verbalizer is None else list(self.verbalizer)
+        self.classes_ = class_values(task.labels, task.label_map, seen, given)
+        return self
+
+    def _forget(self) -> None:
+        """Remove the attributes of an earlier fit."""
+        for name in [key for key in vars(self) if key == "_fitted" or (key.endswith("_") and not key.startswith("_"))]:
+            delattr(self, name)
+
+    def _fit(self, task: Task, tables: Mapping[str, Dataset]) -> Fitted:
+        from pet.estimator.fitted import Fitted, fit_run
+        from pet.inference.ensemble import untrained_ensemble
+
+        if self.method == "zero-shot" and "unlabeled" not in tables:
+            if self.output is not None:
+                raise PetError("zero-shot without unlabeled texts has nothing to keep; remove output=")
+            return Fitted(untrained_ensemble(self._run_settings(task, ["unlabeled"]), task, tables.get("train")))
+        output = None if self.output is None else Path(self.output).expanduser()
+        return fit_run(self._run_settings(task, tables), task, tables, output, self._reporter())
+
+    def _run_settings(self, task: Task, tables: Collection[str]) -> RunSettings:
+        return RunSettings(
+            task=task.to_dict(),
+            train=MEMORY + "train" if "train" in tables else None,
+            unlabeled=MEMORY + "unlabeled" if "unlabeled" in tables else None,
+            test=None,
+            model=str(self.model),
+            method=self.method,
+            student_model=None if self.student_model is None else str(self.student_model),
+            seed=self._seed(),
+            recipe=self.recipe,
+            settings=dict(self.settings or {}),
+            device=self.device,
+            precision=self.precision,
+            allow_pickle=self.allow_pickle,
+        )
+
+    def _seed(self) -> int:
+        seed = self.random_state
+        if not isinstance(seed, (int, np.integer)):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        return int(seed)
+
+    def _reporter(self) -> Reporter:
+        return Reporter("auto" if self.verbose else "quiet")
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each label.
+
+        Parameters
+        ----------
+        X : list, array or Series of n str; or as in `fit`
+            The texts.
+
+        Returns
+        -------
+        float64 array of shape (n, L), in the order of ``classes_``
+        """
+        check_is_fitted(self, "classes_")
+        with as_value_error():
+            table = table_of(X, self.task_.fields)
+            return self._fitted.probabilities(table, self.device, self.precision, self._reporter())
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable label of each text.
+
+        Parameters
+        ----------
+        X : list, array or Series of n str; or as in `fit`
+            The texts.
+
+        Returns
+        -------
+        array of shape (n,), with values of ``classes_``
+        """
+        check_is_fitted(self, "classes_")
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : list, array or Series of n str; or as in `fit`
+            The texts.
+        y : array-like of shape (n,)
+            Their labels, in any spelling that `fit` accepts.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the texts.
+
+        Returns
+        -------
+        float
+            Share of texts whose most probable label is the gold label.
+        """
+        check_is_fitted(self, "classes_")
+        with as_value_error():
+            gold = label_positions(target_values(y), self.task_.labels, self.task_.label_map)
+            predicted = self.predict_proba(X).argmax(axis=1)
+            if len(gold) != len(predicted):
+                raise PetError(f"X has {len(predicted)} texts, but y has {len(gold)} labels; pass one label per text")
+        return float(np.average(predicted == gold, weights=sample_weight))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the student as a ``transformers`` folder, with tokenizer and model card.
+
+        ``pipeline("text-classification", folder)`` and ``pet predict`` open it.
+
+        Parameters
+        ----------
+        folder : str or path
+            A new or empty folder.
+
+        Raises
+        ------
+        PetError
+            If there is no student, or the folder cannot be written.
+        """
+        from pet.store.outputs import check_new_folder, writing_folder
+
+        check_is_fitted(self, "classes_")
+        if self.student_ is None:
+            raise PetError("there is no student to save; fit with method 'pet' and unlabeled= to train one")
+        with writing_folder(check_new_folder(folder)) as beside:
+            self.student_.save(beside)
+            (beside / "README.md").write_text(self._card(), encoding="utf-8")
+
+    def _card(self) -> str:
+        from pet.report.card import CardTask, student_card
+
+        counts = self.results_["data"]
+        return student_card(
+            CardTask.of(self.task_),
+            self.results_["method"],
+            str(self.student_model or self.model),
+            facts={"labeled examples": counts["train"], "unlabeled texts": counts["pool"]},
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        fitted: Fitted | None = vars(self).get("_fitted")
+        if fitted is not None:
+            if fitted.folder is not None:
+                raise PetError(
+                    "this ensemble does not fit into memory, so its members are in temporary files and cannot be "
+                    "pickled; fit with unlabeled= to train a student, or with output= to keep the files"
+                )
+            fitted.to_cpu()
+        return dict(super().__getstate__())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.target_tags.required = self.method not in ("zero-shot", "ipet")
+        tags.non_deterministic = self.random_state is None
+        return tags

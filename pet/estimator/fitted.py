@@ -1,0 +1,112 @@
+"""What `PetClassifier.fit` keeps of a run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
+from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.progress import Reporter
+from pet.run.pipeline import run
+from pet.run.resolve import Given
+from pet.run.settings import RunSettings
+from pet.student.classifier import Classifier, load_classifier
+from pet.task.task import Task
+from pet.training.device import make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Fitted:
+    """What predicts after a fit, and what is known about the run.
+
+    Attributes
+    ----------
+    predictor : the student, or the ensemble if there is no student
+    soft_labels : soft labels of the pool, or None
+    results : see `pet.run.pipeline.run`
+    folder : temporary folder with members that do not fit into memory; it is removed with this object
+    """
+
+    predictor: Classifier | SavedEnsemble
+    soft_labels: SoftLabelTable | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def student(self) -> Classifier | None:
+        """The classifier, or None if the ensemble predicts."""
+        return self.predictor if isinstance(self.predictor, Classifier) else None
+
+    @property
+    def ensemble(self) -> SavedEnsemble | None:
+        """The ensemble, or None if a classifier predicts."""
+        return self.predictor if isinstance(self.predictor, SavedEnsemble) else None
+
+    def probabilities(self, table: Dataset, device: str, precision: str, reporter: Reporter) -> Array:
+        """Return a float64 array of shape (rows, L).
+
+        With precision ``auto`` a student computes in fp32, as `pet predict` and a pipeline of transformers do.
+        """
+        predictor = self.predictor
+        if isinstance(predictor, Classifier):
+            accelerator = make_accelerator(device, "fp32" if precision == "auto" else precision)
+            with reporter.task("predict", len(table), "text") as bar:
+                return predictor.probabilities(table, accelerator, on_rows=bar.update)
+        predictor.use(device, precision)
+        members = len(predictor.names)
+        with reporter.task(f"predict with {members} members", len(table) * members, "score") as bar:
+            return predictor.label(table, bar.update).probabilities
+
+    def to_cpu(self) -> None:
+        """Move the weights to the CPU, so that a machine without the device can unpickle them."""
+        if isinstance(self.predictor, Classifier):
+            self.predictor.model.to("cpu")
+        else:
+            self.predictor.to_cpu()
+
+
+def fit_run(
+    settings: RunSettings, task: Task, tables: Mapping[str, Dataset], output: Path | None, reporter: Reporter
+) -> Fitted:
+    """Run the pipeline and keep what predictions need.
+
+    Parameters
+    ----------
+    settings : the run
+    task, tables : the task, and the texts that the settings call ``memory:``
+    output : folder of the run; None: a temporary folder
+    reporter : shows progress
+    """
+    given = Given(task=task, tables=tables)
+    if output is not None:
+        return _open_run(output, task, run(settings, output, reporter, given=given))
+    folder = tempfile.TemporaryDirectory(prefix="pet-fit-", ignore_cleanup_errors=True)
+    try:
+        fitted = _open_run(Path(folder.name), task, run(settings, folder.name, reporter, given=given))
+    except BaseException:
+        folder.cleanup()
+        raise
+    if isinstance(fitted.predictor, SavedEnsemble) and not fitted.predictor.keep_all():
+        fitted.folder = folder
+    else:
+        folder.cleanup()
+    return fitted
+
+
+def _open_run(place: Path, task: Task, results: dict[str, Any]) -> Fitted:
+    """Open the student or the ensemble of a finished run, and its soft labels."""
+    has_student = (place / "student").is_dir()
+    predictor = load_classifier(str(place / "student")) if has_student else open_ensemble(place)
+    labels = place / f"g{results.get('generation', 0)}" / "labels.parquet"
+    return Fitted(predictor, read_soft_labels(labels, task.labels) if labels.is_file() else None, results)

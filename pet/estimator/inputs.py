@@ -1,0 +1,129 @@
+"""From the arguments of `PetClassifier` to a task and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from pet.data.memory import table_of
+from pet.data.targets import label_positions, label_text
+from pet.errors import PetError
+from pet.run.settings import METHODS
+from pet.task.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class InputError(PetError, ValueError):
+    """A `PetError` that is also a ValueError, which scikit-learn expects of an estimator."""
+
+
+@contextmanager
+def as_value_error() -> Iterator[None]:
+    """Raise each `PetError` as an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except PetError as error:
+        raise InputError(error.problems) from error
+
+
+def make_task(
+    task: str | Path | Task | Mapping[str, Any] | None,
+    patterns: Sequence[str] | None,
+    verbalizer: Mapping[Any, str | Sequence[str]] | None,
+) -> Task:
+    """Return the task, given in one of the ways that `PetClassifier` accepts.
+
+    Raises
+    ------
+    PetError
+        If there is no task, it is given twice, or it has mistakes.
+    """
+    if task is None:
+        return _task_of_patterns(patterns, verbalizer)
+    if patterns is not None or verbalizer is not None:
+        raise PetError("give either task=, or patterns= and verbalizer=; a task has its own patterns")
+    if isinstance(task, Task):
+        return task
+    return Task.from_dict(task) if isinstance(task, Mapping) else Task.load(task)
+
+
+def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, str | Sequence[str]] | None) -> Task:
+    if not patterns or not verbalizer:
+        raise PetError(
+            "no task given; pass task=, or patterns=['{text} It was {mask}.', ...] with verbalizer={label: word, ...}"
+        )
+    words = {
+        label_text(label): [given] if isinstance(given, str) else list(given) for label, given in verbalizer.items()
+    }
+    if len(words) < len(verbalizer):
+        raise PetError("verbalizer: two labels have the same text, such as 1 and '1'; remove one")
+    templates = [patterns] if isinstance(patterns, str) else list(patterns)
+    mapping = {"task": "texts", "fields": ["text"], "labels": list(words)}
+    return Task.from_dict({**mapping, "verbalizer": words, "patterns": templates})
+
+
+def target_values(y: Any) -> list[Any]:
+    """Return the labels as a list.
+
+    Raises
+    ------
+    ValueError
+        From scikit-learn, if they are not class labels.
+    """
+    values = column_or_1d(y, warn=True)
+    check_classification_targets(values)
+    return list(values.tolist())
+
+
+def fit_tables(
+    method: str, task: Task, X: Any, y: Any, unlabeled: Any, *, primes: bool
+) -> tuple[dict[str, Dataset], list[Any]]:
+    """Return the tables for a run, and the labels as given.
+
+    Parameters
+    ----------
+    method : one of `pet.run.settings.METHODS`
+    task : fields and labels
+    X, y, unlabeled : arguments of `PetClassifier.fit`
+    primes : whether ``zero-shot`` puts labeled texts before others
+
+    Raises
+    ------
+    PetError
+        If texts or labels are missing or invalid.
+    """
+    if method not in METHODS:
+        raise PetError(f"unknown method {method!r}; methods are {', '.join(METHODS)}")
+    if method == "ipet" and y is None:
+        return {"unlabeled": _only_pool(task, X, unlabeled)}, []
+    trains = method != "zero-shot"
+    if y is None and trains:
+        raise PetError(f"method {method!r} requires y to be passed, but the target y is None")
+    tables: dict[str, Dataset] = {}
+    seen = [] if y is None else target_values(y)
+    if X is not None or trains:
+        labels = None if y is None else label_positions(seen, task.labels, task.label_map)
+        texts = table_of(X, task.fields, labels=labels)  # checked even if the method does not use them
+        if trains or (primes and y is not None):
+            tables["train"] = texts
+    if unlabeled is not None and method != "supervised":
+        tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled")
+    return tables, seen
+
+
+def _only_pool(task: Task, X: Any, unlabeled: Any) -> Dataset:
+    """Return the pool of a fit without labels, which may be given as `X` or as `unlabeled`."""
+    if X is not None and unlabeled is not None:
+        raise PetError("X has texts, but there is no y; pass y, or pass all texts as unlabeled=")
+    if X is None and unlabeled is None:
+        raise PetError("method 'ipet' requires unlabeled texts, which members label for each other; pass unlabeled=")
+    return table_of(unlabeled if X is None else X, task.fields, name="X" if unlabeled is None else "unlabeled")
