@@ -20,6 +20,7 @@ from pet.ipet.settings import NO_POOL
 from pet.members.models import Models
 from pet.members.shared import Shared
 from pet.preflight.cost import Speed, estimate_run, mean_tokens, training_sets
+from pet.preflight.members import check_members
 from pet.preflight.patterns import PatternCheck, check_patterns, problems_of
 from pet.preflight.report import CheckReport
 from pet.preflight.tables import read_tables, texts_to_fill
@@ -117,6 +118,7 @@ def check_task(
     if options.method == "ipet" and tables and not report.errors:
         with report.collect_errors():
             report.training_sets = _training_sets(task, recipe, tables)
+    check_members(task, tables, report)
     info = ModelInfo(model, allow_pickle=options.allow_pickle)
     model_problems = _model_problems(info, task, recipe, options.weights)
     report.errors += model_problems

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from small_run import pet, write_inputs
 
 from pet.cli.main import main
 from pet.ipet.plan import make_plan
@@ -301,3 +302,28 @@ def test_long_rows_keep_their_ends_and_the_mask() -> None:
     assert shown[:6] == list(tokens[:6]) and shown[-6:] == list(tokens[-6:])
     assert shown.count("…") == 2 and "t50" in shown and len(shown) == 6 + 25 + 6 + 2
     assert abbreviate(Filled(tokens[:20], 3)) == " ".join(tokens[:20])
+
+
+@pytest.mark.parametrize(
+    ("members", "status", "named"),
+    [
+        ("[hed]", 2, ("hed", "head")),
+        ("[{external: nowhere.csv}]", 2, ("nowhere.csv",)),
+        ("[{external: wrong.csv, name: teacher}]", 2, ("teacher", "wrong.csv:2", "'Weather'")),
+        ("[head, {external: some.csv}]", 0, ("some", "1 of", "train")),
+    ],
+)
+def test_members_of_the_task_are_checked(
+    tmp_path: Path, tiny_model: Path, members: str, status: int, named: tuple[str, ...]
+) -> None:
+    folder = write_inputs(tmp_path / "in")
+    first = json.loads((folder / "train.jsonl").read_text().splitlines()[0])["id"]
+    (folder / "wrong.csv").write_text(f"id,label\n{first},Weather\n")
+    (folder / "some.csv").write_text(f"id,label\n{first},World\n")
+    with (folder / "task.yaml").open("a", encoding="utf-8") as task:
+        task.write(f"members: {members}\n")
+    done = pet(
+        "check", folder / "task.yaml", "--model", tiny_model, "--train", folder / "train.jsonl", "--no-model",
+        expect=status,
+    )  # fmt: skip
+    assert all(part in done.stderr for part in named), done.stderr
