@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+import jsonlines
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -151,18 +152,17 @@ class _JsonLines:
     """One JSON object per line."""
 
     def __init__(self, stream: IO[str], columns: Sequence[OutputColumn]):
-        self._stream = stream
         self._columns = columns
         self._names = [column.name for column in columns]
-        self._encode = json.JSONEncoder(ensure_ascii=not is_utf8(stream), default=_as_text).encode
+        encode = json.JSONEncoder(ensure_ascii=not is_utf8(stream), default=_as_text).encode
+        self._lines = jsonlines.Writer(stream, dumps=encode)
 
     def write(self, values: Mapping[str, Values]) -> None:
         lists = [self._objects(column, values[column.name]) for column in self._columns]
-        lines = (
-            self._encode({name: value for name, value in zip(self._names, row, strict=True) if value is not MISSING})
+        self._lines.write_all(
+            {name: value for name, value in zip(self._names, row, strict=True) if value is not MISSING}
             for row in zip(*lists, strict=True)
         )
-        self._stream.writelines(line + "\n" for line in lines)
 
     def _objects(self, column: OutputColumn, values: Values) -> Sequence[Any]:
         plain = _plain(values)

@@ -324,6 +324,7 @@ def test_members_of_the_task_are_checked(
         task.write(f"members: {members}\n")
     done = pet(
         "check", folder / "task.yaml", "--model", tiny_model, "--train", folder / "train.jsonl", "--no-model",
+        "--max-length", 64,
         expect=status,
     )  # fmt: skip
     assert all(part in done.stderr for part in named), done.stderr
