@@ -1,1 +1,1 @@
-"""What can be known before a run."""
+"""Checks before a run."""

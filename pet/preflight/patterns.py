@@ -1,4 +1,4 @@
-"""What the patterns of a task become with a tokenizer: words, filled patterns, lengths. No weights needed."""
+"""Bind and fill the patterns of a task with a tokenizer: words, tokens, lengths. No weights are needed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pet.task.task import Task
 
 
-BEHIND = "____"  # stands for a blank that is no token
-LEARNED = "*"  # stands for a learned vector
+BLANK = "____"  # shown for a blank that is not a token
+LEARNED = "*"  # shown for a learned vector
 
 
 @dataclass(frozen=True)
 class Filled:
-    """One filled pattern: its tokens, and where among them the mask is."""
+    """A filled pattern: its tokens, and the position of the mask."""
 
     tokens: tuple[str, ...]
     mask: int
@@ -35,17 +35,18 @@ class Filled:
 
 @dataclass
 class PatternCheck:
-    """What one pattern is with a tokenizer.
+    """A pattern with a tokenizer.
 
     Attributes
     ----------
-    template : the pattern as the task file has it
+    template : the pattern, as in the task file
     words : label -> word -> its tokens
-    fixed_length : tokens of the pattern itself, special tokens and mask included; None where it has no use
+    fixed_length : tokens of the pattern without texts, including special tokens and the mask; None if the pattern
+        cannot be used
     filled : the pattern with the first texts
-    cut : table -> share of its texts that are cut
-    mean_length : table -> mean tokens of a row
-    problems : why a run with it would fail
+    cut : table -> share of its texts that are truncated
+    mean_length : table -> mean number of tokens per row
+    problems : problems that would stop a run
     """
 
     template: str
@@ -68,14 +69,14 @@ def check_patterns(
     soft: bool = False,
     blank: Blank | None = None,
 ) -> list[PatternCheck]:
-    """Look at every pattern of a task; mistakes are collected, not raised.
+    """Check every pattern of a task. Problems are collected, not raised.
 
     Parameters
     ----------
-    task, tokenizer, max_length : what is checked
-    tables : name -> texts to fill the patterns with; the rows that are shown are the first of the first
-    shown : how many filled rows to keep
-    before, soft, blank : of `pet.cloze.encode.ClozeEncoder`
+    task, tokenizer, max_length : what to check
+    tables : name -> texts to fill the patterns with
+    shown : number of filled rows to keep, from the first table
+    before, soft, blank : see `pet.cloze.encode.ClozeEncoder`
     """
     checks = [PatternCheck(pattern.template.source) for pattern in task.patterns]
     encoders: dict[int, ClozeEncoder] = {}
@@ -98,7 +99,7 @@ def check_patterns(
 
 
 def problems_of(checks: Sequence[PatternCheck], task: Task) -> list[str]:
-    """All mistakes, each once, with the place of the pattern or the numbers of the patterns that have it."""
+    """Return each problem once, with the line of its pattern, or the numbers of its patterns."""
     numbers: dict[str, list[int]] = {}
     for number, check in enumerate(checks, 1):
         for problem in check.problems:
@@ -118,7 +119,7 @@ def _place(task: Task, which: Sequence[int]) -> str:
 
 
 def tokenize_for(encoders: Sequence[ClozeEncoder], table: Dataset) -> TokenTable:
-    """Tokenize what these encoders need of a table."""
+    """Tokenize the fields of a table that these encoders read."""
     if not encoders:
         return {}
     keys = token_keys(encoders)
@@ -150,7 +151,7 @@ def _look_up_words(
 def _fill(check: PatternCheck, encoder: ClozeEncoder, tokens: TokenTable, name: str, shown: int) -> None:
     try:
         encoded = encoder.encode(tokens)
-    except PetError as error:  # a field that may not be cut
+    except PetError as error:  # a field that must not be truncated
         check.problems += [f"{name}: {problem}" for problem in error.problems]
         return
     check.cut[name] = float(encoded.cut.mean())
@@ -163,4 +164,4 @@ def _row(encoded: Encoded, row: int, tokenizer: PreTrainedTokenizerBase) -> Fill
     words: list[str] = tokenizer.convert_ids_to_tokens([max(i, 0) for i in ids])
     tokens = tuple(str(word) if i >= 0 else LEARNED for i, word in zip(ids, words, strict=True))
     mask = int(encoded.mask_position[row])
-    return Filled((*tokens, BEHIND) if mask == len(tokens) else tokens, mask)
+    return Filled((*tokens, BLANK) if mask == len(tokens) else tokens, mask)

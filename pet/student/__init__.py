@@ -1,1 +1,1 @@
-"""Sequence classifiers and their distillation."""
+"""Sequence classifiers, and their training."""

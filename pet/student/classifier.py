@@ -1,7 +1,7 @@
-"""An ordinary sequence classifier: the text it reads, its folder, its predictions.
+"""Sequence classifiers: their input text, files, and predictions.
 
-The folder is a plain ``transformers`` one: ``pipeline("text-classification", folder)`` gives the same
-answers. A small ``pet.json`` beside the weights says which fields make up the text.
+The folder of a classifier is a plain ``transformers`` folder: ``pipeline("text-classification", folder)`` gives the
+same predictions. An additional ``pet.json`` says which fields make up the text.
 """
 
 from __future__ import annotations
@@ -41,13 +41,21 @@ _NOTE = "pet.json"
 
 @dataclass(frozen=True)
 class TextInput:
-    """How fields become the text, or the pair of texts, that a classifier reads."""
+    """How to make the text, or pair of texts, for a classifier from the fields of a row."""
 
     fields: tuple[str, ...]
     template: Template
 
     def render(self, values: Mapping[str, str]) -> list[str]:
-        """One string for each segment of the template."""
+        """Return one string for each segment of the template.
+
+        Examples
+        --------
+        >>> template = parse_template("{title}: {body} || {topic}", ["title", "body", "topic"], mask=False)
+        >>> text_input = TextInput(("title", "body", "topic"), template)
+        >>> text_input.render({"title": "News", "body": "It rains.", "topic": "weather"})
+        ['News: It rains.', 'weather']
+        """
         return [_render(parts, values) for parts in self.template.segments]
 
 
@@ -64,9 +72,9 @@ def _render(parts: Sequence[Any], values: Mapping[str, str]) -> str:
 def encode_texts(
     table: Dataset, text_input: TextInput, tokenizer: PreTrainedTokenizerBase, max_length: int, batch_size: int = 2048
 ) -> Encoded:
-    """Tokenize a table for a classifier, just as the tokenizer itself would in a pipeline.
+    """Tokenize a table for a classifier, as a pipeline of ``transformers`` does.
 
-    What looks like a special token in the text is ordinary text.
+    Special tokens in the text, such as ``[SEP]``, are treated as ordinary text.
     """
     names = list(text_input.fields)
     columns = table.select_columns(names)
@@ -84,7 +92,7 @@ def encode_texts(
             return_attention_mask=False,
             verbose=False,
         )
-        # A tokenizer without special tokens, a decoder's, makes nothing of an empty text.
+        # The tokenizers of decoders add no special tokens, so an empty text has no tokens.
         ids.append(Ragged.from_rows([row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]))
         kinds = encoded.get("token_type_ids")
         types += (
@@ -99,7 +107,7 @@ def encode_texts(
 
 
 def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What of a padded batch the model takes: token types only where it has more than one."""
+    """Return the inputs of the model in a padded batch: token types only if it has more than one."""
     names = ["input_ids", "attention_mask"]
     if has_token_types(model):
         names.append("token_type_ids")
@@ -108,7 +116,7 @@ def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
 
 @dataclass
 class Classifier:
-    """A sequence classifier with its tokenizer and the text that it reads."""
+    """A sequence classifier with its tokenizer and input text."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -118,7 +126,7 @@ class Classifier:
 
     @property
     def pads_left(self) -> bool:
-        """Whether the model looks at the last column, as XLNet does, and texts must end there."""
+        """Whether texts must be padded on the left, because the model reads the last column (XLNet)."""
         return getattr(self.model.config, "summary_type", None) == "last"
 
     def scores(
@@ -130,9 +138,19 @@ class Classifier:
         exact: bool = False,
         on_rows: Callable[[int], object] = lambda n: None,
     ) -> Array:
-        """Logits of every row: float32 array of shape (rows, L), in the order of `labels`.
+        """Return the logits of every row.
 
-        `exact` computes in fp32 whatever the accelerator's precision, as a pipeline of transformers does.
+        Parameters
+        ----------
+        table : the texts
+        accelerator : device and precision
+        max_tokens : maximum number of tokens per batch, including padding
+        exact : compute in fp32 whatever the accelerator's precision, as a pipeline of ``transformers`` does
+        on_rows : called with the number of rows finished since the last call
+
+        Returns
+        -------
+        float32 array of shape (rows, L), in the order of `labels`
         """
         encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
         out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
@@ -151,14 +169,14 @@ class Classifier:
         return out
 
     def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:
-        """Probabilities of every row: float64 array of shape (rows, L)."""
+        """Return the probabilities of every row: float64 array of shape (rows, L); options as for `scores`."""
         return softmax(self.scores(table, accelerator, **options))
 
     def save(self, folder: Path) -> None:
         """Write a ``save_pretrained`` folder: safetensors, config with id2label, tokenizer, ``pet.json``."""
         save_model(self.model, folder)
-        # A pipeline then reads "[SEP]" in a text as these characters, as this package does, and cuts
-        # at the length that the model was trained with.
+        # A pipeline then reads "[SEP]" in a text as five characters, as this package does, and truncates at the
+        # length that the model was trained with.
         self.tokenizer.split_special_tokens = True
         self.tokenizer.init_kwargs["split_special_tokens"] = True
         self.tokenizer.model_max_length = self.max_length
@@ -170,7 +188,21 @@ class Classifier:
 def new_classifier(
     name: str, text_input: TextInput, labels: Sequence[str], max_length: int, *, allow_pickle: bool = False
 ) -> Classifier:
-    """A pretrained encoder with a fresh classification head."""
+    """Return a pretrained encoder with a new classification head.
+
+    Parameters
+    ----------
+    name : folder, embedded model, or hub name
+    text_input : how to make its input text
+    labels : names of the labels
+    max_length : longest input in tokens
+    allow_pickle : whether pickled weights may be opened
+
+    Raises
+    ------
+    PetError
+        If the model cannot be opened, or cannot read inputs of this length.
+    """
     model, _ = load_model(
         name,
         transformers.AutoModelForSequenceClassification,
@@ -187,10 +219,12 @@ def new_classifier(
 
 
 def _set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Decoders are often saved without a padding token: the one that ends a text serves as well."""
+    """Set the padding token; decoders often have none, so the end-of-text token is used."""
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
-            raise PetError(f"model {name}: its tokenizer has neither a padding token nor one that ends a text")
+            raise PetError(
+                f"model {name}: its tokenizer has neither a padding token nor an end-of-text token; use another model"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -202,7 +236,13 @@ def is_saved_classifier(folder: Path) -> bool:
 
 
 def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
-    """A saved classifier: one of ours, or any ``transformers`` sequence classifier (field ``text``).
+    """Open a saved classifier.
+
+    Parameters
+    ----------
+    name : a folder that `Classifier.save` wrote, the folder of a run, or any ``transformers`` sequence classifier,
+        which then reads the field ``text``
+    allow_pickle : whether pickled weights may be opened
 
     Raises
     ------
@@ -216,8 +256,8 @@ def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
     model, info = load_model(name, transformers.AutoModelForSequenceClassification, allow_pickle=allow_pickle)
     if info["missing_keys"]:
         raise PetError(
-            f"model {name}: it has no trained classification head; name a classifier, the `student` folder of a "
-            "run for instance"
+            f"model {name}: it has no trained classification head; give a classifier, such as the `student` folder "
+            "of a run"
         )
     tokenizer = load_tokenizer(name)
     _set_padding(name, model, tokenizer)

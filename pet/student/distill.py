@@ -1,4 +1,4 @@
-"""Train a sequence classifier on probabilities: a student on soft labels, or a plain classifier on gold labels."""
+"""Train a sequence classifier: a student on soft labels, or a plain classifier on gold labels."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Distillation:
     Attributes
     ----------
     schedule : updates, learning rate, micro-batches per update
-    batch : soft rows of a micro-batch
-    temperature : of the distillation; None: plain cross-entropy with the targets
-    gold_weight : share of the gold rows' loss
-    seed : random seed, of the order of rows and the dropout
+    batch : rows with soft labels per micro-batch
+    temperature : distillation temperature; None: cross-entropy with the targets
+    gold_weight : weight of the gold rows' loss, between 0 and 1
+    seed : random seed, for the order of rows and dropout
     """
 
     schedule: Schedule
@@ -47,12 +47,12 @@ class Distillation:
     seed: int = 0
 
     def gold_batch(self, gold: Gold | None) -> int:
-        """Gold rows of a micro-batch."""
+        """Return the number of gold rows per micro-batch."""
         rows = 0 if gold is None or self.gold_weight <= 0 else len(gold[1])
         return min(rows, max(1, self.batch // 4))
 
 
-Gold = tuple["Dataset", Array]  # texts and the positions of their labels, int, shape (rows,)
+Gold = tuple["Dataset", Array]  # texts, and their label indices: int array of shape (rows,)
 
 
 class StudentObjective(nn.Module):
@@ -61,8 +61,8 @@ class StudentObjective(nn.Module):
     Parameters
     ----------
     model : sequence classifier
-    temperature : of the distillation; None: cross-entropy with the targets
-    gold_weight : share of the gold rows' cross-entropy
+    temperature : distillation temperature; None: cross-entropy with the targets
+    gold_weight : weight of the gold rows' cross-entropy
     """
 
     def __init__(self, model: PreTrainedModel, temperature: float | None, gold_weight: float):
@@ -106,24 +106,24 @@ def fit_classifier(
     gold: Gold | None = None,
     on_step: OnStep = lambda step, loss: None,
 ) -> list[float]:
-    """Train a classifier, in place, on probabilities.
+    """Train a classifier in place.
 
-    L = (1 - w) * L_KD + w * L_CE, with L_KD as in `pet.training.losses.distillation_loss`. Only the texts that the
-    updates use are tokenized, so time and memory do not grow with the rest of the table.
+    The loss is (1 - w) * L_KD + w * L_CE, with L_KD as in `pet.training.losses.distillation_loss`. Only the texts that
+    the updates use are tokenized, so time and memory do not depend on the size of the table.
 
     Parameters
     ----------
-    classifier : with a fresh head, or a trained one to continue from
+    classifier : a new or a trained classifier
     table : the texts
-    targets : probabilities of shape (rows, L); one-hot rows are hard labels
+    targets : probabilities of shape (rows, L); one-hot rows are gold labels
     how : updates, batches, temperature, w (`gold_weight`), seed
     accelerator : device and precision
-    gold : labeled texts, mixed in if w is above 0
+    gold : labeled texts to mix in if w is above 0
     on_step : see `pet.training.loop.train`
 
     Returns
     -------
-    list of float: mean losses over stretches of updates
+    list of float: mean losses over intervals of updates
     """
     soft, gold_rows = plan_rows(how, len(table), how.gold_batch(gold), 0 if gold is None else len(gold[1]))
     used, soft = np.unique(soft, return_inverse=True)

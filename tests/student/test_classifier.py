@@ -53,7 +53,7 @@ def _fresh(folder: Path, text_input: TextInput, max_length: int = 48) -> Classif
 # --- text --------------------------------------------------------------------------------------------
 
 
-def test_render():
+def test_fields_are_joined_as_in_the_template():
     row = {"a": " Is it? ", "b": "No {a}"}
     assert ONE.render(row) == ["Is it: No {a}"]
     assert PAIR.render(row) == ["Is it?", "He said: No {a}"]
@@ -64,7 +64,7 @@ def test_render():
 
 @pytest.mark.parametrize("name", list(FAMILIES))
 @pytest.mark.parametrize("text_input", [ONE, PAIR], ids=["one", "pair"])
-def test_encode_texts_is_what_the_tokenizer_does(family_model, name, text_input):
+def test_texts_are_tokenized_as_in_a_pipeline(family_model, name, text_input):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     encoded = encode_texts(TABLE, text_input, tokenizer, 40, batch_size=2)
     for i, row in enumerate(TABLE):
@@ -76,7 +76,7 @@ def test_encode_texts_is_what_the_tokenizer_does(family_model, name, text_input)
     assert not encoded.ordinary.any()
 
 
-def test_encode_texts_of_an_empty_table(tiny_model):
+def test_an_empty_table_has_no_tokens(tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     assert len(encode_texts(TABLE.select([]), PAIR, tokenizer, 40)) == 0
 
@@ -85,7 +85,7 @@ def test_encode_texts_of_an_empty_table(tiny_model):
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "mpnet", "deberta-v3"])
-def test_scores_do_not_depend_on_the_batches(family_model, name, accelerator):
+def test_scores_do_not_depend_on_batches(family_model, name, accelerator):
     classifier = _fresh(family_model(name), PAIR)
     one_by_one = [classifier.scores(TABLE.select([i]), accelerator)[0] for i in range(len(TABLE))]
     for max_tokens in (1, 96, 8192):
@@ -100,7 +100,7 @@ def test_scores_do_not_depend_on_the_batches(family_model, name, accelerator):
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_saved_and_opened_again_it_answers_the_same(family_model, name, accelerator, tmp_path: Path):
+def test_a_saved_classifier_predicts_the_same(family_model, name, accelerator, tmp_path: Path):
     classifier = _fresh(family_model(name), PAIR)
     expected = classifier.scores(TABLE, accelerator)
     classifier.save(tmp_path)
@@ -114,7 +114,7 @@ def test_saved_and_opened_again_it_answers_the_same(family_model, name, accelera
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_a_plain_pipeline_gives_the_same_answers(family_model, name, accelerator, tmp_path: Path):
+def test_a_transformers_pipeline_predicts_the_same(family_model, name, accelerator, tmp_path: Path):
     classifier = _fresh(family_model(name), PAIR)
     classifier.save(tmp_path)
     probabilities = classifier.probabilities(TABLE, accelerator)
@@ -127,14 +127,16 @@ def test_a_plain_pipeline_gives_the_same_answers(family_model, name, accelerator
         np.testing.assert_allclose([found[label] for label in LABELS], expected, atol=1e-5)
 
 
-def test_the_folder_of_a_run_opens_its_student(tiny_model, tmp_path: Path):
+def test_the_folder_of_a_run_opens_as_its_student(tiny_model, tmp_path: Path):
     (tmp_path / "student").mkdir()
     _fresh(tiny_model, ONE).save(tmp_path / "student")
     assert load_classifier(str(tmp_path)).labels == LABELS
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "mpnet"])
-def test_someone_elses_classifier_reads_the_field_text_up_to_its_positions(family_model, name, accelerator, tmp_path):
+def test_a_classifier_from_elsewhere_reads_the_field_text_up_to_its_position_limit(
+    family_model, name, accelerator, tmp_path
+):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     tokenizer.model_max_length = int(1e30)  # as in folders that do not say
     tokenizer.save_pretrained(tmp_path)
@@ -147,20 +149,20 @@ def test_someone_elses_classifier_reads_the_field_text_up_to_its_positions(famil
 
 
 def test_a_model_without_a_classification_head_is_refused(tiny_model):
-    with pytest.raises(PetError, match="no trained classification head"):
+    with pytest.raises(PetError, match="student"):
         load_classifier(str(tiny_model))
 
 
-def test_texts_longer_than_the_positions_are_refused(tiny_model):
+def test_a_max_length_beyond_the_position_limit_is_refused(tiny_model):
     with pytest.raises(PetError, match=f"{POSITIONS} positions"):
         new_classifier(str(tiny_model), ONE, LABELS, POSITIONS + 1)
 
 
 @pytest.mark.parametrize("note", ["{", "[]", '{"fields": ["a"]}', '{"fields": 3, "input": "{a}"}'])
-def test_a_damaged_note_is_named(tiny_model, tmp_path: Path, note):
+def test_a_damaged_pet_json_is_named(tiny_model, tmp_path: Path, note):
     _fresh(tiny_model, ONE).save(tmp_path)
     (tmp_path / "pet.json").write_text(note, encoding="utf-8")
-    with pytest.raises(PetError, match=r"pet\.json: damaged"):
+    with pytest.raises(PetError, match=r"pet\.json"):
         load_classifier(str(tmp_path))
 
 
@@ -195,7 +197,7 @@ def test_only_the_texts_that_the_updates_use_are_tokenized(tiny_model, monkeypat
     assert all(torch.equal(found[name], again[name]) for name in found)
 
 
-def test_planned_rows_are_those_of_the_shuffled_batches():
+def test_planned_rows_follow_the_shuffled_batches():
     how = Distillation(Schedule(5, 1e-3, accumulation=3), 4, seed=7)
     soft, gold = plan_rows(how, 6, 2, 3)
     assert soft.shape == (15, 4) and gold.shape == (15, 2)
