@@ -87,7 +87,7 @@ def adapt(as_json: bool, quiet: bool, **options: Any) -> None:
     Start from a checkpoint, from an encoder without a masked-LM head, or from scratch. The result is a plain
     transformers folder with a model card, for `pet run --model`.
 
-    Training can be stopped at any time: the same command continues where it was.
+    You can stop at any time. The same command resumes training.
     """
     from pet.adapt.adapt import adapt as run
     from pet.adapt.card import command_line
@@ -100,7 +100,7 @@ def adapt(as_json: bool, quiet: bool, **options: Any) -> None:
     with _stopping() as stop:
         record = run(AdaptSettings(text, start, training, output), reporter, stop, command_line(sys.argv[1:]))
     if not record["finished"]:
-        click.echo(f"interrupted at step {record['step']}; the same command continues from there", err=True)
+        click.echo(f"interrupted at step {record['step']}; the same command resumes from there", err=True)
         raise click.exceptions.Exit(INTERRUPTED)
     if not record["main_process"]:
         return  # of several processes, only one reports the result

@@ -61,7 +61,7 @@ Examples:
 @click.option(
     "--no-model",
     is_flag=True,
-    help="Do not load the model's weights, only its tokenizer: no accuracy and no estimate of the time.",
+    help="Do not load the model's weights, only its tokenizer: no accuracy and no time estimate.",
 )
 @compute_options
 @json_option
@@ -69,9 +69,9 @@ Examples:
 def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any) -> None:
     """Check a task, its data and a model before training.
 
-    Shows the rows of each label, leaks and duplicate texts, the first texts in each pattern as tokens, verbalizer
-    words of more than one token, how many texts are truncated, the accuracy of the untrained patterns, and about how
-    long a run will take.
+    Shows the rows of each label, duplicates and overlaps of the files, the first texts in each pattern as tokens,
+    verbalizer words of more than one token, how many texts are truncated, the accuracy of the untrained patterns, and
+    about how long a run takes.
 
     The exit status is 0 if a run would work, with or without warnings, and 2 if it would fail.
     """

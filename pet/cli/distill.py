@@ -41,7 +41,7 @@ Examples:
     "--labels", required=True, metavar="F", help="Soft labels: a JSONL, CSV, TSV or Parquet file, or a folder."
 )
 @input_option
-@click.option("-m", "--model", metavar="M", help="What the student starts from.  [default: mini-en]")
+@click.option("-m", "--model", metavar="M", help="Model that the student starts from.  [default: mini-en]")
 @click.option("-o", "--output", required=True, metavar="DIR", help="A new or empty folder for the student.")
 @click.option("--task", metavar="T", help="Names the fields, how they are joined, and the order of the labels.")
 @click.option(
@@ -49,8 +49,8 @@ Examples:
     "[default: text]",
 )  # fmt: skip
 @click.option("--train", metavar="F", help="Labeled texts to train on as well; requires --gold-weight.")
-@click.option("--gold-weight", type=float, metavar="W", help="Share of the labeled texts in the loss, from 0 to 1.")
-@click.option("--temperature", type=float, metavar="T", help="Temperature of the distillation.  [default: 2]")
+@click.option("--gold-weight", type=float, metavar="W", help="Weight of the labeled texts in the loss, from 0 to 1.")
+@click.option("--temperature", type=float, metavar="T", help="Distillation temperature.  [default: 2]")
 @click.option("--hard", is_flag=True, help="Train on the most probable label instead of the probabilities.")
 @min_confidence_option
 @seed_option
@@ -59,7 +59,7 @@ Examples:
 @max_length_option
 @list_settings_option
 @columns_option
-@click.option("--force", is_flag=True, help="Replace a classifier that an earlier `pet distill` has written.")
+@click.option("--force", is_flag=True, help="Replace a classifier that an earlier `pet distill` wrote.")
 @compute_options
 @json_option
 @quiet_option

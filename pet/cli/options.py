@@ -111,7 +111,7 @@ pickle_option = click.option(
 quantize_option = click.option(
     "--quantize",
     is_flag=True,
-    help="On a CPU, compute linear layers in int8: about 3 times as fast as fp32, hardly faster than bf16, and less "
+    help="On a CPU, compute linear layers in int8: about 3 times as fast as fp32, little faster than bf16, and less "
     "accurate. Reports how many of the first 256 texts keep their label.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only warnings and results.")
@@ -125,7 +125,7 @@ settings_option = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting of the recipe; `pet run --list-settings` lists them. Repeatable.",
+    help="Change a setting; `pet run --list-settings` lists them. Repeatable.",
 )
 
 

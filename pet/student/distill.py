@@ -56,7 +56,7 @@ Gold = tuple["Dataset", Array]  # texts, and their label indices: int array of s
 
 
 class StudentObjective(nn.Module):
-    """Loss of a micro-batch: distillation on its soft rows, cross-entropy on its gold rows.
+    """Loss of a micro-batch: distillation on rows with soft labels, cross-entropy on gold rows.
 
     Parameters
     ----------
@@ -140,13 +140,13 @@ def fit_classifier(
 
 
 def plan_rows(how: Distillation, rows: int, gold_batch: int, gold_rows: int) -> tuple[Array, Array]:
-    """Draw the rows of all micro-batches.
+    """Draw the rows of all micro-batches in advance.
 
     Parameters
     ----------
     how : updates, batches and seed
-    rows, gold_rows : soft and gold rows to draw from
-    gold_batch : gold rows of a micro-batch
+    rows, gold_rows : number of rows with soft labels and of gold rows
+    gold_batch : gold rows per micro-batch
 
     Returns
     -------
@@ -171,7 +171,7 @@ def _encode(classifier: Classifier, table: Dataset, rows: Array) -> Encoded:
 def _batches(
     classifier: Classifier, encoded: Encoded, targets: Array, plan: Array, gold: int, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
-    """Micro-batches of the planned rows, of which the last `gold` are gold rows."""
+    """Yield the micro-batches; the last `gold` rows of each are gold rows."""
     pad_id = int(classifier.tokenizer.pad_token_id or 0)
     for rows in plan:
         batch, _ = pad_rows(encoded, rows, pad_id, left=classifier.pads_left)

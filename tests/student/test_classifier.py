@@ -1,4 +1,4 @@
-"""Ordinary sequence classifiers: their text, their folder, their answers."""
+"""Sequence classifiers: input text, files, predictions, and training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TABLE = datasets.Dataset.from_list(
 def _fresh(folder: Path, text_input: TextInput, max_length: int = 48) -> Classifier:
     torch.manual_seed(0)
     classifier = new_classifier(str(folder), text_input, LABELS, max_length)
-    with torch.no_grad():  # so that texts get answers that are clearly different
+    with torch.no_grad():  # so that the scores of texts differ clearly
         for parameter in classifier.model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     return classifier
@@ -134,9 +134,7 @@ def test_the_folder_of_a_run_opens_as_its_student(tiny_model, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "mpnet"])
-def test_a_classifier_from_elsewhere_reads_the_field_text_up_to_its_position_limit(
-    family_model, name, accelerator, tmp_path
-):
+def test_any_classifier_reads_the_field_text_up_to_its_position_limit(family_model, name, accelerator, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     tokenizer.model_max_length = int(1e30)  # as in folders that do not say
     tokenizer.save_pretrained(tmp_path)
