@@ -211,7 +211,7 @@ def main(
         "peak_tflops": round(most / 1e12, 3),
         "texts_a_second": round(rows / seconds["label"], 1),
         "seconds_an_update": round(seconds["train"], 4),
-        "share_of_peak": {part: round(value, 3) for part, value in share.items()},
+        "share_of_peak": {part: round(value, 6) for part, value in share.items()},
         "wanted": WANTED,
         "met": {part: share[part] >= WANTED[part] for part in WANTED},
     }

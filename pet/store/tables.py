@@ -169,12 +169,25 @@ class _JsonLines:
         return [dict(zip(column.entries, row, strict=True)) for row in plain] if column.entries else plain
 
 
+@dataclass(frozen=True)
+class _Newlines:
+    """A stream for `csv.writer` that ends records with a newline.
+
+    The writer ends them with ``\\r\\n``: it quotes a lone ``\\r`` in a value only if its line terminator has one.
+    """
+
+    stream: IO[str]
+
+    def write(self, record: str) -> int:
+        return self.stream.write(record.removesuffix("\r\n") + "\n")
+
+
 class _Csv:
     """A header and one record per row; columns with entries come last, with one column per entry."""
 
     def __init__(self, stream: IO[str], columns: Sequence[OutputColumn], delimiter: str):
         self._columns = sorted(columns, key=lambda column: bool(column.entries))
-        self._csv = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        self._csv = csv.writer(_Newlines(stream), delimiter=delimiter, lineterminator="\r\n")
         self._csv.writerow([name for column in self._columns for name in column.csv_names])
 
     def write(self, values: Mapping[str, Values]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pet.errors import PetError
@@ -39,6 +39,7 @@ def values(rows: list[Any]) -> dict[str, Any]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chunks=st.lists(ROWS, max_size=3), ending=st.sampled_from(TABLE_ENDINGS))
+@example(chunks=[[("\r", 0.0, None)]], ending=".csv")
 def test_every_format_holds_what_was_written(tmp_path: Path, chunks: list[list[Any]], ending: str) -> None:
     path = tmp_path / f"t{ending}"
     with writing_table(path, COLUMNS) as table:
