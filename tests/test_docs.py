@@ -60,6 +60,16 @@ def test_links_within_the_repository_lead_somewhere(page: Path):
 
 
 @every_page
+def test_files_of_the_repository_that_a_page_names_exist(page: Path):
+    named = re.findall(
+        r"`((?:pet|tests|docs|benchmarks|patterns|data|models)/[\w./-]*)`", page.read_text(encoding="utf-8")
+    )
+    assert [
+        name for name in named if not (ROOT / name.replace("NAME", "agnews")).exists() and "cli/NAME" not in name
+    ] == []
+
+
+@every_page
 def test_commands_and_their_options_exist(page: Path):
     for words in commands(page):
         command: click.Command = main
