@@ -45,7 +45,7 @@ def test_names_are_sorted_and_unique() -> None:
 
 @every_name
 def test_name_is_no_module_of_the_package(name: str) -> None:
-    # `import pet.run` would put the module in the place of a function of that name.
+    # `import pet.run` would replace a function of that name by the module.
     assert importlib.util.find_spec(f"pet.{name}") is None
     assert not isinstance(getattr(pet, name), types.ModuleType)
 
@@ -90,7 +90,7 @@ def test_name_is_documented(name: str) -> None:
     assert parameters(thing) <= documented(thing)
     if inspect.isfunction(thing):
         assert "Returns\n-------" in text
-        assert "Raises\n------" in text or name == "merge_scores"  # which has nothing to refuse
+        assert "Raises\n------" in text or name == "merge_scores"  # which raises nothing
 
 
 @pytest.mark.parametrize("method", ["fit", "predict", "predict_proba", "score", "save"])

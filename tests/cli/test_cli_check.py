@@ -265,9 +265,9 @@ def test_the_rounds_of_ipet_add_up() -> None:
 @pytest.mark.parametrize(
     ("labeled", "pool", "sizes", "updates"),
     [
-        # Fivefold up to 1,000 and more; eight texts an update, and forty updates at least.
+        # Five times as many texts each time, to 1,000 or more; eight texts per step, and at least forty steps.
         (10, 5000, [10, 50, 250, 1250], [40, 40, 40, 157]),
-        (10, 500, [10, 50, 250, 510], [40, 40, 40, 64]),  # the pool is all that can be added
+        (10, 500, [10, 50, 250, 510], [40, 40, 40, 64]),  # limited by the pool
         (0, 5000, [0, 10, 50, 250, 1250], [None, 40, 40, 40, 157]),
         (0, 30, [0, 10, 30, 30, 30], [None, 40, 40, 40, 40]),
     ],
@@ -290,7 +290,7 @@ def test_tokens_are_those_of_pool_and_test() -> None:
 
 
 def test_centering_removes_the_bias_of_a_word() -> None:
-    # The first label always scores 10 more; what is left tells the rows apart.
+    # The first label always scores 10 more; the remaining differences separate the rows.
     scores = np.array([[11.0, 0.0], [10.0, 1.0], [12.0, 0.5], [9.0, 1.5]])
     gold = np.array([0, 1, 0, 1])
     assert untrained_accuracy(scores, gold) == {"accuracy": 0.5, "centered": 1.0}

@@ -342,7 +342,7 @@ def _without_mask(model: Path, target: Path) -> None:
     path = target / "tokenizer_config.json"
     settings = json.loads(path.read_text())
     settings["mask_token"] = None
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # BERT's own class would bring one
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # BERT's own class would add one
     path.write_text(json.dumps(settings))
 
 
@@ -456,7 +456,7 @@ def test_a_folder_without_write_permission_is_refused(inputs: Path, tiny_model: 
     assert str(tmp_path / "closed") in message
 
 
-# --- being stopped -------------------------------------------------------------------------------------
+# --- interrupts ----------------------------------------------------------------------------------------
 
 
 def test_an_interrupt_says_how_to_continue(
@@ -485,7 +485,7 @@ def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGINT for other processes")
 def test_ctrl_c_ends_a_real_process_cleanly(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--set", "steps=100000", "-o", str(tmp_path / "run")]
-    # A shell that runs the tests in the background has them ignore the signal, and a child inherits that.
+    # A shell that runs the tests in the background makes them ignore the signal, and children inherit that.
     with process(options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:
         try:
             assert running.stderr is not None

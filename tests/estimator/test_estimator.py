@@ -196,7 +196,7 @@ def test_texts_of_train_are_left_out_of_the_pool(make: Make, capsys: pytest.Capt
     assert "8 rows" in capsys.readouterr().err
 
 
-# ---- what it takes -----------------------------------------------------------------------------------
+# ---- inputs ------------------------------------------------------------------------------------------
 
 
 def test_a_task_can_be_a_name_path_mapping_or_object(make: Make, tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_labels_are_found_in_any_spelling_and_others_are_counted() -> None:
 )
 def test_mistakes_in_parameters_are_value_errors_of_fit(make: Make, changes: dict[str, Any], message: str) -> None:
     pool = None if changes.get("method") == "zero-shot" else TEXTS[POOL]
-    estimator = make(**changes)  # no complaint before fit, as scikit-learn wants it
+    estimator = make(**changes)  # checked in fit, as scikit-learn requires
     with pytest.raises(PetError, match=message) as caught:
         estimator.fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=pool)
     assert isinstance(caught.value, ValueError)

@@ -22,9 +22,9 @@ from pet.run.pipeline import run
 from pet.run.settings import RunSettings
 from pet.training.group import Group
 
-# With dropout each process would draw other zeros than one alone.
+# With dropout, several processes would draw other masks than one.
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-TOLERANCE = 1e-6  # of scores: gradients are added up in another order
+TOLERANCE = 1e-6  # of scores: gradients are summed in another order
 
 
 @pytest.fixture

@@ -286,8 +286,8 @@ def run_with(inputs: Path, model: Path, folder: Path, *more: str, parts: tuple[s
 
 def test_no_example_is_below_the_confidence_floor(inputs: Path, tiny_model: Path, tmp_path: Path):
     said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "confidence_floor=0.3")
-    for path in (tmp_path / "run").glob("g*/examples/*.parquet"):
-        assert all(value >= 0.3 for value in pq.read_table(path)["confidence"].to_pylist())
+    tables = [pq.read_table(path) for path in (tmp_path / "run").glob("g*/examples/*.parquet")]
+    assert tables and all(value >= 0.3 for table in tables for value in table["confidence"].to_pylist())
     assert any("generation 1" in line for line in said.splitlines() if line.startswith("warning"))
 
 
@@ -295,7 +295,9 @@ def test_a_floor_that_nothing_reaches_leaves_the_labeled_texts_or_is_refused(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     said = run_with(inputs, tiny_model, tmp_path / "few", "--set", "confidence_floor=1")
-    assert any("0" in line for line in said.splitlines() if line.startswith("warning"))  # labeled texts remain
+    assert any("generation 1" in line for line in said.splitlines() if line.startswith("warning"))
+    chosen = [pq.read_metadata(path).num_rows for path in (tmp_path / "few").glob("g*/examples/*.parquet")]
+    assert chosen and not any(chosen)  # only the labeled texts are left to learn from
     run = options(inputs, tiny_model, "unlabeled", more=("--set", "confidence_floor=1", "-q"))
     assert "confidence_floor" in refused(*run, "-o", tmp_path / "none")
 

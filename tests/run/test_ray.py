@@ -269,7 +269,7 @@ def test_a_stage_that_kills_every_worker_ends_with_a_message(inputs: Path, tiny_
     thread = threading.Thread(target=kill_all, daemon=True)
     thread.start()
     try:
-        # Not `refused`: Ray, which runs before the command and after it here, may print its news of lost workers later.
+        # Not `refused`: here, Ray runs before and after the command and may print messages about lost workers later.
         message = pet(*options, expect=2).stderr
     finally:
         done.set()

@@ -69,13 +69,13 @@ def test_label_scores_equal_the_references(family_model, name: str, source: str)
     tokenizer, lm = AutoTokenizer.from_pretrained(folder), _with_random_biases(MaskedLM(load_masked_lm(str(folder))))
     examples = [reference.fill(source, row, tokenizer, LENGTH) for row in _rows()]
     lengths = [sum(example.attention_mask) for example in examples]
-    assert min(lengths) < LENGTH == max(lengths)  # some are cut, some are not
+    assert min(lengths) < LENGTH == max(lengths)  # some are truncated, some are not
     expected = reference.score(lm.model, examples, _word_ids(tokenizer)).numpy()
     pvp, tokens = _bound(source, tokenizer)
     for max_tokens in (1, 150, 8192):
         found = score_rows(lm, tokenizer, pvp, tokens, make_accelerator("cpu", "fp32"), max_tokens=max_tokens)
         np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
-    assert np.ptp(expected, axis=1).min() > 1e-2  # scores that are all alike would prove nothing
+    assert np.ptp(expected, axis=1).min() > 1e-2  # equal scores would prove nothing
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "modernbert"])

@@ -41,7 +41,7 @@ def start(inputs: Path, model: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def finish(inputs: Path, model: Path, folder: Path) -> list[str]:
-    """Run to the end; what was said on the way."""
+    """Run to the end and return the lines of standard error."""
     with start(inputs, model, folder) as process:
         assert process.stderr is not None
         said = process.stderr.read().splitlines()
@@ -50,7 +50,7 @@ def finish(inputs: Path, model: Path, folder: Path) -> list[str]:
 
 
 def kill_after(process: subprocess.Popen[str], news: int, seconds: float) -> bool:
-    """Kill a process a moment after it has said something new so many times; False: it had ended."""
+    """Kill a process a moment after so many new lines of standard error; return False if it had ended."""
     assert process.stderr is not None
     for line in process.stderr:
         news -= "reusing" not in line
@@ -66,14 +66,14 @@ def kill_after(process: subprocess.Popen[str], news: int, seconds: float) -> boo
 def uninterrupted(
     inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, bytes], int]:
-    """Files of a run that nobody disturbed, and how many lines it said."""
+    """Files of an uninterrupted run, and its number of lines of standard error."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     said = finish(inputs, tiny_model, folder)
     return contents(folder), len(said)
 
 
 def killed_again_and_again(inputs: Path, model: Path, folder: Path, moments: Iterator[tuple[int, float]]) -> int:
-    """Start and kill a run at each of the moments, then let it end; how many kills hit it."""
+    """Start and kill a run at each moment, then let it end; return the number of kills that hit it."""
     hits = 0
     for news, seconds in moments:
         with start(inputs, model, folder) as process:
@@ -108,7 +108,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
 ):
     expected, lines = uninterrupted
     dice = random.Random(seed)
-    # Mostly early in what is still to do, so that there are many kills before the run is through.
+    # Mostly early in the remaining work, so that many kills happen before the run is complete.
     moments = ((min(int(dice.expovariate(0.4)), lines), dice.uniform(0, 0.15)) for _ in range(12))
     assert killed_again_and_again(inputs, tiny_model, tmp_path / "run", moments) >= 4
     compare(contents(tmp_path / "run"), expected)
@@ -118,8 +118,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
 def test_a_second_process_in_the_folder_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
     with start(inputs, tiny_model, tmp_path / "run") as process:
         assert process.stderr is not None
-        process.stderr.readline()  # it works in the folder now
-        process.send_signal(signal.SIGSTOP)  # and stays there
+        process.stderr.readline()  # it is working in the folder now
+        process.send_signal(signal.SIGSTOP)  # and keeps it
         try:
             options = [*run_options(inputs, tiny_model), "--set", "steps=6", "--set", "student_steps=8"]
             message = refused(*options, "-o", tmp_path / "run")

@@ -24,7 +24,7 @@ from pet.run.execution.workers import Workers
 from pet.run.stages import Member
 
 posix = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
-ONE_THREAD = ("--worker-cpus", "1")  # sums of more threads may differ in their last bits
+ONE_THREAD = ("--worker-cpus", "1")  # with more threads, sums may differ in their last bits
 LORA = ("--tuning", "lora", "--set", "freeze_layers=1")
 PRIMED = ("--method", "zero-shot", "--set", "priming=3", "--max-length", "90")
 IPET = ("--method", "ipet", "--set", "generations=2", "--set", "first_set=4")
@@ -72,7 +72,7 @@ def test_a_killed_worker_is_replaced_and_the_files_stay_the_same(
     said = pet(*options, "--workers", "2", *ONE_THREAD, "-o", tmp_path / "two").stderr
     assert killed and not any(psutil.pid_exists(pid) for pid in killed)
     assert "warning: g0/p2-r1: lost its worker (killed by SIGKILL)" in said
-    assert said.count("g0/p1-r1: 3 steps in") == 1  # the other member went on undisturbed
+    assert said.count("g0/p1-r1: 3 steps in") == 1  # the other member was not disturbed
     same(tmp_path / "two", tmp_path / "one")
 
 
@@ -144,7 +144,7 @@ def test_workers_end_when_their_leader_ends(inputs: Path, tiny_model: Path, tmp_
     assert len(workers) == 2
     gone, alive = psutil.wait_procs(workers, timeout=20)
     assert len(gone) == 2 and not alive
-    pet(*run_options(inputs, tiny_model), "--set", "steps=200", "-o", tmp_path / "run")  # goes on with it
+    pet(*run_options(inputs, tiny_model), "--set", "steps=200", "-o", tmp_path / "run")  # resumes it
     assert [path.name for path in (tmp_path / "run").glob(".tmp-*")] == []
 
 
