@@ -1,4 +1,4 @@
-"""Scoring texts with a member: every row once, in batches of rows of like length."""
+"""Score texts with a pattern, in batches of rows of similar length."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def score_rows(
     out: Array | None = None,
     on_rows: Callable[[int], object] = lambda n: None,
 ) -> Array:
-    """Raw label scores s(l|x) of every row.
+    """Compute the raw label scores s(l|x) of every row.
 
     Parameters
     ----------
-    lm, tokenizer, pvp : the member
-    tokens : the texts, tokenized
+    lm, tokenizer, pvp : language model, its tokenizer, and the pattern
+    tokens : token table of the texts
     accelerator : device and precision
-    max_tokens : tokens in a batch, padding included, and each text as often as the model reads it
-    out : float32 array of shape (rows, L) to fill, a memory map for instance; made when not given
-    on_rows : called with the number of rows done since the last call
+    max_tokens : tokens per batch, including padding, and counting a text once for each time the model reads it
+    out : float32 array of shape (rows, L) to fill, such as a memory map; default: a new array
+    on_rows : called with the number of rows scored since the last call
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a member is, in plain values: they stand in settings, manifests, and messages between processes."""
+"""The identity of a member in plain values, for manifests and messages between processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MemberSpec:
     ----------
     kind : one of `pet.members.kinds.KINDS`
     name : unique in its ensemble
-    options : what its kind needs to know, in plain values
+    options : options of its kind, in plain values
     """
 
     kind: str
@@ -33,7 +33,7 @@ class MemberSpec:
 
     @property
     def seed_parts(self) -> tuple[str | int, ...]:
-        """What tells its random numbers from those of the other members."""
+        """Makes its random numbers differ from those of other members."""
         if self.pattern is None:
             return (self.kind, self.name)
         return (self.pattern, self.options["repetition"])

@@ -1,4 +1,4 @@
-"""Training one member: a pattern, a repetition, and the pretrained weights."""
+"""Train a language model on texts filled into a pattern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run under way: what all its stages read."""
+"""What all stages of a run in progress read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the members of a run with ``--init-prompt`` start from, chosen once and kept in the run's folder."""
+"""``--init-prompt``: the prompt that members start from, selected once and stored with the run."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ STAGE = "init-prompt"
 
 @dataclass(frozen=True)
 class InitPrompt:
-    """Prompts that the members may start from.
+    """Prompts that members may start from.
 
     Attributes
     ----------
-    candidates : the one that was named, or all of the library that fit
-    count : how many of them are averaged, best first; 0: the one that was named is taken without a ranking
-    project : the model that some of them belong to and are mapped from, or None
+    candidates : the named prompt, or all prompts of the library that fit
+    count : number of best-ranked candidates to average; 0: use the named prompt, without ranking
+    project : another model, whose prompts are mapped to the run's model, or None
     """
 
     candidates: list[Prompt]
@@ -44,11 +44,11 @@ class InitPrompt:
 
     @property
     def length(self) -> int:
-        """How many vectors each of them has."""
+        """Number of vectors of each candidate."""
         return self.candidates[0].length
 
     def hashes(self) -> dict[str, Any]:
-        """What a run with them depends on."""
+        """Return hashes of everything they depend on, for config.yaml."""
         found: dict[str, Any] = {"prompts": {prompt.name: prompt.digest for prompt in self.candidates}}
         if self.project is not None:
             found["project_prompt"] = model_fingerprint(self.project)
@@ -56,22 +56,20 @@ class InitPrompt:
 
 
 def open_init_prompt(settings: RunSettings, recipe: Recipe, info: ModelInfo, reporter: Reporter) -> InitPrompt | None:
-    """The prompts that a run may start from, before anything is trained; None for a run that asks for none.
+    """Find the prompts that members may start from, before anything is trained; None without ``--init-prompt``.
 
-    The reporter is told when some of the library do not fit.
+    A warning says how many prompts of the library do not fit.
 
     Raises
     ------
     PetError
-        When there is no such prompt, it belongs to another model, or the run cannot use it.
+        If the prompt does not exist, belongs to another model, or cannot be used by this run.
     """
     text = settings.init_prompt
     if text is None:
         return None
     if recipe.tuning.method != "prompt":
-        raise PetError(
-            f"--init-prompt gives vectors to start from: it goes with --tuning prompt, not {recipe.tuning.method}"
-        )
+        raise PetError(f"--init-prompt requires --tuning prompt, not {recipe.tuning.method}")
     by_rank = RANKED.fullmatch(text)
     known = [info.fingerprint]
     if settings.project_prompt is not None:
@@ -83,22 +81,22 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, info: ModelInfo, rep
         given = settings.settings.get("prompt_length")
         if given is not None and recipe.tuning.config.length != prompt.length:
             raise PetError(
-                f"prompt {prompt.name} has {prompt.length} vectors, and prompt_length is {given}; leave it out"
+                f"prompt {prompt.name} has {prompt.length} vectors, but prompt_length is {given}; remove prompt_length"
             )
         return InitPrompt([prompt], 0, settings.project_prompt)
     if settings.train is None or settings.shots == 0 or settings.examples == 0:
-        raise PetError(f"--init-prompt {text} ranks prompts by labeled texts, and there are none; name one prompt")
+        raise PetError(f"--init-prompt {text} requires labeled texts to rank prompts; give --train, or name one prompt")
     if recipe.library.similarity == "neurons":
         check_neurons(info.meta, info.tokenizer)
     candidates = _candidates(settings, recipe.tuning.config.length, known, reporter)
     count = int(by_rank[1] or 1)
     if not 1 <= count <= len(candidates):
-        raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; say mean:1 to mean:{len(candidates)}")
+        raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; use mean:1 to mean:{len(candidates)}")
     return InitPrompt(candidates, count, settings.project_prompt)
 
 
 def _candidates(settings: RunSettings, length: int, known: list[str], reporter: Reporter) -> list[Prompt]:
-    """The prompts of the library that a ranking can choose among: of a known model, and of the right length."""
+    """Prompts of the library that can be ranked: those of a known model with the right length."""
     library = settings.prompt_library or DEFAULT_LIBRARY
     there = list_prompts(library)
     ours = [prompt for prompt in there if prompt.fingerprint in known]
@@ -108,17 +106,17 @@ def _candidates(settings: RunSettings, length: int, known: list[str], reporter: 
     if not fitting:
         lengths = ", ".join(map(str, sorted({prompt.length for prompt in ours})))
         raise PetError(
-            f"{library}: no prompt in it has {length} vectors; --set prompt_length can be {lengths}"
+            f"{library}: no prompt has {length} vectors; set prompt_length to {lengths}"
             if ours
-            else f"{library}: there are no prompts in it; `pet prompts add RUN -l {library}` makes some"
+            else f"{library}: contains no prompts; add some with `pet prompts add RUN -l {library}`"
         )
     if len(fitting) < len(there):
-        reporter.warn(f"{library}: prompts of other models or lengths are left out: {len(there) - len(fitting)}")
+        reporter.warn(f"{library}: ignored {len(there) - len(fitting)} prompts of other models or lengths")
     return fitting
 
 
 def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
-    """Choose among the candidates, or average them, and keep the result and the reasons as a stage of the run."""
+    """Select a candidate, or average several, and store the result and the ranking as a stage of the run."""
 
     def build(folder: Path) -> dict[str, Any]:
         backbone = context.shared.models.backbone(None)
@@ -143,7 +141,7 @@ def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
 
 
 def _new_task(context: RunContext) -> NewTask:
-    """The run's task, as prompts are tried on it."""
+    """The run's task, for ranking prompts."""
     shared, train = context.shared, context.texts("train")
     return NewTask(
         name=context.task.name,
@@ -161,7 +159,7 @@ def _new_task(context: RunContext) -> NewTask:
 
 
 def _projected(context: RunContext, initial: InitPrompt) -> tuple[list[Prompt], dict[str, Any] | None]:
-    """The candidates as prompts of the run's model, and how well the map fits where one was needed."""
+    """Map the candidates to the run's model; the second value tells how well the map fits, if one was needed."""
     fingerprint = context.directory.config["hashes"]["model"]
     if initial.project is None or all(prompt.fingerprint == fingerprint for prompt in initial.candidates):
         return initial.candidates, None

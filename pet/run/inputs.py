@@ -1,4 +1,4 @@
-"""Opening what a run needs: its data, its labeled examples, its model by hash."""
+"""Read, sample, and check the texts of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-_NAMES = {"train": "train", "pool": "unlabeled", "test": "test"}  # of the tables, inside and in options
+_NAMES = {"train": "train", "pool": "unlabeled", "test": "test"}  # internal name -> option
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class RunData:
 
     Attributes
     ----------
-    train : the labeled examples that were drawn, or None
-    pool : unlabeled texts without those of `train`, or None
-    test : labeled texts for the final figure, or None
-    report : label counts and what was found wrong, for the record
+    train : the sampled labeled examples, or None
+    pool : unlabeled texts, without those in `train`, or None
+    test : labeled texts for evaluation, or None
+    report : label counts and warnings, for metrics.json
     keys : `pet.data.checks.text_keys` of ``train``, ``pool``, and ``test``
     """
 
@@ -49,7 +49,7 @@ class RunData:
     keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
 
     def check_ids(self) -> None:
-        """Refuse tables that give one id to different texts; members from outside match texts by id.
+        """Check that no id stands for different texts, because external scores are matched by id.
 
         Raises
         ------
@@ -71,13 +71,13 @@ class RunData:
 def load_data(
     settings: RunSettings, task: Task, reporter: Reporter, tables: Mapping[str, Dataset] | None = None
 ) -> RunData:
-    """Read, draw and check. Everything that is odd is told; what is wrong raises PetError.
+    """Read the tables, sample examples, and check for duplicates and leaks.
 
     Parameters
     ----------
-    settings, task : what the run is
-    reporter : is told what is odd
-    tables : ``train``, ``unlabeled`` or ``test`` -> its texts, where they are in memory; in place of the file
+    settings, task : of the run
+    reporter : gets warnings
+    tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
     """
     labeled = {"labels": list(task.labels), "label_map": task.label_map, "columns": settings.columns}
     train = pool = test = None
@@ -107,7 +107,7 @@ def load_data(
         rows = np.arange(len(pool)) if train is None else rows_without(keys["pool"], keys["train"])
         removed = len(pool) - len(rows)
         if not len(rows) and removed and settings.method != "supervised":
-            raise PetError("unlabeled: all of its texts are in train, too; give other texts, or none")
+            raise PetError("unlabeled: every text is also in train; give other texts, or none")
         if settings.pool_size is not None and settings.pool_size < len(rows):
             generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
             rows = rows[np.sort(generator.permutation(len(rows))[: settings.pool_size])]
@@ -128,7 +128,7 @@ def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: T
     if tables and name in tables:
         return tables[name]
     if source.startswith(MEMORY):
-        raise PetError(f"{name}: these texts were given in Python and are in no file; run it again from Python")
+        raise PetError(f"{name}: texts were passed in Python, not in a file; start the run from Python again")
     return read_table(source, task.fields, **how, name=name)
 
 
@@ -138,7 +138,7 @@ def _counts(table: Dataset, task: Task) -> dict[str, int]:
 
 
 def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
-    """What tells one data source from another: a hash of its bytes, or the hub's own fingerprint."""
+    """Identify a data source: a hash of its bytes, or the fingerprint of a hub data set."""
     if source is None or table is None:
         return None
     if source.startswith(MEMORY):
@@ -152,7 +152,7 @@ def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
 
 
 def _content_hash(table: Dataset) -> str:
-    """Hash of the values of all columns, whatever the chunks that they lie in."""
+    """Hash the values of all columns, independent of how they are chunked."""
     digest = hashlib.sha256()
     for name in table.column_names:
         digest.update(f"{name}\n".encode())

@@ -1,4 +1,4 @@
-"""Reading what an earlier run was asked to do, to do it again or to use what it left."""
+"""Read the settings of an existing run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEED = re.compile(r"seed-\d+")
 
 
 def is_config(path: str | Path) -> bool:
-    """Whether a file is the config.yaml of a run, and not a task file."""
+    """Return True if a file is a run's config.yaml and not a task file."""
     place = Path(path).expanduser()
     if place.name != CONFIG or not place.is_file():
         return False
@@ -28,31 +28,31 @@ def is_config(path: str | Path) -> bool:
 
 
 def is_run(folder: str | Path) -> bool:
-    """Whether a folder holds a run."""
+    """Return True if a folder contains a run."""
     return is_config(Path(folder, CONFIG))
 
 
 def load_task(name_or_path: str) -> Task:
-    """The task of that name, in that task file, or of the run with that config.yaml."""
+    """Load a task by name, from a task file, or from a run's config.yaml."""
     if is_config(name_or_path):
         return Task.from_dict(read_settings(Path(name_or_path).expanduser().parent).task)
     return Task.load(name_or_path)
 
 
 def read_settings(folder: str | Path) -> RunSettings:
-    """What the run in a folder was asked to do.
+    """Read the settings of the run in a folder.
 
     Raises
     ------
     PetError
-        When the folder holds no run, several (one a seed), or a config.yaml that is damaged.
+        If the folder contains no run, several runs (one per seed), or a damaged config.yaml.
     """
     place = Path(folder).expanduser()
     if not (place / CONFIG).is_file():
         raise PetError(_no_run(place))
     values = read_config(place).get("settings")
     if not isinstance(values, dict):
-        raise PetError(f"{place / CONFIG}: this is not the config of a run: there is no key `settings`")
+        raise PetError(f"{place / CONFIG}: not the config of a run: the key `settings` is missing")
     problems = _wrong_kinds(values)
     if problems:
         raise PetError([f"{place / CONFIG}: settings.{problem}" for problem in problems])
@@ -61,15 +61,15 @@ def read_settings(folder: str | Path) -> RunSettings:
 
 def _no_run(place: Path) -> str:
     if not place.exists():
-        return f"{place}: there is no such folder; name one that `pet run ... -o` made"
+        return f"{place}: no such folder; name one written by `pet run ... -o`"
     seeds = sorted(p.name for p in place.iterdir() if _SEED.fullmatch(p.name)) if place.is_dir() else []
     if seeds:
-        return f"{place} holds a run for each seed; name one of them, {place / seeds[0]} for instance"
-    return f"{place} holds no run (there is no {CONFIG} in it); name a folder that `pet run ... -o` made"
+        return f"{place} contains one run per seed; name one of them, such as {place / seeds[0]}"
+    return f"{place} holds no run (no {CONFIG} in it); name a folder written by `pet run ... -o`"
 
 
 def _wrong_kinds(values: Mapping[str, Any]) -> list[str]:
-    """What someone who edited the file by hand may have broken."""
+    """Find values of the wrong type, as after an edit by hand."""
     problems = []
     for item in fields(RunSettings):
         required = item.default is MISSING and item.default_factory is MISSING

@@ -79,8 +79,8 @@ def run(
     reporter, given = reporter or Reporter("quiet"), given or Given()
     if given.group is None and in_a_group():
         raise PetError(
-            "several processes were started together (accelerate launch, torchrun), and each would make the same run; "
-            "start the command `pet run`, which shares each member's training among them, or one process"
+            "this process is one of several (accelerate launch, torchrun), and each would start the same run; use the "
+            "command `pet run`, which trains each member with all of them, or start a single process"
         )
     resolved = resolve(settings, reporter, given)
     directory = RunDirectory(output, resolved.config, reporter=reporter)
@@ -122,7 +122,7 @@ def run_pet(context: RunContext, executor: Executor) -> Results:
     executor.make(context, [MemberWork(member) for member in members])
     ensemble = make_ensemble(context, members, accuracies)
     if not context.has("pool"):
-        context.reporter.warn("no unlabeled text: there is nothing to distill from, so the run ends with the ensemble")
+        context.reporter.warn("no unlabeled text to distill from: the run ends with the ensemble")
         keep_ensemble(context, members, ensemble)
         return evaluate_ensemble(context, members, ensemble)
     ensemble = label_pool(context, members, ensemble)
@@ -217,11 +217,11 @@ def _warn_of_few_primers(context: RunContext) -> None:
     """Say so if fewer labeled texts stand before others than the user asked for."""
     wanted, there = context.recipe.priming.count, len(context.texts("train"))
     if there < wanted:
-        context.reporter.warn(f"priming={wanted}: there are only {there} labeled texts, and all of them are used")
+        context.reporter.warn(f"priming={wanted}: there are only {there} labeled texts; all are used")
     longest = max(pvp.encoder.primers.typical_length for pvp in context.shared.pvps if pvp.encoder.primers)
     limit = context.recipe.encoding.max_length
     if longest > limit:
         context.reporter.warn(
-            f"priming={wanted}: the labeled texts and a text of their length have about {longest} tokens together, "
-            f"and only {limit} fit; labeled texts that do not fit are left out, so raise --max-length if the model can"
+            f"priming={wanted}: the labeled texts plus a text of average length have about {longest} tokens, but only "
+            f"{limit} fit; labeled texts that do not fit are dropped. Raise --max-length if the model supports it"
         )

@@ -1,4 +1,4 @@
-"""Hidden labels of the pool (``--pool-gold``): how right the pseudo-labels are, for diagnosis only.
+"""``--pool-gold``: accuracy of pseudo-labels against hidden labels of the pool, for diagnosis only.
 
 No stage of a run sees these labels. They stand in no `RunContext` and in no configuration; what is here reads the files
 that finished stages have left and gives figures for people back.
@@ -30,12 +30,12 @@ Array = NDArray[Any]
 
 
 def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str, str]) -> Array:
-    """The label of each text of the pool.
+    """Read the label of each text of the pool.
 
     Parameters
     ----------
-    source : a file with labels and ids, with the texts or without; its rows are matched with those of the pool by id
-    task : names fields and labels
+    source : file with labels and ids, with or without texts; rows are matched with the pool by id
+    task : fields and labels
     data : the texts of the run
     columns : field (or ``label``, ``id``) -> column of the file
 
@@ -46,17 +46,17 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
     Raises
     ------
     PetError
-        When the file cannot be read, knows none of the texts, or has another text under an id.
+        If the file cannot be read, contains none of the ids, or has a different text for an id.
     """
     if data.pool is None:
-        raise PetError("--pool-gold holds the labels of the unlabeled texts; give these with --unlabeled")
+        raise PetError("--pool-gold requires --unlabeled, whose labels it contains")
     pool = data.pool
     there = column_names(open_source(source, "pool-gold")) or []
     with_texts = all(columns.get(name, name) in there for name in task.fields)
     if not with_texts and columns.get("id", "id") not in there:
         raise PetError(
-            f"--pool-gold {source}: it has neither the texts ({', '.join(task.fields)}) nor an `id` of each, so that "
-            "its labels cannot be matched with the unlabeled texts; give it one of them"
+            f"--pool-gold {source}: has neither the texts ({', '.join(task.fields)}) nor a column `id`, so its labels "
+            "cannot be matched with the unlabeled texts; add one of them"
         )
     fields = task.fields if with_texts else []
     columns = {name: column for name, column in columns.items() if name in (*fields, "label", "id")}
@@ -66,8 +66,8 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise PetError(
-            f"--pool-gold {source}: none of its ids is one of the unlabeled texts; give both files the same ids, or "
-            "the same file to both options"
+            f"--pool-gold {source}: none of its ids is in the unlabeled texts; use the same ids in both files, or "
+            "the same file for both options"
         )
     if with_texts:
         _compare(source, task, data, known, table.select(rows[known]))
@@ -77,7 +77,7 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
 
 
 def _compare(source: str, task: Task, data: RunData, known: Array, table: Dataset) -> None:
-    """Refuse a file in which an id stands for a different text than in the pool."""
+    """Check that every id stands for the same text as in the pool."""
     differs = data.keys["pool"][known] != text_keys(table, task.fields)
     if differs.any() and data.pool is not None:
         first = data.pool[int(known[differs.argmax()])]["id"]
@@ -88,20 +88,20 @@ def _compare(source: str, task: Task, data: RunData, known: Array, table: Datase
 
 
 def pseudo_label_accuracy(run: Path, generation: int, gold: Array, labels: Sequence[str]) -> dict[str, Any]:
-    """How right the labels of a generation are, from the files that it left.
+    """Compute the accuracy of a generation's labels from its files.
 
     Parameters
     ----------
     run : the run directory
-    generation : a finished one
-    gold : as of `read_pool_gold`
-    labels : those of the task
+    generation : a finished generation
+    gold : from `read_pool_gold`
+    labels : of the task
 
     Returns
     -------
-    dict with ``accuracy`` (of the generation's labels of the pool), ``label_accuracy`` (share of the texts called so
-    that are so, for each label), and the same for the texts that members learned from (all members together):
-    ``chosen_accuracy``, ``label_chosen_accuracy``. None where there is nothing to count.
+    dict with ``accuracy`` (of the generation's labels of the pool), ``label_accuracy`` (precision of each
+    label), and the same for the texts that members learned from, over all members: ``chosen_accuracy``,
+    ``label_chosen_accuracy``. None if there are no such texts.
     """
     folder = run / f"g{generation}"
     said = label_positions(pq.read_table(folder / "labels.parquet", columns=["label"])["label"], labels)
@@ -116,7 +116,7 @@ def pseudo_label_accuracy(run: Path, generation: int, gold: Array, labels: Seque
 
 
 def _right(said: Array, gold: Array, labels: int) -> tuple[float | None, list[float | None]]:
-    """Share of the labels that are right: of all, and of those that say each label."""
+    """Accuracy of the labels, and the precision of each label."""
     said, gold = said[gold >= 0], gold[gold >= 0]
     counts = np.bincount(said, minlength=labels)
     right = np.bincount(said[said == gold], minlength=labels)

@@ -1,4 +1,4 @@
-"""From settings to a run with nothing left open: everything is read, checked, and hashed here, once."""
+"""Resolve a run: read, check, and hash everything that it needs, once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Given:
-    """What a run is given beside its settings.
+    """Inputs of a run besides its settings.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class ResolvedRun:
 
 
 def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = None) -> ResolvedRun:
-    """Open, check, and hash everything that a run needs. Nothing is trained or written.
+    """Read, check, and hash everything that a run needs. Nothing is trained or written.
 
     Parameters
     ----------
@@ -107,10 +107,10 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         recipe = recipe.with_settings(prompt_length=initial.length)
     _check_training(settings, task, recipe, models, given.group, reporter)
     if given.pool_gold is not None and settings.method != "ipet":
-        raise PetError("--pool-gold says how right the labels of the generations are; it requires --method ipet")
+        raise PetError("--pool-gold evaluates the labels of generations; it requires --method ipet")
     data = load_data(settings, task, reporter, given.tables)
     if recipe.priming.count and data.train is None:
-        raise PetError(f"priming={recipe.priming.count} puts labeled texts before others; give them with --train")
+        raise PetError(f"priming={recipe.priming.count} requires labeled texts; give --train")
     if any(spec.kind == external.KIND for spec in specs):
         data.check_ids()
     pool_gold = None
@@ -165,23 +165,23 @@ def _check_training(
     group: Group | None,
     reporter: Reporter,
 ) -> None:
-    """Refuse what the models cannot do, before any text is read."""
+    """Check that the models support the recipe, before any text is read."""
     tuning = recipe.tuning.method
     if settings.trains_members:
         check_tuning(recipe.tuning, task, models[settings.model].meta)
         if group is not None:
             check_share(recipe, group)
         if tuning != "p-tuning" and any(pattern.template.is_soft for pattern in task.patterns):
-            reporter.warn(f"{{soft:...}} is learned with --tuning p-tuning only; with {tuning} its words are words")
+            reporter.warn(f"{{soft:...}} requires --tuning p-tuning; with {tuning} its words are ordinary words")
     for name, model in models.items():
         check_length(model.meta, recipe.encoding.max_length, name)
     freeze(models[settings.model].meta, recipe.tuning.freeze_layers)
     if recipe.priming.count and settings.method != "zero-shot":
-        raise PetError("priming puts labeled texts before others and trains nothing: it requires --method zero-shot")
+        raise PetError("priming requires --method zero-shot: it trains nothing")
 
 
 def _bind(settings: RunSettings, shared: Shared) -> None:
-    """Bind the patterns that the run needs, so that a word that is several tokens is found now."""
+    """Bind the patterns that the run needs, to find label words that are several tokens."""
     if settings.method != "supervised" or settings.baselines:
         shared.bind()
     if settings.trains_members:
@@ -214,7 +214,7 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise PetError(f"two members are called {twice[0]}; give one of them another name, as in NAME=external:FILE")
+        raise PetError(f"two members are named {twice[0]}; rename one, as in NAME=external:FILE")
     return tuple(specs)
 
 

@@ -1,4 +1,4 @@
-"""What a run was asked to do, in plain values that stand in its config.yaml."""
+"""The settings of a run, in plain values, as in its config.yaml."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pet.recipe import DEFAULT_LIBRARY
 from pet.task.task import absolute_member
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
-RANKED = re.compile(r"similar|mean:(\d+)")  # of `RunSettings.init_prompt`: those of the library that rank first
-MEMORY = "memory:"  # begins the name of a source whose texts were given in Python and are in no file
+RANKED = re.compile(r"similar|mean:(\d+)")  # values of `RunSettings.init_prompt` that rank the library
+MEMORY = "memory:"  # prefix of a source whose texts were passed in Python
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One run. Paths are kept as absolute ones, so that config.yaml means the same everywhere on a machine.
+    """The settings of one run. `to_dict` makes paths absolute, so that config.yaml works from any folder.
 
     Attributes
     ----------
@@ -29,21 +29,21 @@ class RunSettings:
     train, unlabeled, test : data sources, or None
     model : folder, embedded model or hub name
     method : one of `METHODS`
-    student_model : what the student starts from; None: as `model`
-    shots, examples : labeled texts to draw, per label or in total; None takes the whole file
-    balanced : draw as evenly as can be, or as the file has it
-    pool_size : unlabeled texts to draw; None takes all
-    seed : of everything that is random
-    recipe, settings : a named recipe, and what is changed of it
+    student_model : model that the student starts from; None: `model`
+    shots, examples : number of labeled texts to draw, per label or in total; None: the whole file
+    balanced : draw labels evenly; False: in the proportions of the file
+    pool_size : number of unlabeled texts to draw; None: all
+    seed : random seed
+    recipe, settings : named recipe, and changed settings
     columns : field (or ``label``, ``id``) -> column of the data files
     device, precision : see `pet.training.device.make_accelerator`
-    baselines : also run the other methods with the same examples, for comparison
-    allow_pickle : also open pickled weights
-    init_prompt : what the vectors of ``--tuning prompt`` start from: a prompt's name in the library, its folder,
-        ``similar`` or ``mean:K``; None: what the recipe says
-    prompt_library : folder of the library
-    project_prompt : a model whose prompts are mapped onto `model`, which would be refused otherwise
-    members : members beside the patterns, as `pet.members.kinds.parse_member` reads them
+    baselines : also run the other methods with the same examples
+    allow_pickle : open pickled weights, too
+    init_prompt : initial vectors for ``--tuning prompt``: a prompt's name in the library, its folder, ``similar``, or
+        ``mean:K``; None: as the recipe says
+    prompt_library : folder of the prompt library
+    project_prompt : another model, whose prompts may be used: they are mapped to `model`
+    members : members besides the patterns, as text for `pet.members.kinds.parse_member`
 
     Raises
     ------
@@ -84,9 +84,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         problems = []
         if self.method not in METHODS:
-            problems.append(f"method {self.method!r} is not known; there are {', '.join(METHODS)}")
+            problems.append(f"unknown method {self.method!r}; methods are {', '.join(METHODS)}")
         if self.shots is not None and self.examples is not None:
-            problems.append("--shots (per label) and --examples (in total) exclude each other; give one")
+            problems.append("--shots (per label) and --examples (in total) cannot be combined; give one")
         for name in ("shots", "examples"):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -94,8 +94,8 @@ class RunSettings:
         no_labels = self.train is None or self.shots == 0 or self.examples == 0
         if self.method in ("pet", "supervised") and no_labels:
             problems.append(
-                f"--method {self.method} learns from labeled texts, and there are none; give --train (and no zero "
-                "for --shots or --examples), or use --method zero-shot"
+                f"--method {self.method} requires labeled texts; give --train (and not 0 for --shots or --examples), "
+                "or use --method zero-shot"
             )
         if self.method == "ipet" and self.unlabeled is None:
             problems.append(NO_POOL)
@@ -104,11 +104,11 @@ class RunSettings:
         if self.pool_size is not None and self.pool_size < 1:
             problems.append(f"--pool-size is {self.pool_size}: it must be 1 or more")
         if self.members and self.method == "supervised":
-            problems.append("--member requires an ensemble, and --method supervised trains one classifier alone")
+            problems.append("--member requires an ensemble, but --method supervised trains a single classifier")
         if self.init_prompt is not None and not self.trains_members:
-            problems.append(f"--init-prompt is where members start from, and --method {self.method} trains none")
+            problems.append(f"--init-prompt requires a method that trains members, not --method {self.method}")
         if self.init_prompt is None and (self.prompt_library or self.project_prompt):
-            problems.append("--prompt-library and --project-prompt go with --init-prompt; say what to start from")
+            problems.append("--prompt-library and --project-prompt require --init-prompt")
         if problems:
             raise PetError(problems)
 
@@ -119,7 +119,7 @@ class RunSettings:
 
     @property
     def makes_classifier(self) -> bool:
-        """Whether there will be a student, or a plain classifier to compare with."""
+        """True if a run trains a student, or a classifier as a baseline."""
         distills = self.trains_members and self.unlabeled is not None
         return distills or self.method == "supervised" or (self.baselines and self.train is not None)
 
@@ -134,7 +134,7 @@ class RunSettings:
             library = os.path.abspath(Path(self.prompt_library or DEFAULT_LIBRARY).expanduser())
             values["prompt_library"] = library
             named = Path(self.init_prompt).name == self.init_prompt and Path(library, self.init_prompt).is_dir()
-            if not named and not RANKED.fullmatch(self.init_prompt):  # these go before a folder of that name
+            if not named and not RANKED.fullmatch(self.init_prompt):
                 values["init_prompt"] = absolute(self.init_prompt, only_folder=True)
         return values
 
@@ -146,7 +146,7 @@ class RunSettings:
 
 
 def absolute(path: str | None, *, only_folder: bool = False) -> str | None:
-    """A path of a file or folder that is there as an absolute one; hub names stay as they are."""
+    """Make the path of an existing file or folder absolute; leave hub names unchanged."""
     if path is None or path.startswith("hub:"):
         return path
     place = Path(path).expanduser()

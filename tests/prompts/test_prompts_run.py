@@ -179,13 +179,14 @@ def test_mistakes_are_reported_before_anything_is_written(
     assert "neither in the library nor a folder" in said("--init-prompt", "nothing")
     assert "not a trained prompt" in said("--init-prompt", inputs)
     assert "2 prompts fit" in said("--init-prompt", "mean:3", *LENGTH)
-    assert "no prompt in it has 20 vectors" in said("--init-prompt", "similar")
-    assert "has 4 vectors, and prompt_length is 7" in said("--init-prompt", "topics-p1-r1", "--set", "prompt_length=7")
-    assert "go with --init-prompt" in said()
+    assert "20 vectors" in said("--init-prompt", "similar")
+    message = said("--init-prompt", "topics-p1-r1", "--set", "prompt_length=7")
+    assert "topics-p1-r1" in message and "prompt_length" in message
+    assert "--init-prompt" in said()
     zero = ["--init-prompt", "topics-p1-r1", "--method", "zero-shot"]
-    assert "trains none" in said(*zero)
+    assert "--method zero-shot" in said(*zero)
     more = ["--set", "tuning=prefix", "--init-prompt", "topics-p1-r1", "--prompt-library", library]
-    assert "goes with --tuning prompt" in refused(*run_options(inputs, tiny_model), *more, "-o", tmp_path / "run")
+    assert "--tuning prompt" in refused(*run_options(inputs, tiny_model), *more, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""The Ray cluster that work is given to."""
+"""The connection to a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from pet.run.execution.options import Execution
 
 
 class Cluster:
-    """A connection to Ray, ended only by the one who began it.
+    """A connection to Ray. `close` ends it only if `connect` started it.
 
     Parameters
     ----------
-    address : of a running cluster; None: what RAY_ADDRESS says, a cluster that was started on this machine, or else
-        one of this process's own
+    address : address of a running cluster; None: RAY_ADDRESS, a cluster on this machine, or a new one
 
     Raises
     ------
     PetError
-        When Ray is not installed.
+        If Ray is not installed.
     """
 
     def __init__(self, address: str | None = None):
@@ -38,21 +37,21 @@ class Cluster:
             raise PetError(f"--executor ray requires Ray ({error}); install it with: {cure}") from None
 
     def connect(self) -> None:
-        """Reach the cluster, or start one.
+        """Connect to the cluster, or start one.
 
         Raises
         ------
         PetError
-            When nobody answers at the address.
+            If no cluster answers at the address.
         """
         import ray
 
-        # Ray prints news of lost workers on standard output, which is for results.
+        # Ray reports lost workers on standard output, which is reserved for results.
         self._open.enter_context(redirect_stdout(sys.stderr))
         if ray.is_initialized():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
-        # In a cluster of our own: else its workers yield to everything else on the machine (Ray's default is 15).
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
+        # For a new cluster: with Ray's default of 15, workers would yield to everything else on the machine.
         os.environ.setdefault("RAY_worker_niceness", "0")
         options: dict[str, Any] = {} if self._address is None else {"address": self._address}
         try:
@@ -68,9 +67,9 @@ class Cluster:
         return self._address is None and "RAY_ADDRESS" not in os.environ
 
     def resources(self, execution: Execution, device: str, reporter: Reporter) -> dict[str, float]:
-        """What each worker asks for, as Ray's ``num_cpus`` and ``num_gpus``.
+        """Return what each worker requests, as Ray's ``num_cpus`` and ``num_gpus``.
 
-        A cluster may grow, so more than it has now is no mistake; but it is told.
+        A cluster may grow, so requesting more than it has is only a warning.
         """
         import ray
 
@@ -87,7 +86,7 @@ class Cluster:
         return wanted
 
     def actors(self, execution: Execution, resources: Mapping[str, float]) -> int:
-        """How many workers with these resources there shall be: as asked, or as there is room for now."""
+        """Return the number of workers: as requested, or as many as fit now."""
         import ray
 
         if execution.workers is not None:
@@ -97,5 +96,5 @@ class Cluster:
         return max(1, int(min(there.get(name, 0) // count for name, count in wanted.items() if count)))
 
     def close(self) -> None:
-        """End what `connect` began: the connection, and a cluster of this process's own."""
+        """End the connection, and the cluster if this process started it."""
         self._open.close()

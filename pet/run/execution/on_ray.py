@@ -1,4 +1,4 @@
-"""Members made as tasks of a Ray cluster, on one machine or many that share their storage."""
+"""Members made by tasks of a Ray cluster, on one machine or on several with shared storage."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pet.run.execution.options import Execution
 from pet.run.execution.payload import Payload, read_payload
 from pet.run.execution.work import TRIES, MemberWork, Step, WorkQueue, lost_too_often, make_step
 
-_opened: dict[str, RunContext] = {}  # of a worker process, which Ray gives one task after another
+_opened: dict[str, RunContext] = {}  # in a worker process, which Ray reuses for several tasks
 
 
 class OnRay:
-    """Tasks of a cluster; one that is lost is made anew by Ray, on another machine if need be."""
+    """Makes members in Ray tasks. Ray repeats a lost task, if necessary on another machine."""
 
     def __init__(self, execution: Execution):
         self._execution = execution
@@ -63,7 +63,7 @@ class OnRay:
 
 
 def _answer(reference: Any, name: str) -> dict[str, Any]:
-    """What a task returned; a PetError where Ray has given up on it."""
+    """Return the result of a task; PetError if Ray has given up on it."""
     import ray
 
     try:
@@ -74,10 +74,10 @@ def _answer(reference: Any, name: str) -> dict[str, Any]:
 
 
 def _make(payload: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
-    """One stage, in a worker of the cluster."""
+    """Make one stage in a worker of the cluster."""
     place = Path(payload)
     if not place.is_dir():
-        # The name of this folder is new, so no other folder can be mistaken for it.
+        # The folder's name is unique, so it cannot be confused with another one.
         return {
             "problems": [
                 f"{place.parent}: the machine {platform.node()} of the Ray cluster does not see this folder; name one "

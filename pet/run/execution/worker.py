@@ -1,4 +1,4 @@
-"""A worker process of this machine: makes the stages that come in on standard input, one JSON line each."""
+"""A worker process: reads steps from standard input, one JSON line each, and makes their stages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class _Lines:
-    """A text stream that sends every line on."""
+    """A text stream that sends each line as a message."""
 
     encoding = "utf-8"
 
@@ -35,15 +35,15 @@ class _Lines:
 
 
 def main() -> None:
-    """Answer until standard input ends. The first line says which run this is.
+    """Make steps until standard input ends. The first line names the run.
 
     Lines in: ``{"payload": folder, "mode": of the reporter}``, then steps (`pet.run.execution.work.Step.to_dict`).
     Lines out: ``{"said": text}``, and for each step the result of `pet.run.execution.work.make_step`, or
     ``{"failed": traceback}``.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that leads it decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the leading process decides
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints must not stand between the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, lines), daemon=True).start()
 
@@ -72,4 +72,4 @@ def _work(first: dict[str, Any], lines: queue.Queue[str], send: Send) -> None:
 def _listen(stream: IO[str], lines: queue.Queue[str]) -> None:
     for line in stream:
         lines.put(line)
-    os._exit(0)  # whoever asked is gone, and nobody would take in what is being made
+    os._exit(0)  # the leading process is gone, so nobody would use the result

@@ -16,12 +16,12 @@ from pet.run.context import RunContext
 from pet.run.execution.payload import Payload
 from pet.run.execution.work import MemberWork, Step, WorkQueue
 
-# The same search path as here, which need not be the one of the environment.
+# Workers get the search path of this process, which may differ from that of the environment.
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pet.run.execution.worker import main; main()"
 
 
 def gpus_for(device: str) -> list[str]:
-    """The GPUs of this machine that a run on this device may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that a run on this device may use, as named in CUDA_VISIBLE_DEVICES."""
     import torch
 
     if device not in ("auto", "cuda") or not torch.cuda.is_available():
@@ -32,18 +32,18 @@ def gpus_for(device: str) -> list[str]:
 
 
 def gpu_of(number: int, gpus: Sequence[str]) -> str | None:
-    """The GPU of a worker: they are given in turn, so that workers share them evenly; None where there are none."""
+    """Return the GPU of a worker: GPUs are assigned in turn. None without GPUs."""
     return gpus[number % len(gpus)] if gpus else None
 
 
 class Workers:
-    """Worker processes, started at the first `make` and kept for the next one.
+    """Worker processes, started by the first `make` and reused by the next.
 
     Parameters
     ----------
-    count : how many
-    threads : of each on a processor; None: its share of this process's threads
-    gpus : to give to them in turn; none: they compute on the processor
+    count : number of workers
+    threads : threads of each worker on a CPU; None: its share of this process's threads
+    gpus : GPUs, assigned in turn; if empty, workers compute on the CPU
     """
 
     def __init__(self, count: int, threads: int | None, gpus: Sequence[str]):
@@ -65,7 +65,7 @@ class Workers:
                     return
                 worker, answer = self._events.get()
                 if self._workers.get(worker.number) is not worker:
-                    continue  # the last words of one that was replaced
+                    continue  # from a worker that has been replaced
                 if answer is None:
                     del self._workers[worker.number]
                     if worker.number in busy:
@@ -77,7 +77,7 @@ class Workers:
                 else:
                     work_queue.keep(busy.pop(worker.number), answer)
         except BaseException:
-            self._stop()  # what they are at is of no use any more
+            self._stop()  # nobody will use what they are making
             raise
 
     def release(self) -> None:
@@ -117,7 +117,7 @@ class Workers:
 
 
 class _Worker:
-    """One process and what it answers."""
+    """A worker process and its answers."""
 
     def __init__(
         self, number: int, environment: Mapping[str, str], events: queue.Queue[tuple[_Worker, dict[str, Any] | None]]
@@ -140,7 +140,7 @@ class _Worker:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it is gone, which the one who listens to it tells
+            pass  # the process ended; `_listen` reports it
 
     def end(self) -> None:
         self.process.kill()
@@ -160,6 +160,6 @@ class _Worker:
         for line in self.process.stdout:
             try:
                 self._events.put((self, json.loads(line)))
-            except ValueError:  # the half of a line that a killed process has left
+            except ValueError:  # half a line, from a process that was killed
                 break
         self._events.put((self, None))
