@@ -24,12 +24,13 @@ def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[P
 
 
 def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: Problems) -> tuple[Any, ...] | None:
-    wanted = {"id": layout.id_column, **layout.columns} if layout.id_column is not None else layout.columns
+    wanted: Mapping[str, str] = layout.columns
+    if layout.id_column is not None:
+        wanted = {"id": layout.id_column, **layout.columns}
     if layout.stray_id is not None and record.get(layout.stray_id) is not None:
         problems.add(place, "id", "has an id, but the first line has none; give every line an id, or use --column id=")
     found: dict[str, Any] = {"id": None}
     for name, column in wanted.items():
-        assert column is not None
         text = _text(place, name, column, record, problems)
         if text is None:
             continue

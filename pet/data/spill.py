@@ -38,6 +38,7 @@ class SpillingBatches:
         self.batches: list[pa.RecordBatch] = []
         self.size = 0
         self.folder: Path | None = None
+        self.path = Path()  # of the Arrow file in `folder`
         self.writer: Any = None
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -56,7 +57,8 @@ class SpillingBatches:
                 os.makedirs(self.parent, exist_ok=True)
             self.folder = Path(tempfile.mkdtemp(prefix=".tmp-read-", dir=self.parent))
             atexit.register(_remove, self.folder, os.getpid())
-            self.writer = pa.ipc.new_stream(str(self.folder / "table.arrow"), self.schema)
+            self.path = self.folder / "table.arrow"
+            self.writer = pa.ipc.new_stream(str(self.path), self.schema)
         for batch in self.batches:
             self.writer.write_batch(batch)
         self.batches = []
@@ -67,12 +69,11 @@ class SpillingBatches:
 
         if self.writer is None:
             return dataset_of(self.batches, self.schema)
-        assert self.folder is not None
         try:
             self.writer.close()
         except OSError as error:
             raise self._no_room(error) from None
-        return datasets.Dataset.from_file(str(self.folder / "table.arrow"))
+        return datasets.Dataset.from_file(str(self.path))
 
     def clear(self) -> None:
         """Drop all rows and remove the file, if there is one."""

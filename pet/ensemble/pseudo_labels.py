@@ -23,10 +23,10 @@ def write_pseudo_labels(
     Parameters
     ----------
     path : the file
-    rows, chosen : rows of the pool and their pseudo-labels, int64, shape (n,)
-    ids : of all rows of the pool
-    probabilities : of the members that chose them, merged, shape (n, L)
-    labels : names
+    rows, chosen : rows of the pool, and their pseudo-labels as positions in `labels`; int64, shape (n,)
+    ids : ids of all rows of the pool
+    probabilities : merged probabilities of the members that chose the rows, shape (n, L)
+    labels : names of the labels
     """
     names = np.asarray(labels, dtype=object)
     width = len(labels)
@@ -47,7 +47,7 @@ def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array,
 
     Returns
     -------
-    rows : of the pool, int64, shape (n,)
+    rows : rows of the pool, int64, shape (n,)
     labels : positions in `labels`, int64, shape (n,)
     probabilities : float64, shape (n, L)
     """
@@ -58,6 +58,6 @@ def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array,
 
 
 def label_positions(column: pa.ChunkedArray, labels: Sequence[str]) -> Array:
-    """Return a column of label names as positions in `labels`: int64, shape (rows,)."""
+    """Return the positions in `labels` of a column of label names: int64, shape (rows,)."""
     found = pc.index_in(column, value_set=pa.array(list(labels), pa.string()))
     return np.asarray(found.to_numpy()).astype(np.int64)

@@ -108,10 +108,10 @@ def cut_table(
 
 
 def unseen(folder: Path) -> str:
-    """The message for a folder that this machine cannot see."""
+    """Return the message for a folder that this machine does not have."""
     return (
-        f"{folder}: the machine {platform.node()} of the Ray cluster does not see this folder; use -o to name one on "
-        "storage that all machines share under the same path"
+        f"{folder}: machine {platform.node()} of the Ray cluster does not have this folder; set -o to a folder on "
+        "shared storage that every machine mounts at the same path"
     )
 
 

@@ -1,4 +1,4 @@
-"""The stages that train a classifier: the student, and the supervised baseline."""
+"""The stages that train a classifier: the student and the supervised baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEST_LOGITS = "test-logits.npy"
 
 @dataclass(frozen=True)
 class Examples:
-    """What one classifier is trained on.
+    """Training data of a classifier.
 
     Attributes
     ----------
@@ -46,13 +46,13 @@ def make_student(context: RunContext, labels_stage: str, generation: int = 0, pr
     Parameters
     ----------
     context : the run
-    labels_stage : the stage of the soft labels
-    generation : the one that they are of, for the manifest
-    prefix : of the student's stage
+    labels_stage : stage of the soft labels
+    generation : their generation, for the manifest
+    prefix : prefix of the student's stage
 
     Returns
     -------
-    The stage that was made.
+    str: the name of the stage
     """
     pool, recipe = context.texts("pool"), context.recipe
 
@@ -77,7 +77,7 @@ def make_student(context: RunContext, labels_stage: str, generation: int = 0, pr
 
 
 def make_supervised(context: RunContext, prefix: str = "") -> str:
-    """Train a plain classifier on the labeled examples alone; the stage that was made."""
+    """Train a classifier on the labeled examples only; return the name of the stage."""
     train, recipe = context.texts("train"), context.recipe
 
     def build(folder: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def make_supervised(context: RunContext, prefix: str = "") -> str:
 
 
 def _fit(context: RunContext, how: Distillation, examples: Examples, folder: Path, label: str) -> list[float]:
-    """Train a fresh classifier, save it, and score the test texts with it; its losses."""
+    """Train a new classifier, save it, and score the test texts with it; return the losses."""
     torch.manual_seed(derive_seed(how.seed, "head"))
     classifier = new_classifier(
         context.shared.head_model,
@@ -114,7 +114,7 @@ def _fit(context: RunContext, how: Distillation, examples: Examples, folder: Pat
                 test,
                 context.shared.accelerator,
                 max_tokens=context.recipe.inference.tokens,
-                exact=True,  # the figures are those of `pet evaluate`
+                exact=True,  # so that the figures equal those of `pet evaluate`
                 on_rows=bar.update,
             )
         np.save(folder / TEST_LOGITS, scores)
@@ -122,7 +122,7 @@ def _fit(context: RunContext, how: Distillation, examples: Examples, folder: Pat
 
 
 def evaluate_classifier(context: RunContext, stage: str) -> dict[str, Any]:
-    """Figures of a saved classifier on the test texts; empty without a test set."""
+    """Return the figures of a saved classifier on the test texts; empty without a test set."""
     if not context.has("test"):
         return {}
     scores = np.load(context.directory.path / stage / TEST_LOGITS)

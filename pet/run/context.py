@@ -19,7 +19,7 @@ from pet.store.files import hash_inputs
 from pet.task.task import Task
 
 PARTS = ("train", "pool", "test")
-PRIMERS = "primers.jsonl"  # labeled texts that stand before others, each label by its position in the task
+PRIMERS = "primers.jsonl"  # labeled texts for priming; each label is a position in the task's labels
 
 
 @dataclass
@@ -30,9 +30,9 @@ class RunContext:
     ----------
     settings, task, recipe : what to do
     data : the texts
-    specs : the members that are trained; before training, one untrained member stands for all with its pattern
-    shared : what members share
-    directory : where finished stages are
+    specs : the members of the ensemble
+    shared : what the members share
+    directory : the run directory, which holds the finished stages
     reporter : gets messages and progress
     """
 
@@ -48,15 +48,15 @@ class RunContext:
 
     @cached_property
     def config_hash(self) -> str:
-        """Every stage depends on the whole configuration of its folder."""
+        """Hash of the whole configuration, on which every stage depends."""
         return hash_inputs(self.directory.config)
 
     def has(self, part: str) -> bool:
-        """True if the run has texts of this part: ``train``, ``pool``, or ``test``."""
+        """Return True if the run has a part: ``train``, ``pool``, or ``test``."""
         return getattr(self.data, part) is not None
 
     def texts(self, part: str) -> Texts:
-        """The texts of a part. ValueError if the run has none; see `has`."""
+        """Return the texts of a part. Raises ValueError if the run does not have it; see `has`."""
         if part not in self._texts:
             table = getattr(self.data, part)
             if table is None:
@@ -65,7 +65,7 @@ class RunContext:
         return self._texts[part]
 
     def put(self, part: str, texts: Texts) -> None:
-        """Use these texts for a part, with token ids that were made elsewhere."""
+        """Set the texts of a part, with token ids from another process."""
         self._texts[part] = texts
 
     def close(self) -> None:
@@ -78,12 +78,12 @@ class RunContext:
 def make_shared(
     settings: RunSettings, task: Task, recipe: Recipe, data: RunData, info: ModelInfo | None = None
 ) -> Shared:
-    """What the members of a run share.
+    """Return what the members of a run share.
 
     Parameters
     ----------
-    settings, task, recipe, data : of the run
-    info : the pretrained model, if it was looked at already
+    settings, task, recipe, data : as in `RunContext`
+    info : the pretrained model, if it is open already
     """
     info = info or ModelInfo(settings.model, allow_pickle=settings.allow_pickle)
     shared = settings.trains_members and not recipe.tuning.trains_backbone

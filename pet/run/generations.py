@@ -1,7 +1,7 @@
-"""The generations of iPET: members that choose training texts for each other, round after round.
+"""The generations of iPET: members label training texts for each other, round after round.
 
-A generation is trained and scores the pool, and its members label new training sets for the members of the next
-one. Every step is a stage of the run directory, so that a run resumes in the middle of it.
+The members of a generation are trained and score the pool. They then label the training sets of the next generation.
+Every step is a stage of the run directory, so a run can resume in the middle of a generation.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
 
 Array = NDArray[Any]
-# Number of a generation -> accuracy of what was labeled in it; see pet.run.pool_gold.
+# Number of a generation -> accuracy of its pseudo-labels; see pet.run.pool_gold.
 Diagnose = Callable[[int], Mapping[str, Any]]
 
 
 @dataclass
 class Generations:
-    """The loop over generations, and what is known of those that are finished.
+    """The loop over generations, and the results of the finished ones.
 
     Attributes
     ----------
     context : the run
-    executor : makes the members
-    plan : sizes
-    diagnose : figures for people; nothing here reads them
+    executor : trains and scores the members
+    plan : sizes of the training sets
+    diagnose : returns figures for people, which do not affect the run
     history : figures of each finished generation
-    agreement, largest_share : of each generation, see `pet.ipet.selection.best_generation`
+    agreement, largest_share : of each finished generation; see `pet.ipet.selection.best_generation`
     """
 
     context: RunContext
@@ -74,46 +74,46 @@ class Generations:
     _ensembles: dict[int, Ensemble] = field(default_factory=dict)
 
     def run(self) -> int:
-        """Train and label generation after generation; the one that the student learns from."""
+        """Train and label all generations; return the number of the one that the student learns from."""
         settings, reporter = self.context.recipe.ipet, self.context.reporter
         for generation in range(self.plan.last + 1):
             self._generation(generation)
             trained = self.agreement[self._first :]
             if settings.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
                 if generation < self.plan.last:
-                    reporter.info(f"stopping: generation {generation} agrees no more than the one before")
+                    reporter.info(f"stopping early: members of generation {generation} agree no more than before")
                 break
         last = len(self.history) - 1
         if not settings.keep_best:
             return last
         best = self._first + best_generation(self.agreement[self._first :], self.largest_share[self._first :])
         if best != last:
-            reporter.info(f"the members of generation {best} agree most: the student learns from them")
+            reporter.info(f"the student learns from generation {best}, whose members agree most")
         return best
 
     @property
     def _first(self) -> int:
-        """The first generation that was trained."""
+        """The first generation that is trained."""
         return 0 if self.plan.labeled else 1
 
     @cached_property
     def _accuracies(self) -> list[float] | None:
-        """Accuracy of each pattern before training, for the weights of its members."""
+        """Accuracy of each pattern before training, which weights its members."""
         return pattern_accuracies(self.context) if self.plan.labeled else None
 
     def members(self, generation: int) -> list[Member]:
-        """The members of a generation."""
+        """Return the members of a generation."""
         make = trained_members if generation >= self._first else untrained_members
         return make(self.context, generation)
 
     def ensemble(self, generation: int) -> Ensemble:
-        """The members of a finished generation, with weights and bias."""
+        """Return the ensemble of a finished generation, with weights and bias."""
         return self._ensembles[generation]
 
     def _generation(self, generation: int) -> None:
         members = self.members(generation)
         if self._first == 0:
-            _ = self._accuracies  # a stage of its own, before any member
+            _ = self._accuracies  # builds a stage that must come before the members
         examples = self._choose(generation) if generation else {}
         self.executor.make(
             self.context, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members]
@@ -123,14 +123,14 @@ class Generations:
         self._note(generation, examples)
 
     def _start(self, member: Member) -> str | None:
-        """The stage of the member that training starts from; None: the pretrained model."""
+        """Return the stage of the member to continue training from; None: the pretrained model."""
         before = Member(member.spec, member.generation - 1)
         if self.context.recipe.ipet.restart or before.generation < self._first or not member.trains:
             return None
         return before.stage
 
     def _upstream(self, member: Member) -> str:
-        """Hash of what a member's training set, and the member it starts from, were made from."""
+        """Return a hash of the inputs of a member's training set and of the member it starts from."""
         if not member.generation or not member.trains:
             return ""
         directory, start = self.context.directory, self._start(member)
@@ -141,14 +141,14 @@ class Generations:
 
     @cached_property
     def _eligible(self) -> Array:
-        """Rows of the pool that may become examples: not empty, and the first with their text."""
+        """Mask of the pool's rows that can become examples: not empty, and the first row with their text."""
         keys = self.context.data.keys["pool"]
         eligible = np.zeros(len(keys), dtype=bool)
         eligible[np.unique(keys, return_index=True)[1]] = True
         return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(self.context.task.fields)))))
 
     def _choose(self, generation: int) -> dict[str, Any]:
-        """Write the pseudo-labeled texts of each member; figures about them."""
+        """Choose and write the pseudo-labeled texts of each member; return figures about them."""
         context, before = self.context, self.members(generation - 1)
         wanted = self.plan.wanted(generation)
 
@@ -173,7 +173,7 @@ class Generations:
         return context.directory.info(f"g{generation}/examples")
 
     def _candidates(self, before: Sequence[Member], names: Sequence[str]) -> Candidates:
-        """What some members of the generation before say together about the pool."""
+        """Return the merged predictions of some members of the previous generation for the pool."""
         ensemble = self._ensembles[before[0].generation].only(names)
         by_name = {member.name: member for member in before}
         scores = member_scores(self.context, [by_name[name] for name in names], "pool")
@@ -181,7 +181,7 @@ class Generations:
         return Candidates.of(ensemble, scores, target)
 
     def _keep(self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array) -> dict[str, Any]:
-        """Choose the texts of one member and write them; figures about them."""
+        """Choose and write the texts of one member; return figures about them."""
         chosen = self._chosen(member, voters, wanted)
         probabilities = voters.probabilities(chosen.rows)
         path = folder / f"{member.name}.parquet"
@@ -194,7 +194,7 @@ class Generations:
         }
 
     def _voters(self, member: Member, before: Sequence[Member]) -> list[str]:
-        """Some of the others, which label for a member. Before training, members with its pattern are not others."""
+        """Draw the members that label for a member. Untrained members with the same pattern are excluded."""
         others = [m.name for m in before if m.name != member.name]
         if before[0].generation < self._first and member.spec.pattern is not None:
             others = [m.name for m in before if m.spec.pattern != member.spec.pattern]

@@ -129,7 +129,7 @@ def make_init_prompt(context: RunContext, initial: InitPrompt) -> Learned:
                 found = ranked(measure(_new_task(context), prompts, ["zero-shot", by], on_prompt=bar.update), by)
             vectors, weights = blend(prompts, found[: initial.count], by)
             choice = {"by": by, "weights": weights, "ranking": [candidate.to_dict() for candidate in found]}
-            context.reporter.info(f"members start from {', '.join(weights)}")
+            context.reporter.info(f"initial prompt: {', '.join(weights)}")
         if projection is not None:
             choice["projection"] = projection
         (folder / "choice.json").write_text(json.dumps(choice, indent=2) + "\n", encoding="utf-8")

@@ -63,8 +63,8 @@ class RunData:
                 before, where = seen.setdefault(row_id, (key, part))
                 if before != key:
                     raise PetError(
-                        f"the id {row_id!r} is one text in {_NAMES[where]} and another in {_NAMES[part]}, and external "
-                        "scores are matched by id; give the files an `id` column with different ids"
+                        f"id {row_id!r} stands for different texts in {_NAMES[where]} and {_NAMES[part]}, but external "
+                        "scores are matched by id; add an `id` column with unique ids to the files"
                     )
 
 

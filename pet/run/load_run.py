@@ -82,5 +82,5 @@ def _wrong_kinds(values: Mapping[str, Any]) -> list[str]:
             continue
         wanted = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": list}.get(kind, dict)
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            problems.append(f"{item.name} is {value!r}; it must be a {wanted.__name__}")
+            problems.append(f"{item.name} is {value!r}; it must be of type {wanted.__name__}")
     return problems

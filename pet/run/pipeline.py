@@ -1,4 +1,4 @@
-"""A whole run, from settings to the report; it reads from top to bottom like the data flow."""
+"""A whole run, from settings to the report, in the order of the data flow."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ def run(
     given: Given | None = None,
     execution: Execution | None = None,
 ) -> Results:
-    """Run, or resume, one run, and leave everything in a folder.
+    """Start or resume a run, and write everything to a folder.
 
     Parameters
     ----------
     settings : what to do
-    output : the run directory; new, empty, or with the same run in it
-    reporter : gets messages and progress; None: warnings only
+    output : the run directory: new, empty, or holding the same run
+    reporter : gets messages and progress; default: print warnings only
     given : the task with its lines, tables in memory, and so on
-    execution : where members are made; None: in this process, or on every GPU of this machine
+    execution : where members are trained and scored; default: on every GPU of this machine, or in this process
 
     Returns
     -------
-    dict, as in metrics.json: task, method, model, seed, data (counts), and, with a test set, ``members``,
-    ``ensemble``, ``student``, and ``baselines`` with the figures of `pet.evaluate.evaluate`; for ``ipet`` also
-    ``generations`` (`pet.report.generations`) and ``generation``, the one that the student learned from
+    dict with the content of metrics.json: ``task``, ``method``, ``model``, ``seed``, ``data`` (counts), and, with a
+    test set, ``members``, ``ensemble``, ``student``, and ``baselines`` with the figures of `pet.evaluate.evaluate`. For
+    ``ipet`` also ``generations`` (`pet.report.generations`) and ``generation``, whose labels the student was trained on
 
     Raises
     ------
     PetError
-        For every mistake of the user's, before anything is trained where that is possible.
+        If the settings, the data, or the model have mistakes. They are found before training where possible.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def run(
 
 
 def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor) -> Results:
-    """Make all stages; the figures."""
+    """Build all stages and return the figures."""
     context = RunContext(
         settings=resolved.settings,
         task=resolved.task,
@@ -133,7 +133,7 @@ def run_pet(context: RunContext, executor: Executor) -> Results:
 
 
 def run_zero_shot(context: RunContext, executor: Executor, prefix: str = "") -> Results:
-    """Score and label with the untrained patterns. As a baseline, score the test texts only."""
+    """Score and label texts with the untrained patterns. As a baseline, score only the test texts."""
     members = untrained_members(context, prefix=prefix)
     parts = ("pool", "test") if not prefix or context.recipe.merging.prior != "none" else ("test",)
     if context.recipe.priming.count:
@@ -150,7 +150,7 @@ def run_zero_shot(context: RunContext, executor: Executor, prefix: str = "") -> 
 
 
 def run_supervised(context: RunContext, executor: Executor | None = None, prefix: str = "") -> Results:
-    """Fine-tune a plain classifier on the labeled examples."""
+    """Fine-tune a sequence classifier on the labeled examples."""
     return {"student": evaluate_classifier(context, make_supervised(context, prefix))}
 
 
@@ -162,9 +162,9 @@ _METHODS: Mapping[str, Callable[[RunContext, Executor], Results]] = {
 
 
 def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) -> Results:
-    """Train generations that label for each other, and distill the student from the last one."""
+    """Train generations of members that label texts for each other, and distill the student from the last one."""
     if resolved.plan is None:
-        raise ValueError("ipet needs a plan")
+        raise ValueError("iPET requires a plan of its generations")
     diagnose = None
     if resolved.pool_gold is not None:
         gold, root = resolved.pool_gold, context.directory.path
@@ -192,13 +192,13 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
 
 
 def _pet_of_ipet(context: RunContext, members: list[Any], ensemble: Ensemble) -> Results:
-    """PET, which is the first generation of iPET: only a student of its own is missing."""
+    """Return the figures of PET, which is the first generation of iPET plus a student of its own."""
     student = make_student(context, labels_stage(members), 0, "baselines/pet/")
     return evaluate_ensemble(context, members, ensemble) | {"student": evaluate_classifier(context, student)}
 
 
 def _run_baselines(context: RunContext, executor: Executor) -> dict[str, Results]:
-    """The other methods with the same examples, under ``baselines/``."""
+    """Run the other methods on the same examples, under ``baselines/``."""
     others: dict[str, Results] = {}
     if context.settings.method != "zero-shot":
         others["zero-shot"] = run_zero_shot(context, executor, "baselines/zero-shot/")
@@ -208,13 +208,13 @@ def _run_baselines(context: RunContext, executor: Executor) -> dict[str, Results
 
 
 def _release(context: RunContext, executor: Executor) -> None:
-    """Let go of models and devices, for this process to compute on."""
+    """Free models and devices, so that this process can use them."""
     context.shared.models.forget()
     executor.release()
 
 
 def _warn_of_few_primers(context: RunContext) -> None:
-    """Say so if fewer labeled texts stand before others than the user asked for."""
+    """Warn if fewer labeled texts than requested are prepended."""
     wanted, there = context.recipe.priming.count, len(context.texts("train"))
     if there < wanted:
         context.reporter.warn(f"priming={wanted}: there are only {there} labeled texts; all are used")

@@ -1,7 +1,7 @@
 """``--pool-gold``: accuracy of pseudo-labels against hidden labels of the pool, for diagnosis only.
 
-No stage of a run sees these labels. They stand in no `RunContext` and in no configuration; what is here reads the files
-that finished stages have left and gives figures for people back.
+No stage of a run sees these labels, and neither `RunContext` nor the configuration holds them. This module reads the
+files of finished stages and returns figures for people.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _compare(source: str, task: Task, data: RunData, known: Array, table: Datase
     if differs.any() and data.pool is not None:
         first = data.pool[int(known[differs.argmax()])]["id"]
         raise PetError(
-            f"--pool-gold {source}: the text with the id {first!r} is a different one in the unlabeled texts "
-            f"({int(differs.sum())} of {len(known)} differ); give both files the same ids, or the same file to both"
+            f"--pool-gold {source}: id {first!r} has a different text in the unlabeled texts ({int(differs.sum())} of "
+            f"{len(known)} differ); use the same ids in both files, or give the same file to both options"
         )
 
 

@@ -44,9 +44,9 @@ class Given:
 
     Attributes
     ----------
-    task : the task that the settings hold as a mapping, if it was read from a file; messages then name its lines
-    tables : ``train``, ``unlabeled``, or ``test`` -> texts that are in memory
-    pool_gold : a file with the labels of the unlabeled texts, for diagnosis only
+    task : the same task as in the settings, if it was read from a file; messages then name lines of the file
+    tables : ``train``, ``unlabeled``, or ``test`` -> a table in memory
+    pool_gold : file with labels of the unlabeled texts, for diagnosis only
     group : processes that train each member together with this one
     """
 
@@ -58,17 +58,17 @@ class Given:
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """A run that was checked and can start.
+    """A run that passed all checks and can start.
 
     Attributes
     ----------
-    settings, task, recipe, data : what to do; learning rates and step counts are numbers now
+    settings, task, recipe, data : what to do; the recipe's learning rates are filled in
     specs : the members
-    shared : what members share: tokenizer, patterns, device, and the model without its weights
-    config : everything above in plain values, with hashes; it becomes config.yaml
+    shared : what the members share: tokenizer, patterns, device, and the model without its weights
+    config : the content of config.yaml: settings, recipe, and hashes in plain values
     plan : schedule of the generations, for ``ipet``
-    initial : prompts that members may start from
-    pool_gold : hidden label of each text of the pool
+    initial : candidates for the initial prompt
+    pool_gold : hidden label of each text in the pool
     """
 
     settings: RunSettings
@@ -129,7 +129,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
 
 
 def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:
-    """The pretrained model, and the student's if it has another one, by name."""
+    """Open the pretrained model, and the student's if it is another one; return them by name."""
     names = [name for name in (settings.model, settings.student_model) if name is not None]
     for name in names:
         check_model(name, allow_pickle=settings.allow_pickle)
@@ -141,7 +141,7 @@ def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:
 
 
 def _resolve_recipe(settings: RunSettings, models: Mapping[str, ModelInfo]) -> Recipe:
-    """The recipe with learning rates by the size of the model, and no auxiliary loss without unlabeled text."""
+    """Return the recipe with learning rates for the model sizes, and without auxiliary loss if there is no pool."""
     recipe = make_recipe(settings.recipe, settings.settings)
     if settings.unlabeled is None:
         recipe = without_auxiliary_loss(settings.recipe, recipe, settings.settings)
@@ -189,7 +189,7 @@ def _bind(settings: RunSettings, shared: Shared) -> None:
 
 
 def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[MemberSpec, ...]:
-    """The members of a run: every pattern and repetition, then those that the task or the settings name.
+    """Return the members of a run: every pattern and repetition, then those named in the task or the settings.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
         spec = parse_member(text)
         if KINDS[spec.kind].trains and not trains:
             if text in settings.members:
-                raise PetError(f"--member {text} is trained, and --method {settings.method} trains no members")
+                raise PetError(f"--member {text} requires training, but --method {settings.method} trains no members")
             continue
         specs.append(spec)
     names = [spec.name for spec in specs]
@@ -225,7 +225,7 @@ def _configuration(
     models: Mapping[str, ModelInfo],
     specs: Sequence[MemberSpec],
 ) -> dict[str, Any]:
-    """What config.yaml holds."""
+    """Return the content of config.yaml."""
     hashes: dict[str, Any] = {
         "model": models[settings.model].fingerprint,
         "train": source_fingerprint(settings.train, data.train),

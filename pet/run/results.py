@@ -1,4 +1,4 @@
-"""What a finished run writes for people: metrics.json, report.html, the student's card; and rows of figures."""
+"""Results of a finished run: metrics.json, report.html, the student's model card, and rows of figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Results = dict[str, Any]
 
 
 def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results) -> Results:
-    """Write metrics.json, report.html, and the student's card; the results as in metrics.json."""
+    """Write metrics.json, report.html, and the student's model card; return the content of metrics.json."""
     results = {
         "task": run.task.name,
         "method": run.settings.method,
@@ -45,7 +45,7 @@ def _card(run: ResolvedRun, results: Results) -> str:
 
 
 def headline_metrics(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows of a comparison: what was evaluated -> its figures, baselines first."""
+    """Return the rows of a comparison, baselines first: name of a model -> its figures."""
     method = result["method"]
     rows = {
         name: figures.get("student") or figures.get("ensemble") for name, figures in result.get("baselines", {}).items()
@@ -56,6 +56,6 @@ def headline_metrics(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def headlines_by_seed(results: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The same rows over several runs: what was evaluated -> its figures for each seed."""
+    """Return the same rows for several runs: name of a model -> its figures for each seed."""
     tables = [headline_metrics(result) for result in results]
     return {name: [table[name] for table in tables] for name in (tables[0] if tables else ())}

@@ -1,4 +1,4 @@
-"""The same run for several seeds."""
+"""Repeat a run with several seeds."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ def run_seeds(
     given: Given | None = None,
     execution: Execution | None = None,
 ) -> Results:
-    """Run once per seed, each in a folder ``seed-N``, and summarize with mean and standard deviation.
+    """Run once per seed, each in a folder ``seed-N``, and summarize by mean and standard deviation.
 
-    Parameters are those of `pet.run.pipeline.run`.
+    The other parameters are those of `pet.run.pipeline.run`.
 
     Returns
     -------
-    dict with ``runs`` (seed -> results) and ``summary`` (what was evaluated -> figures as of
-    `pet.report.tables.summarize`)
+    dict with ``runs`` (seed -> results) and ``summary`` (name of a model -> `pet.report.tables.summarize`)
     """
     _refuse_other_files(Path(output))
     runs = {}
@@ -59,6 +58,6 @@ def _refuse_other_files(output: Path) -> None:
     others = sorted(p.name for p in output.iterdir() if not known.fullmatch(p.name)) if output.is_dir() else []
     if others:
         raise PetError(
-            f"{output} holds files that are not runs with several seeds ({', '.join(others[:3])}"
-            f"{', ...' if len(others) > 3 else ''}): choose an empty or a new folder"
+            f"{output} holds files that do not belong to runs with several seeds ({', '.join(others[:3])}"
+            f"{', ...' if len(others) > 3 else ''}); choose an empty or new folder"
         )

@@ -27,7 +27,7 @@ class RunSettings:
     ----------
     task : the task as a mapping (`Task.to_dict`)
     train, unlabeled, test : data sources, or None
-    model : folder, embedded model or hub name
+    model : folder, embedded model, or hub name
     method : one of `METHODS`
     student_model : model that the student starts from; None: `model`
     shots, examples : number of labeled texts to draw, per label or in total; None: the whole file
@@ -48,7 +48,7 @@ class RunSettings:
     Raises
     ------
     PetError
-        Naming every option that is out of range or does not fit the others.
+        Naming every option that is out of range or conflicts with another.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class RunSettings:
         if self.method == "ipet" and self.unlabeled is None:
             problems.append(NO_POOL)
         if self.method == "zero-shot" and self.unlabeled is None and self.test is None:
-            problems.append("--method zero-shot has nothing to label: give --unlabeled or --test")
+            problems.append("--method zero-shot requires texts to label; give --unlabeled or --test")
         if self.pool_size is not None and self.pool_size < 1:
             problems.append(f"--pool-size is {self.pool_size}: it must be 1 or more")
         if self.members and self.method == "supervised":

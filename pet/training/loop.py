@@ -1,4 +1,4 @@
-"""The one training loop: members, students, plain classifiers and `pet adapt` go through it."""
+"""The training loop of members, students, supervised classifiers, and `pet adapt`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from pet.training.group import Group
 
 _SHORT = 128  # tokens
-_LOOK_EVERY = 10  # steps between looks at the loss: each look waits for the device
+_LOOK_EVERY = 10  # updates between readings of the loss; each reading waits for the device
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How weights are updated.
+    """Settings of the optimizer and the learning rate schedule.
 
     Attributes
     ----------
     steps : number of updates; ignored if `train` is given learning rates
-    learning_rate : peak; the learning rate rises linearly from 0 and falls linearly to 0
-    warmup : fraction of the steps during which it rises
+    learning_rate : peak learning rate; it rises linearly from 0 and then falls linearly to 0
+    warmup : fraction of the updates during which it rises
     accumulation : micro-batches per update
-    weight_decay, adam_epsilon, adam_betas : of AdamW
-    max_grad_norm : gradients are clipped to this norm
+    weight_decay, adam_epsilon, adam_betas : parameters of AdamW
+    max_grad_norm : maximum gradient norm; larger gradients are clipped
     """
 
     steps: int
@@ -56,14 +56,14 @@ class Schedule:
         learning_rate: float,
         steps: int | None = None,
     ) -> Schedule:
-        """Return the schedule for a member, a student or a supervised classifier.
+        """Return the schedule for a member, a student, or a supervised classifier.
 
         Parameters
         ----------
-        optimizer : settings that everything trained shares
-        trained : settings of what is trained
-        learning_rate : its peak
-        steps : number of updates; None: that of `trained`
+        optimizer : settings that all models share
+        trained : settings of the model to train
+        learning_rate : peak learning rate
+        steps : number of updates; default: that of `trained`
 
         Examples
         --------
@@ -82,10 +82,10 @@ class Schedule:
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Return the fraction of the peak learning rate at an update, counted from 0.
+    """Return the fraction of the peak learning rate for an update, counted from 0.
 
-    It rises linearly over the warm-up, then falls linearly to 0. Without warm-up the first update has the peak rate,
-    and the one after the last would have 0.
+    The fraction rises linearly during warm-up, then falls linearly to 0. Without warm-up the first update has the peak
+    rate. The rate reaches 0 one update after the last.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the trained parameters into those with weight decay and vectors (biases, normalization weights) without."""
+    """Split the trained parameters: matrices get weight decay, vectors (biases, normalization weights) do not."""
     trained = [p for p in module.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -109,13 +109,13 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 @dataclass(frozen=True)
 class Course:
-    """The state of a training that stops by itself or continues from a checkpoint.
+    """The state of a training that continues from a checkpoint or decides itself when to stop.
 
     Attributes
     ----------
-    rates : learning rate of each update to come; training ends with the last one
-    optimizer : made by `make_optimizer`, with its state
-    step : updates made before
+    rates : learning rates of the remaining updates; training ends after the last one
+    optimizer : an optimizer from `make_optimizer`, with its state
+    step : number of updates made so far
     """
 
     rates: Iterator[float]
@@ -148,15 +148,15 @@ def train(
     Parameters
     ----------
     objective : module on the accelerator's device
-    batches : endless micro-batches, in the order in which they are used
+    batches : endless micro-batches, in the order of use
     schedule : optimizer settings, number of updates, learning rate
     accelerator : device and precision
-    on_step : called after each update with its number, counted from 1, and with the mean loss since the last look
-        (None between looks)
-    group : processes that were given the same module and the same batches; each computes its share of the micro-batches
-        of an update. Their number must be a multiple of the group's size
-    course : optimizer, updates made so far and learning rates to come; default: a training from the beginning, with the
-        schedule's own
+    on_step : called after each update with its number, counted from 1, and every 10 updates with the mean loss since
+        the last such call (otherwise None)
+    group : processes with the same module and the same batches that share the micro-batches of each update;
+        ``schedule.accumulation`` must be a multiple of the group's size
+    course : optimizer, number of updates made, and remaining learning rates; default: start from the beginning and
+        follow the schedule
 
     Returns
     -------
@@ -179,7 +179,7 @@ def train(
 
 
 def _rates(schedule: Schedule) -> Iterator[float]:
-    """Learning rate of each update of a schedule."""
+    """Yield the learning rate of each update of a schedule."""
     for step in range(schedule.steps):
         yield schedule.learning_rate * rate_factor(step, schedule.steps, schedule.warmup)
 
@@ -204,7 +204,7 @@ def _updates(
             batch = next(batches)
             if group is not None and not group.owns(micro):
                 continue
-            with accelerator.autocast(), _synchronise(accelerator, module, last), _attention(batch, accelerator):
+            with accelerator.autocast(), _synchronize(accelerator, module, last), _attention(batch, accelerator):
                 loss = module(batch) / schedule.accumulation
                 accelerator.backward(loss)
             losses.since.append(loss.detach())
@@ -215,13 +215,13 @@ def _updates(
         stepper.zero_grad()
         look = step % _LOOK_EVERY == 0 or step == schedule.steps
         on_step(step, losses.look(step) if look else None)
-    if losses.since:  # the learning rates ended between two looks
+    if losses.since:  # the last update was between two readings
         losses.look(step)
     return losses.history
 
 
 class _Losses:
-    """Losses of micro-batches on the device, and the means over stretches of updates."""
+    """Losses of micro-batches on the device, and their means over every 10 updates."""
 
     def __init__(self, accumulation: int, group: Group | None):
         self.since: list[torch.Tensor] = []
@@ -229,7 +229,7 @@ class _Losses:
         self._accumulation, self._group = accumulation, group
 
     def look(self, step: int) -> float:
-        """Wait for the device and return the mean loss since the last look."""
+        """Wait for the device and return the mean loss since the last reading."""
         total, count = torch.stack(self.since).sum(), len(self.since)
         if self._group is not None:
             self._group.all_reduce([total])
@@ -248,8 +248,8 @@ class _Losses:
 def _attention(batch: Any, accelerator: Accelerator) -> AbstractContextManager[Any]:
     """Use plain matrix products for short rows on a CPU.
 
-    The backward pass of the fused attention is slower there: an update of a 6-layer model with rows of 70 tokens took
-    1.2 times as long with it.
+    The backward pass of fused attention is slower there: an update of a 6-layer model with rows of 70 tokens took 1.2
+    times as long.
     """
     ids = batch.get("input_ids") if isinstance(batch, dict) else None
     if accelerator.device.type == "cpu" and ids is not None and ids.shape[1] <= _SHORT:
@@ -257,6 +257,6 @@ def _attention(batch: Any, accelerator: Accelerator) -> AbstractContextManager[A
     return nullcontext()
 
 
-def _synchronise(accelerator: Accelerator, module: nn.Module, last: bool) -> Any:
+def _synchronize(accelerator: Accelerator, module: nn.Module, last: bool) -> Any:
     """Exchange gradients between processes only with the last micro-batch of an update."""
     return nullcontext() if last else accelerator.no_sync(module)

@@ -77,13 +77,15 @@ def rows_of(place: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_two_workers_leave_the_files_of_one_process(inputs: Path, tiny_model: Path, tmp_path: Path, finished: Path):
+def test_two_workers_write_the_same_files_as_one_process(
+    inputs: Path, tiny_model: Path, tmp_path: Path, finished: Path
+):
     pet(*run_options(inputs, tiny_model), *ON_RAY, "-o", tmp_path / "run")
     same(tmp_path / "run", finished)
     assert ray.is_initialized()
 
 
-def test_a_parquet_pool_gets_the_labels_of_one_process(finished: Path, pool: Path, tmp_path: Path):
+def test_a_parquet_pool_gets_the_same_labels_as_from_one_process(finished: Path, pool: Path, tmp_path: Path):
     label_file(finished, str(pool), tmp_path / "one.parquet", table=SHARDS, compute=CPU)
     counts = labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU)
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"part-0000{n}.parquet" for n in range(3)]
@@ -94,7 +96,7 @@ def test_a_parquet_pool_gets_the_labels_of_one_process(finished: Path, pool: Pat
 
 
 @pytest.mark.slow
-def test_a_text_file_with_ids_gets_the_labels_of_one_process(finished: Path, inputs: Path, tmp_path: Path):
+def test_a_text_file_with_ids_gets_the_same_labels_as_from_one_process(finished: Path, inputs: Path, tmp_path: Path):
     source = str(inputs / "test.jsonl")
     sure = sorted(row["confidence"] for row in _labeled(finished, source, tmp_path / "all.parquet"))[4]
     expected = _labeled(finished, source, tmp_path / "one.parquet", min_confidence=sure)
@@ -106,7 +108,7 @@ def test_a_text_file_with_ids_gets_the_labels_of_one_process(finished: Path, inp
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
 
 
-def test_kept_columns_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Path):
+def test_columns_of_a_parquet_pool_are_kept(finished: Path, pool: Path, tmp_path: Path):
     kept = TableOptions(chunk_rows=16, keep=("other",))
     labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=kept, compute=CPU)
     rows = rows_of(tmp_path / "many")
@@ -118,7 +120,7 @@ def test_kept_columns_of_a_parquet_pool(finished: Path, pool: Path, tmp_path: Pa
     assert "other" not in rows_of(tmp_path / "many")[0]
 
 
-def test_kept_columns_of_a_text_file(finished: Path, tmp_path: Path):
+def test_columns_of_a_text_file_are_kept(finished: Path, tmp_path: Path):
     rows = [{"body": text, "text": i, "more": {"n": i}} for i, text in enumerate(SENTENCES.splitlines()[:12])]
     source = write_rows(tmp_path / "pool.jsonl", rows)
     table = TableOptions({"text": "body"}, keep=("text,more",), chunk_rows=5)
@@ -135,7 +137,7 @@ def _labeled(run: Path, source: str, place: Path, **options: Any) -> list[dict[s
 
 
 @pytest.mark.slow
-def test_what_was_labeled_before_a_stop_is_kept(
+def test_finished_shards_are_kept_when_labeling_is_interrupted(
     finished: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     answers = labeling._answers
@@ -165,24 +167,24 @@ def test_what_was_labeled_before_a_stop_is_kept(
 
 
 @pytest.mark.slow
-def test_a_text_that_is_missing_is_named(finished: Path, tmp_path: Path):
+def test_a_missing_text_is_named(finished: Path, tmp_path: Path):
     pq.write_table(pa.table({"text": ["a", "b", None, "d"]}), tmp_path / "pool.parquet")
     message = refused("label", finished, "--input", tmp_path / "pool.parquet", *ON_RAY, "-o", tmp_path / "labels")
     assert "pool.parquet: row 3" in message
     assert not (tmp_path / "labels").exists()
 
 
-def test_a_cluster_writes_a_folder_and_no_file(finished: Path, pool: Path, tmp_path: Path):
+def test_labeling_on_a_cluster_requires_an_output_folder(finished: Path, pool: Path, tmp_path: Path):
     message = refused("label", finished, "--input", pool, *ON_RAY, "-o", tmp_path / "labels.parquet")
     assert "folder" in message and "-o labels" in message
 
 
-def test_a_folder_that_a_machine_does_not_see_is_named(tmp_path: Path):
+def test_a_folder_that_is_not_shared_with_a_machine_is_named(tmp_path: Path):
     (problem,) = on_ray._make(str(tmp_path / "run" / ".tmp-payload@1"), "quiet", {})["problems"]
     assert str(tmp_path / "run") in problem
 
 
-def test_an_address_without_a_cluster_is_named(
+def test_a_ray_address_that_does_not_answer_is_named(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def init(**options: Any) -> None:
@@ -227,7 +229,7 @@ def kill_one(name: str, ready: Callable[[], bool]) -> tuple[threading.Thread, li
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 @pytest.mark.parametrize("more", [(), IPET], ids=["pet", "ipet"])
-def test_a_worker_killed_in_training_changes_nothing(
+def test_killing_a_worker_during_training_does_not_change_the_files(
     inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]
 ):
     options = [*run_options(inputs, tiny_model), *more, "--set", "steps=40"]
@@ -243,7 +245,7 @@ def test_a_worker_killed_in_training_changes_nothing(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
-def test_an_actor_killed_while_it_labels_changes_nothing(finished: Path, pool: Path, tmp_path: Path):
+def test_killing_an_actor_during_labeling_does_not_change_the_labels(finished: Path, pool: Path, tmp_path: Path):
     pairs = TableOptions(chunk_rows=2)
     label_file(finished, str(pool), tmp_path / "one.parquet", table=pairs, compute=CPU)
     thread, killed = kill_one("ShardLabeler", lambda: any((tmp_path / ".tmp-many").glob("part-*.parquet")))
@@ -254,7 +256,7 @@ def test_an_actor_killed_while_it_labels_changes_nothing(finished: Path, pool: P
 
 
 @pytest.mark.slow
-def test_a_stage_that_kills_every_worker_ends_with_a_message(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_stage_that_loses_every_worker_ends_the_run_with_a_message(inputs: Path, tiny_model: Path, tmp_path: Path):
     folder = tmp_path / "run"
     options = [*run_options(inputs, tiny_model), "--set", "steps=2000", *ON_RAY, "-o", folder]
     done = threading.Event()

@@ -77,7 +77,7 @@ def test_a_killed_worker_is_replaced_and_the_files_stay_the_same(
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_workers_leave_the_files_of_one_process_for_small_members_and_generations(
+def test_two_workers_write_the_same_files_as_one_process_for_prompts_and_generations(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     prompts = [*run_options(inputs, tiny_model, parts=("train", "test")), "--tuning", "prompt"]
@@ -95,7 +95,7 @@ def test_two_workers_leave_the_files_of_one_process_for_small_members_and_genera
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("more", [IPET, LORA, PRIMED, (*IPET, "--set", "restart=false")], ids=" ".join)
-def test_two_workers_leave_the_files_of_one_process(
+def test_two_workers_write_the_same_files_as_one_process(
     inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]
 ):
     if "lora" in more:
@@ -109,7 +109,7 @@ def test_two_workers_leave_the_files_of_one_process(
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["t5", "gpt2", "xlnet"])
-def test_two_workers_leave_the_files_of_one_process_for_other_models(
+def test_two_workers_write_the_same_files_as_one_process_for_other_models(
     inputs: Path, family_model: Any, tmp_path: Path, name: str
 ):
     (inputs / "behind.yaml").write_text(TASK.replace("{mask}: {text}", "{text} Topic: {mask}"), encoding="utf-8")
@@ -121,7 +121,7 @@ def test_two_workers_leave_the_files_of_one_process_for_other_models(
 
 
 @posix
-def test_a_mistake_in_a_worker_is_one_message(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_an_error_in_a_worker_is_reported_once(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--set", "adam_epsilon=0", "--workers", "2"]
     message = refused(*options, "-o", tmp_path / "run")
     assert message.count("error:") == 1 and "nan" in message
@@ -131,12 +131,12 @@ def test_a_mistake_in_a_worker_is_one_message(inputs: Path, tiny_model: Path, tm
 
 @posix
 @pytest.mark.slow
-def test_workers_end_when_their_leader_ends(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_workers_end_when_the_main_process_is_killed(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*map(str, run_options(inputs, tiny_model)), "--set", "steps=200", "--workers", "2"]
     command = [sys.executable, "-m", "pet", *options, "-o", str(tmp_path / "run")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(package.__file__).parents[1]) as leader:
-        assert leader.stderr is not None
-        while "worker" not in leader.stderr.readline():
+        errors: Any = leader.stderr
+        while "worker" not in errors.readline():
             pass
         workers = psutil.Process(leader.pid).children()
         leader.send_signal(signal.SIGKILL)
@@ -174,7 +174,7 @@ class FakeContext:
         self.kept.append(name)
 
 
-def test_a_stage_that_costs_one_worker_after_another_ends_the_run(tmp_path: Path):
+def test_a_stage_that_loses_three_workers_ends_the_run(tmp_path: Path):
     work_queue = WorkQueue(FakeContext(tmp_path), [MemberWork(member(0))])  # type: ignore[arg-type]
     for _ in range(TRIES - 1):
         work_queue.lost(work_queue.next() or [], "killed by SIGKILL")
@@ -204,7 +204,7 @@ def test_a_step_can_be_sent_to_another_process():
     assert Step.from_dict(step.to_dict()) == step
 
 
-def test_one_worker_is_this_process_and_more_are_processes():
+def test_one_worker_runs_in_this_process_and_several_in_their_own():
     assert isinstance(make_executor(Execution(workers=1), "cpu"), InProcess)
     assert isinstance(make_executor(Execution(), "cpu"), InProcess)
     assert isinstance(make_executor(Execution(workers=2), "cpu"), Workers)
@@ -221,14 +221,14 @@ def test_one_worker_is_this_process_and_more_are_processes():
         (["--executor", "ray", "--worker-gpus", "-1"], "--worker-gpus is -1.0: it must be 0 or more"),
     ],
 )
-def test_options_that_do_not_fit_are_named(
+def test_invalid_executor_options_are_named(
     tmp_path: Path, inputs: Path, tiny_model: Path, options: list[str], message: str
 ):
     assert message in refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_gpus_are_named_as_the_environment_names_them(monkeypatch: pytest.MonkeyPatch):
+def test_gpus_are_named_as_in_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch):
     import torch
 
     from pet.run.execution.workers import gpus_for
@@ -241,7 +241,7 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch: pytest.Monkey
     assert gpus_for("cuda") == ["3", "GPU-abc"]
 
 
-def test_workers_share_gpus_in_turn():
+def test_workers_take_gpus_in_turn():
     from pet.run.execution.workers import gpu_of
 
     assert [gpu_of(number, ["3", "GPU-abc"]) for number in range(5)] == ["3", "GPU-abc", "3", "GPU-abc", "3"]

@@ -1,1 +1,1 @@
-"""Where members are trained and scored: this process, worker processes, a Ray cluster, or several GPUs."""
+"""Executors: train and score members in this process, in worker processes, on a Ray cluster, or on several GPUs."""

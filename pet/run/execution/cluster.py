@@ -59,7 +59,7 @@ class Cluster:
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
             reason = str(error).strip().splitlines()[0][:200]
-            raise PetError(f"Ray at {where} cannot be reached ({reason}); check --ray-address") from error
+            raise PetError(f"cannot connect to Ray at {where} ({reason}); check --ray-address") from error
         self._open.callback(ray.shutdown)
 
     @property
@@ -81,8 +81,8 @@ class Cluster:
         for name, count in (("CPU", wanted["num_cpus"]), ("GPU", gpus)):
             largest = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
             if count > largest:
-                known = f"no machine of the Ray cluster has {count:g} {name}s (the most: {largest:g})"
-                reporter.warn(f"{known}: the work waits for one")
+                known = f"no machine in the Ray cluster has {count:g} {name}s (largest: {largest:g})"
+                reporter.warn(f"{known}; waiting until one joins")
         return wanted
 
     def actors(self, execution: Execution, resources: Mapping[str, float]) -> int:

@@ -1,7 +1,7 @@
-"""One member after another, each trained by several processes at once, on as many GPUs.
+"""Data parallelism: train one member at a time, each on several processes with one GPU each.
 
-The main process goes through the run as it would alone. It tells the others about each training, and they train the
-same member on other micro-batches and keep nothing. For everything else they wait.
+The main process does the run as it would alone. Before it trains a member, it sends the others the step. They train
+the same member on other micro-batches and save nothing. They idle during everything else.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pet.training.group import Group
 
 
 class DataParallel:
-    """The main one of several processes that train each member together.
+    """The executor of the main process in a group that trains each member together.
 
     Parameters
     ----------
-    group : the processes
+    group : all processes of the group
     """
 
     def __init__(self, group: Group):
@@ -47,19 +47,19 @@ class DataParallel:
                 context.shared.group = None
 
     def release(self) -> None:
-        pass  # each process keeps its own device
+        pass  # each process keeps its device
 
     def close(self) -> None:
         self._payload.close()
 
 
 def check_share(recipe: Recipe, group: Group) -> None:
-    """Refuse an update whose micro-batches cannot be divided evenly.
+    """Check that the processes can share the micro-batches of an update evenly.
 
     Raises
     ------
     PetError
-        With settings that make updates of the same size.
+        If they cannot. Names settings that keep the size of an update.
     """
     if recipe.member.accumulation % group.size == 0:
         return
@@ -69,13 +69,13 @@ def check_share(recipe: Recipe, group: Group) -> None:
         if count:
             cure += f" --set {name}={max(1, round(count / group.size))}"
     raise PetError(
-        f"accumulation is {recipe.member.accumulation}: {group.size} processes share the micro-batches of an update, "
-        f"so it must be a multiple of {group.size}; {cure} makes updates of about the same size"
+        f"accumulation is {recipe.member.accumulation}, but must be a multiple of {group.size} because {group.size} "
+        f"processes share the micro-batches of an update; {cure} keeps the update size about the same"
     )
 
 
 def follow(group: Group) -> None:
-    """Train along with the main process until it ends."""
+    """Train every member that the main process trains, until it sends the end."""
     opened: tuple[str, RunContext] | None = None
     while "end" not in (order := group.receive()):
         if opened is None or opened[0] != order["payload"]:
@@ -84,6 +84,6 @@ def follow(group: Group) -> None:
         context.shared.group = group
         work = Step.from_dict(order["step"]).work
         start = None if work.start is None else context.directory.path / work.start
-        # The main process reports a loss that is not a number; every process sees the same one.
+        # If training diverges, every process sees the same loss, and the main process reports it.
         with tempfile.TemporaryDirectory(prefix="pet-follow-") as folder, suppress(PetError):
             fit_member(context, work.member, start, Path(folder))

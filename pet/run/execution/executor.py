@@ -1,4 +1,4 @@
-"""What makes the members of a run, and the simplest way: one after another, in this process."""
+"""The protocol of executors, which train and score members, and the simplest executor."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pet.run.execution.work import MemberWork, steps_of
 
 
 class Executor(Protocol):
-    """Makes members."""
+    """Trains and scores members."""
 
     def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
-        """Make all stages of these members that do not exist yet."""
+        """Build the missing stages of these members."""
 
     def release(self) -> None:
-        """Give devices back until the next `make`."""
+        """Free the devices until the next `make`."""
 
     def close(self) -> None:
-        """End everything that was started."""
+        """Stop everything that was started."""
 
 
 class InProcess:
-    """One member after another, in this process."""
+    """Trains and scores one member at a time, in this process."""
 
     def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
         for step in (step for work in works for step in steps_of(context, work)):

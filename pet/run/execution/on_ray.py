@@ -37,17 +37,17 @@ class OnRay:
         resources = self._cluster.resources(self._execution, context.settings.device, context.reporter)
         task = ray.remote(**resources, max_retries=TRIES - 1)(_make)
         payload = self._payload.of(context, self._execution.worker_cpus or 1)
-        about = (str(payload), "quiet" if context.reporter.mode == "quiet" else "plain")
+        arguments = (str(payload), "quiet" if context.reporter.mode == "quiet" else "plain")
         running: dict[Any, list[Step]] = {}
         try:
             while steps is not None or running:
                 while steps is not None:
-                    running[task.remote(*about, steps[0].to_dict())] = steps
+                    running[task.remote(*arguments, steps[0].to_dict())] = steps
                     full = self._execution.workers is not None and len(running) >= self._execution.workers
                     steps = None if full else work_queue.next()
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
-                made = running.pop(ready)
-                work_queue.keep(made, _answer(ready, made[0].name))
+                done = running.pop(ready)
+                work_queue.keep(done, _answer(ready, done[0].name))
                 steps = work_queue.next()
         except BaseException:
             for reference in running:
@@ -55,7 +55,7 @@ class OnRay:
             raise
 
     def release(self) -> None:
-        pass  # a task's devices are free when it ends
+        pass  # a task frees its devices when it ends
 
     def close(self) -> None:
         self._cluster.close()
@@ -80,8 +80,8 @@ def _make(payload: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
         # The folder's name is unique, so it cannot be confused with another one.
         return {
             "problems": [
-                f"{place.parent}: the machine {platform.node()} of the Ray cluster does not see this folder; name one "
-                "with -o that lies on storage which all machines share, under the same path"
+                f"{place.parent}: machine {platform.node()} of the Ray cluster does not have this folder; set -o to a "
+                "folder on shared storage that every machine mounts at the same path"
             ]
         }
     if payload not in _opened:

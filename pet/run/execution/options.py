@@ -1,4 +1,4 @@
-"""Where members are trained and scored, as the user asked."""
+"""Options for where members are trained and scored."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ EXECUTORS = ("local", "ray")
 
 @dataclass(frozen=True)
 class Execution:
-    """Where members are trained and scored. It changes nothing in a run's files, so it is not a setting of the run.
+    """Where members are trained and scored. This does not affect a run's files, so it is not one of its settings.
 
     Attributes
     ----------
     executor : one of `EXECUTORS`
-    workers : members at a time; None: one per GPU, or 1 without a GPU; on Ray, as many as there is room for
-    worker_cpus : threads of each worker, and on Ray the CPUs that it requests; None: its share of this process's
-        threads, on Ray 1
-    worker_gpus : GPUs that a worker requests on Ray; None: 1 if the cluster has any
-    ray_address : address of a cluster; None: RAY_ADDRESS, a cluster on this machine, or a new one
+    workers : number of members at a time; default: one per GPU, or 1 without a GPU; on Ray, as many as fit
+    worker_cpus : threads per worker; on Ray, also the CPUs it requests; default: an equal share of this process's
+        threads, or 1 on Ray
+    worker_gpus : GPUs that each worker requests on Ray; default: 1 if the cluster has any
+    ray_address : address of a cluster; default: RAY_ADDRESS, a cluster running on this machine, or a new one
     """
 
     executor: str = "local"
@@ -32,7 +32,7 @@ class Execution:
     def __post_init__(self) -> None:
         problems = []
         if self.executor not in EXECUTORS:
-            problems.append(f"executor {self.executor!r} is not known; choose one of {', '.join(EXECUTORS)}")
+            problems.append(f"executor {self.executor!r} is unknown; choose one of {', '.join(EXECUTORS)}")
         for name in ("workers", "worker_cpus"):
             value = getattr(self, name)
             if value is not None and value < 1:

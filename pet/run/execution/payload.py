@@ -1,4 +1,4 @@
-"""What workers need of a run, in files: settings, token ids, and labels; texts only if a member reads them."""
+"""Files that pass a run to its workers: settings, token ids, labels, and texts if a member needs them."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _TABLE = "table.arrow"
 
 
 class Payload:
-    """The files, written on first use and removed at the end."""
+    """The files for workers, written on first use and removed by `close`."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
 
     def of(self, context: RunContext, threads: int | None) -> Path:
-        """Their folder, inside the run's. For `threads` see `write_payload`."""
+        """Return the folder of the files, inside the run directory. For `threads` see `write_payload`."""
         if self._folder is None:
             self._folder = context.directory.path.absolute() / f"{TEMPORARY}payload@{uuid.uuid4().hex}"
-            with disk_errors(f"write what workers need to {self._folder}"):
+            with disk_errors(f"write the files for workers to {self._folder}"):
                 self._folder.mkdir()
                 write_payload(context, self._folder, threads)
         return self._folder
 
     def close(self) -> None:
-        """Remove them, and what workers have left unfinished."""
+        """Remove the files, and unfinished stages that workers left behind."""
         if self._folder is not None:
             clear_beside(self._folder.parent)
             self._folder = None
@@ -64,8 +64,8 @@ def write_payload(context: RunContext, folder: Path, threads: int | None) -> Non
     Parameters
     ----------
     context : the run
-    folder : an empty folder inside the run's
-    threads : of each worker; None: as many as its libraries choose
+    folder : an empty folder inside the run directory
+    threads : number of threads per worker; None: its libraries' default
     """
     with_texts = any(KINDS[spec.kind].reads_texts for spec in context.specs)
     parts: dict[str, Any] = {}
@@ -88,7 +88,7 @@ def write_payload(context: RunContext, folder: Path, threads: int | None) -> Non
 
 
 def read_payload(folder: Path, reporter: Reporter) -> RunContext:
-    """The run context for `make_step`, with a directory that is not locked."""
+    """Return the run context for `make_step`. Its run directory is not locked."""
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     if about["threads"] is not None:
         torch.set_num_threads(about["threads"])
@@ -98,7 +98,7 @@ def read_payload(folder: Path, reporter: Reporter) -> RunContext:
     tables = {part: datasets.Dataset.from_file(str(folder / part / _TABLE)) for part in parts}
     data = RunData(train=tables.get("train"), pool=tables.get("pool"), test=tables.get("test"))
     shared = make_shared(settings, task, recipe, data)
-    shared.models.info.fingerprint = about["config"]["hashes"]["model"]  # hashed by the process that leads the run
+    shared.models.info.fingerprint = about["config"]["hashes"]["model"]  # hashed by the main process
     if about["initial"]:
         shared.initial = read_member(Path(about["directory"]) / INIT_PROMPT)
     context = RunContext(
@@ -117,7 +117,7 @@ def read_payload(folder: Path, reporter: Reporter) -> RunContext:
 
 
 def _write_table(table: datasets.Dataset, columns: list[str], path: Path) -> None:
-    """Some columns of a table, memory-mapped when it is read; row numbers if there are none."""
+    """Write columns of a table for memory-mapped reading. Without columns, write row numbers to keep its length."""
     if not columns:
         rows = pa.table({"row": pa.array(np.arange(len(table)))})
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as writer:

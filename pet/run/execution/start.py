@@ -1,4 +1,4 @@
-"""Which executor a run gets."""
+"""Choose the executor of a run."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pet.training.group import Group
 
 
 def make_executor(execution: Execution, device: str, group: Group | None = None) -> Executor:
-    """What makes the members of a run.
+    """Return the executor for a run.
 
     Parameters
     ----------
-    execution : what the user asked for
-    device : of the run, as in ``--device``
+    execution : the user's options
+    device : device of the run, as in ``--device``
     group : processes that train each member together with this one
 
     Raises
     ------
     PetError
-        If Ray is asked for and not installed, several workers are asked for on one named device, or workers together
-        with a group.
+        If Ray is requested but not installed, if several workers would share one named device, or if workers are
+        combined with a group.
     """
     if group is not None:
         if execution != Execution():
             raise PetError(
-                f"{group.size} processes were started together (accelerate launch, torchrun) and train each member "
-                "together; leave out --executor and --workers, or start one process"
+                f"{group.size} processes were launched together (accelerate launch, torchrun) and train each member "
+                "together; drop --executor and --workers, or launch one process"
             )
         return DataParallel(group)
     if execution.executor == "ray":
@@ -41,5 +41,5 @@ def make_executor(execution: Execution, device: str, group: Group | None = None)
         return InProcess()
     kind, _, number = device.partition(":")
     if count > 1 and (number or kind not in ("auto", "cpu", "cuda")):
-        raise PetError(f"--device {device} is one device, and --workers {count} needs several; leave one of them out")
+        raise PetError(f"--device {device} is one device, but --workers {count} requires several; drop one of them")
     return Workers(count, execution.worker_cpus, gpus)

@@ -37,9 +37,9 @@ class _Lines:
 def main() -> None:
     """Make steps until standard input ends. The first line names the run.
 
-    Lines in: ``{"payload": folder, "mode": of the reporter}``, then steps (`pet.run.execution.work.Step.to_dict`).
-    Lines out: ``{"said": text}``, and for each step the result of `pet.run.execution.work.make_step`, or
-    ``{"failed": traceback}``.
+    Input lines: first ``{"payload": folder, "mode": mode of the reporter}``, then steps
+    (`pet.run.execution.work.Step.to_dict`). Output lines: ``{"said": text}`` for messages; for each step, the result of
+    `pet.run.execution.work.make_step`; or ``{"failed": traceback}``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the leading process decides
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Members made by several processes on this machine, each with a GPU or a share of the processors."""
+"""Train and score members in several processes on this machine, each with a GPU or a share of the CPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 from pet.run.context import RunContext
 from pet.run.execution.payload import Payload
@@ -132,13 +132,13 @@ class _Worker:
             text=True,
             encoding="utf-8",
         )
+        self._input, self._output = _pipe(self.process.stdin), _pipe(self.process.stdout)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
+            self._input.write(json.dumps(message) + "\n")
+            self._input.flush()
         except BrokenPipeError:
             pass  # the process ended; `_listen` reports it
 
@@ -156,10 +156,16 @@ class _Worker:
             return f"killed by signal {-status}"
 
     def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._output:
             try:
                 self._events.put((self, json.loads(line)))
             except ValueError:  # half a line, from a process that was killed
                 break
         self._events.put((self, None))
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    """Return one end of a pipe to a process that was started with pipes."""
+    if stream is None:
+        raise ValueError("the process was started without pipes")
+    return stream
