@@ -1,4 +1,4 @@
-"""Open a saved classifier together with what is known about the data it was trained for."""
+"""Open a saved classifier together with the data settings of its run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SavedClassifier:
-    """A classifier, and how the data of its run was written.
+    """A classifier, and the data settings of its run.
 
     Attributes
     ----------
     classifier : Classifier
     columns : mapping of str to str
-        Field (or ``label``, ``id``) -> column, as in the run; empty if it comes from no run.
+        Field (or ``label``, ``id``) -> column, as in the run; empty without a run.
     label_map : mapping of str to str
         Text in the data -> label, as in the run's task.
     """
@@ -54,7 +54,7 @@ def open_classifier(name: str, *, allow_pickle: bool = False) -> SavedClassifier
     Raises
     ------
     PetError
-        If it cannot be opened, or is a run without a student.
+        If it cannot be opened, or is a run without a classifier.
     """
     place = Path(name).expanduser()
     if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
@@ -79,7 +79,7 @@ def classify_chunks(
     Parameters
     ----------
     classifier, name : Classifier and str
-        The classifier, and what messages call it.
+        The classifier, and its name in messages.
     chunks : iterator of Dataset
         Texts.
     compute : ComputeOptions
@@ -102,17 +102,17 @@ def classify_chunks(
 def _refuse(place: Path) -> None:
     if is_run(place):
         settings = read_settings(place)
-        why = "it is zero-shot" if settings.method == "zero-shot" else "it is unfinished, or had no unlabeled texts"
+        why = "it is zero-shot" if settings.method == "zero-shot" else "it is unfinished or had no unlabeled texts"
         raise PetError(
             f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, "
             "or distill a classifier from its labels with `pet distill`"
         )
     if any(place.glob("seed-*/config.yaml")):
-        read_settings(place)  # says that each seed has a run of its own
+        read_settings(place)  # raises an error that names the runs of the seeds
 
 
 def _settings_of(place: Path) -> RunSettings | None:
-    """The settings of the run that a folder is, or is the student of."""
+    """Return the settings of the run in a folder, or of the run whose student is in it; None if there is no run."""
     for folder in (place, place.absolute().parent):
         if place.is_dir() and is_run(folder) and (folder == place or place.name == "student"):
             return read_settings(folder)

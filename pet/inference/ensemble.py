@@ -47,8 +47,8 @@ class SavedEnsemble:
     shared : task, settings, device, and models
     scorers : the members
     ensemble : weights, scales, and bias
-    folders : of the members; empty without a run
-    columns : columns of the run's data files
+    folders : folders of the members; empty without a run
+    columns : field (or ``label``, ``id``) -> column of the run's data files
     """
 
     shared: Shared
@@ -59,17 +59,17 @@ class SavedEnsemble:
 
     @property
     def task(self) -> Task:
-        """The run's task."""
+        """Task of the run."""
         return self.shared.task
 
     @property
     def recipe(self) -> Recipe:
-        """The run's settings."""
+        """Settings of the run."""
         return self.shared.recipe
 
     @property
     def names(self) -> list[str]:
-        """The members' names, in the order of the votes."""
+        """Names of the members, in the order of the votes."""
         return [scorer.name for scorer in self.scorers]
 
     @property
@@ -82,9 +82,9 @@ class SavedEnsemble:
         self.shared.use(device, precision)
 
     def score(self, table: Dataset, on_rows: OnRows = _ignore) -> list[Array]:
-        """Scores of each member: float32 arrays of shape (rows, L).
+        """Return the scores of each member: float32 arrays of shape (rows, L).
 
-        `on_rows` is called with the number of rows finished, once for each member.
+        `on_rows` is called with the number of rows finished since the last call; it counts every row once per member.
         """
         texts = Texts(table, lambda: self.shared.plan)
         scores = []
@@ -96,11 +96,11 @@ class SavedEnsemble:
         return scores
 
     def label(self, table: Dataset, on_rows: OnRows = _ignore) -> SoftLabels:
-        """Merged soft labels of a table."""
+        """Return the merged soft labels of a table."""
         return self.ensemble.combine(self.score(table, on_rows))
 
     def keep_all(self) -> bool:
-        """Take all members into memory, if they fit. The run's folder is then not needed any more."""
+        """Load all members into memory, if they fit. Return True if so; the run directory is then not needed."""
         if not self.shared.models.keep(self.folders):
             return False
         for scorer in self.scorers:
@@ -108,11 +108,12 @@ class SavedEnsemble:
         return True
 
     def check_quantizable(self) -> None:
-        """Refuse members that share one model: each attaches to its layers, which must stay as they are.
+        """Check that the members can be quantized.
 
         Raises
         ------
         PetError
+            If members share one model. They attach to its layers, which quantization would replace.
         """
         if self.shared.models.shared:
             raise PetError(
@@ -125,33 +126,33 @@ class SavedEnsemble:
         self.shared.models.quantize()
 
     def to_cpu(self) -> None:
-        """Move models in memory to the processor; scoring moves them back."""
+        """Move the models in memory to the CPU. Scoring moves them back."""
         self.shared.models.to_cpu()
 
 
 def open_ensemble(
     folder: str | Path, *, allow_pickle: bool | None = None, device: str = "auto", precision: str | None = None
 ) -> SavedEnsemble:
-    """The members that a run's student learned from, as a rule those of the last generation.
+    """Open the ensemble of a finished run: the members whose soft labels trained the student.
 
-    Of a zero-shot run it is the pretrained model with every pattern.
+    For iPET this is usually the last generation. For a zero-shot run it is the pretrained model with every pattern.
 
     Parameters
     ----------
-    folder : of a finished run
-    allow_pickle : also open a pretrained model's pickled weights; None: as the run did
-    device, precision : see `pet.training.device.make_accelerator`; precision None: as the run did
+    folder : run directory of a finished run
+    allow_pickle : also open pickled weights of the pretrained model; default: the run's setting
+    device, precision : see `pet.training.device.make_accelerator`; default of precision: the run's setting
 
     Raises
     ------
     PetError
-        If the folder holds no run, a supervised run, or an unfinished one.
+        If the folder is not a run directory, or the run is supervised or unfinished.
     """
     place = Path(folder).expanduser()
     settings = read_settings(place)
     if settings.method == "supervised":
         raise PetError(
-            f"{place} is a supervised run: it has a classifier and no ensemble; use `pet predict {place / 'student'}`"
+            f"{place} is a supervised run: it has a classifier but no ensemble; use `pet predict {place / 'student'}`"
         )
     settings = replace(
         settings,
@@ -172,22 +173,22 @@ def open_ensemble(
 
 
 def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | None = None) -> SavedEnsemble:
-    """A pretrained model with every pattern of a task, all with the same weight, without any run.
+    """Return an ensemble of every pattern of a task on a pretrained model, with equal weights and without a run.
 
     Parameters
     ----------
     settings : model, recipe, device, and seed
     task : the task
-    primers : labeled texts to put before others, if the recipe has priming
+    primers : labeled texts to prepend, if the recipe has priming
 
     Raises
     ------
     PetError
-        If the model cannot be opened, or a word of the task is not one token of it.
+        If the model cannot be opened, or a verbalizer word is not a single token of it.
     """
     recipe = make_recipe(settings.recipe, settings.settings)
     if recipe.priming.count and primers is None:
-        raise PetError("priming puts labeled texts before others, and there are none here; set priming to 0")
+        raise PetError("priming requires labeled texts, and there are none; set priming to 0")
     shared = make_shared(settings, task, recipe, RunData(train=primers))
     shared.bind()
     specs = [pattern_spec(UNTRAINED, number, 0) for number in range(len(task.patterns))]
@@ -198,23 +199,23 @@ def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | Non
 def _member_folders(
     place: Path, stages: Mapping[str, Any], generation: int, shared: Shared, settings: RunSettings
 ) -> list[Path]:
-    """The folders of a generation's members, all of which must be there."""
+    """Return the folders of a generation's members, all of which must exist."""
     names = _member_names(stages, generation)
     wanted = len(shared.task.patterns) * (shared.recipe.member.repetitions if settings.trains_members else 1)
     wanted = max(wanted, len(names))
-    # In old zero-shot runs members had scores and no stage of their own.
+    # In old zero-shot runs, members have scores but no stage of their own.
     suffixes = ("",) if settings.trains_members else ("", "/scores")
     names = [name for name in names if any(f"g{generation}/{name}{suffix}" in stages for suffix in suffixes)]
     if len(names) < wanted:
         raise PetError(
-            f"{place}: this run is not finished: {len(names)} of {wanted} members are there; finish it with "
+            f"{place}: this run is not finished: it has {len(names)} of {wanted} members; finish it with "
             f"`pet run {place / 'config.yaml'}`"
         )
     return [place / f"g{generation}" / name for name in names]
 
 
 def _member_names(stages: Mapping[str, Any], generation: int) -> list[str]:
-    """The members of a generation, in the order in which they were merged, or else made."""
+    """Return the names of a generation's members, in the order of merging, or else of training."""
     merged = (stages.get(f"g{generation}/labels", {}).get("info") or {}).get("members")
     if merged:
         return [str(name) for name in merged]
@@ -230,7 +231,7 @@ def _member_names(stages: Mapping[str, Any], generation: int) -> list[str]:
 
 
 def _primers(place: Path) -> Dataset:
-    """The labeled texts that a run has put before others."""
+    """Read the labeled texts that a run used for priming."""
     import datasets
 
     path = place / "g0" / PRIMERS
@@ -244,7 +245,7 @@ def _primers(place: Path) -> Dataset:
 
 
 def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe as the run resolved it, whatever its name stands for in this version."""
+    """Return the recipe that the run stored, because a named recipe can change between versions."""
     resolved = read_config(place).get("recipe")
     if not isinstance(resolved, dict):
         return make_recipe(name, settings)
@@ -255,7 +256,7 @@ def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:
 
 
 def _used_generation(place: Path, stages: Mapping[str, Any], method: str) -> int:
-    """The generation that a run's student learned from."""
+    """Return the generation whose labels trained the run's student."""
     if method != "ipet":
         return 0
     info = stages.get("student", {}).get("info")
@@ -265,13 +266,13 @@ def _used_generation(place: Path, stages: Mapping[str, Any], method: str) -> int
 
 
 def _ensemble(stages: Mapping[str, Any], generation: int, scorers: Sequence[Scorer], shared: Shared) -> Ensemble:
-    """How the run merged its members; worked out again if it had no pool to label."""
+    """Return how the run merged its members. Old runs without a pool did not store it; derive it for them."""
     labels = len(shared.task.labels)
     for stage in (f"g{generation}/labels", "g0/ensemble"):
         noted = stages.get(stage, {}).get("info") or {}
         if "members" in noted:
             return Ensemble.from_dict(noted, labels)
-    # A run of an older version without a pool.
+    # An old run without a pool.
     untrained = (stages.get("g0/untrained", {}).get("info") or {}).get("accuracy")
     specs = [old_pattern_spec(UNTRAINED, scorer.name) for scorer in scorers]
     known = [None if untrained is None or spec is None else untrained[spec.pattern or 0] for spec in specs]

@@ -1,11 +1,11 @@
-"""The members of a finished run as prompts of a library."""
+"""Add the members of a finished run to a prompt library."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
@@ -16,32 +16,30 @@ from pet.run.load_run import read_settings
 from pet.tuning.members import read_member
 from pet.tuning.vectors import VECTORS
 
-if TYPE_CHECKING:
-    pass
-
 
 def add_run(run: str | Path, library: str | Path, name: str | None = None) -> list[Prompt]:
-    """Put the members of a finished run with ``--tuning prompt`` into a library, all of them or none.
+    """Add the prompts of a finished run with ``--tuning prompt`` to a library: all of them or none.
 
     Parameters
     ----------
-    run : folder of the run
-    library : folder; made when it is not there
-    name : what their names begin with; None: the task's name. Behind it stands the member's: ``sst2-p1-r1``
+    run : the run directory
+    library : folder of the library; created if it does not exist
+    name : prefix of the prompts' names, followed by the name of the member, as in ``sst2-p1-r1``; default: the name of
+        the task
 
     Raises
     ------
     PetError
-        When the run has no prompts, is not finished, or a name is taken.
+        If the run has no prompts or is not finished, or a name is taken.
     """
     place = Path(run).expanduser()
     settings = read_settings(place)
     if settings.method not in ("pet", "ipet"):
-        raise PetError(f"{place} is a {settings.method} run: it has no members, and so no prompts")
+        raise PetError(f"{place} is a {settings.method} run, which has no trained members and so no prompts")
     ensemble = open_ensemble(place)
     recipe = ensemble.recipe
     if recipe.tuning.method != "prompt":
-        raise PetError(f"{place}: its members have --tuning {recipe.tuning.method}; only --tuning prompt makes prompts")
+        raise PetError(f"{place}: this run used --tuning {recipe.tuning.method}; only --tuning prompt makes prompts")
     base = as_name(ensemble.task.name) if name is None else check_name(name)
     figures = _figures(place)
     members = [(read_spec(folder), folder) for folder in ensemble.folders]
@@ -68,16 +66,18 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
 
 
 def _figures(run: Path) -> Mapping[str, Any]:
-    """The figures of each member on the run's test set; none where it had no test set."""
+    """Return the figures of each member on the run's test set; empty without a test set."""
     path = run / "metrics.json"
     if not path.is_file():
-        raise PetError(f"{run}: this run is not finished; end it with `pet run {run / 'config.yaml'}`")
+        raise PetError(f"{run}: this run is not finished; finish it with `pet run {run / 'config.yaml'}`")
     return _noted(path, "members", run) or {}
 
 
 def _noted(path: Path, key: str, run: Path) -> Any:
-    """What a JSON file of a run says of something; None where it does not."""
+    """Return the value of a key in a JSON file of a run; None if it is missing."""
     try:
         return json.loads(path.read_text(encoding="utf-8")).get(key)
     except (OSError, ValueError, AttributeError) as error:
-        raise PetError(f"{path} is damaged ({error}); make it again with `pet run {run / 'config.yaml'}`") from error
+        raise PetError(
+            f"{path}: cannot be read ({error}); create it again with `pet run {run / 'config.yaml'}`"
+        ) from error

@@ -1,4 +1,4 @@
-"""A column from outside as a member: somebody else's probabilities, log-probabilities, or votes, by text id."""
+"""The member kind `external`: probabilities, log-probabilities, or votes from a file, matched to texts by id."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from pet.store.tables import PROBABILITY_COLUMN
 from pet.suggest import suggest
 
 KIND = "external"
-KEPT = "scores.parquet"  # what a member keeps of its file
-VOTE = 0.9  # probability that a plain vote stands for; the other labels share the rest
-FLOOR = 1e-3  # smallest probability, so that one member alone cannot rule a label out
-_ROUNDING = 1e-2  # how far from 1 probabilities may add up
+KEPT = "scores.parquet"  # the member's copy of the scores
+VOTE = 0.9  # probability of the label that a vote names; the other labels share the rest
+FLOOR = 1e-3  # smallest probability, so that one member alone cannot rule out a label
+_ROUNDING = 1e-2  # maximum distance of the sum of probabilities from 1
 
 
 def _ignore(*_: Any) -> None:
@@ -42,26 +42,26 @@ def _ignore(*_: Any) -> None:
 
 
 def parse(argument: str, folder: str) -> MemberSpec:
-    """The member that ``external:FILE`` names; it is called after the file."""
+    """Parse ``external:FILE``. The member is named after the file."""
     if not argument:
-        raise PetError("member external: name the file with its scores, as in external:votes.csv")
+        raise PetError("member external: the file is missing; write external:FILE, as in external:votes.csv")
     path = Path(argument).expanduser()
     path = path if path.is_absolute() or not folder else Path(folder, path)
     if not path.is_file():
-        raise PetError(f"member external:{argument}: there is no file {path}")
+        raise PetError(f"member external:{argument}: no such file: {path}")
     name = path.name.split(".")[0] or KIND
     return MemberSpec(KIND, name, {"file": os.path.abspath(path)})
 
 
 @dataclass
 class ExternalMember:
-    """Scores that were made elsewhere. A text that the file does not have gets no score: the member abstains.
+    """Scores from a file. The member abstains on texts that are not in the file.
 
     Attributes
     ----------
-    spec : ``options["file"]`` is the file
-    labels, fields : of the task
-    folder : where the scores were kept; None before `fit`
+    spec : the specification; ``options["file"]`` is the file
+    labels, fields : labels and fields of the task
+    folder : folder with the member's copy of the scores; None before `fit`
     """
 
     spec: MemberSpec
@@ -76,7 +76,7 @@ class ExternalMember:
         return self.spec.name
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
-        """Check the whole file and keep its scores in the folder, so that the file itself is needed no more."""
+        """Check the whole file and copy its scores to the folder. The file is not needed afterwards."""
         ids, scores = read_external(self.spec.options["file"], self.labels, self.name)
         texts: dict[str, int] = {}
         for table in data.known:
@@ -112,39 +112,40 @@ class ExternalMember:
         return text_keys(table, self.fields)
 
     def _check_texts(self, texts: Texts, ids: Sequence[str], found: Array, known: pa.ChunkedArray) -> None:
-        """Refuse an id that was another text when the scores were matched with the run's texts."""
+        """Check that each id stands for the same text as in the run."""
         if not len(found):
             return
         keys = self._keys(texts.table.select(found))
         differs = known.is_valid().to_numpy() & (known.fill_null(0).to_numpy() != keys)
         if differs.any():
             raise PetError(
-                f"member {self.name}: the id {ids[found[differs.argmax()]]!r} was another text in the run, and its "
-                f"scores are matched by id ({int(differs.sum())} such ids); give new texts ids of their own"
+                f"member {self.name}: id {ids[found[differs.argmax()]]!r} stood for another text in the run, and its "
+                f"scores are matched by id ({int(differs.sum())} such ids); give new texts new ids"
             )
 
 
 def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[list[str], Array]:
-    """Ids and log-probabilities from a Parquet, JSONL, CSV, or TSV file.
+    """Read ids and log-probabilities from a Parquet, JSONL, CSV, or TSV file.
 
     Every row has an ``id`` and one of: ``probabilities`` (a mapping of label to number, or a list in the order of
-    `labels`), a column for each label (its name, or its name in ``p(...)``), or ``label``, a plain vote.
-    Numbers are probabilities, or log-probabilities if none is above 0. A row whose values are all missing abstains.
+    `labels`), a column per label (named after the label, or ``p(label)``), or ``label`` (a vote). Numbers are
+    probabilities, or log-probabilities if none is above 0. A row abstains if all its values are missing.
 
     Parameters
     ----------
     path : the file
-    labels : of the task, in order
-    name : what messages call the member
+    labels : labels of the task, in order
+    name : name of the member in messages
 
     Returns
     -------
-    ids, and a float32 array of shape (ids, L); rows that abstain are left out
+    ids : list of str, without the rows that abstain
+    scores : float32 array of shape (ids, L)
 
     Raises
     ------
     PetError
-        Naming every line that is wrong.
+        Naming every wrong line.
     """
     source = open_source(path, name)
     header = column_names(source) or []
@@ -152,7 +153,7 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
     read = _reader(header, columns, labels)
     if "id" not in header or read is None:
         raise PetError(
-            f"{name}: {source.shown}: needs a column `id` and either `probabilities`, a column for each label "
+            f"{name}: {source.shown}: requires a column `id` and either `probabilities`, a column per label "
             f"({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}), or `label`; it has {', '.join(header)}"
         )
     problems = Problems(source, name)
@@ -178,7 +179,7 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
             rows.append(row)
     problems.raise_if_any()
     if not rows:
-        raise PetError(f"{name}: {source.shown}: has no row with scores")
+        raise PetError(f"{name}: {source.shown}: no row has scores")
     return list(places), np.stack(rows)
 
 
@@ -191,7 +192,10 @@ def _label_columns(header: Sequence[str], labels: Sequence[str]) -> list[str] | 
 
 
 def _reader(header: Sequence[str], columns: list[str] | None, labels: Sequence[str]) -> Any:
-    """What reads a row: record -> log-probabilities, or None if it abstains. ValueError says what is wrong."""
+    """Return a function that reads a row: record -> log-probabilities, or None if it abstains.
+
+    The function raises a ValueError if the row is wrong. Return None if the columns hold no scores.
+    """
     if "probabilities" in header:
         return lambda record: _from_field(record.get("probabilities"), labels)
     if columns is not None:
@@ -207,10 +211,10 @@ def _from_field(value: Any, labels: Sequence[str]) -> Array | None:
     if isinstance(value, Mapping):
         others = [key for key in value if key not in labels]
         if others:
-            raise ValueError(f"`probabilities` names the label {others[0]!r}, which the task does not have")
+            raise ValueError(f"`probabilities` has the label {others[0]!r}, which is not in the task")
         value = [value.get(label) for label in labels]
     if not isinstance(value, (list, tuple)) or len(value) != len(labels):
-        raise ValueError(f"`probabilities` must hold {len(labels)} numbers, one for each label")
+        raise ValueError(f"`probabilities` must have {len(labels)} numbers, one per label")
     return log_probabilities(value)
 
 
@@ -219,20 +223,20 @@ def _vote(value: Any, labels: Sequence[str]) -> Array | None:
         return None
     label = str(value)
     if label not in labels:
-        raise ValueError(f"the label {label!r} is not in the task; {suggest(label, labels)}")
+        raise ValueError(f"label {label!r} is not in the task; {suggest(label, labels)}")
     rest = (1 - VOTE) / (len(labels) - 1)
     return np.log([VOTE if other == label else rest for other in labels]).astype(np.float32)
 
 
 def log_probabilities(values: Sequence[Any]) -> Array | None:
-    """The logarithms of probabilities, or of log-probabilities that are normalized; None if all are missing.
+    """Return normalized log-probabilities from probabilities or log-probabilities; None if all values are missing.
 
     Probabilities below `FLOOR` are raised to it.
 
     Raises
     ------
     ValueError
-        If they are neither.
+        If the values are neither probabilities nor log-probabilities, or only some are missing.
 
     Examples
     --------
@@ -248,7 +252,7 @@ def log_probabilities(values: Sequence[Any]) -> Array | None:
     if np.isnan(numbers).all():
         return None
     if np.isnan(numbers).any():
-        raise ValueError("some labels have a number and others have none; give all of them, or none")
+        raise ValueError("some labels have a number and others do not; give a number for every label, or for none")
     if numbers.min() >= 0 and abs(numbers.sum() - 1) <= _ROUNDING:
         chances = numbers / numbers.sum()
     elif numbers.max() <= 0 and numbers.any() and math.isfinite(numbers.max()):
@@ -256,8 +260,8 @@ def log_probabilities(values: Sequence[Any]) -> Array | None:
         chances /= chances.sum()
     else:
         raise ValueError(
-            f"the numbers {', '.join(f'{number:g}' for number in numbers[:6])} are neither probabilities, which add "
-            "up to 1, nor log-probabilities, none of which is above 0"
+            f"the numbers {', '.join(f'{number:g}' for number in numbers[:6])} are neither probabilities (with a sum "
+            "of 1) nor log-probabilities (none above 0)"
         )
     chances = np.maximum(chances, FLOOR)
     return np.log(chances / chances.sum()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A plain classifier as a member: a pretrained encoder with a classification head, trained on labeled texts."""
+"""The member kind `head`: a sequence classifier fine-tuned on labeled texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pet.student.distill import Distillation, fit_classifier, one_hot
 from pet.training.loop import Schedule
 
 KIND = "head"
-CHUNK_ROWS = 16384  # texts that are tokenized at a time
+CHUNK_ROWS = 16384  # texts tokenized at a time
 
 
 def _ignore(*_: Any) -> None:
@@ -32,21 +32,21 @@ def _ignore(*_: Any) -> None:
 
 
 def parse(argument: str, folder: str) -> MemberSpec:
-    """The member that ``head`` names; it takes no argument."""
+    """Parse ``head``, which takes no argument."""
     if argument:
-        raise PetError(f"member head:{argument}: head takes nothing after a colon; write head")
+        raise PetError(f"member head:{argument}: head takes no argument; write head")
     return MemberSpec(KIND, KIND)
 
 
 def steps(recipe: Recipe, rows: int) -> int:
-    """Updates for so many labeled texts: at least as many passes over them as other members make."""
+    """Return the number of updates for `rows` labeled texts: at least ``min_epochs`` passes, as for other members."""
     size = recipe.supervised.batch * recipe.supervised.accumulation
     return max(recipe.supervised.steps, math.ceil(recipe.member.min_epochs * rows / size))
 
 
 @dataclass
 class HeadMember:
-    """A sequence classifier; its settings are those of ``supervised``.
+    """A sequence classifier with the settings of ``supervised``.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class HeadMember:
         return self.spec.name
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
-        """Train a fresh classifier and save a ``save_pretrained`` folder."""
+        """Train a new classifier and save it as a ``save_pretrained`` folder."""
         shared, recipe = self.shared, self.shared.recipe
         shared.models.release()
         table = datasets.concatenate_datasets(
@@ -95,7 +95,7 @@ class HeadMember:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._classifier is not None:
-            self._classifier.model.to("cpu")  # so that a machine without the device can open it
+            self._classifier.model.to("cpu")  # so that it can be unpickled on a machine without this device
         return dict(vars(self))
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of members, and how members are made, saved, and opened again."""
+"""The kinds of members; create, fit, save, and open members of any kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, old_pattern_spec
 from pet.suggest import suggest
 
-NOTE = "member.json"  # in the folder of every member
+NOTE = "member.json"  # describes the member in its folder
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class MemberKind:
 
     Attributes
     ----------
-    make : spec, what members share, seed, folder to go on from -> a member that was not fitted yet
-    open : spec, what members share, folder -> a member that was
-    trains : True if it learns from labeled texts
-    judged : True if its scores of the labeled texts say how good it is, as it never learned from them
-    reads_texts : True if it reads ids or fields; False if token ids are enough
-    updates : what members share, number of labeled texts -> updates that its training takes
+    make : (spec, what members share, seed, folder to continue training from) -> an unfitted member
+    open : (spec, what members share, folder) -> a fitted member
+    trains : True if it is trained on labeled texts
+    judged : True if the labeled texts can measure its accuracy, because it was not trained on them
+    reads_texts : True if it reads ids or fields, False if it reads only token ids
+    updates : (what members share, number of labeled texts) -> number of updates in its training
     """
 
     make: Callable[[MemberSpec, Shared, int, Path | None], Scorer]
@@ -65,22 +65,22 @@ KINDS: dict[str, MemberKind] = {
         judged=True,
     ),
 }
-# Kinds that users name, in the task file or with --member -> what they write behind the name.
+# Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.
 NAMED: Mapping[str, Callable[[str, str], MemberSpec]] = {head.KIND: head.parse, external.KIND: external.parse}
 
 
 def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
-    """The member that a user named: ``head``, or ``external:FILE``, or ``NAME=external:FILE``.
+    """Parse a member in a task file or option: ``head``, ``external:FILE``, or ``NAME=external:FILE``.
 
     Parameters
     ----------
-    text : what the user wrote
-    folder : the folder that relative paths start from; the working directory if empty
+    text : the user's text
+    folder : folder that relative paths start from; default: the working directory
 
     Raises
     ------
     PetError
-        If there is no such kind, or it needs a file.
+        If the kind is unknown, or its file is missing.
 
     Examples
     --------
@@ -97,13 +97,13 @@ def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
 
 
 def make_scorer(spec: MemberSpec, shared: Shared, seed: int = 0, start: Path | None = None) -> Scorer:
-    """A member that was not fitted yet.
+    """Return an unfitted member.
 
     Parameters
     ----------
-    spec, shared : which member, and what it shares with the others
-    seed : of everything random in its training
-    start : folder of a member of the same kind to go on from
+    spec, shared : the member's specification, and what it shares with the others
+    seed : random seed of its training
+    start : folder of a member of the same kind to continue training from
     """
     return KINDS[spec.kind].make(spec, shared, seed, start)
 
@@ -111,7 +111,7 @@ def make_scorer(spec: MemberSpec, shared: Shared, seed: int = 0, start: Path | N
 def fit_scorer(
     spec: MemberSpec, scorer: Scorer, data: MemberData, folder: Path, on_step: OnStep = lambda step, loss: None
 ) -> Report:
-    """Fit a member and save it, with a note that `open_scorer` reads."""
+    """Fit a member and save it, with the ``member.json`` that `open_scorer` reads."""
     report = scorer.fit(data, folder, on_step)
     about = {
         **asdict(spec),
@@ -125,19 +125,19 @@ def fit_scorer(
 
 
 def open_scorer(folder: Path, shared: Shared) -> Scorer:
-    """A fitted member, from its folder.
+    """Open a fitted member from its folder.
 
     Raises
     ------
     PetError
-        If the folder holds no member, or one of an unknown kind.
+        If the folder does not hold a member of a known kind.
     """
     spec = read_spec(folder)
     return KINDS[spec.kind].open(spec, shared, folder)
 
 
 def read_spec(folder: Path) -> MemberSpec:
-    """Which member a folder holds; members of runs that counted from 0 are known by their names."""
+    """Read the specification of the member in a folder. Members of old runs are recognized by their names."""
     path = folder / NOTE
     values: Any = {}
     if path.is_file():
@@ -153,5 +153,5 @@ def read_spec(folder: Path) -> MemberSpec:
         spec = MemberSpec.from_dict(values)
         KINDS[spec.kind]
     except (KeyError, TypeError) as error:
-        raise PetError(f"{path}: describes no member ({error}); train this member again") from error
+        raise PetError(f"{path}: does not describe a member ({error}); train this member again") from error
     return spec

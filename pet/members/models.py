@@ -1,4 +1,4 @@
-"""The language models of an ensemble's members: opened when needed, shared where they can be."""
+"""The language models of members: opened on demand, and shared if the tuning method allows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pet.backbones.load import resolve_model
 from pet.backbones.masked import check_length
 from pet.tuning.members import Backbone, Learned, attach, learned_in, read_member
 
-KEEP_BYTES = 4 << 30  # weights of members that may stay in memory together
+KEEP_BYTES = 4 << 30  # maximum size of all members' weights that stay in memory
 
 
 @dataclass
 class Models:
-    """Opens and keeps models.
+    """Opens models and keeps them in memory.
 
     Attributes
     ----------
     info : the pretrained model
-    max_length : longest input; a model that cannot read it is refused
-    shared : True if members are a few numbers on the pretrained model, False if each has a model of its own
-    named : what saved members call the pretrained model; its name if empty
-    quantized : compute in int8
+    max_length : maximum input length; models with fewer positions are refused
+    shared : True if members attach few parameters to one pretrained model, False if each has its own model
+    named : name of the pretrained model in saved members; default: `info.name`
+    quantized : True if models compute in int8
     """
 
     info: ModelInfo
@@ -41,7 +41,7 @@ class Models:
     _backbone: Backbone | None = None
 
     def fresh(self, folder: Path | None = None) -> LanguageModel:
-        """A new copy of a member's own model, or of the pretrained one."""
+        """Open a new copy of a member's own model, or of the pretrained model."""
         if folder is not None:
             return ModelInfo(str(folder)).open()
         lm = self.info.open()
@@ -49,7 +49,7 @@ class Models:
         return lm
 
     def untrained(self) -> LanguageModel:
-        """The pretrained model to score with; opened once for all patterns."""
+        """Return the pretrained model for scoring. It is opened once for all patterns."""
         if self.shared:
             backbone = self.backbone(None)
             backbone.restore()
@@ -57,7 +57,7 @@ class Models:
         return self._own(self.info.name, None)
 
     def member(self, folder: Path) -> LanguageModel:
-        """A trained member, ready to score."""
+        """Return the model of a trained member, ready to score."""
         if not self.shared:
             return self._own(str(folder), folder)
         if str(folder) not in self._learned:
@@ -65,7 +65,7 @@ class Models:
         return attach(self.backbone(None), self._learned[str(folder)], folder)
 
     def backbone(self, folder: Path | None) -> Backbone:
-        """The model that a member in `folder`, or a new member, is attached to; one for all if they share it."""
+        """Return the model that a new member, or the one in `folder`, attaches to. Shared models are opened once."""
         if self.shared and self._backbone is not None:
             return self._backbone
         lm = self.fresh(None if self.shared else folder)
@@ -76,10 +76,10 @@ class Models:
         return backbone
 
     def _own(self, name: str, folder: Path | None) -> LanguageModel:
-        """A model of a member's own, or the untrained one. The last one stays, and all of them with `keep`."""
+        """Open a member's own model, or the pretrained one. Keeps the last one in memory, or all after `keep`."""
         if name not in self._kept:
             if not self._keep:
-                self._kept.clear()  # two models that are too large together are never in memory together
+                self._kept.clear()  # free the old model first, because both may not fit into memory
             lm = self.fresh(folder)
             learned = None if folder is None else learned_in(folder)
             if learned is not None:
@@ -90,7 +90,7 @@ class Models:
         return self._kept[name]
 
     def keep(self, folders: Iterable[Path]) -> bool:
-        """Keep the models of members in these folders in memory from now on, if they fit."""
+        """Keep the models of these members in memory from now on, if they fit. Return True if they do."""
         self._keep = sum(_weight_bytes(str(folder)) for folder in {self.info.name, *folders}) <= KEEP_BYTES
         return self._keep
 
@@ -101,18 +101,18 @@ class Models:
             quantize_linears(lm.model, name)
 
     def release(self) -> None:
-        """Let go of models that only save opening them again, before a member is trained."""
+        """Free cached models before a member is trained."""
         if not self._keep:
             self._kept.clear()
 
     def forget(self) -> None:
-        """Let go of all models."""
+        """Free all models."""
         self._kept.clear()
         self._learned.clear()
         self._backbone = None
 
     def to_cpu(self) -> None:
-        """Move the models in memory to the processor; scoring moves them back."""
+        """Move the models in memory to the CPU. Scoring moves them back."""
         for lm in self._kept.values():
             lm.to("cpu")
         if self._backbone is not None:
@@ -122,5 +122,5 @@ class Models:
 def _weight_bytes(name: str) -> int:
     folder = Path(resolve_model(name))
     if not folder.is_dir():
-        return 0  # a hub name: one pretrained model, which is needed anyway
+        return 0  # a hub name is the pretrained model, which is needed anyway
     return sum(p.stat().st_size for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))

@@ -1,4 +1,4 @@
-"""A pattern on a language model that is trained on labeled texts."""
+"""The member kind `pattern`: a language model tuned with a pattern on labeled texts."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ def _ignore(*_: Any) -> None:
 
 @dataclass
 class PatternMember:
-    """One pattern and one repetition, with any tuning method.
+    """One repetition of a pattern, with any tuning method.
 
     Attributes
     ----------
-    spec : which pattern and repetition
+    spec : pattern and repetition
     shared : what all members share
-    seed : of batches, hidden tokens, and dropout
-    start : folder of a trained member to go on from; None starts from the pretrained model
-    folder : where the trained member is; None before `fit`
+    seed : random seed of batches, masking, and dropout
+    start : folder of a trained member to continue training from; default: the pretrained model
+    folder : folder of the trained member; None before `fit`
+    scale : scale of the scores
     """
 
     spec: MemberSpec
@@ -55,9 +56,9 @@ class PatternMember:
         return self.shared.tuned_pvps[self.spec.options["pattern"]]
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
-        """Train, and save a ``save_pretrained`` folder, or the few numbers that were learned.
+        """Train the member and save it: a ``save_pretrained`` folder, or only the parameters that were learned.
 
-        With `Shared.group` the other processes must fit the same member at the same time.
+        With `Shared.group`, the other processes must fit the same member at the same time.
         """
         shared, recipe = self.shared, self.shared.recipe
         shared.models.release()
@@ -70,7 +71,7 @@ class PatternMember:
         trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         losses = train_member(lm, self.pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
         if shared.group is not None and not shared.group.is_main:
-            return Report(len(data.labels), losses, trained)  # the main process saves it
+            return Report(len(data.labels), losses, trained)  # only the main process saves
         save_member(backbone, recipe.tuning, folder)
         if recipe.tuning.trains_backbone:
             save_model(lm.model, folder)
@@ -101,7 +102,7 @@ class PatternMember:
 
 
 def pattern_notes(shared: Shared, spec: MemberSpec) -> dict[str, Any]:
-    """The pattern and its words, for people who look into a member's folder."""
+    """Return the pattern and its verbalizer, for people who read ``member.json``."""
     pattern = shared.task.patterns[spec.options["pattern"]]
     words = {label: list(words) for label, words in pattern.verbalizer.words.items()}
     return {"pattern": pattern.template.source, "verbalizer": words}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pet.cloze.tokens import TokenTable
 
 Array = NDArray[Any]
-CHUNK_ROWS = 16384  # rows that are encoded at a time: bounds the memory, leaves enough to sort by length
+CHUNK_ROWS = 16384  # rows encoded at a time: bounds memory, and is enough for sorting by length to help
 
 
 def score_rows(

@@ -1,7 +1,7 @@
-"""The seam: a member is anything that scores a table of texts.
+"""The interface of members: a member is anything that scores a table of texts.
 
-A pattern on a language model is one kind of member; a classifier and a file with somebody else's probabilities are
-others. Runs, `pet label`, worker processes, and Ray know members only by what is declared here.
+A language model tuned with a pattern is one kind of member; a classifier and a file of probabilities are others. Runs,
+`pet label`, worker processes, and Ray use members only through this interface.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ OnRows = Callable[[int], object]
 
 @dataclass(frozen=True)
 class MemberData:
-    """What a member learns from.
+    """Training data of a member.
 
     Attributes
     ----------
-    parts : tables and the rows of each (int64) that are labeled, in the order of `labels`
+    parts : tables, and the labeled rows (int64) of each, in the order of `labels`
     labels : int64 array of shape (rows,), positions in the task's labels; or float probabilities of shape (rows, L)
     pool : unlabeled texts, or None
     known : all tables of the run, for members that match texts by id
@@ -41,20 +41,20 @@ class MemberData:
 
     @property
     def hard_labels(self) -> Array:
-        """The labels as int64 positions of shape (rows,); of probabilities, the most probable one."""
+        """Labels as int64 positions of shape (rows,): the most probable label if `labels` holds probabilities."""
         return np.asarray(self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is known of a member after `Scorer.fit`.
+    """Result of `Scorer.fit`.
 
     Attributes
     ----------
-    labeled : number of labeled texts it learned from
-    losses : mean losses over stretches of updates; empty if nothing was trained
+    labeled : number of labeled texts in its training set
+    losses : mean loss over every 10 updates; empty if nothing was trained
     trained : number of trained parameters
-    notes : more facts for its ``member.json``, in plain values
+    notes : additional entries for ``member.json``, in plain values
     """
 
     labeled: int
@@ -64,7 +64,7 @@ class Report:
 
     @property
     def final_loss(self) -> float | None:
-        """The last of `losses`, or None."""
+        """The last value of `losses`, or None."""
         return self.losses[-1] if self.losses else None
 
 
@@ -73,8 +73,8 @@ class Scorer(Protocol):
 
     Attributes
     ----------
-    name : its identity in files and tables
-    scale : what its scores mean
+    name : name in files and tables, unique in the ensemble
+    scale : scale of the scores: logits or log-probabilities
     """
 
     @property
@@ -84,17 +84,17 @@ class Scorer(Protocol):
     def scale(self) -> Scale: ...
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ...) -> Report:
-        """Learn from labeled texts and save everything that `scores` needs in an empty folder.
+        """Train on labeled texts and save everything that `scores` needs in an empty folder.
 
         Parameters
         ----------
         data : labeled and unlabeled texts
         folder : an empty folder
-        on_step : called after each update with its number (from 1) and, now and then, the loss
+        on_step : called after each update with its number (from 1) and every 10 updates with the loss, otherwise None
         """
 
     def load(self) -> None:
-        """Open what `scores` needs, where it can stay in memory."""
+        """Load what `scores` needs into memory, as far as it can stay there."""
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ...) -> None:
         """Write the score of every label for every text into an array.
@@ -102,6 +102,6 @@ class Scorer(Protocol):
         Parameters
         ----------
         texts : the table
-        out : float32 array of shape (rows, L), a memory map for instance. NaN rows abstain
+        out : float32 array of shape (rows, L), for example a memory map; rows of NaN abstain
         on_rows : called with the number of rows finished since the last call
         """

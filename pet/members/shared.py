@@ -1,4 +1,4 @@
-"""What the members of one ensemble share: the task, the settings, the tokenizer, the device, and models."""
+"""What the members of an ensemble share: the task, the settings, the tokenizer, the device, and models."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Shared:
-    """What the members of one ensemble share. Expensive parts are opened on first use.
+    """What the members of an ensemble share. Expensive parts are opened on first use.
 
     Attributes
     ----------
-    task, recipe : what to label, and with which settings
-    models : opens the pretrained language model, and members
+    task, recipe : the task and the settings
+    models : opens the pretrained language model and trained members
     device, precision : see `pet.training.device.make_accelerator`
     seed : random seed of the run
-    head_model : the model that classifiers start from
-    initial : vectors that members start from; None: as the recipe says
-    primers : labeled texts to put before others, if the recipe asks for priming
+    head_model : pretrained model of classifiers
+    initial : initial prompt vectors of members; default: set by the recipe
+    primers : labeled texts to prepend, if the recipe has priming
     group : processes that train each member together with this one
     """
 
@@ -64,7 +64,7 @@ class Shared:
         self.accelerator = make_accelerator(device, precision)
 
     def bind(self) -> None:
-        """Bind the patterns for untrained models now, so that mistakes in their words are found."""
+        """Bind the patterns for untrained models now, so that mistakes in their verbalizers are found."""
         vars(self).setdefault("pvps", self.pvps)
 
     def bind_tuned(self) -> None:
@@ -90,12 +90,12 @@ class Shared:
 
     @cached_property
     def plan(self) -> TokenPlan:
-        """How patterns read texts."""
+        """How the patterns tokenize texts."""
         return TokenPlan(self._unprimed)
 
     @cached_property
     def pvps(self) -> list[PVP]:
-        """The patterns for untrained models, with labeled examples before each text if the recipe primes."""
+        """The patterns for untrained models, which prepend labeled examples if the recipe has priming."""
         if self.primers is None:
             return self._unprimed
         tokens = self.plan.tokenize(self.primers)
@@ -103,15 +103,15 @@ class Shared:
 
     @cached_property
     def tuned_pvps(self) -> list[PVP]:
-        """The patterns for trained members, with room for learned vectors if the tuning method has some."""
+        """The patterns for trained members, with positions for the vectors that some tuning methods learn."""
         options = encoder_options(self.recipe.tuning)
         return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **options, **self.binding)
 
     @property
     def text_input(self) -> TextInput:
-        """The text that classifiers read."""
+        """How classifiers compose their input from the fields."""
         return TextInput(self.task.fields, self.task.input)
 
     def member_seed(self, generation: int, parts: tuple[str | int, ...]) -> int:
-        """The seed of one member in one generation."""
+        """Return the seed of a member in a generation."""
         return derive_seed(self.seed, generation, *parts)

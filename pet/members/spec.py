@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Names of runs that counted patterns and repetitions from 0.
+# Names of members in old runs, which counted patterns and repetitions from 0.
 _OLD_NAME = re.compile(r"p(\d+)-r(\d+)")
 
 
@@ -28,7 +28,7 @@ class MemberSpec:
 
     @property
     def pattern(self) -> int | None:
-        """Position of its pattern in the task, from 0; None for a member without one."""
+        """Position of its pattern in the task, from 0; None if it has no pattern."""
         return self.options.get("pattern")
 
     @property
@@ -40,18 +40,26 @@ class MemberSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MemberSpec:
-        """The inverse of `dataclasses.asdict`."""
+        """Return the specification that `dataclasses.asdict` describes."""
         return cls(values["kind"], values["name"], dict(values["options"]))
 
 
 def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
-    """A member with a pattern. `pattern` and `repetition` count from 0; its name, as everything people read, from 1."""
+    """Return the specification of a member with a pattern.
+
+    `pattern` and `repetition` count from 0. The name counts from 1, like everything that people read.
+
+    Examples
+    --------
+    >>> pattern_spec("pattern", 0, 2).name
+    'p1-r3'
+    """
     name = f"p{pattern + 1}-r{repetition + 1}"
     return MemberSpec(kind, name, {"pattern": pattern, "repetition": repetition})
 
 
 def old_pattern_spec(kind: str, name: str) -> MemberSpec | None:
-    """The member of a run that counted from 0 in names; None for any other name."""
+    """Return the specification of a member of an old run, whose names count from 0; None for any other name."""
     found = _OLD_NAME.fullmatch(name)
     if found is None:
         return None

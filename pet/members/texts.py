@@ -1,4 +1,4 @@
-"""A table of texts as members read it: ids, fields, and token ids that are made once for all of them."""
+"""Texts: a table with ids, fields, and token ids that all members share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mappe
 
 
 class TokenPlan:
-    """Which fields the patterns of an ensemble read, and how.
+    """How the patterns of an ensemble tokenize the fields of a table.
 
     Parameters
     ----------
-    pvps : all patterns; they share one tokenizer
+    pvps : all patterns; they must share one tokenizer
     """
 
     def __init__(self, pvps: Iterable[PVP]):
@@ -32,7 +32,7 @@ class TokenPlan:
         self.plain: PlainTextTokenizer = encoders[0].plain
 
     def tokenize(self, table: Dataset, folder: Path | None = None) -> TokenTable:
-        """Token ids of every field of a table, in a folder if one is given."""
+        """Return the token ids of every field of a table, memory-mapped in a folder if one is given."""
         return tokenize_fields(table, self.keys, self.plain, folder=folder)
 
 
@@ -42,8 +42,8 @@ class Texts:
     Parameters
     ----------
     table : columns ``id``, the task's fields, and for labeled texts ``label``
-    plan : returns how patterns read it; called only when a member reads token ids
-    tokens : its token ids, if they exist already
+    plan : returns how to tokenize the table; called only if a member reads token ids
+    tokens : token ids of the table, if they exist already
 
     Examples
     --------
@@ -74,10 +74,10 @@ class Texts:
 
     @property
     def tokens(self) -> TokenTable:
-        """Token ids of the fields, made on first use and kept."""
+        """Token ids of the fields, computed on first use."""
         if self._tokens is None:
             if self._plan is None:
-                raise ValueError("these texts were opened without patterns and cannot be tokenized for one")
+                raise ValueError("these texts have no token plan; pass `plan` or `tokens` to Texts")
             folder = None
             if len(self.table) > KEEP_IN_MEMORY:
                 self._folder = tempfile.TemporaryDirectory(prefix="pet-tokens-")
@@ -86,7 +86,7 @@ class Texts:
         return self._tokens
 
     def close(self) -> None:
-        """Forget the token ids and remove their temporary files."""
+        """Drop the token ids and remove their temporary files."""
         self._tokens = None
         if self._folder is not None:
             self._folder.cleanup()

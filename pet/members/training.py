@@ -32,7 +32,7 @@ OnStep = Callable[[int, "float | None"], None]
 
 
 class MemberObjective(nn.Module):
-    """The loss of a member for one micro-batch of labeled and unlabeled rows."""
+    """Loss of a member for one micro-batch of labeled and unlabeled rows."""
 
     words: Tensor
     word_to_label: Tensor
@@ -46,7 +46,7 @@ class MemberObjective(nn.Module):
         self.register_buffer("word_to_label", torch.from_numpy(pvp.word_to_label), persistent=False)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Loss of a micro-batch of `member_batches`."""
+        """Return the loss of a micro-batch from `member_batches`."""
         words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
         scores = label_scores(words, self.word_to_label)
         return member_loss(F.cross_entropy(scores, batch["labels"]), auxiliary, self.alpha)
@@ -54,7 +54,7 @@ class MemberObjective(nn.Module):
 
 @dataclass(frozen=True)
 class ClozeData:
-    """What a member learns from.
+    """Training data of a member.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ def member_batches(
     device: torch.device,
     seed: int,
 ) -> Iterator[dict[str, Tensor]]:
-    """Endless micro-batches for `MemberObjective`; the seed alone decides them."""
+    """Yield endless micro-batches for `MemberObjective`. They depend only on the data, the settings, and the seed."""
     labeled = pvp.encoder.encode(data.labeled)
     labeled_rows = shuffled_batches(
         len(labeled), settings.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
@@ -108,21 +108,21 @@ def train_member(
     on_step: OnStep = lambda step, loss: None,
     group: Group | None = None,
 ) -> list[float]:
-    """Fine-tune a language model, in place, on labeled texts put through a pattern.
+    """Fine-tune a language model in place with a pattern.
 
     Parameters
     ----------
     lm : pretrained model; it is moved to the accelerator's device
-    pvp : the pattern, bound to the model's tokenizer
+    pvp : pattern bound to the model's tokenizer
     data : labeled and unlabeled texts
-    recipe : batch sizes, updates, learning rate, share of the auxiliary loss
-    seed : decides batches, hidden tokens and dropout
-    accelerator : where, and how precisely
+    recipe : batch sizes, updates, learning rate, weight of the auxiliary MLM loss
+    seed : random seed of batches, masking, and dropout
+    accelerator : device and precision
     on_step, group : see `pet.training.loop.train`
 
     Returns
     -------
-    list of float: mean losses over stretches of updates
+    list of float: mean loss over every 10 updates
     """
     objective = MemberObjective(lm, pvp, recipe.member.alpha).to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)

@@ -1,4 +1,4 @@
-"""A pattern on the pretrained language model as it is, with or without labeled examples before each text."""
+"""The member kind `untrained`: a pattern on the pretrained language model, with or without priming."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _ignore(*_: Any) -> None:
 
 @dataclass
 class UntrainedMember:
-    """One pattern of the task; see `pet.members.pattern.PatternMember` for the attributes."""
+    """An untrained pattern; see `pet.members.pattern.PatternMember` for the attributes."""
 
     spec: MemberSpec
     shared: Shared
@@ -41,7 +41,7 @@ class UntrainedMember:
         return self.shared.pvps[self.spec.options["pattern"]]
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
-        """Nothing is learned."""
+        """Return a report without training anything."""
         return Report(0, notes=pattern_notes(self.shared, self.spec))
 
     def load(self) -> None:

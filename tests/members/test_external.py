@@ -31,7 +31,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_form_of_a_file_gives_the_same_scores(tmp_path: Path, name: str) -> None:
+def test_every_file_format_gives_the_same_scores(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(FILES[name], encoding="utf-8")
     ids, scores = read_external(tmp_path / name, LABELS, "teacher")
     assert ids == ["a", "b"]
@@ -43,7 +43,7 @@ def test_parquet_gives_the_same_scores(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_external(tmp_path / "t.parquet", LABELS, "t")[1], EXPECTED, rtol=1e-5)
 
 
-def test_a_vote_is_a_probability_below_one(tmp_path: Path) -> None:
+def test_a_vote_becomes_a_probability_below_one(tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text("id,label\na,yes\nb,\nc,no\n")
     ids, scores = read_external(tmp_path / "votes.csv", LABELS, "votes")
     assert ids == ["a", "c"]  # an empty vote abstains
@@ -66,14 +66,14 @@ def test_log_probabilities_are_normalized_and_keep_their_order(values: list[floa
     ("text", "named"),
     [
         ("id,no,yes\na,0.5,0.9\n", (":2", "0.5, 0.9", "log-probabilities")),
-        ("id,no,yes\na,0.5,\n", (":2", "all of them")),
+        ("id,no,yes\na,0.5,\n", (":2", "every label")),
         ("id,no,yes\na,0.5,0.5\na,0.1,0.9\n", (":3", "'a'", "unique")),
         ("id,no,yes\n,0.5,0.5\n", (":2", "no id")),
         ("id,label\na,yess\n", (":2", "'yess'", "yes")),
         ("id,no,yes\na,x,0.5\n", (":2", "not numbers")),
         ("id,score\na,1\n", ("`id`", "no, yes", "id, score")),
         ("no,yes\n0.5,0.5\n", ("`id`",)),
-        ("id,no,yes\na,,\n", ("no row with scores",)),
+        ("id,no,yes\na,,\n", ("scores.csv: no row",)),
     ],
 )
 def test_a_mistake_names_line_thing_and_cure(tmp_path: Path, text: str, named: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ def test_a_mistake_names_line_thing_and_cure(tmp_path: Path, text: str, named: t
     assert all(part in str(caught.value) for part in ("teacher", "scores.csv", *named)), str(caught.value)
 
 
-def test_all_wrong_lines_are_named_at_once(tmp_path: Path) -> None:
+def test_all_wrong_lines_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("id,label\na,maybe\nb,yes\nc,perhaps\n")
     with pytest.raises(PetError) as caught:
         read_external(tmp_path / "scores.csv", LABELS, "teacher")
@@ -95,7 +95,7 @@ def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         parse(str(tmp_path / "nowhere.csv"), "")
 
 
-def test_texts_that_the_file_lacks_get_no_score_and_the_file_is_needed_once(tmp_path: Path) -> None:
+def test_a_fitted_member_needs_no_file_and_abstains_on_texts_without_scores(tmp_path: Path) -> None:
     file = tmp_path / "scores.csv"
     file.write_text(FILES["columns.csv"])
     (tmp_path / "member").mkdir()

@@ -95,7 +95,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @every_kind
-def test_a_member_opened_from_its_folder_scores_every_text(fitted: Callable[..., Any], kind: str) -> None:
+def test_an_opened_member_scores_every_text_and_repeats_its_scores(fitted: Callable[..., Any], kind: str) -> None:
     shared, spec, folder = fitted(kind)
     assert read_spec(folder) == spec
     assert open_scorer(folder, shared).name == spec.name
@@ -105,7 +105,7 @@ def test_a_member_opened_from_its_folder_scores_every_text(fitted: Callable[...,
 
 
 @every_kind
-def test_another_process_scores_the_same(
+def test_scores_are_the_same_in_another_process(
     fitted: Callable[..., Any], shared_of: Callable[..., Shared], kind: str
 ) -> None:
     shared, _, folder = fitted(kind)
@@ -144,7 +144,7 @@ def test_only_kinds_that_train_depend_on_the_labels(
 
 
 @pytest.mark.parametrize("tuning", ["bitfit", "prompt", "prefix"])
-def test_members_that_share_a_model_score_as_if_they_were_alone(fitted: Callable[..., Any], tuning: str) -> None:
+def test_members_that_share_a_model_do_not_change_each_others_scores(fitted: Callable[..., Any], tuning: str) -> None:
     shared, _, folder = fitted("pattern", tuning=tuning, learning_rate=1e-2)
     alone = _scored(shared, folder)
     untrained = make_scorer(pattern_spec("untrained", 0, 0), shared)
@@ -163,7 +163,7 @@ def test_soft_labels_train_a_head_and_a_pattern(shared_of: Callable[..., Shared]
         assert report.labeled == 8 and np.isfinite(report.losses).all()
 
 
-def test_a_member_of_an_old_run_is_known_by_its_name(fitted: Callable[..., Any]) -> None:
+def test_a_member_of_an_old_run_is_recognized_by_its_name(fitted: Callable[..., Any]) -> None:
     shared, _, folder = fitted("pattern")
     expected = _scored(shared, folder)
     note = json.loads((folder / NOTE).read_text())
@@ -186,7 +186,7 @@ def test_a_folder_without_a_member_is_refused(tmp_path: Path, note: str) -> None
     ("text", "named"),
     [("hed", "head"), ("external", "external:"), ("head:x", "head"), ("external:nowhere.csv", "nowhere.csv"), ("", "")],
 )
-def test_a_member_that_cannot_be_is_refused_with_the_cure(text: str, named: str) -> None:
+def test_an_invalid_member_is_refused_with_the_cure(text: str, named: str) -> None:
     with pytest.raises(PetError) as caught:
         parse_member(text)
     assert named in str(caught.value)

@@ -83,7 +83,7 @@ def test_a_member_learns_an_easy_task(tiny_model, tokenizer, pvp, tokens, accele
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_the_auxiliary_loss_teaches_the_text_itself(tiny_model, tokenizer, pvp, tokens, accelerator):
+def test_the_auxiliary_loss_lowers_the_mlm_loss_of_unlabeled_texts(tiny_model, tokenizer, pvp, tokens, accelerator):
     """With alpha 1 nothing but the masked tokens counts, and they become less surprising."""
     data = ClozeData(tokens, GOLD, tokens)
     recipe = _recipe(alpha=1.0, unlabeled_batch=16, labeled_batch=1, warmup=0.0)
@@ -92,7 +92,7 @@ def test_the_auxiliary_loss_teaches_the_text_itself(tiny_model, tokenizer, pvp, 
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_the_seed_decides_every_byte(tiny_model, tokenizer, pvp, tokens, accelerator):
+def test_the_same_seed_gives_the_same_weights(tiny_model, tokenizer, pvp, tokens, accelerator):
     def trained(seed: int, noise: int) -> bytes:
         torch.manual_seed(noise)  # what was drawn before must not matter
         lm = _lm(tiny_model)
@@ -116,7 +116,7 @@ def _first_batches(count: int, tokenizer: Any, pvp: PVP, data: ClozeData, seed: 
     return [next(stream) for _ in range(count)]
 
 
-def test_batches_hold_labeled_rows_then_unlabeled_ones(tokenizer, pvp, tokens):
+def test_batches_hold_labeled_rows_before_unlabeled_rows(tokenizer, pvp, tokens):
     data = ClozeData(tokens, GOLD, _tokens(pvp, ["The zebra slept in the stadium all night long again"] * 3))
     seen = []
     for batch in _first_batches(10, tokenizer, pvp, data, mlm_probability=0.3):
@@ -137,7 +137,7 @@ def test_batches_hold_labeled_rows_then_unlabeled_ones(tokenizer, pvp, tokens):
     assert sorted(seen) == sorted([*GOLD, *GOLD])  # two epochs of 40 rows
 
 
-def test_labels_belong_to_their_rows(tokenizer, pvp, tokens):
+def test_labels_stay_with_their_rows(tokenizer, pvp, tokens):
     data = ClozeData(tokens, GOLD, None)
     by_text = {
         tuple(tokenizer(row["text"], add_special_tokens=False)["input_ids"]): label
@@ -149,7 +149,7 @@ def test_labels_belong_to_their_rows(tokenizer, pvp, tokens):
             assert by_text[tuple(ids[3 : ids.index(tokenizer.sep_token_id)])] == label
 
 
-def test_hidden_tokens_are_drawn_anew_and_the_seed_decides_them(tokenizer, pvp, tokens):
+def test_masked_tokens_differ_between_batches_and_repeat_with_the_seed(tokenizer, pvp, tokens):
     data = ClozeData(tokens, GOLD, _tokens(pvp, ["The zebra slept in the stadium all night long"]))
     first, second = _first_batches(2, tokenizer, pvp, data, unlabeled_batch=1, mlm_probability=0.5)
     assert not torch.equal(first["input_ids"][8:], second["input_ids"][8:])
@@ -161,7 +161,7 @@ def test_hidden_tokens_are_drawn_anew_and_the_seed_decides_them(tokenizer, pvp, 
 
 
 @pytest.mark.parametrize("auxiliary", [False, True])
-def test_loss_of_a_batch_is_that_of_the_whole_model(tiny_model, tokenizer, pvp, tokens, auxiliary):
+def test_the_loss_equals_that_of_the_full_model_output(tiny_model, tokenizer, pvp, tokens, auxiliary):
     lm = _lm(tiny_model).eval()
     data = ClozeData(tokens, GOLD, tokens if auxiliary else None)
     batch = _first_batches(1, tokenizer, pvp, data)[0]
@@ -191,7 +191,7 @@ def _one_by_one(lm: MaskedLM, tokenizer: Any, pvp: PVP, texts: list[str]) -> np.
     return np.array(rows)
 
 
-def test_scores_are_those_of_one_row_at_a_time_for_any_budget(tiny_model, tokenizer, pvp, accelerator, monkeypatch):
+def test_scores_equal_those_of_single_rows_for_any_token_budget(tiny_model, tokenizer, pvp, accelerator, monkeypatch):
     texts = [" ".join([row["text"]] * (1 + i % 2)) for i, row in enumerate(ROWS[:20])] + ["", "no"]
     texts = [" ".join(text.split()[:12]) for text in texts]
     lm = _lm(tiny_model).eval()
@@ -207,7 +207,7 @@ def test_scores_are_those_of_one_row_at_a_time_for_any_budget(tiny_model, tokeni
         assert sum(done) == len(texts)
 
 
-def test_scores_can_go_to_a_memory_map(tiny_model, tokenizer, pvp, tokens, accelerator, tmp_path: Path):
+def test_scores_can_be_written_to_a_memory_map(tiny_model, tokenizer, pvp, tokens, accelerator, tmp_path: Path):
     out = np.lib.format.open_memmap(tmp_path / "s.npy", mode="w+", dtype=np.float32, shape=(len(ROWS), 4))
     lm = _lm(tiny_model)
     assert score_rows(lm, tokenizer, pvp, tokens, accelerator, max_tokens=512, out=out) is out
@@ -216,6 +216,6 @@ def test_scores_can_go_to_a_memory_map(tiny_model, tokenizer, pvp, tokens, accel
     np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), expected)
 
 
-def test_scoring_needs_no_rows(tiny_model, tokenizer, pvp, accelerator):
+def test_an_empty_table_can_be_scored(tiny_model, tokenizer, pvp, accelerator):
     scores = score_rows(_lm(tiny_model), tokenizer, pvp, _tokens(pvp, []), accelerator, max_tokens=512)
     assert scores.shape == (0, 4)

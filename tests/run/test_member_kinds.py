@@ -46,7 +46,7 @@ def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
     return run
 
 
-def test_all_members_are_weighted_merged_and_measured(finished: Path) -> None:
+def test_all_members_are_weighted_merged_and_evaluated(finished: Path) -> None:
     info = json.loads((finished / "manifest.json").read_text())["stages"]["g0/labels"]["info"]
     assert info["members"] == NAMES
     assert info["scales"] == ["logits", "logits", "logits", "log-probabilities"]
@@ -58,7 +58,7 @@ def test_all_members_are_weighted_merged_and_measured(finished: Path) -> None:
     np.testing.assert_allclose(info["weights"], expected / expected.sum())
 
 
-def test_a_text_that_the_file_lacks_has_no_vote_of_it(finished: Path) -> None:
+def test_an_external_member_abstains_on_texts_that_its_file_lacks(finished: Path) -> None:
     table = pq.read_table(finished / "g0" / "labels.parquet")
     votes = table["votes"].to_pylist()
     assert votes[0][3] is None and None not in votes[0][:3] and all(None not in row for row in votes[1:])
@@ -68,12 +68,12 @@ def test_a_text_that_the_file_lacks_has_no_vote_of_it(finished: Path) -> None:
     assert first["agreement"] == pytest.approx(agreement)
 
 
-def test_the_student_learns_from_them(finished: Path) -> None:
+def test_the_student_learns_from_all_kinds_of_members(finished: Path) -> None:
     assert (finished / "student" / "model.safetensors").is_file()
     assert "accuracy" in json.loads((finished / "metrics.json").read_text())["student"]
 
 
-def test_pet_label_asks_all_of_them_and_needs_no_file_from_outside(
+def test_pet_label_uses_all_members_and_does_not_need_the_external_file(
     finished: Path, inputs: Path, tmp_path: Path
 ) -> None:
     moved = inputs / "moved.csv"
@@ -90,7 +90,7 @@ def test_pet_label_asks_all_of_them_and_needs_no_file_from_outside(
 
 
 @pytest.mark.parametrize("stop", ["head", "teacher"])
-def test_a_run_that_was_stopped_ends_with_the_same_bytes(
+def test_an_interrupted_run_resumes_to_the_same_bytes(
     finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
 ) -> None:
     fit = stages.fit_scorer
@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     _same(tmp_path / "run", finished)
 
 
-def test_workers_make_the_same_bytes(finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_workers_write_the_same_bytes(finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
     pet(*options(inputs, tiny_model), "--workers", "2", "--worker-cpus", "1", "-o", tmp_path / "two")
     _same(tmp_path / "two", finished)
 
@@ -119,7 +119,9 @@ def _same(found: Path, expected: Path) -> None:
     assert [name for name in there if here[name] != there[name]] == []
 
 
-def test_generations_choose_texts_for_members_that_learn(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_generations_choose_texts_only_for_members_that_are_trained(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--baselines"]
     pet(*options(inputs, tiny_model), *more, "-o", tmp_path / "run")
     stage = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
@@ -132,7 +134,7 @@ def test_generations_choose_texts_for_members_that_learn(inputs: Path, tiny_mode
     pet("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q")
 
 
-def test_without_labels_the_file_takes_part_in_the_first_generation(
+def test_an_external_member_is_in_the_first_generation_without_labels(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     files = run_options(inputs, tiny_model, parts=["unlabeled", "test"])
@@ -143,7 +145,7 @@ def test_without_labels_the_file_takes_part_in_the_first_generation(
     assert stage["g1/labels"]["info"]["members"] == ["p1-r1", "p2-r1", "head", "votes"]
 
 
-def test_a_task_file_names_members_and_paths_start_at_the_file(
+def test_paths_of_members_in_a_task_file_are_relative_to_it(
     finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     task = tmp_path / "elsewhere" / "task.yaml"
@@ -158,7 +160,9 @@ def test_a_task_file_names_members_and_paths_start_at_the_file(
     assert contents(tmp_path / "again")["g0/labels.parquet"] == contents(tmp_path / "run")["g0/labels.parquet"]
 
 
-def test_a_changed_file_is_another_run(finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_resume_with_a_changed_external_file(
+    finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
     shutil.copytree(finished, tmp_path / "run")
     before = (inputs / "votes.csv").read_text()
     try:
@@ -169,7 +173,7 @@ def test_a_changed_file_is_another_run(finished: Path, inputs: Path, tiny_model:
     assert "hashes.members.teacher" in said
 
 
-def test_an_id_that_was_another_text_in_the_run_is_refused(finished: Path, tmp_path: Path) -> None:
+def test_pet_label_refuses_an_id_that_stood_for_another_text_in_the_run(finished: Path, tmp_path: Path) -> None:
     taken = news_rows()[0]["id"]
     write_rows(tmp_path / "new.jsonl", [{"id": taken, "text": "Something else."}])
     said = refused("label", finished, "--input", tmp_path / "new.jsonl", "-o", tmp_path / "l.jsonl", "-q")
@@ -177,7 +181,9 @@ def test_an_id_that_was_another_text_in_the_run_is_refused(finished: Path, tmp_p
     assert not (tmp_path / "l.jsonl").exists()
 
 
-def test_one_id_for_two_texts_is_refused_before_training(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_an_id_that_stands_for_two_texts_is_refused_before_training(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
     shutil.copytree(inputs, tmp_path / "in")
     rows = [json.loads(line) for line in (inputs / "pool.jsonl").read_text().splitlines()]
     write_rows(tmp_path / "in" / "pool.jsonl", [{**rows[0], "id": news_rows()[0]["id"]}, *rows[1:]])
@@ -196,7 +202,7 @@ def test_one_id_for_two_texts_is_refused_before_training(inputs: Path, tiny_mode
         (["--member", "head", "--method", "supervised"], ("--member", "supervised")),
     ],
 )
-def test_members_that_cannot_be_are_refused_before_anything_is_written(
+def test_invalid_members_are_refused_before_anything_is_written(
     inputs: Path, tiny_model: Path, tmp_path: Path, more: list[str], named: tuple[str, ...]
 ) -> None:
     said = refused(*run_options(inputs, tiny_model), *more, "-o", tmp_path / "run")
