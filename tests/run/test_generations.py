@@ -63,7 +63,7 @@ def no_labels(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathF
 # ---- what is there at the end ----------------------------------------------------------------
 
 
-def test_every_generation_leaves_members_examples_and_labels(finished: Finished):
+def test_every_generation_writes_members_examples_and_labels(finished: Finished):
     folder = finished[0]
     assert sorted(p.name for p in folder.glob("g?")) == ["g0", "g1", "g2"]
     assert not (folder / "g0" / "examples").exists()
@@ -75,7 +75,7 @@ def test_every_generation_leaves_members_examples_and_labels(finished: Finished)
         assert all((folder / generation / name / "model.safetensors").is_file() for name in MEMBERS)
 
 
-def test_the_output_shows_generations_and_pet_beside_ipet(finished: Finished):
+def test_the_output_shows_generations_and_pet_as_a_baseline(finished: Finished):
     _, out, err = finished
     rows = [line.split()[0] for line in out.splitlines()[2:7]]
     assert rows[:3] == ["zero-shot", "supervised", "pet"]
@@ -84,7 +84,7 @@ def test_the_output_shows_generations_and_pet_beside_ipet(finished: Finished):
     assert "generation 2: " in err and "pseudo-label accuracy" in err
 
 
-def test_sets_grow_in_the_ratio_of_the_labels_and_hold_each_text_once(finished: Finished):
+def test_training_sets_grow_in_the_ratio_of_the_labels_without_duplicates(finished: Finished):
     folder = finished[0]
     info = json.loads((folder / "manifest.json").read_text())["stages"]
     for generation, wanted in ((1, [2, 2, 2, 2]), (2, [6, 6, 6, 6])):
@@ -98,7 +98,7 @@ def test_sets_grow_in_the_ratio_of_the_labels_and_hold_each_text_once(finished: 
             assert told["members"][name]["chosen"] == [min(w, a) for w, a in zip(wanted, available, strict=True)]
 
 
-def test_no_member_labels_for_itself_and_its_labels_are_those_of_the_others(finished: Finished):
+def test_a_member_learns_only_from_labels_of_other_members(finished: Finished):
     folder = finished[0]
     info = json.loads((folder / "manifest.json").read_text())["stages"]
     for generation in (1, 2):
@@ -142,7 +142,7 @@ def test_generations_csv_has_a_row_for_each_generation_and_label(finished: Finis
         assert sum(shares) == pytest.approx(1)
 
 
-def test_figures_of_a_generation_are_those_of_its_files(finished: Finished, inputs: Path):
+def test_figures_of_a_generation_agree_with_its_files(finished: Finished, inputs: Path):
     folder = finished[0]
     gold = {row["id"]: row["label"] for row in map(json.loads, (inputs / "gold.jsonl").read_text().splitlines())}
     entry = results(folder)["generations"][2]
@@ -173,7 +173,7 @@ def test_a_finished_run_labels_new_texts_with_the_last_generation(finished: Fini
 # ---- hidden labels ---------------------------------------------------------------------------
 
 
-def test_hidden_labels_change_only_the_reports(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_pool_gold_changes_only_the_reports(finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path):
     """The same run with wrong hidden labels, or none, has the same bytes in every file but the reports."""
     expected = contents(finished[0])
     wrong = [json.loads(line) for line in (inputs / "gold.jsonl").read_text().splitlines()]
@@ -200,7 +200,7 @@ def test_hidden_labels_change_only_the_reports(finished: Finished, inputs: Path,
         ([{"id": "s0", "label": "Weather"}], "Weather"),
     ],
 )
-def test_hidden_labels_that_do_not_belong_to_the_pool_are_refused(
+def test_pool_gold_that_does_not_match_the_pool_is_refused(
     rows, message, inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     gold = write_rows(tmp_path / "gold.jsonl", rows)
@@ -209,7 +209,7 @@ def test_hidden_labels_that_do_not_belong_to_the_pool_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_hidden_labels_require_ipet(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_pool_gold_requires_ipet(inputs: Path, tiny_model: Path, tmp_path: Path):
     run = options(inputs, tiny_model, "train", "unlabeled", "pool-gold")
     run[run.index("ipet")] = "pet"
     assert "--method ipet" in refused(*run, "-o", tmp_path / "run")
@@ -218,7 +218,7 @@ def test_hidden_labels_require_ipet(inputs: Path, tiny_model: Path, tmp_path: Pa
 # ---- without labels --------------------------------------------------------------------------
 
 
-def test_without_labels_the_untrained_patterns_begin(no_labels: Path):
+def test_without_labels_the_first_generation_is_untrained(no_labels: Path):
     stages = json.loads((no_labels / "manifest.json").read_text())["stages"]
     assert stages["g0/p1-r1"]["info"]["kind"] == "untrained" and "g0/untrained" not in stages
     history = results(no_labels)["generations"]
@@ -229,7 +229,7 @@ def test_without_labels_the_untrained_patterns_begin(no_labels: Path):
     assert (no_labels / "student" / "model.safetensors").is_file()
 
 
-def test_first_set_without_labels_is_the_most_probable_of_the_other_pattern(no_labels: Path):
+def test_first_training_set_without_labels_has_the_most_probable_texts_of_the_other_pattern(no_labels: Path):
     scores = np.load(no_labels / "g0" / "p2-r1" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -239,7 +239,9 @@ def test_first_set_without_labels_is_the_most_probable_of_the_other_pattern(no_l
     assert dict(zip(labels.tolist(), rows.tolist(), strict=True)) == dict(enumerate(best.tolist()))
 
 
-def test_no_training_file_is_the_same_as_no_shots(no_labels: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_run_without_training_file_equals_a_run_with_zero_shots(
+    no_labels: Path, inputs: Path, tiny_model: Path, tmp_path: Path
+):
     run = options(inputs, tiny_model, "train", "unlabeled", "test", more=("--shots", "0", "-q"))
     pet(*run, "-o", tmp_path / "run")
     assert (tmp_path / "run/g3/labels.parquet").read_bytes() == (no_labels / "g3/labels.parquet").read_bytes()
@@ -253,7 +255,7 @@ class Stop(BaseException):
 
 
 @pytest.mark.parametrize("made", [1, 8, 11, 16])
-def test_a_run_that_was_stopped_between_any_stages_ends_with_the_same_bytes(
+def test_a_run_interrupted_between_any_stages_resumes_to_the_same_bytes(
     made: int, finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch
 ):
     run = options(inputs, tiny_model, "train", "unlabeled", "test", "pool-gold", more=("--baselines", "-q"))
@@ -291,7 +293,7 @@ def test_no_example_is_below_the_confidence_floor(inputs: Path, tiny_model: Path
     assert any("generation 1" in line for line in said.splitlines() if line.startswith("warning"))
 
 
-def test_a_floor_that_nothing_reaches_leaves_the_labeled_texts_or_is_refused(
+def test_a_confidence_floor_that_no_text_reaches_adds_none_or_is_refused_without_labels(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     said = run_with(inputs, tiny_model, tmp_path / "few", "--set", "confidence_floor=1")
@@ -302,7 +304,7 @@ def test_a_floor_that_nothing_reaches_leaves_the_labeled_texts_or_is_refused(
     assert "confidence_floor" in refused(*run, "-o", tmp_path / "none")
 
 
-def test_top_takes_the_most_probable_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_selection_top_takes_the_most_probable_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "selection=top", "--set", "generations=2")
     scores = np.load(tmp_path / "run" / "g0" / "p2-r1" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
@@ -334,7 +336,7 @@ def test_without_restart_members_continue_from_the_last_generation(
     assert member["inputs"] != other["inputs"]
 
 
-def test_calibrated_selection_finds_every_label(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_calibrated_selection_chooses_texts_of_every_label(inputs: Path, tiny_model: Path, tmp_path: Path):
     run_with(inputs, tiny_model, tmp_path / "run", "--set", "calibrate=true", "--set", "generations=2")
     info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]
     for member in info["members"].values():
@@ -380,7 +382,7 @@ def test_a_pool_smaller_than_the_schedule_gives_a_warning(inputs: Path, tiny_mod
         assert len(set(rows)) == len(rows) > 50
 
 
-def test_a_pool_with_duplicates_and_empty_texts_gives_each_text_once(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_duplicate_texts_are_chosen_once_and_empty_texts_never(inputs: Path, tiny_model: Path, tmp_path: Path):
     rows = [json.loads(line) for line in (inputs / "pool.jsonl").read_text().splitlines()][:30]
     doubled = [row | {"id": f"{row['id']}-{n}"} for n in range(3) for row in rows]
     pool = write_rows(tmp_path / "pool.jsonl", [*doubled, {"id": "blank", "text": "  "}])
@@ -392,7 +394,7 @@ def test_a_pool_with_duplicates_and_empty_texts_gives_each_text_once(inputs: Pat
         assert len(set(chosen)) == len(chosen) == 30
 
 
-def test_a_label_that_nobody_predicts_gives_a_warning(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_label_that_no_member_predicts_gives_a_warning(inputs: Path, tiny_model: Path, tmp_path: Path):
     """Members that learn three labels only, at a rate at which they forget the fourth."""
     rows = [row for row in news_rows()[:16] if row["label"] != "World"]
     train = write_rows(tmp_path / "train.jsonl", rows)
@@ -414,7 +416,7 @@ def test_one_pattern_needs_repetitions(inputs: Path, tiny_model: Path, tmp_path:
     assert {name: member["voters"] for name, member in info.items()} == {"p1-r1": ["p1-r2"], "p1-r2": ["p1-r1"]}
 
 
-def test_no_pool_and_bad_settings_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_missing_pool_and_invalid_settings_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
     assert "--unlabeled" in refused(*options(inputs, tiny_model, "train"), "-o", tmp_path / "run")
     run = options(inputs, tiny_model, "train", "unlabeled", more=("--set", "ratio=1,2"))
     assert "ratio" in refused(*run, "-o", tmp_path / "run")
@@ -451,7 +453,7 @@ def test_the_estimator_works_with_and_without_labels(tiny_model: Path):
     assert (same.predict_proba(texts) == none.predict_proba(texts)).all()
 
 
-def test_the_estimator_needs_texts_to_label(tiny_model: Path):
+def test_the_ipet_estimator_requires_unlabeled_texts(tiny_model: Path):
     texts = [row["text"] for row in news_rows()]
     with pytest.raises(ValueError, match="unlabeled="):
         estimator(tiny_model).fit(None)

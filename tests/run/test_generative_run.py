@@ -69,7 +69,7 @@ def pipeline_labels(student: Path, inputs: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["t5", "gpt2"])
-def test_a_run_that_was_stopped_ends_with_the_same_bytes(
+def test_an_interrupted_run_resumes_to_the_same_bytes(
     inputs: Path, family_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "whole")
@@ -121,7 +121,7 @@ def test_a_causal_model_refuses_a_pattern_with_words_after_the_mask(inputs: Path
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])
-def test_check_shows_the_blank_and_tries_the_patterns(inputs: Path, family_model: Any, name: str):
+def test_check_shows_the_mask_and_tries_the_patterns(inputs: Path, family_model: Any, name: str):
     data = ["--train", inputs / "train.jsonl", "--unlabeled", inputs / "pool.jsonl", "--max-length", 64]
     found = json.loads(
         pet("check", inputs / "task.yaml", *data, "--model", family_model(name), "--device", "cpu", "--json").stdout

@@ -64,7 +64,7 @@ def _word_ids(tokenizer: Any) -> list[list[int]]:
 
 @every_family
 @pytest.mark.parametrize("source", PATTERNS)
-def test_label_scores_equal_the_references(family_model, name: str, source: str):
+def test_label_scores_equal_those_of_the_reference(family_model, name: str, source: str):
     folder: Path = family_model(name)
     tokenizer, lm = AutoTokenizer.from_pretrained(folder), _with_random_biases(MaskedLM(load_masked_lm(str(folder))))
     examples = [reference.fill(source, row, tokenizer, LENGTH) for row in _rows()]
@@ -79,7 +79,7 @@ def test_label_scores_equal_the_references(family_model, name: str, source: str)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "modernbert"])
-def test_the_loss_and_its_gradients_equal_the_references(family_model, name: str):
+def test_the_loss_and_its_gradients_equal_those_of_the_reference(family_model, name: str):
     """The same hidden tokens on both sides, no dropout."""
     folder = family_model(name)
     tokenizer, lm = AutoTokenizer.from_pretrained(folder), _with_random_biases(MaskedLM(load_masked_lm(str(folder))))
@@ -132,13 +132,13 @@ def test_the_reference_merges_raw_scores():
 
 
 @pytest.mark.parametrize("temperature, expected", [(1, 0.9756703614), (2, 1.1937500683), (4, 1.2413717405)])
-def test_the_references_distillation_loss(temperature: float, expected: float):
+def test_the_distillation_loss_of_the_reference_has_known_values(temperature: float, expected: float):
     student, teacher = torch.tensor([[1.0, 2.0, 3.0], [0.0] * 3]), torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, -1.0]])
     assert float(reference.distillation_loss(student, teacher, temperature)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 10, 40])
-def test_the_references_learning_rate_is_the_packages(steps: int):
+def test_the_learning_rate_of_the_reference_equals_that_of_the_package(steps: int):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     for step in range(steps):
         reference.set_rate(optimizer, 0.5, step, steps)
@@ -146,7 +146,7 @@ def test_the_references_learning_rate_is_the_packages(steps: int):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(wanted)
 
 
-def test_the_references_student_learns(tiny_model: Path):
+def test_the_student_of_the_reference_learns(tiny_model: Path):
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=len(LABELS))

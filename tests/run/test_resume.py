@@ -90,7 +90,7 @@ def compare(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_run_killed_at_several_moments_ends_with_the_same_bytes(
+def test_a_run_killed_at_several_moments_resumes_to_the_same_bytes(
     inputs: Path, tiny_model: Path, tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int]
 ):
     expected, _ = uninterrupted
@@ -103,7 +103,7 @@ def test_a_run_killed_at_several_moments_ends_with_the_same_bytes(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
+def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(
     inputs: Path, tiny_model: Path, tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int], seed: int
 ):
     expected, lines = uninterrupted
@@ -115,7 +115,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
 
 
 @pytest.mark.timeout(600)
-def test_a_second_process_in_the_folder_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_second_process_in_a_run_directory_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
     with start(inputs, tiny_model, tmp_path / "run") as process:
         assert process.stderr is not None
         process.stderr.readline()  # it is working in the folder now
