@@ -1,4 +1,4 @@
-"""What all stages of a run in progress read."""
+"""The run context: what all stages of a run read."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ class RunSettings:
     train, unlabeled, test : data sources, or None
     model : folder, embedded model, or hub name
     method : one of `METHODS`
-    student_model : model that the student starts from; None: `model`
-    shots, examples : number of labeled texts to draw, per label or in total; None: the whole file
+    student_model : model that the student starts from; default: `model`
+    shots, examples : number of labeled texts to draw, per label or in total; default: the whole file
     balanced : draw labels evenly; False: in the proportions of the file
-    pool_size : number of unlabeled texts to draw; None: all
+    pool_size : number of unlabeled texts to draw; default: all
     seed : random seed
     recipe, settings : named recipe, and changed settings
     columns : field (or ``label``, ``id``) -> column of the data files
@@ -40,7 +40,7 @@ class RunSettings:
     baselines : also run the other methods with the same examples
     allow_pickle : open pickled weights, too
     init_prompt : initial vectors for ``--tuning prompt``: a prompt's name in the library, its folder, ``similar``, or
-        ``mean:K``; None: as the recipe says
+        ``mean:K``; default: set by the recipe
     prompt_library : folder of the prompt library
     project_prompt : another model, whose prompts may be used: they are mapped to `model`
     members : members besides the patterns, as text for `pet.members.kinds.parse_member`

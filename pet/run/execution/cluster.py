@@ -19,7 +19,7 @@ class Cluster:
 
     Parameters
     ----------
-    address : address of a running cluster; None: RAY_ADDRESS, a cluster on this machine, or a new one
+    address : address of a running cluster; default: RAY_ADDRESS, a cluster on this machine, or a new one
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Members made by tasks of a Ray cluster, on one machine or on several with shared storage."""
+"""Train and score members as tasks of a Ray cluster, on one machine or on several with shared storage."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class _Lines:
 
 
 def main() -> None:
-    """Make steps until standard input ends. The first line names the run.
+    """Build stages until standard input ends. The first line names the run.
 
     Input lines: first ``{"payload": folder, "mode": mode of the reporter}``, then steps
     (`pet.run.execution.work.Step.to_dict`). Output lines: ``{"said": text}`` for messages; for each step, the result of

@@ -42,7 +42,7 @@ class Workers:
     Parameters
     ----------
     count : number of workers
-    threads : threads of each worker on a CPU; None: its share of this process's threads
+    threads : CPU threads of each worker; default: an equal share of this process's threads
     gpus : GPUs, assigned in turn; if empty, workers compute on the CPU
     """
 
@@ -77,7 +77,7 @@ class Workers:
                 else:
                     work_queue.keep(busy.pop(worker.number), answer)
         except BaseException:
-            self._stop()  # nobody will use what they are making
+            self._stop()  # nobody needs their results anymore
             raise
 
     def release(self) -> None:
