@@ -195,7 +195,7 @@ def test_pool_gold_changes_only_the_reports(finished: Finished, inputs: Path, ti
     ("rows", "message"),
     [
         ([{"id": "other", "label": "World"}], "gold.jsonl"),
-        ([{"id": "s0", "label": "World", "text": "Another text."}], "the text with the id 's0'"),
+        ([{"id": "s0", "label": "World", "text": "Another text."}], "id 's0'"),
         ([{"label": "World"}], "id"),
         ([{"id": "s0", "label": "Weather"}], "Weather"),
     ],
