@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.errors import PetError
 from pet.members.kinds import make_scorer, open_scorer
-from pet.members.seam import Scorer
+from pet.members.seam import OnRows, Scorer, ignore
 from pet.members.shared import Shared
 from pet.members.spec import old_pattern_spec, pattern_spec
 from pet.members.texts import Texts
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-OnRows = Callable[[int], object]
-
-
-def _ignore(*_: Any) -> None:
-    pass
 
 
 @dataclass
@@ -81,7 +76,7 @@ class SavedEnsemble:
         """Compute on this device with this precision from now on."""
         self.shared.use(device, precision)
 
-    def score(self, table: Dataset, on_rows: OnRows = _ignore) -> list[Array]:
+    def score(self, table: Dataset, on_rows: OnRows = ignore) -> list[Array]:
         """Return the scores of each member: float32 arrays of shape (rows, L).
 
         `on_rows` is called with the number of rows finished since the last call; it counts every row once per member.
@@ -95,7 +90,7 @@ class SavedEnsemble:
         texts.close()
         return scores
 
-    def label(self, table: Dataset, on_rows: OnRows = _ignore) -> SoftLabels:
+    def label(self, table: Dataset, on_rows: OnRows = ignore) -> SoftLabels:
         """Return the merged soft labels of a table."""
         return self.ensemble.combine(self.score(table, on_rows))
 

@@ -24,7 +24,7 @@ from pet.data.row_reader import records
 from pet.data.source import column_names
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
-from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.store.tables import PROBABILITY_COLUMN
@@ -35,10 +35,6 @@ KEPT = "scores.parquet"  # the member's copy of the scores
 VOTE = 0.9  # probability of the label that a vote names; the other labels share the rest
 FLOOR = 1e-3  # smallest probability, so that one member alone cannot rule out a label
 _ROUNDING = 1e-2  # maximum distance of the sum of probabilities from 1
-
-
-def _ignore(*_: Any) -> None:
-    pass
 
 
 def parse(argument: str, folder: str) -> MemberSpec:
@@ -75,7 +71,7 @@ class ExternalMember:
     def name(self) -> str:
         return self.spec.name
 
-    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Check the whole file and copy its scores to the folder. The file is not needed afterwards."""
         ids, scores = read_external(self.spec.options["file"], self.labels, self.name)
         texts: dict[str, int] = {}
@@ -92,7 +88,7 @@ class ExternalMember:
         if self._kept is None and self.folder is not None:
             self._kept = pq.read_table(self.folder / KEPT)
 
-    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         self.load()
         known = self._kept

@@ -13,7 +13,7 @@ import torch
 
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
-from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
@@ -25,10 +25,6 @@ from pet.training.loop import Schedule
 
 KIND = "head"
 CHUNK_ROWS = 16384  # texts tokenized at a time
-
-
-def _ignore(*_: Any) -> None:
-    pass
 
 
 def parse(argument: str, folder: str) -> MemberSpec:
@@ -64,7 +60,7 @@ class HeadMember:
     def name(self) -> str:
         return self.spec.name
 
-    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Train a new classifier and save it as a ``save_pretrained`` folder."""
         shared, recipe = self.shared, self.shared.recipe
         shared.models.release()
@@ -98,7 +94,7 @@ class HeadMember:
             self._classifier.model.to("cpu")  # so that it can be unpickled on a machine without this device
         return dict(vars(self))
 
-    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         self.load()
         if self._classifier is None:

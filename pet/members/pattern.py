@@ -11,7 +11,7 @@ from pet.cloze.tokens import join_rows
 from pet.compat import save_model
 from pet.ensemble.scale import Scale
 from pet.members.scoring import score_rows
-from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
@@ -19,10 +19,6 @@ from pet.members.training import ClozeData, train_member
 from pet.tuning.members import learned_in, save_member, start_member
 
 KIND = "pattern"
-
-
-def _ignore(*_: Any) -> None:
-    pass
 
 
 @dataclass
@@ -55,7 +51,7 @@ class PatternMember:
         """The pattern, bound to the tokenizer."""
         return self.shared.tuned_pvps[self.spec.options["pattern"]]
 
-    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Train the member and save it: a ``save_pretrained`` folder, or only the parameters that were learned.
 
         With `Shared.group`, the other processes must fit the same member at the same time.
@@ -85,7 +81,7 @@ class PatternMember:
             self.shared.bind_tuned()
             self.shared.models.member(self.folder)
 
-    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         if self.folder is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")

@@ -22,6 +22,10 @@ OnStep = Callable[[int, "float | None"], None]
 OnRows = Callable[[int], object]
 
 
+def ignore(*_: Any) -> None:
+    """Do nothing: the default of `OnStep` and `OnRows`."""
+
+
 @dataclass(frozen=True)
 class MemberData:
     """Training data of a member.

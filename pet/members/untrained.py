@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pet.cloze.pvp import PVP
 from pet.ensemble.scale import Scale
 from pet.members.pattern import pattern_notes
 from pet.members.scoring import score_rows
-from pet.members.seam import Array, MemberData, OnRows, OnStep, Report
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 
 KIND = "untrained"
-
-
-def _ignore(*_: Any) -> None:
-    pass
 
 
 @dataclass
@@ -40,7 +35,7 @@ class UntrainedMember:
         """The pattern, bound to the tokenizer."""
         return self.shared.pvps[self.spec.options["pattern"]]
 
-    def fit(self, data: MemberData, folder: Path, on_step: OnStep = _ignore) -> Report:
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Return a report without training anything."""
         return Report(0, notes=pattern_notes(self.shared, self.spec))
 
@@ -49,7 +44,7 @@ class UntrainedMember:
         self.shared.bind()
         self.shared.models.untrained()
 
-    def scores(self, texts: Texts, out: Array, on_rows: OnRows = _ignore) -> None:
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         score_rows(
             self.shared.models.untrained(),
