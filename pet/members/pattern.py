@@ -10,6 +10,7 @@ from pet.cloze.pvp import PVP
 from pet.cloze.tokens import join_rows
 from pet.compat import save_model
 from pet.ensemble.scale import Scale
+from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
@@ -49,7 +50,7 @@ class PatternMember:
     @property
     def pvp(self) -> PVP:
         """The pattern, bound to the tokenizer."""
-        return self.shared.tuned_pvps[self.spec.options["pattern"]]
+        return self.shared.tuned_pvps[position_of(self.spec, self.shared)]
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Train the member and save it: a ``save_pretrained`` folder, or only the parameters that were learned.
@@ -97,8 +98,22 @@ class PatternMember:
         )
 
 
+def position_of(spec: MemberSpec, shared: Shared) -> int:
+    """Return the position of a member's pattern in the task.
+
+    Raises
+    ------
+    PetError
+        If the task does not have this pattern, as after its file was edited by hand.
+    """
+    position, count = spec.pattern, len(shared.task.patterns)
+    if position is None or not 0 <= position < count:
+        raise PetError(f"member {spec.name}: the task has patterns 1 to {count}, and this member names none of them")
+    return position
+
+
 def pattern_notes(shared: Shared, spec: MemberSpec) -> dict[str, Any]:
     """Return the pattern and its verbalizer, for people who read ``member.json``."""
-    pattern = shared.task.patterns[spec.options["pattern"]]
+    pattern = shared.task.patterns[position_of(spec, shared)]
     words = {label: list(words) for label, words in pattern.verbalizer.words.items()}
     return {"pattern": pattern.template.source, "verbalizer": words}

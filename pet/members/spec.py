@@ -19,7 +19,7 @@ class MemberSpec:
     ----------
     kind : one of `pet.members.kinds.KINDS`
     name : unique in its ensemble
-    options : options of its kind, in plain values
+    options : options of its kind, in plain values; ``pattern`` and ``repetition`` count from 1
     """
 
     kind: str
@@ -29,14 +29,15 @@ class MemberSpec:
     @property
     def pattern(self) -> int | None:
         """Position of its pattern in the task, from 0; None if it has no pattern."""
-        return self.options.get("pattern")
+        number = self.options.get("pattern")
+        return number - 1 if isinstance(number, int) else None
 
     @property
     def seed_parts(self) -> tuple[str | int, ...]:
         """Makes its random numbers differ from those of other members."""
         if self.pattern is None:
             return (self.kind, self.name)
-        return (self.pattern, self.options["repetition"])
+        return (self.pattern, self.options["repetition"] - 1)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MemberSpec:
@@ -47,7 +48,7 @@ class MemberSpec:
 def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
     """Return the specification of a member with a pattern.
 
-    `pattern` and `repetition` count from 0. The name counts from 1, like everything that people read.
+    `pattern` and `repetition` count from 0. The name and the options count from 1, like everything that people read.
 
     Examples
     --------
@@ -55,7 +56,7 @@ def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
     'p1-r3'
     """
     name = f"p{pattern + 1}-r{repetition + 1}"
-    return MemberSpec(kind, name, {"pattern": pattern, "repetition": repetition})
+    return MemberSpec(kind, name, {"pattern": pattern + 1, "repetition": repetition + 1})
 
 
 def old_pattern_spec(kind: str, name: str) -> MemberSpec | None:
@@ -63,4 +64,4 @@ def old_pattern_spec(kind: str, name: str) -> MemberSpec | None:
     found = _OLD_NAME.fullmatch(name)
     if found is None:
         return None
-    return MemberSpec(kind, name, {"pattern": int(found[1]), "repetition": int(found[2])})
+    return MemberSpec(kind, name, {"pattern": int(found[1]) + 1, "repetition": int(found[2]) + 1})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pet.cloze.pvp import PVP
 from pet.ensemble.scale import Scale
-from pet.members.pattern import pattern_notes
+from pet.members.pattern import pattern_notes, position_of
 from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
@@ -33,7 +33,7 @@ class UntrainedMember:
     @property
     def pvp(self) -> PVP:
         """The pattern, bound to the tokenizer."""
-        return self.shared.pvps[self.spec.options["pattern"]]
+        return self.shared.pvps[position_of(self.spec, self.shared)]
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Return a report without training anything."""

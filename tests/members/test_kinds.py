@@ -174,6 +174,15 @@ def test_a_member_of_an_old_run_is_recognized_by_its_name(fitted: Callable[..., 
     np.testing.assert_array_equal(_scored(shared, place), expected)
 
 
+@pytest.mark.parametrize("options", [{}, {"pattern": 0}, {"pattern": 3}, {"pattern": "1"}])
+def test_a_member_whose_pattern_is_not_in_the_task_is_refused(fitted: Callable[..., Any], options: Any) -> None:
+    shared, _, folder = fitted("pattern")
+    note = json.loads((folder / NOTE).read_text())
+    (folder / NOTE).write_text(json.dumps(note | {"options": options}))
+    with pytest.raises(PetError, match="patterns 1 to 2"):
+        _scored(shared, folder)
+
+
 @pytest.mark.parametrize("note", ["", "[]", "{}", '{"kind": "nobody", "name": "x", "options": {}}', '{"kind": 1}'])
 def test_a_folder_without_a_member_is_refused(tmp_path: Path, note: str) -> None:
     (tmp_path / "x").mkdir()
