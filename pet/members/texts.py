@@ -85,6 +85,10 @@ class Texts:
             self._tokens = self._plan().tokenize(self.table, folder)
         return self._tokens
 
+    def prepare(self) -> None:
+        """Make the token ids now instead of on first use."""
+        _ = self.tokens
+
     def close(self) -> None:
         """Drop the token ids and remove their temporary files."""
         self._tokens = None

@@ -122,6 +122,11 @@ def fit_member(context: RunContext, member: Member, start: Path | None, folder: 
     updates = KINDS[member.spec.kind].updates(context.shared, len(data.labels))
     if not updates:
         return fit_scorer(member.spec, scorer, data, folder)
+    if not KINDS[member.spec.kind].reads_texts:
+        # Now, so that the time left counts updates alone. Besides, datasets catches everything, Ctrl-C included, while
+        # it hashes a selection of columns.
+        for texts in [texts for texts, _ in data.parts] + ([] if data.pool is None else [data.pool]):
+            texts.prepare()
     with context.reporter.task(f"train {member.stage}", updates) as bar:
         return fit_scorer(member.spec, scorer, data, folder, lambda _, loss: bar.update(loss=loss))
 
