@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.scale import Scale
@@ -42,11 +41,6 @@ class MemberData:
     labels: Array
     pool: Texts | None
     known: Sequence[Texts] = ()
-
-    @property
-    def hard_labels(self) -> Array:
-        """Labels as int64 positions of shape (rows,): the most probable label if `labels` holds probabilities."""
-        return np.asarray(self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True)

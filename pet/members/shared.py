@@ -13,7 +13,6 @@ from pet.data.checks import column_labels
 from pet.members.models import Models
 from pet.members.texts import TokenPlan
 from pet.recipe import Recipe
-from pet.seeds import derive_seed
 from pet.student.classifier import TextInput
 from pet.task.task import Task
 from pet.training.device import make_accelerator
@@ -111,7 +110,3 @@ class Shared:
     def text_input(self) -> TextInput:
         """How classifiers compose their input from the fields."""
         return TextInput(self.task.fields, self.task.input)
-
-    def member_seed(self, generation: int, parts: tuple[str | int, ...]) -> int:
-        """Return the seed of a member in a generation."""
-        return derive_seed(self.seed, generation, *parts)
