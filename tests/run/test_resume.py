@@ -72,21 +72,33 @@ def uninterrupted(
     return contents(folder), len(said)
 
 
-def killed_again_and_again(inputs: Path, model: Path, folder: Path, moments: Iterator[tuple[int, float]]) -> int:
-    """Start and kill a run at each moment, then let it end; return the number of kills that hit it."""
-    hits = 0
-    for news, seconds in moments:
-        with start(inputs, model, folder) as process:
-            hits += kill_after(process, news, seconds)
-    finish(inputs, model, folder)
-    return hits
-
-
 def compare(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
     assert sorted(found) == sorted(expected)
     assert [name for name in expected if found[name] != expected[name]] == []
     endings = (".npy", "labels.parquet", "labels.jsonl", "student/model.safetensors", "metrics.json")
     assert all(any(name.endswith(ending) for name in found) for ending in endings)
+
+
+def killed_again_and_again(
+    inputs: Path, model: Path, folder: Path, moments: Iterator[tuple[int, float]], expected: dict[str, bytes]
+) -> int:
+    """Kill a run at each moment and compare it once it has ended; return how many kills hit it.
+
+    A run that ends before its kill is compared, too, and the next moment starts a new one: how many kills hit
+    does not depend on the speed of the machine.
+    """
+    hits, runs = 0, 0
+    for news, seconds in moments:
+        with start(inputs, model, folder / str(runs)) as process:
+            if kill_after(process, news, seconds):
+                hits += 1
+                continue
+        assert process.returncode == 0
+        compare(contents(folder / str(runs)), expected)
+        runs += 1
+    finish(inputs, model, folder / str(runs))
+    compare(contents(folder / str(runs)), expected)
+    return hits
 
 
 @pytest.mark.timeout(600)
@@ -96,8 +108,7 @@ def test_a_run_killed_at_several_moments_resumes_to_the_same_bytes(
     expected, _ = uninterrupted
     # In the first member, between two stages, while scoring, and in the student.
     moments = iter([(0, 0.02), (2, 0.0), (4, 0.01), (3, 0.03)])
-    assert killed_again_and_again(inputs, tiny_model, tmp_path / "run", moments) >= 3
-    compare(contents(tmp_path / "run"), expected)
+    assert killed_again_and_again(inputs, tiny_model, tmp_path, moments, expected) >= 3
 
 
 @pytest.mark.slow
@@ -110,8 +121,7 @@ def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(
     dice = random.Random(seed)
     # Mostly early in the remaining work, so that many kills happen before the run is complete.
     moments = ((min(int(dice.expovariate(0.4)), lines), dice.uniform(0, 0.15)) for _ in range(12))
-    assert killed_again_and_again(inputs, tiny_model, tmp_path / "run", moments) >= 4
-    compare(contents(tmp_path / "run"), expected)
+    assert killed_again_and_again(inputs, tiny_model, tmp_path, moments, expected) >= 4
 
 
 @pytest.mark.timeout(600)
