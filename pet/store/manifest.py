@@ -17,12 +17,37 @@ import yaml
 from pet.errors import PetError
 from pet.extras import DISTRIBUTION
 from pet.store.files import plain, write_atomically
+from pet.store.json_reader import read_json
+from pet.store.schema import (
+    Check,
+    anything,
+    check,
+    first_of,
+    inside,
+    mapping_of,
+    maybe,
+    number,
+    record,
+    text,
+    whole,
+)
+from pet.store.text import MEGABYTE, read_bytes
+from pet.store.yaml_reader import parse_yaml
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _SHOWN = 10
 _ABSENT = object()
+_REBUILD = "delete it to rebuild every stage"
+MAX_CONFIG = 16 * MEGABYTE
+
+_HASH = text(200)
+_STAGE = record(
+    {"state": text(100), "inputs": _HASH, "outputs": mapping_of(first_of(whole(0, 2**63), _HASH), inside())},
+    {"info": maybe(mapping_of(anything(), text())), "seconds": number(0), "versions": mapping_of(text(), text())},
+)
+_MANIFEST = record({"stages": mapping_of(_STAGE, inside())})
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -34,13 +59,12 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         If the config is missing or invalid.
     """
     path = Path(folder, CONFIG)
+    if not path.exists():
+        raise PetError(f"{os.fspath(folder)} is not a run: it has no {CONFIG}")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PetError(f"{os.fspath(folder)} is not a run: it has no {CONFIG}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise PetError(f"{path} cannot be read ({reason}); choose another folder") from error
+        config = parse_yaml(read_bytes(path, str(path), MAX_CONFIG), str(path))
+    except PetError as error:
+        raise PetError([f"{problem}; or choose another folder" for problem in error.problems]) from None
     if not isinstance(config, dict):
         raise PetError(f"{path} is not the config of a run: it is not a mapping; choose another folder")
     return config
@@ -48,9 +72,9 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write config.yaml atomically. `config` contains only JSON types."""
-    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
+    dumped = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
     write_atomically(
-        folder / CONFIG, "# All settings of this run. Repeat it with: pet run THIS_FILE -o NEW_FOLDER\n" + text
+        folder / CONFIG, "# All settings of this run. Repeat it with: pet run THIS_FILE -o NEW_FOLDER\n" + dumped
     )
 
 
@@ -67,8 +91,8 @@ def differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
 def _shown(value: Any) -> str:
     if value is _ABSENT:
         return "absent"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -106,23 +130,35 @@ def read_stages(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         If manifest.json is invalid.
     """
     path = Path(folder, MANIFEST)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise PetError(f"{path} cannot be read ({error}); delete it to rebuild every stage") from error
+    manifest = read_json(path, _REBUILD)
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise PetError(f"{path} is not in the format of this version of pet; delete it to rebuild every stage")
+        raise PetError(f"{path} is not in the format of this version of pet; {_REBUILD}")
+    check(manifest, _MANIFEST, str(path), _REBUILD)
     stages: dict[str, dict[str, Any]] = manifest["stages"]
     return stages
 
 
+def stage_info(folder: str | os.PathLike[str], stages: Mapping[str, Any], name: str, schema: Check) -> dict[str, Any]:
+    """Return what a stage noted in the manifest; empty if it is not there.
+
+    Raises
+    ------
+    PetError
+        If it does not match the schema.
+    """
+    info: dict[str, Any] = stages.get(name, {}).get("info") or {}
+    if info:
+        check(info, schema, f"{Path(folder, MANIFEST)}: {name}", _REBUILD)
+    return info
+
+
 def write_stages(folder: Path, stages: Mapping[str, Any]) -> None:
     """Write manifest.json atomically."""
-    text = json.dumps({"format": _FORMAT, "stages": plain(stages)}, indent=1, ensure_ascii=False)
+    dumped = json.dumps({"format": _FORMAT, "stages": plain(stages)}, indent=1, ensure_ascii=False)
     # JSON can contain lone surrogates, which UTF-8 cannot encode.
-    write_atomically(folder / MANIFEST, (text + "\n").encode("utf-8", "backslashreplace"))
+    write_atomically(folder / MANIFEST, (dumped + "\n").encode("utf-8", "backslashreplace"))
 
 
 def versions() -> dict[str, str]:

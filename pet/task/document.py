@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 import yaml
 
 from pet.errors import PetError
+from pet.store.text import MEGABYTE, decode, read_bytes
+from pet.store.yaml_reader import compose_yaml
 
-MAX_BYTES = 2_000_000
-_PLAIN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
+MAX_BYTES = 2 * MEGABYTE
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -66,70 +67,23 @@ def read_yaml(path: Path, shown: str | None = None) -> Item:
         If the file cannot be read, is not UTF-8, is not valid YAML, or contains a tag that would construct an object.
     """
     shown = shown or str(path)
-    text = _read_text(path, shown)
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        raise PetError(_yaml_problem(error, shown)) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, int(error.position)) + 1
-        raise PetError(
-            f"{shown}:{line}: character {int(error.character):#x} is not allowed in YAML; delete it"
-        ) from None
-    except RecursionError:
-        raise PetError(f"{shown}: nested too deeply for a task file") from None
-    problems: list[str] = []
-    item = _Converter(shown, problems).convert(node)
-    if problems:
-        raise PetError(problems)
-    return item
-
-
-def _read_text(path: Path, shown: str) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PetError(f"{shown}: cannot be read: {error.strerror or error}") from None
-    if len(raw) > MAX_BYTES:
-        raise PetError(f"{shown}: larger than {MAX_BYTES} bytes, too large for a task file; is it a data file?")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise PetError(f"{shown}:{line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8") from None
-
-
-def _yaml_problem(error: yaml.MarkedYAMLError, shown: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    where = f"{shown}:{mark.line + 1}" if mark else shown
-    what = error.problem or error.context or "cannot be read"
-    return f"{where}: not valid YAML ({what}); quote text that contains {{...}}, ':' or '#'"
+    node = compose_yaml(decode(read_bytes(path, shown, MAX_BYTES), shown), shown)
+    return Item(None, f"{shown}:1", 1) if node is None else _Converter(shown).convert(node)
 
 
 class _Converter:
     """Converts composed YAML nodes to items."""
 
-    def __init__(self, shown: str, problems: list[str]):
+    def __init__(self, shown: str):
         self.shown = shown
-        self.problems = problems
-        self._done: dict[int, Item | None] = {}
+        self._done: dict[int, Item] = {}
 
-    def convert(self, node: yaml.Node | None) -> Item:
-        if node is None:
-            return Item(None, f"{self.shown}:1", 1)
-        line = node.start_mark.line + 1
-        place = f"{self.shown}:{line}"
-        if id(node) in self._done:
-            known = self._done[id(node)]  # an alias: the same node again; None while it is being converted
-            if known is None:
-                self.problems.append(f"{place}: the alias refers to itself; write the content out")
-            return known or Item(None, place, line)
-        self._done[id(node)] = None
-        self._check_tag(node.tag, place)
-        item = Item(self._value(node), place, line, bool(getattr(node, "flow_style", False)))
-        self._done[id(node)] = item
-        return item
+    def convert(self, node: yaml.Node) -> Item:
+        if id(node) not in self._done:  # otherwise an alias: the same node again
+            line = node.start_mark.line + 1
+            flow = bool(getattr(node, "flow_style", False))
+            self._done[id(node)] = Item(self._value(node), f"{self.shown}:{line}", line, flow)
+        return self._done[id(node)]
 
     def _value(self, node: yaml.Node) -> Value:
         if isinstance(node, yaml.MappingNode):
@@ -138,12 +92,6 @@ class _Converter:
             return [self.convert(value) for value in node.value]
         empty = node.value == "" and node.tag == _TAG + "null"
         return None if empty else str(node.value)
-
-    def _check_tag(self, tag: str, place: str) -> None:
-        name = tag.removeprefix(_TAG)
-        if name not in _PLAIN_TAGS or not tag.startswith(_TAG):
-            shown = "!!" + name if tag.startswith(_TAG) else tag
-            self.problems.append(f"{place}: tag {shown} is not allowed; use plain text, lists and mappings")
 
 
 def from_plain(value: Any, place: str) -> Item:
