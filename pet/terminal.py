@@ -1,16 +1,55 @@
-"""Text for terminals: display width, and removal of control characters."""
+"""Text for terminals: display width, and escapes for control characters."""
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from typing import IO
 
+# Characters that change what a terminal or a page shows without being seen themselves: C0 and C1 controls, the soft
+# hyphen, zero-width characters, those that reverse the reading order, line and paragraph separators, invisible
+# operators, the byte order mark, interlinear and musical controls, language tags, and lone surrogates.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001-\U000e007f]"
+)
+_BREAK = re.compile("[\t\n\r\u2028\u2029]")
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    r"""Return text with every control or invisible character, except those in `keep`, as an escape.
+
+    Examples
+    --------
+    >>> print(visible("red \x1b[31m, \u202ereversed"))
+    red \x1b[31m, \u202ereversed
+    """
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    return f"\\x{ord(character):02x}" if character < "\x80" else character.encode("ascii", "backslashreplace").decode()
+
 
 def clean(text: str) -> str:
-    """Return text as one line that is safe for a terminal: control characters and line breaks become spaces."""
-    # Cc: control; Cf: invisible (including those that reverse the reading order); Cs: lone
-    # surrogates; Zl and Zp: line and paragraph separators.
-    return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+    """Return text as one line that is safe for a terminal: line breaks and tabs become spaces; see `visible`."""
+    return visible(_BREAK.sub(" ", text), keep="")
+
+
+def json_visible(document: str) -> str:
+    r"""Return an equal JSON document in which the characters that `visible` escapes have JSON's own escapes.
+
+    Examples
+    --------
+    >>> print(json_visible('{"text": "\u202eabc"}'))
+    {"text": "\u202eabc"}
+    """
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in "\n\t" else _json_escape(found[0]), document)
+
+
+def _json_escape(character: str) -> str:
+    return f"\\u{ord(character):04x}" if character <= "\uffff" else json.dumps(character)[1:-1]
 
 
 def display_width(text: str) -> int:

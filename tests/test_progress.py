@@ -216,4 +216,4 @@ def test_display_width_and_fit_count_wide_and_combining_characters():
     assert [fit("abcdef", n) for n in range(4)] == ["", ".", "..", "..."]
     assert pad("情", 4) == "情  "
     assert pad("1", 3, right=True) == "  1"
-    assert clean("a\tb\nc\x1b\u2028") == "a b c  "
+    assert clean("a\tb\nc\x1b\u2028") == "a b c\\x1b "

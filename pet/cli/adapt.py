@@ -12,7 +12,8 @@ from typing import Any, get_type_hints
 import click
 
 from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
-from pet.cli.options import chosen_model, echo_json, json_option, quiet_option, reporter_for
+from pet.cli.echo import echo, echo_json
+from pet.cli.options import chosen_model, json_option, quiet_option, reporter_for
 from pet.settings import Declared, GroupT, Settings, declarations
 from pet.terminal import clean
 
@@ -100,14 +101,14 @@ def adapt(as_json: bool, quiet: bool, **options: Any) -> None:
     with _stopping() as stop:
         record = run(AdaptSettings(text, start, training, output), reporter, stop, command_line(sys.argv[1:]))
     if not record["finished"]:
-        click.echo(f"interrupted at step {record['step']}; the same command resumes from there", err=True)
+        echo(f"interrupted at step {record['step']}; the same command resumes from there", err=True)
         raise click.exceptions.Exit(INTERRUPTED)
     if not record["main_process"]:
         return  # of several processes, only one reports the result
     if as_json:
         echo_json(record)
     else:
-        click.echo(summary(record, output.folder))
+        echo(summary(record, output.folder))
 
 
 def _given(group: type[GroupT], options: Mapping[str, Any]) -> GroupT:
@@ -124,7 +125,7 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        click.echo("stopping after this step (press Ctrl-C again to stop at once)", err=True)
+        echo("stopping after this step (press Ctrl-C again to stop at once)", err=True)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

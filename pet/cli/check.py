@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
     columns_option,
     compute_options,
     data_options,
-    echo_json,
     json_option,
     max_length_option,
     model_option,
@@ -105,6 +105,6 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
     if as_json:
         echo_json(report.to_dict())
     else:
-        click.echo(check_text(report))
+        echo(check_text(report))
     if report.errors:
         raise PetError(report.errors)

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
     columns_option,
     compute_options,
     compute_options_of,
-    echo_json,
     input_option,
     json_option,
     list_settings_option,
@@ -108,5 +108,5 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
         return
     gold = f" and {outcome['gold']} labeled ones" if outcome["gold"] else ""
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
-    click.echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
-    click.echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")
+    echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
+    echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")

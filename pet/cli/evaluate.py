@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     columns_option,
     compute_options_of,
-    echo_json,
     exact_compute_options,
     json_option,
     labeled_input_option,
@@ -57,4 +57,4 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
     if as_json:
         echo_json({"model": model, "input": source, **metrics})
     else:
-        click.echo(format_metrics(metrics))
+        echo(format_metrics(metrics))

@@ -6,6 +6,7 @@ import shlex
 
 import click
 
+from pet.cli.echo import echo
 from pet.cli.options import force_option, labeled_input_option
 
 EXAMPLES = """\b
@@ -35,5 +36,5 @@ def init(name: str, source: str, text: tuple[str, ...], label: str | None, outpu
     made = write_new_task(name, source, output, text=text, label=label, force=force)
     options = [part for pair in made.columns.items() for part in ("--column", "=".join(pair))]
     command = ["pet", "check", output, "--train", source, *options]
-    click.echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
-    click.echo(f"next: {clean(shlex.join(command))}")
+    echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
+    echo(f"next: {clean(shlex.join(command))}")

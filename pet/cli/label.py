@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     columns_option,
     compute_options,
     compute_options_of,
-    echo_json,
     execution_of,
     executor_options,
     force_option,
@@ -86,5 +86,5 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         )
         return
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
-    click.echo(f"{counts.texts} texts labeled, {kept} written to {output}")
-    click.echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
+    echo(f"{counts.texts} texts labeled, {kept} written to {output}")
+    echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pet import __version__
+from pet.cli.echo import echo, visible_messages
 from pet.errors import PetError
 
 # Subcommands; each is a module in pet.cli with a click command of the same name. Importing torch takes seconds, so
@@ -56,26 +57,31 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with visible_messages():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with visible_messages():
+                return super().invoke(ctx)
         except PetError as error:
             for problem in error.problems:
-                click.echo(f"error: {problem}", err=True)
+                echo(f"error: {problem}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             ctx.exit(130)  # what a shell reports for a command that ended on Ctrl-C
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            click.echo(f"error: {OUT_OF_MEMORY}", err=True)
+            echo(f"error: {OUT_OF_MEMORY}", err=True)
             ctx.exit(2)
         except BrokenPipeError:
             raise  # `pet ... | head`: click ends quietly
         except OSError as error:  # a full disk or a read-only folder, which the user can fix
             where = f" ({error.filename})" if error.filename else ""
-            click.echo(f"error: {error.strerror or error}{where}", err=True)
+            echo(f"error: {error.strerror or error}{where}", err=True)
             ctx.exit(2)
 
 

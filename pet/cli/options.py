@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pet.cli.echo import echo
 from pet.errors import PetError
 from pet.extras import install_command
-from pet.terminal import is_utf8
 
 if TYPE_CHECKING:
     from pet.data.table_options import TableOptions
@@ -183,7 +181,7 @@ def list_settings_option(command: Any) -> Any:
 
     def show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         if wanted and not context.resilient_parsing:
-            click.echo(settings_table())
+            echo(settings_table())
             context.exit()
 
     return click.option(
@@ -324,8 +322,3 @@ def chosen_model(model: str | None, reporter: Reporter) -> str:
         "a larger one gives better results (for example --model roberta-base)"
     )
     return DEFAULT_MODEL
-
-
-def echo_json(document: Any) -> None:
-    """Print one JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_utf8(sys.stdout)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pet.cli.echo import echo
 from pet.cli.options import (
     columns_option,
     compute_options_of,
@@ -62,4 +63,4 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
         reporter=reporter_for(quiet),
     )
     if output != "-":
-        click.echo(f"{count} texts classified, written to {output}")
+        echo(f"{count} texts classified, written to {output}")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
     columns_option,
     combined,
     compute_options,
-    echo_json,
     force_option,
     json_option,
     model_option,
@@ -137,7 +137,7 @@ def rank(
     if as_json:
         echo_json({"task": loaded.name, "by": session.recipe.library.similarity, "prompts": found})
     else:
-        click.echo(text_table([list(row.values()) for row in found], ["prompt", *list(found[0])[1:]]))
+        echo(text_table([list(row.values()) for row in found], ["prompt", *list(found[0])[1:]]))
 
 
 @prompts.command(
@@ -280,7 +280,7 @@ def unify(task: str, output: str, force: bool) -> None:
     place = check_output(output, (".yaml", ".yml"), force=force)
     made = unified_task(load_task(task))
     write_atomically(place, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
-    click.echo(f"{output}: {made.patterns[0].template.source}")
+    echo(f"{output}: {made.patterns[0].template.source}")
 
 
 @prompts.command(epilog=_example("pet prompts project sst2-p1-r1 --from roberta-base --model roberta-large"))
@@ -358,7 +358,7 @@ def _show(found: Sequence[Prompt], as_json: bool, title: str) -> None:
         for prompt in found
     ]
     header = ["prompt", "tasks", "kind", "model", "vectors", "examples", "steps", "accuracy"]
-    click.echo(title + (text_table(rows, header) if rows else "no prompts"))
+    echo(title + (text_table(rows, header) if rows else "no prompts"))
 
 
 def _all_of(prompt: Prompt) -> dict[str, Any]:

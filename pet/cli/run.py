@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
@@ -17,7 +18,6 @@ from pet.cli.options import (
     compute_options,
     data_options,
     draw_options,
-    echo_json,
     execution_of,
     executor_options,
     json_option,
@@ -151,12 +151,12 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
         else:
             results = run_seeds(settings, seed_list, output, reporter, given=given, execution=execution)
     except KeyboardInterrupt:
-        click.echo(f"interrupted; finished stages are kept in {output}: run the same command to resume", err=True)
+        echo(f"interrupted; finished stages are kept in {output}: run the same command to resume", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     if as_json:
         echo_json(results)
     else:
-        click.echo(summary(results, Path(output), settings))
+        echo(summary(results, Path(output), settings))
 
 
 def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:

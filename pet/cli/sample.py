@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     columns_option,
     draw_options,
-    echo_json,
     force_option,
     json_option,
     labeled_input_option,
@@ -67,7 +67,7 @@ def sample(task: str, source: str, output: str, rest: str | None, as_json: bool,
         files = {"output": output, "rest": rest}
         echo_json(files | {"rows": rows, "per_label": dict(drawn.per_label), "rest_rows": drawn.rest})
         return
-    click.echo(f"{rows} rows in {output}")
-    click.echo("\n".join(f"  {label}: {count}" for label, count in drawn.per_label.items()))
+    echo(f"{rows} rows in {output}")
+    echo("\n".join(f"  {label}: {count}" for label, count in drawn.per_label.items()))
     if rest is not None:
-        click.echo(f"{drawn.rest} rows {'with' if options['keep_labels'] else 'without'} labels in {rest}")
+        echo(f"{drawn.rest} rows {'with' if options['keep_labels'] else 'without'} labels in {rest}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pet.cli.options import echo_json, json_option
+from pet.cli.echo import echo, echo_file, echo_json
+from pet.cli.options import json_option
 
 if TYPE_CHECKING:
     from pet.task.task import Task
@@ -37,13 +38,13 @@ def tasks(name: str | None, as_json: bool) -> None:
         if as_json:
             echo_json([_about(task) for task in shipped])
         else:
-            click.echo(_table(shipped))
+            echo(_table(shipped))
         return
     task = Task.load(name)
     if as_json:
         echo_json(task.to_dict())
     else:
-        click.echo(find_task(name).read_text(encoding="utf-8-sig"), nl=False)
+        echo_file(find_task(name).read_text(encoding="utf-8-sig"))
 
 
 def _about(task: Task) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import yaml
 
 from pet.report.tables import HEADLINE
 from pet.task.task import Task
-from pet.terminal import clean
+from pet.terminal import clean, visible
 
 # OWNER/NAME or NAME as on the Hugging Face Hub. A local path would leak details of someone's machine.
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -118,6 +118,8 @@ def _front_matter(task: CardTask, method: str, base_model: str) -> str:
     data["pet"] = {"task": task.name, "method": method, "labels": list(task.labels)}
     # YAML quotes and indents as needed, so no label can end the front matter.
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10**9)
+    if visible(text) != text:  # YAML prints bidirectional controls as they are
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=False, width=10**9)
     return f"---\n{text}---"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pet.report.generations import generation_rows, generations_overview
 from pet.report.tables import Metrics, comparison_rows, first_seed, headline, majority_line
+from pet.terminal import visible
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
@@ -46,17 +48,17 @@ def html_report(result: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        HTML. Every text in `result` is escaped.
+        HTML. Every text in `result` is escaped; control characters are shown as escapes, such as ``\\u202e``.
     """
     title = f"{result.get('task', 'run')}: {result.get('method', 'pet')}"
-    body = [f"<h1>{_escape(title)}</h1>"]
-    body += [f'<p class="note">{_escape(message)}</p>' for message in result.get("messages") or ()]
+    body = [f"<h1>{_isolated(title)}</h1>"]
+    body += [f'<p class="note">{_isolated(message)}</p>' for message in result.get("messages") or ()]
     results = _results(result)
     if results:
         shown = result.get("config", {}).get("settings", {}).get("task", {}).get("metrics", ())
         body += ["<h2>Results</h2>", _table(["result", *headline(shown).values()], comparison_rows(results, shown))]
         first = first_seed(next(iter(results.values())))
-        body += [f"<p>{_escape(majority_line(first))}</p>"] if first.get("per_class") else []
+        body += [f"<p>{_isolated(majority_line(first))}</p>"] if first.get("per_class") else []
     for name in ("student", "ensemble"):
         if result.get(name):
             body += _details(name, first_seed(result[name]))
@@ -145,7 +147,7 @@ def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f"<th>{_escape(name)}</th>" for name in header)
+    head = "".join(f"<th>{_isolated(name)}</th>" for name in header)
     lines = ["<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows]
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 
@@ -157,10 +159,15 @@ def _cell(value: object) -> str:
         return f'<td class="number">{text}</td>'
     if isinstance(value, int) and not isinstance(value, bool):
         return f'<td class="number">{value}</td>'
-    return f"<td>{_escape('-' if value is None else value)}</td>"
+    return f"<td>{_isolated('-' if value is None else value)}</td>"
 
 
 def _escape(value: object) -> str:
-    # Lone surrogates and control characters are invalid in HTML even when escaped.
-    text = str(value).encode("utf-8", "replace").decode("utf-8")
-    return html.escape("".join(c if c.isprintable() or c in "\n\t" or ord(c) > 0x9F else "\ufffd" for c in text))
+    # Control characters are invalid in HTML even as references, and bidirectional ones would turn the page around.
+    return html.escape(visible(str(value)))
+
+
+def _isolated(value: object) -> str:
+    """Escape any text, and keep right-to-left text from reordering what is around it."""
+    text = _escape(value)
+    return f"<bdi>{text}</bdi>" if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text) else text

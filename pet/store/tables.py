@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.store.files import writing
-from pet.terminal import is_utf8
+from pet.terminal import is_utf8, json_visible
 
 TABLE_ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
 PROBABILITY_COLUMN = "p({})"  # of a label, in CSV and TSV
@@ -124,7 +124,7 @@ def writing_table(
     {"id": "a", "p": {"yes": 0.75, "no": 0.25}}
     """
     if not isinstance(target, Path):
-        yield _JsonLines(target, columns)
+        yield _JsonLines(target, columns, shown=True)
         return
     ending = target.suffix.lower()
     if ending not in TABLE_ENDINGS:
@@ -151,11 +151,13 @@ def writing_table(
 class _JsonLines:
     """One JSON object per line."""
 
-    def __init__(self, stream: IO[str], columns: Sequence[OutputColumn]):
+    def __init__(self, stream: IO[str], columns: Sequence[OutputColumn], shown: bool = False):
         self._columns = columns
         self._names = [column.name for column in columns]
         encode = json.JSONEncoder(ensure_ascii=not is_utf8(stream), default=_as_text).encode
-        self._lines = jsonlines.Writer(stream, dumps=encode)
+        # A stream may be a terminal; a file keeps every character as it is.
+        dumps = (lambda row: json_visible(encode(row))) if shown else encode
+        self._lines = jsonlines.Writer(stream, dumps=dumps)
 
     def write(self, values: Mapping[str, Values]) -> None:
         lists = [self._objects(column, values[column.name]) for column in self._columns]

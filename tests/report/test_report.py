@@ -104,17 +104,17 @@ def test_formatted_metrics_are_aligned_and_safe_for_a_terminal():
     assert lines[0] == "6 examples, accuracy 0.667, macro F1 0.656, MCC 0.522, ECE 0.333"
     assert lines[2:] == [
         "",
-        "label   precision  recall     F1  support",
-        "------  ---------  ------  -----  -------",
-        "World       0.500   0.500  0.500        2",
-        "体育        0.667   1.000  0.800        2",
-        "a [31m      1.000   0.500  0.667        2",
+        "label      precision  recall     F1  support",
+        "---------  ---------  ------  -----  -------",
+        "World          0.500   0.500  0.500        2",
+        "体育           0.667   1.000  0.800        2",
+        "a\\x1b[31m      1.000   0.500  0.667        2",
         "",
         "gold \\ predicted  0  1  2",
         "----------------  -  -  -",
         "0 World           1  1  0",
         "1 体育            0  2  0",
-        "2 a [31m          1  0  1",
+        "2 a\\x1b[31m       1  0  1",
     ]
 
 
