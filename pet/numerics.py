@@ -24,6 +24,19 @@ def softmax(scores: Array, temperature: float = 1.0) -> Array:
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
+def sigmoid(scores: Array) -> Array:
+    """Logistic function of each score, in float64, without overflow.
+
+    Examples
+    --------
+    >>> sigmoid(np.array([0.0, -800.0, 800.0])).tolist()
+    [0.5, 0.0, 1.0]
+    """
+    wide = np.asarray(scores, dtype=np.float64)
+    small = np.exp(-np.abs(wide))
+    return np.where(wide >= 0, 1 / (1 + small), small / (1 + small))
+
+
 def log_softmax(scores: Array) -> Array:
     """Logarithms of `softmax` over the last axis, in float64."""
     scaled = np.asarray(scores, dtype=np.float64)

@@ -41,7 +41,7 @@ class SavedClassifier:
     label_map: Mapping[str, str]
 
 
-def open_classifier(name: str, *, allow_pickle: bool = False) -> SavedClassifier:
+def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> SavedClassifier:
     """Open a student, the student of a run, or any ``transformers`` sequence classifier.
 
     Parameters
@@ -50,6 +50,8 @@ def open_classifier(name: str, *, allow_pickle: bool = False) -> SavedClassifier
         Folder of a classifier or a run, or a hub name.
     allow_pickle : bool
         Also open pickled weights.
+    independent : bool
+        Accept a classifier whose labels do not exclude each other.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def open_classifier(name: str, *, allow_pickle: bool = False) -> SavedClassifier
     place = Path(name).expanduser()
     if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
         _refuse(place)
-    classifier = load_classifier(name, allow_pickle=allow_pickle)
+    classifier = load_classifier(name, allow_pickle=allow_pickle, independent=independent)
     settings = _settings_of(place)
     if settings is None:
         return SavedClassifier(classifier, {}, {})

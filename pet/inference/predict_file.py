@@ -18,6 +18,8 @@ from pet.progress import Reporter
 from pet.store.outputs import check_output
 from pet.store.tables import PROBABILITY_COLUMN, TABLE_ENDINGS, OutputColumn, needs_types, writing_table
 
+APPLIES = 0.5  # least probability of a label that applies, if labels do not exclude each other
+
 
 def predict_file(
     model: str,
@@ -35,7 +37,9 @@ def predict_file(
     model : a student, a run, or any ``transformers`` sequence classifier (which reads a field ``text``)
     source : the texts, as for `pet.data.read.read_table`
     output : a .jsonl, .csv, .tsv or .parquet file, which appears when all texts are classified; or a stream, which
-        receives JSON lines. Each row holds id, label, confidence and the probability of each label
+        receives JSON lines. Each row holds id, label, confidence and the probability of each label. If the labels of
+        the classifier do not exclude each other, ``label`` is the most probable one, and ``labels`` all whose
+        probability is at least 0.5
     table, compute : how to read, write and compute; columns that are not named are those of the run
     reporter : shows progress
 
@@ -56,9 +60,9 @@ def predict_file(
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     place = check_output(output, TABLE_ENDINGS, source, table.force) if isinstance(output, (str, Path)) else output
-    saved = open_classifier(model, allow_pickle=bool(compute.allow_pickle))
+    saved = open_classifier(model, allow_pickle=bool(compute.allow_pickle), independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
-    columns = prediction_columns(labels)
+    columns = prediction_columns(labels, independent=saved.classifier.independent)
     kept = keep_columns(source, table.keep, columns, typed=needs_types(place))
     mapping = {key: value for key, value in {**saved.columns, **table.columns}.items() if key != "label"}
     chunks = iter_table(source, fields, columns=mapping, name="input", chunk_rows=table.chunk_rows)
@@ -72,16 +76,23 @@ def predict_file(
                 "confidence": probabilities.max(axis=1),
                 "probabilities": probabilities,
             }
+            if saved.classifier.independent:
+                values["labels"] = [names[row].tolist() for row in probabilities >= APPLIES]
             writer.write(values | kept.take(len(chunk)))
             total += len(chunk)
     return total
 
 
-def prediction_columns(labels: tuple[str, ...]) -> list[OutputColumn]:
-    """Return the columns of a file of predictions, which `pet distill` reads as soft labels."""
+def prediction_columns(labels: tuple[str, ...], *, independent: bool = False) -> list[OutputColumn]:
+    """Return the columns of a file of predictions, which `pet distill` reads as soft labels.
+
+    Only a classifier with `independent` labels has the column ``labels``.
+    """
+    several = [OutputColumn("labels", pa.list_(pa.string()))] if independent else []
     return [
         OutputColumn("id", pa.string()),
         OutputColumn("label", pa.string()),
+        *several,
         OutputColumn("confidence", pa.float64()),
         OutputColumn("probabilities", pa.float64(), labels, PROBABILITY_COLUMN),
     ]

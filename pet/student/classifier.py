@@ -23,7 +23,8 @@ from pet.backbones.masked import check_length, has_token_types, position_limit
 from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
 from pet.errors import PetError
-from pet.numerics import softmax
+from pet.numerics import sigmoid, softmax
+from pet.student.outputs import read_outputs
 from pet.task.filters import apply_filters
 from pet.task.grammar import Field, Template, Text, parse_template
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
@@ -116,13 +117,17 @@ def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
 
 @dataclass
 class Classifier:
-    """A sequence classifier with its tokenizer and input text."""
+    """A sequence classifier with its tokenizer and input text.
+
+    If it is `independent`, each label has a probability of its own (sigmoid). Otherwise a text has one label (softmax).
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     text_input: TextInput
     labels: tuple[str, ...]
     max_length: int
+    independent: bool = False
 
     @property
     def pads_left(self) -> bool:
@@ -170,7 +175,8 @@ class Classifier:
 
     def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:
         """Return the probabilities of every row: float64 array of shape (rows, L); options as for `scores`."""
-        return softmax(self.scores(table, accelerator, **options))
+        scores = self.scores(table, accelerator, **options)
+        return sigmoid(scores) if self.independent else softmax(scores)
 
     def save(self, folder: Path) -> None:
         """Write a ``save_pretrained`` folder: safetensors, config with id2label, tokenizer, ``pet.json``."""
@@ -235,7 +241,7 @@ def is_saved_classifier(folder: Path) -> bool:
     return (folder / _NOTE).is_file() and (folder / "config.json").is_file()
 
 
-def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
+def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> Classifier:
     """Open a saved classifier.
 
     Parameters
@@ -243,25 +249,31 @@ def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
     name : a folder that `Classifier.save` wrote, the folder of a run, or any ``transformers`` sequence classifier,
         which then reads the field ``text``
     allow_pickle : whether pickled weights may be opened
+    independent : accept a classifier whose labels do not exclude each other
 
     Raises
     ------
     PetError
-        If it cannot be opened, or has no trained classification head.
+        If it cannot be opened, has no trained classification head, or its config.json contradicts itself.
     """
     folder = Path(name).expanduser()
     if (folder / "student" / "config.json").is_file():
         folder = folder / "student"  # the folder of a whole run
         name = str(folder)
+    outputs = read_outputs(name)
     model, info = load_model(name, transformers.AutoModelForSequenceClassification, allow_pickle=allow_pickle)
-    if info["missing_keys"]:
+    if info["missing_keys"] or outputs is None:
         raise PetError(
             f"model {name}: it has no trained classification head; give a classifier, such as the `student` folder "
             "of a run"
         )
+    if outputs.independent and not independent:
+        raise PetError(
+            f"model {name}: is a multi-label classifier (config.json asks for a sigmoid on each output), but this "
+            "requires one label for each text; only `pet predict` accepts a multi-label classifier"
+        )
     tokenizer = load_tokenizer(name)
     _set_padding(name, model, tokenizer)
-    labels = tuple(str(model.config.id2label[i]) for i in range(int(model.config.num_labels)))
     fields, source = ["text"], "{text}"
     if (folder / _NOTE).is_file():
         try:
@@ -270,6 +282,5 @@ def load_classifier(name: str, *, allow_pickle: bool = False) -> Classifier:
         except (ValueError, KeyError, TypeError) as error:
             raise PetError(f"{folder / _NOTE}: damaged ({error}); copy it from the original folder") from error
     max_length = int(min(tokenizer.model_max_length, position_limit(model)))
-    return Classifier(
-        model, tokenizer, TextInput(tuple(fields), parse_template(source, fields, mask=False)), labels, max_length
-    )
+    text_input = TextInput(tuple(fields), parse_template(source, fields, mask=False))
+    return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent)
