@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from pet.spelling import fold, unlike
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` if a known name is similar, else the list of known names.
 
-    The comparison ignores case.
+    The comparison ignores case, surrounding spaces and invisible characters; the answer shows those that are
+    hard to see.
 
     Examples
     --------
@@ -21,8 +24,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return "there are none"
-    by_folded = {other.casefold(): other for other in reversed(names)}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.6)
+    by_folded = {fold(other): other for other in reversed(names)}
+    near = difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6)
     if near:
-        return "did you mean " + " or ".join(repr(by_folded[other]) for other in near) + "?"
+        found = [by_folded[other] for other in near]
+        return "did you mean " + " or ".join(map(repr, found)) + "?" + hidden_part(name, found[0])
     return "known: " + ", ".join(names)
+
+
+def hidden_part(name: str, other: str) -> str:
+    """Return `` (yours has U+00A0 NO-BREAK SPACE)`` if a name differs from another in a way that is hard to see."""
+    hidden = unlike(name, other)
+    return f" (yours has {hidden})" if hidden else ""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pet.data.label_codes import LabelCodes
 from pet.data.source import Source, Unsound
+from pet.data.values import as_text, is_missing_label
 from pet.errors import PetError
+from pet.spelling import compose, fold, unlike
+from pet.suggest import hidden_part
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,15 @@ class Layout:
         Column of the table -> column of the file, without the id.
     id_column : str or None
         Column of the file with the ids; None: ids are row numbers, from 0.
-    codes : mapping of str to int, or None
-        Text in the label column -> index of the label; None: do not read labels.
+    codes : LabelCodes or None
+        Positions of the labels; None: do not read labels.
     stray_id : str or None
         An id column that the first JSON line lacks. Rows are numbered then, and no line may have it.
     """
 
     columns: Mapping[str, str]
     id_column: str | None
-    codes: Mapping[str, int] | None
+    codes: LabelCodes | None
     stray_id: str | None = None
 
     @property
@@ -51,29 +54,10 @@ class Layout:
         return pa.schema(texts + ([("label", pa.int64())] if self.codes is not None else []))
 
 
-def label_codes(labels: Sequence[str], label_map: Mapping[str, str]) -> dict[str, int]:
-    """Return text in the data -> index into `labels`; the label map takes precedence over the labels.
-
-    Examples
-    --------
-    >>> label_codes(["bad", "good"], {"1": "good"})
-    {'bad': 0, 'good': 1, '1': 1}
-    """
-    unknown = [
-        f"label map: {text!r} is mapped to {label!r}, which is not a label of the task"
-        for text, label in label_map.items()
-        if label not in labels
-    ]
-    if unknown:
-        raise PetError([f"{line}; the labels are {some(labels)}" for line in unknown])
-    codes = {label: index for index, label in enumerate(labels)}
-    return codes | {text: codes[label] for text, label in label_map.items()}
-
-
 def lay_out(
     header: Sequence[str] | None,
     fields: Sequence[str],
-    codes: Mapping[str, int] | None,
+    codes: LabelCodes | None,
     columns: Mapping[str, str],
     place: str,
     *,
@@ -85,7 +69,7 @@ def lay_out(
     ----------
     header : columns of the file, if they are known
     fields : of the task
-    codes : of the labels; None: do not read labels
+    codes : positions of the labels; None: do not read labels
     columns : field (or ``label``, ``id``) -> column
     place : start of the messages
     strict : whether every row has the columns of `header`, as in all formats but JSON lines
@@ -107,22 +91,41 @@ def lay_out(
         if key in fields
     ]
     wanted = {name: columns.get(name, name) for name in [*fields, *(["label"] if codes is not None else [])]}
-    id_column: str | None = columns.get("id", "id") or None
-    if strict and header is not None:
-        problems += [
-            missing_column(place, name, column, header) for name, column in wanted.items() if column not in header
-        ]
-        if "id" in columns and id_column is not None and id_column not in header:
-            problems.append(missing_column(place, "id", id_column, header))
-        twice = (
-            {column for column in wanted.values() if header.count(column) > 1} if isinstance(header, list) else set()
-        )
-        problems += [f"{place}: there are two columns {column!r}; rename one of them" for column in sorted(twice)]
+    if columns.get("id", "id") and ("id" in columns or "id" in (header or ())):
+        wanted["id"] = columns.get("id", "id")
+    if header is not None:
+        for name, column in wanted.items():
+            same = same_columns(column, header)
+            if len(same) == 1:
+                wanted[name] = same[0]
+            elif same:
+                problems.append(f"{place}: {two_columns(same)}")
+            elif strict:
+                problems.append(missing_column(place, name, column, header))
     if problems:
         raise PetError(dict.fromkeys(problems))
-    if "id" in columns or (header is not None and "id" in header):
-        return Layout(wanted, id_column, codes)
-    return Layout(wanted, None, codes, stray_id=None if strict or header is None else "id")
+    id_column = wanted.pop("id", None)
+    stray = id_column is None and "id" not in columns and not strict and header is not None
+    return Layout(wanted, id_column, codes, stray_id="id" if stray else None)
+
+
+def same_columns(column: str, header: Iterable[str]) -> list[str]:
+    """Return the columns that have a name, with its accents composed or decomposed; more than one is a mistake.
+
+    Examples
+    --------
+    >>> same_columns("text", ["text", "label", "text"])
+    ['text', 'text']
+    """
+    key = compose(column)
+    return [other for other in header if compose(other) == key]
+
+
+def two_columns(same: Sequence[str]) -> str:
+    """Return the message for columns that have the same name."""
+    hidden = unlike(same[1], same[0])
+    how = "twice" if len(same) == 2 else f"{len(same)} times"
+    return f"has the column {same[0]!r} {how}{f' (once with {hidden})' if hidden else ''}; rename or remove one"
 
 
 def missing_column(place: str, name: str, column: str, header: Iterable[str]) -> str:
@@ -140,23 +143,6 @@ def missing_column(place: str, name: str, column: str, header: Iterable[str]) ->
         f"{place}: {thing}{via} is missing; the columns are {some(header)}{near(column, header)}; "
         f"name the right one with --column {name}=COLUMN"
     )
-
-
-def as_text(value: Any) -> str | None:
-    """Return a value as text; None for null, NaN, arrays, objects and bytes.
-
-    Examples
-    --------
-    >>> as_text(1.5), as_text(True), as_text([1])
-    ('1.5', 'true', None)
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"  # as JSON and Arrow write it
-    if value is None or isinstance(value, (list, tuple, dict, bytes)) or value != value:
-        return None
-    return str(value)
 
 
 def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int) -> pa.RecordBatch:
@@ -179,15 +165,16 @@ def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int)
         ids = pc.cast(pa.array(range(start, start + batch.num_rows), pa.int64()), pa.string())
     else:
         ids = _texts(batch, layout.id_column, source)
+        if pc.any(pc.equal(ids, "")).as_py():
+            raise Unsound("an empty id")
     if layout.stray_id is not None and batch.column(layout.stray_id).null_count < batch.num_rows:
         raise Unsound("some rows have an id, the first has none")
     made = [ids, *(arrays[name] for name in layout.fields)]
     if layout.codes is not None:
-        keys = pa.array(list(layout.codes), pa.string())
-        at = pc.index_in(arrays["label"], value_set=keys)
-        if at.null_count:
+        positions = layout.codes.find_all(arrays["label"])
+        if positions.null_count:
             raise Unsound("unknown label")
-        made.append(pa.array(list(layout.codes.values()), pa.int64()).take(at))
+        made.append(positions)
     return pa.RecordBatch.from_arrays(made, schema=layout.schema)
 
 
@@ -213,6 +200,21 @@ def _is_string(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view")
 
 
+def label_mistake(text: str, codes: Iterable[str]) -> str:
+    """Return what is wrong with a text that is not a label.
+
+    Examples
+    --------
+    >>> label_mistake("Bad", ["bad", "good"])
+    "label 'Bad' is not one of the task's labels: 'bad', 'good' (did you mean 'bad'?)"
+    >>> label_mistake("nan", ["bad", "good"])
+    "label 'nan' is missing; the task's labels are 'bad', 'good'"
+    """
+    if is_missing_label(text):
+        return f"label {shorten(text)} is missing; the task's labels are {some(codes)}"
+    return f"label {shorten(text)} is not one of the task's labels: {some(codes)}{near(text, codes)}"
+
+
 def near(word: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the choice that is most similar to `word`, or an empty text.
 
@@ -222,9 +224,9 @@ def near(word: str, choices: Iterable[str]) -> str:
     " (did you mean 'text'?)"
     """
     listed = list(choices)
-    folded = [choice for choice in listed if choice.strip().casefold() == word.strip().casefold()]
+    folded = [choice for choice in listed if fold(choice) == fold(word)]
     likely = folded or difflib.get_close_matches(word[:100], listed, n=1, cutoff=0.7)
-    return f" (did you mean {likely[0]!r}?)" if likely else ""
+    return f" (did you mean {likely[0]!r}?{hidden_part(word, likely[0])})" if likely else ""
 
 
 def some(words: Iterable[str], most: int = 12) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pet.data.source import Source, first_line
 from pet.errors import PetError
 
@@ -49,9 +52,13 @@ def open_hub(text: str, name: str) -> Source:
         raise PetError(f"{name}: {text}: is a {type(loaded).__name__}, not a table of rows; name one split")
     if not len(loaded):
         raise PetError(f"{name}: {text}: is empty; it needs at least one row")
-    names = {
+    return Source("hub", text, dataset=loaded, class_names=class_names(loaded.features))
+
+
+def class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the columns whose integers stand for names, and these names."""
+    return {
         column: tuple(feature.names)
-        for column, feature in loaded.features.items()
-        if isinstance(feature, datasets.ClassLabel) and feature.names
+        for column, feature in features.items()
+        if type(feature).__name__ == "ClassLabel" and feature.names
     }
-    return Source("hub", text, dataset=loaded, class_names=names)

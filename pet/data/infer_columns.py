@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pet.data.columns import as_text, near, some
+from pet.data.columns import near, some
 from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import whole_rows
 from pet.data.source import column_names
+from pet.data.values import as_text
 from pet.errors import PetError
 
 MOST_LABELS = 200

@@ -1,23 +1,31 @@
-"""Turn texts in memory into the table that a file of them would give."""
+"""Turn texts in memory into the table that a file of them would give.
+
+Lists, arrays, data frames, mappings of columns, data sets and Arrow tables first become columns of Python values. From
+there on, the names of columns and the values are checked by the code that checks files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pet.data.columns import as_text, shorten, some
+from pet.data.columns import near, same_columns, shorten, some, two_columns
+from pet.data.hub import class_names
+from pet.data.problems import Problems
+from pet.data.row_reader import checked_text
+from pet.data.source import Source
 from pet.data.spill import dataset_of
 from pet.errors import PetError
 
 if TYPE_CHECKING:
     import datasets
 
-_NAMED = 10  # rows named in a message
-_MISSING = ("NoneType", "NAType", "NaTType")  # the last two are from pandas
+Columns = list[list[Any]]  # one list of values for each field
 
 
 def table_of(
@@ -28,8 +36,8 @@ def table_of(
     Parameters
     ----------
     texts : for one field a list, array or Series of str. For any number of fields a list of tuples (in
-        the order of `fields`) or of mappings, an array with a column for each field, a DataFrame, or
-        a table of `pet.data.read.read_table`. Numbers become text.
+        the order of `fields`) or of mappings, an array with a column for each field, a mapping of columns, a
+        DataFrame, an Arrow table, or a data set such as `pet.data.read.read_table` returns. Numbers become text.
     fields : text columns of the task
     labels : positions in the task's labels, shape (rows,); None for unlabeled texts
     name : what messages call the texts
@@ -42,19 +50,28 @@ def table_of(
     Raises
     ------
     PetError
-        With every row that is wrong (at most ten are named).
+        With every mistake: one message for each, with its first rows.
+
+    Examples
+    --------
+    >>> table_of({"title": ["a", "b"], "text": ["c", "d"]}, ["text", "title"]).to_list()
+    [{'id': '0', 'text': 'c', 'title': 'a'}, {'id': '1', 'text': 'd', 'title': 'b'}]
     """
-    columns, problems = _columns(texts, list(fields), name)
-    if problems:
-        more = [f"{name}: {len(problems)} rows in all are wrong"] if len(problems) > _NAMED else []
-        raise PetError(problems[:_NAMED] + more)
+    problems = Problems(Source("memory", type(texts).__name__), name)
+    columns = _columns(texts, list(fields), problems)
+    problems.raise_if_any()
     rows = len(columns[0])
+    lengths = {field: len(column) for field, column in zip(fields, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{field!r} has {length}" for field, length in lengths.items())
+        raise PetError(f"{name}: the columns have different numbers of rows: {shown}; give every field the same rows")
     if not rows:
         raise PetError(f"{name} is empty (0 texts); give at least one text")
     if labels is not None and len(labels) != rows:
         raise PetError(f"{name} has {rows} texts, but there are {len(labels)} labels; give one for each text")
     arrays = [pa.array(list(map(str, range(rows))), pa.string())]
-    arrays += [_array(column, field, name) for column, field in zip(columns, fields, strict=True)]
+    arrays += [_strings(column, field, problems) for column, field in zip(columns, fields, strict=True)]
+    problems.raise_if_any()
     kinds = [("id", pa.string()), *((field, pa.string()) for field in fields)]
     if labels is not None:
         arrays.append(pa.array(labels, pa.int64()))
@@ -63,67 +80,134 @@ def table_of(
     return dataset_of([pa.RecordBatch.from_arrays(arrays, schema=schema)], schema)
 
 
-def _columns(texts: Any, fields: list[str], name: str) -> tuple[list[list[Any]], list[str]]:
-    """A list of values for each field, and the mistakes in them."""
+def listed(column: Any) -> list[Any]:
+    """Return the values of a column, of any library, as Python objects.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be iterated over.
+
+    Examples
+    --------
+    >>> listed(np.array([1, 2])), listed(pa.array(["a", None]))
+    ([1, 2], ['a', None])
+    """
+    if isinstance(column, np.ndarray) and column.dtype.kind in "mM":
+        return list(column)  # `tolist` makes nanoseconds of them
+    for method in ("to_pylist", "tolist", "to_list"):  # Arrow; NumPy and pandas; other data frames
+        if hasattr(column, method):
+            return list(getattr(column, method)())
+    return list(column)
+
+
+def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
+    """The values of each field."""
+    name, kind = problems.name, type(texts).__name__
     if hasattr(texts, "tocsr"):
         raise PetError(f"{name} is a sparse matrix, which does not hold texts; give the texts themselves")
-    if texts is None or isinstance(texts, (str, bytes, Mapping)):
-        raise PetError(f"{name} is a {type(texts).__name__}; give a list of texts, even if there is only one")
-    names = getattr(texts, "column_names", None)  # of a data set
-    if names is None:
-        names = getattr(texts, "columns", None)  # of a data frame
-    if names is not None:
-        columns = _named_columns(texts, list(names), fields, name)
-        checked = [_plain(values, [(field, i) for i in range(len(values))], name)
-                   for field, values in zip(fields, columns, strict=True)]  # fmt: skip
-        return [values for values, _ in checked], [text for _, wrong in checked for text in wrong]
+    if texts is None or isinstance(texts, (str, bytes)):
+        raise PetError(f"{name} is a {kind}; give a list of texts, even if there is only one")
+    if isinstance(texts, (set, frozenset)):
+        raise PetError(f"{name} is a {kind}, whose texts have no order; give a list of texts")
+    named = _named_columns(texts, name)
+    if named is not None:
+        names, column = named
+        return [column(i) for i in _places(names, fields, name)]
     if getattr(texts, "ndim", 1) == 0:
         raise PetError(f"{name} is a single value; give a list of texts")
     try:
-        rows = texts.tolist() if isinstance(texts, np.ndarray) else list(texts)
+        rows = listed(texts)
     except TypeError:
-        raise PetError(f"{name} is a {type(texts).__name__}; give a list of texts") from None
-    return _from_rows(rows, fields, name)
+        raise PetError(f"{name} is a {kind}; give a list of texts") from None
+    return _from_rows(rows, fields, problems)
 
 
-def _named_columns(texts: Any, names: list[Any], fields: list[str], name: str) -> list[list[Any]]:
-    """The columns of a data set or data frame: by name, or in order if they have no names."""
-    if all(field in names for field in fields):
-        return [list(texts[field]) for field in fields]
-    if len(names) == len(fields) and not any(isinstance(column, str) for column in names):
-        return [list(texts[column]) for column in names]
-    missing = [repr(field) for field in fields if field not in names]
-    there = some(map(str, names))
-    raise PetError(f"{name}: there is no column {', '.join(missing)}; the columns are {there}; rename one")
+def _named_columns(texts: Any, name: str) -> tuple[list[Any], Callable[[int], list[Any]]] | None:
+    """The names of the columns, and a function from the number of a column to its values; None if there are none."""
+    if isinstance(texts, Mapping):
+        names = list(texts)
+        if any(hasattr(texts[column], "column_names") for column in names):
+            raise PetError(f"{name} is a {type(texts).__name__} of several tables; give one of them: {some(names)}")
+        single = [column for column in names if isinstance(texts[column], (str, bytes)) or not _iterable(texts[column])]
+        if single:
+            raise PetError(f"{name} is a {type(texts).__name__} with one value for {single[0]!r}; give a list of texts")
+        return names, lambda i: listed(texts[names[i]])
+    if hasattr(texts, "features") and hasattr(texts, "column_names") and hasattr(texts, "with_format"):
+        return list(texts.column_names), lambda i: _of_dataset(texts, texts.column_names[i])
+    if isinstance(texts, (pa.Table, pa.RecordBatch)):
+        return list(texts.schema.names), lambda i: listed(texts.column(i))
+    if isinstance(texts, np.ndarray) and texts.dtype.names is not None:
+        names = list(texts.dtype.names)
+        return names, lambda i: listed(texts[names[i]])
+    if hasattr(texts, "columns"):
+        names = list(texts.columns)
+        return names, lambda i: listed(texts.iloc[:, i] if hasattr(texts, "iloc") else texts[names[i]])
+    return None
 
 
-def _from_rows(rows: list[Any], fields: list[str], name: str) -> tuple[list[list[Any]], list[str]]:
+def _iterable(value: Any) -> bool:
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
+
+
+def _of_dataset(table: Any, column: str) -> list[Any]:
+    """A column of a data set; integers that stand for class names become the names."""
+    values = list(table.with_format(None)[column])
+    names = class_names(table.features or {}).get(column)
+    return values if names is None else [names[i] if isinstance(i, int) and 0 <= i < len(names) else i for i in values]
+
+
+def _places(names: list[Any], fields: list[str], name: str) -> list[int]:
+    """The number of each field's column: by its name, or in order if the columns have no names."""
+    header = [column if isinstance(column, str) else "" for column in names]
+    if len(names) == len(fields) and not any(header):
+        return list(range(len(names)))
+    problems, places = [], []
+    for field in fields:
+        same = same_columns(field, header)
+        if len(same) > 1:
+            problems.append(f"{name}: {two_columns(same)}")
+        elif not same:
+            there = f"{some(map(str, names))}{near(field, header)}"
+            problems.append(f"{name}: there is no column {field!r}; the columns are {there}; rename one")
+        else:
+            places.append(header.index(same[0]))
+    if problems:
+        raise PetError(problems)
+    return places
+
+
+def _from_rows(rows: list[Any], fields: list[str], problems: Problems) -> Columns:
     if len(fields) == 1 and all(isinstance(row, str) for row in rows):
-        return [[str(row) for row in rows]], []
-    columns: list[list[Any]] = [[] for _ in fields]
-    problems = []
+        return [rows]
+    columns: Columns = [[] for _ in fields]
     for number, row in enumerate(rows):
         values = _row(row, fields)
         if values is None:
-            what = shorten(repr(row))
-            problems.append(f"{name}: row {number} (counted from 0) is {what}; {_wanted(fields)}")
+            problems.add((0, number), "row", f"is {shorten(repr(row))}; {_wanted(fields)}")
             continue
-        texts, wrong = _plain(values, [(field, number) for field in fields], name)
-        problems += wrong
-        for column, text in zip(columns, texts, strict=True):
-            column.append(text)
-    return columns, problems
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    return columns
 
 
 def _row(row: Any, fields: list[str]) -> list[Any] | None:
     """The values of one row in the order of the fields; None if it has others."""
+    if hasattr(row, "_asdict"):  # a named tuple
+        row = row._asdict()
     if isinstance(row, Mapping):
-        return [row[field] for field in fields] if all(field in row for field in fields) else None
+        keys = fields if all(field in row for field in fields) else [_key(row, field) for field in fields]
+        return None if None in keys else [row[key] for key in keys]
     if isinstance(row, np.ndarray):
-        row = row.tolist()
+        row = listed(row)
     if isinstance(row, (list, tuple)):
         return list(row) if len(row) == len(fields) else None
     return [row] if len(fields) == 1 else None
+
+
+def _key(row: Mapping[Any, Any], field: str) -> str | None:
+    same = same_columns(field, (key for key in row if isinstance(key, str)))
+    return same[0] if len(same) == 1 else None
 
 
 def _wanted(fields: list[str]) -> str:
@@ -132,45 +216,9 @@ def _wanted(fields: list[str]) -> str:
     return f"the task has {len(fields)} fields: give a tuple or a mapping of {', '.join(fields)}"
 
 
-def _plain(values: Sequence[Any], places: Sequence[tuple[str, int]], name: str) -> tuple[list[str], list[str]]:
-    """The texts of some values, and the mistakes in them."""
-    texts, problems = [], []
-    for value, (field, number) in zip(values, places, strict=True):
-        text = _text(value)
-        if text is None:
-            kind = type(value).__name__
-            what = "missing (None or NaN)" if kind in _MISSING or _is_nan(value) else f"a {kind}"
-            problems.append(f"{name}: row {number} (counted from 0): {field} is {what}; give a text")
-        texts.append(text or "")
-    return texts, problems
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    return as_text(value) if isinstance(value, (bool, int, float)) and not _is_nan(value) else None
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value
-
-
-def _array(values: list[str], field: str, name: str) -> pa.Array:
-    try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError:
-        bad = next(i for i, text in enumerate(values) if not _is_unicode(text))
-        raise PetError(
-            f"{name}: row {bad} (counted from 0): {field} holds half a character (a lone surrogate); "
-            "decode the text with errors='replace'"
-        ) from None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _strings(values: list[Any], field: str, problems: Problems) -> pa.Array:
+    if set(map(type, values)) == {str}:
+        with suppress(UnicodeEncodeError):  # half a character; the loop below finds the row
+            return pa.array(values, pa.string())
+    texts = [checked_text((0, number), field, value, problems) for number, value in enumerate(values)]
+    return pa.array([text or "" for text in texts], pa.string())

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pet.data.columns import Layout, label_codes, lay_out
+from pet.data.columns import Layout, lay_out
 from pet.data.fast import fast_batches
 from pet.data.ids import IdLedger
+from pet.data.label_codes import LabelCodes
 from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.row_reader import walk
@@ -128,7 +129,7 @@ def prepare(
     name: str,
 ) -> tuple[Source, Layout]:
     """Open a source and find its columns; parameters and errors are those of `read_table`."""
-    codes = label_codes(labels, label_map) if labels is not None else None
+    codes = LabelCodes(labels, label_map) if labels is not None else None
     opened = open_source(source, name)
     header = column_names(opened)
     place = f"{name}: {opened.shown}"

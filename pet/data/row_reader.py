@@ -10,9 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pet.data.columns import Layout, as_text, missing_column, near, shorten, some
+from pet.data.columns import Layout, label_mistake, missing_column, same_columns, two_columns
 from pet.data.problems import Place, Problems
-from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, arrow_batches, first_line, open_bytes
+from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, arrow_batches, column_names, first_line, open_bytes
+from pet.data.values import as_text, is_unicode, kind_of
+from pet.spelling import compose
 
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
@@ -35,12 +37,10 @@ def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: P
         if text is None:
             continue
         if name == "label" and layout.codes is not None:
-            found[name] = layout.codes.get(text)
+            found[name] = layout.codes.find(text)
             if found[name] is None:
-                choices = list(layout.codes)
-                message = f"label {shorten(text)} is not one of the task's labels: {some(choices)}{near(text, choices)}"
                 cure = "; correct the data, or map it to a label with label_map in the task file"
-                problems.add(place, "unknown label", message + cure, text)
+                problems.add(place, "unknown label", label_mistake(text, layout.codes) + cure, text)
         else:
             found[name] = text
     if len(found) <= len(layout.columns) or found.get("label", 0) is None:
@@ -49,20 +49,38 @@ def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: P
 
 
 def _text(place: Place, name: str, column: str, record: Mapping[str, Any], problems: Problems) -> str | None:
-    thing = f"field {name!r}" if name not in ("id", "label") else name
     if column not in record:
-        line = missing_column("", name, column, record).removeprefix(": ")
-        problems.add(place, "missing", line, name)
-        return None
-    text = as_text(record[column])
+        same = same_columns(column, record)
+        if len(same) != 1:
+            line = two_columns(same) if same else missing_column("", name, column, record).removeprefix(": ")
+            problems.add(place, "missing", line, name)
+            return None
+        column = same[0]
+    return checked_text(place, name, record[column], problems)
+
+
+def checked_text(place: Place, name: str, value: Any, problems: Problems) -> str | None:
+    """Return the text of a value; None, with the mistake added to `problems`, if it has none.
+
+    Parameters
+    ----------
+    place : where the value is
+    name : field of the table, or ``id`` or ``label``
+    value : as the file or the user has it
+    """
+    thing = f"field {name!r}" if name not in ("id", "label") else name
+    text = as_text(value)
     if text is None:
-        kind = _kind(record[column])
+        kind = kind_of(value)
         problems.add(
             place,
             f"{thing} is {kind}",
             f"{thing} is {kind}, but must be a text; write a text or remove the row",
         )
-    elif not text.isascii() and not _whole(text):
+    elif name == "id" and not text:
+        problems.add(place, "id", "id is empty; give every row an id, or number the rows with --column id=", "empty")
+        return None
+    elif not is_unicode(text):
         problems.add(
             place,
             "half a character",
@@ -72,31 +90,31 @@ def _text(place: Place, name: str, column: str, record: Mapping[str, Any], probl
     return text
 
 
-def _kind(value: Any) -> str:
-    kinds: dict[type, str] = {list: "an array", tuple: "an array", dict: "an object", bytes: "binary"}
-    return kinds.get(type(value), "null")
-
-
-def _whole(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def records(
     source: Source, layout: Layout, problems: Problems, *, numbers: bool = False
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """Yield place and columns of every row that can be read; mistakes are added to `problems`.
 
-    Numbers in JSON lines are returned as the text they are written as; with `numbers`, as numbers.
+    Numbers in JSON lines are returned as the text they are written as; with `numbers`, as numbers. Columns that the
+    layout needs must be there once; others, and columns without a name, may be there several times.
     """
+    if _has_columns_twice(source, layout, problems):
+        return iter(())
     if source.kind == "json":
         return _json_records(source, layout, problems, numbers)
     if source.kind in DELIMITERS:
         return _csv_records(source, problems)
     return _arrow_records(source, layout, problems)
+
+
+def _has_columns_twice(source: Source, layout: Layout, problems: Problems) -> bool:
+    header = [] if source.kind == "json" else column_names(source) or []
+    if len(set(map(compose, header))) == len(header):
+        return False
+    found = [same for column in filter(None, layout.file_columns) if len(same := same_columns(column, header)) > 1]
+    for same in found:
+        problems.add((0, 1), "columns", two_columns(same), same[0])
+    return bool(found)
 
 
 def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None]]:
@@ -132,11 +150,11 @@ class _Duplicates(dict[str, Any]):
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
-    if len(made) == len(pairs):
+    if len({compose(key) for key, _ in pairs}) == len(pairs):
         return made
-    counts = Counter(key for key, _ in pairs)
+    counts = Counter(compose(key) for key, _ in pairs)
     found = _Duplicates(made)
-    found.keys_twice = frozenset(key for key, count in counts.items() if count > 1)
+    found.keys_twice = frozenset(key for key in made if counts[compose(key)] > 1)
     return found
 
 
@@ -165,7 +183,7 @@ def _json_records(
         elif isinstance(record, dict):
             yield place, record
         else:
-            what = _kind(record) if isinstance(record, list) or record is None else "a single value"
+            what = "an array" if isinstance(record, list) else "null" if record is None else "a single value"
             problems.add(place, "object", f'is {what}; each line must be an object such as {{"text": "…"}}')
 
 

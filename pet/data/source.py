@@ -43,7 +43,7 @@ class Source:
 
     Parameters
     ----------
-    kind : {"json", "csv", "tsv", "parquet", "hub"}
+    kind : {"json", "csv", "tsv", "parquet", "hub", "memory"}
     shown : str
         What messages call it.
     paths : tuple of Path
@@ -65,7 +65,12 @@ class Source:
         return "line" if self.kind in ("json", "csv", "tsv") else "row"
 
     def where(self, place: tuple[int, int]) -> str:
-        """Return ``file:line`` for a text file, ``file: row N`` otherwise; `place` is (file, line from 1)."""
+        """Return ``file:line`` for a text file, ``file: row N`` otherwise; `place` is (file, line from 1).
+
+        Rows of values in memory are counted from 0, as Python counts them.
+        """
+        if self.kind == "memory":
+            return f"row {place[1]} (counted from 0)"
         shown = str(self.paths[place[0]]) if len(self.paths) > 1 else self.shown
         return f"{shown}:{place[1]}" if self.unit == "line" else f"{shown}: row {place[1]}"
 

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from pet.data.memory import table_of
-from pet.data.targets import label_positions, label_text
+from pet.data.memory import listed, table_of
+from pet.data.targets import label_positions, refuse_no_labels
+from pet.data.values import kind_of, label_text
 from pet.errors import PetError
 from pet.run.settings import METHODS
 from pet.task.task import Task
@@ -61,9 +63,12 @@ def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, s
         raise PetError(
             "no task given; pass task=, or patterns=['{text} It was {mask}.', ...] with verbalizer={label: word, ...}"
         )
-    words = {
-        label_text(label): [given] if isinstance(given, str) else list(given) for label, given in verbalizer.items()
-    }
+    words: dict[str, list[str]] = {}
+    for label, given in verbalizer.items():
+        text = label_text(label)
+        if text is None:
+            raise PetError(f"verbalizer: the label {label!r} is {kind_of(label)}; use texts, numbers or truth values")
+        words[text] = [given] if isinstance(given, str) else list(given)
     if len(words) < len(verbalizer):
         raise PetError("verbalizer: two labels have the same text, such as 1 and '1'; remove one")
     templates = [patterns] if isinstance(patterns, str) else list(patterns)
@@ -72,16 +77,26 @@ def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, s
 
 
 def target_values(y: Any) -> list[Any]:
-    """Return the labels as a list.
+    """Return the labels as a list of Python objects.
+
+    Parameters
+    ----------
+    y : list, array, Series or Arrow array of labels, or a table of one column
 
     Raises
     ------
     ValueError
-        From scikit-learn, if they are not class labels.
+        From scikit-learn, if `y` has the wrong shape, or holds numbers that are not whole.
+    PetError
+        If labels are missing, or are not single values.
     """
-    values = column_or_1d(y, warn=True)
-    check_classification_targets(values)
-    return list(values.tolist())
+    if isinstance(y, (str, bytes, Mapping, set, frozenset)) or not hasattr(y, "__iter__"):
+        raise PetError(f"y is a {type(y).__name__}; give a list of labels, one for each text")
+    values = listed(column_or_1d(y, warn=True) if getattr(y, "ndim", 1) != 1 else y)
+    refuse_no_labels(values)
+    if any(isinstance(value, float) for value in values):
+        check_classification_targets(np.asarray(values))
+    return values
 
 
 def fit_tables(

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pet.errors import PetError
+from pet.spelling import compose
 from pet.suggest import suggest
 from pet.task.filters import FILTERS, apply_filters
 
@@ -282,7 +283,7 @@ def _check_whole(
 
 def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft | None, list[str]]:
     """Parse the content of a slot; also return its mistakes."""
-    content = inside.strip()
+    content = compose(inside.strip())
     shown = "{" + inside + "}"
     if not content:
         return None, [f"{shown} is empty; write {{mask}} or a field: {', '.join(fields)}"]

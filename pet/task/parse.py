@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from pet.errors import PetError
+from pet.spelling import Names, compose, unlike
 from pet.suggest import suggest
 from pet.task.document import Item
 from pet.task.grammar import NAME, RESERVED, Template, parse_template
@@ -124,15 +125,17 @@ class _Parser:
         return ""
 
     def _texts(self, item: Item, what: str) -> list[tuple[str, Item]] | None:
-        """Return the distinct nonempty scalars of a list."""
+        """Return the scalars of a list; record those that are empty, or the same as another."""
         if item.items is None:
             self.wrong(item, f"{what} must be a list, such as [one, two]")
             return None
         found: dict[str, Item] = {}
+        known = Names()
         for entry in item.items:
             text = self._text(entry, f"an entry of {what}")
-            if text in found:
-                self.wrong(entry, f"{text!r} appears twice in {what}; remove one")
+            same = known.add(text)
+            if same is not None and text:
+                self.wrong(entry, f"{_twice(text, same)} in {what}; remove one")
             elif text:
                 found[text] = entry
         return list(found.items())
@@ -144,12 +147,14 @@ class _Parser:
             self.wrong(item, f"{what} must be a mapping ({kind}: value) with {keys_shown}")
             return None
         found: dict[str, Item] = {}
+        known = Names(keys)
         for key, value in item.pairs:
-            name = self._text(key, f"a {kind}")
-            if not name:
+            given = self._text(key, f"a {kind}")
+            if not given:
                 continue
-            if name not in keys:
-                self.wrong(key, f"unknown {kind} {name!r} in {what}; {suggest(name, keys)}")
+            name = known.find(given)
+            if name is None:
+                self.wrong(key, f"unknown {kind} {given!r} in {what}; {suggest(given, keys)}")
             elif name in found:
                 self.wrong(key, f"{kind} {name!r} appears twice in {what}; remove one")
             else:
@@ -159,9 +164,10 @@ class _Parser:
     # ---- the keys ----------------------------------------------------------------------------
 
     def _fields(self, item: Item) -> tuple[str, ...]:
-        entries = self._texts(item, "fields")
-        if entries is None:
+        listed = self._texts(item, "fields")
+        if listed is None:
             return ()
+        entries = [(compose(name), entry) for name, entry in listed]
         if not entries:
             self.wrong(item, "fields is empty; list the text columns of the data")
         for name, entry in entries:
@@ -218,15 +224,18 @@ class _Parser:
             self.wrong(item, "label_map must map values in the data to labels, such as {0: negative}")
             return {}
         found: dict[str, str] = {}
+        known, keys = Names(labels), Names()
         for key, value in item.pairs:
-            text, label = self._text(key, "a key of label_map"), self._text(value, "a label in label_map")
-            if not text or not label:
+            text, given = self._text(key, "a key of label_map"), self._text(value, "a label in label_map")
+            if not text or not given:
                 continue
-            if text in found:
-                self.wrong(key, f"{text!r} appears twice in label_map; remove one")
+            label = known.find(given) or given
+            same = keys.add(text)
+            if same is not None and (same == text or found[same] != label):
+                self.wrong(key, f"{_twice(text, same)} in label_map; remove one")
             if labels and label not in labels:
                 self.wrong(value, f"label_map: unknown label {label!r}; {suggest(label, labels)}")
-            elif text in labels and text != label:
+            elif known.find(text) not in (None, label):
                 self.wrong(key, f"label_map: {text!r} is itself a label and cannot map to {label!r}; remove it")
             found[text] = label
         return found
@@ -275,10 +284,11 @@ class _Parser:
             word = " ".join(self._text(entry, f"a word of label {label!r}").split())
             if not word:
                 continue
-            if word in owners:
-                whose = "listed twice" if owners[word] == label else f"also a word of label {owners[word]!r}"
+            key = compose(word)
+            if key in owners:
+                whose = "listed twice" if owners[key] == label else f"also a word of label {owners[key]!r}"
                 self.wrong(entry, f"word {word!r} of label {label!r} is {whose}; choose a different word")
-            owners.setdefault(word, label)
+            owners.setdefault(key, label)
             words.append(word)
         return tuple(words)
 
@@ -292,6 +302,14 @@ class _Parser:
             for problem in error.problems:
                 self.wrong(item, problem)
             return None
+
+
+def _twice(name: str, other: str) -> str:
+    """The start of a message about a name that is the same as an earlier one."""
+    if name == other:
+        return f"{name!r} appears twice"
+    hidden = unlike(name, other)
+    return f"{name!r} and {other!r} mean the same" + (f" (they differ only in {hidden})" if hidden else "")
 
 
 class _Patterns:
