@@ -1,0 +1,344 @@
+"""The same rows give the same labels and texts, or the same mistake, from every file and every object in memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pet.data.memory import table_of
+from pet.data.read import read_table
+from pet.data.targets import label_positions
+from pet.errors import PetError
+from pet.estimator.inputs import target_values
+
+Columns = dict[str, list[Any]]
+TEXTS = ["a b", "", "c\nd", "é"]
+
+
+def write_csv(columns: Columns, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",", quoting=csv.QUOTE_ALL)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def write_jsonl(columns: Columns, path: Path) -> None:
+    rows = zip(*columns.values(), strict=True)
+    path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_parquet(columns: Columns, path: Path) -> None:
+    pq.write_table(pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()}), path)
+
+
+FILES: dict[str, Callable[[Columns, Path], None]] = {
+    ".csv": write_csv,
+    ".tsv": write_csv,
+    ".jsonl": write_jsonl,
+    ".parquet": write_parquet,
+}
+
+
+def frame(kind: str) -> Callable[[Columns], Any]:
+    return lambda columns: pd.DataFrame({name: pd.Series(values, dtype=kind) for name, values in columns.items()})
+
+
+MEMORY: dict[str, Callable[[Columns], Any]] = {
+    "data frame": pd.DataFrame,
+    "data frame of objects": frame("object"),
+    "data frame of categories": frame("category"),
+    "mapping of columns": dict,
+    "mapping of arrays": lambda columns: {name: np.array(values) for name, values in columns.items()},
+    "list of mappings": lambda columns: [
+        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+    ],
+    "Arrow table": lambda columns: pa.table({n: pa.array(v, from_pandas=True) for n, v in columns.items()}),
+    "data set": lambda columns: datasets.Dataset(
+        pa.table({n: pa.array(v, from_pandas=True) for n, v in columns.items()})
+    ),
+}
+SOURCES = [*FILES, *MEMORY]
+
+
+def column(table: Any, name: str) -> Any:
+    return [row[name] for row in table] if isinstance(table, list) else table[name]
+
+
+def read(source: str, columns: Columns, labels: list[str], folder: Path) -> datasets.Dataset:
+    """The table that a source gives, with fields and labels checked."""
+    fields = [name for name in columns if name != "label"]
+    if source in FILES:
+        FILES[source](columns, folder / f"x{source}")
+        return read_table(folder / f"x{source}", fields, labels=labels, name="X")
+    table = MEMORY[source](columns)
+    return table_of(table, fields, labels=label_positions(target_values(column(table, "label")), labels, {}))
+
+
+def mistake(source: str, columns: Columns, labels: list[str], folder: Path) -> str:
+    with pytest.raises((PetError, ValueError)) as caught:
+        read(source, columns, labels, folder)
+    return str(caught.value)
+
+
+# Labels
+
+
+def decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+SPELLINGS = [
+    pytest.param(["bad", "good"], ["good", "bad", "good", "bad"], id="text"),
+    pytest.param(["0", "1"], [1, 0, 1, 0], id="integers"),
+    pytest.param(["0", "1"], [1.0, 0.0, 1.0, 0.0], id="whole floats"),
+    pytest.param(["0.0", "1.0"], [1, 0, 1, 0], id="integers for labels that are floats"),
+    pytest.param(["0", "1"], ["1.0", "0", "1", "0.0"], id="texts of numbers"),
+    pytest.param(["-1", "1"], [1.0, -1.0, 1.0, -1.0], id="negative"),
+    pytest.param(["false", "true"], [True, False, True, False], id="truth values"),
+    pytest.param(["False", "True"], [True, False, True, False], id="truth values as Python writes them"),
+    pytest.param(["False", "True"], ["true", "FALSE", "TRUE", "false"], id="texts of truth values"),
+    pytest.param(["sévère", "éloge"], [decomposed("éloge"), "sévère", "éloge", decomposed("sévère")], id="decomposed"),
+    pytest.param([decomposed("sévère"), "éloge"], ["éloge", "sévère", "éloge", "sévère"], id="decomposed in the task"),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("labels", "values"), SPELLINGS)
+def test_every_source_gives_the_same_labels_and_texts(
+    source: str, labels: list[str], values: list[Any], tmp_path: Path
+) -> None:
+    table = read(source, {"text": TEXTS, "label": values}, labels, tmp_path)
+    assert table["text"][:] == TEXTS
+    assert table["label"][:] == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["int8", "Int64", "float32", "Float64", "category", "object", "string"])
+def test_numbers_of_every_pandas_type_are_labels(kind: str) -> None:
+    values = pd.Series(["1", "0", "1"] if kind == "string" else [1, 0, 1], dtype=kind)
+    assert label_positions(target_values(values), ["0", "1"], {}).tolist() == [1, 0, 1]
+    assert label_positions(target_values(pa.array(values)), ["0", "1"], {}).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean", "object", "category"])
+def test_truth_values_of_every_pandas_type_are_labels(kind: str) -> None:
+    values = pd.Series([True, False, True], dtype=kind)
+    assert label_positions(target_values(values), ["false", "true"], {}).tolist() == [1, 0, 1]
+
+
+def test_an_exact_label_comes_before_one_that_means_the_same() -> None:
+    mapped = {"1.0": "good", "1": "bad", "x": "bad"}
+    assert label_positions(["1.0", "1", "x"], ["bad", "good"], mapped).tolist() == [1, 0, 0]
+    with pytest.raises(PetError, match=r"'1\.00'"):
+        label_positions(["1.00"], ["bad", "good"], mapped)  # it could be either
+
+
+HIDDEN = [
+    pytest.param("good ", "SPACE", id="trailing space"),
+    pytest.param("\u00a0good", "U+00A0", id="no-break space"),
+    pytest.param("go\u200bod", "U+200B", id="zero-width space"),
+    pytest.param("\ufeffgood", "U+FEFF", id="byte order mark"),
+    pytest.param("g\u043eod", "U+043E CYRILLIC SMALL LETTER O", id="another alphabet"),
+    pytest.param("GOOD", "", id="case"),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("label", "shown"), HIDDEN)
+def test_a_difference_that_is_hard_to_see_is_shown(source: str, label: str, shown: str, tmp_path: Path) -> None:
+    message = mistake(source, {"text": ["a", "b"], "label": ["bad", label]}, ["bad", "good"], tmp_path)
+    assert "did you mean 'good'?" in message and shown in message
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("missing", [None, "", float("nan")])
+def test_a_missing_label_is_refused(source: str, missing: Any, tmp_path: Path) -> None:
+    message = mistake(source, {"text": ["a", "b"], "label": ["bad", missing]}, ["bad", "good"], tmp_path)
+    assert "label" in message and "missing" in message
+
+
+@pytest.mark.parametrize(
+    ("y", "named"),
+    [
+        (pd.Series([1, None], dtype="Int64"), ["1 of 2", "missing", "unlabeled="]),
+        (pd.Series([True, None], dtype="boolean"), ["1 of 2", "missing"]),
+        (pd.Series([1, None]), ["1 of 2", "missing"]),
+        (pd.Series(["1", None], dtype="category"), ["1 of 2", "missing"]),
+        (pd.to_datetime(pd.Series(["2020-01-01", None])), ["1 of 2", "missing"]),
+        (["1", None, None, "0"], ["2 of 4", "1, 2"]),
+        (np.array([b"1", b"0"]), ["2 of 2", "bytes", "decode"]),
+        ([["1"], ["0", "1"]], ["array"]),
+        ([0.5, 1.0], ["continuous"]),
+        ("1", ["str", "list"]),
+        ({"1": 2}, ["dict", "list"]),
+        ({"0", "1"}, ["set", "list"]),
+    ],
+)
+def test_y_that_is_no_labels_is_refused(y: Any, named: list[str]) -> None:
+    with pytest.raises((PetError, ValueError)) as caught:
+        label_positions(target_values(y), ["0", "1"], {})
+    assert all(part in str(caught.value) for part in named), str(caught.value)
+
+
+# Texts
+
+
+VALUES = [
+    pytest.param([1, 2], ["1", "2"], id="integers"),
+    pytest.param([1.0, 2.5], ["1.0", "2.5"], id="floats"),
+    pytest.param([True, False], ["true", "false"], id="truth values"),
+    pytest.param(["nan", "NA"], ["nan", "NA"], id="texts that other programs take for missing"),
+    pytest.param(["01", "1.0"], ["01", "1.0"], id="texts of numbers"),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("values", "texts"), VALUES)
+def test_every_source_gives_values_the_same_text(
+    source: str, values: list[Any], texts: list[str], tmp_path: Path
+) -> None:
+    table = read(source, {"text": values, "label": ["bad", "good"]}, ["bad", "good"], tmp_path)
+    found = table["text"][:]
+    assert found == texts or (source in (".csv", ".tsv") and found == [str(value) for value in values])
+
+
+@pytest.mark.parametrize("kind", ["s", "ms", "us", "ns"])
+def test_dates_are_text_in_every_unit(kind: str, tmp_path: Path) -> None:
+    days = np.array(["2020-01-01", "2021-12-31"], dtype=f"datetime64[{kind}]")
+    expected = ["2020-01-01 00:00:00", "2021-12-31 00:00:00"]
+    pq.write_table(pa.table({"text": pa.array(days)}), tmp_path / "x.parquet")
+    assert read_table(tmp_path / "x.parquet", ["text"])["text"][:] == expected
+    for form in (days, list(days), pd.Series(days), pd.DataFrame({"text": days}), pa.table({"text": pa.array(days)})):
+        assert table_of(form, ["text"])["text"][:] == expected
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if source not in (".csv", ".tsv")])
+@pytest.mark.parametrize(
+    ("values", "kind"), [(["a", None], "missing"), ([1.0, float("nan")], "missing"), ([["a"], ["b"]], "an array")]
+)
+def test_a_value_without_text_is_refused(source: str, values: list[Any], kind: str, tmp_path: Path) -> None:
+    if source == "data frame of categories" and kind == "an array":
+        pytest.skip("pandas does not make categories of lists")
+    message = mistake(source, {"text": values, "label": ["bad", "good"]}, ["bad", "good"], tmp_path)
+    assert f"field 'text' is {kind}" in message
+
+
+def test_arrays_of_strings_and_series_of_every_type_are_texts() -> None:
+    forms: list[Any] = [np.array(["a", "b"]), np.array(["a", "b"], dtype=object), pa.array(["a", "b"])]
+    forms += [np.array(["a", "b"], dtype=np.dtypes.StringDType())] if hasattr(np.dtypes, "StringDType") else []
+    forms += [pd.Series(["a", "b"], dtype=kind) for kind in ("object", "string", "category")]
+    forms += [pa.chunked_array([["a"], ["b"]]), pd.Index(["a", "b"]), (text for text in "ab")]
+    for form in forms:
+        assert table_of(form, ["text"])["text"][:] == ["a", "b"]
+
+
+# Columns
+
+
+def twice(columns: Columns, name: str) -> list[Any]:
+    """Objects in memory that have one of the columns twice."""
+    data = pd.DataFrame(columns)
+    arrow = pa.table(columns)
+    return [
+        pd.concat([data, data[[name]]], axis=1),
+        arrow.append_column(name, arrow[name]),
+        pa.RecordBatch.from_arrays([pa.array(columns[name])] * 2, names=[name, name]),
+        {**columns, decomposed(name): columns[name]},
+    ]
+
+
+def test_a_column_twice_in_memory_is_refused() -> None:
+    columns = {"é": ["a", "b"], "other": ["c", "d"]}
+    for form in twice(columns, "é"):
+        with pytest.raises(PetError, match="X: has the column 'é' twice"):
+            table_of(form, ["é"])
+    for form in twice(columns, "other")[:2]:
+        assert table_of(form, ["é"])["é"][:] == ["a", "b"]  # a column that nobody reads
+
+
+@pytest.mark.parametrize("name", ["text", "label", "id"])
+def test_a_column_twice_in_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    row = {"id": "1", "text": "a", "label": "bad"}
+    header, cells = [*row, name], [*row.values(), row[name]]
+    (tmp_path / "x.csv").write_text(",".join(header) + "\n" + ",".join(cells) + "\n", encoding="utf-8")
+    (tmp_path / "x.tsv").write_text("\t".join(header) + "\n" + "\t".join(cells) + "\n", encoding="utf-8")
+    pairs = ", ".join(f'"{key}": "{value}"' for key, value in zip(header, cells, strict=True))
+    (tmp_path / "x.jsonl").write_text("{" + pairs + "}\n", encoding="utf-8")
+    pq.write_table(pa.Table.from_arrays([pa.array([cell]) for cell in cells], names=header), tmp_path / "x.parquet")
+    for suffix in FILES:
+        with pytest.raises(PetError, match=f"{name}' twice"):
+            read_table(tmp_path / f"x{suffix}", ["text"], labels=["bad", "good"])
+
+
+def test_columns_twice_that_nobody_reads_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("text,n,n,,\na,1,2,,\n", encoding="utf-8")
+    assert read_table(tmp_path / "x.csv", ["text"])["text"][:] == ["a"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_columns_are_found_with_accents_composed_or_decomposed(source: str, tmp_path: Path) -> None:
+    columns = {decomposed("résumé"): ["a", "b"], "label": ["x", "y"]}
+    if source in FILES:
+        FILES[source](columns, tmp_path / f"x{source}")
+        assert read_table(tmp_path / f"x{source}", ["résumé"])["résumé"][:] == ["a", "b"]
+    else:
+        assert table_of(MEMORY[source](columns), ["résumé"])["résumé"][:] == ["a", "b"]
+
+
+@pytest.mark.parametrize("source", ["mapping of columns", "data frame", "Arrow table", "list of mappings", "data set"])
+@pytest.mark.parametrize("name", ["Text", "text ", "text\u200b", "\ufefftext"])
+def test_a_similar_column_is_named(source: str, name: str) -> None:
+    with pytest.raises(PetError) as caught:
+        table_of(MEMORY[source]({name: ["a"], "other": ["b"]}), ["text"])
+    assert "'text'" in str(caught.value)
+    assert source == "list of mappings" or "did you mean" in str(caught.value)
+
+
+def test_a_mapping_of_columns_needs_columns_of_the_same_length() -> None:
+    with pytest.raises(PetError, match=r"'title' has 2, 'text' has 1"):
+        table_of({"title": ["a", "b"], "text": ["c"]}, ["title", "text"])
+    for form in ({"text": "a"}, {"text": 1}):
+        with pytest.raises(PetError, match="X is a dict with one value for 'text'"):
+            table_of(form, ["text"])
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_dict({"text": ["a"]})})
+    with pytest.raises(PetError, match=r"DatasetDict of several tables.*'train'"):
+        table_of(splits, ["text"])
+
+
+def test_values_with_names_are_taken_by_name() -> None:
+    from collections import namedtuple
+
+    fields = ["title", "text"]
+    Row = namedtuple("Row", ["text", "title"])
+    array = np.array([("c", "a"), ("d", "b")], dtype=[("text", "U1"), ("title", "U1")])
+    for form in ([Row("c", "a"), Row("d", "b")], array):
+        assert table_of(form, fields).to_list() == [
+            {"id": "0", "title": "a", "text": "c"},
+            {"id": "1", "title": "b", "text": "d"},
+        ]
+
+
+def test_a_set_of_texts_is_refused_because_it_has_no_order() -> None:
+    with pytest.raises(PetError, match=r"X is a set.*order"):
+        table_of({"a", "b"}, ["text"])
+
+
+def test_a_data_set_gives_the_names_of_its_classes() -> None:
+    kind = datasets.Features({"text": datasets.ClassLabel(names=["no", "yes"])})
+    assert table_of(datasets.Dataset.from_dict({"text": [1, 0]}, features=kind), ["text"])["text"][:] == ["yes", "no"]
+
+
+def test_an_empty_id_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,text\n1,a\n,b\n", encoding="utf-8")
+    with pytest.raises(PetError, match=r"x\.csv:3: id is empty.*--column id="):
+        read_table(tmp_path / "x.csv", ["text"])
