@@ -241,8 +241,8 @@ class FirstPattern:
 
     def open(self) -> LanguageModel:
         """Open a new copy of the model."""
-        from pet.backbones.load import load_masked_lm
         from pet.backbones.masked import MaskedLM
+        from pet.backbones.trained import load_masked_lm
 
         return MaskedLM(load_masked_lm(str(self.model)))
 

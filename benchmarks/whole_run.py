@@ -123,7 +123,7 @@ class ReferenceRun:
 
     def run(self) -> tuple[dict[str, float], dict[str, float] | None]:
         """Return seconds per stage, and accuracies on the test rows if all of the work was done."""
-        from pet.backbones.load import load_masked_lm
+        from pet.backbones.trained import load_masked_lm
 
         setup, pretrained, whole = self.setup, load_masked_lm(str(self.setup.model)), self.share >= 1
         times = PATTERNS * REPETITIONS / len(self.members)
@@ -169,12 +169,13 @@ class ReferenceRun:
     def _student(self, teacher: torch.Tensor) -> Any:
         import transformers
 
-        from pet.backbones.load import load_model
+        from pet.backbones.load import load_config, load_model
 
         setup, settings = self.setup, self.setup.recipe.student
         torch.manual_seed(1)
         kind = transformers.AutoModelForSequenceClassification
-        model, _ = load_model(str(setup.model), kind, num_labels=len(setup.task.labels))
+        config = load_config(str(setup.model), num_labels=len(setup.task.labels))
+        model, _ = load_model(str(setup.model), kind, config=config)
         optimizer = reference.make_optimizer(model)
         with self.stages.count("student", len(setup.pool) / len(self.pool)):
             texts = self._read(self.pool)

@@ -10,7 +10,8 @@ import torch
 
 from pet.adapt import shrink
 from pet.adapt.settings import StartSettings
-from pet.backbones.load import load_pretrainable, load_tokenizer
+from pet.backbones.load import load_tokenizer
+from pet.backbones.trained import load_pretrainable
 from pet.errors import PetError
 
 if TYPE_CHECKING:

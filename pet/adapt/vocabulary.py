@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pet.adapt.shrink import State, copy_config, rebuild
+from pet.backbones.load import reload_tokenizer
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -113,8 +114,6 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
     PetError
         If it has no ``tokenizer.json`` form, or a vocabulary of another type than WordPiece, BPE or Unigram.
     """
-    from transformers import AutoTokenizer
-
     name = tokenizer.name_or_path
     if not tokenizer.is_fast:
         raise PetError(f"tokenizer {name}: is a slow one and cannot be pruned; save it as tokenizer.json first")
@@ -132,7 +131,7 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         for field in ("added_tokens_decoder", "vocab_size", "max_length", "stride"):
             settings.pop(field, None)
         settings_path.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-        pruned = AutoTokenizer.from_pretrained(folder)
+        pruned = reload_tokenizer(folder)
     if len(pruned) != len(keep):
         raise PetError(f"tokenizer {name}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out")
     pruned.name_or_path = ""

@@ -6,12 +6,9 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
-
 from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import ModelKind, kind_of
-from pet.backbones.load import load_config, load_problem, load_tokenizer, model_fingerprint, resolve_model
+from pet.backbones.load import empty_model, load_config, load_tokenizer, model_fingerprint, resolve_model
 from pet.cloze.blank import Blank
 
 if TYPE_CHECKING:
@@ -67,12 +64,7 @@ class ModelInfo:
     @cached_property
     def meta(self) -> PreTrainedModel:
         """The encoder without weights. It has no head, because a student need not be a masked language model."""
-        try:
-            with torch.device("meta"):
-                model: PreTrainedModel = transformers.AutoModel.from_config(self.config)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise load_problem(self.name, "configuration", error) from error
-        return model
+        return empty_model(self.name, self.config)
 
     @cached_property
     def parameters(self) -> int:

@@ -16,8 +16,9 @@ from pet.backbones import xlnet
 from pet.backbones.base import LanguageModel
 from pet.backbones.causal import CausalLM
 from pet.backbones.encoder_decoder import EncoderDecoderLM
-from pet.backbones.load import load_causal_lm, load_config, load_encoder_decoder, load_masked_lm
+from pet.backbones.load import load_config
 from pet.backbones.masked import MaskedLM
+from pet.backbones.trained import load_causal_lm, load_encoder_decoder, load_masked_lm
 from pet.cloze.blank import Blank, end_blank, mask_blank, sentinel_blank
 from pet.errors import PetError
 
@@ -31,7 +32,7 @@ class ModelKind:
 
     Attributes
     ----------
-    open : loads a model by name; takes ``allow_pickle``
+    open : loads a model by name; takes ``allow_pickle`` and ``config``
     wrap : wraps the model as a LanguageModel
     blank : returns how its tokenizer represents ``{mask}``
     """
@@ -87,7 +88,8 @@ def open_model(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
     PetError
         If the model cannot be loaded, is not a supported kind, or has no trained head.
     """
-    return kind_of(load_config(name)).open(name, allow_pickle=allow_pickle)
+    config = load_config(name)
+    return kind_of(config).open(name, allow_pickle=allow_pickle, config=config)
 
 
 def language_model(model: PreTrainedModel) -> LanguageModel:

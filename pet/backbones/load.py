@@ -1,18 +1,37 @@
-"""Load models and tokenizers, with clear error messages."""
+"""Open models from folders, the embedded models and the hub. This is the only module that asks a library to do so.
+
+Code that comes with a model is never run. Whatever is wrong with a model is one message.
+"""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+from transformers.utils import cached_file
 
 from pet import resources
-from pet.compat import dtype_argument, without_progress_bars
+from pet.backbones.budget import limited_size
+from pet.backbones.folder import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    READ,
+    TOKENIZER_CONFIG,
+    adapter,
+    check_config,
+    check_files,
+    check_links,
+    check_tokenizer_config,
+    check_weights,
+    pickled,
+    read_json,
+    remote_code,
+)
+from pet.compat import dtype_argument, without_messages
 from pet.errors import PetError
 from pet.store.files import hash_file, hash_inputs
 
@@ -22,6 +41,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "mini-en"
+# How models have to return their outputs.
+_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_attentions": False, "torchscript": False}
 
 
 def resolve_model(name: str) -> str:
@@ -42,75 +63,149 @@ def resolve_model(name: str) -> str:
     return name
 
 
-def _check_folder(folder: Path, allow_pickle: bool) -> None:
-    if not (folder / "config.json").is_file():
-        raise PetError(f"model {folder}: no config.json in this folder; give a folder saved by save_pretrained")
-    found = sorted(folder.glob("*.safetensors"))
-    for path in found:
-        try:
-            with safe_open(path, "pt"):  # reads the header and checks it against the file size
-                pass
-        except SafetensorError as error:
-            raise PetError(
-                f"model {folder}: {path.name} is truncated or not a safetensors file ({error}); download it again "
-                "(Git LFS files: `git lfs pull`)"
-            ) from error
-    if found:
-        return
-    pickled = [p.name for p in (*folder.glob("pytorch_model*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt"))]
-    if not pickled:
-        raise PetError(f"model {folder}: no weights (model.safetensors) in this folder; give another folder")
-    if not allow_pickle:
-        raise _pickled(folder, pickled[0])
-
-
-def _pickled(name: object, file: str) -> PetError:
-    return PetError(
-        f"model {name}: its weights ({file}) are pickled, and loading them can execute arbitrary code; convert them "
-        "to safetensors, or pass --allow-pickle if you trust their source"
-    )
-
-
 def check_model(name: str, *, allow_pickle: bool = False) -> None:
-    """Check that a model folder exists and has loadable weights. Hub names are not looked up.
+    """Check that a model folder exists and can be loaded. Hub names are not looked up.
 
     Raises
     ------
     PetError
-        If the folder does not exist, or has no weights or only pickled ones (without `allow_pickle`).
+        If the folder does not exist, has no weights, only pickled ones (without `allow_pickle`), or is unsafe.
     """
     path = Path(resolve_model(name))
     if path.is_dir():
-        _check_folder(path, allow_pickle)
+        check_files(path)
+        check_weights(path, allow_pickle)
 
 
-def load_problem(name: str, what: str, error: Exception) -> PetError:
-    """Convert an exception from loading a model's `what` to a PetError."""
+def load_problem(name: str, what: str, error: BaseException) -> PetError | None:
+    """Convert an exception from loading a model's `what` to a PetError; None if it says nothing about the model.
+
+    Libraries raise all kinds of exceptions for a damaged file. Those of Rust are not even an ``Exception``.
+    """
+    is_panic = type(error).__name__ == "PanicException"
+    if isinstance(error, (PetError, MemoryError)) or not (isinstance(error, Exception) or is_panic):
+        return None
+    if "trust_remote_code" in str(error):
+        return remote_code(name)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, KeyError):
+        reason = f"unknown or missing: {reason}"
     return PetError(
         f"model {name}: cannot load its {what} ({reason[:300]}); check the name, the folder, or the network"
     )
 
 
-def load_config(name: str) -> Any:
-    """Load the configuration of a model folder, embedded model or hub name; PetError if that fails."""
+@contextmanager
+def opening(name: str, what: str) -> Iterator[None]:
+    """Convert exceptions from loading a model's `what` to a PetError."""
     try:
-        return transformers.AutoConfig.from_pretrained(resolve_model(name))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise load_problem(name, "configuration", error) from error
+        yield
+    except BaseException as error:
+        problem = load_problem(name, what, error)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def _check_description(name: str) -> None:
+    """Check the files of a folder or a hub model that say how to load it."""
+    path = Path(resolve_model(name))
+    if path.is_dir():
+        check_files(path)
+        return
+    if _hub_file(name, ADAPTER_CONFIG) is not None:
+        raise adapter(name)
+    for file, check in ((CONFIG, check_config), (TOKENIZER_CONFIG, check_tokenizer_config)):
+        found = _hub_file(name, file)
+        if found is not None:
+            check(read_json(found), name)
+
+
+def _hub_file(name: str, file: str) -> Path | None:
+    """Return a file of a hub model, downloaded if necessary; None if there is none, or it cannot be reached."""
+    try:
+        found = cached_file(name, file)
+    except (OSError, ValueError):  # the caller's next call says why
+        return None
+    return None if found is None else Path(str(found))
+
+
+def load_config(name: str, **changes: Any) -> Any:
+    """Load the configuration of a model, with changes; whatever it says, the model will return outputs by name.
+
+    Parameters
+    ----------
+    name : folder, embedded model or hub name
+    **changes : values for fields of the configuration
+
+    Raises
+    ------
+    PetError
+        If there is none, or it is damaged.
+    """
+    _check_description(name)
+    with opening(name, "configuration"):
+        config = transformers.AutoConfig.from_pretrained(resolve_model(name), trust_remote_code=False, **changes)
+        for field, value in _OUTPUTS.items():
+            if getattr(config, field, value) != value:
+                setattr(config, field, value)
+    return config
 
 
 def load_tokenizer(name: str, config: Any = None) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder, embedded model or hub name; PetError if that fails."""
-    path = resolve_model(name)
-    try:
-        return transformers.AutoTokenizer.from_pretrained(path, config=config)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise load_problem(name, "tokenizer", error) from error
+    """Load the tokenizer of a model.
+
+    Parameters
+    ----------
+    name : folder, embedded model or hub name
+    config : the model's configuration; default: loaded
+
+    Raises
+    ------
+    PetError
+        If there is none, it is damaged, or it has tokens that the model does not know.
+    """
+    if config is None:
+        config = load_config(name)
+    else:
+        _check_description(name)
+    with opening(name, "tokenizer"):
+        tokenizer = _open_tokenizer(resolve_model(name), config)
+        _check_vocabulary(name, tokenizer, getattr(config.get_text_config(), "vocab_size", None))
+    return tokenizer
+
+
+def reload_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer that was just saved to a folder of its own, without a model; PetError if that fails."""
+    with opening(folder, "tokenizer"):
+        return _open_tokenizer(folder)
+
+
+def _open_tokenizer(path: str, config: Any = None) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
+        path, config=config, trust_remote_code=False
+    )
+    return tokenizer
+
+
+def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, rows: object) -> None:
+    """Check that a tokenizer has words, and no tokens beyond the rows of the model's embeddings."""
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers returns if there are no files
+        raise PetError(
+            f"model {name}: its tokenizer has no vocabulary (no tokenizer.json); copy the file from the original model"
+        )
+    if not isinstance(rows, int):  # computed from characters
+        return
+    last = max(tokenizer.get_vocab().values())
+    if last >= rows:
+        raise PetError(
+            f"model {name}: its tokenizer has tokens up to number {last}, but the model only has embeddings for "
+            f"{rows} tokens; use the model's own tokenizer, or call resize_token_embeddings and save both"
+        )
 
 
 def load_model(
-    name: str, kind: Any, *, allow_pickle: bool = False, **options: Any
+    name: str, kind: Any, *, config: Any = None, allow_pickle: bool = False
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
     """Load a model in float32.
 
@@ -118,8 +213,8 @@ def load_model(
     ----------
     name : folder, embedded model or hub name
     kind : an ``Auto`` class of transformers
+    config : its configuration; default: loaded
     allow_pickle : also accept ``pytorch_model.bin``
-    **options : further arguments for ``from_pretrained``
 
     Returns
     -------
@@ -128,125 +223,55 @@ def load_model(
     Raises
     ------
     PetError
-        If there are no weights, they are pickled (without `allow_pickle`), or the architecture does not match.
+        If there are no weights, they are pickled (without `allow_pickle`) or not finite, or the architecture does not
+        match.
     """
-    path = resolve_model(name)
+    path, weights = resolve_model(name), None
+    if config is None:
+        config = load_config(name)
     if Path(path).is_dir():
-        _check_folder(Path(path), allow_pickle)
-    options |= dtype_argument(torch.float32)
-    if not allow_pickle:
-        options["use_safetensors"] = True
-    before = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()  # callers check missing weights themselves
-    try:
-        with warnings.catch_warnings(), without_progress_bars():
-            warnings.simplefilter("ignore")
-            return kind.from_pretrained(path, output_loading_info=True, **options)  # type: ignore[no-any-return]
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        if "use_safetensors" in options and "safetensors" in str(error) and not Path(path).is_dir():
-            raise _pickled(name, "of a hub model") from error
-        raise load_problem(name, "weights", error) from error
-    finally:
-        transformers.utils.logging.set_verbosity(before)
+        check_files(Path(path))
+        weights = check_weights(Path(path), allow_pickle)
+    options = dtype_argument(torch.float32) | ({} if allow_pickle else {"use_safetensors": True})
+    with opening(name, "weights"), without_messages(), limited_size(name, weights):
+        try:
+            model, info = kind.from_pretrained(
+                path, config=config, output_loading_info=True, trust_remote_code=False, **options
+            )
+        except OSError as error:
+            if weights is None and not allow_pickle and "safetensors" in str(error):
+                raise pickled(name, "of a hub model") from error
+            raise
+    _check_finite(name, model)
+    return model, info
 
 
-def check_classifier(name: str, config: Any) -> None:
-    """Check that a model can be a student, that is, that its architecture has a sequence classifier.
-
-    Raises
-    ------
-    PetError
-        If it has none.
-    """
-    kind = config.model_type
-    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        raise PetError(
-            f"model {name}: models of type {kind!r} have no sequence classifier and cannot be a student; choose "
-            "another model with --student-model"
-        )
+def _check_finite(name: str, model: PreTrainedModel) -> None:
+    """Check that all weights are numbers. A sum, which takes little time, is not finite if one of them is not."""
+    for key, weight in model.named_parameters():
+        if not torch.isfinite(weight.detach().sum()) and not torch.isfinite(weight.detach()).all():
+            raise PetError(
+                f"model {name}: the weights {key} contain NaN or infinite numbers; the checkpoint is damaged, or its "
+                "training diverged: use another one"
+            )
 
 
-def load_masked_lm(name: str, *, allow_pickle: bool = False, **options: Any) -> PreTrainedModel:
-    """Load a masked language model with a trained head.
-
-    Raises
-    ------
-    PetError
-        If it is not a masked LM, or its head would be randomly initialized.
-    """
-    cure = "use a masked language model, or train a head for this encoder with `pet adapt`"
-    return _load_trained(name, transformers.AutoModelForMaskedLM, cure, allow_pickle, **options)
-
-
-def load_encoder_decoder(name: str, *, allow_pickle: bool = False, **options: Any) -> PreTrainedModel:
-    """Load an encoder-decoder with a trained output layer; PetError otherwise."""
-    cure = "use a model with a trained decoder and head"
-    return _load_trained(name, transformers.AutoModelForSeq2SeqLM, cure, allow_pickle, **options)
-
-
-def load_causal_lm(name: str, *, allow_pickle: bool = False, **options: Any) -> PreTrainedModel:
-    """Load a causal language model with a trained output layer; PetError otherwise."""
-    cure = "use a model with a trained head"
-    return _load_trained(name, transformers.AutoModelForCausalLM, cure, allow_pickle, **options)
-
-
-def load_pretrainable(name: str) -> tuple[PreTrainedModel, bool]:
-    """Load a masked language model for further pretraining.
-
-    An encoder without a masked-LM head gets a new one, whose output weights are the word embeddings.
-
-    Returns
-    -------
-    model : PreTrainedModel
-    new_head : bool
-
-    Raises
-    ------
-    PetError
-        If it cannot be loaded, is not an encoder, or lacks weights other than those of the head.
-    """
-    torch.manual_seed(0)  # a new head is the same each time
-    model, info = load_model(name, transformers.AutoModelForMaskedLM)
-    random_head, random_body = _random_weights(model, info)
-    if random_body:
-        raise PetError(f"model {name}: the checkpoint is incomplete (no weights for {', '.join(random_body[:3])})")
-    new_head = any(key.endswith("weight") for key in random_head)
-    if new_head:
-        model.config.tie_word_embeddings = True
-        model.tie_weights()
-    return model, new_head
-
-
-def _load_trained(name: str, kind: Any, cure: str, allow_pickle: bool, **options: Any) -> PreTrainedModel:
-    model, info = load_model(name, kind, allow_pickle=allow_pickle, **options)
-    random_head, random_body = _random_weights(model, info)
-    random = random_head + random_body
-    if random:
-        raise PetError(
-            f"model {name}: no trained weights for {', '.join(random[:3])}"
-            f"{' and more' if len(random) > 3 else ''}, so it cannot fill a mask; {cure}"
-        )
+def empty_model(name: str, config: Any) -> PreTrainedModel:
+    """Return the encoder that a configuration describes, without weights; PetError if it describes none."""
+    path, weights = Path(resolve_model(name)), None
+    if path.is_dir():
+        weights = check_weights(path, allow_pickle=True)
+    with opening(name, "configuration"), limited_size(name, weights), torch.device("meta"):
+        model: PreTrainedModel = transformers.AutoModel.from_config(config, trust_remote_code=False)
     return model
-
-
-def _random_weights(model: PreTrainedModel, info: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the names of the weights of head and body that were not in the checkpoint and matter."""
-    missing, body = sorted(map(str, info["missing_keys"])), f"{model.base_model_prefix}."
-    in_head = [key for key in missing if not key.startswith(body) and not key.endswith("bias")]
-    in_body = [key for key in missing if key.startswith(body) and "pooler" not in key and "position_ids" not in key]
-    return in_head, in_body
 
 
 def model_fingerprint(name: str) -> str:
     """Return a hash of a model folder's weights, config and tokenizer, or the cached commit of a hub model."""
     path = Path(resolve_model(name))
     if path.is_dir():
-        wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
-        return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.suffix in wanted})
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(name, "config.json")
-    except OSError as error:
-        raise load_problem(name, "configuration", error) from error
+        check_links(path)
+        return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.suffix in READ})
+    with opening(name, "configuration"):
+        found = cached_file(name, CONFIG)
     return Path(str(found)).parent.name  # .../snapshots/COMMIT/config.json

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.info import ModelInfo
-from pet.backbones.load import check_classifier, check_model
+from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
+from pet.backbones.trained import check_classifier
 from pet.data.checks import label_counts
 from pet.errors import PetError
 from pet.ipet.plan import Plan, make_plan

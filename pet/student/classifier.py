@@ -18,8 +18,9 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from pet.backbones.load import load_model, load_tokenizer
+from pet.backbones.load import load_config, load_model, load_tokenizer
 from pet.backbones.masked import check_length, has_token_types, position_limit
+from pet.backbones.trained import load_new_classifier
 from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
 from pet.errors import PetError
@@ -209,14 +210,13 @@ def new_classifier(
     PetError
         If the model cannot be opened, or cannot read inputs of this length.
     """
-    model, _ = load_model(
+    config = load_config(
         name,
-        transformers.AutoModelForSequenceClassification,
-        allow_pickle=allow_pickle,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
     )
+    model = load_new_classifier(name, config, allow_pickle=allow_pickle)
     check_length(model, max_length, name)
     model.config.problem_type = "single_label_classification"
     tokenizer = load_tokenizer(name)

@@ -15,8 +15,8 @@ from tiny_text import LABELS, news_rows
 from transformers import AutoTokenizer
 
 from pet.backbones.int8 import check_int8
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
+from pet.backbones.trained import load_masked_lm
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable

@@ -20,8 +20,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pet.backbones import int8
 from pet.backbones.int8 import Int8Linear, check_int8, quantize_linears, quantize_rows
 from pet.backbones.kinds import open_model
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
+from pet.backbones.trained import load_masked_lm
 from pet.cloze.encode import token_keys
 from pet.cloze.pvp import bind_pattern
 from pet.cloze.tokens import tokenize_fields

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pet.backbones import masked
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM, check_length, position_limit
+from pet.backbones.trained import load_masked_lm
 from pet.errors import PetError
 
 every_family = pytest.mark.parametrize("name", list(FAMILIES))

@@ -10,9 +10,9 @@ from families import FAMILIES, build_family
 from torch import nn
 
 from pet.backbones.dropout import dropout
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
 from pet.backbones.packed import equal_runs, packed_features, packed_features_on_gpu, plain_layers
+from pet.backbones.trained import load_masked_lm
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
 from pet.tuning import lora, networks, prefix_layers, prompt

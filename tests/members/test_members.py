@@ -12,8 +12,8 @@ from tiny_text import LABELS, news_rows
 from torch.nn import functional as F
 from transformers import AutoTokenizer
 
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
+from pet.backbones.trained import load_masked_lm
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from small_run import TASK, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
-from pet.backbones.load import load_masked_lm, load_tokenizer
+from pet.backbones.load import load_tokenizer
+from pet.backbones.trained import load_masked_lm
 from pet.errors import PetError
 from pet.prompts.library import (
     Prompt,

@@ -14,8 +14,8 @@ from families import FAMILIES
 from tiny_text import LABELS, news_rows
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pet.backbones.load import load_masked_lm
 from pet.backbones.masked import MaskedLM
+from pet.backbones.trained import load_masked_lm
 from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.tokens import TokenTable, tokenize_fields

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pet.backbones.load import load_masked_lm, load_tokenizer
+from pet.backbones.load import load_tokenizer
+from pet.backbones.trained import load_masked_lm
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.errors import PetError
 from pet.recipe import make_recipe

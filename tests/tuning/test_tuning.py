@@ -20,8 +20,9 @@ from safetensors import safe_open
 from tiny_text import LABELS, news_rows
 from transformers import AutoModelForMaskedLM
 
-from pet.backbones.load import load_masked_lm, load_tokenizer
+from pet.backbones.load import load_tokenizer
 from pet.backbones.masked import MaskedLM
+from pet.backbones.trained import load_masked_lm
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import TokenTable
