@@ -1,4 +1,4 @@
-"""Check that ids are unique, in constant memory."""
+"""Check that ids are unique, in constant memory, and match the ids of two tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pet.data.spill import no_room
 
@@ -64,3 +65,44 @@ class IdLedger:
             if len(found) >= MOST_NAMED:
                 break
         return frozenset(found)
+
+
+def match_ids(ids: pa.Array, known: pa.Array) -> pa.Array:
+    """Return where each id is among the known ones.
+
+    An id is looked up as it is, and then in the other spellings of `pet.spelling`, because programs turn ``7`` into
+    ``7.0`` when a column has gaps. Ids that mean the same are only matched exactly.
+
+    Parameters
+    ----------
+    ids, known : arrays of strings, each without duplicates
+
+    Returns
+    -------
+    int32 array of positions in `known`, of the length of `ids`; null for an id that is not there
+
+    Examples
+    --------
+    >>> match_ids(pa.array(["b", "7", "x"]), pa.array(["7.0", "b"])).to_pylist()
+    [1, 0, None]
+    """
+    found = pc.index_in(ids, value_set=known)
+    if not found.null_count:
+        return found
+    open_ids = pc.is_null(found)
+    keys, known_keys = _meanings(ids), _meanings(known)
+    twice = pa.concat_arrays([_twice(keys), _twice(known_keys)])
+    at = pc.index_in(keys, value_set=known_keys)
+    at = pc.if_else(pc.is_in(keys, value_set=twice), pa.scalar(None, at.type), at)
+    return pc.if_else(open_ids, at, found)
+
+
+def _meanings(ids: pa.Array) -> pa.Array:
+    """`pet.spelling.meaning` of whole numbers and accents, for a whole array."""
+    whole = pc.replace_substring_regex(ids, pattern=r"^(-?(?:0|[1-9][0-9]*))\.0+$", replacement=r"\1")
+    return pc.utf8_normalize(whole, form="NFC")
+
+
+def _twice(keys: pa.Array) -> pa.Array:
+    counts = pc.value_counts(keys)
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))

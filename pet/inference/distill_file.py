@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
 from pet.data.columns import some
+from pet.data.ids import match_ids
 from pet.data.read import read_table
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
@@ -225,13 +226,13 @@ def _join(
     """Texts and probabilities of the same ids, in the order of the input."""
     ids = table.select_columns(["id"]).with_format("arrow")[:]["id"].combine_chunks()
     wanted = pa.array(soft.ids, pa.string())
-    lost = pc.filter(wanted, pc.invert(pc.is_in(wanted, value_set=ids)))
+    lost = pc.filter(wanted, pc.is_null(match_ids(wanted, ids)))
     if len(lost):
         raise PetError(
             f"{path}: {len(lost)} of its {len(wanted)} ids are not in the input ({some(lost.to_pylist(), _NAMED)}); "
             "give the texts that were labeled, with the same ids (--column id=COLUMN names their column)"
         )
-    at = np.asarray(pc.fill_null(pc.index_in(ids, value_set=wanted), -1))
+    at = np.asarray(pc.fill_null(match_ids(ids, wanted), -1))
     sure = soft.probabilities.max(axis=1) >= min_confidence
     rows = np.flatnonzero((at >= 0) & sure[at])
     if not len(rows):

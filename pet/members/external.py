@@ -11,22 +11,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
 from numpy.typing import NDArray
 
 from pet.data.checks import text_keys
-from pet.data.columns import Layout
+from pet.data.columns import Layout, same_columns
+from pet.data.ids import match_ids
 from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.row_reader import records
 from pet.data.source import column_names
+from pet.data.values import as_text, is_missing, kind_of, label_text
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
+from pet.spelling import Names
 from pet.store.tables import PROBABILITY_COLUMN
 from pet.suggest import suggest
 
@@ -77,7 +79,9 @@ class ExternalMember:
         texts: dict[str, int] = {}
         for table in data.known:
             texts |= dict(zip(table.ids, self._keys(table.table).tolist(), strict=True))
-        columns = {"id": pa.array(ids, pa.string()), "text": pa.array(map(texts.get, ids), pa.uint64())}
+        column = pa.array(ids, pa.string())
+        rows = match_ids(column, pa.array(list(texts), pa.string()))
+        columns = {"id": column, "text": pa.array(list(texts.values()), pa.uint64()).take(rows)}
         columns |= {f"score_{i}": pa.array(scores[:, i], pa.float32()) for i in range(len(self.labels))}
         pq.write_table(pa.table(columns), folder / KEPT)
         self.folder = folder
@@ -95,7 +99,7 @@ class ExternalMember:
         if known is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
         ids = texts.ids
-        rows = pc.index_in(pa.array(ids, pa.string()), value_set=known["id"])
+        rows = match_ids(pa.array(ids, pa.string()), known["id"].combine_chunks())
         found = np.flatnonzero(rows.is_valid().to_numpy(zero_copy_only=False))
         taken = known.take(rows.drop_null())
         self._check_texts(texts, ids, found, taken["text"])
@@ -157,11 +161,10 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
     places: dict[str, Any] = {}
     rows: list[Array] = []
     for place, record in records(source, layout, problems, numbers=True):
-        row_id = record.get("id")
-        if row_id is None or row_id == "":
+        key = as_text(record.get("id"))
+        if not key:
             problems.add(place, "id", "has no id")
             continue
-        key = str(row_id)
         if key in places:
             problems.add(place, "double id", f"the id {key!r} occurs twice; ids must be unique", key)
             continue
@@ -181,9 +184,9 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
 
 def _label_columns(header: Sequence[str], labels: Sequence[str]) -> list[str] | None:
     for pattern in ("{}", PROBABILITY_COLUMN):
-        columns = [pattern.format(label) for label in labels]
-        if all(column in header for column in columns):
-            return columns
+        found = [same_columns(pattern.format(label), header) for label in labels]
+        if all(found):
+            return [same[0] for same in found]
     return None
 
 
@@ -192,34 +195,41 @@ def _reader(header: Sequence[str], columns: list[str] | None, labels: Sequence[s
 
     The function raises a ValueError if the row is wrong. Return None if the columns hold no scores.
     """
+    names = Names(labels)
     if "probabilities" in header:
-        return lambda record: _from_field(record.get("probabilities"), labels)
+        return lambda record: _from_field(record.get("probabilities"), labels, names)
     if columns is not None:
         return lambda record: log_probabilities([record.get(column) for column in columns])
     if "label" in header:
-        return lambda record: _vote(record.get("label"), labels)
+        return lambda record: _vote(record.get("label"), labels, names)
     return None
 
 
-def _from_field(value: Any, labels: Sequence[str]) -> Array | None:
+def _from_field(value: Any, labels: Sequence[str], names: Names) -> Array | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        others = [key for key in value if key not in labels]
-        if others:
-            raise ValueError(f"`probabilities` has the label {others[0]!r}, which is not in the task")
-        value = [value.get(label) for label in labels]
+        named: dict[str, Any] = {}
+        for key, number in value.items():
+            label = names.find(key)
+            if label is None:
+                raise ValueError(f"`probabilities` has the label {key!r}, which is not in the task")
+            if label in named:
+                raise ValueError(f"`probabilities` has the label {label!r} twice")
+            named[label] = number
+        value = [named.get(label) for label in labels]
     if not isinstance(value, (list, tuple)) or len(value) != len(labels):
         raise ValueError(f"`probabilities` must have {len(labels)} numbers, one per label")
     return log_probabilities(value)
 
 
-def _vote(value: Any, labels: Sequence[str]) -> Array | None:
-    if value is None or value == "":
+def _vote(value: Any, labels: Sequence[str], names: Names) -> Array | None:
+    if value == "" or is_missing(value):
         return None
-    label = str(value)
-    if label not in labels:
-        raise ValueError(f"label {label!r} is not in the task; {suggest(label, labels)}")
+    text = label_text(value) or kind_of(value)
+    label = names.find(text)
+    if label is None:
+        raise ValueError(f"label {text!r} is not in the task; {suggest(text, labels)}")
     rest = (1 - VOTE) / (len(labels) - 1)
     return np.log([VOTE if other == label else rest for other in labels]).astype(np.float32)
 

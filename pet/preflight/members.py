@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from pet.data.ids import match_ids
 from pet.members import external
 from pet.members.external import read_external
 from pet.members.kinds import parse_member
@@ -29,14 +32,14 @@ def check_members(task: Task, tables: Mapping[str, Dataset], report: CheckReport
             spec = parse_member(text)
             if spec.kind == external.KIND:
                 ids, _ = read_external(spec.options["file"], task.labels, spec.name)
-                report.warnings += _coverage(spec.name, set(ids), tables)
+                report.warnings += _coverage(spec.name, pa.array(ids, pa.string()), tables)
 
 
-def _coverage(name: str, ids: set[str], tables: Mapping[str, Dataset]) -> list[str]:
+def _coverage(name: str, ids: pa.Array, tables: Mapping[str, Dataset]) -> list[str]:
     """One line for each table of which the file lacks texts."""
     lines = []
     for part, table in tables.items():
-        there = sum(row_id in ids for row_id in table["id"])
+        there = match_ids(pa.array(table["id"], pa.string()), ids).is_valid().sum().as_py()
         if there < len(table):
             lines.append(
                 f"member {name}: has scores for {there} of {len(table)} texts of {part} and abstains on the others; "

@@ -19,6 +19,7 @@ from pet.errors import PetError
 from pet.progress import Reporter
 from pet.run.settings import MEMORY, RunSettings
 from pet.seeds import derive_seed
+from pet.spelling import meaning
 from pet.store.files import hash_file, hash_inputs
 from pet.task.task import Task
 
@@ -60,7 +61,7 @@ class RunData:
         for part, keys in self.keys.items():
             table: Dataset | None = getattr(self, part)
             for row_id, key in zip([] if table is None else table["id"], keys.tolist(), strict=True):
-                before, where = seen.setdefault(row_id, (key, part))
+                before, where = seen.setdefault(meaning(row_id), (key, part))
                 if before != key:
                     raise PetError(
                         f"id {row_id!r} stands for different texts in {_NAMES[where]} and {_NAMES[part]}, but external "

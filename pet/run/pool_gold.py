@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, text_keys
+from pet.data.columns import same_columns
+from pet.data.ids import match_ids
 from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.source import column_names
@@ -51,9 +55,9 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
     if data.pool is None:
         raise PetError("--pool-gold requires --unlabeled, whose labels it contains")
     pool = data.pool
-    there = column_names(open_source(source, "pool-gold")) or []
-    with_texts = all(columns.get(name, name) in there for name in task.fields)
-    if not with_texts and columns.get("id", "id") not in there:
+    header = column_names(open_source(source, "pool-gold")) or []
+    with_texts = all(same_columns(columns.get(name, name), header) for name in task.fields)
+    if not with_texts and columns.get("id", "id") not in header:
         raise PetError(
             f"--pool-gold {source}: has neither the texts ({', '.join(task.fields)}) nor a column `id`, so its labels "
             "cannot be matched with the unlabeled texts; add one of them"
@@ -61,8 +65,8 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
     fields = task.fields if with_texts else []
     columns = {name: column for name, column in columns.items() if name in (*fields, "label", "id")}
     table = read_table(source, fields, labels=task.labels, label_map=task.label_map, columns=columns, name="pool-gold")
-    place = {row_id: i for i, row_id in enumerate(table["id"])}
-    rows = np.asarray([place.get(row_id, -1) for row_id in pool["id"]], dtype=np.int64)
+    ids, there = (pa.array(part["id"], pa.string()) for part in (pool, table))
+    rows = np.asarray(pc.fill_null(match_ids(ids, there), -1), dtype=np.int64)
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise PetError(

@@ -108,3 +108,31 @@ def test_a_fitted_member_needs_no_file_and_abstains_on_texts_without_scores(tmp_
     again.scores(texts, out)
     np.testing.assert_allclose(out[[0, 2]], EXPECTED[[1, 0]], rtol=1e-5)
     assert np.isnan(out[1]).all()
+
+
+def test_labels_columns_and_ids_are_found_in_any_spelling(tmp_path: Path) -> None:
+    labels = ("\u00e9", "1")
+    files = {
+        "a.csv": "id,p(e\u0301),p(1)\n7.0,0.75,0.25\n",
+        "b.jsonl": '{"id": 7.0, "probabilities": {"e\u0301": 0.75, "1.0": 0.25}}\n',
+        "c.csv": "id,label\n7.0,e\u0301\n",
+        "d.csv": "id,label\n7.0,1.0\n",
+    }
+    pool = Texts(Dataset.from_dict({"id": ["7", "8"], "text": ["x", "y"]}))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        member = ExternalMember(parse(str(tmp_path / name), ""), labels, ("text",))
+        folder = tmp_path / f"of {name}"
+        folder.mkdir()
+        member.fit(MemberData([], np.zeros(0, dtype=np.int64), pool), folder)
+        scores = np.zeros((2, 2), dtype=np.float32)
+        member.scores(pool, scores)
+        assert scores[0].argmax() == (name == "d.csv")
+        assert np.isnan(scores[1]).all()
+
+
+@pytest.mark.parametrize("vote", ["[1]", "{}", '"E\u0301"'])
+def test_a_vote_that_is_no_label_is_refused(tmp_path: Path, vote: str) -> None:
+    (tmp_path / "votes.jsonl").write_text('{"id": 1, "label": ' + vote + "}\n", encoding="utf-8")
+    with pytest.raises(PetError, match=r"votes\.jsonl:1: label"):
+        read_external(tmp_path / "votes.jsonl", ("\u00e9", "1"), "votes")
