@@ -19,9 +19,9 @@ from pet.adapt.start import from_checkpoint
 from pet.adapt.training import CHECKPOINT, Machine, Training
 from pet.progress import Reporter
 from pet.store.directory import RunDirectory
-from pet.store.files import remove_quietly
+from pet.store.folders import remove_quietly
 from pet.store.manifest import MANIFEST
-from pet.store.outputs import remove_leftovers, restore_folder, writing_folder
+from pet.store.outputs import restore_folder, writing_folder
 from pet.training.device import make_accelerator
 from pet.training.group import in_a_group, join_group
 
@@ -134,7 +134,6 @@ def _write(
     record: dict[str, Any],
     command: str,
 ) -> None:
-    remove_leftovers(output.path)  # the lock on the working folder is held
     with writing_folder(output.path, replace=output.overwrite) as folder:
         save_start(model.to(_DTYPES[output.save_dtype]).cpu(), tokenizer, folder)
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"

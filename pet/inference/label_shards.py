@@ -36,11 +36,13 @@ from pet.inference.shard_worker import ABOUT, ATTEMPTS, KEPT, ShardLabeler, Shar
 from pet.progress import Reporter
 from pet.run.execution.cluster import Cluster
 from pet.run.execution.options import Execution
-from pet.store.files import TEMPORARY, hash_inputs, make_folders, remove, remove_quietly, sync_tree, write_atomically
+from pet.store.files import hash_inputs, write_atomically
+from pet.store.folders import TEMPORARY, make_folders, remove, remove_quietly, settle_tree
 from pet.store.lock import FolderLock
 from pet.store.manifest import read_config, read_stages
 from pet.store.outputs import check_new_folder, put_in_place
 from pet.store.tables import TABLE_ENDINGS, OutputColumn
+from pet.store.tree import check_inside
 
 _TEXTS = "texts"  # a table that is not Parquet, cut into files that are
 _MOST_BLOCKS = 10_000
@@ -121,7 +123,7 @@ def label_on_ray(
             cluster.close()
     for name in (_TEXTS, ATTEMPTS, ABOUT, ".lock"):
         remove(folder / name)
-    sync_tree(folder)
+    settle_tree(folder)
     put_in_place(folder, place, replace=table.force)
     return labeled
 
@@ -167,7 +169,10 @@ def _fingerprint(
 @contextmanager
 def _working_in(folder: Path, about: str, reporter: Reporter) -> Iterator[None]:
     """Lock a folder that holds only what an earlier call with the same fingerprint has finished."""
+    if folder.is_symlink():  # planted: its content would be deleted
+        raise PetError(f"{folder}: is a link, and shards are collected in a folder of this name; delete the link")
     make_folders(folder)
+    check_inside(folder, "folder of shards")
     lock = FolderLock(folder)
     lock.acquire()
     try:

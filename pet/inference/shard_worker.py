@@ -23,7 +23,8 @@ from pet.inference.ensemble import open_ensemble
 from pet.inference.label_file import ids_of, label_chunk
 from pet.inference.options import ComputeOptions
 from pet.run.execution.work import TRIES, lost_too_often
-from pet.store.files import TEMPORARY, disk_problem, remove_quietly
+from pet.store.disk import disk_problem
+from pet.store.folders import TEMPORARY, remove_quietly
 from pet.store.tables import OutputColumn, arrow_array
 
 ABOUT = "labeling.json"  # hash of what is being labeled, and how

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.recipe import DEFAULT_LIBRARY
-from pet.store.files import make_folders
+from pet.store.folders import make_folders
 from pet.store.outputs import writing_folder
 from pet.task.pattern import Pattern
 from pet.task.task import Task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -10,7 +11,8 @@ from typing import Any
 
 from pet.errors import PetError
 from pet.run.settings import RunSettings
-from pet.store.manifest import CONFIG, read_config
+from pet.store.manifest import CONFIG, MANIFEST, read_config
+from pet.store.tree import check_inside
 from pet.task.task import Task
 
 _SEED = re.compile(r"seed-\d+")
@@ -56,6 +58,8 @@ def read_settings(folder: str | Path) -> RunSettings:
     problems = _wrong_kinds(values)
     if problems:
         raise PetError([f"{place / CONFIG}: settings.{problem}" for problem in problems])
+    if os.path.lexists(place / MANIFEST):  # a copy of config.yaml elsewhere is no run
+        check_inside(place)
     return RunSettings.from_dict(values)
 
 

@@ -17,6 +17,7 @@ from pet.run.resolve import Given
 from pet.run.results import Results, headlines_by_seed
 from pet.run.settings import RunSettings
 from pet.store.files import write_atomically
+from pet.store.tree import check_inside
 
 
 def run_seeds(
@@ -37,6 +38,8 @@ def run_seeds(
     dict with ``runs`` (seed -> results) and ``summary`` (name of a model -> `pet.report.tables.summarize`)
     """
     _refuse_other_files(Path(output))
+    if Path(output).is_dir():
+        check_inside(output, "folder of runs")
     runs = {}
     for seed in seeds:
         reporter.info(f"seed {seed}")

@@ -19,7 +19,7 @@ from pet.members.seam import MemberData, Report
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.run.context import PARTS, PRIMERS, RunContext
 from pet.seeds import derive_seed
-from pet.store.files import reserve
+from pet.store.folders import reserve
 from pet.student.distill import one_hot
 
 Array = NDArray[Any]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pet.errors import PetError
-from pet.store.files import disk_problem, hash_file, plain, remove, remove_quietly, sync_tree
+from pet.store.disk import disk_errors
+from pet.store.files import hash_file, plain
+from pet.store.folders import remove, remove_quietly, settle_tree
 from pet.store.manifest import peak_memory, versions
 
 
@@ -40,7 +40,7 @@ def make_files(
     Raises
     ------
     PetError
-        If the disk is full or not writable.
+        If the disk is full, failing or not writable.
     """
     with disk_errors(f"write {name} in {folder.parent}"):
         try:
@@ -54,30 +54,11 @@ def make_files(
             if lost:
                 raise RuntimeError(f"stage {name} did not write {', '.join(lost)}")
             outputs = {file: [(folder / file).stat().st_size, hash_file(folder / file)] for file in made}
-            sync_tree(folder)
+            settle_tree(folder)
         except BaseException:
             remove_quietly(folder)
             raise
     return {"outputs": outputs, "seconds": seconds, **peak_memory(), "versions": versions(), "info": info}
-
-
-@contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
-    """Convert errors of a full or unwritable disk to a PetError; let other errors pass.
-
-    Parameters
-    ----------
-    doing : what is being done, for the message ("write g0/labels in runs/news")
-    """
-    try:
-        yield
-    except PetError:
-        raise
-    except Exception as error:
-        message = disk_problem(error, doing)
-        if message is None:
-            raise
-        raise PetError(message) from error
 
 
 def _files_in(folder: Path) -> list[str]:

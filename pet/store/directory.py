@@ -11,19 +11,11 @@ from typing import Any
 
 from pet.errors import PetError
 from pet.progress import Reporter
-from pet.store.build import disk_errors, make_files
-from pet.store.files import (
-    TEMPORARY,
-    hash_file,
-    hash_inputs,
-    make_folders,
-    path_problem,
-    plain,
-    remove,
-    remove_quietly,
-    sync_folder,
-)
-from pet.store.lock import FolderLock
+from pet.store.build import make_files
+from pet.store.disk import disk_errors, path_problem
+from pet.store.files import hash_file, hash_inputs, plain
+from pet.store.folders import TEMPORARY, make_folders, remove, remove_quietly, remove_temporaries, sync_folder
+from pet.store.lock import LOCK, FolderLock
 from pet.store.manifest import (
     CONFIG,
     check_config,
@@ -32,11 +24,12 @@ from pet.store.manifest import (
     write_config,
     write_stages,
 )
+from pet.store.tree import check_inside
 
 __all__ = ["RunDirectory", "hash_file", "hash_inputs"]
 
-# Files that a process killed before writing config.yaml may leave behind.
-_BEGUN = re.compile(rf"\.lock|{re.escape(TEMPORARY)}\d+-config\.yaml")
+# What a process killed before writing config.yaml may leave behind.
+_BEGUN = re.compile(rf"{re.escape(LOCK)}|{re.escape(TEMPORARY)}(\d+|[0-9a-f]{{16}})-config\.yaml")
 
 
 class RunDirectory:
@@ -91,8 +84,7 @@ class RunDirectory:
         if not self._lock.supported:
             self.reporter.warn(f"{self.path}: this file system has no locks; make sure only one process uses it")
         self._refuse_foreign()
-        for leftover in list(self.path.rglob(f"{TEMPORARY}*")):
-            remove(leftover)
+        remove_temporaries(self.path)
         if not (self.path / CONFIG).exists() or not self._others():
             write_config(self.path, self.config)
         self._stages = read_stages(self.path)
@@ -102,6 +94,7 @@ class RunDirectory:
             raise PetError(f"{self.path} is a file; give a folder for the run")
         if not self.path.is_dir():
             return
+        check_inside(self.path)
         others = self._others()
         if (self.path / CONFIG).exists():
             # A run that failed before building anything may start over with other settings.

@@ -5,26 +5,30 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import weakref
+import stat
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from pet.errors import PetError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+LOCK = ".lock"
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
-_locks: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 class FolderLock:
     """An exclusive lock on a folder, held through an open file in it.
 
     The operating system releases it when the process ends for any reason, so a dead process never
-    blocks others. The lock file is not deleted: otherwise two processes could lock two different files
-    of the same name.
+    blocks others. It works on Linux, macOS and Windows, and on network file systems that pass locks
+    on to the server (NFS 4, SMB, Lustre with ``flock``). Where locks are kept on each machine (NFS with
+    ``local_lock``), it only stops processes on the same machine. Where there are none, `supported` is
+    False.
+
+    The lock file is not deleted: otherwise two processes could lock two different files of the same
+    name. The process id and the machine of the holder are noted in it.
 
     Parameters
     ----------
@@ -34,75 +38,89 @@ class FolderLock:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.supported = fcntl is not None
-        self._descriptor: int | None = None
+        self.supported = True
+        self._lock: FileLock | None = None
+        self._process = 0
 
     def acquire(self) -> None:
         """Acquire the lock.
 
-        Sets ``supported`` to False if the system or file system has no locks.
+        Sets ``supported`` to False if the file system has no locks.
 
         Raises
         ------
         PetError
-            If another process holds the lock; the message has its process id.
+            If another process holds the lock; the message has its process id. Also if the lock file is
+            something else that must not be written to, such as a link.
         OSError
             If the lock file cannot be created.
         """
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(self.folder / ".lock", flags, 0o666)
+        path = self.folder / LOCK
+        _refuse_links(path)
+        lock = FileLock(
+            path,
+            timeout=0,
+            thread_local=False,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+            on_acquired=_write_holder,
+        )
         try:
-            self._lock(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()} {platform.node()}\n".encode())
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
-        _locks.add(self)
-
-    def _lock(self, descriptor: int) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.acquire()
+        except Timeout:
+            raise PetError(_in_use(self.folder)) from None
         except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                self.supported = False
-                return
-            if not isinstance(error, (BlockingIOError, PermissionError)):
+            if error.errno not in _UNSUPPORTED:
                 raise
-            holder = os.pread(descriptor, 300, 0).decode("utf-8", "replace").split()
-            who = f"process {holder[0]}" if holder else "another process"
-            where = f" on {holder[1]}" if len(holder) > 1 and holder[1] != platform.node() else ""
-            raise PetError(
-                f"{self.folder} is in use by {who}{where}; wait until it ends, or choose another folder"
-            ) from None
+            self.supported = False
+            return
+        self._lock, self._process = lock, os.getpid()
 
     def release(self) -> None:
-        """Release the lock, if held."""
-        if self._descriptor is None:
-            return
-        descriptor, self._descriptor = self._descriptor, None
-        _locks.discard(self)
+        """Release the lock, if this process holds it."""
+        lock, self._lock = self._lock, None
+        if lock is not None and self._process == os.getpid():  # a forked worker does not have its parent's locks
+            lock.release(force=True)
+
+
+def holder_of(folder: Path) -> tuple[int, str] | None:
+    """Return the process id and the machine in a folder's lock file; None if there is none. It may have ended."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with suppress(OSError, ValueError):
+        descriptor = os.open(folder / LOCK, flags)
         try:
-            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 1, os.SEEK_SET)  # Windows locks the first byte
+            process, machine = os.read(descriptor, 300).decode("utf-8", "replace").split()[:2]
+            return int(process), machine
         finally:
             os.close(descriptor)
-
-    def _forget(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    return None
 
 
-def _forget_in_child() -> None:
-    # A forked worker inherits the open file and thus the lock. If it outlived a killed parent, the
-    # folder would appear to be in use.
-    for lock in list(_locks):
-        lock._forget()
-    _locks.clear()
+def this_machine() -> str:
+    """Return the name of this machine in lock files."""
+    return "-".join(platform.node().split()) or "unknown"
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+def _write_holder(descriptor: int) -> None:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, f" {os.getpid()} {this_machine()}\n".encode())
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse a lock file that is a link or a pipe: the process id would be written to something else."""
+    try:
+        about = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(about.st_mode):
+        raise PetError(f"{path}: is a link or a device, not a lock file; delete it")
+    if about.st_nlink > 1:
+        raise PetError(f"{path}: the file also has other names (hard links), and locking would change it; delete it")
+
+
+def _in_use(folder: Path) -> str:
+    holder = holder_of(folder)
+    who = f"process {holder[0]}" if holder else "another process"
+    where = f" on {holder[1]}" if holder and holder[1] != this_machine() else ""
+    return f"{folder} is in use by {who}{where}; wait until it ends, or choose another folder"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pet.errors import PetError
-from pet.store.files import TEMPORARY, disk_problem, make_folders, remove, sync_folder, sync_tree
+from pet.store.disk import disk_problem
+from pet.store.folders import make_folders, remove, settle_tree, sync_folder
+from pet.store.temporary import remove_leftovers, temporary_folder
 
 REPLACED = ".old-"  # begins the name of a folder that is being replaced
 
@@ -38,7 +39,10 @@ def check_output(path: str | Path, endings: Sequence[str], source: str | None = 
         raise PetError(f"{path}: unknown format; give the file one of the endings {', '.join(endings)}")
     if place.is_dir():
         raise PetError(f"{path}: is a folder; name a file in it")
+    if place.is_symlink() and not place.exists():
+        raise PetError(f"{path}: is a link to a file that does not exist; name another file, or delete the link")
     check_folder(place.parent)
+    remove_leftovers(place.parent)
     given = None if source is None else Path(source).expanduser()
     if given is not None and given.exists() and place.exists() and os.path.samefile(place, given):
         raise PetError(f"{path}: is the input itself; write the results to another file")
@@ -86,10 +90,11 @@ def check_new_folder(
             _check_replaceable(path, force, replaceable(place), option)
     elif place.exists() or place.is_symlink():
         raise PetError(f"{path}: is a file; name a new folder")
-    parent = place.absolute().parent
+    parent = _real(place).parent
     while not parent.exists():  # missing parents are created later
         parent = parent.parent
     check_folder(parent)
+    remove_leftovers(parent)
     return place
 
 
@@ -121,21 +126,20 @@ def writing_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
     PetError
         If the disk is full or read-only.
     """
-    beside = place.absolute().with_name(f"{TEMPORARY}{os.getpid()}-{place.name}")
+    place = _real(place)
     try:
-        make_folders(beside.parent)
-        remove(beside)
-        os.mkdir(beside)
-        yield beside
-        sync_tree(beside)
-        put_in_place(beside, place, replace=replace)
+        make_folders(place.parent)
+        with temporary_folder(place.parent, place.name) as outside:
+            beside = outside / place.name
+            os.mkdir(beside)
+            yield beside
+            settle_tree(beside)
+            put_in_place(beside, place, replace=replace)
     except Exception as error:
         message = None if isinstance(error, PetError) else disk_problem(error, f"write {place}")
         if message is None:
             raise
         raise PetError(message) from error
-    finally:
-        remove(beside)
 
 
 def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:
@@ -149,7 +153,7 @@ def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:
     OSError
         If there is a folder of that name that is not empty and `replace` is False.
     """
-    place = place.absolute()
+    place = _real(place)
     old = place.with_name(f"{REPLACED}{place.name}")
     if place.is_dir():
         if replace and any(place.iterdir()):
@@ -168,9 +172,9 @@ def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:
 
 def restore_folder(place: Path) -> None:
     """Undo what is left of a `put_in_place` that was killed: keep the new folder if it is there, else the old one."""
-    place = place.absolute()
+    place = _real(place)
     old = place.with_name(f"{REPLACED}{place.name}")
-    if not old.is_dir():
+    if old.is_symlink() or not old.is_dir():
         return
     if place.exists():
         remove(old)
@@ -178,10 +182,6 @@ def restore_folder(place: Path) -> None:
         os.replace(old, place)
 
 
-def remove_leftovers(place: Path) -> None:
-    """Remove what killed processes left of `writing_folder`; call it only if nobody else can be writing `place`."""
-    place = place.absolute()
-    leftover = re.compile(rf"{re.escape(TEMPORARY)}\d+-{re.escape(place.name)}")
-    for path in place.parent.iterdir() if place.parent.is_dir() else ():
-        if leftover.fullmatch(path.name):
-            remove(path)
+def _real(place: Path) -> Path:
+    """Return the folder itself: the user's link to an output folder keeps pointing to it."""
+    return Path(os.path.realpath(place))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import read_probabilities, write_soft_labels, writing_soft_labels
 from pet.errors import PetError
 from pet.numerics import softmax
+from pet.store.temporary import temporary_folder
 
 LABELS = ["no", 'yes, ünd "more"', "3"]
 MEMBERS = ["p1-r1", "p2-r1"]
@@ -132,8 +134,13 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.csv"])
 def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
-    monkeypatch.setattr("pet.store.files.TEMPORARY", ".full-")
-    (tmp_path / f".full-{os.getpid()}-{name}").symlink_to("/dev/full")
+    @contextmanager
+    def full_folder(parent: Path, name: str) -> Iterator[Path]:
+        with temporary_folder(parent, name) as folder:
+            (folder / name).symlink_to("/dev/full")
+            yield folder
+
+    monkeypatch.setattr("pet.store.files.temporary_folder", full_folder)
     with (
         pytest.raises(PetError, match=rf"{name}.*full"),
         writing_soft_labels(tmp_path / name, LABELS, MEMBERS) as append,

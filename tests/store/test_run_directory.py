@@ -25,7 +25,8 @@ from pet.errors import PetError
 from pet.progress import Reporter
 from pet.seeds import derive_seed
 from pet.store.directory import RunDirectory, hash_file, hash_inputs
-from pet.store.files import reserve, write_atomically, writing
+from pet.store.files import write_atomically, writing
+from pet.store.folders import reserve
 from pet.store.manifest import read_config, read_stages
 
 ROOT = Path(pet.errors.__file__).parent.parent
@@ -244,20 +245,21 @@ def test_a_run_directory_is_unusable_outside_its_block(tmp_path: Path):
 
 
 def test_leftovers_are_removed_without_following_links(tmp_path: Path):
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "precious").write_text("1")
     with open_run(tmp_path / "run"):
         pass
+    precious = tmp_path / "run" / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("1")
     (tmp_path / "run" / ".tmp-a").mkdir()
     (tmp_path / "run" / ".tmp-a" / ".tmp-half").write_text("1")
     (tmp_path / "run" / "student").mkdir()
     (tmp_path / "run" / "student" / ".tmp-1-README.md").write_text("1")
-    (tmp_path / "run" / ".tmp-link").symlink_to(outside)
+    (tmp_path / "run" / ".tmp-link").symlink_to(precious)
+    (tmp_path / "run" / ".tmp-a" / "link").symlink_to(precious)
     with open_run(tmp_path / "run"):
         pass
     assert temporaries(tmp_path) == []
-    assert (outside / "precious").exists()
+    assert (precious / "file").exists()
 
 
 def test_the_store_does_not_import_torch():
@@ -408,6 +410,8 @@ def test_a_disk_error_at_any_call_leaves_the_rest_intact(
         real, left = getattr(os, call), [which]
 
         def failing(*args: Any, **kwargs: Any) -> Any:
+            if call == "mkdir" and os.path.isdir(args[0]):
+                return real(*args, **kwargs)  # filelock makes the folder of its lock, and ignores that it is there
             left[0] -= 1
             if left[0] == -1:
                 raise OSError(code, os.strerror(code), str(tmp_path))
@@ -516,11 +520,13 @@ def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path):
 def test_writing_follows_links_and_writes_to_devices_directly(tmp_path: Path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    write_atomically(tmp_path / "link", "new")
+    with writing(tmp_path / "link") as place:
+        place.write_text("new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
     if os.path.exists("/dev/null"):
         (tmp_path / "null").symlink_to("/dev/null")
-        write_atomically(tmp_path / "null", "gone")
+        with writing(tmp_path / "null") as place:
+            place.write_text("gone")
         assert not os.path.isfile("/dev/null")
 
 

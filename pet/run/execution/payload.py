@@ -26,9 +26,9 @@ from pet.run.execution.work import clear_beside
 from pet.run.init_prompt import STAGE as INIT_PROMPT
 from pet.run.inputs import RunData
 from pet.run.settings import RunSettings
-from pet.store.build import disk_errors
 from pet.store.directory import RunDirectory
-from pet.store.files import TEMPORARY
+from pet.store.disk import disk_errors
+from pet.store.folders import TEMPORARY
 from pet.task.task import Task
 from pet.tuning.members import read_member
 

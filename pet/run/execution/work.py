@@ -17,7 +17,7 @@ from pet.errors import PetError
 from pet.run.context import RunContext
 from pet.run.stages import Member, build_member, build_scores, scored_parts
 from pet.store.build import make_files
-from pet.store.files import TEMPORARY, remove_quietly
+from pet.store.folders import TEMPORARY, remove_quietly
 
 TRIES = 3  # workers that one stage may lose before the run stops
 
