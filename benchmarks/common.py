@@ -25,7 +25,6 @@ from pet.recipe import Recipe, make_recipe
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
     from datasets import Dataset
 
     from pet.backbones.base import LanguageModel
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pet.run.execution.options import Execution
     from pet.run.resolve import Given
     from pet.task.task import Task
+    from pet.training.device import Accelerator
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"
@@ -162,7 +162,7 @@ def computed_in(accelerator: Accelerator) -> torch.dtype:
     """Return the dtype in which an accelerator multiplies matrices."""
     import torch
 
-    return torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    return torch.bfloat16 if accelerator.precision == "bf16" else torch.float32
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -34,8 +34,9 @@ from pet.store.manifest import versions
 from pet.task.task import Task
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
+
+    from pet.training.device import Accelerator
 
 EXAMPLES = {"agnews": 10, "sst2": 32}  # labeled texts of a PET run
 MOST_BELOW = 3.0  # points of accuracy that a model may be below the baseline
@@ -231,7 +232,7 @@ def machine() -> Row:
 
     return common.machine() | {
         "threads": torch.get_num_threads(),
-        "precision": cpu().mixed_precision,
+        "precision": cpu().precision,
         "versions": versions(),
     }
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
+
+from pet.process import without_progress_bars
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
@@ -49,31 +48,6 @@ def has_int8_instructions() -> bool | None:
         return None
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in _INT8_INSTRUCTIONS)
-
-
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Disable the progress bars of transformers inside the block."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()
-
-
-@contextmanager
-def without_messages() -> Iterator[None]:
-    """Disable the warnings and progress bars of transformers inside the block; callers check what matters."""
-    before = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings(), without_progress_bars():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers.utils.logging.set_verbosity(before)
 
 
 def save_model(model: Any, folder: Any) -> None:

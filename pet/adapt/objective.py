@@ -16,10 +16,10 @@ from pet.adapt.packing import continuations
 from pet.adapt.settings import TrainingSettings
 from pet.backbones.masked import MaskedLM
 from pet.training.batching import to_tensors
+from pet.training.device import Accelerator
 from pet.training.masking import MaskingRule, hide_share
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Array = NDArray[Any]

@@ -13,6 +13,7 @@ from pet.adapt.settings import StartSettings
 from pet.backbones.load import load_tokenizer
 from pet.backbones.trained import load_pretrainable
 from pet.errors import PetError
+from pet.process import seeded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -108,8 +109,8 @@ def from_scratch(
         max_position_embeddings=positions,
         pad_token_id=tokenizer.pad_token_id,
     )
-    torch.manual_seed(seed)
-    return BertForMaskedLM(config)
+    with seeded(seed):
+        return BertForMaskedLM(config)
 
 
 def set_output_bias(model: PreTrainedModel, counts: np.ndarray) -> None:

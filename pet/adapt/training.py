@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,13 +15,14 @@ from pet.adapt.objective import MaskedTokenObjective, Masker, evaluate, micro_ba
 from pet.adapt.plan import Plan, rows_of_step
 from pet.adapt.settings import TrainingSettings
 from pet.backbones.masked import MaskedLM
+from pet.process import reseed, seeded
 from pet.progress import Progress, Reporter
 from pet.training.batching import to_tensors
 from pet.training.checkpoint import load_checkpoint, save_checkpoint
+from pet.training.device import Accelerator
 from pet.training.loop import Course, Schedule, make_optimizer, train
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import PreTrainedModel
 
     from pet.training.group import Group
@@ -133,8 +133,9 @@ class Training:
                 self._advance(step, loss)
                 _show(bar, first, self.state, loss)
 
-            batches = self._batches()
-            train(self._objective, batches, self._schedule, machine.accelerator, on_step, machine.group, course)
+            batches, device = self._batches(), machine.accelerator.device
+            with seeded(self.settings.seed, device):
+                train(self._objective, batches, self._schedule, machine.accelerator, on_step, machine.group, course)
         self._train_encoder(True)
         if not self.finished:
             self._save()
@@ -168,7 +169,7 @@ class Training:
         group, device, step = self.machine.group, self.machine.accelerator.device, self.state.step
         while True:
             generator = np.random.default_rng([self.settings.seed, _STEP, step])
-            torch.manual_seed(int(generator.integers(2**62)) + (0 if group is None else group.rank))
+            reseed(int(generator.integers(2**62)) + (0 if group is None else group.rank), device)
             ids = self.blocks[rows_of_step(step, self.plan.rows, len(self.blocks), self.settings.seed)]
             inputs, hidden = self.masker.hide(ids, generator)
             weight = self.plan.pieces / int(hidden.sum())  # the loop divides by the number of pieces

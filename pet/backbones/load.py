@@ -31,8 +31,9 @@ from pet.backbones.folder import (
     read_json,
     remote_code,
 )
-from pet.compat import dtype_argument, without_messages
+from pet.compat import dtype_argument
 from pet.errors import PetError
+from pet.process import without_messages
 from pet.store.files import hash_file, hash_inputs
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from pet.backbones.load import load_model
 from pet.errors import PetError
+from pet.process import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +72,8 @@ def load_pretrainable(name: str) -> tuple[PreTrainedModel, bool]:
     PetError
         If it cannot be loaded, is not an encoder, or lacks weights other than those of the head.
     """
-    torch.manual_seed(0)  # a new head is the same each time
-    model, info = load_model(name, transformers.AutoModelForMaskedLM)
+    with seeded(0):  # a new head is the same each time
+        model, info = load_model(name, transformers.AutoModelForMaskedLM)
     random_head, random_body = _random_weights(model, info)
     _check_body(name, random_body)
     new_head = any(key.endswith("weight") for key in random_head)

@@ -10,6 +10,7 @@ import click
 from pet import __version__
 from pet.cli.echo import echo, visible_messages
 from pet.errors import PetError
+from pet.training.memory import own_process
 
 # Subcommands; each is a module in pet.cli with a click command of the same name. Importing torch takes seconds, so
 # `pet --help` reads only this table.
@@ -63,7 +64,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with visible_messages():
+            with own_process(), visible_messages():
                 return super().invoke(ctx)
         except PetError as error:
             for problem in error.problems:

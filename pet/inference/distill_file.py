@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
@@ -29,11 +28,10 @@ from pet.student.classifier import Classifier, TextInput, is_saved_classifier, n
 from pet.student.distill import Distillation, fit_classifier, one_hot
 from pet.task.grammar import parse_template
 from pet.task.task import Task
-from pet.training.device import make_accelerator
+from pet.training.device import Accelerator, make_accelerator
 from pet.training.loop import Schedule
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
 
 Array = NDArray[Any]
@@ -156,9 +154,9 @@ def distill_file(
     if examples.counts["unlabeled"]:
         reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
     accelerator = make_accelerator(compute.device, compute.precision or "auto")
-    torch.manual_seed(derive_seed(options.seed, "head"))
     length, pickled = options.recipe.encoding.max_length, bool(compute.allow_pickle)
-    student = new_classifier(model, options.text_input, examples.labels, length, allow_pickle=pickled)
+    seed = derive_seed(options.seed, "head")
+    student = new_classifier(model, options.text_input, examples.labels, length, seed=seed, allow_pickle=pickled)
     with writing_folder(place, replace=force) as beside:  # opened before training, so that a bad place shows at once
         losses = _fit(student, examples, options, accelerator, reporter)
         student.save(beside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from pet.members.shared import Shared
 from pet.members.spec import old_pattern_spec, pattern_spec
 from pet.members.texts import Texts
 from pet.members.untrained import KIND as UNTRAINED
+from pet.process import Lock
 from pet.recipe import Recipe, make_recipe
 from pet.run.context import PRIMERS, make_shared
 from pet.run.inputs import RunData
@@ -51,6 +53,7 @@ class SavedEnsemble:
     ensemble: Ensemble
     folders: Sequence[Path] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)  # members share models
 
     @property
     def task(self) -> Task:
@@ -74,7 +77,8 @@ class SavedEnsemble:
 
     def use(self, device: str, precision: str) -> None:
         """Compute on this device with this precision from now on."""
-        self.shared.use(device, precision)
+        with self._lock:
+            self.shared.use(device, precision)
 
     def score(self, table: Dataset, on_rows: OnRows = ignore) -> list[Array]:
         """Return the scores of each member: float32 arrays of shape (rows, L).
@@ -83,11 +87,11 @@ class SavedEnsemble:
         """
         texts = Texts(table, lambda: self.shared.plan)
         scores = []
-        for scorer in self.scorers:
-            out = np.empty((len(table), len(self.task.labels)), dtype=np.float32)
-            scorer.scores(texts, out, on_rows)
-            scores.append(out)
-        texts.close()
+        with self._lock, closing(texts):
+            for scorer in self.scorers:
+                out = np.empty((len(table), len(self.task.labels)), dtype=np.float32)
+                scorer.scores(texts, out, on_rows)
+                scores.append(out)
         return scores
 
     def label(self, table: Dataset, on_rows: OnRows = ignore) -> SoftLabels:
@@ -122,7 +126,8 @@ class SavedEnsemble:
 
     def to_cpu(self) -> None:
         """Move the models in memory to the CPU. Scoring moves them back."""
-        self.shared.models.to_cpu()
+        with self._lock:
+            self.shared.models.to_cpu()
 
 
 def open_ensemble(

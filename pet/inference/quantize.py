@@ -15,9 +15,9 @@ from pet.compat import has_int8_instructions
 from pet.inference.ensemble import SavedEnsemble
 from pet.progress import Reporter
 from pet.student.classifier import Classifier
+from pet.training.device import Accelerator
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
 
 Array = NDArray[Any]

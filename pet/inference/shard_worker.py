@@ -26,6 +26,7 @@ from pet.run.execution.work import TRIES, lost_too_often
 from pet.store.disk import disk_problem
 from pet.store.folders import TEMPORARY, remove_quietly
 from pet.store.tables import OutputColumn, arrow_array
+from pet.training.memory import own_process
 
 ABOUT = "labeling.json"  # hash of what is being labeled, and how
 ATTEMPTS = "tries"  # holds an empty file for each attempt at a shard
@@ -139,7 +140,8 @@ class ShardLabeler:
         )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"answer": [json.dumps(self._shard(Shard(**json.loads(text)))) for text in batch["shard"]]}
+        with own_process():
+            return {"answer": [json.dumps(self._shard(Shard(**json.loads(text)))) for text in batch["shard"]]}
 
     def _shard(self, shard: Shard) -> dict[str, Any]:
         try:

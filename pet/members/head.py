@@ -9,7 +9,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
 
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
@@ -68,12 +67,12 @@ class HeadMember:
             [texts.table.select(rows).select_columns(list(shared.task.fields)) for texts, rows in data.parts]
         )
         targets = one_hot(data.labels, len(shared.task.labels)) if data.labels.ndim == 1 else data.labels
-        torch.manual_seed(derive_seed(self.seed, "head"))
         classifier = new_classifier(
             shared.head_model or shared.models.info.name,
             shared.text_input,
             shared.task.labels,
             recipe.encoding.max_length,
+            seed=derive_seed(self.seed, "head"),
             allow_pickle=shared.models.info.allow_pickle,
         )
         rate, updates = recipe.student.learning_rate, steps(recipe, len(targets))

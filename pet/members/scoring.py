@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pet.training.batching import to_tensors, token_budget_batches, write_back
-from pet.training.device import batch_tokens
+from pet.training.device import Accelerator, batch_tokens
 from pet.training.losses import label_scores
 from pet.training.memory import kept_memory
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
     from pet.backbones.base import LanguageModel

@@ -15,12 +15,11 @@ from pet.members.texts import TokenPlan
 from pet.recipe import Recipe
 from pet.student.classifier import TextInput
 from pet.task.task import Task
-from pet.training.device import make_accelerator
+from pet.training.device import Accelerator, make_accelerator
 from pet.training.group import Group
 from pet.tuning.members import Learned, encoder_options
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pet.cloze.pvp import PVP
+from pet.process import seeded
 from pet.seeds import derive_seed
 from pet.training.batching import shuffled_batches, to_tensors
+from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
 from pet.training.losses import label_scores, member_loss
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from pet.backbones.base import LanguageModel
     from pet.cloze.tokens import TokenTable
     from pet.recipe import Recipe
@@ -128,5 +128,6 @@ def train_member(
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels))
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
-    torch.manual_seed(derive_seed(seed, "dropout", *([group.rank] if group and group.rank else [])))
-    return train(objective, batches, schedule, accelerator, on_step, group)
+    drawn = derive_seed(seed, "dropout", *([group.rank] if group and group.rank else []))
+    with seeded(drawn, accelerator.device):
+        return train(objective, batches, schedule, accelerator, on_step, group)

@@ -20,11 +20,11 @@ from pet.preflight.tables import evenly_spaced
 from pet.recipe import Recipe
 from pet.student.classifier import new_classifier
 from pet.student.distill import Distillation, fit_classifier
+from pet.training.device import Accelerator
 from pet.training.loop import Schedule
 from pet.tuning.members import Backbone, start_member
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
 
 UPDATES = 3  # timed updates; the one before them is not timed

@@ -15,13 +15,14 @@ from pet.backbones.base import LanguageModel
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
 from pet.members.training import ClozeData, MemberObjective, member_batches
+from pet.process import seeded
 from pet.seeds import derive_seed
+from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
 from pet.tuning.members import Backbone, start_member
 from pet.tuning.vectors import VECTORS, save_vectors
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
     from pet.recipe import Recipe
@@ -146,8 +147,8 @@ def train_prompt(
     batches = mixture_batches(lm, sources, recipe, accelerator.device, seed)
     steps = mixture_steps(sources, recipe)
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
-    torch.manual_seed(derive_seed(seed, "dropout"))
-    losses = train(objective, batches, schedule, accelerator, on_step)
+    with seeded(derive_seed(seed, "dropout"), accelerator.device):
+        losses = train(objective, batches, schedule, accelerator, on_step)
     found = save_vectors(lm.model)[VECTORS].cpu().numpy().astype(np.float32)
     backbone.restore()
     return found, losses

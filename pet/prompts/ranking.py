@@ -21,11 +21,11 @@ from pet.prompts.library import Prompt
 from pet.prompts.mixture import MixtureTask, train_prompt
 from pet.prompts.neurons import activated
 from pet.prompts.similarity import mean_cosine, neuron_overlap, normalized_weights, pair_cosine, weighted_mean
+from pet.training.device import Accelerator
 from pet.tuning import prompt as prompt_tuning
 from pet.tuning.members import Backbone
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
     from pet.recipe import Recipe

@@ -30,11 +30,10 @@ from pet.prompts.ranking import MEASURES, Candidate, NewTask, measure, ranked, z
 from pet.recipe import Recipe, learning_rate_for, make_recipe
 from pet.seeds import derive_seed
 from pet.task.task import Task
-from pet.training.device import make_accelerator
+from pet.training.device import Accelerator, make_accelerator
 from pet.tuning.members import Backbone
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pet.ensemble.soft_labels import read_probabilities
@@ -93,12 +92,12 @@ def make_supervised(context: RunContext, prefix: str = "") -> str:
 
 def _fit(context: RunContext, how: Distillation, examples: Examples, folder: Path, label: str) -> list[float]:
     """Train a new classifier, save it, and score the test texts with it; return the losses."""
-    torch.manual_seed(derive_seed(how.seed, "head"))
     classifier = new_classifier(
         context.shared.head_model,
         context.shared.text_input,
         context.task.labels,
         context.recipe.encoding.max_length,
+        seed=derive_seed(how.seed, "head"),
         allow_pickle=context.settings.allow_pickle,
     )
     with context.reporter.task(f"train {label}", how.schedule.steps) as bar:

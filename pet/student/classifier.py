@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +25,15 @@ from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
 from pet.errors import PetError
 from pet.numerics import sigmoid, softmax
+from pet.process import Lock, seeded
 from pet.student.outputs import read_outputs
 from pet.task.filters import apply_filters
 from pet.task.grammar import Field, Template, Text, parse_template
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
-from pet.training.device import batch_tokens
+from pet.training.device import Accelerator, batch_tokens
 from pet.training.memory import kept_memory
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -129,6 +129,7 @@ class Classifier:
     labels: tuple[str, ...]
     max_length: int
     independent: bool = False
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def pads_left(self) -> bool:
@@ -158,9 +159,10 @@ class Classifier:
         -------
         float32 array of shape (rows, L), in the order of `labels`
         """
-        encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
+        with self._lock:  # threads cannot share a tokenizer at the same time, but they can share a model
+            encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
+            model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
         out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
-        model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
         pad_id = int(self.tokenizer.pad_token_id or 0)
         device = accelerator.device
 
@@ -193,7 +195,13 @@ class Classifier:
 
 
 def new_classifier(
-    name: str, text_input: TextInput, labels: Sequence[str], max_length: int, *, allow_pickle: bool = False
+    name: str,
+    text_input: TextInput,
+    labels: Sequence[str],
+    max_length: int,
+    *,
+    seed: int = 0,
+    allow_pickle: bool = False,
 ) -> Classifier:
     """Return a pretrained encoder with a new classification head.
 
@@ -203,6 +211,7 @@ def new_classifier(
     text_input : how to make its input text
     labels : names of the labels
     max_length : longest input in tokens
+    seed : random seed of the head
     allow_pickle : whether pickled weights may be opened
 
     Raises
@@ -216,7 +225,8 @@ def new_classifier(
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
     )
-    model = load_new_classifier(name, config, allow_pickle=allow_pickle)
+    with seeded(seed):
+        model = load_new_classifier(name, config, allow_pickle=allow_pickle)
     check_length(model, max_length, name)
     model.config.problem_type = "single_label_classification"
     tokenizer = load_tokenizer(name)

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pet.cloze.ragged import Encoded, Ragged
+from pet.process import seeded
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, encode_texts, model_inputs
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
+from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
 from pet.training.losses import distillation_loss, soft_cross_entropy
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from datasets import Dataset
     from transformers import PreTrainedModel
 
@@ -135,8 +136,8 @@ def fit_classifier(
     objective = StudentObjective(classifier.model, how.temperature, how.gold_weight).to(accelerator.device)
     plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
     batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)
-    torch.manual_seed(derive_seed(how.seed, "dropout"))
-    return train(objective, batches, how.schedule, accelerator, on_step)
+    with seeded(derive_seed(how.seed, "dropout"), accelerator.device):
+        return train(objective, batches, how.schedule, accelerator, on_step)
 
 
 def plan_rows(how: Distillation, rows: int, gold_batch: int, gold_rows: int) -> tuple[Array, Array]:

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 
 from pet.errors import PetError
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 _CPU_TOKENS = 1024
-_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_MIXED = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Where to compute, and in which precision.
+
+    Unlike the class of the same name in the accelerate library, it is a plain value: making one changes nothing in the
+    process, and any number of them can be used at the same time.
+
+    Attributes
+    ----------
+    device : the device
+    precision : ``fp32``, ``bf16`` or ``fp16``: dtype of matrix products. Weights, optimizer state and losses are fp32.
+
+    Examples
+    --------
+    >>> accelerator = Accelerator(torch.device("cpu"), "bf16")
+    >>> with accelerator.autocast():
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.bfloat16
+    """
+
+    device: torch.device
+    precision: str = "fp32"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Compute in this precision inside the block."""
+        dtype = _MIXED[self.precision]
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
+    def loss_scaler(self) -> torch.amp.GradScaler:
+        """Return what scales losses, so that small gradients do not vanish in fp16. It does nothing in others."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
 def make_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
-    """Set the device and precision of this process.
+    """Choose a device and a precision.
 
     Parameters
     ----------
@@ -28,10 +60,12 @@ def make_accelerator(device: str = "auto", precision: str = "auto") -> Accelerat
     ------
     PetError
         If the device does not exist or does not support the precision.
-    """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
 
+    Examples
+    --------
+    >>> make_accelerator("cpu", "fp32")
+    Accelerator(device=device(type='cpu'), precision='fp32')
+    """
     kind = device.partition(":")[0]
     if device != "auto":
         _check_device(device, kind)
@@ -43,10 +77,25 @@ def make_accelerator(device: str = "auto", precision: str = "auto") -> Accelerat
         raise PetError(f"unknown precision {precision!r}; choose auto, {', '.join(_MIXED)}")
     if precision == "fp16" and not has_gpu:
         raise PetError("precision fp16 requires a CUDA GPU; use fp32 or bf16")
-    AcceleratorState._reset_state(reset_partial_state=True)  # a process may do several runs in sequence
-    if kind == "cuda" and ":" in device:
-        torch.cuda.set_device(device)
-    return Accelerator(cpu=kind == "cpu", mixed_precision=_MIXED[precision])
+    return Accelerator(_best_device() if device == "auto" else torch.device(device), precision)
+
+
+def _best_device() -> torch.device:
+    """Return the fastest device of this machine."""
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        return torch.device("xpu")
+    return torch.device("cpu")
+
+
+def free_memory(device: torch.device) -> None:
+    """Return the memory that nothing uses anymore to the device."""
+    gc.collect()
+    if device.type != "cpu":
+        torch.get_device_module(device.type).empty_cache()
 
 
 def batch_tokens(max_tokens: int, device: torch.device) -> int:

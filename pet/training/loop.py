@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,12 +13,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pet.errors import PetError
+from pet.training.device import Accelerator, free_memory
 from pet.training.memory import kept_memory
 from pet.training.settings import MemberSettings, OptimizerSettings, StudentSettings, SupervisedSettings
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from pet.training.group import Group
 
 _SHORT = 128  # tokens
@@ -169,11 +168,10 @@ def train(
     """
     if course is None:
         course = Course(_rates(schedule), make_optimizer(objective, schedule, accelerator))
-    module, stepper = accelerator.prepare(objective, course.optimizer)
-    module.train()
+    objective.train()
     with kept_memory(accelerator.device.type):
-        history = _updates(module, replace(course, optimizer=stepper), batches, schedule, accelerator, on_step, group)
-    accelerator.free_memory()
+        history = _updates(objective, course, batches, schedule, accelerator, on_step, group)
+    free_memory(accelerator.device)
     objective.eval()
     return history
 
@@ -195,23 +193,24 @@ def _updates(
 ) -> list[float]:
     """Make all updates and return the mean losses."""
     stepper = course.optimizer
-    losses = _Losses(schedule.accumulation, group)
+    losses, scaler = _Losses(schedule.accumulation, group), accelerator.loss_scaler()
     for step, rate in enumerate(course.rates, start=course.step + 1):
         for parameters in stepper.param_groups:
             parameters["lr"] = rate
         for micro in range(schedule.accumulation):
-            last = micro == schedule.accumulation - 1
             batch = next(batches)
             if group is not None and not group.owns(micro):
                 continue
-            with accelerator.autocast(), _synchronize(accelerator, module, last), _attention(batch, accelerator):
-                loss = module(batch) / schedule.accumulation
-                accelerator.backward(loss)
+            with accelerator.autocast(), _attention(batch, accelerator):
+                loss = module(batch).float() / schedule.accumulation
+                scaler.scale(loss).backward()
             losses.since.append(loss.detach())
         if group is not None:
             group.all_reduce([p.grad for p in module.parameters() if p.grad is not None])
-        accelerator.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
-        stepper.step()
+        scaler.unscale_(stepper)
+        nn.utils.clip_grad_norm_(module.parameters(), schedule.max_grad_norm)
+        scaler.step(stepper)
+        scaler.update()
         stepper.zero_grad()
         look = step % _LOOK_EVERY == 0 or step == schedule.steps
         on_step(step, losses.look(step) if look else None)
@@ -255,8 +254,3 @@ def _attention(batch: Any, accelerator: Accelerator) -> AbstractContextManager[A
     if accelerator.device.type == "cpu" and ids is not None and ids.shape[1] <= _SHORT:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
-
-
-def _synchronize(accelerator: Accelerator, module: nn.Module, last: bool) -> Any:
-    """Exchange gradients between processes only with the last micro-batch of an update."""
-    return nullcontext() if last else accelerator.no_sync(module)

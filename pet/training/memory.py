@@ -1,4 +1,4 @@
-"""Reuse freed memory instead of returning it to the system."""
+"""Reuse freed memory instead of returning it to the system, in processes that run nothing but this package."""
 
 from __future__ import annotations
 
@@ -6,21 +6,39 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 # mallopt's parameters (malloc.h of the GNU C library)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _MEGABYTE = 1 << 20
 
 
+_own_process: ContextVar[bool] = ContextVar("own_process", default=False)
+
+
+@contextmanager
+def own_process() -> Iterator[None]:
+    """Allow `kept_memory` to tune the allocator of this process inside the block.
+
+    The allocator serves the whole process, so only programs that own it do this: the ``pet`` command and its workers,
+    never `pet.PetClassifier` or another function of the package.
+    """
+    token = _own_process.set(True)
+    try:
+        yield
+    finally:
+        _own_process.reset(token)
+
+
 @contextmanager
 def kept_memory(device: str) -> Iterator[None]:
-    """On a CPU, keep freed memory in this process until the end of the block.
+    """On a CPU, in a process of our own, keep freed memory in this process until the end of the block.
 
     The GNU C library returns large blocks to the system as soon as they are freed, and the system zero-fills
-    every new one, which costs 10 to 20 % of the time of a batch. Other C libraries and devices are unaffected.
-    At the end, all free memory is returned.
+    every new one, which costs 10 to 20 % of the time of a batch. Other C libraries and devices are unaffected, as are
+    processes outside of `own_process`. At the end, all free memory is returned.
     """
-    if device != "cpu" or platform.libc_ver()[0] != "glibc":
+    if device != "cpu" or not _own_process.get() or platform.libc_ver()[0] != "glibc":
         yield
         return
     libc = ctypes.CDLL(None)

@@ -19,6 +19,7 @@ from torch import Tensor
 from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import language_model
 from pet.errors import PetError
+from pet.process import seeded
 from pet.seeds import derive_seed
 from pet.settings import to_flat, with_flat
 from pet.tuning.freeze import freeze
@@ -126,9 +127,9 @@ def start_member(
     model, method = backbone.model, METHODS[tuning.method]
     backbone.restore()
     model.to(device)  # before anything is computed, so that results do not depend on where the last member was
-    torch.manual_seed(derive_seed(seed, "tuning"))
     arrays = None if before is None else before.arrays
-    method.start(model, tuning.config, Start(tuning.start, pvp, tables, seed, arrays))
+    with seeded(derive_seed(seed, "tuning"), device):
+        method.start(model, tuning.config, Start(tuning.start, pvp, tables, seed, arrays))
     if tuning.trains_backbone:
         model.requires_grad_(True)
     freeze(model, tuning.freeze_layers)

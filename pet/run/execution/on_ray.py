@@ -14,6 +14,7 @@ from pet.run.execution.cluster import Cluster
 from pet.run.execution.options import Execution
 from pet.run.execution.payload import Payload, read_payload
 from pet.run.execution.work import TRIES, MemberWork, Step, WorkQueue, lost_too_often, make_step
+from pet.training.memory import own_process
 
 _opened: dict[str, RunContext] = {}  # in a worker process, which Ray reuses for several tasks
 
@@ -90,4 +91,5 @@ def _make(payload: str, mode: Any, step: dict[str, Any]) -> dict[str, Any]:
             _opened[payload] = read_payload(place, Reporter(mode))
         except PetError as error:
             return {"problems": error.problems}
-    return make_step(_opened[payload], Step.from_dict(step))
+    with own_process():
+        return make_step(_opened[payload], Step.from_dict(step))

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from pet.training.memory import own_process
+
 Send = Callable[[dict[str, Any]], None]
 
 
@@ -53,7 +55,8 @@ def main() -> None:
 
     first = json.loads(lines.get())
     try:
-        _work(first, lines, send)
+        with own_process():
+            _work(first, lines, send)
     except BaseException:
         send({"failed": traceback.format_exc()})
 
