@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pet.data.columns import same_columns, some, two_columns
 from pet.data.hub import open_hub
 from pet.errors import PetError
 
@@ -64,7 +65,7 @@ def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
             return
         if not fields:
             raise PetError(f"{source}: name the field of its records that holds the text, as in --field text")
-        for where, record in _records(stream, source):
+        for where, record in _records(stream, source, fields):
             if not isinstance(record, dict):
                 raise PetError(f'{where}: is not a JSON object; each line must be one, as in {{"text": ...}}')
             yield _join(record, where, fields)
@@ -111,23 +112,36 @@ def _split(stream: Iterable[str], document: str) -> Iterator[str]:
     yield " ".join(lines)
 
 
-def _records(stream: Iterable[str], source: str) -> Iterator[tuple[str, Any]]:
+def _records(stream: Iterable[str], source: str, fields: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
     """Yield each record of a JSON-lines file with its place, for messages."""
     for number, line in enumerate(stream, start=1):
         if line.strip():
             where = f"{source}, line {number}"
             try:
-                yield where, json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+                hook = _unique_keys if any(line.count(f'"{field}"') > 1 for field in fields) else None
+                yield where, json.loads(line, object_pairs_hook=hook)
+            except (ValueError, RecursionError) as error:
                 raise PetError(f"{where}: is not JSON ({error}); correct or remove the line") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON; a ValueError if it has a key twice."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise ValueError(f"the key {key!r} is there twice")
+        made[key] = value
+    return made
 
 
 def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
     parts = []
     for field in fields:
-        if field not in record:
-            raise PetError(f"{where}: has no field {field!r}; set --field to one of {', '.join(map(repr, record))}")
-        value = record[field]
+        same = same_columns(field, record)
+        if len(same) != 1:
+            what = two_columns(same) if same else f"has no field {field!r}; set --field to one of {some(record)}"
+            raise PetError(f"{where}: {what}")
+        value = record[same[0]]
         if value is not None and not isinstance(value, str):
             raise PetError(
                 f"{where}: field {field!r} holds {type(value).__name__}, not text; choose another field with --field"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
+from pet.data.columns import same_columns
 from pet.data.kept import choose_columns
 from pet.data.open_source import open_source
 from pet.data.read import read_table
@@ -117,7 +118,7 @@ def draw_file(
         if rest is not None:
             label = table.columns.get("label", "label")
             hidden = set() if keep_labels else {label} - {table.columns.get(field, field) for field in task.fields}
-            columns = [column for column in columns if column.name not in hidden]
+            columns = [column for column in columns if not same_columns(column.name, hidden)]
             numbers = frozenset(drawn.tolist())
             others = (row for number, row in enumerate(whole_rows(opened, "input")) if number not in numbers)
             left = _append(files.enter_context(writing_table(targets[1], columns)), others, columns)
@@ -166,7 +167,7 @@ def _chosen(names: Sequence[str], task: Task, table: TableOptions, place: str) -
         return list(names)
     needed = {table.columns.get(name, name) for name in ("id", *task.fields, "label")}
     kept = {*needed, *choose_columns(table.keep, names, place)}
-    return [name for name in names if name in kept]
+    return [name for name in names if same_columns(name, kept)]
 
 
 def _append(file: TableWriter, rows: Iterable[Row], columns: Sequence[OutputColumn]) -> int:

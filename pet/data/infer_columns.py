@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pet.data.columns import near, some
+from pet.data.columns import near, same_columns, some
 from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import whole_rows
 from pet.data.source import column_names
 from pet.data.values import as_text
 from pet.errors import PetError
+from pet.spelling import Names
 
 MOST_LABELS = 200
 LONGEST_LABEL = 100  # characters; a label is a name
@@ -136,8 +137,10 @@ def infer_columns(source: str, *, text: Sequence[str] = (), label: str | None = 
         too few, or too long ones.
     """
     rows, columns = _columns(source)
+    text = [_written(name, columns) for name in text]
+    label = None if label is None else _written(label, columns)
     _check_names(source, columns, text, label)
-    chosen_label = columns[label] if label is not None else _guess_label(source, columns, text)
+    chosen_label = _merged(columns[label] if label is not None else _guess_label(source, columns, text))
     labels = _labels(source, chosen_label)
     texts = tuple(text) or _guess_text(source, columns, chosen_label.name)
     used = {*texts, chosen_label.name}
@@ -157,9 +160,6 @@ def _columns(source: str) -> tuple[int, dict[str, ColumnProfile]]:
     if header is None:  # broken: reading it tells why
         read_table(source, ["text"])
         raise PetError(f"input: {source}: no columns were found; the first line must name them")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise PetError(f"input: {source}: has more than one column {some(twice)}; rename one of them")
     found = {name: ColumnProfile(name, names=opened.class_names.get(name, ())) for name in header}
     rows = 0
     for row in whole_rows(opened, "input", numbers=False):
@@ -172,6 +172,22 @@ def _columns(source: str) -> tuple[int, dict[str, ColumnProfile]]:
     if not rows:
         raise PetError(f"input: {source}: is empty; it needs at least one row")
     return rows, found
+
+
+def _written(name: str, columns: dict[str, ColumnProfile]) -> str:
+    """The name of a column as the file writes it."""
+    same = same_columns(name, columns)
+    return same[0] if len(same) == 1 else name
+
+
+def _merged(column: ColumnProfile) -> ColumnProfile:
+    """The column with values that mean the same, such as ``1`` and ``1.0``, counted as one."""
+    names = Names()
+    counts: dict[str, int] = {}
+    for value, count in column.values.items():
+        first = names.add(value) or value
+        counts[first] = counts.get(first, 0) + count
+    return replace(column, values=counts)
 
 
 def _check_names(source: str, columns: dict[str, ColumnProfile], text: Sequence[str], label: str | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from pet.data.columns import near, some
+from pet.data.columns import near, same_columns, some, two_columns
 from pet.data.open_source import open_source
 from pet.data.rows import Row, column_values, output_columns, whole_rows
 from pet.data.source import Source, column_names
@@ -29,7 +29,7 @@ def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> t
     Raises
     ------
     PetError
-        With every name that is not a column.
+        With every name that is not a column, or is the name of several.
 
     Examples
     --------
@@ -39,14 +39,21 @@ def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> t
     names: list[str] = []
     for text in given:
         names += [text] if text in header else [part.strip() for part in text.split(",")]
-    problems = [
-        f"--keep {name}: {place} has no such column{near(name, header)}; its columns are {some(header)}"
-        for name in dict.fromkeys(names)
-        if name not in header
-    ]
+    problems = []
+    found = []
+    for name in dict.fromkeys(names):
+        same = same_columns(name, header)
+        if not same:
+            problems.append(
+                f"--keep {name}: {place} has no such column{near(name, header)}; its columns are {some(header)}"
+            )
+        elif len(same) > 1:
+            problems.append(f"--keep {name}: {place} {two_columns(same)}")
+        else:
+            found.append(same[0])
     if problems:
         raise PetError(problems)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(found))
 
 
 def refuse_taken(names: Sequence[str], columns: Sequence[OutputColumn]) -> None:

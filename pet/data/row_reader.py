@@ -158,6 +158,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _keys_twice(record: Any, wanted: set[str]) -> list[str]:
+    """Keys that appear twice: of the wanted columns, or in an object that is the value of one."""
+    twice = record.keys_twice & wanted if isinstance(record, _Duplicates) else frozenset()
+    values = [record.get(column) for column in wanted] if isinstance(record, dict) else []
+    return sorted(twice.union(*(value.keys_twice for value in values if isinstance(value, _Duplicates))))
+
+
 def _json_records(
     source: Source, layout: Layout, problems: Problems, numbers: bool
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -177,7 +184,7 @@ def _json_records(
             problems.add(place, "JSON", _json_mistake(line, error))
             continue
         # As in the fast path, columns that are not requested do not matter.
-        twice = sorted(record.keys_twice & wanted) if isinstance(record, _Duplicates) else []
+        twice = _keys_twice(record, wanted)
         if twice:
             problems.add(place, "duplicate keys", f"has the key {twice[0]!r} twice; keep one of them", twice[0])
         elif isinstance(record, dict):
