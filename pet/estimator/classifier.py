@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from pet.data.memory import table_of
-from pet.data.targets import class_values, label_positions
+from pet.data.targets import label_positions
+from pet.data.values import label_text
 from pet.errors import PetError
+from pet.estimator.classes import class_order, read_targets
 from pet.estimator.inputs import as_value_error, fit_tables, make_task, target_values
 from pet.progress import Reporter
 from pet.recipe import make_recipe
@@ -47,7 +50,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     patterns : list of str, optional
         Templates over the field ``text``, such as ``"{text} It was {mask}."``.
     verbalizer : mapping, optional
-        Label -> word or list of words, for `patterns`. It defines the order of the labels.
+        Label -> word or list of words, for `patterns`. It defines the labels of the task and their order there.
     model : str
         Language model (masked, T5-like or causal): a folder, an embedded model, or a hub name.
     method : {"pet", "ipet", "supervised", "zero-shot"}
@@ -77,7 +80,10 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : array of shape (L,)
-        The labels in the order of the task, spelled as in `y`, or else as in the task.
+        All labels of the task in sorted order, as in every classifier of scikit-learn; spelled as in `y`, or else as in
+        the task.
+    class_positions_ : int64 array of shape (L,)
+        Position of each class in ``task_.labels``. The task's order is that of `student_`, `ensemble_` and all files.
     task_ : Task
         The task.
     n_features_in_ : int
@@ -87,8 +93,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ensemble_ : SavedEnsemble or None
         The members, if there is no student.
     soft_labels_ : SoftLabelTable or None
-        Soft labels of the unlabeled texts; ids are row numbers from 0. Texts that are also in the training data are
-        left out.
+        Soft labels of the unlabeled texts, with columns in the order of ``classes_``; ids are row numbers from 0. Texts
+        that are also in the training data are left out.
     results_ : dict
         Row counts, warnings about the data, and for ``ipet`` the generations, as in metrics.json of a run.
 
@@ -100,6 +106,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Examples
     --------
+    >>> import numpy as np
     >>> from pet import PetClassifier
     >>> texts = ["What a great movie.", "I left after ten minutes."]
     >>> more_texts = ["The plot is dull.", "Go and see it.", "Not worth the ticket.", "Wonderful music."]
@@ -109,10 +116,20 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ...     settings={"steps": 2, "student_steps": 2},
     ... )
     >>> classifier = classifier.fit(texts, ["positive", "negative"], unlabeled=more_texts)
-    >>> classifier.classes_
-    array(['positive', 'negative'], dtype='<U8')
-    >>> classifier.predict_proba(more_texts).shape
+    >>> probabilities = classifier.predict_proba(more_texts)
+    >>> probabilities.shape
     (4, 2)
+
+    Columns have the order of ``classes_``. ``class_positions_`` leads from there to the order of the task, and its
+    inverse back:
+
+    >>> classifier.classes_
+    array(['negative', 'positive'], dtype='<U8')
+    >>> classifier.task_.labels
+    ('positive', 'negative')
+    >>> [classifier.task_.labels[i] for i in classifier.class_positions_]
+    ['negative', 'positive']
+    >>> in_task_order = probabilities[:, np.argsort(classifier.class_positions_)]
     """
 
     def __init__(
@@ -175,20 +192,30 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with as_value_error():
             task = make_task(self.task, self.patterns, self.verbalizer)
+            targets = read_targets(y, task, [] if self.verbalizer is None else list(self.verbalizer))
+            positions = class_order(targets.classes)
             primes = self.method == "zero-shot" and make_recipe(self.recipe, self.settings).priming.count > 0
-            tables, seen = fit_tables(self.method, task, X, y, unlabeled, primes=primes)
+            tables = fit_tables(self.method, task, X, targets.positions, unlabeled, primes=primes)
             self._forget()
             fitted = self._fit(task, tables)
         self._fitted: Fitted = fitted
         self.student_: Classifier | None = fitted.student
         self.ensemble_: SavedEnsemble | None = fitted.ensemble
-        self.soft_labels_: SoftLabelTable | None = fitted.soft_labels
         self.results_: dict[str, Any] = fitted.results
         self.task_ = task
         self.n_features_in_ = len(task.fields)
-        given = [] if self.verbalizer is None else list(self.verbalizer)
-        self.classes_ = class_values(task.labels, task.label_map, seen, given)
+        self._sort(targets.classes, positions, fitted.soft_labels)
         return self
+
+    def _sort(self, classes: Array, positions: Array, soft_labels: SoftLabelTable | None) -> None:
+        """Set the attributes whose order is that of the sorted classes, from values in the order of the task."""
+        self.classes_ = classes[positions]
+        self.class_positions_ = positions
+        self.soft_labels_: SoftLabelTable | None = soft_labels and replace(
+            soft_labels,
+            probabilities=soft_labels.probabilities[:, positions],
+            labels=[soft_labels.labels[i] for i in positions],
+        )
 
     def _forget(self) -> None:
         """Remove the attributes of an earlier fit."""
@@ -247,7 +274,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "classes_")
         with as_value_error():
             table = table_of(X, self.task_.fields)
-            return self._fitted.probabilities(table, self.device, self.precision, self._reporter())
+            found = self._fitted.probabilities(table, self.device, self.precision, self._reporter())
+        return found[:, self.class_positions_]
 
     def predict(self, X: Any) -> Array:
         """Return the most probable label of each text.
@@ -281,13 +309,17 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         float
             Share of texts whose most probable label is the gold label.
         """
+        from sklearn.metrics import accuracy_score
+
         check_is_fitted(self, "classes_")
         with as_value_error():
-            gold = label_positions(target_values(y), self.task_.labels, self.task_.label_map)
+            labels = [self.task_.labels[i] for i in self.class_positions_]
+            spellings = {str(label_text(value)): label for value, label in zip(self.classes_, labels, strict=True)}
+            gold = label_positions(target_values(y), labels, {**self.task_.label_map, **spellings})
             predicted = self.predict_proba(X).argmax(axis=1)
             if len(gold) != len(predicted):
                 raise PetError(f"X has {len(predicted)} texts, but y has {len(gold)} labels; pass one label per text")
-        return float(np.average(predicted == gold, weights=sample_weight))
+        return float(accuracy_score(gold, predicted, sample_weight=sample_weight))
 
     def save(self, folder: str | Path) -> None:
         """Write the student as a ``transformers`` folder, with tokenizer and model card.
@@ -334,6 +366,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
             fitted.to_cpu()
         return dict(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "classes_" in state and "class_positions_" not in state:  # pickled when classes were in the task's order
+            self._sort(self.classes_, class_order(self.classes_), self.soft_labels_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from pet.data.memory import listed, table_of
-from pet.data.targets import label_positions, refuse_no_labels
+from pet.data.targets import refuse_no_labels
 from pet.data.values import kind_of, label_text
 from pet.errors import PetError
 from pet.run.settings import METHODS
@@ -100,15 +101,16 @@ def target_values(y: Any) -> list[Any]:
 
 
 def fit_tables(
-    method: str, task: Task, X: Any, y: Any, unlabeled: Any, *, primes: bool
-) -> tuple[dict[str, Dataset], list[Any]]:
-    """Return the tables for a run, and the labels as given.
+    method: str, task: Task, X: Any, labels: NDArray[Any] | None, unlabeled: Any, *, primes: bool
+) -> dict[str, Dataset]:
+    """Return the tables for a run.
 
     Parameters
     ----------
     method : one of `pet.run.settings.METHODS`
-    task : fields and labels
-    X, y, unlabeled : arguments of `PetClassifier.fit`
+    task : the task
+    X, unlabeled : arguments of `PetClassifier.fit`
+    labels : positions of the labels of `X`, or None
     primes : whether ``zero-shot`` puts labeled texts before others
 
     Raises
@@ -118,21 +120,19 @@ def fit_tables(
     """
     if method not in METHODS:
         raise PetError(f"unknown method {method!r}; methods are {', '.join(METHODS)}")
-    if method == "ipet" and y is None:
-        return {"unlabeled": _only_pool(task, X, unlabeled)}, []
+    if method == "ipet" and labels is None:
+        return {"unlabeled": _only_pool(task, X, unlabeled)}
     trains = method != "zero-shot"
-    if y is None and trains:
+    if labels is None and trains:
         raise PetError(f"method {method!r} requires y to be passed, but the target y is None")
     tables: dict[str, Dataset] = {}
-    seen = [] if y is None else target_values(y)
     if X is not None or trains:
-        labels = None if y is None else label_positions(seen, task.labels, task.label_map)
         texts = table_of(X, task.fields, labels=labels)  # checked even if the method does not use them
-        if trains or (primes and y is not None):
+        if trains or (primes and labels is not None):
             tables["train"] = texts
     if unlabeled is not None and method != "supervised":
         tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled")
-    return tables, seen
+    return tables
 
 
 def _only_pool(task: Task, X: Any, unlabeled: Any) -> Dataset:

@@ -37,6 +37,7 @@ SETTINGS = {
 ROWS = tiny_text.news_rows()
 TEXTS = [row["text"] for row in ROWS]
 TOPICS = [row["label"] for row in ROWS]
+CLASSES = sorted(tiny_text.LABELS)
 TRAIN, POOL, NEW = slice(0, 8), slice(8, 24), slice(24, 30)
 PAIR_TASK = {
     "task": "pairs",
@@ -81,19 +82,21 @@ def test_pet_gives_a_student_and_soft_labels(make: Make, temporary: Path) -> Non
     classifier = make()
     assert classifier.fit(TEXTS[TRAIN], TOPICS[TRAIN], unlabeled=TEXTS[POOL]) is classifier
     assert list(temporary.iterdir()) == []  # everything that predictions need is in memory
-    assert classifier.classes_.tolist() == list(tiny_text.LABELS)
+    assert classifier.classes_.tolist() == CLASSES != list(tiny_text.LABELS)
+    assert [classifier.task_.labels[i] for i in classifier.class_positions_] == CLASSES
     assert classifier.n_features_in_ == 1
     assert classifier.task_.labels == tiny_text.LABELS
     assert classifier.student_ is not None
     assert classifier.ensemble_ is None
     assert classifier.soft_labels_.ids == [str(i) for i in range(16)]
     assert classifier.soft_labels_.probabilities.shape == (16, 4)
+    assert classifier.soft_labels_.labels == CLASSES
     assert classifier.results_["data"]["train"] == 8
     probabilities = classifier.predict_proba(TEXTS[NEW])
     assert probabilities.shape == (6, 4)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     predicted = classifier.predict(TEXTS[NEW])
-    assert predicted.tolist() == [tiny_text.LABELS[i] for i in probabilities.argmax(axis=1)]
+    assert predicted.tolist() == [CLASSES[i] for i in probabilities.argmax(axis=1)]
     assert classifier.score(TEXTS[NEW], TOPICS[NEW]) == np.mean(predicted == np.array(TOPICS[NEW]))
     weights = [1, 0, 0, 0, 0, 0]
     assert classifier.score(TEXTS[NEW], TOPICS[NEW], weights) == float(predicted[0] == TOPICS[NEW][0])
@@ -136,7 +139,7 @@ def test_pet_without_pool_predicts_with_the_ensemble(
     ensemble = open_ensemble(tmp_path / "run")
     ensemble.use("cpu", "fp32")
     scores = ensemble.score(table_of(TEXTS[NEW], ["text"]))
-    expected = softmax(merge_scores(scores, ensemble.ensemble.weights))
+    expected = softmax(merge_scores(scores, ensemble.ensemble.weights))[:, classifier.class_positions_]
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
     np.testing.assert_array_equal(kept.predict_proba(TEXTS[NEW]), expected)
     with pytest.raises(PetError, match="student"):
@@ -160,7 +163,7 @@ def test_ensemble_larger_than_memory_stays_on_disk(
 
 def test_zero_shot_needs_no_data(make: Make) -> None:
     classifier = make(method="zero-shot").fit(None)
-    assert classifier.classes_.tolist() == list(tiny_text.LABELS)
+    assert classifier.classes_.tolist() == CLASSES
     again = make(method="zero-shot").fit(TEXTS[TRAIN], TOPICS[TRAIN])
     np.testing.assert_array_equal(again.predict_proba(TEXTS[NEW]), classifier.predict_proba(TEXTS[NEW]))
 
@@ -438,7 +441,7 @@ def test_saved_student_is_a_transformers_classifier(make: Make, tmp_path: Path) 
     answers = pipeline("text-classification", str(folder), device="cpu")(TEXTS[NEW], top_k=None)
     for answer, row in zip(answers, classifier.predict_proba(TEXTS[NEW]), strict=True):
         found = {entry["label"]: entry["score"] for entry in answer}
-        np.testing.assert_allclose([found[label] for label in tiny_text.LABELS], row, atol=1e-5)
+        np.testing.assert_allclose([found[label] for label in classifier.classes_], row, atol=1e-5)
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "Sports" in card
     assert str(tmp_path) not in card
