@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import check_tables, column_labels, label_counts, rows_without
+from pet.data.given_table import check_given_table
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
@@ -127,6 +128,7 @@ def load_data(
 
 def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: Task, **how: Any) -> Dataset:
     if tables and name in tables:
+        check_given_table(tables[name], task.fields, len(task.labels) if "labels" in how else None, name)
         return tables[name]
     if source.startswith(MEMORY):
         raise PetError(f"{name}: texts were passed in Python, not in a file; start the run from Python again")
