@@ -37,7 +37,7 @@ class LibrarySettings(Settings):
         choices=("zero-shot", "cosine", "pairs", "neurons"),
         name="prompt_similarity",
     )
-    query_steps: int = setting(100, "training steps of the prompt that the library is compared with", low=0)
+    query_steps: int = setting(100, "training steps of the prompt that the library is compared with", low=0, high=10**7)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar, cast
 
 from pet.errors import PetError
+from pet.terminal import clean
 
 _KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _MARK = "setting"
@@ -37,7 +38,7 @@ class Declared:
     Attributes
     ----------
     help : one line for people
-    low, high : smallest and largest value, or None
+    low, high : smallest and largest value of a number; None for other values
     choices : the values that it can take, or none for no such list
     name : its flat name; empty: the name of the field
     old_name : a flat name from earlier versions, still accepted
@@ -172,16 +173,17 @@ def parse_flat(group: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, text in given.items():
         item = known.get(key) or old.get(key)
         if item is None:
-            near = difflib.get_close_matches(key, known, n=1)
+            near = difflib.get_close_matches(key[:100], known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"settings are {', '.join(known)}"
-            problems.append(f"unknown setting {key!r}; {hint}")
+            problems.append(f"unknown setting {shorten(repr(key))}; {hint}")
         elif key in old and item.name in given:
             problems.append(f"{key} is the old name of {item.name}; give one of them")
         else:
             try:
                 values[item.name] = _parse(type(item.default), text)
-            except (ValueError, TypeError, KeyError):
-                problems.append(f"setting {key} is {text!r}: it must be {_KINDS[type(item.default)]}")
+            except (ValueError, TypeError, KeyError, OverflowError):
+                shown = shorten(repr(text))
+                problems.append(f"setting {key} is {shown}: it must be {_KINDS[type(item.default)]}")
     if problems:
         raise PetError(problems)
     return values
@@ -222,23 +224,65 @@ def _parts(group: Settings) -> dict[str, Any]:
     return {item.name: getattr(group, item.name) for item in items}
 
 
+def out_of_range(options: object, ranges: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return what is wrong with options that are no settings of a group.
+
+    Parameters
+    ----------
+    options : object with the options as attributes; None stands for an option that is not given
+    ranges : attribute -> smallest and largest value
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> out_of_range(SimpleNamespace(worker_cpus=0, seed=None), {"worker_cpus": (1, 64), "seed": (0, 10)})
+    ['--worker-cpus is 0: it must be at least 1 and at most 64']
+    """
+    problems = []
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            option = f"--{name.replace('_', '-')}"
+            problems.append(f"{option} is {shorten(value)}: it must be at least {low} and at most {high}")
+    return problems
+
+
+def shorten(value: object) -> str:
+    """Return a value as text for a message, with an ellipsis in the middle of a long one.
+
+    Examples
+    --------
+    >>> shorten(10), len(shorten("9" * 5000))
+    ('10', 43)
+    """
+    text = clean(str(value))
+    return text if len(text) <= 60 else f"{text[:20]}...{text[-20:]}"
+
+
 def _out_of_range(item: Setting) -> list[str]:
     declared, value = item.declared, item.value
     if declared.choices and value not in declared.choices:
         listed = f"{', '.join(declared.choices[:-1])} or {declared.choices[-1]}"
-        return [f"{item.name} is {value!r}: it must be {listed}"]
+        return [f"{item.name} is {shorten(repr(value))}: it must be {listed}"]
     if isinstance(value, bool) or not isinstance(value, (int, float)):  # text, lists, and None for "not given"
         return []
     low, high = declared.low, declared.high
-    if value != value or (low is not None and value < low) or (high is not None and value > high):
-        wanted = f"at least {low}" + (f" and at most {high}" if high is not None else "")
-        return [f"{item.name} is {value}: it must be {wanted} ({declared.help})"]
+    if low is None or high is None:
+        raise TypeError(f"setting {item.name} is a number and must declare its smallest and largest value")
+    if not low <= value <= high:
+        wanted = f"at least {low} and at most {high}"
+        return [f"{item.name} is {shorten(value)}: it must be {wanted} ({declared.help})"]
     return []
 
 
-def _parse(kind: Any, text: Any) -> Any:
+def _parse(kind: type, value: Any) -> Any:
+    """Return a value as the type of its setting; any of several exceptions if it is another kind of value."""
+    if isinstance(value, bool) != (kind is bool) and not isinstance(value, str):
+        raise TypeError("a boolean is not a number or text, nor the other way around")
+    if isinstance(value, kind):
+        return value
     if kind is bool:
-        return text if isinstance(text, bool) else {"true": True, "false": False}[str(text).lower()]
-    if kind is int and isinstance(text, bool):
-        raise ValueError("not a number")
-    return kind(text) if not isinstance(text, kind) else text
+        return {"true": True, "false": False}[value.lower()]
+    if not isinstance(value, (str, int, float)) or (isinstance(value, float) and kind is int and value % 1):
+        raise TypeError("neither text nor a number of this kind")
+    return kind(value)

@@ -13,7 +13,7 @@ import torch
 
 from pet.adapt import card, samples
 from pet.adapt.objective import make_masker
-from pet.adapt.prepare import HELD_OUT, TRAIN, prepare, save_start
+from pet.adapt.prepare import FACTS, HELD_OUT, TRAIN, prepare, save_start
 from pet.adapt.settings import AdaptSettings, OutputSettings, TrainingSettings
 from pet.adapt.start import from_checkpoint
 from pet.adapt.training import CHECKPOINT, Machine, Training
@@ -85,7 +85,7 @@ def _lead(settings: AdaptSettings, machine: Machine, stop: Callable[[], bool], c
                 if not (output.work / MANIFEST).exists():  # nothing was prepared, now or before
                     remove_quietly(output.work)
             restore_folder(output.work / CHECKPOINT)
-            facts = run.info(PREPARED)
+            facts = run.info(PREPARED, FACTS)
         finally:
             if machine.group is not None:
                 machine.group.send(facts)

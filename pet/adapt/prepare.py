@@ -19,12 +19,26 @@ from pet.data.documents import read_documents, read_strings
 from pet.data.overlap import drop_overlapping
 from pet.errors import PetError
 from pet.progress import Reporter
+from pet.settings import shorten
+from pet.store.schema import flag, mapping_of, record, text, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Array = NDArray[Any]
 TRAIN, HELD_OUT = "train.npy", "held.npy"
+MOST_REPEATS = 1000
+_COUNT = whole(0, 10**15)
+# What `prepare` returns, as the manifest holds it.
+FACTS = record(
+    {
+        "new_head": flag(),
+        "model_type": text(200),
+        "shape": mapping_of(_COUNT),
+        **dict.fromkeys(("parameters", "vocabulary", "characters", "tokens_in_text", "unknown_tokens"), _COUNT),
+        **dict.fromkeys(("documents_read", "documents_dropped", "documents_trained", "documents_held_out"), _COUNT),
+    }
+)
 _SHAPE = (
     "num_hidden_layers",
     "hidden_size",
@@ -91,8 +105,10 @@ def read_repeats(repeats: Sequence[str], sources: Sequence[str], **how: Any) -> 
     times: dict[str, int] = {}
     for repeat in repeats:
         source, _, number = repeat.rpartition("=")
-        if not number.isdecimal() or int(number) < 1:
-            raise PetError(f"--repeat {repeat}: write SOURCE=N with a whole number N, as in --repeat news.txt=5")
+        if not number.isdecimal() or len(number) > len(str(MOST_REPEATS)) or not 1 <= int(number) <= MOST_REPEATS:
+            raise PetError(
+                f"--repeat {shorten(repeat)}: write SOURCE=N with N from 1 to {MOST_REPEATS}, as in --repeat news.txt=5"
+            )
         if source not in sources:
             raise PetError(f"--repeat {repeat}: {source!r} is not a --text of this command; name it there, too")
         times |= dict.fromkeys(read_documents([source], **how), int(number))

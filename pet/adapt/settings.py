@@ -41,9 +41,9 @@ class TextSettings(OptionSettings):
     )
     repeat: tuple[str, ...] = setting((), "Read this --text N times in each pass. Repeatable.")
     exclude: tuple[str, ...] = setting((), "Leave out documents that overlap with this file. Repeatable.")
-    exclude_words: int = setting(8, "Two texts overlap if they share this many words in a row.", low=1)
+    exclude_words: int = setting(8, "Two texts overlap if they share this many words in a row.", low=1, high=1000)
     held_out: float = setting(0.01, "Share of the documents held out for evaluation.", low=1e-6, high=0.99)
-    length: int = setting(128, "Tokens per sequence.", low=1)
+    length: int = setting(128, "Tokens per sequence.", low=1, high=10**6)
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,16 @@ class StartSettings(OptionSettings):
 
     model: str | None = setting(None, "Folder or hub name to start from.  [default: mini-en; none with --layers]")
     keep_layers: tuple[int, ...] = setting((), "Keep only these layers, counted from 0.")
-    feed_forward: int | None = setting(None, "Keep only the N strongest feed-forward units of each layer.")
-    vocab: int | None = setting(None, "Keep at most N tokens, those that the text uses; from scratch: learn N tokens.")
+    feed_forward: int | None = setting(
+        None, "Keep only the N strongest feed-forward units of each layer.", low=1, high=10**6
+    )
+    vocab: int | None = setting(
+        None, "Keep at most N tokens, those that the text uses; from scratch: learn N tokens.", low=1, high=10**7
+    )
     keep_words: tuple[str, ...] = setting((), "Words that --vocab must keep.")
-    layers: int | None = setting(None, "From scratch: number of layers.")
-    hidden: int | None = setting(None, "From scratch: hidden size.")
-    positions: int = setting(512, "From scratch: longest input, in tokens.", low=16)
+    layers: int | None = setting(None, "From scratch: number of layers.", low=1, high=1000)
+    hidden: int | None = setting(None, "From scratch: hidden size.", low=1, high=10**5)
+    positions: int = setting(512, "From scratch: longest input, in tokens.", low=16, high=10**6)
     cased: bool = setting(False, "From scratch: distinguish upper and lower case.")
 
     def problems(self) -> list[str]:
@@ -80,16 +84,19 @@ class TrainingSettings(OptionSettings):
 
     title: ClassVar[str] = "Training"
 
-    epochs: float | None = setting(None, "Passes over the text.  [default: 1 if no other end is given]", low=1e-6)
-    max_steps: int | None = setting(None, "Stop after N steps.", low=1)
-    max_minutes: float | None = setting(
-        None, "Stop after X minutes; the learning rate is scheduled to end then.", low=1e-6
+    epochs: float | None = setting(
+        None, "Passes over the text.  [default: 1 if no other end is given]", low=1e-6, high=1e6
     )
-    batch_tokens: int = setting(8192, "Tokens per optimizer step, over all processes.", low=1)
+    max_steps: int | None = setting(None, "Stop after N steps.", low=1, high=10**9)
+    max_minutes: float | None = setting(
+        None, "Stop after X minutes; the learning rate is scheduled to end then.", low=1e-6, high=1e6
+    )
+    batch_tokens: int = setting(8192, "Tokens per optimizer step, over all processes.", low=1, high=10**9)
     micro_tokens: int = setting(
         8192,
         "Tokens on a device at once, at most; gradients are accumulated over the batch.",
         low=1,
+        high=10**9,
     )
     lr: float = setting(5e-4, "Peak learning rate.", low=1e-12, high=1)
     warmup: float = setting(0.06, "Fraction of the training during which the learning rate rises.", low=0, high=0.99)
@@ -104,9 +111,11 @@ class TrainingSettings(OptionSettings):
     dropout: float = setting(0.0, "Dropout; useful if the text is read many times.", low=0, high=0.99)
     mask_rate: float = setting(0.15, "Fraction of the tokens to predict.", low=1e-3, high=0.99)
     whole_word: bool = setting(False, "Mask whole words.")
-    checkpoint_minutes: float = setting(10.0, "Minutes between checkpoints, each with an evaluation.", low=1e-6)
-    eval_tokens: int = setting(65536, "Tokens of held-out text to evaluate on.", low=1)
-    seed: int = setting(0, "Random seed.", low=0)
+    checkpoint_minutes: float = setting(
+        10.0, "Minutes between checkpoints, each with an evaluation.", low=1e-6, high=1e6
+    )
+    eval_tokens: int = setting(65536, "Tokens of held-out text to evaluate on.", low=1, high=10**9)
+    seed: int = setting(0, "Random seed.", low=0, high=2**63 - 1)
     precision: str = setting(
         "auto",
         "Precision of the arithmetic; auto: bf16 on a GPU that supports it, else fp32.",

@@ -290,7 +290,7 @@ def compute_options_of(options: Mapping[str, Any]) -> ComputeOptions:
     return ComputeOptions(
         device=options["device"] or "auto",
         precision=options["precision"],
-        allow_pickle=options["allow_pickle"],
+        allow_pickle=bool(options["allow_pickle"]),
         quantize=bool(options.get("quantize", False)),
     )
 

@@ -32,6 +32,7 @@ from pet.cli.options import (
 )
 from pet.errors import PetError
 from pet.run.settings import METHODS, RunSettings
+from pet.settings import shorten
 from pet.tuning.methods import METHODS as TUNING_METHODS
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ Examples:
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --workers 2 --device cpu -o runs/two
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --executor ray -o /shared/runs/cluster
 """
+MOST_SEEDS = 1000
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
 
@@ -205,8 +207,8 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
         return None
     if seed is not None:
         raise PetError("--seed (one run) and --seeds (several runs) exclude each other; give one")
-    if seeds < 1:
-        raise PetError(f"--seeds is {seeds}; it must be 1 or more")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise PetError(f"--seeds is {shorten(seeds)}: it must be at least 1 and at most {MOST_SEEDS}")
     return list(range(seeds))
 
 

@@ -14,7 +14,9 @@ class EncodingSettings(Settings):
 
     title: ClassVar[str] = "Encoding"
 
-    max_length: int = setting(256, "longest input in tokens, including the pattern and special tokens", low=8)
+    max_length: int = setting(
+        256, "longest input in tokens, including the pattern and special tokens", low=8, high=10**6
+    )
     mean_of_tokens: bool = setting(
         False,
         "T5 and causal models: score a word of several tokens by the mean of their log-probabilities, not the sum",
@@ -27,7 +29,9 @@ class PrimingSettings(Settings):
 
     title: ClassVar[str] = "Priming"
 
-    count: int = setting(0, "zero-shot: number of labeled examples in front of each text", low=0, name="priming")
+    count: int = setting(
+        0, "zero-shot: number of labeled examples in front of each text", low=0, high=10**4, name="priming"
+    )
     selection: str = setting(
         "balanced",
         "how priming examples are selected: random, balanced (evenly over the labels), or similar (to the text, by "

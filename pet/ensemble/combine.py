@@ -12,10 +12,27 @@ from numpy.typing import NDArray
 from pet.ensemble.rules import RULES
 from pet.ensemble.scale import Scale
 from pet.numerics import log_softmax, softmax
+from pet.store.schema import Check, check, list_of, maybe, number, record, text
 
 Array = NDArray[Any]
 ABSTAINS = -1  # the vote of a member that gave a text no score
 _PRIOR_ROWS = 20_000  # rows that are enough to see the mean prediction
+REPEAT = "repeat the run"
+
+# What `Ensemble.to_dict` returns, as a file holds it.
+NOTED = record({"members": list_of(text(500), 1)})
+
+
+def _noted(members: int, labels: int) -> Check:
+    per_member, per_label = "one per member", "one per label"
+    return record(
+        {"weights": list_of(number(0), members, members, per=per_member)},
+        {
+            "scales": maybe(list_of(text(choices=[s.value for s in Scale]), members, members, per=per_member)),
+            "bias": maybe(list_of(number(), labels, labels, per=per_label)),
+            "merge": text(choices=RULES),
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -185,9 +202,23 @@ class Ensemble:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], labels: int) -> Ensemble:
-        """The inverse of `to_dict`; manifests of older versions have neither scales nor a bias."""
+    def from_dict(cls, values: Mapping[str, Any], labels: int, where: str = "ensemble") -> Ensemble:
+        """The inverse of `to_dict`; manifests of older versions have neither scales nor a bias.
+
+        Parameters
+        ----------
+        values : see `to_dict`
+        labels : number of labels of the task
+        where : place of the values, for messages
+
+        Raises
+        ------
+        PetError
+            If a value is missing or of the wrong kind, or there are not as many numbers as members or labels.
+        """
+        check(values, NOTED, where, REPEAT)
         names = tuple(values["members"])
+        check(values, _noted(len(names), labels), where, REPEAT)
         scales = values.get("scales") or [Scale.LOGITS.value] * len(names)
         bias = values.get("bias") or [0.0] * labels
         return cls(

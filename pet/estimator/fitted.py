@@ -90,10 +90,11 @@ def fit_run(
     """
     given = Given(task=task, tables=tables)
     if output is not None:
-        return _open_run(output, task, run(settings, output, reporter, given=given))
+        return _open_run(output, task, run(settings, output, reporter, given=given), settings.allow_pickle)
     folder = tempfile.TemporaryDirectory(prefix="pet-fit-", ignore_cleanup_errors=True)
     try:
-        fitted = _open_run(Path(folder.name), task, run(settings, folder.name, reporter, given=given))
+        results = run(settings, folder.name, reporter, given=given)
+        fitted = _open_run(Path(folder.name), task, results, settings.allow_pickle)
     except BaseException:
         folder.cleanup()
         raise
@@ -104,9 +105,11 @@ def fit_run(
     return fitted
 
 
-def _open_run(place: Path, task: Task, results: dict[str, Any]) -> Fitted:
+def _open_run(place: Path, task: Task, results: dict[str, Any], allow_pickle: bool) -> Fitted:
     """Open the student or the ensemble of a finished run, and its soft labels."""
     has_student = (place / "student").is_dir()
-    predictor = load_classifier(str(place / "student")) if has_student else open_ensemble(place)
+    predictor = (
+        load_classifier(str(place / "student")) if has_student else open_ensemble(place, allow_pickle=allow_pickle)
+    )
     labels = place / f"g{results.get('generation', 0)}" / "labels.parquet"
     return Fitted(predictor, read_soft_labels(labels, task.labels) if labels.is_file() else None, results)

@@ -154,7 +154,7 @@ def distill_file(
     if examples.counts["unlabeled"]:
         reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
     accelerator = make_accelerator(compute.device, compute.precision or "auto")
-    length, pickled = options.recipe.encoding.max_length, bool(compute.allow_pickle)
+    length, pickled = options.recipe.encoding.max_length, compute.allow_pickle
     seed = derive_seed(options.seed, "head")
     student = new_classifier(model, options.text_input, examples.labels, length, seed=seed, allow_pickle=pickled)
     with writing_folder(place, replace=force) as beside:  # opened before training, so that a bad place shows at once

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import Ensemble, SoftLabels
+from pet.ensemble.combine import NOTED, REPEAT, Ensemble, SoftLabels
 from pet.errors import PetError
 from pet.members.kinds import make_scorer, open_scorer
 from pet.members.seam import OnRows, Scorer, ignore
@@ -25,8 +24,11 @@ from pet.recipe import Recipe, make_recipe
 from pet.run.context import PRIMERS, make_shared
 from pet.run.inputs import RunData
 from pet.run.load_run import read_settings
+from pet.run.merging import untrained_note
 from pet.run.settings import RunSettings
-from pet.store.manifest import read_config, read_stages
+from pet.store.json_reader import parse_json
+from pet.store.manifest import MANIFEST, read_config, read_stages, stage_info
+from pet.store.schema import record, text, whole
 from pet.task.task import Task
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class SavedEnsemble:
 
 
 def open_ensemble(
-    folder: str | Path, *, allow_pickle: bool | None = None, device: str = "auto", precision: str | None = None
+    folder: str | Path, *, allow_pickle: bool = False, device: str = "auto", precision: str | None = None
 ) -> SavedEnsemble:
     """Open the ensemble of a finished run: the members whose soft labels trained the student.
 
@@ -140,7 +142,7 @@ def open_ensemble(
     Parameters
     ----------
     folder : run directory of a finished run
-    allow_pickle : also open pickled weights of the pretrained model; default: the run's setting
+    allow_pickle : also open pickled weights of the pretrained model, whatever the run's config.yaml says
     device, precision : see `pet.training.device.make_accelerator`; default of precision: the run's setting
 
     Raises
@@ -156,19 +158,19 @@ def open_ensemble(
         )
     settings = replace(
         settings,
-        allow_pickle=settings.allow_pickle if allow_pickle is None else allow_pickle,
+        allow_pickle=allow_pickle,
         device=device,
         precision=precision or settings.precision,
     )
     task, stages = Task.from_dict(settings.task), read_stages(place)
     recipe = _recipe(place, settings.recipe, settings.settings)
-    data = RunData(train=_primers(place) if recipe.priming.count else None)
+    data = RunData(train=_primers(place, task) if recipe.priming.count else None)
     shared = make_shared(settings, task, recipe, data)
     generation = _used_generation(place, stages, settings.method)
     folders = _member_folders(place, stages, generation, shared, settings)
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
-    ensemble = _ensemble(stages, generation, scorers, shared)
+    ensemble = _ensemble(place, stages, generation, scorers, shared)
     return SavedEnsemble(shared, scorers, ensemble, folders, settings.columns)
 
 
@@ -200,7 +202,7 @@ def _member_folders(
     place: Path, stages: Mapping[str, Any], generation: int, shared: Shared, settings: RunSettings
 ) -> list[Path]:
     """Return the folders of a generation's members, all of which must exist."""
-    names = _member_names(stages, generation)
+    names = _member_names(place, stages, generation)
     wanted = len(shared.task.patterns) * (shared.recipe.member.repetitions if settings.trains_members else 1)
     wanted = max(wanted, len(names))
     # In old zero-shot runs, members have scores but no stage of their own.
@@ -214,11 +216,11 @@ def _member_folders(
     return [place / f"g{generation}" / name for name in names]
 
 
-def _member_names(stages: Mapping[str, Any], generation: int) -> list[str]:
+def _member_names(place: Path, stages: Mapping[str, Any], generation: int) -> list[str]:
     """Return the names of a generation's members, in the order of merging, or else of training."""
-    merged = (stages.get(f"g{generation}/labels", {}).get("info") or {}).get("members")
+    merged = _merging(place, stages, f"g{generation}/labels").get("members")
     if merged:
-        return [str(name) for name in merged]
+        return list(merged)
     names = []
     for stage, about in stages.items():
         parts = stage.split("/")
@@ -230,17 +232,23 @@ def _member_names(stages: Mapping[str, Any], generation: int) -> list[str]:
     return names
 
 
-def _primers(place: Path) -> Dataset:
+def _merging(place: Path, stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """Return how a stage merged its members; empty if it does not say, as in old runs."""
+    info = stages.get(stage, {}).get("info") or {}
+    return stage_info(place, stages, stage, NOTED) if "members" in info else {}
+
+
+def _primers(place: Path, task: Task) -> Dataset:
     """Read the labeled texts that a run used for priming."""
     import datasets
 
-    path = place / "g0" / PRIMERS
+    path, again = place / "g0" / PRIMERS, f"repeat the run with `pet run {place / 'config.yaml'}`"
+    row = record({**dict.fromkeys(task.fields, text(10_000_000)), "label": whole(0, len(task.labels) - 1)})
     try:
         with path.open(encoding="utf-8") as lines:  # str.splitlines would also break at U+2028
-            rows = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        again = f"pet run {place / 'config.yaml'}"
-        raise PetError(f"{path}: cannot be read ({error}); finish the run with `{again}`") from error
+            rows = [parse_json(line, f"{path}:{number}", again, row) for number, line in enumerate(lines, start=1)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PetError(f"{path}: cannot be read ({error}); {again}") from error
     return datasets.Dataset.from_list(rows)
 
 
@@ -259,21 +267,26 @@ def _used_generation(place: Path, stages: Mapping[str, Any], method: str) -> int
     """Return the generation whose labels trained the run's student."""
     if method != "ipet":
         return 0
-    info = stages.get("student", {}).get("info")
-    if info is None:
+    info = stage_info(place, stages, "student", record({"generation": whole(0, 1000)}))
+    if not info:
         raise PetError(f"{place}: this run is not finished; finish it with `pet run {place / 'config.yaml'}`")
     return int(info["generation"])
 
 
-def _ensemble(stages: Mapping[str, Any], generation: int, scorers: Sequence[Scorer], shared: Shared) -> Ensemble:
+def _ensemble(
+    place: Path, stages: Mapping[str, Any], generation: int, scorers: Sequence[Scorer], shared: Shared
+) -> Ensemble:
     """Return how the run merged its members. Old runs without a pool did not store it; derive it for them."""
     labels = len(shared.task.labels)
     for stage in (f"g{generation}/labels", "g0/ensemble"):
-        noted = stages.get(stage, {}).get("info") or {}
-        if "members" in noted:
-            return Ensemble.from_dict(noted, labels)
+        noted = _merging(place, stages, stage)
+        if noted:
+            ensemble = Ensemble.from_dict(noted, labels, f"{place / MANIFEST}: {stage}")
+            if set(ensemble.names) != {scorer.name for scorer in scorers}:
+                raise PetError(f"{place / MANIFEST}: {stage}: members are not those of the run; {REPEAT}")
+            return ensemble
     # An old run without a pool.
-    untrained = (stages.get("g0/untrained", {}).get("info") or {}).get("accuracy")
+    untrained = stage_info(place, stages, "g0/untrained", untrained_note(len(shared.task.patterns))).get("accuracy")
     specs = [old_pattern_spec(UNTRAINED, scorer.name) for scorer in scorers]
     known = [None if untrained is None or spec is None else untrained[spec.pattern or 0] for spec in specs]
     return Ensemble.weighted(

@@ -55,7 +55,7 @@ def evaluate_file(
     (12, True)
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
-    saved = open_classifier(model, allow_pickle=bool(compute.allow_pickle))
+    saved = open_classifier(model, allow_pickle=compute.allow_pickle)
     classifier = saved.classifier
     known = saved.label_map if label_map is None else label_map
     chunks = iter_table(

@@ -16,8 +16,8 @@ class ComputeOptions:
     precision : str, optional
         ``auto``, ``fp32``, ``bf16`` or ``fp16``. Default: for an ensemble that of its run; for a saved classifier
         fp32, as in a pipeline of transformers; for training ``auto``.
-    allow_pickle : bool, optional
-        Also open pickled weights, which can run code. Default: for an ensemble as its run did, else False.
+    allow_pickle : bool
+        Also open pickled weights, which can run code. The config.yaml of a run cannot allow this.
     quantize : bool
         Compute linear layers in int8, on a CPU. The first 256 texts are also scored without it and compared.
     max_tokens : int
@@ -31,6 +31,6 @@ class ComputeOptions:
 
     device: str = "auto"
     precision: str | None = None
-    allow_pickle: bool | None = None
+    allow_pickle: bool = False
     quantize: bool = False
     max_tokens: int = 8192

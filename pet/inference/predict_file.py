@@ -60,7 +60,7 @@ def predict_file(
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     place = check_output(output, TABLE_ENDINGS, source, table.force) if isinstance(output, (str, Path)) else output
-    saved = open_classifier(model, allow_pickle=bool(compute.allow_pickle), independent=True)
+    saved = open_classifier(model, allow_pickle=compute.allow_pickle, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
     kept = keep_columns(source, table.keep, columns, typed=needs_types(place))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,13 @@ from pet.members.kinds import NOTE, read_spec
 from pet.prompts.library import Prompt, as_name, available_folder, check_name, describe, portable, write_prompt
 from pet.report.tables import HEADLINE
 from pet.run.load_run import read_settings
+from pet.store.json_reader import read_json
+from pet.store.schema import anything, mapping_of, record, whole
 from pet.tuning.members import read_member
 from pet.tuning.vectors import VECTORS
+
+# Keys that are read from metrics.json and member.json.
+_NOTED = {"members": mapping_of(mapping_of(anything())), "labeled": whole(0, 10**15)}
 
 
 def add_run(run: str | Path, library: str | Path, name: str | None = None) -> list[Prompt]:
@@ -75,9 +79,5 @@ def _figures(run: Path) -> Mapping[str, Any]:
 
 def _noted(path: Path, key: str, run: Path) -> Any:
     """Return the value of a key in a JSON file of a run; None if it is missing."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get(key)
-    except (OSError, ValueError, AttributeError) as error:
-        raise PetError(
-            f"{path}: cannot be read ({error}); create it again with `pet run {run / 'config.yaml'}`"
-        ) from error
+    again = f"create it again with `pet run {run / 'config.yaml'}`"
+    return read_json(path, again, record({}, {key: _NOTED[key]})).get(key)

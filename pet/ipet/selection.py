@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
+from pet.settings import shorten
 
 Array = NDArray[Any]
+MOST = 10**12  # examples; more than any pool has
 _CHUNK = 65536  # number of rows merged at once
 
 
@@ -100,10 +102,10 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
         shares = np.asarray([float(part) for part in text.split(",")])
     except ValueError:
         shares = np.zeros(0)
-    if len(shares) != len(labels) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.sum():
+    if len(shares) != len(labels) or not (shares >= 0).all() or not 0 < shares.sum() < math.inf:
         raise PetError(
-            f"setting ratio is {text!r}; use keep, balanced, or {len(labels)} comma-separated numbers, one for each of "
-            f"{', '.join(labels)}"
+            f"setting ratio is {shorten(repr(text))}; use keep, balanced, or {len(labels)} comma-separated numbers, "
+            f"one for each of {', '.join(labels)}"
         )
     return np.asarray(shares / shares.sum())
 
@@ -130,9 +132,9 @@ def new_examples(counts: Array, generation: int, growth: float, ratio: Array | N
     counts = np.asarray(counts, dtype=np.int64)
     labeled = int(counts.sum())
     if labeled:
-        total = math.floor(labeled * growth**generation + 0.5) - labeled
+        total = math.floor(min(labeled * growth**generation, MOST) + 0.5) - labeled
         return apportion(total, counts if ratio is None else ratio)
-    total = math.floor(max(first, len(counts)) * growth ** (generation - 1) + 0.5)
+    total = math.floor(min(max(first, len(counts)) * growth ** (generation - 1), MOST) + 0.5)
     return apportion(total, np.ones(len(counts)) if ratio is None else ratio)
 
 

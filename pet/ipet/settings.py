@@ -19,11 +19,11 @@ class IpetSettings(Settings):
     growth: float = setting(
         5.0, "each generation's training set is this many times as large as the one before", low=1.01, high=1e6
     )
-    enough: int = setting(1000, "stop adding generations at a training set of this many texts", low=1)
+    enough: int = setting(1000, "stop adding generations at a training set of this many texts", low=1, high=10**9)
     generations: int = setting(
         0, "rounds of training; 0: as many as the training set needs to reach `enough` texts", low=0, high=30
     )
-    first_set: int = setting(10, "without labeled texts: size of the first training set", low=1)
+    first_set: int = setting(10, "without labeled texts: size of the first training set", low=1, high=10**9)
     vote_share: float = setting(0.25, "fraction of the other members that label texts for a member", low=0, high=1)
     ratio: str = setting(
         "keep",

@@ -12,10 +12,15 @@ from pet.errors import PetError
 from pet.members import external, head, pattern, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec, old_pattern_spec
+from pet.members.spec import SPEC, MemberSpec, old_pattern_spec
+from pet.store.files import plain
+from pet.store.json_reader import read_json
+from pet.store.schema import check
 from pet.suggest import suggest
+from pet.terminal import clean
 
 NOTE = "member.json"  # describes the member in its folder
+_AGAIN = "train this member again"
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,9 @@ def fit_scorer(
         "losses": report.losses,
         "labeled": report.labeled,
     }
-    (folder / NOTE).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / NOTE).write_text(
+        json.dumps(plain(about, finite=True), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return report
 
 
@@ -139,19 +146,14 @@ def open_scorer(folder: Path, shared: Shared) -> Scorer:
 def read_spec(folder: Path) -> MemberSpec:
     """Read the specification of the member in a folder. Members of old runs are recognized by their names."""
     path = folder / NOTE
-    values: Any = {}
-    if path.is_file():
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PetError(f"{path}: cannot be read ({error}); train this member again") from error
+    values: Any = read_json(path, _AGAIN) if path.is_file() else {}
     if isinstance(values, dict) and "kind" not in values:
         old = old_pattern_spec(pattern.KIND if values else untrained.KIND, folder.name)
         if old is not None:
             return old
-    try:
-        spec = MemberSpec.from_dict(values)
-        KINDS[spec.kind]
-    except (KeyError, TypeError) as error:
-        raise PetError(f"{path}: does not describe a member ({error}); train this member again") from error
-    return spec
+    check(values, SPEC, str(path), _AGAIN)
+    if values["kind"] not in KINDS:
+        raise PetError(f"{path}: unknown kind of member {clean(values['kind'])!r}; {_AGAIN}")
+    if values["kind"] in (pattern.KIND, untrained.KIND) and not {"pattern", "repetition"} <= values["options"].keys():
+        raise PetError(f"{path}: options name no pattern and repetition; {_AGAIN}")
+    return MemberSpec.from_dict(values)

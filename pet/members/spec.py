@@ -7,6 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pet.store.schema import record, text, whole
+
+_NUMBER = whole(1, 1_000_000)
+SPEC = record(
+    {
+        "kind": text(100),
+        "name": text(500),
+        "options": record({}, {"pattern": _NUMBER, "repetition": _NUMBER, "file": text()}),
+    }
+)
+
 # Names of members in old runs, which counted patterns and repetitions from 0.
 _OLD_NAME = re.compile(r"p(\d+)-r(\d+)")
 

@@ -27,6 +27,7 @@ from pet.preflight.tables import read_tables, texts_to_fill
 from pet.preflight.zero_shot import try_patterns
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, without_auxiliary_loss
+from pet.settings import out_of_range
 from pet.task.task import Task
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning, encoder_options
@@ -71,8 +72,9 @@ class CheckOptions:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise PetError(f"--rows is {self.rows}: it must be 1 or more")
+        problems = out_of_range(self, {"rows": (1, 10**6)})
+        if problems:
+            raise PetError(problems)
         if self.method not in METHODS:
             raise PetError(f"--method is {self.method!r}; methods that can be checked are {', '.join(METHODS)}")
 

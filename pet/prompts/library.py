@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.recipe import DEFAULT_LIBRARY
+from pet.store.files import plain
 from pet.store.folders import make_folders
+from pet.store.json_reader import read_json
 from pet.store.outputs import writing_folder
+from pet.store.schema import anything, check, list_of, mapping_of, record, text, whole
 from pet.task.pattern import Pattern
 from pet.task.task import Task
 from pet.terminal import clean
@@ -34,6 +37,21 @@ OPTIONS = {"tuning": "prompt"}  # of a saved member
 _FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHOWN = 10
+_REMOVE = "recreate the prompt, or remove it from the library"
+_COUNT = whole(0, 10**15)
+_PATTERN = record({"template": text(), "verbalizer": mapping_of(list_of(text(1000)))})
+_SCHEMA = record(
+    {
+        "kind": text(100),
+        "backbone": record({"name": text(1000), "hash": text(200)}),
+        "shape": list_of(_COUNT, 2, 2),
+        "tasks": list_of(record({"task": text(1000), "patterns": list_of(_PATTERN)})),
+        "steps": _COUNT,
+        "examples": _COUNT,
+        "metrics": mapping_of(anything(), text(1000)),
+        "origin": mapping_of(anything(), text(1000)),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -118,13 +136,13 @@ def read_prompt(folder: Path) -> Prompt:
     if not path.is_file():
         raise PetError(f"{folder} is not a trained prompt (no {NOTE}); create prompts with `pet prompts add RUN`")
     learned = read_member(folder)
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        problem = _problem(note, learned)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = str(error)
+    note = read_json(path, _REMOVE)
+    if not isinstance(note, dict) or note.get("format") != _FORMAT:
+        raise PetError(f"{path}: is not in the format of this version of pet; {_REMOVE}")
+    check(note, _SCHEMA, str(path), _REMOVE)
+    problem = _problem(note, learned)
     if problem:
-        raise PetError(f"{path} is damaged ({clean(problem)}); recreate the prompt, or remove it from the library")
+        raise PetError(f"{path} is damaged ({problem}); {_REMOVE}")
     about = {key: note[key] for key in ("kind", "tasks", "steps", "examples", "metrics", "origin")}
     vectors = learned.arrays[VECTORS].numpy()
     return Prompt(folder.name, vectors, clean(learned.backbone), learned.fingerprint, about)
@@ -137,17 +155,9 @@ def _problem(note: Any, learned: Learned) -> str:
         return "its tensors are not a prompt"
     if vectors.dtype != torch.float32 or not bool(torch.isfinite(vectors).all()):
         return "its vectors are not finite numbers in float32"
-    if not isinstance(learned.backbone, str) or not isinstance(learned.fingerprint, str):
-        return "it does not name its model"
-    if note["format"] != _FORMAT:
-        return f"format {note['format']} is not supported by this version of pet"
     if note["backbone"]["hash"] != learned.fingerprint or note["shape"] != list(vectors.shape):
         return "it does not match the vectors next to it"
-    if not all(isinstance(task["task"], str) and isinstance(task["patterns"], list) for task in note["tasks"]):
-        return "its tasks have no names or patterns"
-    if not all(isinstance(note[key], Mapping) for key in ("metrics", "origin")) or not isinstance(note["kind"], str):
-        return "its metrics, origin or kind are invalid"
-    return "" if all(isinstance(note[key], int) for key in ("steps", "examples")) else "its counts are not numbers"
+    return ""
 
 
 def write_prompt(library: str | Path, prompt: Prompt) -> Path:
@@ -177,8 +187,8 @@ def write_prompt(library: str | Path, prompt: Prompt) -> Path:
     arrays = {VECTORS: torch.from_numpy(np.ascontiguousarray(prompt.vectors, dtype=np.float32))}
     with writing_folder(place) as folder:
         write_learned(Learned(arrays, prompt.backbone, prompt.fingerprint, OPTIONS), folder)
-        text = json.dumps(note, indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / NOTE).write_text(text + "\n", encoding="utf-8")
+        dumped = json.dumps(plain(note, finite=True), indent=2, ensure_ascii=False)
+        (folder / NOTE).write_text(dumped + "\n", encoding="utf-8")
     return place
 
 

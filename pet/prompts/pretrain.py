@@ -28,6 +28,7 @@ from pet.prompts.self_supervised import (
 )
 from pet.prompts.session import Session, train_on
 from pet.seeds import derive_seed
+from pet.settings import out_of_range
 from pet.task.task import Task
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ def pretrain(session: Session, texts: Sequence[str], name: str, examples: Pretra
     """
     if examples.form not in FORMATS:
         raise PetError(f"--format {examples.form!r} is unknown; choose {', '.join(FORMATS)}")
-    if examples.count < 3:
-        raise PetError(f"--count {examples.count} is too small; it must be at least 3")
+    problems = out_of_range(examples, {"count": (3, 10**7), "options": (2, 100)})
+    if problems:
+        raise PetError(problems)
     order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))
     documents = [split_sentences(texts[i]) for i in order[: _POOL * examples.count]]
     maker = _ExampleMaker(

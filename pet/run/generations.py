@@ -44,10 +44,18 @@ from pet.run.merging import (
 from pet.run.stages import Member, member_scores, trained_members, untrained_members
 from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
+from pet.store.schema import Check, list_of, mapping_of, maybe, number, record, whole
 
 Array = NDArray[Any]
 # Number of a generation -> accuracy of its pseudo-labels; see pet.run.pool_gold.
 Diagnose = Callable[[int], Mapping[str, Any]]
+
+
+def _examples_note(labels: int) -> Check:
+    """Return the schema of what a stage ``gN/examples`` notes."""
+    counts = list_of(whole(0, 10**15), labels, labels, per="one per label")
+    member = record({"available": counts, "chosen": counts, "confidence": maybe(number(0, 1))})
+    return record({"wanted": counts, "members": mapping_of(member)})
 
 
 @dataclass
@@ -170,7 +178,7 @@ class Generations:
             "scores": [context.directory.fingerprint(f"{m.stage}/scores") for m in before],
         }
         context.directory.stage(f"g{generation}/examples", inputs, build)
-        return context.directory.info(f"g{generation}/examples")
+        return context.directory.info(f"g{generation}/examples", _examples_note(len(wanted)))
 
     def _candidates(self, before: Sequence[Member], names: Sequence[str]) -> Candidates:
         """Return the merged predictions of some members of the previous generation for the pool."""

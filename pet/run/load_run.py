@@ -4,18 +4,52 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pet.errors import PetError
-from pet.run.settings import RunSettings
+from pet.run.settings import SEEDS, RunSettings
 from pet.store.manifest import CONFIG, MANIFEST, read_config
+from pet.store.schema import anything, check, flag, list_of, mapping_of, maybe, record, text, whole
 from pet.store.tree import check_inside
 from pet.task.task import Task
 
 _SEED = re.compile(r"seed-\d+")
+
+_WHOLE = whole(-SEEDS, SEEDS)  # `RunSettings` has the ranges
+_CONFIG = record(
+    {
+        "settings": record(
+            {
+                "task": mapping_of(anything()),
+                "train": maybe(text()),
+                "unlabeled": maybe(text()),
+                "test": maybe(text()),
+                "model": text(),
+            },
+            {
+                "method": text(100),
+                "student_model": maybe(text()),
+                "shots": maybe(_WHOLE),
+                "examples": maybe(_WHOLE),
+                "balanced": flag(),
+                "pool_size": maybe(_WHOLE),
+                "seed": _WHOLE,
+                "recipe": text(100),
+                "settings": mapping_of(anything(), text(100)),
+                "columns": mapping_of(text(), text()),
+                "device": text(100),
+                "precision": text(100),
+                "baselines": flag(),
+                "allow_pickle": flag(),
+                "init_prompt": maybe(text()),
+                "prompt_library": maybe(text()),
+                "project_prompt": maybe(text()),
+                "members": list_of(text()),
+            },
+        )
+    }
+)
 
 
 def is_config(path: str | Path) -> bool:
@@ -42,7 +76,7 @@ def load_task(name_or_path: str) -> Task:
 
 
 def read_settings(folder: str | Path) -> RunSettings:
-    """Read the settings of the run in a folder.
+    """Read the settings of the run in a folder, without `allow_pickle`, which a file from elsewhere cannot allow.
 
     Raises
     ------
@@ -55,12 +89,14 @@ def read_settings(folder: str | Path) -> RunSettings:
     values = read_config(place).get("settings")
     if not isinstance(values, dict):
         raise PetError(f"{place / CONFIG}: not the config of a run: the key `settings` is missing")
-    problems = _wrong_kinds(values)
-    if problems:
-        raise PetError([f"{place / CONFIG}: settings.{problem}" for problem in problems])
+    check({"settings": values}, _CONFIG, str(place / CONFIG), "correct it, or repeat the run")
     if os.path.lexists(place / MANIFEST):  # a copy of config.yaml elsewhere is no run
         check_inside(place)
-    return RunSettings.from_dict(values)
+    try:
+        settings = RunSettings.from_dict(values)
+    except PetError as error:
+        raise PetError([f"{place / CONFIG}: settings: {problem}" for problem in error.problems]) from None
+    return replace(settings, allow_pickle=False)
 
 
 def _no_run(place: Path) -> str:
@@ -70,21 +106,3 @@ def _no_run(place: Path) -> str:
     if seeds:
         return f"{place} contains one run per seed; name one of them, such as {place / seeds[0]}"
     return f"{place} holds no run (no {CONFIG} in it); name a folder written by `pet run ... -o`"
-
-
-def _wrong_kinds(values: Mapping[str, Any]) -> list[str]:
-    """Find values of the wrong type, as after an edit by hand."""
-    problems = []
-    for item in fields(RunSettings):
-        required = item.default is MISSING and item.default_factory is MISSING
-        if item.name not in values:
-            problems += [f"{item.name} is missing"] if required else []
-            continue
-        value = values[item.name]
-        kind = str(item.type).removesuffix(" | None")
-        if value is None and kind != str(item.type):
-            continue
-        wanted = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": list}.get(kind, dict)
-        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            problems.append(f"{item.name} is {value!r}; it must be of type {wanted.__name__}")
-    return problems

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pet.data.lazy_column import LazyColumn
-from pet.ensemble.combine import Ensemble
+from pet.ensemble.combine import NOTED, Ensemble
 from pet.ensemble.scale import Scale
 from pet.ensemble.soft_labels import write_soft_labels
 from pet.evaluate import evaluate
@@ -20,6 +20,8 @@ from pet.members.spec import pattern_spec
 from pet.numerics import softmax
 from pet.run.context import RunContext
 from pet.run.stages import Array, Member, member_scores
+from pet.store.manifest import MANIFEST
+from pet.store.schema import Check, list_of, number, record
 
 ENSEMBLE = "ensemble.json"
 
@@ -30,8 +32,8 @@ def pattern_accuracies(context: RunContext) -> list[float]:
     def build(folder: Path) -> dict[str, Any]:
         train = context.texts("train")
         accuracies = []
-        for number in range(len(context.task.patterns)):
-            scorer = make_scorer(pattern_spec(untrained.KIND, number, 0), context.shared)
+        for position in range(len(context.task.patterns)):
+            scorer = make_scorer(pattern_spec(untrained.KIND, position, 0), context.shared)
             scores = np.empty((len(train), len(context.task.labels)), dtype=np.float32)
             scorer.scores(train, scores)
             accuracies.append(float((scores.argmax(axis=1) == train.labels).mean()))
@@ -40,8 +42,14 @@ def pattern_accuracies(context: RunContext) -> list[float]:
         return {"accuracy": accuracies}
 
     context.directory.stage("g0/untrained", {"config": context.config_hash}, build, files=["untrained.json"])
-    accuracies: list[float] = context.directory.info("g0/untrained")["accuracy"]
+    info = context.directory.info("g0/untrained", untrained_note(len(context.task.patterns)))
+    accuracies: list[float] = info["accuracy"]
     return accuracies
+
+
+def untrained_note(patterns: int) -> Check:
+    """Return the schema of what the stage ``g0/untrained`` notes."""
+    return record({"accuracy": list_of(number(0, 1), patterns, patterns, per="one per pattern")})
 
 
 def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Sequence[float] | None) -> Ensemble:
@@ -115,7 +123,8 @@ def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensembl
         "weights": [float(w) for w in ensemble.weights],
     }
     context.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
-    return Ensemble.from_dict(context.directory.info(name), len(context.task.labels))
+    info = context.directory.info(name, NOTED)
+    return Ensemble.from_dict(info, len(context.task.labels), f"{context.directory.path / MANIFEST}: {name}")
 
 
 def labels_stage(members: Sequence[Member]) -> str:

@@ -12,10 +12,13 @@ from typing import Any
 from pet.errors import PetError
 from pet.ipet.settings import NO_POOL
 from pet.recipe import DEFAULT_LIBRARY
+from pet.settings import out_of_range
 from pet.task.task import absolute_member
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
-RANKED = re.compile(r"similar|mean:(\d+)")  # values of `RunSettings.init_prompt` that rank the library
+RANKED = re.compile(r"similar|mean:(\d{1,9})")  # values of `RunSettings.init_prompt` that rank the library
+MOST = 10**9  # texts
+SEEDS = 2**63 - 1
 MEMORY = "memory:"  # prefix of a source whose texts were passed in Python
 
 
@@ -87,10 +90,8 @@ class RunSettings:
             problems.append(f"unknown method {self.method!r}; methods are {', '.join(METHODS)}")
         if self.shots is not None and self.examples is not None:
             problems.append("--shots (per label) and --examples (in total) cannot be combined; give one")
-        for name in ("shots", "examples"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                problems.append(f"--{name} is {value}: it must be 0 or more")
+        problems += out_of_range(self, {"shots": (0, MOST), "examples": (0, MOST), "pool_size": (1, MOST)})
+        problems += out_of_range(self, {"seed": (-SEEDS, SEEDS)})
         no_labels = self.train is None or self.shots == 0 or self.examples == 0
         if self.method in ("pet", "supervised") and no_labels:
             problems.append(
@@ -101,8 +102,6 @@ class RunSettings:
             problems.append(NO_POOL)
         if self.method == "zero-shot" and self.unlabeled is None and self.test is None:
             problems.append("--method zero-shot requires texts to label; give --unlabeled or --test")
-        if self.pool_size is not None and self.pool_size < 1:
-            problems.append(f"--pool-size is {self.pool_size}: it must be 1 or more")
         if self.members and self.method == "supervised":
             problems.append("--member requires an ensemble, but --method supervised trains a single classifier")
         if self.init_prompt is not None and not self.trains_members:

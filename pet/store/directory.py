@@ -21,9 +21,11 @@ from pet.store.manifest import (
     check_config,
     read_config,
     read_stages,
+    stage_info,
     write_config,
     write_stages,
 )
+from pet.store.schema import Check
 from pet.store.tree import check_inside
 
 __all__ = ["RunDirectory", "hash_file", "hash_inputs"]
@@ -192,10 +194,18 @@ class RunDirectory:
         with disk_errors(f"write {name} in {self.path}"):
             self._take(name, hash_inputs(inputs), folder, made, files)
 
-    def info(self, name: str) -> dict[str, Any]:
-        """Return what `build` returned for a stage. Raises KeyError if the stage does not exist."""
-        info: dict[str, Any] = self._known[name]["info"]
-        return info
+    def info(self, name: str, schema: Check) -> dict[str, Any]:
+        """Return what `build` returned for a stage.
+
+        Raises
+        ------
+        PetError
+            If it does not match the schema, as after an edit of the manifest.
+        KeyError
+            If the stage does not exist.
+        """
+        self._known[name]
+        return stage_info(self.path, self._known, name, schema)
 
     def fingerprint(self, name: str) -> str:
         """Return the hash of a stage's outputs, to be used as an input of the stages that read them."""

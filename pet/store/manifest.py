@@ -141,15 +141,17 @@ def read_stages(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
 
 
 def stage_info(folder: str | os.PathLike[str], stages: Mapping[str, Any], name: str, schema: Check) -> dict[str, Any]:
-    """Return what a stage noted in the manifest; empty if it is not there.
+    """Return what a stage noted in the manifest; empty if there is no such stage.
 
     Raises
     ------
     PetError
         If it does not match the schema.
     """
-    info: dict[str, Any] = stages.get(name, {}).get("info") or {}
-    if info:
+    if name not in stages:
+        return {}
+    info: dict[str, Any] = stages[name].get("info") or {}
+    if stages[name]["state"] == "done":
         check(info, schema, f"{Path(folder, MANIFEST)}: {name}", _REBUILD)
     return info
 

@@ -26,6 +26,8 @@ from pet.compat import save_model
 from pet.errors import PetError
 from pet.numerics import sigmoid, softmax
 from pet.process import Lock, seeded
+from pet.store.json_reader import read_json
+from pet.store.schema import list_of, record, text
 from pet.student.outputs import read_outputs
 from pet.task.filters import apply_filters
 from pet.task.grammar import Field, Template, Text, parse_template
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _NOTE = "pet.json"
+_NOTE_SCHEMA = record({"fields": list_of(text(1000), 1), "input": text()})
 
 
 @dataclass(frozen=True)
@@ -284,13 +287,18 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
         )
     tokenizer = load_tokenizer(name)
     _set_padding(name, model, tokenizer)
-    fields, source = ["text"], "{text}"
-    if (folder / _NOTE).is_file():
-        try:
-            note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
-            fields, source = [str(f) for f in note["fields"]], str(note["input"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise PetError(f"{folder / _NOTE}: damaged ({error}); copy it from the original folder") from error
     max_length = int(min(tokenizer.model_max_length, position_limit(model)))
-    text_input = TextInput(tuple(fields), parse_template(source, fields, mask=False))
-    return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent)
+    return Classifier(model, tokenizer, _saved_input(folder / _NOTE), outputs.labels, max_length, outputs.independent)
+
+
+def _saved_input(note: Path) -> TextInput:
+    """Return how a saved classifier makes its input text: as its note says, or the field ``text`` without a note."""
+    if not note.is_file():
+        return TextInput(("text",), parse_template("{text}", ["text"], mask=False))
+    cure = "copy it from the original folder"
+    values = read_json(note, cure, _NOTE_SCHEMA)
+    try:
+        template = parse_template(values["input"], values["fields"], mask=False)
+    except PetError as error:
+        raise PetError([f"{note}: input: {problem}; {cure}" for problem in error.problems]) from None
+    return TextInput(tuple(values["fields"]), template)

@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from pet.settings import Settings, setting
 
+MOST_STEPS = 10**7
+MOST_TEXTS = 10**5  # in a batch
+
 
 @dataclass(frozen=True)
 class OptimizerSettings(Settings):
@@ -20,7 +23,7 @@ class OptimizerSettings(Settings):
     )
     adam_epsilon: float = setting(1e-8, "epsilon of AdamW", low=0, high=1)
     warmup: float = setting(0.1, "fraction of the steps during which the learning rate rises", low=0, high=1)
-    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0)
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0, high=1e6)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class MemberSettings(Settings):
 
     title: ClassVar[str] = "Members"
 
-    repetitions: int = setting(1, "members per pattern", low=1)
+    repetitions: int = setting(1, "members per pattern", low=1, high=1000)
     learning_rate: float = setting(
         0.0,
         "peak learning rate of members; 0 selects it by model size (5e-5 up to 60 million parameters, 2e-5 up to 200 "
@@ -37,15 +40,15 @@ class MemberSettings(Settings):
         low=0,
         high=1,
     )
-    steps: int = setting(40, "training steps of a member", low=0)
+    steps: int = setting(40, "training steps of a member", low=0, high=MOST_STEPS)
     min_epochs: float = setting(
-        1.0, "train members for at least this many passes over their texts; 0 if `steps` is given", low=0
+        1.0, "train members for at least this many passes over their texts; 0 if `steps` is given", low=0, high=1e6
     )
-    labeled_batch: int = setting(8, "labeled texts per micro-batch", low=1)
+    labeled_batch: int = setting(8, "labeled texts per micro-batch", low=1, high=MOST_TEXTS)
     unlabeled_batch: int = setting(
-        4, "unlabeled texts per micro-batch, for the auxiliary MLM loss; 0 turns the loss off", low=0
+        4, "unlabeled texts per micro-batch, for the auxiliary MLM loss; 0 turns the loss off", low=0, high=MOST_TEXTS
     )
-    accumulation: int = setting(1, "micro-batches per step of a member", low=1)
+    accumulation: int = setting(1, "micro-batches per step of a member", low=1, high=MOST_TEXTS)
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
 
@@ -66,7 +69,7 @@ class StudentSettings(Settings):
 
     title: ClassVar[str] = "Student"
 
-    temperature: float = setting(2.0, "temperature of the distillation", low=1e-3)
+    temperature: float = setting(2.0, "temperature of the distillation", low=1e-3, high=1000)
     learning_rate: float = setting(
         0.0,
         "peak learning rate of the student and the supervised classifier; 0: twice that of members, because their head "
@@ -75,9 +78,11 @@ class StudentSettings(Settings):
         high=1,
         name="student_learning_rate",
     )
-    steps: int = setting(200, "training steps of the student", low=0, name="student_steps")
-    batch: int = setting(16, "texts per micro-batch of the student", low=1, name="student_batch")
-    accumulation: int = setting(1, "micro-batches per step of the student", low=1, name="student_accumulation")
+    steps: int = setting(200, "training steps of the student", low=0, high=MOST_STEPS, name="student_steps")
+    batch: int = setting(16, "texts per micro-batch of the student", low=1, high=MOST_TEXTS, name="student_batch")
+    accumulation: int = setting(
+        1, "micro-batches per step of the student", low=1, high=MOST_TEXTS, name="student_accumulation"
+    )
     gold_weight: float = setting(0.0, "weight of the labeled texts' cross-entropy in the student's loss", low=0, high=1)
 
 
@@ -87,10 +92,14 @@ class SupervisedSettings(Settings):
 
     title: ClassVar[str] = "Supervised classifier"
 
-    steps: int = setting(80, "training steps of the supervised classifier", low=0, name="supervised_steps")
-    batch: int = setting(8, "texts per micro-batch of the supervised classifier", low=1, name="supervised_batch")
+    steps: int = setting(
+        80, "training steps of the supervised classifier", low=0, high=MOST_STEPS, name="supervised_steps"
+    )
+    batch: int = setting(
+        8, "texts per micro-batch of the supervised classifier", low=1, high=MOST_TEXTS, name="supervised_batch"
+    )
     accumulation: int = setting(
-        1, "micro-batches per step of the supervised classifier", low=1, name="supervised_accumulation"
+        1, "micro-batches per step of the supervised classifier", low=1, high=MOST_TEXTS, name="supervised_accumulation"
     )
 
 
@@ -100,4 +109,6 @@ class InferenceSettings(Settings):
 
     title: ClassVar[str] = "Inference"
 
-    tokens: int = setting(8192, "tokens per batch for scoring, including padding", low=1, name="inference_tokens")
+    tokens: int = setting(
+        8192, "tokens per batch for scoring, including padding", low=1, high=10**8, name="inference_tokens"
+    )

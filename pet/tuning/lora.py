@@ -28,8 +28,10 @@ class Config(Settings):
 
     title: ClassVar[str] = "Tuning: lora"
 
-    rank: int = setting(8, "rank of the update of each matrix", low=1, name="lora_rank")
-    alpha: float = setting(16.0, "the update is multiplied by lora_alpha / lora_rank", low=1e-6, name="lora_alpha")
+    rank: int = setting(8, "rank of the update of each matrix", low=1, high=10**4, name="lora_rank")
+    alpha: float = setting(
+        16.0, "the update is multiplied by lora_alpha / lora_rank", low=1e-6, high=1e6, name="lora_alpha"
+    )
     dropout: float = setting(0.1, "dropout on the input of the update", low=0, high=0.99, name="lora_dropout")
     targets: str = setting(
         "attention",

@@ -21,7 +21,9 @@ from pet.backbones.kinds import language_model
 from pet.errors import PetError
 from pet.process import seeded
 from pet.seeds import derive_seed
-from pet.settings import to_flat, with_flat
+from pet.settings import parse_flat, to_flat, with_flat
+from pet.store.json_reader import parse_json
+from pet.store.schema import anything, mapping_of, record, text
 from pet.tuning.freeze import freeze
 from pet.tuning.method import Start
 from pet.tuning.methods import METHODS
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pet.task.task import Task
 
 LEARNED = "learned.safetensors"  # in the folder of a member
+_ABOUT = record({"backbone": text(), "fingerprint": text(200), "options": mapping_of(anything(), text(100))})
 
 
 @dataclass
@@ -177,7 +180,7 @@ def read_member(folder: Path) -> Learned:
     path = folder / LEARNED
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["pet"])
+            about = parse_json(file.metadata()["pet"], str(path), "train it again", _ABOUT)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
         return Learned(arrays, about["backbone"], about["fingerprint"], about["options"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -210,6 +213,11 @@ def attach(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageM
             "Train again, or use the version of pet that trained it"
         )
     backbone.restore()
-    method.attach(backbone.model, with_flat(method.config(), learned.options), learned.arrays)
+    config = method.config()
+    try:
+        known = {name: value for name, value in learned.options.items() if name in to_flat(config)}
+        method.attach(backbone.model, with_flat(config, parse_flat(config, known)), learned.arrays)
+    except PetError as error:
+        raise PetError([f"{where}: {problem}; train this member again" for problem in error.problems]) from error
     backbone.model.requires_grad_(False)
     return language_model(backbone.model)

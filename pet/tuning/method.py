@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from pet.errors import PetError
 from pet.settings import Settings, setting
+from pet.terminal import clean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +42,7 @@ class StartSettings(Settings):
         0.5,
         "prompt_init=random draws uniformly between minus this number and this number",
         low=1e-9,
+        high=1e6,
         name="prompt_range",
     )
 
@@ -138,4 +141,6 @@ def fill(model: PreTrainedModel, arrays: Mapping[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, values in arrays.items():
+            if name not in parameters or parameters[name].shape != values.shape:
+                raise PetError(f"the learned array {clean(name)[:100]!r} does not fit the model")
             parameters[name].copy_(values)

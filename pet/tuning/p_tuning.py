@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pet.errors import PetError
 from pet.settings import Settings, setting
 from pet.tuning.method import Method, Start
-from pet.tuning.vectors import VECTORS, remove_vectors, save_vectors, start_vectors
+from pet.tuning.vectors import VECTORS, remove_vectors, save_vectors, start_vectors, vectors_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,8 +67,8 @@ def attach(model: PreTrainedModel, config: Config, arrays: Mapping[str, Tensor])
     from pet.tuning import networks, soft
 
     if VECTORS in arrays:
-        values = arrays[VECTORS].to(model.get_input_embeddings().weight.device)
-        soft.inject(model, networks.Numbers(values))
+        width = model.get_input_embeddings().weight.shape[1]
+        soft.inject(model, networks.Numbers(vectors_of(arrays, model, None, width)))
 
 
 METHOD = Method(

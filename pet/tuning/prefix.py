@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pet.settings import Settings, setting
 from pet.tuning.method import Method, Start
-from pet.tuning.vectors import VECTORS, copy_of, remove_vectors, save_vectors, start_generator, start_ids, uniform
+from pet.tuning.vectors import copy_of, remove_vectors, save_vectors, start_generator, start_ids, uniform, vectors_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,9 +23,15 @@ class Config(Settings):
 
     title: ClassVar[str] = "Tuning: prefix"
 
-    length: int = setting(10, "number of learned keys and values in every layer", low=1, name="prefix_length")
+    length: int = setting(
+        10, "number of learned keys and values in every layer", low=1, high=10**4, name="prefix_length"
+    )
     hidden: int = setting(
-        512, "width of the network that produces keys and values during training", low=1, name="prefix_hidden"
+        512,
+        "width of the network that produces keys and values during training",
+        low=1,
+        high=10**5,
+        name="prefix_hidden",
     )
 
 
@@ -65,8 +71,8 @@ def attach(model: PreTrainedModel, config: Config, arrays: Mapping[str, Tensor])
     """Add the prefix of a member, without the network."""
     from pet.tuning import networks, prefix_layers
 
-    values = arrays[VECTORS].to(model.get_input_embeddings().weight.device)
-    prefix_layers.inject(model, networks.Numbers(values))
+    layers = getattr(model.config, "num_hidden_layers", None)
+    prefix_layers.inject(model, networks.Numbers(vectors_of(arrays, model, None, layers, 2, None)))
 
 
 METHOD = Method(

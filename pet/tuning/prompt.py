@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pet.settings import Settings, setting
 from pet.tuning.method import Method, Start
-from pet.tuning.vectors import VECTORS, remove_vectors, save_vectors, start_vectors
+from pet.tuning.vectors import remove_vectors, save_vectors, start_vectors, vectors_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ class Config(Settings):
 
     title: ClassVar[str] = "Tuning: prompt"
 
-    length: int = setting(20, "number of learned vectors in front of the text", low=1, name="prompt_length")
+    length: int = setting(20, "number of learned vectors in front of the text", low=1, high=10**4, name="prompt_length")
 
 
 def check(config: Config, task: Task, model: PreTrainedModel) -> None:
@@ -53,7 +53,7 @@ def start(model: PreTrainedModel, config: Config, begin: Start) -> None:
 
 def attach(model: PreTrainedModel, config: Config, arrays: Mapping[str, Tensor]) -> None:
     """Add the vectors of a member."""
-    inject(model, arrays[VECTORS].to(model.get_input_embeddings().weight.device))
+    inject(model, vectors_of(arrays, model, None, model.get_input_embeddings().weight.shape[1]))
 
 
 METHOD = Method(

@@ -39,7 +39,10 @@ class TuningSettings(Settings):
         name="tuning",
     )
     freeze_layers: int = setting(
-        0, f"{', '.join(_LAYERED)}: do not train the embeddings and this many first layers; 0 trains all", low=0
+        0,
+        f"{', '.join(_LAYERED)}: do not train the embeddings and this many first layers; 0 trains all",
+        low=0,
+        high=10**4,
     )
     start: StartSettings = field(default_factory=StartSettings)
     configs: Mapping[str, Any] = field(

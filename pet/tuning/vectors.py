@@ -117,6 +117,33 @@ def copy_of(arrays: Mapping[str, Tensor], device: torch.device) -> Tensor:
     return arrays[VECTORS].to(device, copy=True)
 
 
+def vectors_of(arrays: Mapping[str, Tensor], model: PreTrainedModel, *shape: int | None) -> Tensor:
+    """Return the vectors of a saved member, on the device of the model.
+
+    Parameters
+    ----------
+    arrays : of the member
+    model : the model that they are attached to
+    shape : shape that they must have; None: any size
+
+    Raises
+    ------
+    PetError
+        If there are no vectors of this shape.
+    """
+    values = arrays.get(VECTORS)
+    found = () if values is None else tuple(values.shape)
+    if (
+        values is None
+        or len(found) != len(shape)
+        or 0 in found
+        or any(wanted not in (None, size) for wanted, size in zip(shape, found, strict=True))
+    ):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise PetError(f"the learned vectors have shape {found}; for this model it must be ({wanted})")
+    return values.to(model.get_input_embeddings().weight.device)
+
+
 def save_vectors(model: PreTrainedModel) -> dict[str, Tensor]:
     """Return the learned vectors of a model as arrays to save; none if it has none."""
     from pet.tuning import soft

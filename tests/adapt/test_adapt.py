@@ -376,7 +376,7 @@ def test_settings_out_of_range_are_named(change: dict[str, Any], message: str) -
         ({"layers": 2, "hidden": 32, "vocab": 300, "keep_layers": (0,)}, "--keep-layers.*--model"),
         ({"model": "x", "layers": 2}, "--layers.*--model x"),
         ({"layers": 2, "hidden": 33, "vocab": 300}, "--hidden 33"),
-        ({"layers": 0, "hidden": 32, "vocab": 300}, "--layers 0"),
+        ({"layers": 0, "hidden": 32, "vocab": 300}, "--layers is 0"),
     ],
 )
 def test_a_start_that_makes_no_sense_is_named(

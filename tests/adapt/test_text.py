@@ -24,9 +24,18 @@ def test_held_out_documents_and_the_others_make_up_the_text() -> None:
         hold_out(["a"], 0.1, 0)
 
 
-@pytest.mark.parametrize(("repeat", "message"), [("a.txt", "whole number"), ("a.txt=0", "N"), ("b.txt=2", "--text")])
+@pytest.mark.parametrize(
+    ("repeat", "message"),
+    [
+        ("a.txt", "SOURCE=N"),
+        ("a.txt=0", "N"),
+        ("a.txt=1001", "1000"),
+        ("a.txt=" + "9" * 5000, "1000"),
+        ("b.txt=2", "--text"),
+    ],
+)
 def test_a_repeat_without_a_number_or_a_source_is_refused(repeat: str, message: str) -> None:
-    with pytest.raises(PetError, match=rf"--repeat {repeat}: .*{message}"):
+    with pytest.raises(PetError, match=rf"--repeat {repeat[:8]}.*: .*{message}"):
         read_repeats([repeat], ["a.txt"])
 
 

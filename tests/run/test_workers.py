@@ -218,7 +218,7 @@ def test_one_worker_runs_in_this_process_and_several_in_their_own():
         (["--workers", "0"], "--workers is 0"),
         (["--worker-gpus", "1"], "--worker-gpus requires --executor ray"),
         (["--ray-address", "a:1"], "--ray-address requires --executor ray"),
-        (["--executor", "ray", "--worker-gpus", "-1"], "--worker-gpus is -1.0: it must be 0 or more"),
+        (["--executor", "ray", "--worker-gpus", "-1"], "--worker-gpus is -1.0: it must be at least 0"),
     ],
 )
 def test_invalid_executor_options_are_named(

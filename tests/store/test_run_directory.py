@@ -28,6 +28,7 @@ from pet.store.directory import RunDirectory, hash_file, hash_inputs
 from pet.store.files import write_atomically, writing
 from pet.store.folders import reserve
 from pet.store.manifest import read_config, read_stages
+from pet.store.schema import anything
 
 ROOT = Path(pet.errors.__file__).parent.parent
 CONFIG = {"task": "news", "training": {"lr": 1e-05, "steps": 10}, "labels": ["no", "1", "ja"]}
@@ -108,7 +109,7 @@ def test_a_stage_is_built_once(tmp_path: Path):
     for _ in range(2):
         with open_run(tmp_path / "deep" / "run") as run:
             made = run.stage("g0/p1-r1", {"seed": 1}, builder("x", calls))
-            assert run.info("g0/p1-r1") == {"content": "x"}
+            assert run.info("g0/p1-r1", anything()) == {"content": "x"}
     assert calls == ["x"]
     assert made == tmp_path / "deep" / "run" / "g0" / "p1-r1"
     assert (made / "deep" / "a.txt").read_text() == "x"
@@ -157,12 +158,12 @@ def test_info_is_the_same_after_resuming(tmp_path: Path):
     returned = {"loss": float("nan"), "acc": np.float32(0.5), "pair": (1, 2), "text": "\ud800 ü"}
     with open_run(tmp_path) as run:
         run.stage("a", {}, lambda folder: returned)
-        fresh = run.info("a")
+        fresh = run.info("a", anything())
     with open_run(tmp_path) as run:
         run.stage("a", {}, forbidden)
-        assert run.info("a") == fresh == {"loss": None, "acc": 0.5, "pair": [1, 2], "text": "\ud800 ü"}
+        assert run.info("a", anything()) == fresh == {"loss": None, "acc": 0.5, "pair": [1, 2], "text": "\ud800 ü"}
         with pytest.raises(KeyError):
-            run.info("b")
+            run.info("b", anything())
 
 
 def test_other_inputs_replace_the_whole_stage(tmp_path: Path):
@@ -561,7 +562,8 @@ WORKER = textwrap.dedent(
     """
     import io, random, sys, time
     from pathlib import Path
-    from pet.store.directory import RunDirectory
+    from pet.store.schema import anything
+from pet.store.directory import RunDirectory
     from pet.progress import Reporter
     from pet.seeds import derive_seed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pet.errors import PetError
+from pet.settings import out_of_range
 
 EXECUTORS = ("local", "ray")
 
@@ -33,12 +34,7 @@ class Execution:
         problems = []
         if self.executor not in EXECUTORS:
             problems.append(f"executor {self.executor!r} is unknown; choose one of {', '.join(EXECUTORS)}")
-        for name in ("workers", "worker_cpus"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                problems.append(f"--{name.replace('_', '-')} is {value}: it must be 1 or more")
-        if self.worker_gpus is not None and self.worker_gpus < 0:
-            problems.append(f"--worker-gpus is {self.worker_gpus}: it must be 0 or more")
+        problems += out_of_range(self, {"workers": (1, 1000), "worker_cpus": (1, 10_000), "worker_gpus": (0, 1000)})
         if self.executor != "ray":
             alone = [name for name in ("worker_gpus", "ray_address") if getattr(self, name) is not None]
             problems += [f"--{name.replace('_', '-')} requires --executor ray" for name in alone]
