@@ -179,7 +179,7 @@ def test_a_member_whose_pattern_is_not_in_the_task_is_refused(fitted: Callable[.
     shared, _, folder = fitted("pattern")
     note = json.loads((folder / NOTE).read_text())
     (folder / NOTE).write_text(json.dumps(note | {"options": options}))
-    with pytest.raises(PetError, match=r"p1-r1.*pattern"):
+    with pytest.raises(PetError, match=r"p2-r1.*pattern"):
         _scored(shared, folder)
 
 

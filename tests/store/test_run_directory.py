@@ -562,8 +562,7 @@ WORKER = textwrap.dedent(
     """
     import io, random, sys, time
     from pathlib import Path
-    from pet.store.schema import anything
-from pet.store.directory import RunDirectory
+    from pet.store.directory import RunDirectory
     from pet.progress import Reporter
     from pet.seeds import derive_seed
 
