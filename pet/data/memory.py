@@ -110,7 +110,7 @@ def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
         raise PetError(f"{name} is a {kind}; give a list of texts, even if there is only one")
     if isinstance(texts, (set, frozenset)):
         raise PetError(f"{name} is a {kind}, whose texts have no order; give a list of texts")
-    named = _named_columns(texts, name)
+    named = named_columns(texts, name)
     if named is not None:
         names, column = named
         return [column(i) for i in _places(names, fields, name)]
@@ -123,8 +123,11 @@ def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
     return _from_rows(rows, fields, problems)
 
 
-def _named_columns(texts: Any, name: str) -> tuple[list[Any], Callable[[int], list[Any]]] | None:
-    """The names of the columns, and a function from the number of a column to its values; None if there are none."""
+def named_columns(texts: Any, name: str) -> tuple[list[Any], Callable[[int], list[Any]]] | None:
+    """Return the names of the columns, and a function from the number of a column to its values.
+
+    None if the columns have no names, as in a list of rows.
+    """
     if isinstance(texts, Mapping):
         names = list(texts)
         if any(hasattr(texts[column], "column_names") for column in names):

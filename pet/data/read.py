@@ -18,6 +18,7 @@ from pet.data.ids import IdLedger
 from pet.data.label_codes import LabelCodes
 from pet.data.open_source import open_source
 from pet.data.problems import Problems
+from pet.data.read_memory import read_memory
 from pet.data.row_reader import walk
 from pet.data.source import Source, Unsound, column_names
 from pet.data.spill import SpillingBatches, dataset_of
@@ -31,7 +32,7 @@ WALK_ROWS = 1024
 
 
 def read_table(
-    source: str | os.PathLike[str],
+    source: Any,
     fields: Sequence[str],
     *,
     labels: Sequence[str] | None = None,
@@ -45,7 +46,8 @@ def read_table(
     Parameters
     ----------
     source : a `.jsonl`, `.ndjson`, `.json` (one object per line), `.csv`, `.tsv` (each also with `.gz`) or `.parquet`
-        file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`
+        file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`; or a table in memory: a data frame, a
+        data set, an Arrow table, a mapping of columns, or a list of mappings
     fields : the text columns; numbers and booleans become text
     labels : the task's labels in order; if given, the table has a column with their indices
     label_map : text in the data -> label of the task
@@ -72,6 +74,9 @@ def read_table(
     >>> table["label"][:4]
     [0, 1, 0, 1]
     """
+    if not isinstance(source, (str, os.PathLike)):
+        codes = LabelCodes(labels, label_map) if labels is not None else None
+        return read_memory(source, fields, codes, columns, name)
     opened, layout = prepare(source, fields, labels, label_map, columns, name)
     store = SpillingBatches(layout.schema, cache_dir, name)
     try:

@@ -20,12 +20,13 @@ from pet.spelling import compose
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
     """Yield place and values (id, fields, label index) of every valid row; mistakes are added to `problems`."""
     for number, (place, record) in enumerate(records(source, layout, problems)):
-        values = _values(place, record, layout, problems)
+        values = checked_row(place, record, layout, problems)
         if values is not None:
             yield place, (values[0] if layout.id_column is not None else str(number), *values[1:])
 
 
-def _values(place: Place, record: Mapping[str, Any], layout: Layout, problems: Problems) -> tuple[Any, ...] | None:
+def checked_row(place: Place, record: Mapping[str, Any], layout: Layout, problems: Problems) -> tuple[Any, ...] | None:
+    """Return the id (None without ids), fields and label position of a row; None if it has a mistake."""
     wanted: Mapping[str, str] = layout.columns
     if layout.id_column is not None:
         wanted = {"id": layout.id_column, **layout.columns}

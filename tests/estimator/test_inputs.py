@@ -68,7 +68,8 @@ MEMORY: dict[str, Callable[[Columns], Any]] = {
         pa.table({n: pa.array(v, from_pandas=True) for n, v in columns.items()})
     ),
 }
-SOURCES = [*FILES, *MEMORY]
+READ = "read_table of a "
+SOURCES = [*FILES, *MEMORY, *(READ + source for source in MEMORY)]
 
 
 def column(table: Any, name: str) -> Any:
@@ -81,6 +82,8 @@ def read(source: str, columns: Columns, labels: list[str], folder: Path) -> data
     if source in FILES:
         FILES[source](columns, folder / f"x{source}")
         return read_table(folder / f"x{source}", fields, labels=labels, name="X")
+    if source.startswith(READ):
+        return read_table(MEMORY[source.removeprefix(READ)](columns), fields, labels=labels, name="X")
     table = MEMORY[source](columns)
     return table_of(table, fields, labels=label_positions(target_values(column(table, "label")), labels, {}))
 
@@ -227,7 +230,7 @@ def test_dates_are_text_in_every_unit(kind: str, tmp_path: Path) -> None:
     ("values", "kind"), [(["a", None], "missing"), ([1.0, float("nan")], "missing"), ([["a"], ["b"]], "an array")]
 )
 def test_a_value_without_text_is_refused(source: str, values: list[Any], kind: str, tmp_path: Path) -> None:
-    if source == "data frame of categories" and kind == "an array":
+    if source.endswith("data frame of categories") and kind == "an array":
         pytest.skip("pandas does not make categories of lists")
     message = mistake(source, {"text": values, "label": ["bad", "good"]}, ["bad", "good"], tmp_path)
     assert f"field 'text' is {kind}" in message
@@ -262,6 +265,8 @@ def test_a_column_twice_in_memory_is_refused() -> None:
     for form in twice(columns, "é"):
         with pytest.raises(PetError, match="X: has the column 'é' twice"):
             table_of(form, ["é"])
+        with pytest.raises(PetError, match=r"X: .*has the column 'é' twice"):
+            read_table(form, ["é"], name="X")
     for form in twice(columns, "other")[:2]:
         assert table_of(form, ["é"])["é"][:] == ["a", "b"]  # a column that nobody reads
 
@@ -291,6 +296,8 @@ def test_columns_are_found_with_accents_composed_or_decomposed(source: str, tmp_
     if source in FILES:
         FILES[source](columns, tmp_path / f"x{source}")
         assert read_table(tmp_path / f"x{source}", ["résumé"])["résumé"][:] == ["a", "b"]
+    elif source.startswith(READ):
+        assert read_table(MEMORY[source.removeprefix(READ)](columns), ["résumé"])["résumé"][:] == ["a", "b"]
     else:
         assert table_of(MEMORY[source](columns), ["résumé"])["résumé"][:] == ["a", "b"]
 
@@ -342,3 +349,19 @@ def test_an_empty_id_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("id,text\n1,a\n,b\n", encoding="utf-8")
     with pytest.raises(PetError, match=r"x\.csv:3: id is empty.*--column id="):
         read_table(tmp_path / "x.csv", ["text"])
+
+
+@pytest.mark.parametrize("source", MEMORY)
+def test_a_table_in_memory_is_read_with_ids_and_other_names(source: str) -> None:
+    columns = {"nr": [7, 8], "review": ["a", "b"], "stars": [1, 0]}
+    names = {"id": "nr", "text": "review", "label": "stars"}
+    table = read_table(MEMORY[source](columns), ["text"], labels=["0", "1"], columns=names)
+    assert table.to_list() == [{"id": "7", "text": "a", "label": 1}, {"id": "8", "text": "b", "label": 0}]
+    with pytest.raises(PetError, match=r"row 1 .*same id '7' as row 0"):
+        read_table(MEMORY[source]({**columns, "nr": [7, 7]}), ["text"], columns=names)
+
+
+@pytest.mark.parametrize("table", [None, 3, [], ["a"], [{"text": "a"}, "b"], {"text": []}, pd.DataFrame({"text": []})])
+def test_what_is_no_table_is_refused(table: Any) -> None:
+    with pytest.raises(PetError, match=r"^train: "):
+        read_table(table, ["text"], name="train")
