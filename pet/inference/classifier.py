@@ -15,6 +15,7 @@ from pet.inference.quantize import first_chunk, quantize_classifier
 from pet.progress import Reporter
 from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
+from pet.store.recorded import check_recorded
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
 from pet.training.device import make_accelerator
@@ -61,8 +62,10 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     place = Path(name).expanduser()
     if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
         _refuse(place)
-    classifier = load_classifier(name, allow_pickle=allow_pickle, independent=independent)
     settings = _settings_of(place)
+    if settings is not None:
+        check_recorded(place / "student" if is_run(place) else place)
+    classifier = load_classifier(name, allow_pickle=allow_pickle, independent=independent)
     if settings is None:
         return SavedClassifier(classifier, {}, {})
     return SavedClassifier(classifier, settings.columns, Task.from_dict(settings.task).label_map)

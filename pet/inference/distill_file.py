@@ -24,6 +24,7 @@ from pet.recipe import Recipe, make_recipe, student_rate_for
 from pet.report.card import CardTask, student_card
 from pet.seeds import derive_seed
 from pet.store.outputs import check_new_folder, writing_folder
+from pet.store.recorded import recorded_problems
 from pet.student.classifier import Classifier, TextInput, is_saved_classifier, new_classifier
 from pet.student.distill import Distillation, fit_classifier, one_hot
 from pet.task.grammar import parse_template
@@ -150,6 +151,7 @@ def distill_file(
     options, compute, reporter = options or DistillOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     place = check_new_folder(output, force=force, replaceable=is_saved_classifier)
     _check_shares(options)
+    _check_unchanged(Path(labels), reporter)
     examples = _read_examples(labels, source, options)
     if examples.counts["unlabeled"]:
         reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
@@ -162,6 +164,15 @@ def distill_file(
         student.save(beside)
         (beside / "README.md").write_text(_card(model, examples, options), encoding="utf-8")
     return {**examples.counts, "losses": losses}
+
+
+def _check_unchanged(labels: Path, reporter: Reporter) -> None:
+    """Refuse soft labels of a run that are damaged. A text file may have been edited on purpose."""
+    problems = list(recorded_problems(labels.expanduser()))
+    if problems and labels.suffix.lower() == ".parquet":
+        raise PetError(problems)
+    for problem in problems:
+        reporter.warn(problem)
 
 
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:

@@ -28,6 +28,7 @@ from pet.run.merging import untrained_note
 from pet.run.settings import RunSettings
 from pet.store.json_reader import parse_json
 from pet.store.manifest import MANIFEST, read_config, read_stages, stage_info
+from pet.store.recorded import check_recorded
 from pet.store.schema import record, text, whole
 from pet.task.task import Task
 
@@ -168,6 +169,8 @@ def open_ensemble(
     shared = make_shared(settings, task, recipe, data)
     generation = _used_generation(place, stages, settings.method)
     folders = _member_folders(place, stages, generation, shared, settings)
+    for member in folders:
+        check_recorded(member)
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
     ensemble = _ensemble(place, stages, generation, scorers, shared)
@@ -243,6 +246,7 @@ def _primers(place: Path, task: Task) -> Dataset:
     import datasets
 
     path, again = place / "g0" / PRIMERS, f"repeat the run with `pet run {place / 'config.yaml'}`"
+    check_recorded(path)
     row = record({**dict.fromkeys(task.fields, text(10_000_000)), "label": whole(0, len(task.labels) - 1)})
     try:
         with path.open(encoding="utf-8") as lines:  # str.splitlines would also break at U+2028

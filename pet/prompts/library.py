@@ -25,6 +25,7 @@ from pet.store.folders import make_folders
 from pet.store.json_reader import read_json
 from pet.store.outputs import writing_folder
 from pet.store.schema import anything, check, list_of, mapping_of, record, text, whole
+from pet.store.tree import check_inside
 from pet.task.pattern import Pattern
 from pet.task.task import Task
 from pet.terminal import clean
@@ -212,7 +213,14 @@ def prompt_folder(library: str | Path, name: str) -> Path:
     root = Path(library).expanduser()
     if root.exists() and not root.is_dir():
         raise PetError(f"{library} is a file; give a folder for the prompt library")
+    _check_library(root)
     return root / check_name(name)
+
+
+def _check_library(root: Path) -> None:
+    """Refuse a library with links that lead out of it, or with pipes: it may come from somebody else."""
+    if root.is_dir():
+        check_inside(root, "prompt library")
 
 
 def _taken(place: Path) -> PetError:
@@ -230,6 +238,7 @@ def list_prompts(library: str | Path) -> list[Prompt]:
     root = Path(library).expanduser()
     if not root.is_dir():
         raise PetError(f"prompt library {library} not found; create it with `pet prompts add RUN -l {library}`")
+    _check_library(root)
     prompts, problems = [], []
     for name in _names(root):
         try:
@@ -255,10 +264,12 @@ def find_prompt(text: str, library: str | Path | None) -> Prompt:
         If there is no such prompt; lists the names in the library.
     """
     root = Path(library or DEFAULT_LIBRARY).expanduser()
+    _check_library(root)
     if _NAME.fullmatch(text) and (root / text / NOTE).is_file():
         return read_prompt(root / text)
     place = Path(text).expanduser()
     if place.is_dir():
+        check_inside(place, "prompt")
         return read_prompt(place.resolve())
     names = _names(root) if root.is_dir() else []
     more = f", ... ({len(names)} in total)" if len(names) > _SHOWN else ""

@@ -25,6 +25,7 @@ from pet.store.manifest import (
     write_config,
     write_stages,
 )
+from pet.store.recorded import difference
 from pet.store.schema import Check
 from pet.store.tree import check_inside
 
@@ -163,17 +164,20 @@ class RunDirectory:
         return self._place(name, files)
 
     def has(self, name: str, inputs: Mapping[str, Any], files: Sequence[str] | None = None) -> bool:
-        """Whether a stage built from these inputs exists; if so, report that it is reused. See `stage`."""
+        """Whether a stage built from these inputs exists, with the files that it had; report it. See `stage`."""
         self._check_name(name)
         stage, fingerprint = self._known.get(name), hash_inputs(inputs)
         if stage is None or stage["state"] != "done" or stage["inputs"] != fingerprint:
             return False
-        there = self._place(name, files).is_dir() and all(
-            _size(self.path / file) == size for file, (size, _) in stage["outputs"].items()
-        )
-        if there:
-            self.reporter.info(f"{name}: reusing finished stage")
-        return there
+        for file, recorded in stage["outputs"].items():
+            changed = difference(self.path / file, recorded)
+            if changed:
+                self.reporter.warn(f"{name}: {self.path / file} {changed}; building the stage again")
+                return False
+        if not self._place(name, files).is_dir():
+            return False
+        self.reporter.info(f"{name}: reusing finished stage")
+        return True
 
     def keep(
         self,
@@ -259,7 +263,3 @@ class RunDirectory:
         if self._stages is None:
             raise RuntimeError("a RunDirectory can only be used inside its `with` block")
         return self._stages
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None

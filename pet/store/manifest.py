@@ -43,8 +43,9 @@ _REBUILD = "delete it to rebuild every stage"
 MAX_CONFIG = 16 * MEGABYTE
 
 _HASH = text(200)
+_OUTPUT = first_of(whole(0, 2**63))  # old runs may have sizes without hashes; `pet.store.recorded` compares both
 _STAGE = record(
-    {"state": text(100), "inputs": _HASH, "outputs": mapping_of(first_of(whole(0, 2**63), _HASH), inside())},
+    {"state": text(100), "inputs": _HASH, "outputs": mapping_of(_OUTPUT, inside())},
     {"info": maybe(mapping_of(anything(), text())), "seconds": number(0), "versions": mapping_of(text(), text())},
 )
 _MANIFEST = record({"stages": mapping_of(_STAGE, inside())})
