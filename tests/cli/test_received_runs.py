@@ -83,7 +83,7 @@ def test_edited_labels_of_a_run_are_used_with_a_warning(run: Path, inputs: Path,
     labels.write_text("".join(json.dumps(row) + "\n" for row in edited), encoding="utf-8")
     arguments = commands(run, inputs, tiny_model, tmp_path)["distill"]
     arguments[arguments.index("--labels") + 1] = labels
-    result = pet(*arguments, "--set", "student_steps=1", "--device", "cpu")
+    result = pet(*arguments, "--set", "student_steps=1", "--max-length", "64", "--device", "cpu")
     assert str(labels) in result.stderr and "warning" in result.stderr
 
 
