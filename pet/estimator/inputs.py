@@ -91,9 +91,10 @@ def target_values(y: Any) -> list[Any]:
     PetError
         If labels are missing, or are not single values.
     """
-    if isinstance(y, (str, bytes, Mapping, set, frozenset)) or not hasattr(y, "__iter__"):
+    if isinstance(y, (str, bytes, Mapping, set, frozenset)) or not (hasattr(y, "__iter__") or hasattr(y, "__array__")):
         raise PetError(f"y is a {type(y).__name__}; give a list of labels, one for each text")
-    values = listed(column_or_1d(y, warn=True) if getattr(y, "ndim", 1) != 1 else y)
+    is_array = isinstance(y, np.ndarray) or not hasattr(y, "__iter__") or getattr(y, "ndim", 1) != 1
+    values = listed(column_or_1d(y, warn=True) if is_array else y)
     refuse_no_labels(values)
     if any(isinstance(value, float) for value in values):
         check_classification_targets(np.asarray(values))
