@@ -26,6 +26,7 @@ LAYERS = [
     "evaluate, ipet",
     "recipe",
     "student",
+    "embeddings",
     "members",
     "report",
     "scaffold, adapt, prompts",

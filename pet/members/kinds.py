@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pet.errors import PetError
-from pet.members import external, head, pattern, untrained
+from pet.members import embeddings, external, head, pattern, tfidf, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
 from pet.members.shared import Shared
 from pet.members.spec import SPEC, MemberSpec, old_pattern_spec
@@ -63,6 +63,14 @@ KINDS: dict[str, MemberKind] = {
         open=lambda spec, shared, folder: head.HeadMember(spec, shared, folder=folder),
         updates=lambda shared, rows: head.steps(shared.recipe, rows),
     ),
+    embeddings.KIND: MemberKind(
+        make=lambda spec, shared, seed, start: embeddings.EmbeddingsMember(spec, shared, seed),
+        open=lambda spec, shared, folder: embeddings.EmbeddingsMember(spec, shared, folder=folder),
+    ),
+    tfidf.KIND: MemberKind(
+        make=lambda spec, shared, seed, start: tfidf.TfidfMember(spec, shared, seed),
+        open=lambda spec, shared, folder: tfidf.TfidfMember(spec, shared, folder=folder),
+    ),
     external.KIND: MemberKind(
         make=lambda spec, shared, seed, start: external.ExternalMember(spec, shared.task.labels, shared.task.fields),
         open=lambda spec, shared, folder: external.ExternalMember(spec, shared.task.labels, shared.task.fields, folder),
@@ -71,11 +79,16 @@ KINDS: dict[str, MemberKind] = {
     ),
 }
 # Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.
-NAMED: Mapping[str, Callable[[str, str], MemberSpec]] = {head.KIND: head.parse, external.KIND: external.parse}
+NAMED: Mapping[str, Callable[[str, str], MemberSpec]] = {
+    embeddings.KIND: embeddings.parse,
+    tfidf.KIND: tfidf.parse,
+    head.KIND: head.parse,
+    external.KIND: external.parse,
+}
 
 
 def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
-    """Parse a member in a task file or option: ``head``, ``external:FILE``, or ``NAME=external:FILE``.
+    """Parse a member in a task file or option: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``.
 
     Parameters
     ----------

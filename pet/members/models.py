@@ -12,6 +12,8 @@ from pet.backbones.int8 import quantize_linears
 from pet.backbones.kinds import language_model
 from pet.backbones.load import resolve_model
 from pet.backbones.masked import check_length
+from pet.embeddings.encoder import TextEncoder, open_encoder
+from pet.student.classifier import TextInput
 from pet.tuning.members import Backbone, Learned, attach, learned_in, read_member
 
 KEEP_BYTES = 4 << 30  # maximum size of all members' weights that stay in memory
@@ -39,6 +41,7 @@ class Models:
     _kept: dict[str, LanguageModel] = field(default_factory=dict)
     _learned: dict[str, Learned] = field(default_factory=dict)
     _backbone: Backbone | None = None
+    _encoder: tuple[str, TextEncoder] | None = None
 
     def fresh(self, folder: Path | None = None) -> LanguageModel:
         """Open a new copy of a member's own model, or of the pretrained model."""
@@ -75,6 +78,13 @@ class Models:
             self._backbone = backbone
         return backbone
 
+    def encoder(self, name: str, text_input: TextInput) -> TextEncoder:
+        """Return an encoder of texts: another model, or the pretrained one as it is. The last one stays in memory."""
+        name = name or self.info.name
+        if self._encoder is None or self._encoder[0] != name:
+            self._encoder = name, open_encoder(name, text_input, self.max_length, allow_pickle=self.info.allow_pickle)
+        return self._encoder[1]
+
     def _own(self, name: str, folder: Path | None) -> LanguageModel:
         """Open a member's own model, or the pretrained one. Keeps the last one in memory, or all after `keep`."""
         if name not in self._kept:
@@ -104,12 +114,13 @@ class Models:
         """Free cached models before a member is trained."""
         if not self._keep:
             self._kept.clear()
+            self._encoder = None
 
     def forget(self) -> None:
         """Free all models."""
         self._kept.clear()
         self._learned.clear()
-        self._backbone = None
+        self._backbone = self._encoder = None
 
     def to_cpu(self) -> None:
         """Move the models in memory to the CPU. Scoring moves them back."""
@@ -117,6 +128,8 @@ class Models:
             lm.to("cpu")
         if self._backbone is not None:
             self._backbone.model.to("cpu")
+        if self._encoder is not None:
+            self._encoder[1].model.to("cpu")  # type: ignore[arg-type]
 
 
 def _weight_bytes(name: str) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from pet.cloze.bind import bind_patterns, prime_patterns
 from pet.cloze.pvp import PVP
 from pet.data.checks import column_labels
 from pet.members.models import Models
-from pet.members.texts import TokenPlan
+from pet.members.texts import Texts, TokenPlan
 from pet.recipe import Recipe
 from pet.student.classifier import TextInput
 from pet.task.task import Task
@@ -22,6 +24,9 @@ from pet.tuning.members import Learned, encoder_options
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
+
+Array = NDArray[Any]
 
 
 @dataclass
@@ -104,6 +109,24 @@ class Shared:
         """The patterns for trained members, with positions for the vectors that some tuning methods learn."""
         options = encoder_options(self.recipe.tuning)
         return bind_patterns(self.task, self.tokenizer, self.recipe.encoding.max_length, **options, **self.binding)
+
+    def vectors(self, texts: Texts, model: str = "", on_rows: Callable[[int], object] = lambda rows: None) -> Array:
+        """Return the vector of each text: float32 array of shape (rows, D). Every table is embedded once per encoder.
+
+        Parameters
+        ----------
+        texts : the table
+        model : the encoder; default: the pretrained model
+        on_rows : called with the number of rows finished since the last call
+        """
+        if model in texts.vectors:
+            on_rows(len(texts))
+            return texts.vectors[model]
+        encoder = self.models.encoder(model, self.text_input)
+        out = texts.new_array(encoder.size)
+        encoder.embed(texts.table, self.accelerator, max_tokens=self.recipe.inference.tokens, out=out, on_rows=on_rows)
+        texts.vectors[model] = out
+        return out
 
     @property
     def text_input(self) -> TextInput:

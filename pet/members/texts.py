@@ -14,6 +14,7 @@ from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable, tokenize_fields
 from pet.data.checks import column_labels
+from pet.store.folders import reserve
 
 KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
 
@@ -45,6 +46,10 @@ class Texts:
     plan : returns how to tokenize the table; called only if a member reads token ids
     tokens : token ids of the table, if they exist already
 
+    Attributes
+    ----------
+    vectors : vectors of the texts by encoder; see `pet.members.shared.Shared.vectors`
+
     Examples
     --------
     >>> from datasets import Dataset
@@ -58,6 +63,7 @@ class Texts:
         self._plan = plan
         self._tokens = tokens
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.vectors: dict[str, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -78,20 +84,35 @@ class Texts:
         if self._tokens is None:
             if self._plan is None:
                 raise ValueError("these texts have no token plan; pass `plan` or `tokens` to Texts")
-            folder = None
-            if len(self.table) > KEEP_IN_MEMORY:
-                self._folder = tempfile.TemporaryDirectory(prefix="pet-tokens-")
-                folder = Path(self._folder.name)
-            self._tokens = self._plan().tokenize(self.table, folder)
+            self._tokens = self._plan().tokenize(self.table, self._place())
         return self._tokens
+
+    def _place(self) -> Path | None:
+        """Return a temporary folder for what is made of a large table; None for a small one."""
+        if len(self.table) <= KEEP_IN_MEMORY:
+            return None
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="pet-texts-")
+        return Path(self._folder.name)
+
+    def new_array(self, columns: int) -> NDArray[np.float32]:
+        """Return a new array of shape (rows, columns), memory-mapped if the table is large."""
+        place, shape = self._place(), (len(self.table), columns)
+        if place is None:
+            return np.empty(shape, dtype=np.float32)
+        file = place / f"{len(self.vectors)}.npy"
+        out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        reserve(file)
+        return out
 
     def prepare(self) -> None:
         """Make the token ids now instead of on first use."""
         _ = self.tokens
 
     def close(self) -> None:
-        """Drop the token ids and remove their temporary files."""
+        """Drop the token ids and vectors, and remove their temporary files."""
         self._tokens = None
+        self.vectors.clear()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

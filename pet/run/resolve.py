@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.info import ModelInfo
-from pet.backbones.load import check_model
+from pet.backbones.load import check_model, model_fingerprint
 from pet.backbones.masked import check_length
 from pet.backbones.trained import check_classifier
 from pet.data.checks import label_counts
@@ -195,7 +195,7 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
     Raises
     ------
     PetError
-        If a member is unknown, its file does not exist, or two have the same name.
+        If a member is unknown, its file or model does not exist, or two have the same name.
     """
     if settings.method == "supervised":
         return ()
@@ -211,6 +211,8 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
             if text in settings.members:
                 raise PetError(f"--member {text} requires training, but --method {settings.method} trains no members")
             continue
+        if "model" in spec.options:
+            check_model(spec.options["model"], allow_pickle=settings.allow_pickle)
         specs.append(spec)
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -235,7 +237,8 @@ def _configuration(
     }
     if settings.student_model:
         hashes["student_model"] = models[settings.student_model].fingerprint
-    files = {spec.name: str(spec.options["file"]) for spec in specs if spec.kind == external.KIND}
-    if files:
-        hashes["members"] = {name: hash_file(file) for name, file in files.items()}
+    brought = {spec.name: hash_file(str(spec.options["file"])) for spec in specs if spec.kind == external.KIND}
+    brought |= {spec.name: model_fingerprint(spec.options["model"]) for spec in specs if "model" in spec.options}
+    if brought:
+        hashes["members"] = brought
     return {"settings": settings.to_dict(), "recipe": recipe.to_dict(), "hashes": hashes}

@@ -233,11 +233,11 @@ def new_classifier(
     check_length(model, max_length, name)
     model.config.problem_type = "single_label_classification"
     tokenizer = load_tokenizer(name)
-    _set_padding(name, model, tokenizer)
+    set_padding(name, model, tokenizer)
     return Classifier(model, tokenizer, text_input, tuple(labels), max_length)
 
 
-def _set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Set the padding token; decoders often have none, so the end-of-text token is used."""
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
@@ -286,7 +286,7 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
             "requires one label for each text; only `pet predict` accepts a multi-label classifier"
         )
     tokenizer = load_tokenizer(name)
-    _set_padding(name, model, tokenizer)
+    set_padding(name, model, tokenizer)
     max_length = int(min(tokenizer.model_max_length, position_limit(model)))
     return Classifier(model, tokenizer, _saved_input(folder / _NOTE), outputs.labels, max_length, outputs.independent)
 

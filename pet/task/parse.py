@@ -197,7 +197,7 @@ class _Parser:
         return tuple(name for name, _ in entries)
 
     def _members(self, item: Item) -> tuple[str, ...]:
-        """Return the members in addition to the patterns: ``head``, ``external:FILE``, ``NAME=external:FILE``."""
+        """Return the members in addition to the patterns: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``."""
         if item.items is None:
             self.wrong(item, "members must be a list, such as [head, {external: votes.csv}]")
             return ()

@@ -144,7 +144,7 @@ class Task:
 
 
 def absolute_member(text: str, folder: str | Path = "") -> str:
-    """Return a member with the path of its file, if it names one that exists, made absolute.
+    """Return a member with the path of its file or folder, if it names one that exists, made absolute.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def absolute_member(text: str, folder: str | Path = "") -> str:
     """
     kind, colon, file = text.partition(":")
     path = Path(folder, file).expanduser()
-    return f"{kind}:{os.path.abspath(path)}" if colon and path.is_file() else text
+    return f"{kind}:{os.path.abspath(path)}" if colon and path.exists() else text
 
 
 def _most_common(verbalizers: list[Verbalizer]) -> Verbalizer:

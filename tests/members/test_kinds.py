@@ -15,7 +15,7 @@ from tiny_text import LABELS, news_rows
 
 from pet.backbones.info import ModelInfo
 from pet.errors import PetError
-from pet.members.kinds import KINDS, NOTE, fit_scorer, make_scorer, open_scorer, parse_member, read_spec
+from pet.members.kinds import KINDS, NAMED, NOTE, fit_scorer, make_scorer, open_scorer, parse_member, read_spec
 from pet.members.models import Models
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
@@ -61,7 +61,7 @@ def spec_of(tmp_path: Path) -> Callable[[str], MemberSpec]:
             lines = [json.dumps({"id": row["id"], "label": row["label"]}) + "\n" for row in ROWS]
             (tmp_path / "votes.jsonl").write_text("".join(lines))
             return parse_member(f"external:{tmp_path / 'votes.jsonl'}")
-        return parse_member(kind) if kind == "head" else pattern_spec(kind, 1, 0)
+        return parse_member(kind) if kind in NAMED else pattern_spec(kind, 1, 0)
 
     return spec
 

@@ -1,0 +1,1 @@
+"""Embeddings: texts as vectors of an encoder that is not trained."""

@@ -1,0 +1,149 @@
+"""Logistic regression on features of few labeled texts, for members that are no language models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from pet.errors import PetError
+from pet.numerics import log_softmax
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+Array = NDArray[Any]
+STRENGTHS = (1.0, 10.0, 100.0)  # candidates for the inverse regularization strength C
+DEFAULT_STRENGTH = 10.0  # where there are too few examples to choose
+_FOLDS = 4
+_ITERATIONS = 200
+_NEGLIGIBLE = 1e-3  # smaller probabilities of a label are left out
+FILE = "regression.safetensors"
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A fitted logistic regression.
+
+    Attributes
+    ----------
+    weight : float32 array of shape (L, D)
+    bias : float32 array of shape (L,)
+    unseen : float32 array of shape (L,): probability of each label that had no example, 0 for the others
+    """
+
+    weight: Array
+    bias: Array
+    unseen: Array
+
+    def log_probabilities(self, features: Any) -> Array:
+        """Return float64 log-probabilities of shape (rows, L) for dense or sparse features of shape (rows, D).
+
+        Examples
+        --------
+        >>> model = Logistic(np.array([[1.0], [-1.0], [0.0]]), np.zeros(3), np.array([0, 0, 0.2]))
+        >>> np.exp(model.log_probabilities(np.array([[0.0], [1.0]]))).round(3).tolist()
+        [[0.4, 0.4, 0.2], [0.705, 0.095, 0.2]]
+        """
+        seen = self.unseen == 0
+        out = np.empty((features.shape[0], len(self.bias)))
+        logits = np.asarray(features @ self.weight[seen].T, dtype=np.float64) + self.bias[seen]
+        out[:, seen] = log_softmax(logits) + np.log1p(-self.unseen.sum(dtype=np.float64))
+        out[:, ~seen] = np.log(self.unseen[~seen])
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write the model to a file in the folder."""
+        values = {"weight": self.weight, "bias": self.bias, "unseen": self.unseen}
+        save_file({name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}, folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path, labels: int) -> Logistic:
+        """Read the model that `save` wrote. Raises PetError if its file is damaged or has other labels."""
+        try:
+            values = load_file(folder / FILE)
+            model = cls(values["weight"], values["bias"], values["unseen"])
+        except (OSError, KeyError, SafetensorError) as error:
+            raise PetError(f"{folder / FILE}: cannot be read ({error}); train this member again") from error
+        if model.bias.shape != (labels,) or model.unseen.shape != (labels,) or model.weight.shape[:1] != (labels,):
+            raise PetError(f"{folder / FILE}: does not have {labels} labels; train this member again")
+        return model
+
+
+def fit_logistic(features: Any, targets: Array, labels: int, seed: int = 0) -> tuple[Logistic, float]:
+    """Fit a logistic regression, and choose its regularization by cross-validation on the same rows.
+
+    With fewer than two examples of a label there is nothing to validate on, and ``C`` is `DEFAULT_STRENGTH`. A label
+    without an example gets the probability that Laplace's rule of succession gives it.
+
+    Parameters
+    ----------
+    features : dense or sparse matrix of shape (rows, D)
+    targets : int labels of shape (rows,), or probabilities of shape (rows, L)
+    labels : number of labels, L
+    seed : random seed of the folds
+
+    Returns
+    -------
+    model : Logistic
+    strength : float
+        The chosen ``C`` of scikit-learn: the inverse of the regularization strength.
+    """
+    if targets.ndim == 2:
+        rows, codes, weights = _expand(targets)
+        return _fit(features[rows], codes, labels, DEFAULT_STRENGTH, weights), DEFAULT_STRENGTH
+    strength = choose_strength(features, targets, seed)
+    return _fit(features, targets, labels, strength), strength
+
+
+def choose_strength(features: Any, codes: Array, seed: int = 0, strengths: Sequence[float] = STRENGTHS) -> float:
+    """Return the ``C`` with the highest cross-validated log-likelihood, the smallest of equals."""
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = min(_FOLDS, int(np.bincount(codes)[np.unique(codes)].min()))
+    if folds < 2 or len(np.unique(codes)) < 2:
+        return DEFAULT_STRENGTH
+    likelihood = dict.fromkeys(sorted(strengths), 0.0)
+    for kept, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(codes, codes):
+        for strength in likelihood:
+            model = _regression(features[kept], codes[kept], strength)
+            places = np.searchsorted(model.classes_, codes[held])
+            likelihood[strength] += float(model.predict_log_proba(features[held])[np.arange(len(held)), places].sum())
+    return max(likelihood, key=lambda strength: likelihood[strength])
+
+
+def _regression(features: Any, codes: Array, strength: float, weights: Array | None = None) -> LogisticRegression:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a few iterations short changes no label
+        return LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, codes, weights)
+
+
+def _fit(features: Any, codes: Array, labels: int, strength: float, weights: Array | None = None) -> Logistic:
+    """Fit with a fixed strength. Each label without an example gets the probability 1 / (rows + L)."""
+    seen = np.unique(codes)
+    weight, bias = np.zeros((labels, features.shape[1]), np.float32), np.zeros(labels, np.float32)
+    unseen = np.full(labels, 1 / (features.shape[0] + labels), np.float32)
+    unseen[seen] = 0
+    if len(seen) > 1:
+        model = _regression(features, codes, strength, weights)
+        rows, constants = model.coef_, model.intercept_
+        if len(seen) == 2:  # scikit-learn keeps one row for two labels
+            rows, constants = np.concatenate([-rows, rows]) / 2, np.concatenate([-constants, constants]) / 2
+        weight[seen], bias[seen] = rows, constants
+    return Logistic(weight, bias, unseen)
+
+
+def _expand(targets: Array) -> tuple[Array, Array, Array]:
+    """Return rows, labels, and weights of a training set in which each row has each of its likely labels once."""
+    rows, codes = np.nonzero(targets > _NEGLIGIBLE)
+    return rows, codes, targets[rows, codes]

@@ -1,0 +1,86 @@
+"""The member kind `embeddings`: logistic regression on vectors of an encoder that is not trained.
+
+It sees what a text is about as a whole, and costs seconds. Where patterns know little about the labels, as with many
+labels, it is often the better one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pet.embeddings.logistic import Logistic, fit_logistic
+from pet.ensemble.scale import Scale
+from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec
+from pet.members.texts import Texts
+
+KIND = "embeddings"
+CHUNK_ROWS = 16384  # texts scored at a time
+
+
+def parse(argument: str, folder: str) -> MemberSpec:
+    """Parse ``embeddings``, or ``embeddings:MODEL`` for another encoder than the run's model."""
+    if not argument:
+        return MemberSpec(KIND, KIND)
+    path = Path(folder, argument).expanduser()
+    return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
+
+
+@dataclass
+class EmbeddingsMember:
+    """Logistic regression on embeddings.
+
+    Attributes
+    ----------
+    spec : ``options["model"]`` is the encoder; default: the run's model
+    shared : what all members share
+    seed : random seed of the cross-validation
+    folder : folder of the fitted member; None before `fit`
+    """
+
+    spec: MemberSpec
+    shared: Shared
+    seed: int = 0
+    folder: Path | None = None
+    scale: Scale = Scale.LOG_PROBABILITIES
+    _model: Logistic | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
+        """Embed the labeled texts, fit the regression, and save it."""
+        vectors = np.concatenate([self._vectors(texts)[rows] for texts, rows in data.parts])
+        model, strength = fit_logistic(vectors, data.labels, len(self.shared.task.labels), self.seed)
+        model.save(folder)
+        self._model, self.folder = model, folder
+        return Report(len(data.labels), trained=model.weight.size + model.bias.size, notes={"C": strength})
+
+    def load(self) -> None:
+        """See `pet.members.seam.Scorer.load`."""
+        if self._model is None and self.folder is not None:
+            self._model = Logistic.load(self.folder, len(self.shared.task.labels))
+        self.shared.models.encoder(self._encoder, self.shared.text_input)
+
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
+        """See `pet.members.seam.Scorer.scores`."""
+        self.load()
+        if self._model is None:
+            raise ValueError(f"member {self.name} must be fitted before it scores")
+        vectors = self._vectors(texts, on_rows)
+        for start in range(0, len(texts), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            out[rows] = self._model.log_probabilities(vectors[rows])
+
+    def _vectors(self, texts: Texts, on_rows: OnRows = ignore) -> Array:
+        return self.shared.vectors(texts, self._encoder, on_rows)
+
+    @property
+    def _encoder(self) -> str:
+        return str(self.spec.options.get("model", ""))
