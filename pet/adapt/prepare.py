@@ -182,11 +182,9 @@ def prepare(folder: Path, settings: AdaptSettings, reporter: Reporter) -> dict[s
 
 
 def save_start(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save a model and its tokenizer, readable for everybody and without the path of the folder that it came from."""
+    """Save a model and its tokenizer without the path of the folder that it came from."""
     model.config._name_or_path = ""  # written by old versions of transformers
     save_model(model, folder)
-    for path in folder.glob("*.safetensors"):  # some versions write them for the owner alone
-        path.chmod(0o644)
     tokenizer.save_pretrained(folder)
 
 

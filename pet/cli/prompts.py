@@ -274,12 +274,14 @@ def unify(task: str, output: str, force: bool) -> None:
 
     from pet.prompts.self_supervised import unified_task
     from pet.run.load_run import load_task
-    from pet.store.files import write_atomically
+    from pet.store.files import writing
     from pet.store.outputs import check_output
 
     place = check_output(output, (".yaml", ".yml"), force=force)
     made = unified_task(load_task(task))
-    write_atomically(place, yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100))
+    with writing(place) as beside:
+        dumped = yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+        beside.write_text(dumped, encoding="utf-8", newline="\n")
     echo(f"{output}: {made.patterns[0].template.source}")
 
 

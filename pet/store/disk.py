@@ -29,6 +29,7 @@ _WRONG_PLACE |= {errno.ELOOP, errno.EINVAL}
 # Libraries written in Rust or C++ (safetensors, tokenizers, pyarrow) report the system's error as text.
 _AS_TEXT = re.compile(r"os error (\d+)|errno:? ?(\d+)", re.IGNORECASE)
 _FULL_AS_TEXT = ("No space left on device", "Disk quota exceeded")
+_HALF_AS_TEXT = re.compile(r"\d+ requested and \d+ written")  # NumPy does not say why
 
 
 def disk_problem(error: BaseException, doing: str) -> str | None:
@@ -52,6 +53,8 @@ def disk_problem(error: BaseException, doing: str) -> str | None:
         code = _code(link)
         if code in _FULL:
             return f"cannot {doing}: the disk is full; free some space and run again, completed work is kept"
+        if isinstance(link, OSError) and _HALF_AS_TEXT.search(str(link)):
+            return f"cannot {doing}: only part of a file was written; the disk or the limit (ulimit -f) is full"
         if named and code is not None and code in _CURES:
             return f"cannot {doing}: {_reason(link, code)}; {_CURES[code]}"
         named = named and link.__cause__ is not None

@@ -118,7 +118,10 @@ def remove_temporaries(folder: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, a folder tree or a link, if it exists. What a link points to is left alone."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            os.rmdir(path)  # empty; works even if no more files can be opened
+        except OSError:
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
