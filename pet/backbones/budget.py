@@ -16,7 +16,8 @@ from pet.backbones.folder import Weights
 from pet.errors import PetError
 
 _SLACK = 10_000_000  # numbers that are not in the weights: new heads, position embeddings, a second tied embedding
-_TENSORS = 20_000  # built in seconds, whatever the weights say
+_TENSORS = 5_000  # built in seconds, whatever the weights say
+_UNKNOWN = 100_000  # tensors, if the weights say nothing: a mixture of experts has so many
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def limited_size(name: str, weights: Weights | None) -> Iterator[None]:
     PetError
         In the block, when the model is larger.
     """
-    tensors = _TENSORS + (8 * weights.tensors if weights is not None else 0)
+    tensors = _TENSORS + 8 * weights.tensors if weights is not None and weights.tensors else _UNKNOWN
     numbers = None if weights is None else 2 * weights.bytes + _SLACK
     thread, seen, size = threading.get_ident(), set[tuple[int, str]](), 0
 

@@ -156,7 +156,7 @@ def check_config(config: Mapping[str, Any], name: object) -> None:
     Raises
     ------
     PetError
-        If it asks for code, is quantized, or counts something in the millions.
+        If it asks for code, is quantized, or has impossible numbers.
     """
     if "auto_map" in config and str(config.get("model_type")) not in CONFIG_MAPPING_NAMES:
         raise remote_code(name)
@@ -173,13 +173,27 @@ def check_config(config: Mapping[str, Any], name: object) -> None:
                 f"model {name}: {key} in {CONFIG} names code on the hub ({value}), and pet never runs code that comes "
                 "with a model; remove the key"
             )
-        number = len(value) if isinstance(value, (list, dict)) else value
-        is_count = isinstance(number, (int, float)) and _COUNTS.search(key) is not None
-        if is_count and number > _MAX_COUNT:
+        wanted = _wanted_number(key, len(value) if isinstance(value, (list, dict)) else value)
+        if wanted is not None:
             raise PetError(
-                f"model {name}: {key} in {CONFIG} is {number:.10g}, more than {_MAX_COUNT:,}; the file is damaged, "
-                "download it again"
+                f"model {name}: {key} in {CONFIG} is {str(value)[:40]}, not {wanted}; the file is damaged, download it "
+                "again"
             )
+
+
+def _wanted_number(key: str, number: Any) -> str | None:
+    """Say what a number in a configuration must be, if it is something else that libraries do not notice in time."""
+    if not isinstance(number, (int, float)):
+        return None
+    if number != number:
+        return "a number"
+    if re.search("dropout|pdrop", key) and not 0 <= number < 1:
+        return "a share from 0 to less than 1"
+    if re.fullmatch("num_(hidden_)?layers|n_layers?|num_(attention_)?heads|n_heads?", key) and number < 1:
+        return "1 or more"
+    if _COUNTS.search(key) and number > _MAX_COUNT:
+        return f"{_MAX_COUNT:,} or less"
+    return None
 
 
 def _walk(values: Any, depth: int = 0) -> Iterator[tuple[int, str, Any]]:

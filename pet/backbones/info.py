@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import ModelKind, kind_of
-from pet.backbones.load import empty_model, load_config, load_tokenizer, model_fingerprint, resolve_model
+from pet.backbones.load import check_model, empty_model, load_config, load_tokenizer, model_fingerprint, resolve_model
 from pet.cloze.blank import Blank
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class ModelInfo:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("kind", "meta")}
+
+    def check(self) -> None:
+        """Read all but the weights, so that their mistakes are found before anything is written."""
+        check_model(self.name, allow_pickle=self.allow_pickle)
+        self.tokenizer = load_tokenizer(self.name, self.config)
 
     @cached_property
     def path(self) -> str:

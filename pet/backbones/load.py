@@ -5,8 +5,9 @@ Code that comes with a model is never run. Whatever is wrong with a model is one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def load_problem(name: str, what: str, error: BaseException) -> PetError | None:
         return None
     if "trust_remote_code" in str(error):
         return remote_code(name)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, KeyError):
         reason = f"unknown or missing: {reason}"
     return PetError(
@@ -244,6 +245,7 @@ def load_model(
                 raise pickled(name, "of a hub model") from error
             raise
     _check_finite(name, model)
+    _check_layers(name, model, info["unexpected_keys"])
     return model, info
 
 
@@ -257,11 +259,28 @@ def _check_finite(name: str, model: PreTrainedModel) -> None:
             )
 
 
+def _check_layers(name: str, model: PreTrainedModel, left_out: Iterable[str]) -> None:
+    """Check that the weights have no more layers than the model, which would then be another model."""
+    prefix = f"{model.base_model_prefix}."
+    known = {_any_layer(key.removeprefix(prefix)) for key, _ in model.named_parameters()}
+    more = sorted(key for key in map(str, left_out) if _any_layer(key.removeprefix(prefix)) in known)
+    if more:
+        raise PetError(
+            f"model {name}: the weights have more layers than config.json says ({more[0]}); correct the number of "
+            "layers, or write the shortened model with save_pretrained"
+        )
+
+
+def _any_layer(key: str) -> str:
+    return re.sub(r"\.\d+\.", ".N.", key)
+
+
 def empty_model(name: str, config: Any) -> PreTrainedModel:
     """Return the encoder that a configuration describes, without weights; PetError if it describes none."""
     path, weights = Path(resolve_model(name)), None
     if path.is_dir():
-        weights = check_weights(path, allow_pickle=True)
+        with suppress(PetError):  # `pet check` can do without weights
+            weights = check_weights(path, allow_pickle=True)
     with opening(name, "configuration"), limited_size(name, weights), torch.device("meta"):
         model: PreTrainedModel = transformers.AutoModel.from_config(config, trust_remote_code=False)
     return model

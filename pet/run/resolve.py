@@ -132,9 +132,9 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
 def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:
     """Open the pretrained model, and the student's if it is another one; return them by name."""
     names = [name for name in (settings.model, settings.student_model) if name is not None]
-    for name in names:
-        check_model(name, allow_pickle=settings.allow_pickle)
     models = {name: ModelInfo(name, allow_pickle=settings.allow_pickle) for name in names}
+    for info in models.values():
+        info.check()
     if settings.makes_classifier:
         student = settings.student_model or settings.model
         check_classifier(student, models[student].config)

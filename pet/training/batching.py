@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pet.cloze.ragged import Encoded, ragged_index
+from pet.errors import PetError
 
 Array = NDArray[Any]
 _ON_CPU = {"lengths"}  # determines shapes; reading it from a GPU would wait for the GPU
@@ -125,6 +126,11 @@ def write_back(
     out : float32 array of shape (rows, ...)
     results : for each batch, the row numbers and a tensor with one value per row
     on_rows : called with the number of rows written since the last call
+
+    Raises
+    ------
+    PetError
+        If a result is not a finite number.
     """
     waiting: deque[tuple[Array, Tensor, torch.cuda.Event | None]] = deque()
 
@@ -132,7 +138,13 @@ def write_back(
         rows, values, copied = waiting.popleft()
         if copied is not None:
             copied.synchronize()
-        out[rows] = values.numpy()
+        numbers = values.numpy()
+        if not np.isfinite(numbers).all():
+            raise PetError(
+                "the model's scores are NaN or infinite; use --precision fp32, and if that does not help, train the "
+                "model again or use another one"
+            )
+        out[rows] = numbers
         on_rows(len(rows))
 
     for rows, values in results:

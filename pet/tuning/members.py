@@ -182,9 +182,13 @@ def read_member(folder: Path) -> Learned:
         with safe_open(path, framework="pt") as file:
             about = parse_json(file.metadata()["pet"], str(path), "train it again", _ABOUT)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
-        return Learned(arrays, about["backbone"], about["fingerprint"], about["options"])
+        learned = Learned(arrays, about["backbone"], about["fingerprint"], about["options"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise PetError(f"{path}: cannot read the member ({error}); train it again") from error
+    for name, array in arrays.items():
+        if not torch.isfinite(array).all():
+            raise PetError(f"{path}: {name} contains NaN or infinite numbers; train this member again")
+    return learned
 
 
 def attach(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageModel:
