@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import torch
 from pet.adapt.shrink import State, copy_config, rebuild
 from pet.backbones.load import reload_tokenizer
 from pet.errors import PetError
+from pet.store.temporary import Scratch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -119,7 +119,7 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         raise PetError(f"tokenizer {name}: is a slow one and cannot be pruned; save it as tokenizer.json first")
     spelling = {i: token for token, i in tokenizer.get_vocab().items()}
     new = {spelling[i]: place for place, i in enumerate(keep)}
-    with tempfile.TemporaryDirectory() as folder:
+    with Scratch() as folder:
         tokenizer.save_pretrained(folder)
         for slow in _SLOW_FILES:
             Path(folder, slow).unlink(missing_ok=True)
@@ -131,7 +131,7 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
         for field in ("added_tokens_decoder", "vocab_size", "max_length", "stride"):
             settings.pop(field, None)
         settings_path.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-        pruned = reload_tokenizer(folder)
+        pruned = reload_tokenizer(str(folder))
     if len(pruned) != len(keep):
         raise PetError(f"tokenizer {name}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out")
     pruned.name_or_path = ""

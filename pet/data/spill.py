@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pet.errors import PetError
+from pet.store.temporary import Scratch
 
 if TYPE_CHECKING:
     import datasets
 
 IN_MEMORY = 64 << 20  # bytes
+
+_scratch: list[Scratch] = []
 
 
 def dataset_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> datasets.Dataset:
@@ -37,7 +38,7 @@ class SpillingBatches:
         self.name = name
         self.batches: list[pa.RecordBatch] = []
         self.size = 0
-        self.folder: Path | None = None
+        self.folder: Scratch | None = None
         self.path = Path()  # of the Arrow file in `folder`
         self.writer: Any = None
 
@@ -55,9 +56,9 @@ class SpillingBatches:
         if self.writer is None:
             if self.parent is not None:
                 os.makedirs(self.parent, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=".tmp-read-", dir=self.parent))
-            atexit.register(_remove, self.folder, os.getpid())
-            self.path = self.folder / "table.arrow"
+            self.folder = Scratch(self.parent)
+            _scratch.append(self.folder)  # until the end: the table is mapped into memory
+            self.path = self.folder.path / "table.arrow"
             self.writer = pa.ipc.new_stream(str(self.path), self.schema)
         for batch in self.batches:
             self.writer.write_batch(batch)
@@ -81,11 +82,11 @@ class SpillingBatches:
             with contextlib.suppress(OSError):  # a full disk again; the file is removed anyway
                 self.writer.close()
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.close()
         self.batches, self.size, self.folder, self.writer = [], 0, None, None
 
     def _no_room(self, error: OSError) -> PetError:
-        return no_room(self.name, self.folder or self.parent or tempfile.gettempdir(), error)
+        return no_room(self.name, self.parent or tempfile.gettempdir(), error)
 
 
 def no_room(name: str, folder: str | os.PathLike[str], error: OSError) -> PetError:
@@ -95,8 +96,3 @@ def no_room(name: str, folder: str | os.PathLike[str], error: OSError) -> PetErr
         f"{name}: cannot write temporary files to {os.fspath(folder)} ({reason}); free some space, or set TMPDIR to "
         "another folder"
     )
-
-
-def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # a forked child must not remove the files of its parent
-        shutil.rmtree(folder, ignore_errors=True)

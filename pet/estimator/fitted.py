@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pet.progress import Reporter
 from pet.run.pipeline import run
 from pet.run.resolve import Given
 from pet.run.settings import RunSettings
+from pet.store.temporary import Scratch
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
 from pet.training.device import make_accelerator
@@ -41,7 +41,7 @@ class Fitted:
     predictor: Classifier | SavedEnsemble
     soft_labels: SoftLabelTable | None = None
     results: dict[str, Any] = field(default_factory=dict)
-    folder: tempfile.TemporaryDirectory[str] | None = None
+    folder: Scratch | None = None
 
     @property
     def student(self) -> Classifier | None:
@@ -91,17 +91,17 @@ def fit_run(
     given = Given(task=task, tables=tables)
     if output is not None:
         return _open_run(output, task, run(settings, output, reporter, given=given), settings.allow_pickle)
-    folder = tempfile.TemporaryDirectory(prefix="pet-fit-", ignore_cleanup_errors=True)
+    folder = Scratch()
     try:
-        results = run(settings, folder.name, reporter, given=given)
-        fitted = _open_run(Path(folder.name), task, results, settings.allow_pickle)
+        place = folder.path / "run"
+        fitted = _open_run(place, task, run(settings, place, reporter, given=given), settings.allow_pickle)
     except BaseException:
-        folder.cleanup()
+        folder.close()
         raise
     if isinstance(fitted.predictor, SavedEnsemble) and not fitted.predictor.keep_all():
         fitted.folder = folder
     else:
-        folder.cleanup()
+        folder.close()
     return fitted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pet.cloze.pvp import PVP
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable, tokenize_fields
 from pet.data.checks import column_labels
 from pet.store.folders import reserve
+from pet.store.temporary import Scratch
 
 KEEP_IN_MEMORY = 50_000  # rows; the token ids of larger tables are memory-mapped
 
@@ -62,7 +62,7 @@ class Texts:
         self.table = table
         self._plan = plan
         self._tokens = tokens
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Scratch | None = None
         self.vectors: dict[str, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
@@ -92,8 +92,8 @@ class Texts:
         if len(self.table) <= KEEP_IN_MEMORY:
             return None
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="pet-texts-")
-        return Path(self._folder.name)
+            self._folder = Scratch()
+        return self._folder.path
 
     def new_array(self, columns: int) -> NDArray[np.float32]:
         """Return a new array of shape (rows, columns), memory-mapped if the table is large."""
@@ -114,5 +114,5 @@ class Texts:
         self._tokens = None
         self.vectors.clear()
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.close()
             self._folder = None

@@ -6,9 +6,11 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pet.errors import PetError
@@ -34,14 +36,56 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     """
     folder = parent / f"{TEMPORARY}{secrets.token_hex(8)}-{name[-40:]}"
     os.mkdir(folder, 0o700)
-    lock = FolderLock(folder)
+    lock, process = FolderLock(folder), os.getpid()
     try:
         lock.acquire()
         yield folder
     finally:
-        with suppress(OSError):
-            lock.release()
-        remove_quietly(folder)
+        if os.getpid() == process:  # a forked worker must not remove the files of its parent
+            with suppress(OSError):
+                lock.release()
+            remove_quietly(folder)
+
+
+class Scratch:
+    """A temporary folder for data that does not fit into memory; see `temporary_folder`.
+
+    It is removed by `close`, with this object, or at the end of the process, and after a kill by the next
+    call.
+
+    Parameters
+    ----------
+    parent : the folder that it goes into; default: the system's folder for temporary files
+
+    Attributes
+    ----------
+    path : Path
+
+    Examples
+    --------
+    >>> with Scratch() as folder:
+    ...     folder.is_dir()
+    True
+    >>> folder.exists()
+    False
+    """
+
+    def __init__(self, parent: str | os.PathLike[str] | None = None):
+        place = Path(parent or tempfile.gettempdir())
+        remove_leftovers(place)
+        stack = ExitStack()
+        self.path = stack.enter_context(temporary_folder(place, "scratch"))
+        self._remove = weakref.finalize(self, stack.close)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._remove()
 
 
 def remove_leftovers(parent: Path) -> None:

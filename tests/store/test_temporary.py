@@ -17,7 +17,7 @@ from pet.store import temporary
 from pet.store.files import write_atomically, writing
 from pet.store.lock import FolderLock
 from pet.store.outputs import check_new_folder, check_output, writing_folder
-from pet.store.temporary import remove_leftovers, temporary_folder
+from pet.store.temporary import Scratch, remove_leftovers, temporary_folder
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes and users of POSIX")
 
@@ -26,7 +26,12 @@ import sys, time
 from pathlib import Path
 from pet.store.files import writing
 from pet.store.outputs import writing_folder
+from pet.store.temporary import Scratch
 target = Path(sys.argv[1])
+if target.name == "scratch":
+    scratch = Scratch(target.parent)
+    print("begun", flush=True)
+    time.sleep(100)
 with (writing if target.suffix else writing_folder)(target) as place:
     (place if target.suffix else place / "file").write_text("half")
     print("begun", flush=True)
@@ -44,7 +49,7 @@ def leftovers(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".tmp-")]
 
 
-@pytest.mark.parametrize("name", ["labels.jsonl", "student"])
+@pytest.mark.parametrize("name", ["labels.jsonl", "student", "scratch"])
 def test_what_a_killed_process_left_is_removed_by_the_next_call_and_not_before_it_ends(tmp_path: Path, name: str):
     process = start(tmp_path / name)
     try:
@@ -55,7 +60,9 @@ def test_what_a_killed_process_left_is_removed_by_the_next_call_and_not_before_i
         process.kill()
         process.wait(timeout=60)
     assert len(leftovers(tmp_path)) == 1
-    if name == "student":
+    if name == "scratch":
+        Scratch(tmp_path).close()
+    elif name == "student":
         check_new_folder(tmp_path / name)
     else:
         check_output(tmp_path / name, [".jsonl"])
@@ -168,3 +175,19 @@ def test_a_temporary_folder_is_removed_with_everything_in_it(tmp_path: Path):
         (folder / "deep").mkdir()
         (folder / "deep" / "file").write_text("x")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="requires fork")
+def test_a_forked_process_leaves_the_folder_of_its_parent(tmp_path: Path):
+    scratch = Scratch(tmp_path)
+    child = os.fork()
+    if child == 0:
+        scratch.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert scratch.path.is_dir()
+    remove_leftovers(tmp_path)
+    assert scratch.path.is_dir()  # the lock is still held
+    path = scratch.path
+    del scratch
+    assert not path.exists()

@@ -6,7 +6,6 @@ the same member on other micro-batches and save nothing. They idle during everyt
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from pet.run.context import RunContext
 from pet.run.execution.payload import Payload, read_payload
 from pet.run.execution.work import MemberWork, Step, WorkQueue, make_step
 from pet.run.stages import fit_member
+from pet.store.temporary import Scratch
 from pet.training.group import Group
 
 
@@ -85,5 +85,5 @@ def follow(group: Group) -> None:
         work = Step.from_dict(order["step"]).work
         start = None if work.start is None else context.directory.path / work.start
         # If training diverges, every process sees the same loss, and the main process reports it.
-        with tempfile.TemporaryDirectory(prefix="pet-follow-") as folder, suppress(PetError):
-            fit_member(context, work.member, start, Path(folder))
+        with Scratch() as folder, suppress(PetError):
+            fit_member(context, work.member, start, folder)
