@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.cloze.ragged import Ragged, ragged_index
+from pet.data.pick import pick_columns
 from pet.task.filters import apply_filters
 from pet.task.grammar import Field
 
@@ -180,7 +181,7 @@ def join_rows(parts: Sequence[tuple[TokenTable, IntArray]]) -> dict[FieldKey, Ra
 
 
 def _batches(table: Dataset, names: list[str], size: int) -> Iterator[dict[str, list[str]]]:
-    columns = table.select_columns(names)
+    columns = pick_columns(table, names)
     for start in range(0, len(table), size):
         yield columns[start : start + size]
 

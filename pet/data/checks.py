@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.data.pick import pick_columns, pick_rows
+
 if TYPE_CHECKING:
     import datasets
 
@@ -72,7 +74,7 @@ def text_keys(table: datasets.Dataset, fields: Sequence[str]) -> Keys:
     """Return `text_key` of every row, shape (rows,): eight bytes per row, however long the texts are."""
     keys = np.empty(len(table), np.uint64)
     start = 0
-    for part in table.select_columns(list(fields)).with_format("arrow").iter(batch_size=BATCH):
+    for part in pick_columns(table, fields).with_format("arrow").iter(batch_size=BATCH):
         rows = zip(*(part.column(name).to_pylist() for name in fields), strict=True)
         keys[start : start + part.num_rows] = [text_key(row) for row in rows]
         start += part.num_rows
@@ -127,7 +129,7 @@ def remove_leaks(
     Rows keep their order. A row is removed only if all its fields equal those of one row of `train`.
     """
     rows = rows_without(text_keys(pool, fields), text_keys(train, fields))
-    return (pool if len(rows) == len(pool) else pool.select(rows)), len(pool) - len(rows)
+    return (pool if len(rows) == len(pool) else pick_rows(pool, rows)), len(pool) - len(rows)
 
 
 def rows_without(pool_keys: Keys, train_keys: Keys) -> NDArray[np.int64]:
@@ -137,7 +139,7 @@ def rows_without(pool_keys: Keys, train_keys: Keys) -> NDArray[np.int64]:
 
 def column_labels(table: datasets.Dataset) -> NDArray[np.int64]:
     """Return the `label` column of a table, shape (rows,)."""
-    column = table.select_columns(["label"]).with_format("numpy")[:]["label"]
+    column = pick_columns(table, ["label"]).with_format("numpy")[:]["label"]
     return np.asarray(column, np.int64)
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pet.data.columns import shorten, some
 from pet.data.ids import IdLedger
+from pet.data.pick import pick_columns
 from pet.data.values import kind_of
 from pet.errors import PetError
 
@@ -59,7 +60,7 @@ def check_given_table(table: Any, fields: Sequence[str], labels: int | None, nam
 
 def _batches(table: Any, columns: list[str]) -> Iterator[tuple[int, dict[str, pa.ChunkedArray]]]:
     start = 0
-    for part in table.select_columns(columns).with_format("arrow").iter(batch_size=BATCH):
+    for part in pick_columns(table, columns).with_format("arrow").iter(batch_size=BATCH):
         yield start, {column: part.column(column) for column in columns}
         start += part.num_rows
 

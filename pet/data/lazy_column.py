@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pet.data.pick import pick_columns
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -19,7 +21,7 @@ class LazyColumn:
     """
 
     def __init__(self, table: Dataset, name: str):
-        self._table = table.select_columns([name])
+        self._table = pick_columns(table, [name])
         self._name = name
 
     def __len__(self) -> int:

@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pet.data.pick import pick_columns
+
 if TYPE_CHECKING:
     import datasets
 
@@ -102,7 +104,7 @@ def column_names(source: Source) -> list[str] | None:
 def arrow_batches(source: Source, columns: list[str]) -> Iterator[tuple[tuple[int, int], pa.RecordBatch]]:
     """Yield batches of a Parquet or hub table, each with its place: (file, number of its first row from 1)."""
     if source.dataset is not None:
-        picked = source.dataset.select_columns(columns).with_format("arrow")
+        picked = pick_columns(source.dataset, columns).with_format("arrow")
         row = 1
         for table in picked.iter(batch_size=ROWS_AT_ONCE):
             for batch in table.to_batches():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pet.data.pick import random_fingerprint
 from pet.errors import PetError
 from pet.store.temporary import Scratch
 
@@ -26,7 +27,7 @@ def dataset_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> datasets.Dat
     import datasets
     from datasets.table import InMemoryTable
 
-    return datasets.Dataset(InMemoryTable(pa.Table.from_batches(batches, schema)))
+    return datasets.Dataset(InMemoryTable(pa.Table.from_batches(batches, schema)), fingerprint=random_fingerprint())
 
 
 class SpillingBatches:

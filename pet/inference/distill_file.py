@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pet.data.checks import column_labels
 from pet.data.columns import some
 from pet.data.ids import match_ids
+from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
@@ -233,7 +234,7 @@ def _join(
     path: str | Path, soft: SoftLabelTable, table: Dataset, min_confidence: float
 ) -> tuple[Dataset, Array, dict[str, int]]:
     """Texts and probabilities of the same ids, in the order of the input."""
-    ids = table.select_columns(["id"]).with_format("arrow")[:]["id"].combine_chunks()
+    ids = pick_columns(table, ["id"]).with_format("arrow")[:]["id"].combine_chunks()
     wanted = pa.array(soft.ids, pa.string())
     lost = pc.filter(wanted, pc.is_null(match_ids(wanted, ids)))
     if len(lost):
@@ -247,7 +248,7 @@ def _join(
     if not len(rows):
         raise PetError(f"{path}: no soft label reaches --min-confidence {min_confidence}; lower it")
     counts = {"texts": len(rows), "left_out": int((~sure).sum()), "unlabeled": int((at < 0).sum())}
-    return table.select(rows), soft.probabilities[at[rows]], counts
+    return pick_rows(table, rows), soft.probabilities[at[rows]], counts
 
 
 def _card(model: str, examples: _Examples, options: DistillOptions) -> str:

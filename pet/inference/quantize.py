@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pet.backbones.int8 import check_int8, quantize_linears
 from pet.compat import has_int8_instructions
+from pet.data.pick import pick_rows
 from pet.inference.ensemble import SavedEnsemble
 from pet.progress import Reporter
 from pet.student.classifier import Classifier
@@ -78,7 +79,7 @@ def quantize_classifier(
 
 
 def _sample(chunk: Dataset) -> Dataset:
-    return chunk.select(range(min(SAMPLE_ROWS, len(chunk))))
+    return pick_rows(chunk, range(min(SAMPLE_ROWS, len(chunk))))
 
 
 def _agreement(before: Array, after: Array, reporter: Reporter) -> float | None:

@@ -19,6 +19,7 @@ from pet.data.checks import text_keys
 from pet.data.columns import Layout, same_columns
 from pet.data.ids import match_ids
 from pet.data.open_source import open_source
+from pet.data.pick import pick_rows
 from pet.data.problems import Problems
 from pet.data.row_reader import records
 from pet.data.source import column_names
@@ -115,7 +116,7 @@ class ExternalMember:
         """Check that each id stands for the same text as in the run."""
         if not len(found):
             return
-        keys = self._keys(texts.table.select(found))
+        keys = self._keys(pick_rows(texts.table, found))
         differs = known.is_valid().to_numpy() & (known.fill_null(0).to_numpy() != keys)
         if differs.any():
             raise PetError(

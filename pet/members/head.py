@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from pet.data.pick import pick_columns, pick_rows
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
@@ -64,7 +65,7 @@ class HeadMember:
         shared, recipe = self.shared, self.shared.recipe
         shared.models.release()
         table = datasets.concatenate_datasets(
-            [texts.table.select(rows).select_columns(list(shared.task.fields)) for texts, rows in data.parts]
+            [pick_columns(pick_rows(texts.table, rows), shared.task.fields) for texts, rows in data.parts]
         )
         targets = one_hot(data.labels, len(shared.task.labels)) if data.labels.ndim == 1 else data.labels
         classifier = new_classifier(
@@ -101,7 +102,7 @@ class HeadMember:
         for start in range(0, len(texts), CHUNK_ROWS):
             rows = np.arange(start, min(start + CHUNK_ROWS, len(texts)))
             out[rows] = self._classifier.scores(
-                texts.table.select(rows),
+                pick_rows(texts.table, rows),
                 self.shared.accelerator,
                 max_tokens=self.shared.recipe.inference.tokens,
                 on_rows=on_rows,

@@ -17,6 +17,7 @@ from datasets import Dataset
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from pet.data.pick import pick_rows
 from pet.embeddings.logistic import Logistic, fit_logistic
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
@@ -71,11 +72,11 @@ class TfidfMember:
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Count the words of labeled and unlabeled texts, fit the regression, and save both."""
-        labeled = [text for texts, rows in data.parts for text in self._read(texts.table.select(rows))]
+        labeled = [text for texts, rows in data.parts for text in self._read(pick_rows(texts.table, rows))]
         counted = list(labeled)
         if data.pool is not None:
             step = -(-len(data.pool) // COUNTED_ROWS)
-            counted += self._read(data.pool.table.select(range(0, len(data.pool), step)))
+            counted += self._read(pick_rows(data.pool.table, range(0, len(data.pool), step)))
         vectorizers = [_count(counted, view) for view in VIEWS]
         features = _features(vectorizers, labeled)
         model, strength = fit_logistic(features, data.labels, len(self.shared.task.labels), self.seed)
@@ -97,7 +98,7 @@ class TfidfMember:
         vectorizers, model = self._fitted
         for start in range(0, len(texts), CHUNK_ROWS):
             rows = range(start, min(start + CHUNK_ROWS, len(texts)))
-            features = _features(vectorizers, self._read(texts.table.select(rows)))
+            features = _features(vectorizers, self._read(pick_rows(texts.table, rows)))
             out[rows.start : rows.stop] = model.log_probabilities(features)
             on_rows(len(rows))
 

@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from pet.data.checks import check_tables
+from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.preflight.report import CheckReport
 from pet.task.task import Task
@@ -68,4 +69,4 @@ def evenly_spaced(table: Dataset, most: int) -> Dataset:
     """Return at most `most` evenly spaced rows of a table."""
     if len(table) <= most:
         return table
-    return table.select(np.linspace(0, len(table) - 1, most).astype(np.int64))
+    return pick_rows(table, np.linspace(0, len(table) - 1, most).astype(np.int64))

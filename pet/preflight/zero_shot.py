@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
+from pet.data.pick import pick_rows
 from pet.data.sample import sample_shots
 from pet.ensemble.combine import Ensemble
 from pet.members import untrained
@@ -59,7 +60,7 @@ def try_patterns(
     )
     chosen = np.sort(drawn)
     gold = gold[chosen]
-    scores, speed = score_untrained(shared, tables[name].select(chosen), reporter)
+    scores, speed = score_untrained(shared, pick_rows(tables[name], chosen), reporter)
     ensemble = Ensemble.of(
         [pattern.template.source for pattern in shared.task.patterns], labels=len(shared.task.labels)
     )
@@ -85,7 +86,7 @@ def score_untrained(shared: Shared, table: Dataset, reporter: Reporter) -> tuple
     texts = Texts(table, lambda: shared.plan)
     out = np.empty((len(scorers), len(table), len(shared.task.labels)), dtype=np.float32)
     # The first batch includes one-time work, so it is not timed.
-    few = Texts(table.select(range(min(2, len(table)))), lambda: shared.plan)
+    few = Texts(pick_rows(table, range(min(2, len(table)))), lambda: shared.plan)
     scorers[0].scores(few, out[0, : len(few)])
     tokens = texts.tokens
     start = time.perf_counter()

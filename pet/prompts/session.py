@@ -19,6 +19,7 @@ from pet.cloze.encode import token_keys
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.data.checks import column_labels
+from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
@@ -174,7 +175,7 @@ def read_labeled(
     rows = sample_shots(
         labels, len(task.labels), examples=examples, seed=derive_seed(seed, "sample"), names=task.labels
     )
-    return table.select(rows)
+    return pick_rows(table, rows)
 
 
 def train_on(session: Session, tasks: Sequence[tuple[Task, Dataset]], name: str, about: Mapping[str, Any]) -> Prompt:

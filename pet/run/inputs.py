@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import check_tables, column_labels, label_counts, rows_without
 from pet.data.given_table import check_given_table
+from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
 from pet.errors import PetError
@@ -95,7 +96,7 @@ def load_data(
                 balanced=settings.balanced,
                 names=task.labels,
             )
-            train = train.select(rows)
+            train = pick_rows(train, rows)
     if settings.unlabeled is not None:
         text_columns = {key: value for key, value in settings.columns.items() if key != "label"}
         pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns)
@@ -114,7 +115,7 @@ def load_data(
             generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
             rows = rows[np.sort(generator.permutation(len(rows))[: settings.pool_size])]
         if len(rows) < len(pool):
-            pool, keys["pool"] = pool.select(rows), keys["pool"][rows]
+            pool, keys["pool"] = pick_rows(pool, rows), keys["pool"][rows]
     report = {
         "train": 0 if train is None else len(train),
         "pool": 0 if pool is None else len(pool),
@@ -159,6 +160,6 @@ def _content_hash(table: Dataset) -> str:
     digest = hashlib.sha256()
     for name in table.column_names:
         digest.update(f"{name}\n".encode())
-        for batch in table.select_columns([name]).iter(batch_size=4096):
+        for batch in pick_columns(table, [name]).iter(batch_size=4096):
             digest.update("".join(f"{json.dumps(value)}\n" for value in batch[name]).encode())
     return digest.hexdigest()

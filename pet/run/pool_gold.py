@@ -20,6 +20,7 @@ from pet.data.checks import column_labels, text_keys
 from pet.data.columns import same_columns
 from pet.data.ids import match_ids
 from pet.data.open_source import open_source
+from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.data.source import column_names
 from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
@@ -74,7 +75,7 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
             "the same file for both options"
         )
     if with_texts:
-        _compare(source, task, data, known, table.select(rows[known]))
+        _compare(source, task, data, known, pick_rows(table, rows[known]))
     gold = np.full(len(pool), -1, dtype=np.int64)
     gold[known] = column_labels(table)[rows[known]]
     return gold

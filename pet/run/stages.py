@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.data.pick import pick_columns
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.errors import PetError
 from pet.members import untrained
@@ -166,7 +167,7 @@ def keep_primers(context: RunContext) -> None:
     """Keep the labeled texts that stand before others, for texts that `pet label` sees later."""
 
     def build(folder: Path) -> None:
-        columns = context.texts("train").table.select_columns([*context.task.fields, "label"])
+        columns = pick_columns(context.texts("train").table, [*context.task.fields, "label"])
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in columns]
         (folder / PRIMERS).write_text("".join(lines), encoding="utf-8")
 

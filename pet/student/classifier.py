@@ -23,6 +23,7 @@ from pet.backbones.masked import check_length, has_token_types, position_limit
 from pet.backbones.trained import load_new_classifier
 from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
+from pet.data.pick import pick_columns
 from pet.errors import PetError
 from pet.numerics import sigmoid, softmax
 from pet.process import Lock, seeded
@@ -82,7 +83,7 @@ def encode_texts(
     Special tokens in the text, such as ``[SEP]``, are treated as ordinary text.
     """
     names = list(text_input.fields)
-    columns = table.select_columns(names)
+    columns = pick_columns(table, names)
     ids: list[Ragged] = []
     types: list[Array] = []
     for start in range(0, len(table), batch_size):

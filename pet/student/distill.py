@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pet.cloze.ragged import Encoded, Ragged
+from pet.data.pick import pick_rows
 from pet.process import seeded
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, encode_texts, model_inputs
@@ -165,7 +166,7 @@ def plan_rows(how: Distillation, rows: int, gold_batch: int, gold_rows: int) -> 
 
 
 def _encode(classifier: Classifier, table: Dataset, rows: Array) -> Encoded:
-    chosen = table if len(rows) == len(table) else table.select(rows)
+    chosen = table if len(rows) == len(table) else pick_rows(table, rows)
     return encode_texts(chosen, classifier.text_input, classifier.tokenizer, classifier.max_length)
 
 

@@ -16,6 +16,7 @@ import torch
 
 from pet.cloze.ragged import Ragged
 from pet.cloze.tokens import FieldKey, TokenTable
+from pet.data.pick import pick_columns
 from pet.members.kinds import KINDS
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
@@ -123,7 +124,7 @@ def _write_table(table: datasets.Dataset, columns: list[str], path: Path) -> Non
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
         return
-    chosen = table.select_columns(columns).with_format("arrow")
+    chosen = pick_columns(table, columns).with_format("arrow")
     with pa.OSFile(str(path), "wb") as sink:
         writer = None
         for batch in chosen.iter(batch_size=4096):
