@@ -1,4 +1,4 @@
-"""``python -m pet``: the command, also for what starts modules, as ``accelerate launch -m pet run ...`` does."""
+"""``python -m pet``: the command, also for what starts modules, as ``torchrun -m pet run ...`` does."""
 
 import sys
 

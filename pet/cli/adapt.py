@@ -23,7 +23,7 @@ Examples:
   pet adapt --text pool.jsonl --field text --max-minutes 20 -o models/mine
   pet adapt -m big-encoder --keep-layers 0,1,2,3 --vocab 16000 --text text.txt.xz -o models/small
   pet adapt --layers 4 --hidden 256 --vocab 8000 --text text.txt --epochs 3 -o models/new
-  accelerate launch --multi_gpu --num_processes 2 -m pet adapt -m roberta-base --text big.txt.xz -o models/big
+  torchrun --nproc-per-node 2 -m pet adapt -m roberta-base --text big.txt.xz -o models/big
 """
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 GROUPS: tuple[type[Settings], ...] = (TextSettings, OutputSettings, StartSettings, TrainingSettings)

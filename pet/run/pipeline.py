@@ -79,8 +79,9 @@ def run(
     reporter, given = reporter or Reporter("quiet"), given or Given()
     if given.group is None and in_a_group():
         raise PetError(
-            "this process is one of several (accelerate launch, torchrun), and each would start the same run; use the "
-            "command `pet run`, which trains each member with all of them, or start a single process"
+            "this process is one of several (torchrun, accelerate launch), and each would start the same run; use the "
+            "command `pet run`, which trains each member with all of them, or start a single process; if it is alone, "
+            "unset WORLD_SIZE"
         )
     resolved = resolve(settings, reporter, given)
     directory = RunDirectory(output, resolved.config, reporter=reporter)

@@ -1,18 +1,26 @@
-"""Data-parallel training: processes started by ``accelerate launch`` or ``torchrun`` that train one model together."""
+"""Data-parallel training: processes started by ``torchrun`` that train one model together."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
+
+from pet.errors import PetError
 
 _STARTED_BY = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+_NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+_INTERFACE = "GLOO_SOCKET_IFNAME"
+_APPEARANCE = timedelta(minutes=10)  # time for all processes to start
 _BUCKET = 1 << 24  # elements per message
 _PATIENCE = timedelta(days=30)  # the other processes wait while the main process trains a student
 
@@ -78,21 +86,73 @@ class Group:
 
 
 def in_a_group() -> bool:
-    """Whether this process was started as part of a group."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Return True if this process was started as part of a group.
+
+    Raises
+    ------
+    PetError
+        If the environment names a group, but not how to reach it: its variables were left behind by another program.
+    """
+    if _number("WORLD_SIZE", 1) <= 1:
+        return False
+    lost = [name for name in _NEEDED if not os.environ.get(name)]
+    if lost:
+        raise PetError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(lost)} are not set; start the processes with "
+            f"torchrun, or remove what another program has left behind: unset {' '.join(_STARTED_BY)}"
+        )
+    return True
 
 
 def join_group() -> Group:
     """Join the other processes. Call it once.
 
-    Each process gets its own GPU if there are any. Only the returned group connects the processes: libraries
-    that would split work among them on their own (such as Accelerate) see a single process.
+    Each process gets its own GPU if there are any. Processes on one machine talk to each other without its network.
+
+    Raises
+    ------
+    PetError
+        If the others do not appear within minutes.
     """
-    size, rank, local = (int(os.environ.get(name, "0")) for name in _STARTED_BY)
+    size, rank, local = _number("WORLD_SIZE", 1), _number("RANK", 0), _number("LOCAL_RANK", 0)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus:
         torch.cuda.set_device(local % gpus)
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
-    for name in _STARTED_BY:
-        os.environ.pop(name, None)
+    with _loopback(_number("LOCAL_WORLD_SIZE", 0) == size):
+        try:
+            store, rank, size = next(rendezvous("env://", rank, size, timeout=_APPEARANCE))
+            store.set_timeout(_PATIENCE)
+            torch.distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if gpus else "gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise PetError(
+                f"cannot reach the other {size - 1} processes of this group ({reason}); start them with torchrun, or, "
+                f"to run alone, unset {' '.join(_STARTED_BY)}"
+            ) from error
     return Group(rank, size)
+
+
+def _number(name: str, default: int) -> int:
+    """Return the value of an environment variable that counts processes."""
+    text = os.environ.get(name) or str(default)
+    try:
+        return int(text)
+    except ValueError:
+        raise PetError(f"environment variable {name} is {text!r}: it must be a number; unset {name}") from None
+
+
+@contextmanager
+def _loopback(local: bool) -> Iterator[None]:
+    """Let processes on one machine connect through its loopback interface, which other machines cannot reach."""
+    names = {name for _, name in socket.if_nameindex()} if local and hasattr(socket, "if_nameindex") else set()
+    chosen = next((name for name in ("lo", "lo0") if name in names), None)
+    if chosen is None or _INTERFACE in os.environ:
+        yield
+        return
+    os.environ[_INTERFACE] = chosen
+    try:
+        yield
+    finally:
+        os.environ.pop(_INTERFACE, None)

@@ -98,7 +98,8 @@ def test_each_micro_batch_is_computed_by_one_process():
 
 
 def test_processes_launched_together_are_refused_by_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     settings = RunSettings(task={}, train=None, unlabeled="u", test=None, model="m", method="zero-shot")
     with pytest.raises(PetError, match="accelerate launch"):
         run(settings, tmp_path / "run")

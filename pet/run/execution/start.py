@@ -29,7 +29,7 @@ def make_executor(execution: Execution, device: str, group: Group | None = None)
     if group is not None:
         if execution != Execution():
             raise PetError(
-                f"{group.size} processes were launched together (accelerate launch, torchrun) and train each member "
+                f"{group.size} processes were launched together (torchrun, accelerate launch) and train each member "
                 "together; drop --executor and --workers, or launch one process"
             )
         return DataParallel(group)
