@@ -53,16 +53,30 @@ class Lock:
 _locks: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
-def _free_locks() -> None:
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
     for lock in list(_locks):
         lock.free()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_locks)
+    os.register_at_fork(after_in_child=_after_fork)
 
 BORROWED = Lock()  # held by the thread that has changed something
 _CPU = torch.device("cpu")
+
+
+def use_one_thread_if_forked() -> None:
+    """Compute with one thread in a process that was forked, as the workers of many web servers are.
+
+    OpenMP does not survive a fork: torch would wait forever for threads that only the parent has.
+    """
+    if _forked and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from pet.errors import PetError
+from pet.process import use_one_thread_if_forked
 
 _CPU_TOKENS = 1024
 _MIXED = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -66,6 +67,7 @@ def make_accelerator(device: str = "auto", precision: str = "auto") -> Accelerat
     >>> make_accelerator("cpu", "fp32")
     Accelerator(device=device(type='cpu'), precision='fp32')
     """
+    use_one_thread_if_forked()
     kind = device.partition(":")[0]
     if device != "auto":
         _check_device(device, kind)
