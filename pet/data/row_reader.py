@@ -69,26 +69,20 @@ def checked_text(place: Place, name: str, value: Any, problems: Problems) -> str
     name : field of the table, or ``id`` or ``label``
     value : as the file or the user has it
     """
-    thing = f"field {name!r}" if name not in ("id", "label") else name
     text = as_text(value)
+    if (text and is_unicode(text)) or (text == "" and name != "id"):
+        return text
+    thing = f"field {name!r}" if name not in ("id", "label") else name
     if text is None:
         kind = kind_of(value)
-        problems.add(
-            place,
-            f"{thing} is {kind}",
-            f"{thing} is {kind}, but must be a text; write a text or remove the row",
-        )
-    elif name == "id" and not text:
+        message = f"{thing} is {kind}, but must be a text; write a text or remove the row"
+        problems.add(place, f"{thing} is {kind}", message)
+    elif not text:
         problems.add(place, "id", "id is empty; give every row an id, or number the rows with --column id=", "empty")
-        return None
-    elif not is_unicode(text):
-        problems.add(
-            place,
-            "half a character",
-            f"{thing} contains half a character (a lone surrogate such as \\ud83d); remove it",
-        )
-        return None
-    return text
+    else:
+        message = f"{thing} contains half a character (a lone surrogate such as \\ud83d); remove it"
+        problems.add(place, "half a character", message)
+    return None
 
 
 def records(
@@ -151,7 +145,7 @@ class _Duplicates(dict[str, Any]):
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
-    if len({compose(key) for key, _ in pairs}) == len(pairs):
+    if len(made) == len(pairs) and ("".join(made).isascii() or len(set(map(compose, made))) == len(pairs)):
         return made
     counts = Counter(compose(key) for key, _ in pairs)
     found = _Duplicates(made)
@@ -161,9 +155,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _keys_twice(record: Any, wanted: set[str]) -> list[str]:
     """Keys that appear twice: of the wanted columns, or in an object that is the value of one."""
-    twice = record.keys_twice & wanted if isinstance(record, _Duplicates) else frozenset()
-    values = [record.get(column) for column in wanted] if isinstance(record, dict) else []
-    return sorted(twice.union(*(value.keys_twice for value in values if isinstance(value, _Duplicates))))
+    if not isinstance(record, dict):
+        return []
+    twice = set(record.keys_twice & wanted) if isinstance(record, _Duplicates) else set()
+    for column in wanted:
+        value = record.get(column)
+        if isinstance(value, _Duplicates):
+            twice |= value.keys_twice
+    return sorted(twice)
 
 
 def _json_records(
