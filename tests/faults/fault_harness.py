@@ -61,20 +61,14 @@ class Harness:
             folder.mkdir()
         self.counts: Counter[str] = Counter()
         self.wrong: list[dict[str, Any]] = []
-        shim = build_shim(base) if compiler() else None
-        cold = Warm((), shim, self.temporary)
-        first = cold.ask(self.arguments(self.cases / "run"), self.cases, list_modules=True)
-        cold.close()
-        if first["status"] != 0:
-            raise RuntimeError(first["said"])
-        self.expected, self.names = contents(self.cases / "run"), names(self.cases)
-        self.untouched = self._fingerprint()
-        self.warm = Warm(json.loads(first["calls"].splitlines()[-1]), shim, self.temporary)
-        self.clear()
-        again = self.run()
-        self.check("uninterrupted", again)
-        self.seconds = float(again["seconds"])
-        logged = (line.split("\t", 2) for line in again["calls"].splitlines())
+        self.warm = Warm(build_shim(base) if compiler() else None, self.temporary)
+        whole = self.run()
+        if whole["status"] != 0:
+            raise RuntimeError(whole["said"])
+        self.expected, self.names, self.untouched = contents(self.cases / "run"), names(self.cases), self._fingerprint()
+        self.check("uninterrupted", whole)
+        self.seconds = float(whole["seconds"])
+        logged = (line.split("\t", 2) for line in whole["calls"].splitlines())
         self.calls = [(name, path) for number, name, path in logged if number != "0"]
 
     def arguments(self, folder: Path) -> list[str]:

@@ -34,12 +34,11 @@ class Warm:
 
     Parameters
     ----------
-    modules : modules to import
     shim : what `build_shim` returned
     temporary : folder for temporary files
     """
 
-    def __init__(self, modules: Iterable[str], shim: Path | None, temporary: Path):
+    def __init__(self, shim: Path | None, temporary: Path):
         environment = {
             **os.environ,
             "TMPDIR": str(temporary),
@@ -56,7 +55,6 @@ class Warm:
             text=True,
             env=environment | {"PYTHONPATH": os.pathsep.join(path)},
         )
-        self._tell([*modules])
         self._hear()
 
     def ask(self, arguments: Iterable[object], folder: Path, **options: Any) -> dict[str, Any]:
@@ -66,6 +64,7 @@ class Warm:
         return answer
 
     def close(self) -> None:
+        self._process.kill()
         self._process.communicate()
 
     def _tell(self, message: object) -> None:

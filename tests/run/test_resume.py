@@ -98,6 +98,7 @@ def killed_again_and_again(
         runs += 1
     finish(inputs, model, folder / str(runs))
     compare(contents(folder / str(runs)), expected)
+    print(f"{hits} kills hit, {runs + 1} runs compared")
     return hits
 
 
