@@ -10,6 +10,7 @@ files behind when it is stopped.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from pet.run.execution.cluster import Cluster
 from pet.run.execution.options import Execution
 from pet.store.files import hash_inputs, write_atomically
 from pet.store.folders import TEMPORARY, make_folders, remove, remove_quietly, settle_tree
-from pet.store.lock import FolderLock
+from pet.store.lock import LOCK, FolderLock
 from pet.store.manifest import read_config, read_stages
 from pet.store.outputs import check_new_folder, put_in_place
 from pet.store.tables import TABLE_ENDINGS, OutputColumn
@@ -121,7 +122,7 @@ def label_on_ray(
             labeled = _collect(answers, shards, ensemble, reporter)
         finally:
             cluster.close()
-    for name in (_TEXTS, ATTEMPTS, ABOUT, ".lock"):
+    for name in (_TEXTS, ATTEMPTS, ABOUT, LOCK):
         remove(folder / name)
     settle_tree(folder)
     put_in_place(folder, place, replace=table.force)
@@ -181,8 +182,9 @@ def _working_in(folder: Path, about: str, reporter: Reporter) -> Iterator[None]:
             parts = len(list(folder.glob("part-*.parquet")))
             reporter.info(f"{parts} shards are labeled already and are kept")
         else:
+            _refuse_foreign(folder)
             for path in folder.iterdir():
-                if path.name != ".lock":
+                if path.name != LOCK:
                     remove(path)
             write_atomically(note, about)
         for path in (folder / ATTEMPTS, *folder.glob(f"{TEMPORARY}*")):
@@ -191,6 +193,15 @@ def _working_in(folder: Path, about: str, reporter: Reporter) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with files that this command does not write, because it would delete them."""
+    names = map(re.escape, (LOCK, ABOUT, ATTEMPTS, _TEXTS))
+    ours = re.compile("|".join([r"part-\d+\.parquet", f"{re.escape(TEMPORARY)}.*", *names]))
+    others = sorted(path.name for path in folder.iterdir() if not ours.fullmatch(path.name))
+    if others:
+        raise PetError(f"{folder}: shards are collected here, but it holds other files ({others[0]}); move them away")
 
 
 def _shards(

@@ -17,6 +17,7 @@ from pet.run.resolve import Given
 from pet.run.results import Results, headlines_by_seed
 from pet.run.settings import RunSettings
 from pet.store.files import write_atomically
+from pet.store.folders import TEMPORARY
 from pet.store.tree import check_inside
 
 
@@ -57,7 +58,7 @@ def run_seeds(
 
 
 def _refuse_other_files(output: Path) -> None:
-    known = re.compile(r"seed-\d+|metrics\.json|\.tmp-.*")
+    known = re.compile(rf"seed-\d+|metrics\.json|{re.escape(TEMPORARY)}.*")
     others = sorted(p.name for p in output.iterdir() if not known.fullmatch(p.name)) if output.is_dir() else []
     if others:
         raise PetError(
