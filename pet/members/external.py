@@ -184,7 +184,8 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
 
 
 def _label_columns(header: Sequence[str], labels: Sequence[str]) -> list[str] | None:
-    for pattern in ("{}", PROBABILITY_COLUMN):
+    # A label may be called "id", too.
+    for pattern in (PROBABILITY_COLUMN, *(["{}"] if "id" not in labels else [])):
         found = [same_columns(pattern.format(label), header) for label in labels]
         if all(found):
             return [same[0] for same in found]

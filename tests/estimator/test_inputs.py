@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pet.data.read
 from pet.data.memory import table_of
 from pet.data.read import read_table
+from pet.data.source import Unsound
 from pet.data.targets import label_positions
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
@@ -126,14 +128,30 @@ def test_every_source_gives_the_same_labels_and_texts(
     assert table["label"][:] == [1, 0, 1, 0]
 
 
-@pytest.mark.parametrize("kind", ["int8", "Int64", "float32", "Float64", "category", "object", "string"])
+@pytest.mark.parametrize("source", FILES)
+@pytest.mark.parametrize(("labels", "values"), SPELLINGS)
+def test_the_row_by_row_reader_finds_the_same_labels(
+    source: str, labels: list[str], values: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pet.data.read, "fast_batches", unsound)
+    assert read(source, {"text": TEXTS, "label": values}, labels, tmp_path)["label"][:] == [1, 0, 1, 0]
+
+
+def unsound(*_: object) -> Iterator[Any]:
+    raise Unsound("test")
+    yield
+
+
+@pytest.mark.parametrize(
+    "kind", ["int8", "Int64", "float32", "Float64", "category", "object", "string", "int64[pyarrow]", "double[pyarrow]"]
+)
 def test_numbers_of_every_pandas_type_are_labels(kind: str) -> None:
     values = pd.Series(["1", "0", "1"] if kind == "string" else [1, 0, 1], dtype=kind)
     assert label_positions(target_values(values), ["0", "1"], {}).tolist() == [1, 0, 1]
     assert label_positions(target_values(pa.array(values)), ["0", "1"], {}).tolist() == [1, 0, 1]
 
 
-@pytest.mark.parametrize("kind", ["bool", "boolean", "object", "category"])
+@pytest.mark.parametrize("kind", ["bool", "boolean", "object", "category", "bool[pyarrow]"])
 def test_truth_values_of_every_pandas_type_are_labels(kind: str) -> None:
     values = pd.Series([True, False, True], dtype=kind)
     assert label_positions(target_values(values), ["false", "true"], {}).tolist() == [1, 0, 1]

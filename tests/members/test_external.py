@@ -131,6 +131,15 @@ def test_labels_columns_and_ids_are_found_in_any_spelling(tmp_path: Path) -> Non
         assert np.isnan(scores[1]).all()
 
 
+def test_a_label_may_have_the_name_of_the_id_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,p(id),p(name)\n0.9,0.2,0.8\n")
+    ids, scores = read_external(tmp_path / "a.csv", ("id", "name"), "teacher")
+    assert ids == ["0.9"] and scores[0].argmax() == 1
+    (tmp_path / "b.csv").write_text("id,name\n0.9,0.1\n")
+    with pytest.raises(PetError, match="requires a column `id` and either"):
+        read_external(tmp_path / "b.csv", ("id", "name"), "teacher")
+
+
 @pytest.mark.parametrize("vote", ["[1]", "{}", '"E\u0301"'])
 def test_a_vote_that_is_no_label_is_refused(tmp_path: Path, vote: str) -> None:
     (tmp_path / "votes.jsonl").write_text('{"id": 1, "label": ' + vote + "}\n", encoding="utf-8")
