@@ -172,11 +172,12 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : list, array or Series of n str
             Labeled texts. For a task with several fields: n tuples in the order of its fields, n mappings, an array
-            of shape (n, fields), or a DataFrame. May be None for ``zero-shot``, which uses them only for priming. For
-            ``ipet`` without `y`, these are the unlabeled texts.
+            of shape (n, fields), or a DataFrame, mapping of columns, Arrow table or data set. May be None for
+            ``zero-shot``, which uses them only for priming. For ``ipet`` without `y`, these are the unlabeled texts.
         y : array-like of shape (n,)
-            Their labels: strings, numbers or booleans whose text is a label of the task or a key of its
-            ``label_map``. May be None for ``zero-shot`` and ``ipet``.
+            Their labels: strings, whole numbers or booleans whose text is a label of the task or a key of its
+            ``label_map``, in any of the types of NumPy, pandas and Arrow. None may be missing. May be None for
+            ``zero-shot`` and ``ipet``.
         unlabeled : as `X`, optional
             Texts without labels, for the auxiliary MLM loss and the student.
 

@@ -15,12 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 import pet.data.read
 from pet.data.memory import table_of
 from pet.data.read import read_table
 from pet.data.source import Unsound
-from pet.data.targets import label_positions
+from pet.data.targets import class_values, label_positions
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
 
@@ -162,6 +163,32 @@ def test_an_exact_label_comes_before_one_that_means_the_same() -> None:
     assert label_positions(["1.0", "1", "x"], ["bad", "good"], mapped).tolist() == [1, 0, 0]
     with pytest.raises(PetError, match=r"'1\.00'"):
         label_positions(["1.00"], ["bad", "good"], mapped)  # it could be either
+
+
+@pytest.mark.parametrize(
+    ("labels", "y"),
+    [
+        (["0", "1"], np.array([1.0, 0.0, 1.0])),
+        (["0", "1"], np.array([1, 0, 1], dtype=np.uint8)),
+        (["0", "1", "2"], np.array([1.0, 0.0, 1.0], dtype=np.float32)),
+        (["0", "1"], pd.Series([1, 0, 1], dtype="Int64")),
+        (["0", "1"], pd.Series([1, 0, 1], dtype="Float64")),
+        (["0", "1"], pd.Series([1, 0, 1], dtype="category")),
+        (["0", "1"], pd.Series([1, 0, 1], dtype="object").tolist()),
+        (["false", "true"], pd.Series([True, False, True], dtype="boolean")),
+        (["False", "True"], pd.Series([True, False, True], dtype="boolean")),
+        (["a", "b"], pd.Series(["b", "a", "b"], dtype="string")),
+        (["a", "b"], pd.Series(["b", "a", "b"], dtype="category")),
+        (["a", "b"], pd.Series(["b", "a", "b"], dtype="object")),
+        (["a", "\u00e9"], np.array(["e\u0301", "a", "e\u0301"])),
+    ],
+)
+def test_predictions_have_a_type_that_metrics_take_together_with_y(labels: list[str], y: Any) -> None:
+    values = target_values(y)
+    classes = class_values(labels, {}, values)
+    predicted = classes[label_positions(values, labels, {})]
+    assert f1_score(y, predicted, average="macro") == accuracy_score(y, predicted) == 1
+    assert classes.dtype != object
 
 
 HIDDEN = [
