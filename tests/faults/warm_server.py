@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -32,6 +33,7 @@ MODULES = (
 def serve() -> None:
     for name in MODULES:
         importlib.import_module(name)
+    gc.freeze()  # the collector of a fork does not look at what is imported
     print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)
