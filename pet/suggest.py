@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from pet.spelling import fold, unlike
 
+_COMPARED = 500  # names
+_LISTED = 50
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` if a known name is similar, else the list of known names.
@@ -24,12 +27,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return "there are none"
-    by_folded = {fold(other): other for other in reversed(names)}
-    near = difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6)
+    # Comparing takes time that grows with both lengths, and with the number of names.
+    by_folded = {fold(other): other for other in reversed(names[:_COMPARED])}
+    near = (
+        difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6) if len(name) < 100 else []
+    )
     if near:
         found = [by_folded[other] for other in near]
         return "did you mean " + " or ".join(map(repr, found)) + "?" + hidden_part(name, found[0])
-    return "known: " + ", ".join(names)
+    return "known: " + ", ".join(names[:_LISTED]) + (f", ... ({len(names)} in total)" if len(names) > _LISTED else "")
 
 
 def hidden_part(name: str, other: str) -> str:

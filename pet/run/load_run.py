@@ -48,7 +48,8 @@ _CONFIG = record(
                 "members": list_of(text()),
             },
         )
-    }
+    },
+    {"recipe": mapping_of(anything(), text(100)), "hashes": mapping_of(anything(), text(100))},
 )
 
 
@@ -86,10 +87,11 @@ def read_settings(folder: str | Path) -> RunSettings:
     place = Path(folder).expanduser()
     if not (place / CONFIG).is_file():
         raise PetError(_no_run(place))
-    values = read_config(place).get("settings")
+    config = read_config(place)
+    values = config.get("settings")
     if not isinstance(values, dict):
         raise PetError(f"{place / CONFIG}: not the config of a run: the key `settings` is missing")
-    check({"settings": values}, _CONFIG, str(place / CONFIG), "correct it, or repeat the run")
+    check(config, _CONFIG, str(place / CONFIG), "correct it, or repeat the run")
     if os.path.lexists(place / MANIFEST):  # a copy of config.yaml elsewhere is no run
         check_inside(place)
     try:

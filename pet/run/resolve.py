@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -214,8 +215,7 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
         if "model" in spec.options:
             check_model(spec.options["model"], allow_pickle=settings.allow_pickle)
         specs.append(spec)
-    names = [spec.name for spec in specs]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(spec.name for spec in specs).items() if count > 1)
     if twice:
         raise PetError(f"two members are named {twice[0]}; rename one, as in NAME=external:FILE")
     return tuple(specs)

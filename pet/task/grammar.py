@@ -26,6 +26,7 @@ from pet.errors import PetError
 from pet.spelling import compose
 from pet.suggest import suggest
 from pet.task.filters import FILTERS, apply_filters
+from pet.terminal import clean
 
 NAME = re.compile(r"[^\W\d][\w-]*")
 RESERVED = ("mask", "soft")
@@ -239,9 +240,13 @@ def parse_template(source: str, fields: Sequence[str], *, mask: bool = True) -> 
     segments = builder.done()
     problems += _check_whole(source, segments, masks, mask, fields, found_any=bool(problems))
     if problems:
-        shown = repr(source if len(source) <= _SHOWN else source[: _SHOWN - 3] + "...")
+        shown = repr(_shorten(source))
         raise PetError([f"pattern {shown}: {problem}" for problem in problems])
     return Template(source, segments)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _names_mask(inside: str) -> bool:
@@ -284,7 +289,7 @@ def _check_whole(
 def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft | None, list[str]]:
     """Parse the content of a slot; also return its mistakes."""
     content = compose(inside.strip())
-    shown = "{" + inside + "}"
+    shown = "{" + clean(_shorten(inside)) + "}"
     if not content:
         return None, [f"{shown} is empty; write {{mask}} or a field: {', '.join(fields)}"]
     name_match = NAME.match(content)
@@ -298,7 +303,7 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft
         return None, [f"{shown} does not start with a name; fields: {', '.join(fields)}"]
     problems = []
     if name not in fields:
-        problems.append(f"{shown}: unknown field {name!r}; {suggest(name, [*fields, 'mask'])}")
+        problems.append(f"{shown}: unknown field {_shorten(name)!r}; {suggest(name, [*fields, 'mask'])}")
     filters, keep, wrong = _parse_suffixes(shown, name, rest)
     problems += wrong
     return (None if problems else Field(name, filters, keep)), problems
@@ -337,13 +342,15 @@ def _parse_suffixes(shown: str, name: str, rest: str) -> tuple[tuple[str, ...], 
         if sign == "!" and word == "keep":
             keep = True
         elif sign == "!":
-            problems.append(f"{shown}: unknown mark '!{word}'; the only mark is !keep (never truncate the field)")
+            problems.append(
+                f"{shown}: unknown mark '!{_shorten(word)}'; the only mark is !keep (never truncate the field)"
+            )
         elif word in FILTERS:
             filters.append(word)
         elif not word:
             problems.append(f"{shown}: '|' without a filter; known: {', '.join(FILTERS)}")
         else:
-            problems.append(f"{shown}: unknown filter {word!r}; {suggest(word, FILTERS)}")
+            problems.append(f"{shown}: unknown filter {_shorten(word)!r}; {suggest(word, FILTERS)}")
         rest = rest[found.end() :]
     return tuple(filters), keep, problems
 
@@ -355,4 +362,4 @@ def _refusal(shown: str, name: str, rest: str) -> str:
     if rest[0] == ":":
         return f"{shown}: format codes are not supported in patterns; write {{{name}}}, or use a filter"
     forms = f"{{{name}}}, {{{name}|filter}} or {{{name}!keep}}"
-    return f"{shown}: cannot parse {rest!r} after the name; write {forms}"
+    return f"{shown}: cannot parse {_shorten(rest)!r} after the name; write {forms}"

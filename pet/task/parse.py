@@ -26,6 +26,11 @@ KEYS = (
     "patterns",
     "members",
 )
+# More are a mistake, such as a data file instead of a task file.
+MOST_FIELDS = 100
+MOST_LABELS = 10_000
+MOST_PATTERNS = 1000
+_MOST_PROBLEMS = 501  # the last one is counted and not shown
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
@@ -68,6 +73,8 @@ class _Parser:
 
     def wrong(self, item: Item, message: str) -> None:
         self._found.append((item.line, f"{item.place}: {message}"))
+        if len(self._found) == _MOST_PROBLEMS:
+            raise PetError(self.problems)
 
     @property
     def problems(self) -> list[str]:
@@ -124,10 +131,19 @@ class _Parser:
             self.wrong(item, f"{what} must be text, not a list or a mapping; put text with braces in quotes")
         return ""
 
-    def _texts(self, item: Item, what: str) -> list[tuple[str, Item]] | None:
+    def too_many(self, item: Item, what: str, most: int) -> bool:
+        """Record a mistake and return True if a list is longer than `most`."""
+        count = len(item.items or ())
+        if count > most:
+            self.wrong(item, f"{count} {what}; a task can have at most {most}, remove some (is this a data file?)")
+        return count > most
+
+    def _texts(self, item: Item, what: str, most: int = MOST_FIELDS) -> list[tuple[str, Item]] | None:
         """Return the scalars of a list; record those that are empty, or the same as another."""
         if item.items is None:
             self.wrong(item, f"{what} must be a list, such as [one, two]")
+            return None
+        if self.too_many(item, what, most):
             return None
         found: dict[str, Item] = {}
         known = Names()
@@ -182,7 +198,7 @@ class _Parser:
         return tuple(name for name, _ in entries)
 
     def _labels(self, item: Item) -> tuple[str, ...]:
-        entries = self._texts(item, "labels")
+        entries = self._texts(item, "labels", MOST_LABELS)
         if entries is None:
             return ()
         if len(entries) < 2:
@@ -200,6 +216,8 @@ class _Parser:
         """Return the members in addition to the patterns: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``."""
         if item.items is None:
             self.wrong(item, "members must be a list, such as [head, {external: votes.csv}]")
+            return ()
+        if self.too_many(item, "members", MOST_PATTERNS):
             return ()
         found: list[str] = []
         for entry in item.items:
@@ -233,7 +251,7 @@ class _Parser:
             same = keys.add(text)
             if same is not None and (same == text or found[same] != label):
                 self.wrong(key, f"{_twice(text, same)} in label_map; remove one")
-            if labels and label not in labels:
+            if labels and known.find(given) is None:
                 self.wrong(value, f"label_map: unknown label {label!r}; {suggest(label, labels)}")
             elif known.find(text) not in (None, label):
                 self.wrong(key, f"label_map: {text!r} is itself a label and cannot map to {label!r}; remove it")
@@ -336,6 +354,8 @@ class _Patterns:
             return ()
         if not item.items:
             wrong(item, "patterns is empty; add at least one pattern")
+        if self.parser.too_many(item, "patterns", MOST_PATTERNS):
+            return ()
         found: list[Pattern] = []
         for entry in item.items:
             pattern = self._one(entry)
