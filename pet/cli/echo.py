@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from pet.data.table_format import TableNotice
 from pet.terminal import is_utf8, json_visible, visible
 
 
@@ -42,8 +43,10 @@ def visible_messages() -> Iterator[None]:
     """Apply `visible` to usage errors, log messages and warnings of all libraries while a command runs."""
     record, format_warning = logging.getLogRecordFactory(), warnings.formatwarning
 
-    def formatted(*args: Any, **options: Any) -> str:
-        return visible(format_warning(*args, **options))
+    def formatted(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> str:
+        if issubclass(category, TableNotice):  # for the user of the command, not for a programmer
+            return visible(f"{message}\n")
+        return visible(format_warning(message, category, *args, **options))
 
     logging.setLogRecordFactory(_Record)
     warnings.formatwarning = formatted

@@ -16,6 +16,8 @@ from pet.errors import PetError
 from pet.spelling import compose, fold, unlike
 from pet.suggest import hidden_part
 
+_LONGEST_NAME = 4  # words of the name of a column
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -131,18 +133,12 @@ def two_columns(same: Sequence[str]) -> str:
 def missing_column(place: str, name: str, column: str, header: Iterable[str]) -> str:
     """Return the message for a column that a file does not have."""
     header = list(header)
-    separator = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
-    if separator is not None:
-        return (
-            f"{place}: its columns seem to be separated by {separator!r}; separate them with commas, or with tabs in a "
-            ".tsv file"
-        )
     thing = f"field {name!r}" if name not in ("id", "label") else name
     via = f" (column {column!r})" if column != name else ""
-    return (
-        f"{place}: {thing}{via} is missing; the columns are {some(header)}{near(column, header)}; "
-        f"name the right one with --column {name}=COLUMN"
-    )
+    cure = f"name the right one with --column {name}=COLUMN"
+    if any(len(other.split()) > _LONGEST_NAME or other.strip().isdigit() for other in header):
+        cure = f"if its first line is a row, add a line with names such as {name} above it; otherwise {cure}"
+    return f"{place}: {thing}{via} is missing; the columns are {some(header)}{near(column, header)}; {cure}"
 
 
 def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int) -> pa.RecordBatch:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
 from collections.abc import Iterator
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.csv as pc_csv
 import pyarrow.json as pc_json
 
 from pet.data.columns import Layout, canonical
-from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, Unsound, arrow_batches, open_bytes
+from pet.data.delimited import Dialect
+from pet.data.source import Source, Unsound, arrow_batches
+from pet.data.text_file import BLOCK, BROKEN_GZIP, line_blocks, open_bytes
 
-BLOCK = 8 << 20  # bytes
 JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
 MOST_BLOCK = 2**31 - 2  # bytes; Arrow counts them in 32 bits
 
@@ -45,17 +44,19 @@ def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
 def _raw_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
     if source.kind == "json":
         return _json_batches(source, layout)
-    if source.kind in DELIMITERS:
-        return _csv_batches(source, layout)
+    if source.dialect is not None:
+        return _csv_batches(source, source.dialect, layout)
     return (batch for _, batch in arrow_batches(source, layout.file_columns))
 
 
 def _json_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
     schema = None
-    with open_bytes(source.paths[0]) as file:
-        for block in _blocks(file):
+    with open_bytes(source.paths[0], source.encoding) as file:
+        for block in line_blocks(file, BLOCK):
             if not block.strip():
                 continue
+            if len(block) > MOST_BLOCK:
+                raise Unsound("a line of 2 GB")
             block.decode("utf-8")  # Arrow does not check it
             schema = _json_schema(block, layout) if schema is None else schema
             table = pc_json.read_json(
@@ -69,23 +70,6 @@ def _json_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
             ):
                 raise Unsound("lines and objects do not match one to one")
             yield from table.combine_chunks().to_batches()
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Blocks of whole lines, without the byte order mark."""
-    rest, first = [], True
-    while chunk := file.read(BLOCK):
-        if first:
-            chunk, first = chunk.removeprefix(BOM), False
-        cut = chunk.rfind(b"\n") + 1
-        if not cut:
-            rest.append(chunk)
-            if len(rest) * BLOCK > MOST_BLOCK:
-                raise Unsound("a line of 2 GB")
-            continue
-        yield b"".join([*rest, chunk[:cut]])
-        rest = [chunk[cut:]]
-    yield b"".join(rest)
 
 
 def _json_schema(block: bytes, layout: Layout) -> pa.Schema:
@@ -106,35 +90,18 @@ def _json_schema(block: bytes, layout: Layout) -> pa.Schema:
     return pa.schema(kinds)
 
 
-class _Watched(io.RawIOBase):
-    """A file that checks UTF-8 and counts quotes while Arrow reads it.
-
-    Arrow accepts a quoted value that is cut off by the end of the file, and does not check the bytes of columns that
-    are not requested.
-    """
-
-    def __init__(self, file: IO[bytes]):
-        self.file = file
-        self.quotes = 0
-        self.decoder = codecs.getincrementaldecoder("utf-8")()
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self.file.read(size)
-        self.quotes += chunk.count(b'"')
-        self.decoder.decode(chunk, final=not chunk)
-        return chunk
-
-
-def _csv_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
-    with open_bytes(source.paths[0]) as file:
-        watched = _Watched(file)
-        reader = pc_csv.open_csv(
-            pa.PythonFile(watched, mode="r"),
+def _csv_batches(source: Source, dialect: Dialect, layout: Layout) -> Iterator[pa.RecordBatch]:
+    if not dialect.arrow:
+        raise Unsound("Arrow would split it in another way")
+    with open_bytes(source.paths[0], source.encoding) as file:
+        yield from pc_csv.open_csv(
+            pa.PythonFile(file, mode="r"),
             read_options=pc_csv.ReadOptions(use_threads=False, block_size=BLOCK),
-            parse_options=pc_csv.ParseOptions(delimiter=DELIMITERS[source.kind], newlines_in_values=True),
+            parse_options=pc_csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char='"' if dialect.quoted else False,
+                newlines_in_values=dialect.spans,
+            ),
             convert_options=pc_csv.ConvertOptions(
                 include_columns=layout.file_columns,
                 column_types={column: pa.string() for column in layout.file_columns},
@@ -142,6 +109,3 @@ def _csv_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
                 null_values=[],
             ),
         )
-        yield from reader
-        if watched.quotes % 2:
-            raise Unsound("an unclosed quote")

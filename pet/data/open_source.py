@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pet.data.detect import detect
 from pet.data.hub import open_hub
-from pet.data.source import BOM, BROKEN_GZIP, TEXT_SUFFIXES, WIDE_BOMS, Source, first_line, open_bytes
+from pet.data.source import TEXT_SUFFIXES, Source, first_line
+from pet.data.table_format import DETECT, TableFormat, TableNotice
+from pet.data.text_file import BOM, BROKEN_GZIP, WrongText, open_bytes
 from pet.errors import PetError
 
 
-def open_source(source: str | os.PathLike[str], name: str) -> Source:
+def open_source(source: str | os.PathLike[str], name: str, table_format: TableFormat = DETECT) -> Source:
     """Find out what kind of table `source` is.
 
     Parameters
@@ -23,11 +27,13 @@ def open_source(source: str | os.PathLike[str], name: str) -> Source:
         A file, a folder of Parquet shards, or ``hub:OWNER/NAME[:CONFIG][@SPLIT]``.
     name : str
         What messages call this input.
+    table_format : TableFormat
+        How to read a text file; what is not given is detected. A `TableNotice` says if the result is unusual.
 
     Raises
     ------
     PetError
-        If the file does not exist, cannot be opened, is empty, or has an unsupported format.
+        If the file does not exist, cannot be opened, is empty, has an unsupported format, or can be read in two ways.
     """
     text = os.fspath(source)
     if text.startswith("hub:"):
@@ -46,26 +52,34 @@ def open_source(source: str | os.PathLike[str], name: str) -> Source:
             f"{name}: {text}: cannot tell the format from {path.suffix or 'a name with no suffix'}; "
             "use .jsonl, .csv or .tsv (optionally followed by .gz), or .parquet"
         )
-    found = Source(TEXT_SUFFIXES[plain], text, (path,))
-    _look_at_first_bytes(found, name)
-    return found
+    return _open_text(path, TEXT_SUFFIXES[plain], text, name, table_format)
 
 
-def _look_at_first_bytes(source: Source, name: str) -> None:
-    shown = source.shown
+def _open_text(path: Path, kind: str, shown: str, name: str, table_format: TableFormat) -> Source:
+    place = f"{name}: {shown}"
+    _refuse_empty(path, place)
     try:
-        with open_bytes(source.paths[0]) as file:
+        found = detect(path, kind, table_format)
+    except WrongText as error:
+        raise PetError(f"{place}{'' if error.line is None else f':{error.line}'}: {error}") from None
+    if found.notices:
+        warnings.warn(TableNotice(f"{place}: {'; '.join(found.notices)}"), stacklevel=2)
+    return Source(kind, shown, (path,), encoding=found.encoding, dialect=found.dialect)
+
+
+def _refuse_empty(path: Path, place: str) -> None:
+    """Refuse a file that cannot be opened or has no rows."""
+    try:
+        with open_bytes(path) as file:
             start = file.read(4096)
     except BROKEN_GZIP:
         raise PetError(
-            f"{name}: {shown}: is named .gz but is not a complete gzip file; unpack it or download it again"
+            f"{place}: is named .gz but is not a complete gzip file; unpack it or download it again"
         ) from None
     except OSError as error:
-        raise PetError(f"{name}: {shown}: cannot be opened ({error.strerror}); check the permissions") from None
-    if start.startswith(WIDE_BOMS):
-        raise PetError(f"{name}: {shown}: is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)")
+        raise PetError(f"{place}: cannot be opened ({error.strerror}); check the permissions") from None
     if not start.removeprefix(BOM).strip() and len(start) < 4096:
-        raise PetError(f"{name}: {shown}: is empty; it needs at least one row")
+        raise PetError(f"{place}: is empty; it needs at least one row")
 
 
 def _open_folder(path: Path, name: str) -> Source:

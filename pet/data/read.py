@@ -22,6 +22,7 @@ from pet.data.read_memory import read_memory
 from pet.data.row_reader import walk
 from pet.data.source import Source, Unsound, column_names
 from pet.data.spill import SpillingBatches, dataset_of
+from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def read_table(
     columns: Mapping[str, str] = {},
     name: str = "input",
     cache_dir: str | os.PathLike[str] | None = None,
+    table_format: TableFormat = DETECT,
 ) -> datasets.Dataset:
     """Read a whole table. Tables of more than 64 MB are memory-mapped from a temporary file.
 
@@ -54,6 +56,7 @@ def read_table(
     columns : field (or `label`, `id`) -> column of the file; `{"id": ""}` numbers the rows even if there are ids
     name : what messages call this input
     cache_dir : folder for temporary files of large tables; default: that of the system
+    table_format : encoding, delimiter and quoting of a text file; default: detect them
 
     Returns
     -------
@@ -77,7 +80,44 @@ def read_table(
     if not isinstance(source, (str, os.PathLike)):
         codes = LabelCodes(labels, label_map) if labels is not None else None
         return read_memory(source, fields, codes, columns, name)
-    opened, layout = prepare(source, fields, labels, label_map, columns, name)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
+    return _read_all(opened, layout, cache_dir, name)
+
+
+def iter_table(
+    source: str | os.PathLike[str],
+    fields: Sequence[str],
+    *,
+    labels: Sequence[str] | None = None,
+    label_map: Mapping[str, str] = {},
+    columns: Mapping[str, str] = {},
+    name: str = "input",
+    chunk_rows: int = 32768,
+    table_format: TableFormat = DETECT,
+) -> Iterator[datasets.Dataset]:
+    """Read a table in chunks, in constant memory.
+
+    The whole input is checked before the first chunk is returned, so that a bad last line does not cost hours of work.
+    It is therefore read twice. Parameters and errors are those of `read_table`.
+
+    Parameters
+    ----------
+    chunk_rows : int
+        Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
+    """
+    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
+    fast = True
+    try:
+        for _ in _checked(fast_batches(opened, layout), layout, name):
+            pass
+    except Unsound:
+        fast = False
+        for _ in _walked(opened, layout, name):
+            pass
+    return _stream(opened, layout, name, chunk_rows, fast)
+
+
+def _read_all(opened: Source, layout: Layout, cache_dir: str | os.PathLike[str] | None, name: str) -> datasets.Dataset:
     store = SpillingBatches(layout.schema, cache_dir, name)
     try:
         try:
@@ -93,38 +133,6 @@ def read_table(
         raise
 
 
-def iter_table(
-    source: str | os.PathLike[str],
-    fields: Sequence[str],
-    *,
-    labels: Sequence[str] | None = None,
-    label_map: Mapping[str, str] = {},
-    columns: Mapping[str, str] = {},
-    name: str = "input",
-    chunk_rows: int = 32768,
-) -> Iterator[datasets.Dataset]:
-    """Read a table in chunks, in constant memory.
-
-    The whole input is checked before the first chunk is returned, so that a bad last line does not cost hours of work.
-    It is therefore read twice. Parameters and errors are those of `read_table`.
-
-    Parameters
-    ----------
-    chunk_rows : int
-        Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
-    """
-    opened, layout = prepare(source, fields, labels, label_map, columns, name)
-    fast = True
-    try:
-        for _ in _checked(fast_batches(opened, layout), layout, name):
-            pass
-    except Unsound:
-        fast = False
-        for _ in _walked(opened, layout, name):
-            pass
-    return _stream(opened, layout, name, chunk_rows, fast)
-
-
 def prepare(
     source: str | os.PathLike[str],
     fields: Sequence[str],
@@ -132,10 +140,11 @@ def prepare(
     label_map: Mapping[str, str],
     columns: Mapping[str, str],
     name: str,
+    table_format: TableFormat = DETECT,
 ) -> tuple[Source, Layout]:
     """Open a source and find its columns; parameters and errors are those of `read_table`."""
     codes = LabelCodes(labels, label_map) if labels is not None else None
-    opened = open_source(source, name)
+    opened = open_source(source, name, table_format)
     header = column_names(opened)
     place = f"{name}: {opened.shown}"
     return opened, lay_out(header, fields, codes, columns, place, strict=opened.kind != "json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from pet.data.columns import Layout, label_mistake, missing_column, same_columns, two_columns
+from pet.data.delimited import Dialect, split_records
 from pet.data.problems import Place, Problems
-from pet.data.source import BOM, BROKEN_GZIP, DELIMITERS, Source, arrow_batches, column_names, first_line, open_bytes
+from pet.data.source import Source, arrow_batches, column_names, first_line
+from pet.data.text_file import BOM, BROKEN_GZIP, open_bytes
 from pet.data.values import as_text, is_unicode, kind_of
 from pet.spelling import compose
 
@@ -97,8 +98,8 @@ def records(
         return iter(())
     if source.kind == "json":
         return _json_records(source, layout, problems, numbers)
-    if source.kind in DELIMITERS:
-        return _csv_records(source, problems)
+    if source.dialect is not None:
+        return _csv_records(source, source.dialect, problems)
     return _arrow_records(source, layout, problems)
 
 
@@ -116,7 +117,7 @@ def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None
     """Lines with their numbers from 1; None for a line that is not UTF-8."""
     number = 0
     try:
-        with open_bytes(source.paths[0]) as file:
+        with open_bytes(source.paths[0], source.encoding) as file:
             for number, line in enumerate(file, start=1):
                 line = line.removeprefix(BOM) if number == 1 else line
                 try:
@@ -126,7 +127,7 @@ def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None
                     problems.add(
                         (0, number),
                         "UTF-8",
-                        f"is not UTF-8 ({byte}); save the file as UTF-8 (iconv -f LATIN1 -t UTF-8)",
+                        f"is not UTF-8 ({byte}); give its encoding with --encoding, or save the file as UTF-8",
                     )
                     yield number, None
     except BROKEN_GZIP as error:
@@ -200,47 +201,31 @@ def _json_mistake(line: str, error: ValueError | RecursionError) -> str:
     if line.strip() in ("[", "{"):
         return "the file is one JSON value over several lines; write one object per line (jq -c '.[]' FILE)"
     if error.msg == "Extra data":
+        if "\r" in line.strip():
+            return "its lines end in CR alone, as on old Macs; end them with LF or CRLF (tr '\\r' '\\n' < FILE > NEW)"
         return "contains more than one JSON value; write one object per line"
     if not line.endswith("\n"):
         return "ends in the middle of a line: the file is truncated; download it again or remove its last line"
     return f"is not JSON ({error.msg} at column {error.colno}); write one object per line"
 
 
-def _csv_records(source: Source, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    lines = (line if line is not None else "\ufffd\n" for _, line in _lines(source, problems))
-    limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts of over 131,072 characters
-    try:
-        reader = csv.reader(lines, delimiter=DELIMITERS[source.kind], strict=True)
-        header: list[str] | None = None
-        while True:
-            start = reader.line_num + 1
-            try:
-                row = next(reader)
-            except StopIteration:
+def _csv_records(source: Source, dialect: Dialect, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    lines = (line for _, line in _lines(source, problems) if line is not None)
+    header: list[str] | None = None
+    for record in split_records(lines, dialect):
+        place = (0, record.line)
+        if record.mistake:
+            problems.add(place, "CSV", record.mistake, record.mistake)
+            if header is None:  # without their names, columns cannot be checked
                 return
-            except csv.Error as error:
-                problems.add((0, start), "CSV", _csv_mistake(error))
-                continue
-            if not row:
-                continue
-            if header is None:
-                header = row
-                if ("UTF-8", "") in problems.groups:  # without their names, columns cannot be checked
-                    return
-            elif len(row) == len(header):
-                yield (0, start), dict(zip(header, row, strict=False))
-            elif ("UTF-8", "") not in problems.groups:  # a line that could not be decoded has lost its columns
-                message = f"has {len(row)} columns, but the header has {len(header)}"
-                cure = "; quote values that contain the separator"
-                problems.add((0, start), "columns", message + cure, str(len(row)))
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _csv_mistake(error: csv.Error) -> str:
-    if "unexpected end of data" in str(error):
-        return "a quote is opened here and never closed: the file is truncated, or a quote in a value is not doubled"
-    return f'cannot be read ({error}); quote values with " and double the quotes inside them'
+        elif header is None:
+            header = record.values
+        elif len(record.values) == len(header):
+            yield place, dict(zip(header, record.values, strict=True))
+        else:
+            width = len(record.values)
+            message = f"has {width} columns, but the header has {len(header)}"
+            problems.add(place, "columns", message + "; quote values that contain the separator", str(width))
 
 
 def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pet.data.delimited import Dialect, split_records
 from pet.data.pick import pick_columns
+from pet.data.text_file import BOM, BROKEN_GZIP, open_bytes
 
 if TYPE_CHECKING:
     import datasets
@@ -28,10 +26,6 @@ TEXT_SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
 }
-DELIMITERS = {"csv": ",", "tsv": "\t"}
-BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
-BOM = codecs.BOM_UTF8
-WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 ROWS_AT_ONCE = 4096
 
 
@@ -54,6 +48,10 @@ class Source:
         The loaded hub data set.
     class_names : mapping of str to tuple of str
         Columns whose integers stand for names (`datasets.ClassLabel`).
+    encoding : str
+        Of a text file.
+    dialect : Dialect, optional
+        How a CSV or TSV file separates columns and rows.
     """
 
     kind: str
@@ -61,6 +59,8 @@ class Source:
     paths: tuple[Path, ...] = ()
     dataset: datasets.Dataset | None = None
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    dialect: Dialect | None = None
 
     @property
     def unit(self) -> str:
@@ -77,13 +77,6 @@ class Source:
         return f"{shown}:{place[1]}" if self.unit == "line" else f"{shown}: row {place[1]}"
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading bytes; decompress it if its name ends in `.gz`."""
-    if path.suffix.lower() == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))  # type: ignore[arg-type]
-    return open(path, "rb")
-
-
 def column_names(source: Source) -> list[str] | None:
     """Return the names of the columns.
 
@@ -94,9 +87,9 @@ def column_names(source: Source) -> list[str] | None:
     if source.kind == "parquet":
         return list(pq.read_schema(source.paths[0]).names)
     try:
-        if source.kind == "json":
-            return _first_keys(source.paths[0])
-        return _csv_header(source.paths[0], DELIMITERS[source.kind])
+        if source.dialect is None:
+            return _first_keys(source)
+        return _csv_header(source, source.dialect)
     except (UnicodeDecodeError, *BROKEN_GZIP):
         return None
 
@@ -119,8 +112,8 @@ def arrow_batches(source: Source, columns: list[str]) -> Iterator[tuple[tuple[in
                 row += batch.num_rows
 
 
-def _first_keys(path: Path) -> list[str] | None:
-    with open_bytes(path) as file:
+def _first_keys(source: Source) -> list[str] | None:
+    with open_bytes(source.paths[0], source.encoding) as file:
         for number, line in enumerate(file):
             line = line.removeprefix(BOM) if number == 0 else line
             if line.strip():
@@ -132,12 +125,13 @@ def _first_keys(path: Path) -> list[str] | None:
     return None
 
 
-def _csv_header(path: Path, delimiter: str) -> list[str] | None:
-    with open_bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-        try:
-            return next((row for row in csv.reader(lines, delimiter=delimiter) if row), None)
-        except csv.Error:
-            return None
+def _csv_header(source: Source, dialect: Dialect) -> list[str] | None:
+    with (
+        open_bytes(source.paths[0], source.encoding) as file,
+        io.TextIOWrapper(file, "utf-8-sig", newline="\n") as lines,
+    ):
+        first = next(split_records(lines, dialect), None)
+        return first.values if first is not None and first.values else None
 
 
 def first_line(error: BaseException) -> str:
