@@ -10,7 +10,6 @@ from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
-    columns_option,
     compute_options,
     data_options,
     json_option,
@@ -22,6 +21,8 @@ from pet.cli.options import (
     reporter_for,
     setting_pairs,
     settings_option,
+    table_format_of,
+    table_options,
 )
 from pet.errors import PetError
 
@@ -57,7 +58,7 @@ Examples:
     metavar="N",
     help="Number of labeled texts to score with the untrained patterns.",
 )
-@columns_option
+@table_options
 @click.option(
     "--no-model",
     is_flag=True,
@@ -89,6 +90,7 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
         CheckOptions(
             sources=tables,
             columns=column_pairs(options["columns"]),
+            table_format=table_format_of(options),
             method=options["method"],
             recipe=options["recipe"],
             settings=settings,

@@ -11,7 +11,6 @@ from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
-    columns_option,
     compute_options,
     compute_options_of,
     input_option,
@@ -25,6 +24,8 @@ from pet.cli.options import (
     seed_option,
     setting_pairs,
     settings_option,
+    table_format_of,
+    table_options,
 )
 from pet.errors import PetError
 
@@ -58,7 +59,7 @@ Examples:
 @settings_option
 @max_length_option
 @list_settings_option
-@columns_option
+@table_options
 @click.option("--force", is_flag=True, help="Replace a classifier that an earlier `pet distill` wrote.")
 @compute_options
 @json_option
@@ -92,6 +93,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
             task=load_task(options["task"]) if options["task"] else None,
             fields=options["fields"] or ("text",),
             columns=column_pairs(options["columns"]),
+            table_format=table_format_of(options),
             train=options["train"],
             gold_weight=gold_weight,
             hard=options["hard"],

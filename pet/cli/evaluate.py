@@ -8,7 +8,6 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
-    columns_option,
     compute_options_of,
     exact_compute_options,
     json_option,
@@ -16,6 +15,7 @@ from pet.cli.options import (
     quantize_option,
     quiet_option,
     reporter_for,
+    table_options,
     table_options_of,
 )
 
@@ -31,7 +31,7 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @labeled_input_option
 @click.option("--task", metavar="T", help="A task whose label_map translates the labels of the data.")
-@columns_option
+@table_options
 @exact_compute_options
 @quantize_option
 @json_option

@@ -8,7 +8,6 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
-    columns_option,
     compute_options,
     compute_options_of,
     execution_of,
@@ -21,6 +20,7 @@ from pet.cli.options import (
     quantize_option,
     quiet_option,
     reporter_for,
+    table_options,
     table_options_of,
 )
 from pet.errors import PetError
@@ -40,7 +40,7 @@ Examples:
     "-o", "--output", required=True, metavar="F", help="Soft labels: .parquet, .jsonl, .csv or .tsv; on Ray a folder."
 )
 @min_confidence_option
-@columns_option
+@table_options
 @keep_option
 @force_option
 @compute_options

@@ -12,6 +12,7 @@ from pet.errors import PetError
 from pet.extras import install_command
 
 if TYPE_CHECKING:
+    from pet.data.table_format import TableFormat
     from pet.data.table_options import TableOptions
     from pet.inference.options import ComputeOptions
     from pet.progress import Reporter
@@ -28,6 +29,21 @@ columns_option = click.option(
     multiple=True,
     metavar="FIELD=COLUMN",
     help="Column of the data for a field (or `label`, `id`), if it has another name. Repeatable.",
+)
+FORMAT_OPTIONS = ("delimiter", "encoding", "quoting")
+delimiter_option = click.option(
+    "--delimiter",
+    metavar="C",
+    help="Character between the columns of CSV and TSV files, such as ';' or tab.  [default: detected]",
+)
+encoding_option = click.option(
+    "--encoding", metavar="E", help="Encoding of text files, such as cp1252 or utf-16.  [default: detected]"
+)
+quoting_option = click.option(
+    "--quoting",
+    metavar="Q",
+    help="Quotes in CSV and TSV files: standard (they enclose values) or none (ordinary characters).  "
+    "[default: detected]",
 )
 input_option = click.option(
     "--input",
@@ -138,6 +154,8 @@ def combined(*options: Callable[[Any], Any]) -> Decorator[Any]:
     return decorate
 
 
+format_options = combined(delimiter_option, encoding_option, quoting_option)
+table_options = combined(columns_option, format_options)
 executor_options = combined(
     click.option(
         "--executor",
@@ -272,14 +290,22 @@ def setting_pairs(values: Iterable[str], max_length: int | None = None) -> dict[
     return found if max_length is None else found | {"max_length": str(max_length)}
 
 
-def table_options_of(options: Mapping[str, Any]) -> TableOptions:
-    """Collect the values of ``--column``, ``--keep`` and ``--force``."""
+def table_format_of(options: dict[str, Any]) -> TableFormat:
+    """Take the values of `format_options` out of `options`."""
+    from pet.data.table_format import TableFormat
+
+    return TableFormat(**{name: options.pop(name) for name in FORMAT_OPTIONS})
+
+
+def table_options_of(options: dict[str, Any]) -> TableOptions:
+    """Collect the values of `table_options`, ``--keep`` and ``--force``."""
     from pet.data.table_options import TableOptions
 
     return TableOptions(
         columns=column_pairs(options["columns"]),
         keep=tuple(options.get("keep", ())),
         force=bool(options.get("force", False)),
+        table_format=table_format_of(options),
     )
 
 

@@ -9,7 +9,6 @@ import click
 
 from pet.cli.echo import echo
 from pet.cli.options import (
-    columns_option,
     compute_options_of,
     exact_compute_options,
     force_option,
@@ -18,6 +17,7 @@ from pet.cli.options import (
     quantize_option,
     quiet_option,
     reporter_for,
+    table_options,
     table_options_of,
 )
 
@@ -39,7 +39,7 @@ Examples:
     metavar="F",
     help="Predictions: .jsonl, .csv, .tsv or .parquet; - prints JSON lines.",
 )
-@columns_option
+@table_options
 @keep_option
 @force_option
 @exact_compute_options

@@ -11,7 +11,6 @@ from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     chosen_model,
     column_pairs,
-    columns_option,
     combined,
     compute_options,
     force_option,
@@ -24,6 +23,8 @@ from pet.cli.options import (
     seed_option,
     setting_pairs,
     settings_option,
+    table_format_of,
+    table_options,
 )
 from pet.errors import PetError
 from pet.recipe import DEFAULT_LIBRARY
@@ -99,7 +100,7 @@ def list_(library: str, as_json: bool) -> None:
 @click.option("--test", metavar="F", help="Labeled texts to evaluate the prompts on.  [default: those of --train]")
 @click.option("--examples", type=int, metavar="N", help="Draw N texts of --train, evenly over the labels.")
 @click.option("--by", metavar="MEASURE", help="Rank by zero-shot, cosine, pairs or neurons.  [default: zero-shot]")
-@columns_option
+@table_options
 @work_options
 @json_option
 @quiet_option
@@ -128,11 +129,13 @@ def rank(
     if examples is not None and train is None:
         raise PetError("--examples requires --train; add it, or leave out --examples")
     loaded, columns = load_task(task), column_pairs(options["columns"])
+    table_format = table_format_of(options)
     if by is not None:
         options["settings"] = (*options["settings"], f"prompt_similarity={by}")
     session = _session(options)
-    drawn = read_labeled(loaded, train, columns=columns, examples=examples, seed=session.seed) if train else None
-    tried = read_labeled(loaded, test, columns=columns) if test else None
+    how: dict[str, Any] = {"columns": columns, "table_format": table_format}
+    drawn = read_labeled(loaded, train, **how, examples=examples, seed=session.seed) if train else None
+    tried = read_labeled(loaded, test, **how) if test else None
     found = [candidate.to_dict() for candidate in rank_library(session, library, loaded, drawn, tried)]
     if as_json:
         echo_json({"task": loaded.name, "by": session.recipe.library.similarity, "prompts": found})
@@ -146,7 +149,7 @@ def rank(
 @click.argument("tasks", metavar="TASK=F...", nargs=-1, required=True)
 @name_option
 @click.option("--examples", type=int, metavar="N", help="Draw N texts of each file, evenly over the labels.")
-@columns_option
+@table_options
 @work_options
 @json_option
 @quiet_option
@@ -167,10 +170,8 @@ def train(
     if len({task.name for task in loaded.values()}) < len(tasks):
         raise PetError("a task is given twice; put its texts into one file")
     columns = _columns_of(list(loaded.values()), column_pairs(options["columns"]))
-    texts = [
-        (task, read_labeled(task, files[key], columns=columns[task.name], examples=examples, seed=options["seed"]))
-        for key, task in loaded.items()
-    ]
+    how: dict[str, Any] = {"examples": examples, "seed": options["seed"], "table_format": table_format_of(options)}
+    texts = [(task, read_labeled(task, files[key], columns=columns[task.name], **how)) for key, task in loaded.items()]
     chosen = name or mixture_name(list(loaded.values()))
     check_free(library, chosen)
     prompt = train_on(_session(options), texts, chosen, {"kind": "mixture", "origin": {}})

@@ -12,9 +12,9 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
+    FORMAT_OPTIONS,
     chosen_model,
     column_pairs,
-    columns_option,
     compute_options,
     data_options,
     draw_options,
@@ -29,6 +29,8 @@ from pet.cli.options import (
     reporter_for,
     setting_pairs,
     settings_option,
+    table_format_of,
+    table_options,
 )
 from pet.errors import PetError
 from pet.run.settings import METHODS, RunSettings
@@ -104,7 +106,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @settings_option
 @max_length_option
 @list_settings_option
-@columns_option
+@table_options
 @click.option("--baselines", is_flag=True, default=None, help="Also run the other methods with the same examples.")
 @compute_options
 @executor_options
@@ -169,6 +171,8 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
 
     given = {name: value for name, value in options.items() if value is not None}
     columns = column_pairs(given.pop("columns"))
+    table_format = table_format_of(dict.fromkeys(FORMAT_OPTIONS) | given).to_dict()
+    given = {name: value for name, value in given.items() if name not in FORMAT_OPTIONS}
     changed = setting_pairs(given.pop("settings"))
     members = tuple(given.pop("members", ()))
     if members:
@@ -186,13 +190,14 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
         if "shots" in given or "examples" in given:
             given = {"shots": None, "examples": None} | given  # one replaces the other
         given["columns"] = {**earlier.columns, **columns}
+        given["table_format"] = {**earlier.table_format, **table_format}
         given["settings"] = {**earlier.settings, **changed}
         return replace(earlier, **given), None
     given = {"train": None, "unlabeled": None, "test": None} | given
     loaded = Task.load(task) if patterns is None else Task.load(task).with_patterns(patterns)
     given["task"] = loaded.to_dict()
     given["model"] = chosen_model(given.get("model"), reporter)
-    return RunSettings(**given, columns=columns, settings=changed), loaded
+    return RunSettings(**given, columns=columns, table_format=table_format, settings=changed), loaded
 
 
 def _folder_of(task: str) -> str:
@@ -254,6 +259,7 @@ def _outcome(folder: Path, settings: RunSettings) -> str:
         found = f"labels: {labels}\n{found}"
         pool = settings.unlabeled or "FILE"
         columns = "".join(f"--column {_quoted(f'{key}={value}')} " for key, value in settings.columns.items())
+        columns += "".join(f"--{key} {_quoted(value)} " for key, value in settings.table_format.items())
         follow = (
             f"pet distill --labels {_quoted(labels)} --input {_quoted(pool)} "
             f"--task {_quoted(folder / 'config.yaml')} {columns}--model {_quoted(settings.model)} "

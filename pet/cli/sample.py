@@ -8,12 +8,12 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
-    columns_option,
     draw_options,
     force_option,
     json_option,
     labeled_input_option,
     seed_option,
+    table_options,
     table_options_of,
 )
 
@@ -34,7 +34,7 @@ Examples:
 @click.option("--keep-labels", is_flag=True, help="With --rest: keep the labels, as in a test set.")
 @draw_options
 @seed_option
-@columns_option
+@table_options
 @click.option(
     "--keep",
     multiple=True,

@@ -13,8 +13,10 @@ from pet.data.quoting import choose_quoting, weigh, weigh_regular
 from pet.data.table_format import TableFormat
 from pet.data.text_file import (
     BROKEN_GZIP,
+    WrongText,
     check_encoding,
     eight_bit_encoding,
+    is_in,
     marked_encoding,
     open_bytes,
     refuse_wide,
@@ -70,7 +72,13 @@ def _detect(path: Path, kind: str, given: TableFormat, _state: tuple[int, ...]) 
     marked = marked_encoding(start)
     if given.encoding is None and marked is None:
         refuse_wide(start)
+    if given.encoding and marked and not given.encoding.startswith(marked):
+        raise WrongText(
+            f"begins with the mark of {marked}, but --encoding is {given.encoding}; leave --encoding out", 1
+        )
     encoding = given.encoding or marked or "utf-8"
+    if kind == "json" and encoding != "utf-8" and b"\0" not in start and is_in(path, "utf-8"):
+        encoding = "utf-8"  # JSON is UTF-8; the option may be for another file of the command
     if encoding != "utf-8":
         check_encoding(path, encoding)
     notices = () if encoding == (given.encoding or "utf-8") else (f"its encoding is {encoding}",)

@@ -107,8 +107,8 @@ def draw_file(
     targets = [check_output(place, TABLE_ENDINGS, source, table.force) for place in (output, rest) if place is not None]
     if len(targets) == 2 and os.path.realpath(targets[0]) == os.path.realpath(targets[1]):
         raise PetError(f"{output}: is given both for the draw and for the rest; name two files")
-    gold, drawn = _draw(task, source, draw, table.columns)
-    opened = open_source(source, "input")
+    gold, drawn = _draw(task, source, draw, table)
+    opened = open_source(source, "input", table.table_format)
     rows, names = _pick(opened, drawn.tolist())
     names = _chosen(names, task, table, opened.shown)
     columns = output_columns(opened, names, "input", typed=any(map(needs_types, targets)))
@@ -127,14 +127,21 @@ def draw_file(
 
 
 def _draw(
-    task: Task, source: str, draw: DrawOptions, columns: Mapping[str, str]
+    task: Task, source: str, draw: DrawOptions, options: TableOptions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The label of every row, and the rows that are drawn."""
     if (draw.shots if draw.shots is not None else draw.examples) == 0:
         raise PetError(f"--{'shots' if draw.shots is not None else 'examples'} 0 draws nothing; give 1 or more")
     if draw.seed < 0:
         raise PetError(f"--seed {draw.seed}: must not be negative; give 0 or more")
-    table = read_table(source, task.fields, labels=task.labels, label_map=task.label_map, columns=columns)
+    table = read_table(
+        source,
+        task.fields,
+        labels=task.labels,
+        label_map=task.label_map,
+        columns=options.columns,
+        table_format=options.table_format,
+    )
     gold = column_labels(table)
     drawn = sample_shots(
         gold,

@@ -10,6 +10,7 @@ from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import whole_rows
 from pet.data.source import column_names
+from pet.data.table_format import DETECT, TableFormat
 from pet.data.values import as_text
 from pet.errors import PetError
 from pet.spelling import Names
@@ -118,7 +119,9 @@ class InferredColumns:
     others: tuple[str, ...]
 
 
-def infer_columns(source: str, *, text: Sequence[str] = (), label: str | None = None) -> InferredColumns:
+def infer_columns(
+    source: str, *, text: Sequence[str] = (), label: str | None = None, table_format: TableFormat = DETECT
+) -> InferredColumns:
     """Read a file and find its text columns and its labels.
 
     Parameters
@@ -129,6 +132,8 @@ def infer_columns(source: str, *, text: Sequence[str] = (), label: str | None = 
         Text columns; default: a guess.
     label : str, optional
         Label column; default: a guess.
+    table_format : TableFormat
+        Encoding, delimiter and quoting; what is not given is detected.
 
     Raises
     ------
@@ -136,7 +141,7 @@ def infer_columns(source: str, *, text: Sequence[str] = (), label: str | None = 
         If the file cannot be read, a named column does not exist, no column looks right, or there are too many labels,
         too few, or too long ones.
     """
-    rows, columns = _columns(source)
+    rows, columns = _columns(source, table_format)
     text = [_written(name, columns) for name in text]
     label = None if label is None else _written(label, columns)
     _check_names(source, columns, text, label)
@@ -154,11 +159,11 @@ def infer_columns(source: str, *, text: Sequence[str] = (), label: str | None = 
     )
 
 
-def _columns(source: str) -> tuple[int, dict[str, ColumnProfile]]:
-    opened = open_source(source, "input")
+def _columns(source: str, table_format: TableFormat) -> tuple[int, dict[str, ColumnProfile]]:
+    opened = open_source(source, "input", table_format)
     header = column_names(opened)
     if header is None:  # broken: reading it tells why
-        read_table(source, ["text"])
+        read_table(source, ["text"], table_format=table_format)
         raise PetError(f"input: {source}: no columns were found; the first line must name them")
     found = {name: ColumnProfile(name, names=opened.class_names.get(name, ())) for name in header}
     rows = 0

@@ -10,6 +10,7 @@ from pet.data.columns import near, same_columns, some, two_columns
 from pet.data.open_source import open_source
 from pet.data.rows import Row, column_values, output_columns, whole_rows
 from pet.data.source import Source, column_names
+from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.store.tables import OutputColumn
 
@@ -117,7 +118,7 @@ class KeptColumns:
 
 
 def keep_columns(
-    source: str, keep: Sequence[str], output: Sequence[OutputColumn], *, typed: bool, name: str = "input"
+    source: str, table: TableOptions, output: Sequence[OutputColumn], *, typed: bool, name: str = "input"
 ) -> KeptColumns:
     """Open the kept columns of a table.
 
@@ -125,8 +126,8 @@ def keep_columns(
     ----------
     source : str
         As for `pet.data.read.read_table`.
-    keep : sequence of str
-        As for `choose_columns`.
+    table : TableOptions
+        How to read the table; its ``keep`` is as for `choose_columns`.
     output : sequence of OutputColumn
         The other columns of the output.
     typed : bool
@@ -139,9 +140,9 @@ def keep_columns(
     PetError
         If there is no such column, or the output has one of this name already.
     """
-    if not keep:
+    if not table.keep:
         return KeptColumns(None, (), name)
-    opened = open_source(source, name)
-    names = choose_columns(keep, column_names(opened) or [], opened.shown)
+    opened = open_source(source, name, table.table_format)
+    names = choose_columns(table.keep, column_names(opened) or [], opened.shown)
     refuse_taken(names, output)
     return KeptColumns(opened, output_columns(opened, names, name, typed=typed), name)

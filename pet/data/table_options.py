@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pet.data.table_format import DETECT, TableFormat
+
 
 @dataclass(frozen=True)
 class TableOptions:
@@ -20,6 +22,8 @@ class TableOptions:
         Replace an output that exists. Without it, nothing is overwritten.
     chunk_rows : int
         Rows that are in memory at a time.
+    table_format : TableFormat
+        Encoding, delimiter and quoting of the input; what is not given is detected.
 
     Examples
     --------
@@ -31,3 +35,4 @@ class TableOptions:
     keep: tuple[str, ...] = ()
     force: bool = False
     chunk_rows: int = 32768
+    table_format: TableFormat = DETECT

@@ -142,6 +142,15 @@ def check_encoding(path: Path, encoding: str) -> None:
                 raise WrongText(f"is not {encoding} ({error}); give its encoding with --encoding", lines + 1) from None
 
 
+def is_in(path: Path, encoding: str) -> bool:
+    """Return True if a whole file can be decoded."""
+    try:
+        check_encoding(path, encoding)
+    except WrongText:
+        return False
+    return True
+
+
 def eight_bit_encoding(path: Path) -> str:
     """Return the encoding of a file that is not UTF-8: cp1252, in which Western spreadsheets write CSV files.
 
@@ -161,12 +170,8 @@ def eight_bit_encoding(path: Path) -> str:
             plain = chunk.translate(None, bytes(range(128, 256)))
             high += len(chunk) - len(plain)
             letters += sum(map(str.isalpha, plain.decode("ascii")))
-    if sound * _RARE <= broken and high <= _WESTERN * (high + letters):
-        try:
-            check_encoding(path, "cp1252")
-            return "cp1252"
-        except WrongText:
-            pass
+    if sound * _RARE <= broken and high <= _WESTERN * (high + letters) and is_in(path, "cp1252"):
+        return "cp1252"
     raise _not_utf8(path)
 
 

@@ -21,6 +21,7 @@ from pet.data.open_source import open_source
 from pet.data.problems import Place, Problems
 from pet.data.row_reader import records
 from pet.data.source import Source, column_names, first_line
+from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 from pet.store.tables import PROBABILITY_COLUMN
 
@@ -49,7 +50,9 @@ class SoftLabelTable:
     labels: list[str]
 
 
-def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> SoftLabelTable:
+def read_soft_labels(
+    path: str | Path, labels: Sequence[str] | None = None, *, table_format: TableFormat = DETECT
+) -> SoftLabelTable:
     """Read ids and probabilities from a Parquet, JSON lines or CSV file.
 
     JSON lines hold ``id`` and ``probabilities``, a mapping of label to probability, or a list in the order of
@@ -62,6 +65,8 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
         A file, or a folder of Parquet files as `pet label` writes on a cluster.
     labels : sequence of str, optional
         The labels in the order of the columns to return; default: as in the file.
+    table_format : TableFormat
+        Encoding, delimiter and quoting; what is not given is detected.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def read_soft_labels(path: str | Path, labels: Sequence[str] | None = None) -> S
     ...     read_soft_labels(path, ["bad", "good"]).probabilities.tolist()
     [[0.25, 0.75]]
     """
-    source = open_source(os.fspath(path), "labels")
+    source = open_source(os.fspath(path), "labels", table_format)
     if source.kind == "parquet":
         return _read_parquet(source, labels)
     problems = Problems(source, "labels")

@@ -17,6 +17,7 @@ from pet.data.columns import some
 from pet.data.ids import match_ids
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
+from pet.data.table_format import DETECT, TableFormat
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
 from pet.inference.options import ComputeOptions
@@ -52,6 +53,8 @@ class DistillOptions:
         Text columns, joined by spaces, if there is no task.
     columns : mapping of str to str
         Field (or ``label``, ``id``) -> column.
+    table_format : TableFormat
+        Encoding, delimiter and quoting of all files; what is not given is detected.
     train : str, optional
         Labeled texts to train on as well.
     gold_weight : float
@@ -74,6 +77,7 @@ class DistillOptions:
     task: Task | None = None
     fields: tuple[str, ...] = ("text",)
     columns: Mapping[str, str] = field(default_factory=dict)
+    table_format: TableFormat = DETECT
     train: str | None = None
     gold_weight: float = 0.0
     hard: bool = False
@@ -177,9 +181,9 @@ def _check_unchanged(labels: Path, reporter: Reporter) -> None:
 
 
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:
-    soft = _checked_labels(labels, options.task)
+    soft = _checked_labels(labels, options)
     text_columns = {key: column for key, column in options.columns.items() if key != "label"}
-    table = read_table(source, options.names, columns=text_columns, name="input")
+    table = read_table(source, options.names, columns=text_columns, table_format=options.table_format)
     table, targets, counts = _join(labels, soft, table, options.min_confidence)
     gold = None
     if options.train is not None:
@@ -187,6 +191,7 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
         labeled = read_table(
             options.train, options.names,
             labels=soft.labels, label_map=label_map, columns=options.columns, name="train",
+            table_format=options.table_format,
         )  # fmt: skip
         gold = (labeled, column_labels(labeled))
     return _Examples(soft.labels, table, targets, gold, counts | {"gold": 0 if gold is None else len(gold[1])})
@@ -222,9 +227,10 @@ def _check_shares(options: DistillOptions) -> None:
         raise PetError(problems)
 
 
-def _checked_labels(path: str | Path, task: Task | None) -> SoftLabelTable:
+def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelTable:
     """The soft labels, with columns in the order of the task."""
-    soft = read_soft_labels(path, None if task is None else task.labels)
+    labels = None if options.task is None else options.task.labels
+    soft = read_soft_labels(path, labels, table_format=options.table_format)
     if len(soft.labels) < 2:
         raise PetError(f"{path}: has only one label ({soft.labels[0]!r}); a classifier needs two or more")
     return soft

@@ -92,9 +92,11 @@ def label_file(
     place = check_output(output, TABLE_ENDINGS, source, table.force)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
     labels, members = ensemble.task.labels, ensemble.names
-    kept = keep_columns(source, table.keep, soft_label_columns(labels, members), typed=needs_types(place))
+    kept = keep_columns(source, table, soft_label_columns(labels, members), typed=needs_types(place))
     mapping = text_columns(ensemble, table.columns)
-    chunks = iter_table(source, ensemble.task.fields, columns=mapping, name="input", chunk_rows=table.chunk_rows)
+    chunks = iter_table(
+        source, ensemble.task.fields, columns=mapping, chunk_rows=table.chunk_rows, table_format=table.table_format
+    )
     agreement = None
     if compute.quantize:
         first, chunks = first_chunk(chunks)

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,14 @@ class _Input:
     given : as the user has named it
     source, layout : how to read it
     mapping : field -> column
-    keep : columns to keep
+    table : how to read it; its ``keep`` names the columns to keep
     """
 
     given: str
     source: Source
     layout: Layout
     mapping: dict[str, str]
-    keep: tuple[str, ...]
+    table: TableOptions
 
 
 def label_on_ray(
@@ -145,10 +145,10 @@ def _holds_parts(folder: Path) -> bool:
 
 def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Input:
     mapping = text_columns(ensemble, table.columns)
-    opened, layout = prepare(source, ensemble.task.fields, None, {}, mapping, "input")
+    opened, layout = prepare(source, ensemble.task.fields, None, {}, mapping, "input", table.table_format)
     keep = choose_columns(table.keep, column_names(opened) or [], opened.shown)
     refuse_taken(keep, soft_label_columns(ensemble.task.labels, ensemble.names))
-    return _Input(source, opened, layout, mapping, keep)
+    return _Input(source, opened, layout, mapping, replace(table, keep=keep))
 
 
 def _fingerprint(
@@ -162,7 +162,15 @@ def _fingerprint(
             "config": read_config(folder),
             "members": {name: stage["outputs"] for name, stage in read_stages(folder).items()},
             "source": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths] or given.given,
-            "options": [min_confidence, given.mapping, compute.device, compute.precision, table.chunk_rows, given.keep],
+            "options": [
+                min_confidence,
+                given.mapping,
+                compute.device,
+                compute.precision,
+                table.chunk_rows,
+                given.table.keep,
+            ],
+            "format": given.table.table_format.to_dict(),
         }
     )
 
@@ -211,17 +219,17 @@ def _shards(
     if given.source.kind == "parquet":
         paths = tuple(path.absolute() for path in given.source.paths)
         source = Source("parquet", given.source.shown, paths, None, given.source.class_names)
-        columns = output_columns(source, given.keep, "input", typed=True)
-        return source, given.layout, dict(zip(given.keep, columns, strict=True)), cut_rows(paths, rows)
+        columns = output_columns(source, given.table.keep, "input", typed=True)
+        return source, given.layout, dict(zip(given.table.keep, columns, strict=True)), cut_rows(paths, rows)
     fields = ensemble.task.fields
-    source = _cut_on_ray(given, fields, folder / _TEXTS, rows, reporter)
+    source = _cut_on_ray(given, fields, folder / _TEXTS, reporter)
     layout = lay_out(["id", *fields], fields, None, {}, "input", strict=True)
     schema = pq.read_schema(source.paths[0])
-    kept = {f"{KEPT}{name}": OutputColumn(name, schema.field(f"{KEPT}{name}").type) for name in given.keep}
+    kept = {f"{KEPT}{name}": OutputColumn(name, schema.field(f"{KEPT}{name}").type) for name in given.table.keep}
     return source, layout, kept, cut_files(source.paths)
 
 
-def _cut_on_ray(given: _Input, fields: Sequence[str], folder: Path, rows: int, reporter: Reporter) -> Source:
+def _cut_on_ray(given: _Input, fields: Sequence[str], folder: Path, reporter: Reporter) -> Source:
     """Have a worker check a table that is not Parquet and cut it into Parquet files, once."""
     import ray
 
@@ -229,7 +237,7 @@ def _cut_on_ray(given: _Input, fields: Sequence[str], folder: Path, rows: int, r
         reporter.info("cutting the input into shards")
         place = given.given if given.source.kind == "hub" else str(Path(given.given).expanduser().absolute())
         worker = ray.remote(num_cpus=1)(cut_table)
-        problems = ray.get(worker.remote(place, list(fields), given.mapping, list(given.keep), str(folder), rows))
+        problems = ray.get(worker.remote(place, list(fields), given.mapping, given.table, str(folder)))
         if problems:
             raise PetError(problems)
     return open_source(folder, "input")

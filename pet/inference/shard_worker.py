@@ -17,6 +17,7 @@ from pet.data.kept import keep_columns
 from pet.data.read import iter_table
 from pet.data.shards import Shard, read_shard, read_shard_values
 from pet.data.source import Source
+from pet.data.table_options import TableOptions
 from pet.ensemble.soft_labels import writing_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
@@ -69,16 +70,15 @@ class ShardWork:
 
 
 def cut_table(
-    source: str, fields: Sequence[str], mapping: dict[str, str], keep: Sequence[str], folder: str, rows: int
+    source: str, fields: Sequence[str], mapping: dict[str, str], table: TableOptions, folder: str
 ) -> list[str]:
-    """Check a table that is not Parquet, and cut it into Parquet files of so many rows.
+    """Check a table that is not Parquet, and cut it into Parquet files of `table.chunk_rows` rows.
 
     Parameters
     ----------
     source, fields, mapping : of `pet.data.read.iter_table`
-    keep : columns to keep
+    table : how to read it, and the columns to keep
     folder : where the files go; it appears when all of them are written
-    rows : rows of a file
 
     Returns
     -------
@@ -90,12 +90,13 @@ def cut_table(
     beside = place.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
         beside.mkdir()
-        kept = keep_columns(source, keep, (), typed=True)
-        for number, chunk in enumerate(iter_table(source, fields, columns=mapping, name="input", chunk_rows=rows)):
-            table = chunk.with_format("arrow")[:]
+        kept = keep_columns(source, table, (), typed=True)
+        how: dict[str, Any] = {"chunk_rows": table.chunk_rows, "table_format": table.table_format}
+        for number, chunk in enumerate(iter_table(source, fields, columns=mapping, **how)):
+            part = chunk.with_format("arrow")[:]
             for column, values in zip(kept.columns, kept.take(len(chunk)).values(), strict=True):
-                table = table.append_column(f"{KEPT}{column.name}", arrow_array(column, values))
-            pq.write_table(table, beside / f"{number:05d}.parquet")
+                part = part.append_column(f"{KEPT}{column.name}", arrow_array(column, values))
+            pq.write_table(part, beside / f"{number:05d}.parquet")
         beside.replace(place)
     except PetError as error:
         return error.problems

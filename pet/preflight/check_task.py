@@ -14,6 +14,7 @@ from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
 from pet.cloze.bind import hint_at
 from pet.data.checks import label_counts
+from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 from pet.ipet.plan import make_plan
 from pet.ipet.settings import NO_POOL
@@ -47,6 +48,7 @@ class CheckOptions:
     ----------
     sources : ``train``, ``unlabeled``, or ``test`` -> file or hub data set, as for a run
     columns : field (or ``label``, ``id``) -> column of the data files
+    table_format : encoding, delimiter and quoting of CSV and TSV files; what is not given is detected
     method : ``pet`` or ``ipet``, for the time estimate
     recipe, settings : name of the recipe, and settings to change
     rows : maximum number of labeled texts to try the untrained patterns on
@@ -62,6 +64,7 @@ class CheckOptions:
 
     sources: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    table_format: TableFormat = DETECT
     method: str = "pet"
     recipe: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -116,7 +119,7 @@ def check_task(
     recipe = options.make_recipe()
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
-    tables = read_tables(task, options.sources, options.columns, report)
+    tables = read_tables(task, options.sources, options.columns, report, options.table_format)
     if options.method == "ipet" and tables and not report.errors:
         with report.collect_errors():
             report.training_sets = _training_sets(task, recipe, tables)

@@ -10,6 +10,7 @@ from datasets import Dataset
 from pet.data.checks import check_tables
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
+from pet.data.table_format import DETECT, TableFormat
 from pet.preflight.report import CheckReport
 from pet.task.task import Task
 
@@ -17,7 +18,11 @@ MAX_FILLED = 5000  # texts per table for filling patterns
 
 
 def read_tables(
-    task: Task, sources: Mapping[str, str], columns: Mapping[str, str], report: CheckReport
+    task: Task,
+    sources: Mapping[str, str],
+    columns: Mapping[str, str],
+    report: CheckReport,
+    table_format: TableFormat = DETECT,
 ) -> dict[str, Dataset]:
     """Read all tables and check them together. Problems, row counts, and label counts go to the report.
 
@@ -27,6 +32,7 @@ def read_tables(
     sources : ``train``, ``unlabeled``, or ``test`` -> file or hub data set
     columns : field (or ``label``, ``id``) -> column
     report : is filled in
+    table_format : encoding, delimiter and quoting; what is not given is detected
 
     Returns
     -------
@@ -43,6 +49,7 @@ def read_tables(
                 labels=None if is_pool else task.labels,
                 label_map={} if is_pool else task.label_map,
                 columns={key: column for key, column in columns.items() if not (is_pool and key == "label")},
+                table_format=table_format,
                 name=name,
             )
     found = check_tables(task.fields, task.labels, tables.get("train"), tables.get("unlabeled"), tables.get("test"))

@@ -22,6 +22,7 @@ from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
+from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.prompts.library import Prompt, as_name, check_name, describe, list_prompts, of_backbone, portable
@@ -151,7 +152,13 @@ def open_session(
 
 
 def read_labeled(
-    task: Task, source: str, *, columns: Mapping[str, str] | None = None, examples: int | None = None, seed: int = 0
+    task: Task,
+    source: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    examples: int | None = None,
+    seed: int = 0,
+    table_format: TableFormat = DETECT,
 ) -> Dataset:
     """Read labeled texts of a task.
 
@@ -160,6 +167,7 @@ def read_labeled(
     task, source, columns : as in a run
     examples : number of examples to draw, balanced as in `pet run`; default: all
     seed : random seed
+    table_format : encoding, delimiter and quoting of the file; what is not given is detected
 
     Raises
     ------
@@ -167,7 +175,13 @@ def read_labeled(
         Every mistake in the file.
     """
     table = read_table(
-        source, task.fields, labels=list(task.labels), label_map=task.label_map, columns=columns or {}, name=source
+        source,
+        task.fields,
+        labels=list(task.labels),
+        label_map=task.label_map,
+        columns=columns or {},
+        name=source,
+        table_format=table_format,
     )
     if examples is None:
         return table

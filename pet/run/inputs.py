@@ -17,6 +17,7 @@ from pet.data.given_table import check_given_table
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
+from pet.data.table_format import TableFormat
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.run.settings import MEMORY, RunSettings
@@ -82,7 +83,13 @@ def load_data(
     reporter : gets warnings
     tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
     """
-    labeled = {"labels": list(task.labels), "label_map": task.label_map, "columns": settings.columns}
+    table_format = TableFormat(**settings.table_format)
+    labeled = {
+        "labels": list(task.labels),
+        "label_map": task.label_map,
+        "columns": settings.columns,
+        "table_format": table_format,
+    }
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:
         train = _table("train", settings.train, tables, task, **labeled)
@@ -99,7 +106,7 @@ def load_data(
             train = pick_rows(train, rows)
     if settings.unlabeled is not None:
         text_columns = {key: value for key, value in settings.columns.items() if key != "label"}
-        pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns)
+        pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns, table_format=table_format)
     if settings.test is not None:
         test = _table("test", settings.test, tables, task, **labeled)
     found = check_tables(task.fields, list(task.labels), train, pool, test)

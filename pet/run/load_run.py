@@ -38,6 +38,7 @@ _CONFIG = record(
                 "recipe": text(100),
                 "settings": mapping_of(anything(), text(100)),
                 "columns": mapping_of(text(), text()),
+                "table_format": mapping_of(text(100), text(100)),
                 "device": text(100),
                 "precision": text(100),
                 "baselines": flag(),

@@ -23,6 +23,7 @@ from pet.data.open_source import open_source
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.data.source import column_names
+from pet.data.table_format import DETECT, TableFormat
 from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
 from pet.errors import PetError
 from pet.run.inputs import RunData
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str, str]) -> Array:
+def read_pool_gold(
+    source: str, task: Task, data: RunData, columns: Mapping[str, str], table_format: TableFormat = DETECT
+) -> Array:
     """Read the label of each text of the pool.
 
     Parameters
@@ -43,6 +46,7 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
     task : fields and labels
     data : the texts of the run
     columns : field (or ``label``, ``id``) -> column of the file
+    table_format : encoding, delimiter and quoting of the file; what is not given is detected
 
     Returns
     -------
@@ -56,7 +60,7 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
     if data.pool is None:
         raise PetError("--pool-gold requires --unlabeled, whose labels it contains")
     pool = data.pool
-    header = column_names(open_source(source, "pool-gold")) or []
+    header = column_names(open_source(source, "pool-gold", table_format)) or []
     with_texts = all(same_columns(columns.get(name, name), header) for name in task.fields)
     if not with_texts and columns.get("id", "id") not in header:
         raise PetError(
@@ -65,7 +69,8 @@ def read_pool_gold(source: str, task: Task, data: RunData, columns: Mapping[str,
         )
     fields = task.fields if with_texts else []
     columns = {name: column for name, column in columns.items() if name in (*fields, "label", "id")}
-    table = read_table(source, fields, labels=task.labels, label_map=task.label_map, columns=columns, name="pool-gold")
+    labels: dict[str, Any] = {"labels": task.labels, "label_map": task.label_map}
+    table = read_table(source, fields, **labels, columns=columns, name="pool-gold", table_format=table_format)
     ids, there = (pa.array(part["id"], pa.string()) for part in (pool, table))
     rows = np.asarray(pc.fill_null(match_ids(ids, there), -1), dtype=np.int64)
     known = np.flatnonzero(rows >= 0)

@@ -14,6 +14,7 @@ from pet.backbones.load import check_model, model_fingerprint
 from pet.backbones.masked import check_length
 from pet.backbones.trained import check_classifier
 from pet.data.checks import label_counts
+from pet.data.table_format import TableFormat
 from pet.errors import PetError
 from pet.ipet.plan import Plan, make_plan
 from pet.members import external, pattern, untrained
@@ -117,7 +118,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         data.check_ids()
     pool_gold = None
     if given.pool_gold is not None:
-        pool_gold = read_pool_gold(given.pool_gold, task, data, settings.columns)
+        pool_gold = read_pool_gold(given.pool_gold, task, data, settings.columns, TableFormat(**settings.table_format))
     config = _configuration(settings, recipe, data, models, specs)
     if initial is not None:
         config["hashes"] |= initial.hashes()

@@ -39,6 +39,7 @@ class RunSettings:
     seed : random seed
     recipe, settings : named recipe, and changed settings
     columns : field (or ``label``, ``id``) -> column of the data files
+    table_format : encoding, delimiter and quoting of CSV and TSV files, as for `pet.data.table_format.TableFormat`
     device, precision : see `pet.training.device.make_accelerator`
     baselines : also run the other methods with the same examples
     allow_pickle : open pickled weights, too
@@ -75,6 +76,7 @@ class RunSettings:
     recipe: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    table_format: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     precision: str = "auto"
     baselines: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pet.data.infer_columns import infer_columns
 from pet.data.read import read_table
+from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 from pet.scaffold.scaffold import field_names, task_file_text
 from pet.store.files import writing
@@ -41,6 +42,7 @@ def write_new_task(
     text: Sequence[str] = (),
     label: str | None = None,
     force: bool = False,
+    table_format: TableFormat = DETECT,
 ) -> WrittenTask:
     """Inspect a data file and write a commented task file for it.
 
@@ -58,6 +60,8 @@ def write_new_task(
         Label column; default: a guess.
     force : bool
         Replace a file that exists.
+    table_format : TableFormat
+        Encoding, delimiter and quoting of the data; what is not given is detected.
 
     Raises
     ------
@@ -67,13 +71,13 @@ def write_new_task(
     place = check_output(output, (".yaml", ".yml"), source, force)
     if not name.strip():
         raise PetError("NAME is empty; give the task a name")
-    found = infer_columns(source, text=text, label=label)
+    found = infer_columns(source, text=text, label=label, table_format=table_format)
     fields = field_names(found.text)
     columns = {field: column for field, column in fields.items() if field != column}
     if found.label != "label":
         columns["label"] = found.label
     # Finds missing texts and labels now, with their lines.
-    read_table(source, list(fields), labels=found.labels, columns=columns)
+    read_table(source, list(fields), labels=found.labels, columns=columns, table_format=table_format)
     written = task_file_text(name, found, source)
     with writing(place) as temporary:
         temporary.write_text(written, encoding="utf-8", newline="\n")
