@@ -43,9 +43,13 @@ def visible_messages() -> Iterator[None]:
     """Apply `visible` to usage errors, log messages and warnings of all libraries while a command runs."""
     record, format_warning = logging.getLogRecordFactory(), warnings.formatwarning
 
+    noticed: set[str] = set()
+
     def formatted(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> str:
-        if issubclass(category, TableNotice):  # for the user of the command, not for a programmer
-            return visible(f"{message}\n")
+        if issubclass(category, TableNotice):  # for the user of the command, not for a programmer; once for each file
+            first = str(message) not in noticed
+            noticed.add(str(message))
+            return visible(str(message)) + "\n" if first else ""
         return visible(format_warning(message, category, *args, **options))
 
     logging.setLogRecordFactory(_Record)

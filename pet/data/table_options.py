@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pet.data.table_format import DETECT, TableFormat
 
@@ -36,3 +37,8 @@ class TableOptions:
     force: bool = False
     chunk_rows: int = 32768
     table_format: TableFormat = DETECT
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Keyword arguments of `pet.data.read.iter_table`."""
+        return {"chunk_rows": self.chunk_rows, "table_format": self.table_format}

@@ -64,8 +64,7 @@ def evaluate_file(
         labels=list(classifier.labels),
         label_map={text: label for text, label in known.items() if label in classifier.labels},
         columns={**saved.columns, **table.columns},
-        chunk_rows=table.chunk_rows,
-        table_format=table.table_format,
+        **table.reading,
     )
     probabilities: list[Array] = []
     gold: list[Array] = []

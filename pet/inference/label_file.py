@@ -94,9 +94,7 @@ def label_file(
     labels, members = ensemble.task.labels, ensemble.names
     kept = keep_columns(source, table, soft_label_columns(labels, members), typed=needs_types(place))
     mapping = text_columns(ensemble, table.columns)
-    chunks = iter_table(
-        source, ensemble.task.fields, columns=mapping, chunk_rows=table.chunk_rows, table_format=table.table_format
-    )
+    chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
     agreement = None
     if compute.quantize:
         first, chunks = first_chunk(chunks)

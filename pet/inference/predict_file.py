@@ -65,7 +65,7 @@ def predict_file(
     columns = prediction_columns(labels, independent=saved.classifier.independent)
     kept = keep_columns(source, table, columns, typed=needs_types(place))
     mapping = {key: value for key, value in {**saved.columns, **table.columns}.items() if key != "label"}
-    chunks = iter_table(source, fields, columns=mapping, chunk_rows=table.chunk_rows, table_format=table.table_format)
+    chunks = iter_table(source, fields, columns=mapping, **table.reading)
     names, order = np.asarray(labels, dtype=object), {"labels": json.dumps(list(labels), ensure_ascii=False)}
     total = 0
     with writing_table(place, [*columns, *kept.columns], order) as writer:

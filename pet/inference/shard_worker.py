@@ -91,8 +91,7 @@ def cut_table(
     try:
         beside.mkdir()
         kept = keep_columns(source, table, (), typed=True)
-        how: dict[str, Any] = {"chunk_rows": table.chunk_rows, "table_format": table.table_format}
-        for number, chunk in enumerate(iter_table(source, fields, columns=mapping, **how)):
+        for number, chunk in enumerate(iter_table(source, fields, columns=mapping, **table.reading)):
             part = chunk.with_format("arrow")[:]
             for column, values in zip(kept.columns, kept.take(len(chunk)).values(), strict=True):
                 part = part.append_column(f"{KEPT}{column.name}", arrow_array(column, values))
