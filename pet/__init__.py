@@ -16,6 +16,7 @@ __all__ = [
     "PetClassifier",
     "PetError",
     "RunSettings",
+    "TableFormat",
     "TableOptions",
     "Task",
     "distill_file",
@@ -33,6 +34,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pet.data.read import read_table
     from pet.data.sample import sample_shots
+    from pet.data.table_format import TableFormat
     from pet.data.table_options import TableOptions
     from pet.ensemble.combine import merge_scores
     from pet.ensemble.soft_label_files import read_soft_labels
@@ -56,6 +58,7 @@ _HOME = {
     "PetClassifier": ("pet.estimator.classifier", "PetClassifier"),
     "PetError": ("pet.errors", "PetError"),
     "RunSettings": ("pet.run.settings", "RunSettings"),
+    "TableFormat": ("pet.data.table_format", "TableFormat"),
     "TableOptions": ("pet.data.table_options", "TableOptions"),
     "Task": ("pet.task.task", "Task"),
     "distill_file": ("pet.inference.distill_file", "distill_file"),

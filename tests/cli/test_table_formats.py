@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pet.cli.main import main
+from pet.run.load_run import read_settings
 
 pytestmark = pytest.mark.filterwarnings("default::pet.data.table_format.TableNotice")
 COMMANDS = [
@@ -81,7 +82,6 @@ def test_a_run_keeps_the_options_in_its_configuration(tiny_model: Path, tmp_path
         "--set", "repetitions=1", "--max-length", 64, "--device", "cpu", "-o", output, "-q",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
-    kept = yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))["table_format"]
-    assert kept == {"delimiter": ";", "encoding": "cp1252"}
+    assert read_settings(output).table_format == {"delimiter": ";", "encoding": "cp1252"}
     again = _call("run", output / "config.yaml", "-q")
     assert again.exit_code == 0, again.output
