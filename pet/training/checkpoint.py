@@ -44,7 +44,7 @@ def save_checkpoint(
         save_file(_on_cpu(dict(module.named_parameters())), beside / WEIGHTS)
         save_file(_on_cpu(moments), beside / OPTIMIZER)
         hashes = {name: hash_file(beside / name) for name in (WEIGHTS, OPTIMIZER)}
-        state = {"progress": dict(progress), "sha256": hashes}
+        state = {**progress, "sha256": hashes}
         (beside / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
@@ -69,7 +69,7 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Opti
 
 def _load(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    for name, recorded in state.get("sha256", {}).items():  # those of earlier versions have none
+    for name, recorded in state.pop("sha256", {}).items():  # those of earlier versions have none
         if hash_file(folder / name) != recorded:
             raise ValueError(f"{name} has other content than was written")
     weights = load_file(folder / WEIGHTS)
@@ -81,7 +81,7 @@ def _load(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> 
         parameter_id, _, name = key.partition(".")
         moments.setdefault(int(parameter_id), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    return dict(state.get("progress", state))
+    return dict(state)
 
 
 def _on_cpu(tensors: Mapping[str, Any]) -> dict[str, torch.Tensor]:
