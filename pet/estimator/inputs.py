@@ -96,8 +96,8 @@ def target_values(y: Any) -> list[Any]:
     is_array = isinstance(y, np.ndarray) or not hasattr(y, "__iter__") or getattr(y, "ndim", 1) != 1
     values = listed(column_or_1d(y, warn=True) if is_array else y)
     refuse_no_labels(values)
-    if any(isinstance(value, float) for value in values):
-        check_classification_targets(np.asarray(values))
+    if numbers := [value for value in values if isinstance(value, float)]:
+        check_classification_targets(np.asarray(numbers))
     return values
 
 

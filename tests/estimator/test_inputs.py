@@ -6,6 +6,7 @@ import csv
 import json
 import unicodedata
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 import pet.data.read
@@ -22,6 +25,7 @@ from pet.data.memory import table_of
 from pet.data.read import read_table
 from pet.data.source import Unsound
 from pet.data.targets import class_values, label_positions
+from pet.data.values import as_text, is_unicode
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
 
@@ -410,3 +414,65 @@ def test_a_table_in_memory_is_read_with_ids_and_other_names(source: str) -> None
 def test_what_is_no_table_is_refused(table: Any) -> None:
     with pytest.raises(PetError, match=r"^train: "):
         read_table(table, ["text"], name="train")
+
+
+# Anything
+
+
+def objects(values: list[Any]) -> Any:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+VALUES_OF_ANY_KIND = st.one_of(
+    st.none(),
+    st.text(max_size=3),
+    st.integers(-3, 3),
+    st.floats(),
+    st.booleans(),
+    st.dates(),
+    st.binary(max_size=2),
+    st.lists(st.text(max_size=1), max_size=2),
+    st.sampled_from(
+        [pd.NA, pd.NaT, np.float32(1), np.str_("a"), Decimal("NaN"), np.datetime64("NaT"), 1j, object(), {}]
+    ),
+)
+FORMS: list[Callable[[list[Any]], Any]] = [
+    list,
+    objects,
+    lambda values: pd.Series(values, dtype=object),
+    lambda values: pd.DataFrame({"text": objects(values)}),
+    lambda values: pd.concat(
+        [pd.DataFrame({"other": objects(values)}), pd.DataFrame({"text": objects(values)})], axis=1
+    ),
+    lambda values: {"text": values},
+    lambda values: [{"text": value} for value in values],
+    lambda values: [(value,) for value in values],
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(values=st.lists(VALUES_OF_ANY_KIND, min_size=1, max_size=4), form=st.sampled_from(FORMS))
+def test_every_row_gives_its_text_or_a_message(values: list[Any], form: Callable[[list[Any]], Any]) -> None:
+    expected = [as_text(value) for value in values]
+    try:
+        table = table_of(form(values), ["text"])
+    except PetError:
+        # A list is a row of several values in a list of rows. Otherwise a value without text is the mistake.
+        assert None in expected or not all(map(is_unicode, filter(None, expected)))
+        return
+    if not any(isinstance(value, list) for value in values):
+        assert table["text"][:] == expected
+    assert len(table) == len(values)
+
+
+@settings(max_examples=150, deadline=None)
+@given(values=st.lists(VALUES_OF_ANY_KIND, min_size=1, max_size=4), labels=st.sampled_from([["a", "b"], ["0", "1"]]))
+def test_every_y_gives_a_label_each_or_a_message(values: list[Any], labels: list[str]) -> None:
+    try:
+        positions = label_positions(target_values(values), labels, {})
+    except (PetError, ValueError):
+        return
+    texts = [str(int(value)) if isinstance(value, (float, np.floating)) else str(value) for value in values]
+    assert [labels[position] for position in positions] == texts
