@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -14,8 +15,13 @@ TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
 def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
     """Return the dtype argument of ``from_pretrained``, which was renamed in transformers 4.56."""
-    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
+    installed = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return {"dtype" if installed >= (4, 56) else "torch_dtype": dtype}
+
+
+def no_code() -> dict[str, Any]:
+    """Return the arguments that keep ``load_dataset`` from running code of a data set, as it can before version 4."""
+    return {"trust_remote_code": False} if int(version("datasets").split(".")[0]) < 4 else {}
 
 
 def repeat_cache(cache: Any, count: int) -> Any:

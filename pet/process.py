@@ -155,3 +155,19 @@ def without_progress_bars() -> Iterator[None]:
             if shown:
                 logging.enable_progress_bar()
             (enable_progress_bars if hub_shown else disable_progress_bars)()
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables inside the block, for libraries that read them when they are called."""
+    with BORROWED:
+        before = {name: os.environ.get(name) for name in values}
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

@@ -14,6 +14,7 @@ MAX_PARAMETERS = 8
 
 # From the ground up. A module may import from its own layer and the layers below it. CONTRIBUTING.md has the same list.
 LAYERS = [
+    "library_defaults",
     "errors, seeds, terminal, process, compat, resources, spelling, suggest, extras, numerics, progress, settings",
     "store",
     "task",

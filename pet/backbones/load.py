@@ -34,7 +34,7 @@ from pet.backbones.folder import (
 )
 from pet.compat import dtype_argument
 from pet.errors import PetError
-from pet.process import without_messages
+from pet.process import environment, without_messages
 from pet.store.files import hash_file, hash_inputs
 
 if TYPE_CHECKING:
@@ -235,7 +235,9 @@ def load_model(
         check_files(Path(path))
         weights = check_weights(Path(path), allow_pickle)
     options = dtype_argument(torch.float32) | ({} if allow_pickle else {"use_safetensors": True})
-    with opening(name, "weights"), without_messages(), limited_size(name, weights):
+    # Else the library asks a service of the hub to convert pickled weights.
+    quiet = environment(DISABLE_SAFETENSORS_CONVERSION="1")
+    with opening(name, "weights"), without_messages(), quiet, limited_size(name, weights):
         try:
             model, info = kind.from_pretrained(
                 path, config=config, output_loading_info=True, trust_remote_code=False, **options

@@ -10,6 +10,7 @@ import click
 from pet import __version__
 from pet.cli.echo import echo, visible_messages
 from pet.errors import PetError
+from pet.library_defaults import set_environment
 from pet.training.memory import own_process
 
 # Subcommands; each is a module in pet.cli with a click command of the same name. Importing torch takes seconds, so
@@ -63,6 +64,7 @@ class LazyGroup(click.Group):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        set_environment()
         try:
             with own_process(), visible_messages():
                 return super().invoke(ctx)

@@ -32,11 +32,13 @@ def open_hub(text: str, name: str) -> Source:
     """
     import datasets
 
+    from pet.compat import no_code
+
     path, config, split = parse_hub(text)
     if not path:
         raise PetError(f"{name}: {text}: names no data set; write hub:OWNER/NAME[:CONFIG][@SPLIT]")
     try:
-        loaded = datasets.load_dataset(path, config, split=split)
+        loaded = datasets.load_dataset(path, config, split=split, **no_code())
     except Exception as error:  # network libraries raise exceptions of their own
         raise PetError(
             f"{name}: {text}: could not be loaded ({type(error).__name__}: {first_line(error)}); "

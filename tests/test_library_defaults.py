@@ -1,0 +1,146 @@
+"""Defaults of libraries: nothing asks, nothing uses the network, and nothing is printed or written elsewhere."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import pet, run_options, write_inputs
+
+from pet.library_defaults import ENVIRONMENT
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "library-defaults.md").read_text(encoding="utf-8")
+
+# Records what a process does to the world outside, and lets no connection be made.
+WATCHED = """\
+import contextlib, io, json, os, sys
+
+seen = {"network": [], "written": [], "processes": []}
+
+def watch(event, values):
+    if event.startswith("socket.") and event != "socket.__new__" or event == "urllib.Request":
+        seen["network"].append(f"{event} {values!r}")
+        raise OSError("no network in this test")
+    if event == "open" and isinstance(values[0], (str, bytes)) and values[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        seen["written"].append(os.fsdecode(values[0]))
+    if event == "os.mkdir":
+        seen["written"].append(os.fsdecode(values[0]))
+    if event == "subprocess.Popen":
+        seen["processes"].append(repr(values[1]))
+
+sys.addaudithook(watch)
+from pet.cli.main import main
+
+orders, record = json.loads(sys.argv[1]), sys.argv[2]
+outputs = []
+for order in orders:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        main(order, standalone_mode=False)
+    outputs.append(text.getvalue())
+with open(record, "w") as stream:
+    json.dump(seen | {"outputs": outputs}, stream)
+"""
+
+
+def test_commands_only_print_results_and_only_write_their_output(tiny_model: Path, tmp_path: Path):
+    inputs = write_inputs(tmp_path / "in")
+    places = {name: tmp_path / name for name in ("home", "temporary", "current")}
+    for place in places.values():
+        place.mkdir()
+    run, predictions, labels = (tmp_path / name for name in ("run", "predictions.jsonl", "labels.jsonl"))
+    rows = ["--input", inputs / "pool.jsonl", "--device", "cpu"]
+    orders = [
+        [
+            "check",
+            inputs / "task.yaml",
+            "--train",
+            inputs / "train.jsonl",
+            "-m",
+            tiny_model,
+            "--max-length",
+            64,
+            "--json",
+        ],
+        [*run_options(inputs, tiny_model), "--json", "-o", run],
+        ["predict", run / "student", *rows, "-o", predictions, "-q"],
+        ["label", run, *rows, "-o", labels, "-q"],
+        ["evaluate", run / "student", "--input", inputs / "test.jsonl", "--device", "cpu", "--json"],
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    environment |= {"HOME": str(places["home"]), "USERPROFILE": str(places["home"]), "TMPDIR": str(places["temporary"])}
+    environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", *ENVIRONMENT):
+        environment.pop(name, None)
+    words = json.dumps([[str(word) for word in order] for order in orders])
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, words, str(tmp_path / "record")],
+        stdin=subprocess.DEVNULL, capture_output=True, cwd=places["current"], env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b""  # what libraries print without Python's standard output
+    record = json.loads((tmp_path / "record").read_text(encoding="utf-8"))
+    assert record["network"] == [] and record["processes"] == []
+    for number in (0, 1, 4):
+        json.loads(record["outputs"][number])
+    assert list(places["home"].iterdir()) == [] and list(places["current"].iterdir()) == []
+    left = [path.name for path in places["temporary"].iterdir()]
+    assert [name for name in left if not name.startswith("torchinductor_")] == []
+    mine = [run, predictions, labels, places["temporary"], tmp_path / "record"]
+    allowed = (*map(str, mine), os.devnull)
+    beside = f"{tmp_path}{os.sep}.tmp-"  # the temporary names of files
+    elsewhere = [path for path in record["written"] if not path.startswith((*allowed, beside))]
+    assert elsewhere == []
+
+
+def test_the_command_sets_the_variables_of_the_page_unless_the_user_has(monkeypatch: pytest.MonkeyPatch):
+
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    kept = next(iter(ENVIRONMENT))
+    monkeypatch.setenv(kept, "mine")
+    pet("tasks")
+    assert os.environ[kept] == "mine"
+    for name, value in list(ENVIRONMENT.items())[1:]:
+        assert os.environ[name] == value
+        monkeypatch.delenv(name)
+    assert all(f"`{name}`" in PAGE for name in ENVIRONMENT)
+
+
+def test_data_sets_are_loaded_without_their_code_in_one_place():
+    calls = []
+    for path in sorted((ROOT / "pet").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("load_dataset", "load_dataset_builder")):
+                calls.append(
+                    (path.name, any(k.arg is None and "no_code" in ast.unparse(k.value) for k in node.keywords))
+                )
+    assert calls == [("hub.py", True)]
+
+
+def test_tables_are_picked_in_one_place():
+    """Elsewhere the library would hash row numbers, in a block that swallows Ctrl-C."""
+    for path in sorted((ROOT / "pet").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                is_step = node.func.attr in (
+                    "select",
+                    "select_columns",
+                    "remove_columns",
+                    "rename_column",
+                    "add_column",
+                )
+                assert not is_step or path.name == "pick.py", f"{path}:{node.lineno}: use pet.data.pick"
+
+
+def test_the_page_names_places_that_exist():
+
+    for place in re.findall(r"`(pet/[\w/.]+)`", PAGE):
+        assert (ROOT / place).is_file(), place
