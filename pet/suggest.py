@@ -29,9 +29,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
         return "there are none"
     # Comparing takes time that grows with both lengths, and with the number of names.
     by_folded = {fold(other): other for other in reversed(names[:_COMPARED])}
-    near = (
-        difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6) if len(name) < 100 else []
-    )
+    near = difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6) if len(name) < 100 else []
     if near:
         found = [by_folded[other] for other in near]
         return "did you mean " + " or ".join(map(repr, found)) + "?" + hidden_part(name, found[0])

@@ -58,6 +58,9 @@ class SavedEnsemble:
     columns: Mapping[str, str] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)  # members share models
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"_lock": Lock()} | state)  # earlier versions pickled no lock
+
     @property
     def task(self) -> Task:
         """Task of the run."""

@@ -135,6 +135,9 @@ class Classifier:
     independent: bool = False
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"_lock": Lock()} | state)  # earlier versions pickled no lock
+
     @property
     def pads_left(self) -> bool:
         """Whether texts must be padded on the left, because the model reads the last column (XLNet)."""

@@ -422,6 +422,17 @@ def test_pickled_copy_predicts_the_same(make: Make, pool: Any) -> None:
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
 
 
+@pytest.mark.parametrize("method", ["zero-shot", "supervised"])
+def test_pickle_of_an_earlier_version_predicts_the_same(make: Make, method: str) -> None:
+    classifier = make(method=method).fit(TEXTS[TRAIN], TOPICS[TRAIN])
+    expected = classifier.predict_proba(TEXTS[NEW])
+    classifier.classes_ = np.array(tiny_text.LABELS)  # it had the order of the task
+    del classifier.class_positions_
+    del vars(classifier.student_ or classifier.ensemble_)["_lock"]
+    copy = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(copy.predict_proba(TEXTS[NEW]), expected)
+
+
 def test_cross_validation_works(make: Make) -> None:
     scores = cross_val_score(make(method="zero-shot"), np.array(TEXTS), TOPICS, cv=2, scoring="accuracy")
     whole = make(method="zero-shot").fit(None).score(TEXTS, TOPICS)
