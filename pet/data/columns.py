@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 from pet.data.label_codes import LabelCodes
 from pet.data.source import Source, Unsound
+from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
 from pet.errors import PetError
 from pet.spelling import compose, fold, unlike
@@ -100,6 +102,7 @@ def lay_out(
             same = same_columns(column, header)
             if len(same) == 1:
                 wanted[name] = same[0]
+                _announce(place, column, same[0])
             elif same:
                 problems.append(f"{place}: {two_columns(same)}")
             elif strict:
@@ -109,6 +112,14 @@ def lay_out(
     id_column = wanted.pop("id", None)
     stray = id_column is None and "id" not in columns and not strict and header is not None
     return Layout(wanted, id_column, codes, stray_id="id" if stray else None)
+
+
+def _announce(place: str, column: str, found: str) -> None:
+    """Say that a column is found although it is written in another way."""
+    if found != column:
+        how = "decomposed" if compose(found) != found else "composed"
+        notice = f"{place}: reads the column {shorten(found)} as {shorten(column)}; its accents are {how}"
+        warnings.warn(TableNotice(f"{notice} (different characters: {unlike(found, column)})"), stacklevel=3)
 
 
 def same_columns(column: str, header: Iterable[str]) -> list[str]:
