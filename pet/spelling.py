@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _TRUTH_VALUES = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
@@ -80,6 +80,23 @@ class Names:
             return name
         key = meaning(name)
         return None if key in self._several else self._first.get(key)
+
+
+def match_all(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
+    """Return the position in `names` of each of the others. None if they are not the same names, in any spelling.
+
+    Examples
+    --------
+    >>> match_all(["0.0", "1.0"], ["1", "0"])
+    [1, 0]
+    >>> match_all(["0", "1"], ["1", "2"]) is None
+    True
+    """
+    known, positions = Names(names), {name: i for i, name in enumerate(names)}
+    found = [known.find(other) for other in others]
+    if len(others) != len(names) or set(found) != set(names):
+        return None
+    return [positions[name] for name in found if name is not None]
 
 
 def fold(name: str) -> str:

@@ -32,11 +32,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6) if len(name) < 100 else []
     if near:
         found = [by_folded[other] for other in near]
-        return "did you mean " + " or ".join(map(repr, found)) + "?" + hidden_part(name, found[0])
+        hidden = unlike(name, found[0])
+        return "did you mean " + " or ".join(map(repr, found)) + "?" + (f" (yours has {hidden})" if hidden else "")
     return "known: " + ", ".join(names[:_LISTED]) + (f", ... ({len(names)} in total)" if len(names) > _LISTED else "")
-
-
-def hidden_part(name: str, other: str) -> str:
-    """Return `` (yours has U+00A0 NO-BREAK SPACE)`` if a name differs from another in a way that is hard to see."""
-    hidden = unlike(name, other)
-    return f" (yours has {hidden})" if hidden else ""

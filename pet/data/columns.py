@@ -16,7 +16,6 @@ from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
 from pet.errors import PetError
 from pet.spelling import compose, fold, unlike
-from pet.suggest import hidden_part
 
 _LONGEST_NAME = 4  # words of the name of a column
 
@@ -233,7 +232,10 @@ def near(word: str, choices: Iterable[str]) -> str:
     listed = list(choices)
     folded = [choice for choice in listed if fold(choice) == fold(word)]
     likely = folded or difflib.get_close_matches(word[:100], listed, n=1, cutoff=0.7)
-    return f" (did you mean {likely[0]!r}?{hidden_part(word, likely[0])})" if likely else ""
+    if not likely:
+        return ""
+    hidden = unlike(word, likely[0])
+    return f" (did you mean {likely[0]!r}?{f' Yours has {hidden}' if hidden else ''})"
 
 
 def some(words: Iterable[str], most: int = 12) -> str:

@@ -29,6 +29,7 @@ from pet.prompts.self_supervised import (
 from pet.prompts.session import Session, train_on
 from pet.seeds import derive_seed
 from pet.settings import out_of_range
+from pet.spelling import match_all
 from pet.task.task import Task
 
 if TYPE_CHECKING:
@@ -172,14 +173,15 @@ class _ExampleMaker:
         from pet.student.classifier import load_classifier
 
         classifier = load_classifier(teacher)
-        if set(classifier.labels) != set(self.task.labels) or len(classifier.text_input.fields) != 1:
+        order = match_all(classifier.labels, self.task.labels)
+        if order is None or len(classifier.text_input.fields) != 1:
             raise PetError(
                 f"{teacher} has the labels {', '.join(classifier.labels)}, but {self.task.name} has "
                 f"{', '.join(self.task.labels)}; give the classifier's own task with --task"
             )
         texts = table_of(table[self.task.fields[0]][:], classifier.text_input.fields, name="text")
         found = classifier.probabilities(texts, self.session.accelerator)
-        return found[:, [classifier.labels.index(label) for label in self.task.labels]]
+        return found[:, order]
 
     def _untrained(self, table: Dataset) -> Array:
         session = self.session
