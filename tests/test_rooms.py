@@ -15,7 +15,8 @@ MAX_PARAMETERS = 8
 # From the ground up. A module may import from its own layer and the layers below it. CONTRIBUTING.md has the same list.
 LAYERS = [
     "library_defaults",
-    "errors, seeds, terminal, process, compat, resources, spelling, suggest, extras, numerics, progress, settings",
+    "errors, seeds, terminal, process, shortage",
+    "compat, resources, spelling, suggest, extras, numerics, progress, settings",
     "store",
     "task",
     "data",

@@ -35,6 +35,7 @@ from pet.backbones.folder import (
 from pet.compat import dtype_argument
 from pet.errors import PetError
 from pet.process import environment, without_messages
+from pet.shortage import shortage
 from pet.store.files import hash_file, hash_inputs
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def opening(name: str, what: str) -> Iterator[None]:
         yield
     except BaseException as error:
         problem = load_problem(name, what, error)
-        if problem is None:
+        if problem is None or shortage(error) is not None:
             raise
         raise problem from error
 

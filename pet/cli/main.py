@@ -11,6 +11,7 @@ from pet import __version__
 from pet.cli.echo import echo, visible_messages
 from pet.errors import PetError
 from pet.library_defaults import set_environment
+from pet.shortage import check_address_space, shortage, within_limits
 from pet.training.memory import own_process
 
 # Subcommands; each is a module in pet.cli with a click command of the same name. Importing torch takes seconds, so
@@ -28,19 +29,7 @@ COMMANDS = {
     "prompts": "Manage trained prompts: store, rank, pretrain and project them.",
     "adapt": "Pretrain a masked language model on your own text.",
 }
-
-
-OUT_OF_MEMORY = (
-    "out of memory; use smaller batches (--set labeled_batch=4 --set accumulation=2 --set student_batch=8 "
-    "--set inference_tokens=2048), a smaller --max-length, fewer trained parameters (--tuning) or a smaller model. "
-    "A run with other settings needs a new folder"
-)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Return True if a device or the machine is out of memory, without importing torch for its exceptions."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+COMPUTING = {"run", "label", "distill", "predict", "evaluate", "check", "prompts", "adapt"}  # commands that use torch
 
 
 class LazyGroup(click.Group):
@@ -55,6 +44,13 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"pet.cli.{name}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in COMPUTING and not {"-h", "--help"} & set(args):
+            check_address_space()
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -66,7 +62,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         set_environment()
         try:
-            with own_process(), visible_messages():
+            with within_limits(), own_process(), visible_messages():
                 return super().invoke(ctx)
         except PetError as error:
             for problem in error.problems:
@@ -75,17 +71,22 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             echo("interrupted", err=True)
             ctx.exit(130)  # what a shell reports for a command that ended on Ctrl-C
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            echo(f"error: {OUT_OF_MEMORY}", err=True)
-            ctx.exit(2)
         except BrokenPipeError:
             raise  # `pet ... | head`: click ends quietly
-        except OSError as error:  # a full disk or a read-only folder, which the user can fix
-            where = f" ({error.filename})" if error.filename else ""
-            echo(f"error: {error.strerror or error}{where}", err=True)
+        except Exception as error:
+            message = _known(error)
+            if message is None:
+                raise
+            echo(f"error: {message}", err=True)
             ctx.exit(2)
+
+
+def _known(error: Exception) -> str | None:
+    """Return the message of an error that the user can fix: too little memory, a full disk, a read-only folder."""
+    message = shortage(error)
+    if message is None and isinstance(error, OSError):
+        message = f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+    return message
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

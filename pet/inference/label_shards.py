@@ -111,7 +111,7 @@ def label_on_ray(
     cluster = Cluster(execution.ray_address)
     with _working_in(folder, _fingerprint(run, given, min_confidence, table, compute), reporter):
         try:
-            cluster.connect()
+            cluster.connect(reporter)
             resources = cluster.resources(execution, compute.device, reporter)
             files, layout, kept, shards = _shards(given, ensemble, folder, table.chunk_rows, reporter)
             work = ShardWork(

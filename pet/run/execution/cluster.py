@@ -4,14 +4,52 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 from pet.errors import PetError
 from pet.extras import install_command
 from pet.progress import Reporter
 from pet.run.execution.options import Execution
+
+_NEW_CLUSTER = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # send no usage statistics
+    "RAY_worker_niceness": "0",  # with Ray's default of 15, workers would yield to everything else on the machine
+}
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for Ray that are not set; at the end of the block, undo that and what Ray has set itself."""
+    before = {name: value for name, value in os.environ.items() if _of_ray(name)}
+    os.environ.update({**values, **before})
+    try:
+        yield
+    finally:
+        for name in filter(_of_ray, list(os.environ)):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _of_ray(name: str) -> bool:
+    return name.startswith("RAY_") or name == "PYTHONBREAKPOINT"
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a cluster that is started inside the block listen on 127.0.0.1 only, as Ray does on Windows and macOS.
+
+    Ray has no option for it. Everybody who reaches the ports of a cluster can run code on it.
+    """
+    from ray._private import ray_constants
+
+    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", None)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 class Cluster:
@@ -36,8 +74,8 @@ class Cluster:
             cure = install_command("ray")
             raise PetError(f"--executor ray requires Ray ({error}); install it with: {cure}") from None
 
-    def connect(self) -> None:
-        """Connect to the cluster, or start one.
+    def connect(self, reporter: Reporter) -> None:
+        """Connect to the cluster, or start one that only this machine can reach.
 
         Raises
         ------
@@ -50,17 +88,21 @@ class Cluster:
         self._open.enter_context(redirect_stdout(sys.stderr))
         if ray.is_initialized():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
-        # For a new cluster: with Ray's default of 15, workers would yield to everything else on the machine.
-        os.environ.setdefault("RAY_worker_niceness", "0")
+        self._open.enter_context(_environment(_NEW_CLUSTER))
         options: dict[str, Any] = {} if self._address is None else {"address": self._address}
         try:
-            ray.init(**options, include_dashboard=False if self._local else None, logging_level="warning")
+            with _on_loopback() if self._local else nullcontext():
+                ray.init(**options, include_dashboard=False if self._local else None, logging_level="warning")
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
             reason = str(error).strip().splitlines()[0][:200]
             raise PetError(f"cannot connect to Ray at {where} ({reason}); check --ray-address") from error
         self._open.callback(ray.shutdown)
+        if self._local and not ray.util.get_node_ip_address().startswith("127."):
+            reporter.warn(
+                "the ports of Ray are open on all network interfaces; on a machine that others can reach, close them "
+                "with a firewall"
+            )
 
     @property
     def _local(self) -> bool:

@@ -32,7 +32,7 @@ class OnRay:
         steps = work_queue.next()
         if steps is None:
             return
-        self._cluster.connect()
+        self._cluster.connect(context.reporter)
         import ray
 
         resources = self._cluster.resources(self._execution, context.settings.device, context.reporter)

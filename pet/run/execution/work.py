@@ -16,6 +16,7 @@ from typing import Any
 from pet.errors import PetError
 from pet.run.context import RunContext
 from pet.run.stages import Member, build_member, build_scores, scored_parts
+from pet.shortage import shortage
 from pet.store.build import make_files
 from pet.store.folders import TEMPORARY, remove_quietly
 
@@ -163,6 +164,11 @@ def make_step(context: RunContext, step: Step) -> dict[str, Any]:
         made = make_files(step.name, folder, lambda place: step.build(context, place), step.files)
     except PetError as error:
         return {"problems": error.problems}
+    except Exception as error:
+        message = shortage(error)
+        if message is None:
+            raise
+        return {"problems": [f"{step.name}: {message}"]}
     return {"folder": folder.name, "made": made}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from pet.shortage import shortage
 from pet.training.memory import own_process
 
 Send = Callable[[dict[str, Any]], None]
@@ -57,8 +58,9 @@ def main() -> None:
     try:
         with own_process():
             _work(first, lines, send)
-    except BaseException:
-        send({"failed": traceback.format_exc()})
+    except BaseException as error:
+        message = shortage(error)
+        send({"failed": traceback.format_exc()} if message is None else {"problems": [message]})
 
 
 def _work(first: dict[str, Any], lines: queue.Queue[str], send: Send) -> None:
