@@ -207,18 +207,17 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def label_mistake(text: str, codes: Iterable[str]) -> str:
-    """Return what is wrong with a text that is not a label.
+    """Return what is wrong with a text that is not a label, and the cure.
 
     Examples
     --------
-    >>> label_mistake("Bad", ["bad", "good"])
-    "label 'Bad' is not one of the task's labels: 'bad', 'good' (did you mean 'bad'?)"
     >>> label_mistake("nan", ["bad", "good"])
-    "label 'nan' is missing; the task's labels are 'bad', 'good'"
+    "label 'nan' is missing; write one of 'bad', 'good', or remove the row"
     """
     if is_missing_label(text):
-        return f"label {shorten(text)} is missing; the task's labels are {some(codes)}"
-    return f"label {shorten(text)} is not one of the task's labels: {some(codes)}{near(text, codes)}"
+        return f"label {shorten(text)} is missing; write one of {some(codes)}, or remove the row"
+    cure = "correct the data, or map it to a label with label_map in the task file"
+    return f"label {shorten(text)} is not one of the task's labels: {some(codes)}{near(text, codes)}; {cure}"
 
 
 def near(word: str, choices: Iterable[str]) -> str:

@@ -41,8 +41,7 @@ def checked_row(place: Place, record: Mapping[str, Any], layout: Layout, problem
         if name == "label" and layout.codes is not None:
             found[name] = layout.codes.find(text)
             if found[name] is None:
-                cure = "; correct the data, or map it to a label with label_map in the task file"
-                problems.add(place, "unknown label", label_mistake(text, layout.codes) + cure, text)
+                problems.add(place, "unknown label", label_mistake(text, layout.codes), text)
         else:
             found[name] = text
     if len(found) <= len(layout.columns) or found.get("label", 0) is None:
