@@ -224,7 +224,8 @@ def check_tokenizer_config(config: Mapping[str, Any], name: object) -> None:
         # Other keys that end in _file are notes of old versions, which nobody reads.
         if re.fullmatch(r"(\w*(vocab|merges|spm|emoji)|source_spm|target_spm|tokenizer)_file", key) and value:
             _check_name(value, f"model {name}: {key} in {TOKENIZER_CONFIG}")
-    for value in config.get("fast_tokenizer_files") or ():
+    files = config.get("fast_tokenizer_files")
+    for value in files if isinstance(files, list) else [files] if files else []:
         _check_name(value, f"model {name}: fast_tokenizer_files in {TOKENIZER_CONFIG}")
     length = config.get("model_max_length")
     is_number = isinstance(length, (int, float)) and not isinstance(length, bool)

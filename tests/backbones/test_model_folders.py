@@ -99,6 +99,16 @@ def test_an_architecture_of_the_library_needs_no_code_even_if_the_folder_has_som
     assert not marker.exists()
 
 
+def test_code_for_generating_text_is_not_run(family_model: Callable[[str], Path], tmp_path: Path):
+    folder = Path(shutil.copytree(family_model("gpt2"), tmp_path / "model"))
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate" / "generate.py").write_text(CODE.format(marker=str(tmp_path / "ran")), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text("{{ cycler.__init__.__globals__.os.mkdir('ran') }}", encoding="utf-8")
+    open_model(str(folder))
+    load_tokenizer(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
 def test_kernels_of_the_hub_are_not_run(model: Path, key: str):
     change(model, **{key: "somebody/kernel:attention"})

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pet.cloze.ragged import Encoded, Ragged, ragged_index
+from pet.errors import PetError
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors, token_budget_batches, write_back
 
 row_lengths = st.lists(st.integers(0, 60), max_size=80).map(lambda values: np.array(values, dtype=np.int64))
@@ -123,3 +124,10 @@ def test_results_are_written_to_their_rows():
     write_back(out, results, told.append)
     assert out.tolist() == [[row, row] for row in range(5)]
     assert told == [2, 1, 2]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_results_that_are_no_numbers_are_refused(number: float):
+    results = [(np.array([0, 1]), torch.tensor([[0.0, 1.0], [number, 1.0]]))]
+    with pytest.raises(PetError, match=r"NaN.*--precision fp32"):
+        write_back(np.zeros((2, 2), dtype=np.float32), results)

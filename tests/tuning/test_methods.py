@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,16 @@ def test_an_unknown_method_in_a_file_is_refused(tiny_model: Path, tmp_path: Path
     backbone = Backbone(load_masked_lm(str(tiny_model)), "tiny", "hash")
     with pytest.raises(PetError, match=r"m1: .*'ia3'.*lora"):
         attach(backbone, read_member(tmp_path), "m1")
+
+
+def test_a_member_with_numbers_that_are_none_is_named(tiny_model: Path, tmp_path: Path):
+    save_member(started(tiny_model, tuning := tuning_of("prompt")), tuning, tmp_path)
+    learned = read_member(tmp_path)
+    name, values = next(iter(learned.arrays.items()))
+    write_learned(replace(learned, arrays={name: values.index_fill(0, torch.tensor([1]), float("nan"))}), tmp_path)
+    with pytest.raises(PetError) as caught:
+        read_member(tmp_path)
+    assert str(tmp_path / LEARNED) in str(caught.value) and name in str(caught.value)
 
 
 def test_a_member_that_others_start_from_is_not_changed_by_training(tiny_model: Path, tmp_path: Path):
