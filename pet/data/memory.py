@@ -136,7 +136,7 @@ def named_columns(texts: Any, name: str) -> tuple[list[Any], Callable[[int], lis
         if single:
             raise PetError(f"{name} is a {type(texts).__name__} with one value for {single[0]!r}; give a list of texts")
         return names, lambda i: listed(texts[names[i]])
-    if hasattr(texts, "features") and hasattr(texts, "column_names") and hasattr(texts, "with_format"):
+    if all(hasattr(texts, name) for name in ("features", "column_names", "with_format", "__len__")):
         return list(texts.column_names), lambda i: _of_dataset(texts, texts.column_names[i])
     if isinstance(texts, (pa.Table, pa.RecordBatch)):
         return list(texts.schema.names), lambda i: listed(texts.column(i))

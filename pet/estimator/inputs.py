@@ -94,7 +94,9 @@ def target_values(y: Any) -> list[Any]:
     if isinstance(y, (str, bytes, Mapping, set, frozenset)) or not (hasattr(y, "__iter__") or hasattr(y, "__array__")):
         raise PetError(f"y is a {type(y).__name__}; give a list of labels, one for each text")
     is_array = isinstance(y, np.ndarray) or not hasattr(y, "__iter__") or getattr(y, "ndim", 1) != 1
-    values = listed(column_or_1d(y, warn=True) if is_array else y)
+    if is_array and not isinstance(y, np.ma.MaskedArray):  # scikit-learn would use what is masked
+        y = column_or_1d(y, warn=True)
+    values = listed(y)
     refuse_no_labels(values)
     if numbers := [value for value in values if isinstance(value, float)]:
         check_classification_targets(np.asarray(numbers))

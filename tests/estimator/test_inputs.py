@@ -389,6 +389,20 @@ def test_a_set_of_texts_is_refused_because_it_has_no_order() -> None:
         table_of({"a", "b"}, ["text"])
 
 
+def test_data_sets_that_are_formatted_selected_or_streamed_are_texts() -> None:
+    table = datasets.Dataset.from_dict({"n": [1, 2, 3], "text": ["a", "b", "c"]})
+    assert table_of(table.with_format("numpy"), ["text"])["text"][:] == ["a", "b", "c"]
+    assert table_of(table.select([2, 0]), ["text"])["text"][:] == ["c", "a"]
+    assert table_of(table.to_iterable_dataset(), ["text"])["text"][:] == ["a", "b", "c"]
+
+
+def test_masked_values_are_missing() -> None:
+    with pytest.raises(PetError, match=r"row 1 .*missing"):
+        table_of(np.ma.array(["a", "b"], mask=[False, True]), ["text"])
+    with pytest.raises(PetError, match="1 of 2 labels are missing"):
+        target_values(np.ma.array([1, 0], mask=[False, True]))
+
+
 def test_a_data_set_gives_the_names_of_its_classes() -> None:
     kind = datasets.Features({"text": datasets.ClassLabel(names=["no", "yes"])})
     assert table_of(datasets.Dataset.from_dict({"text": [1, 0]}, features=kind), ["text"])["text"][:] == ["yes", "no"]
