@@ -37,8 +37,11 @@ def difference(path: Path, recorded: Sequence[Any]) -> str | None:
     if len(recorded) < 2 or not recorded[1]:
         return None
     key = (os.path.realpath(path), about.st_size, about.st_mtime_ns, about.st_ino)
-    if key not in _known:
-        _known[key] = hash_file(path)
+    try:
+        if key not in _known:
+            _known[key] = hash_file(path)
+    except OSError as error:  # a bad sector
+        return f"cannot be read ({error.strerror or error})"
     return None if _known[key] == recorded[1] else "has other content than the run wrote"
 
 

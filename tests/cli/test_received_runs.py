@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from small_run import contents, pet, refused, run_options, write_inputs
+from small_run import contents, pet, refused, run_options, write_inputs, write_rows
 
 from pet.errors import PetError
+from pet.inference.label_shards import label_on_ray
 from pet.prompts.library import find_prompt, list_prompts
+from pet.run.execution.options import Execution
 from pet.store import recorded
 from pet.store.folders import remove
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need privileges on Windows")
 
 
@@ -147,3 +153,47 @@ def test_a_prompt_library_does_not_lead_out(tmp_path: Path, open_library: Callab
     os.mkfifo(library / "best" / "learned.safetensors")
     with pytest.raises(PetError, match=r"learned\.safetensors: .*pipe"):
         open_library(library)
+
+
+def test_a_planted_folder_of_shards_is_neither_emptied_nor_followed(
+    run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pet.inference.label_shards.Cluster", lambda address: None)  # refused before it is used
+    victim, planted = tmp_path / "victim", tmp_path / ".tmp-many"
+    victim.mkdir()
+    (victim / "precious").write_text("precious")
+    planted.symlink_to(victim)
+    arguments = (run, str(inputs / "pool.jsonl"), tmp_path / "many", Execution(executor="ray"))
+    with pytest.raises(PetError, match=r"\.tmp-many: is a link"):
+        label_on_ray(*arguments)
+    planted.unlink()
+    shutil.copytree(victim, planted)
+    with pytest.raises(PetError, match=r"\.tmp-many: .*precious"):
+        label_on_ray(*arguments)
+    assert (planted / "precious").read_text() == (victim / "precious").read_text() == "precious"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["label", "predict", "distill"])
+def test_what_a_killed_command_left_is_removed_by_the_next(
+    run: Path, inputs: Path, tiny_model: Path, tmp_path: Path, command: str
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    arguments = commands(run, inputs, tiny_model, out)[command]
+    if command == "distill":
+        arguments += ["--set", "student_steps=1000000", "--max-length", "64", "--device", "cpu"]
+    else:
+        many = write_rows(tmp_path / "many.jsonl", [{"text": f"text number {i}"} for i in range(200_000)])
+        arguments[arguments.index("--input") + 1] = many
+    process = subprocess.Popen([sys.executable, "-m", "pet", *map(str, arguments)], cwd=ROOT)
+    while not (left := list(out.iterdir())):
+        assert process.poll() is None
+        time.sleep(0.2)
+    pet(*commands(run, inputs, tiny_model, out)["predict"])
+    assert all(path.exists() for path in left)  # in use by a living process
+    process.kill()
+    process.wait()
+    assert all(path.exists() for path in left)
+    pet(*commands(run, inputs, tiny_model, out)["label"])
+    assert sorted(path.name for path in out.iterdir()) == ["labels.jsonl", "predictions.jsonl"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -104,3 +105,17 @@ def test_a_file_is_read_once_a_process_unless_it_changes(tmp_path: Path, monkeyp
     with pytest.raises(PetError):
         check_recorded(tmp_path / "g0" / "labels.parquet")
     assert read == ["labels.parquet"] * 2
+
+
+def test_a_file_on_a_bad_sector_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    build(tmp_path)
+
+    def bad(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(recorded, "hash_file", bad)
+    with pytest.raises(PetError, match=r"labels\.parquet.*Input/output error"):
+        check_recorded(tmp_path / "g0" / "labels.parquet")
+    told = io.StringIO()
+    build(tmp_path, told)
+    assert "g0/labels" in told.getvalue() and "Input/output error" in told.getvalue()
