@@ -69,7 +69,8 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
 
     The labels can come from `pet label`, from `pet predict`, or from elsewhere: JSON lines with an `id` and
     `probabilities`, one number for each label; or a CSV file with an `id` and a column `p(LABEL)` for each
-    label. Texts and labels are matched by id, in any order.
+    label. A row with a `label` and no probabilities is taken as certain; a label that contradicts its
+    probabilities is refused. Texts and labels are matched by id, in any order.
     """
     if options["hard"] and options["temperature"] is not None:
         raise PetError("--hard trains on labels, without a temperature; give --hard or --temperature")

@@ -107,6 +107,7 @@ class _Examples:
     targets: Array
     gold: tuple[Dataset, Array] | None
     counts: dict[str, int]
+    certain: int
 
 
 def distill_file(
@@ -158,8 +159,7 @@ def distill_file(
     _check_shares(options)
     _check_unchanged(Path(labels), reporter)
     examples = _read_examples(labels, source, options)
-    if examples.counts["unlabeled"]:
-        reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
+    _announce(labels, examples, reporter)
     accelerator = make_accelerator(compute.device, compute.precision or "auto")
     length, pickled = options.recipe.encoding.max_length, compute.allow_pickle
     seed = derive_seed(options.seed, "head")
@@ -180,6 +180,13 @@ def _check_unchanged(labels: Path, reporter: Reporter) -> None:
         reporter.warn(problem)
 
 
+def _announce(labels: str | Path, examples: _Examples, reporter: Reporter) -> None:
+    if examples.certain:
+        reporter.info(f"{examples.certain} rows of {labels} have a label and no probabilities; it is taken as certain")
+    if examples.counts["unlabeled"]:
+        reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
+
+
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:
     soft = _checked_labels(labels, options)
     text_columns = {key: column for key, column in options.columns.items() if key != "label"}
@@ -194,7 +201,8 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
             table_format=options.table_format,
         )  # fmt: skip
         gold = (labeled, column_labels(labeled))
-    return _Examples(soft.labels, table, targets, gold, counts | {"gold": 0 if gold is None else len(gold[1])})
+    counts |= {"gold": 0 if gold is None else len(gold[1])}
+    return _Examples(soft.labels, table, targets, gold, counts, soft.certain)
 
 
 def _fit(

@@ -25,6 +25,7 @@ from pet.data.row_reader import records
 from pet.data.source import column_names
 from pet.data.values import as_text, is_missing, kind_of, label_text
 from pet.ensemble.scale import Scale
+from pet.ensemble.soft_label_rows import LOGITS, Contradiction, contradiction
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.spec import MemberSpec
@@ -130,7 +131,8 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
 
     Every row has an ``id`` and one of: ``probabilities`` (a mapping of label to number, or a list in the order of
     `labels`), a column per label (named after the label, or ``p(label)``), or ``label`` (a vote). Numbers are
-    probabilities, or log-probabilities if none is above 0. A row abstains if all its values are missing.
+    probabilities, or log-probabilities if none is above 0. A row abstains if all its values are missing. If a row has a
+    label as well as numbers, the label must be the most probable one.
 
     Parameters
     ----------
@@ -151,7 +153,7 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
     source = open_source(path, name)
     header = column_names(source) or []
     columns = _label_columns(header, labels)
-    read = _reader(header, columns, labels)
+    read = _reader(header, columns, labels, source.kind == "json")
     if "id" not in header or read is None:
         raise PetError(
             f"{name}: {source.shown}: requires a column `id` and either `probabilities`, a column per label "
@@ -171,6 +173,9 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
             continue
         try:
             row = read(record)
+        except Contradiction as error:
+            problems.add(place, "contradiction", str(error))
+            continue
         except ValueError as error:
             problems.add(place, "scores", str(error), str(error))
             continue
@@ -192,19 +197,34 @@ def _label_columns(header: Sequence[str], labels: Sequence[str]) -> list[str] | 
     return None
 
 
-def _reader(header: Sequence[str], columns: list[str] | None, labels: Sequence[str]) -> Any:
+def _reader(header: Sequence[str], columns: list[str] | None, labels: Sequence[str], lines: bool) -> Any:
     """Return a function that reads a row: record -> log-probabilities, or None if it abstains.
 
-    The function raises a ValueError if the row is wrong. Return None if the columns hold no scores.
+    A row with scores and a label must agree; a row with a label alone is a vote. The function raises a ValueError if
+    the row is wrong. Return None if the columns hold no scores. With `lines`, later rows may have other columns.
     """
     names = Names(labels)
-    if "probabilities" in header:
-        return lambda record: _from_field(record.get("probabilities"), labels, names)
-    if columns is not None:
-        return lambda record: log_probabilities([record.get(column) for column in columns])
-    if "label" in header:
-        return lambda record: _vote(record.get("label"), labels, names)
-    return None
+    if not lines and columns is None and not {"probabilities", "label"} & {*header}:
+        return None
+    has_label = "label" not in (columns or ())
+
+    def read(record: Mapping[str, Any]) -> Array | None:
+        found = _from_field(record.get("probabilities"), labels, names)
+        if found is None and columns is not None:
+            found = log_probabilities([record.get(column) for column in columns])
+        if found is None and record.get("logits") is not None:
+            raise ValueError(LOGITS)
+        vote = _vote(record.get("label"), labels, names) if has_label else None
+        if found is None or vote is None:
+            return vote if found is None else found
+        place, likely = int(vote.argmax()), int(found.argmax())
+        if np.exp(found[place]) < np.exp(found[likely]) - _ROUNDING:
+            raise Contradiction(
+                contradiction(str(record["id"]), labels[place], labels[likely], float(np.exp(found[likely])))
+            )
+        return found
+
+    return read
 
 
 def _from_field(value: Any, labels: Sequence[str], names: Names) -> Array | None:

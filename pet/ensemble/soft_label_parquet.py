@@ -1,0 +1,236 @@
+"""Read soft labels from Parquet files, whole columns at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pet.data.columns import shorten, some
+from pet.data.source import first_line
+from pet.ensemble.soft_label_rows import (
+    LOGITS,
+    NO_ID,
+    NOT_NUMBERS,
+    NOT_ONE,
+    NOTHING,
+    ROUNDING,
+    TWICE,
+    RowReader,
+    contradiction,
+    other_labels,
+    position,
+    unknown_label,
+)
+from pet.errors import PetError
+
+Array = NDArray[Any]
+
+
+def read_parquet_file(
+    path: Path, labels: Sequence[str] | None, names: Sequence[str] = ()
+) -> tuple[list[str], Array, list[str], int]:
+    """Read soft labels from one file.
+
+    Parameters
+    ----------
+    path : the file
+    labels : the order of the labels to return; default: as in the file
+    names : what integers in the column ``label`` stand for, if the file says so
+
+    Returns
+    -------
+    ids : list of str
+    probabilities : float64 array of shape (rows, L); rows add up to 1
+    labels : the order of the columns
+    certain : number of rows with a label alone
+    """
+    schema = pq.read_schema(path)
+    there = [name for name in ("id", "probabilities", "label") if name in schema.names]
+    if "id" not in there or len(there) < 2:
+        missing = [name for name in ("id", "probabilities") if name not in there]
+        raise PetError(f"{path}: has no column {' and no column '.join(missing)}; its columns are {some(schema.names)}")
+    if "probabilities" not in there and "logits" in schema.names:
+        raise PetError(f"{path}: {LOGITS}")
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=there)
+    except (pa.ArrowException, OSError) as error:
+        raise PetError(f"{path}: is not a complete Parquet file ({first_line(error)}); write it again") from error
+    columns = {name: table[name].combine_chunks() for name in there}
+    ids = _ids(path, columns["id"])
+    texts = _label_texts(path, columns["label"], names) if "label" in there else pa.nulls(len(ids), pa.string())
+    order = _stored_labels(schema) or (list(labels) if labels else None)
+    if order is None and "probabilities" not in there:
+        order = sorted(pc.unique(texts.drop_null()).to_pylist())
+    if order is None:
+        raise PetError(f"{path}: does not name the labels of its probabilities; name them with --task")
+    matrix, certain = _matrix_of(path, columns, ids, texts, order)
+    if labels and list(labels) != order:
+        if set(labels) != set(order):
+            raise PetError(f"{path}: {other_labels(order, labels)}")
+        matrix = matrix[:, [order.index(label) for label in labels]]
+        order = list(labels)
+    return ids, matrix / matrix.sum(axis=1, keepdims=True), order, certain
+
+
+def _stored_labels(schema: pa.Schema) -> list[str] | None:
+    """The order of the labels, from the metadata that this package writes; None in other files."""
+    found = (schema.metadata or {}).get(b"labels")
+    try:
+        labels = json.loads(found) if found else None
+    except ValueError:
+        return None
+    return labels if isinstance(labels, list) and all(isinstance(label, str) for label in labels) else None
+
+
+def _ids(path: Path, column: Any) -> list[str]:
+    """The ids as text, none missing and none twice. No Python object is made before that is known."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+        raise PetError(f"{path}: row 1: {NO_ID}")
+    if column.null_count:
+        row = int(np.argmax(pc.is_null(column).to_numpy(zero_copy_only=False))) + 1
+        raise PetError(f"{path}: row {row}: {NO_ID}")
+    texts = column.cast(pa.string())
+    codes = texts.dictionary_encode()
+    if len(codes.dictionary) < len(texts):
+        repeated = np.ones(len(texts), dtype=bool)
+        repeated[np.unique(codes.indices.to_numpy(), return_index=True)[1]] = False
+        row = int(repeated.argmax())
+        raise PetError(f"{path}: row {row + 1}: {TWICE.format(id=shorten(texts[row].as_py()))}")
+    ids: list[str] = texts.to_pylist()
+    return ids
+
+
+def _label_texts(path: Path, column: Any, names: Sequence[str]) -> Any:
+    """Labels as text; null for a missing or empty one."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if names and pa.types.is_integer(column.type):
+        inside = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))
+        column = pa.array(names, pa.string()).take(pc.if_else(inside, column, None))
+    try:
+        texts = column.cast(pa.string())
+    except pa.ArrowException:
+        raise PetError(f"{path}: `label` holds {column.type}; it must hold texts") from None
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), None, texts)
+
+
+def _matrix_of(path: Path, columns: dict[str, Any], ids: list[str], texts: Any, order: list[str]) -> tuple[Array, int]:
+    """Probabilities, shape (rows, L), checked as a whole and against labels; and how many rows have only a label."""
+    column = columns.get("probabilities")
+    if column is not None and pa.types.is_struct(column.type):
+        _field_names(path, column.type, order)
+    missing = np.ones(len(ids), dtype=bool) if column is None else _missing(column)
+    label = _places(path, texts, order, missing)
+    _refuse(path, missing & (label < 0), NOTHING)
+    matrix = np.zeros((len(ids), len(order)))
+    matrix[missing, label[missing]] = 1
+    if column is not None and not missing.all():
+        there = np.flatnonzero(~missing)
+        matrix[there] = _matrix(path, column.filter(pa.array(~missing)), order, there)
+        _compare(path, matrix, label, ids, order)
+    return matrix, int(missing.sum())
+
+
+def _places(path: Path, texts: Any, order: list[str], missing: Array) -> Array:
+    """Position of each row's label, -1 without one. Only next to probabilities, a number may be a position."""
+    rows = RowReader(order)
+    distinct = pc.unique(texts.drop_null()).to_pylist()
+    places = [rows.place(text) for text in distinct]
+    at = np.asarray(pc.fill_null(pc.index_in(texts, pa.array(distinct, pa.string())), -1))
+    for number, text in enumerate(distinct):
+        if places[number] is None:
+            places[number] = position(text, len(order))
+            _refuse(path, (at == number) & (missing | (places[number] is None)), unknown_label(text, order))
+    return np.array([*(place or 0 for place in places), -1])[at]
+
+
+def _missing(column: Any) -> Array:
+    """Whether a row has no probabilities: null, an empty list, or only nulls."""
+    if pa.types.is_struct(column.type):
+        parts = [pc.is_valid(part).to_numpy(zero_copy_only=False) for part in column.flatten()]
+        return np.asarray(~np.any(parts, axis=0)) if parts else np.ones(len(column), dtype=bool)
+    if not _is_list(column.type):
+        return np.asarray(pc.is_null(column).to_numpy(zero_copy_only=False))
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    valid = np.zeros(len(column), dtype=np.int64)
+    if column.flatten().null_count:
+        valid += np.bincount(
+            pc.list_parent_indices(column).to_numpy(zero_copy_only=False),
+            weights=pc.is_valid(column.flatten()).to_numpy(zero_copy_only=False),
+            minlength=len(column),
+        ).astype(np.int64)
+    else:
+        valid += lengths
+    return np.asarray(valid == 0)
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _compare(path: Path, matrix: Array, label: Array, ids: list[str], order: list[str]) -> None:
+    """Refuse labels that are not the most probable ones."""
+    highest = matrix.max(axis=1)
+    own = matrix[np.arange(len(matrix)), np.maximum(label, 0)]
+    wrong = (label >= 0) & (own < highest - ROUNDING)
+    if wrong.any():
+        row = int(wrong.argmax())
+        likely = order[int(matrix[row].argmax())]
+        _refuse(path, wrong, contradiction(ids[row], order[label[row]], likely, float(highest[row])))
+
+
+def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
+    """Probabilities as an array of shape (rows, L), checked as a whole."""
+    kind, width = column.type, len(order)
+    not_numbers = NOT_NUMBERS.format(width=width)
+    if pa.types.is_struct(kind):
+        names = _field_names(path, kind, order)
+        flat = dict(zip(names, column.flatten(), strict=True))
+        matrix = np.stack([_floats(flat[label], f"{path}: row 1: {not_numbers}") for label in order], axis=1)
+    elif _is_list(kind):
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        _refuse(path, lengths != width, not_numbers, rows)
+        matrix = _floats(column.flatten(), f"{path}: row 1: {not_numbers}").reshape(-1, width)
+    else:
+        raise PetError(f"{path}: row 1: {not_numbers}")
+    _refuse(path, np.asarray(~((matrix >= 0) & (matrix <= 1)).all(axis=1)), not_numbers, rows)
+    sums = matrix.sum(axis=1)
+    wrong = np.abs(sums - 1) > ROUNDING
+    if wrong.any():
+        _refuse(path, wrong, NOT_ONE.format(total=sums[wrong.argmax()]), rows)
+    return matrix
+
+
+def _field_names(path: Path, kind: Any, order: list[str]) -> list[str]:
+    names = [kind.field(i).name for i in range(kind.num_fields)]
+    if set(names) != set(order):
+        raise PetError(f"{path}: row 1: {other_labels(names, order)}")
+    return names
+
+
+def _floats(column: Any, problem: str) -> Array:
+    """Numbers as float64, with NaN for null."""
+    kind = column.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        raise PetError(problem)
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _refuse(path: Path, wrong: Any, problem: str, rows: Array | None = None) -> None:
+    """Raise a `PetError` with the first wrong row and how many there are. `rows` are the row numbers, if not all."""
+    wrong = np.asarray(wrong, dtype=bool)
+    if wrong.any():
+        first = int(wrong.argmax()) if rows is None else int(rows[wrong.argmax()])
+        others = int(wrong.sum()) - 1
+        more = f" [and {others:,} more {'row' if others == 1 else 'rows'}]" if others else ""
+        raise PetError(f"{path}: row {first + 1}: {problem}{more}")
