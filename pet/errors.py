@@ -39,3 +39,7 @@ class PetError(Exception):
 def _shorten(problem: str) -> str:
     """Keep the beginning, which names the place, and the end, which names the cure."""
     return problem if len(problem) <= LONGEST else f"{problem[: LONGEST - 500]} ... {problem[-490:]}"
+
+
+class Notice(UserWarning):
+    """Tells a user, not a programmer, what was done with a file. The command line prints the text alone, once."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pet.data.table_format import TableNotice
+from pet.errors import Notice
 from pet.terminal import is_utf8, json_visible, visible
 
 
@@ -46,7 +46,7 @@ def visible_messages() -> Iterator[None]:
     noticed: set[str] = set()
 
     def formatted(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> str:
-        if issubclass(category, TableNotice):  # for the user of the command, not for a programmer; once for each file
+        if issubclass(category, Notice):  # for the user of the command, not for a programmer; once for each file
             first = str(message) not in noticed
             noticed.add(str(message))
             return visible(str(message)) + "\n" if first else ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
-from pet.errors import PetError
+from pet.errors import Notice, PetError
 
 QUOTINGS = ("standard", "none")
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
-class TableNotice(UserWarning):
+class TableNotice(Notice):
     """Says that a file is read in another way than its name suggests, because its content requires it."""
 
 

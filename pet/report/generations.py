@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from pet.report.tables import text_table
+from pet.store.spreadsheet import quoted
 
 
 def generation_line(entry: Mapping[str, Any]) -> str:
@@ -92,7 +93,7 @@ def generations_csv(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row | {"label": quoted(row["label"])} for row in rows)  # a spreadsheet may open it
     return text.getvalue()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.errors import PetError
+from pet.errors import Notice, PetError
 from pet.store.files import writing
+from pet.store.spreadsheet import changes, quoted
 from pet.terminal import is_utf8, json_visible
 
 TABLE_ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
@@ -94,9 +96,16 @@ class TableWriter(Protocol):
 
 @contextmanager
 def writing_table(
-    target: Path | IO[str], columns: Sequence[OutputColumn], metadata: Mapping[str, str] | None = None
+    target: Path | IO[str],
+    columns: Sequence[OutputColumn],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    as_is: bool = False,
 ) -> Iterator[TableWriter]:
     """Write a table; the file appears when the block ends without an error.
+
+    Cells of CSV and TSV files that a spreadsheet would run as a formula are quoted, and a `Notice` says so. All readers
+    of this package undo it.
 
     Parameters
     ----------
@@ -105,6 +114,8 @@ def writing_table(
     columns : sequence of OutputColumn
     metadata : mapping of str to str, optional
         Metadata of the schema, for Parquet files.
+    as_is : bool
+        Quote no formulas.
 
     Yields
     ------
@@ -145,7 +156,10 @@ def writing_table(
                 yield _JsonLines(stream, columns)
         else:
             with beside.open("w", encoding="utf-8", errors="replace", newline="") as stream:
-                yield _Csv(stream, columns, _DELIMITERS[ending])
+                written = _Csv(stream, columns, _DELIMITERS[ending], as_is)
+                yield written
+            if written.formulas:
+                warnings.warn(Notice(f"{target}: {changes(written.formulas)}"), stacklevel=3)
 
 
 class _JsonLines:
@@ -187,10 +201,12 @@ class _Newlines:
 class _Csv:
     """A header and one record per row; columns with entries come last, with one column per entry."""
 
-    def __init__(self, stream: IO[str], columns: Sequence[OutputColumn], delimiter: str):
+    def __init__(self, stream: IO[str], columns: Sequence[OutputColumn], delimiter: str, as_is: bool):
+        self.formulas = 0  # cells that were quoted
+        self._as_is = as_is
         self._columns = sorted(columns, key=lambda column: bool(column.entries))
         self._csv = csv.writer(_Newlines(stream), delimiter=delimiter, lineterminator="\r\n")
-        self._csv.writerow([name for column in self._columns for name in column.csv_names])
+        self._csv.writerow([self._text(name) for column in self._columns for name in column.csv_names])
 
     def write(self, values: Mapping[str, Values]) -> None:
         cells: list[Sequence[Any]] = []
@@ -198,7 +214,15 @@ class _Csv:
             plain = _plain(values[column.name])
             parts = list(zip(*plain, strict=True)) or [()] * len(column.entries) if column.entries else [plain]
             cells += parts
-        self._csv.writerows(list(map(_cell, row)) for row in zip(*cells, strict=True))
+        self._csv.writerows(list(map(self._cell, row)) for row in zip(*cells, strict=True))
+
+    def _cell(self, value: Any) -> str:
+        return self._text(value) if isinstance(value, str) else _cell(value)
+
+    def _text(self, text: str) -> str:
+        safe = text if self._as_is else quoted(text)
+        self.formulas += safe is not text
+        return safe
 
 
 class _Parquet:
@@ -253,9 +277,7 @@ def _plain(values: Values) -> Sequence[Any]:
 
 
 def _cell(value: Any) -> str:
-    """A value as the text of a CSV field."""
-    if isinstance(value, str):
-        return value
+    """A value that is not a text as the text of a CSV field."""
     if value is None or value is MISSING:
         return ""
     if isinstance(value, bool):
