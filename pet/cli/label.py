@@ -8,6 +8,7 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
+    as_is_option,
     compute_options,
     compute_options_of,
     execution_of,
@@ -42,6 +43,7 @@ Examples:
 @min_confidence_option
 @table_options
 @keep_option
+@as_is_option
 @force_option
 @compute_options
 @quantize_option

@@ -66,6 +66,12 @@ keep_option = click.option(
     help="Copy this column of the input to the output. Repeatable, or several with commas between them.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
+as_is_option = click.option(
+    "--as-is",
+    is_flag=True,
+    help="Write cells that begin like a formula (=, +, -, @) unchanged to CSV and TSV. Without it they get an "
+    "apostrophe and a space in front, so that no spreadsheet runs them.",
+)
 min_confidence_option = click.option(
     "--min-confidence",
     type=float,
@@ -298,13 +304,14 @@ def table_format_of(options: dict[str, Any]) -> TableFormat:
 
 
 def table_options_of(options: dict[str, Any]) -> TableOptions:
-    """Collect the values of `table_options`, ``--keep`` and ``--force``."""
+    """Collect the values of `table_options`, ``--keep``, ``--as-is`` and ``--force``."""
     from pet.data.table_options import TableOptions
 
     return TableOptions(
         columns=column_pairs(options["columns"]),
         keep=tuple(options.get("keep", ())),
         force=bool(options.get("force", False)),
+        as_is=bool(options.get("as_is", False)),
         table_format=table_format_of(options),
     )
 

@@ -9,6 +9,7 @@ import click
 
 from pet.cli.echo import echo
 from pet.cli.options import (
+    as_is_option,
     compute_options_of,
     exact_compute_options,
     force_option,
@@ -41,6 +42,7 @@ Examples:
 )
 @table_options
 @keep_option
+@as_is_option
 @force_option
 @exact_compute_options
 @quantize_option

@@ -8,6 +8,7 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
+    as_is_option,
     draw_options,
     force_option,
     json_option,
@@ -42,6 +43,7 @@ Examples:
     help="Besides the columns that the task reads, copy only this one. Repeatable, or several with commas between "
     "them.  [default: copy all]",
 )
+@as_is_option
 @force_option
 @json_option
 def sample(task: str, source: str, output: str, rest: str | None, as_json: bool, **options: Any) -> None:

@@ -114,14 +114,14 @@ def draw_file(
     columns = output_columns(opened, names, "input", typed=any(map(needs_types, targets)))
     left = None
     with ExitStack() as files:  # both files appear, or neither
-        _append(files.enter_context(writing_table(targets[0], columns)), rows, columns)
+        _append(files.enter_context(writing_table(targets[0], columns, as_is=table.as_is)), rows, columns)
         if rest is not None:
             label = table.columns.get("label", "label")
             hidden = set() if keep_labels else {label} - {table.columns.get(field, field) for field in task.fields}
             columns = [column for column in columns if not same_columns(column.name, hidden)]
             numbers = frozenset(drawn.tolist())
             others = (row for number, row in enumerate(whole_rows(opened, "input")) if number not in numbers)
-            left = _append(files.enter_context(writing_table(targets[1], columns)), others, columns)
+            left = _append(files.enter_context(writing_table(targets[1], columns, as_is=table.as_is)), others, columns)
     counts = np.bincount(gold[drawn], minlength=len(task.labels))
     return Drawn({label: int(n) for label, n in zip(task.labels, counts, strict=True)}, left)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.json as pc_json
 
@@ -14,6 +15,7 @@ from pet.data.columns import Layout, canonical
 from pet.data.delimited import Dialect
 from pet.data.source import Source, Unsound, arrow_batches
 from pet.data.text_file import BLOCK, BROKEN_GZIP, line_blocks, open_bytes
+from pet.store.spreadsheet import MARK, ORIGINAL, QUOTED
 
 JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
 MOST_BLOCK = 2**31 - 2  # bytes; Arrow counts them in 32 bits
@@ -94,7 +96,7 @@ def _csv_batches(source: Source, dialect: Dialect, layout: Layout) -> Iterator[p
     if not dialect.arrow:
         raise Unsound("Arrow would split it in another way")
     with open_bytes(source.paths[0], source.encoding) as file:
-        yield from pc_csv.open_csv(
+        batches = pc_csv.open_csv(
             pa.PythonFile(file, mode="r"),
             read_options=pc_csv.ReadOptions(use_threads=False, block_size=BLOCK),
             parse_options=pc_csv.ParseOptions(
@@ -109,3 +111,16 @@ def _csv_batches(source: Source, dialect: Dialect, layout: Layout) -> Iterator[p
                 null_values=[],
             ),
         )
+        yield from map(_without_marks, batches)
+
+
+def _without_marks(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Undo `pet.store.spreadsheet.quoted`."""
+    marked = [pc.any(pc.starts_with(column, MARK)).as_py() for column in batch.columns]
+    if not any(marked):
+        return batch
+    columns = [
+        pc.replace_substring_regex(column, QUOTED, ORIGINAL) if has_marks else column
+        for column, has_marks in zip(batch.columns, marked, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)

@@ -16,6 +16,7 @@ from pet.data.source import Source, arrow_batches, column_names, first_line
 from pet.data.text_file import BOM, BROKEN_GZIP, open_bytes
 from pet.data.values import as_text, is_unicode, kind_of
 from pet.spelling import compose
+from pet.store.spreadsheet import unquoted
 
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
@@ -218,9 +219,9 @@ def _csv_records(source: Source, dialect: Dialect, problems: Problems) -> Iterat
             if header is None:  # without their names, columns cannot be checked
                 return
         elif header is None:
-            header = record.values
+            header = list(map(unquoted, record.values))
         elif len(record.values) == len(header):
-            yield place, dict(zip(header, record.values, strict=True))
+            yield place, dict(zip(header, map(unquoted, record.values), strict=True))
         else:
             width = len(record.values)
             message = f"has {width} columns, but the header has {len(header)}"

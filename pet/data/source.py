@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pet.data.delimited import Dialect, split_records
 from pet.data.pick import pick_columns
 from pet.data.text_file import BOM, BROKEN_GZIP, open_bytes
+from pet.store.spreadsheet import unquoted
 
 if TYPE_CHECKING:
     import datasets
@@ -131,7 +132,7 @@ def _csv_header(source: Source, dialect: Dialect) -> list[str] | None:
         io.TextIOWrapper(file, "utf-8-sig", newline="\n") as lines,
     ):
         first = next(split_records(lines, dialect), None)
-        return first.values if first is not None and first.values else None
+        return list(map(unquoted, first.values)) if first is not None and first.values else None
 
 
 def first_line(error: BaseException) -> str:

@@ -21,6 +21,8 @@ class TableOptions:
         Further columns of the input to copy to the output.
     force : bool
         Replace an output that exists. Without it, nothing is overwritten.
+    as_is : bool
+        Write cells that begin like a formula unchanged to CSV and TSV; otherwise `pet.store.spreadsheet` quotes them.
     chunk_rows : int
         Rows that are in memory at a time.
     table_format : TableFormat
@@ -35,6 +37,7 @@ class TableOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     force: bool = False
+    as_is: bool = False
     chunk_rows: int = 32768
     table_format: TableFormat = DETECT
 

@@ -45,7 +45,12 @@ class SoftLabelWriter(Protocol):
 
 @contextmanager
 def writing_soft_labels(
-    path: str | Path, labels: Sequence[str], members: Sequence[str], kept: Sequence[OutputColumn] = ()
+    path: str | Path,
+    labels: Sequence[str],
+    members: Sequence[str],
+    kept: Sequence[OutputColumn] = (),
+    *,
+    as_is: bool = False,
 ) -> Iterator[SoftLabelWriter]:
     """Write a file of soft labels; it appears when the block ends without an error.
 
@@ -57,6 +62,8 @@ def writing_soft_labels(
         Names, in the order of the columns of `SoftLabels`.
     kept : sequence of OutputColumn
         Further columns.
+    as_is : bool
+        As `pet.store.tables.writing_table`.
 
     Yields
     ------
@@ -69,7 +76,8 @@ def writing_soft_labels(
     """
     names = np.asarray([*labels, None], dtype=object)  # a vote of -1, the last one, is none
     order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
-    with writing_table(Path(path), [*soft_label_columns(labels, members), *kept], order) as table:
+    columns = [*soft_label_columns(labels, members), *kept]
+    with writing_table(Path(path), columns, order, as_is=as_is) as table:
 
         def append(ids: Sequence[str], soft: SoftLabels, kept: Mapping[str, Values] = {}) -> None:
             made: dict[str, Values] = {

@@ -100,7 +100,7 @@ def label_file(
         first, chunks = first_chunk(chunks)
         agreement = quantize_ensemble(ensemble, first, reporter)
     with (
-        writing_soft_labels(place, labels, members, kept.columns) as append,
+        writing_soft_labels(place, labels, members, kept.columns, as_is=table.as_is) as append,
         reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
         counts, texts = np.zeros(len(labels), dtype=np.int64), 0

@@ -68,7 +68,7 @@ def predict_file(
     chunks = iter_table(source, fields, columns=mapping, **table.reading)
     names, order = np.asarray(labels, dtype=object), {"labels": json.dumps(list(labels), ensure_ascii=False)}
     total = 0
-    with writing_table(place, [*columns, *kept.columns], order) as writer:
+    with writing_table(place, [*columns, *kept.columns], order, as_is=table.as_is) as writer:
         for chunk, probabilities in classify_chunks(saved.classifier, model, chunks, compute, "predict", reporter):
             values = {
                 "id": list(chunk["id"]),

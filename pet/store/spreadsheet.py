@@ -34,12 +34,12 @@ def unquoted(text: str) -> str:
     >>> unquoted("' =1+100"), unquoted("'tis")
     ('=1+100', "'tis")
     """
-    return text.removeprefix(MARK) if _FORMULA.match(text) else text
+    return text.removeprefix(MARK) if text.startswith(MARK) and _FORMULA.match(text) else text
 
 
 def changes(count: int) -> str:
     """Say that so many cells were quoted."""
     return (
         f"{count} {'cell begins' if count == 1 else 'cells begin'} like a formula (=, +, - or @); pet wrote {MARK!r} "
-        "before it so that no spreadsheet runs it, and drops it when it reads the file; --as-is writes cells as they are"
+        "before it so that no spreadsheet runs it, and drops it on reading; --as-is writes cells as they are"
     )

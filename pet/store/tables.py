@@ -10,7 +10,7 @@ import csv
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -142,24 +142,17 @@ def writing_table(
         raise PetError(f"{target}: unknown table format; use one of the endings {', '.join(TABLE_ENDINGS)}")
     with writing(target) as beside:
         if ending == ".parquet":
-            parquet = _Parquet(beside, columns, metadata)
-            try:
+            with _Parquet(beside, columns, metadata) as parquet:
                 yield parquet
-            except BaseException:
-                with suppress(OSError):  # the disk may be full; the first error is the one to report
-                    parquet.close()
-                raise
-            parquet.close()
         elif ending == ".jsonl":
             # The escape of half a character (a lone surrogate) is the one that JSON uses, too.
             with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
                 yield _JsonLines(stream, columns)
         else:
             with beside.open("w", encoding="utf-8", errors="replace", newline="") as stream:
-                written = _Csv(stream, columns, _DELIMITERS[ending], as_is)
-                yield written
-            if written.formulas:
-                warnings.warn(Notice(f"{target}: {changes(written.formulas)}"), stacklevel=3)
+                delimited = _Csv(stream, columns, _DELIMITERS[ending], as_is)
+                yield delimited
+            delimited.tell(target)
 
 
 class _JsonLines:
@@ -216,6 +209,11 @@ class _Csv:
             cells += parts
         self._csv.writerows(list(map(self._cell, row)) for row in zip(*cells, strict=True))
 
+    def tell(self, target: Path) -> None:
+        """Say how many cells were quoted, if any."""
+        if self.formulas:
+            warnings.warn(Notice(f"{target}: {changes(self.formulas)}"), stacklevel=4)
+
     def _cell(self, value: Any) -> str:
         return self._text(value) if isinstance(value, str) else _cell(value)
 
@@ -241,8 +239,13 @@ class _Parquet:
         if table.num_rows:
             self._file.write_table(table)
 
-    def close(self) -> None:
-        self._file.close()
+    def __enter__(self) -> _Parquet:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # The disk may be full; the first error is the one to report.
+        with suppress(OSError) if kind else nullcontext():
+            self._file.close()
 
 
 def arrow_array(column: OutputColumn, values: Values) -> pa.Array:

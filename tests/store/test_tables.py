@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pet.errors import PetError
+from pet.store.spreadsheet import unquoted
 from pet.store.tables import MISSING, TABLE_ENDINGS, OutputColumn, writing_table
 
 COLUMNS = [
@@ -37,6 +38,7 @@ def values(rows: list[Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.filterwarnings("ignore::pet.errors.Notice")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chunks=st.lists(ROWS, max_size=3), ending=st.sampled_from(TABLE_ENDINGS))
 @example(chunks=[[("\r", 0.0, None)]], ending=".csv")
@@ -55,7 +57,7 @@ def test_every_format_holds_what_was_written(tmp_path: Path, chunks: list[list[A
         with path.open(encoding="utf-8", newline="") as stream:
             read = list(csv.reader(stream, delimiter="," if ending == ".csv" else "\t"))
         assert read[0] == ["id", "n", "p(no)", 'p(yes, "x")']
-        found = [(text, float(p), float(q), int(n) if n else None) for text, n, p, q in read[1:]]
+        found = [(unquoted(text), float(p), float(q), int(n) if n else None) for text, n, p, q in read[1:]]
     assert found == expected
 
 
