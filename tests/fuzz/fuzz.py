@@ -1,7 +1,7 @@
 """Fuzz every target in turn: ``python tests/fuzz/fuzz.py --minutes 60 --log fuzz.jsonl``.
 
 Each line of the log has the counts of one target for one turn: inputs, values, refusals, and the slowest input. Inputs
-that found a bug are written to ``found/``, to become part of the corpus once the bug is mended.
+that found a bug are written to a folder, to become part of the corpus once the bug is mended.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def turn(target: str, pool: list[bytes], seconds: float, draw: random.Random, fo
     while time.monotonic() - begun < seconds:
         data = mutate(draw.choice(pool), pool, draw)
         counts["inputs"] += 1
+        (found / "current").write_bytes(target.encode() + b"\n" + data)  # stays if the process crashes
         try:
             outcome, took = timed(target, data)
         except Failure as failure:
             counts["failures"] += 1
             name = hashlib.sha256(data).hexdigest()[:16]
-            found.mkdir(parents=True, exist_ok=True)
             (found / f"{target}-{name}").write_bytes(data)
             (found / f"{target}-{name}.txt").write_text(f"{failure}\n", encoding="utf-8", errors="replace")
             continue
@@ -45,17 +45,21 @@ def turn(target: str, pool: list[bytes], seconds: float, draw: random.Random, fo
         slowest = max(slowest, took)
         if outcome == "value" and len(pool) < 500 and len(data) < 20_000:
             pool.append(data)
+    (found / "current").unlink(missing_ok=True)
     return {"target": target, **counts, "slowest": round(slowest, 3), "seconds": round(time.monotonic() - begun, 1)}
 
 
-def run(minutes: float, log: Path, seed: int, targets: list[str], each: float = 20) -> None:
+def run(minutes: float, log: Path, found: Path, seed: int, targets: list[str], each: float = 20) -> None:
     """Fuzz the targets in turn and append the counts of each turn to the log."""
+    found.mkdir(parents=True, exist_ok=True)
+    if (found / "current").exists():  # the last process crashed
+        (found / "current").rename(found / f"crash-{seed}")
     draw = random.Random(seed)
     pools = {target: [*seeds(target), *corpus(target)] for target in targets}
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         for target in targets:
-            counts = turn(target, pools[target], min(each, max(end - time.monotonic(), 0)), draw, log.parent / "found")
+            counts = turn(target, pools[target], min(each, max(end - time.monotonic(), 0)), draw, found)
             with log.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"seed": seed, **counts}) + "\n")
 
@@ -69,10 +73,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--log", type=Path, default=Path("fuzz.jsonl"))
+    parser.add_argument("--found", type=Path, default=Path("found"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", action="append", choices=list(TARGETS))
     given = parser.parse_args()
-    run(given.minutes, given.log, given.seed, given.target or list(TARGETS))
+    run(given.minutes, given.log, given.found, given.seed, given.target or list(TARGETS))
 
 
 if __name__ == "__main__":
