@@ -10,7 +10,7 @@ Examples
 >>> @dataclass(frozen=True)
 ... class Student(Settings):
 ...     title = "Student"
-...     steps: int = setting(200, "training steps", low=0, name="student_steps")
+...     steps: int = setting(200, "training steps", low=0, high=1000, name="student_steps")
 >>> to_flat(Student())
 {'student_steps': 200}
 >>> with_flat(Student(), parse_flat(Student(), {"student_steps": "50"})).steps

@@ -85,8 +85,7 @@ def test_a_setting_changes_the_recipe_under_its_flat_name_only(item: Setting):
     other = not item.default if isinstance(item.default, bool) else other
     if item.declared.choices:
         other = next(choice for choice in item.declared.choices if choice != item.default)
-    if item.name == "growth":
-        other = 2.0
+    other = {"growth": 2.0, "ratio": "3,1"}.get(item.name, other)
     values = {item.name: other}
     if item.name in ("prompt_init", "prompt_words"):
         values = {"prompt_init": "words", "prompt_words": "some words"}

@@ -18,6 +18,7 @@ from pet.ipet.settings import IpetSettings
 from pet.task.task import Task
 
 Array = NDArray[Any]
+MOST_GENERATIONS = 30
 
 
 @dataclass(frozen=True)
@@ -85,4 +86,9 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
         )
     first = labeled or max(settings.first_set, len(task.labels))
     rounds = settings.generations or count_generations(first, settings.growth, settings.enough)
+    if rounds > MOST_GENERATIONS:
+        raise PetError(
+            f"{rounds} generations are needed to grow from {first} to enough={settings.enough} texts with "
+            f"growth={settings.growth}, and at most {MOST_GENERATIONS} are possible; increase growth or lower enough"
+        )
     return Plan(settings, np.asarray(counts), ratio, rounds)

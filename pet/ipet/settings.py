@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pet.settings import Settings, setting
+from pet.settings import Settings, setting, shorten
 
+_NUMBERS = re.compile(r"[-+.\deE\s]+(,[-+.\deE\s]+)*")
 NO_POOL = "--method ipet requires unlabeled texts, which members label for each other: give --unlabeled"
 
 
@@ -44,3 +46,9 @@ class IpetSettings(Settings):
     restart: bool = setting(True, "start each generation from the pretrained weights, not from the last generation")
     stop_early: bool = setting(False, "stop when members agree no more than in the generation before")
     keep_best: bool = setting(False, "train the student on the generation whose members agree most")
+
+    def problems(self) -> list[str]:
+        """Return a problem if the ratio is neither a word nor numbers; their count depends on the task."""
+        if self.ratio in ("keep", "balanced") or _NUMBERS.fullmatch(self.ratio):
+            return []
+        return [f"ratio is {shorten(repr(self.ratio))}: it must be keep, balanced, or numbers such as 3,1,1"]

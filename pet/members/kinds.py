@@ -13,9 +13,10 @@ from pet.members import embeddings, external, head, pattern, tfidf, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
 from pet.members.shared import Shared
 from pet.members.spec import SPEC, MemberSpec, old_pattern_spec
+from pet.settings import shorten
 from pet.store.files import plain
 from pet.store.json_reader import read_json
-from pet.store.schema import check
+from pet.store.schema import check, inside
 from pet.suggest import suggest
 from pet.terminal import clean
 
@@ -111,7 +112,13 @@ def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
     if kind not in NAMED:
         raise PetError(f"member {text!r}: {suggest(kind, list(NAMED))}")
     spec = NAMED[kind](argument.strip(), str(folder))
-    return MemberSpec(spec.kind, given, spec.options) if given else spec
+    name = given or spec.name
+    if list(inside(longest=100)(name, "")) or "/" in name:  # the name of a folder
+        raise PetError(
+            f"member {shorten(text)!r}: the name {shorten(name)!r} cannot be that of a folder; write NAME={kind}..., "
+            "with letters, digits, dots, dashes and underscores in the name"
+        )
+    return MemberSpec(spec.kind, name, spec.options)
 
 
 def make_scorer(spec: MemberSpec, shared: Shared, seed: int = 0, start: Path | None = None) -> Scorer:

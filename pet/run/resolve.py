@@ -17,6 +17,7 @@ from pet.data.checks import label_counts
 from pet.data.table_format import TableFormat
 from pet.errors import PetError
 from pet.ipet.plan import Plan, make_plan
+from pet.ipet.selection import parse_ratio
 from pet.members import external, pattern, untrained
 from pet.members.kinds import KINDS, parse_member
 from pet.members.shared import Shared
@@ -29,6 +30,7 @@ from pet.run.init_prompt import InitPrompt, open_init_prompt
 from pet.run.inputs import RunData, load_data, source_fingerprint
 from pet.run.pool_gold import read_pool_gold
 from pet.run.settings import RunSettings
+from pet.run.unused import unused_settings
 from pet.store.files import hash_file
 from pet.task.task import Task
 from pet.training.group import Group
@@ -104,7 +106,10 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     task = given.task or Task.from_dict(settings.task)
     models = _open_models(settings)
     recipe = _resolve_recipe(settings, models)
+    parse_ratio(recipe.ipet.ratio, task.labels)  # a mistake is one whatever the method
     specs = member_specs(settings, task, recipe)
+    for message in unused_settings(settings, recipe, specs):
+        reporter.warn(message)
     initial = open_init_prompt(settings, recipe, models[settings.model], reporter)
     if initial is not None:
         recipe = recipe.with_settings(prompt_length=initial.length)

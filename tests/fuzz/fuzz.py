@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 from fuzz_inputs import mutate, seeds  # noqa: E402
-from fuzz_targets import TARGETS, Failure, timed  # noqa: E402
+from fuzz_targets import TARGETS, Failure, check, timed  # noqa: E402
 
 
 def turn(target: str, pool: list[bytes], seconds: float, draw: random.Random, found: Path) -> dict[str, Any]:
@@ -56,6 +56,9 @@ def run(minutes: float, log: Path, found: Path, seed: int, targets: list[str], e
         (found / "current").rename(found / f"crash-{seed}")
     draw = random.Random(seed)
     pools = {target: [*seeds(target), *corpus(target)] for target in targets}
+    for target, pool in pools.items():  # whatever is imported late would look slow
+        for data in pool:
+            check(target, data, limit=600)
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         for target in targets:

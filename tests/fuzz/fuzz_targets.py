@@ -26,17 +26,17 @@ from safetensors.torch import save_file
 from pet.cli.main import main
 from pet.data.infer_columns import infer_columns
 from pet.data.read import read_table
-from pet.ensemble.combine import NOTED, Ensemble
+from pet.ensemble.combine import Ensemble
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
-from pet.inference.ensemble import _recipe
+from pet.inference.ensemble import _merging, _recipe
 from pet.members.kinds import NOTE as MEMBER
 from pet.members.kinds import read_spec
 from pet.prompts.library import NOTE as PROMPT
 from pet.prompts.library import list_prompts
 from pet.run.load_run import read_settings
 from pet.store.files import plain
-from pet.store.manifest import CONFIG, MANIFEST, read_config, read_stages, stage_info, write_config, write_stages
+from pet.store.manifest import CONFIG, MANIFEST, read_config, read_stages, write_config, write_stages
 from pet.student.classifier import _saved_input
 from pet.task.grammar import parse_template
 from pet.task.task import Task
@@ -107,7 +107,7 @@ def manifest(folder: Path, data: bytes) -> None:
     for name in stages:
         if not (folder / name).resolve().is_relative_to(folder.resolve()):
             raise Failure("a stage outside the run")
-        noted = stage_info(folder, stages, name, NOTED)
+        noted = _merging(folder, stages, name)
         if noted:
             Ensemble.from_dict(noted, labels=2)
 
@@ -209,8 +209,12 @@ _watch = _Watch()
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
+    late = f"no answer after {seconds:g} seconds"
+    fired: list[bool] = []
+
     def stop(*_: object) -> None:
-        raise Failure(f"no answer after {seconds:g} seconds")
+        fired.append(True)
+        raise Failure(late)
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -219,6 +223,8 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if fired:  # and something swallowed the exception
+        raise Failure(late)
 
 
 def check(target: str, data: bytes, limit: float = LIMIT) -> str:
