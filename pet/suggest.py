@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from pet.spelling import fold, unlike
+from pet.terminal import clean
 
 _COMPARED = 500  # names
 _LISTED = 50
@@ -34,4 +35,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
         found = [by_folded[other] for other in near]
         hidden = unlike(name, found[0])
         return "did you mean " + " or ".join(map(repr, found)) + "?" + (f" (yours has {hidden})" if hidden else "")
-    return "known: " + ", ".join(names[:_LISTED]) + (f", ... ({len(names)} in total)" if len(names) > _LISTED else "")
+    listed = ", ".join(map(clean, names[:_LISTED]))
+    return f"known: {listed}" + (f", ... ({len(names)} in total)" if len(names) > _LISTED else "")

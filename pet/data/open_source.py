@@ -98,13 +98,18 @@ def _open_parquet(paths: tuple[Path, ...], shown: str, name: str) -> Source:
             with pq.ParquetFile(path) as file:
                 schemas.append(file.schema_arrow)
                 rows += file.metadata.num_rows
+            names = schemas[-1].names
+        except UnicodeDecodeError:
+            raise PetError(
+                f"{name}: {path}: the name of a column is not UTF-8; rename the column and write the file again"
+            ) from None
         except (pa.ArrowException, OSError) as error:
             raise PetError(
                 f"{name}: {path}: is not a complete Parquet file ({first_line(error)}); write or download it again"
             ) from None
-        if schemas[-1].names != schemas[0].names:
+        if names != schemas[0].names:
             raise PetError(
-                f"{name}: {path}: has the columns {', '.join(schemas[-1].names)} but {paths[0].name} has "
+                f"{name}: {path}: has the columns {', '.join(names)} but {paths[0].name} has "
                 f"{', '.join(schemas[0].names)}; all shards in a folder must have the same columns"
             )
     if not rows:
@@ -121,5 +126,5 @@ def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
             for column, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
         }
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # written by something else, or by a version with another layout: integers stay integers

@@ -76,7 +76,8 @@ def read_parquet_file(
     if labels and list(labels) != order:
         if set(labels) != set(order):
             raise PetError(f"{path}: {other_labels(order, labels)}")
-        matrix = matrix[:, [order.index(label) for label in labels]]
+        places = {label: place for place, label in enumerate(order)}
+        matrix = matrix[:, [places[label] for label in labels]]
         order = list(labels)
     return ids, matrix / matrix.sum(axis=1, keepdims=True), order, certain
 
@@ -86,7 +87,7 @@ def _stored_labels(schema: pa.Schema) -> list[str] | None:
     found = (schema.metadata or {}).get(b"labels")
     try:
         labels = json.loads(found) if found else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return labels if isinstance(labels, list) and all(isinstance(label, str) for label in labels) else None
 

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble, SoftLabels
+from pet.store.json_reader import parse_json
+from pet.store.schema import list_of, text
 from pet.store.tables import PROBABILITY_COLUMN, VOTE_COLUMN, OutputColumn, Values, writing_table
 
 Array = NDArray[Any]
@@ -132,7 +134,8 @@ def read_probabilities(path: Path) -> Array:
     float64 array of shape (rows, L), in the order of the file's labels; rows add up to 1
     """
     with pq.ParquetFile(path) as file:
-        width = len(json.loads(file.schema_arrow.metadata[b"labels"]))
+        stored = (file.schema_arrow.metadata or {}).get(b"labels", b"")
+        width = len(parse_json(stored.decode("utf-8", "replace"), str(path), "repeat the run", list_of(text(), 2)))
         matrix = np.empty((file.metadata.num_rows, width))
         start = 0
         for batch in file.iter_batches(batch_size=MERGE_ROWS, columns=["probabilities"]):

@@ -89,7 +89,7 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, info: ModelInfo, rep
     if recipe.library.similarity == "neurons":
         check_neurons(info.meta, info.tokenizer)
     candidates = _candidates(settings, recipe.tuning.config.length, known, reporter)
-    count = int(by_rank[1] or 1)
+    count = int((by_rank[1] or "1")[:9])  # a longer number is too large in any case
     if not 1 <= count <= len(candidates):
         raise PetError(f"--init-prompt {text}: {len(candidates)} prompts fit; use mean:1 to mean:{len(candidates)}")
     return InitPrompt(candidates, count, settings.project_prompt)

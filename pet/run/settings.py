@@ -16,7 +16,7 @@ from pet.settings import out_of_range
 from pet.task.task import absolute_member
 
 METHODS = ("pet", "ipet", "supervised", "zero-shot")
-RANKED = re.compile(r"similar|mean:(\d{1,9})")  # values of `RunSettings.init_prompt` that rank the library
+RANKED = re.compile(r"similar|mean:(\d+)")  # values of `RunSettings.init_prompt` that rank the library
 MOST = 10**9  # texts
 SEEDS = 2**63 - 1
 MEMORY = "memory:"  # prefix of a source whose texts were passed in Python

@@ -31,7 +31,7 @@ from pet.store.json_reader import read_json
 from pet.store.schema import list_of, record, text
 from pet.student.outputs import read_outputs
 from pet.task.filters import apply_filters
-from pet.task.grammar import Field, Template, Text, parse_template
+from pet.task.grammar import NAME, Field, Template, Text, parse_template
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
 from pet.training.device import Accelerator, batch_tokens
 from pet.training.memory import kept_memory
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _NOTE = "pet.json"
-_NOTE_SCHEMA = record({"fields": list_of(text(1000), 1), "input": text()})
+_FIELD = text(1000, pattern=NAME.pattern, wanted="the name of a field")
+_NOTE_SCHEMA = record({"fields": list_of(_FIELD, 1), "input": text()})
 
 
 @dataclass(frozen=True)

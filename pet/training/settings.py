@@ -21,7 +21,9 @@ class OptimizerSettings(Settings):
     weight_decay: float = setting(
         0.01, "weight decay of matrices; biases and normalization weights have none", low=0, high=1
     )
-    adam_epsilon: float = setting(1e-8, "epsilon of AdamW", low=0, high=1)
+    adam_epsilon: float = setting(
+        1e-8, "epsilon of AdamW; with less than 1e-12, a step could divide by 0", low=1e-12, high=1
+    )
     warmup: float = setting(0.1, "fraction of the steps during which the learning rate rises", low=0, high=1)
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0, high=1e6)
 
@@ -42,7 +44,7 @@ class MemberSettings(Settings):
     )
     steps: int = setting(40, "training steps of a member", low=0, high=MOST_STEPS)
     min_epochs: float = setting(
-        1.0, "train members for at least this many passes over their texts; 0 if `steps` is given", low=0, high=1e6
+        1.0, "train members for at least this many passes over their texts; 0 if `steps` is given", low=0, high=1e4
     )
     labeled_batch: int = setting(8, "labeled texts per micro-batch", low=1, high=MOST_TEXTS)
     unlabeled_batch: int = setting(
