@@ -173,7 +173,7 @@ def distill_file(
 
 def _check_unchanged(labels: Path, reporter: Reporter) -> None:
     """Refuse soft labels of a run that are damaged. A text file may have been edited on purpose."""
-    problems = list(recorded_problems(labels.expanduser()))
+    problems = recorded_problems(labels.expanduser())
     if problems and labels.suffix.lower() == ".parquet":
         raise PetError(problems)
     for problem in problems:

@@ -172,8 +172,7 @@ def open_ensemble(
     shared = make_shared(settings, task, recipe, data)
     generation = _used_generation(place, stages, settings.method)
     folders = _member_folders(place, stages, generation, shared, settings)
-    for member in folders:
-        check_recorded(member)
+    check_recorded(*folders)
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
     ensemble = _ensemble(place, stages, generation, scorers, shared)

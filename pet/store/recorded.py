@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pet.errors import PetError
 from pet.store.files import hash_file
 from pet.store.manifest import CONFIG, MANIFEST, read_stages
 
+_THREADS = 4
 _DEEPEST = 5  # folders between a run and its files
 _known: dict[tuple[str, int, int, int], str] = {}  # hashes of files that this process has read
 
@@ -45,8 +47,8 @@ def difference(path: Path, recorded: Sequence[Any]) -> str | None:
     return None if _known[key] == recorded[1] else "has other content than the run wrote"
 
 
-def check_recorded(path: Path) -> None:
-    """Check a finished stage's folder, or one of its files, before it is used outside of its run.
+def check_recorded(*paths: Path) -> None:
+    """Check folders of finished stages, or files in them, before they are used outside of their run.
 
     Paths that are not in a run, or not in its manifest, are not checked. Missing files are left to their readers.
 
@@ -55,30 +57,31 @@ def check_recorded(path: Path) -> None:
     PetError
         Naming the damaged files.
     """
-    problems = list(recorded_problems(path))
+    with ThreadPoolExecutor(_THREADS) as threads:  # hashing large files releases the interpreter's lock
+        problems = [problem for found in threads.map(recorded_problems, paths) for problem in found]
     if problems:
         raise PetError(problems)
 
 
-def recorded_problems(path: Path) -> Iterator[str]:
-    """Yield the messages of `check_recorded`."""
+def recorded_problems(path: Path) -> list[str]:
+    """Return the messages of `check_recorded`."""
     place = Path(os.path.realpath(path))
     run = next((folder for folder in place.parents[:_DEEPEST] if _is_run(folder)), None)
     if run is None:
-        return
+        return []
     name = place.relative_to(run).as_posix()
     stages = read_stages(run)
     outputs = dict(stages[name]["outputs"]) if name in stages else {}
     for stage in stages.values():
         if name in stage["outputs"]:
             outputs[name] = stage["outputs"][name]
-    for file, recorded in outputs.items():
-        found = difference(run / file, recorded)
-        if found and found != "is missing":
-            yield (
-                f"{run / file}: {found}, so it is damaged or was changed; restore it, build it again with "
-                f"`pet run {run / CONFIG}`, or use a changed file from a folder outside of the run"
-            )
+    found = {run / file: difference(run / file, recorded) for file, recorded in outputs.items()}
+    return [
+        f"{file}: {problem}, so it is damaged or was changed; restore it, build it again with `pet run {run / CONFIG}`,"
+        " or use a changed file from a folder outside of the run"
+        for file, problem in found.items()
+        if problem and problem != "is missing"
+    ]
 
 
 def _is_run(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pet.errors import PetError
@@ -24,13 +25,21 @@ def read_bytes(path: Path, shown: str, limit: int) -> bytes:
         If it cannot be read or is larger.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             raw = file.read(limit + 1)
     except OSError as error:
         raise PetError(f"{shown}: cannot be read: {error.strerror or error}") from None
     if len(raw) > limit:
         raise PetError(f"{shown}: larger than {limit / MEGABYTE:g} MB, which is too large for this kind of file")
     return raw
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is empty, where the system would wait for a writer forever."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if os.name != "nt":
+        os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def decode(raw: bytes, shown: str) -> str:

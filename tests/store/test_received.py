@@ -17,6 +17,7 @@ from pet.store.files import write_atomically
 from pet.store.folders import remove
 from pet.store.lock import FolderLock
 from pet.store.outputs import check_new_folder, check_output, writing_folder
+from pet.store.text import read_bytes
 from pet.store.tree import check_inside
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need privileges on Windows")
@@ -180,3 +181,13 @@ def test_an_output_folder_that_is_a_link_stays_one(tmp_path: Path):
             (f / "file").write_text(text)
     assert (tmp_path / "small").is_symlink() and (tmp_path / "big" / "file").read_text() == "new"
     assert sorted(os.listdir(tmp_path)) == ["big", "small"]
+
+
+def test_reading_a_pipe_without_a_writer_ends(tmp_path: Path):
+    os.mkfifo(tmp_path / "task.yaml")
+    assert read_bytes(tmp_path / "task.yaml", "task.yaml", 10) == b""
+    reading, writing = os.pipe()
+    os.write(writing, b"text")
+    os.close(writing)
+    assert read_bytes(Path(f"/dev/fd/{reading}"), "stdin", 10) == b"text"
+    os.close(reading)
