@@ -133,6 +133,20 @@ def _hub_file(name: str, file: str) -> Path | None:
     return None if found is None else Path(str(found))
 
 
+def read_config_file(name: str) -> Mapping[str, Any] | None:
+    """Return the content of a model's ``config.json`` as it is written; None if there is none.
+
+    Raises
+    ------
+    PetError
+        If it is damaged, or asks for something that `load_config` refuses.
+    """
+    _check_description(name)
+    path = Path(resolve_model(name))
+    found = path / CONFIG if path.is_dir() else _hub_file(name, CONFIG)
+    return read_json(found) if found is not None and found.is_file() else None
+
+
 def load_config(name: str, **changes: Any) -> Any:
     """Load the configuration of a model, with changes; whatever it says, the model will return outputs by name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pet.data.delimited import UNCLOSED, Dialect, split_records
+from pet.data.delimited import UNCLOSED, Dialect, split_records, without_break
 from pet.data.quoting import BREAK, QUOTE, RETURN
 from pet.data.text_file import BLOCK, BOM, WrongText, line_blocks, open_bytes
 
@@ -18,6 +19,7 @@ DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
 CANDIDATES = (",", ";", "\t", "|")
 SAMPLE_BYTES = 1 << 18
 SAMPLE_LINES = 1000
+_HINT = re.compile('"?sep=."?', re.IGNORECASE)
 _NAMES = {"\t": "a tab", " ": "a space"}
 
 
@@ -103,6 +105,10 @@ def find_delimiter(path: Path, encoding: str, kind: str) -> str:
     """Return the delimiter of a file: that of its suffix, unless its first lines only make sense with another."""
     usual = DEFAULT_DELIMITERS[kind]
     lines = _first_lines(path, encoding)
+    if lines and _HINT.fullmatch(without_break(lines[0])):
+        raise WrongText(
+            "is a hint for Excel, not the names of the columns; remove this line (the delimiter is detected)", 1
+        )
     there = [mark for mark in CANDIDATES if _widths(lines[:1], mark, quoted=True) - {0, 1}]
     even = [mark for mark in there if any(_is_table(_widths(lines, mark, quoted)) for quoted in (True, False))]
     if usual in even or (usual in there and not even):

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import transformers
-
-from pet.backbones.load import resolve_model
+from pet.backbones.load import read_config_file
 from pet.errors import PetError
 
 _SINGLE, _MULTI, _REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -44,18 +42,15 @@ def read_outputs(name: str) -> Outputs | None:
     Returns
     -------
     Outputs or None
-        None if there is no readable config.json; loading the model tells why.
+        None if there is no config.json; loading the model tells why.
 
     Raises
     ------
     PetError
         If the model is a regression model, or its config.json contradicts itself.
     """
-    try:
-        config = transformers.PretrainedConfig.get_config_dict(resolve_model(name))[0]
-    except (OSError, ValueError):
-        return None
-    return outputs_of(config, name)
+    config = read_config_file(name)
+    return None if config is None else outputs_of(config, name)
 
 
 def outputs_of(config: Mapping[str, Any], name: str) -> Outputs:

@@ -295,6 +295,12 @@ def test_two_possible_delimiters_are_refused_and_one_can_be_given(tmp_path: Path
     assert _read(tmp_path / "x.csv", ["mark"], table_format=TableFormat(delimiter="pipe")) == [["d"]]
 
 
+def test_excels_hint_about_the_delimiter_is_refused_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("sep=;\ntext;mark\na;1\n", encoding="utf-8")
+    with pytest.raises(PetError, match=r"x\.csv:1: .*Excel.*remove"):
+        _read(tmp_path / "x.csv", ["text"])
+
+
 def test_a_file_without_a_header_is_told_to_add_one(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('"3","Stocks rose on Monday morning again"\n"1","Rain"\n', encoding="utf-8")
     with pytest.raises(PetError, match=r"x\.csv: .*'text'.*add a line"):

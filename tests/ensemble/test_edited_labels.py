@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pet.cli.main import main
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.members.external import VOTE, read_external
@@ -182,3 +184,24 @@ def test_all_formats_agree(tmp_path: Path, rows: list[tuple[list[int] | None, st
         for _, p, label in made
     )
     assert sound == bool(found[0][0])
+
+
+def _distill(folder: Path, rows: Rows, *options: object) -> Result:
+    write_json(folder / "labels.jsonl", rows)
+    texts = [json.dumps({"id": row_id, "text": f"text {row_id}"}) + "\n" for row_id, *_ in rows]
+    (folder / "texts.jsonl").write_text("".join(texts), encoding="utf-8")
+    arguments = ["--labels", folder / "labels.jsonl", "--input", folder / "texts.jsonl", "-o", folder / "student"]
+    return CliRunner().invoke(main, ["distill", *map(str, (*arguments, *options))])
+
+
+def test_distill_refuses_an_edited_label_and_writes_nothing(tmp_path: Path) -> None:
+    made = _distill(tmp_path, [("a", BAD, "bad"), ("b", GOOD, "bad")])
+    assert made.exit_code == 2 and "labels.jsonl:2: " in made.stderr and "'b'" in made.stderr
+    assert not (tmp_path / "student").exists()
+
+
+def test_distill_says_how_many_labels_it_takes_as_certain(tmp_path: Path, tiny_model: Path) -> None:
+    options = ("-m", tiny_model, "--max-length", 32, "--set", "student_steps=1", "--device", "cpu")
+    made = _distill(tmp_path, [("a", BAD, "bad"), ("b", None, "good"), ("c", None, "bad")], *options)
+    assert made.exit_code == 0, made.output
+    assert "2 rows" in made.stderr and "certain" in made.stderr
