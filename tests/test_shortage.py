@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_run import write_workplace
+from small_run import refused, write_workplace
 
 import pet as package
 from pet.cli.main import COMMANDS, COMPUTING
@@ -132,3 +132,23 @@ def test_under_any_limit_a_command_works_or_says_what_is_missing(command: str, t
             assert "ulimit" in done.stderr, told[-1]
             assert command == "run" or not list(tmp_path.glob(f"*out-{number}*")), told[-1]
     assert told[0][1] == 2 and told[-1][1] == 0, told
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.EFBIG, "File too large", "out.csv"), ["out.csv", "ulimit -f"]),
+        (RuntimeError("could not create a primitive"), ["out of memory"]),
+        (OSError(errno.EMFILE, "Too many open files"), ["ulimit -n"]),
+        (ValueError("std::bad_alloc"), ["out of memory"]),
+    ],
+    ids=str,
+)
+def test_the_command_prints_one_line_with_the_cure(monkeypatch: pytest.MonkeyPatch, error: Exception, named: list[str]):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pet.cli.tasks.tasks.callback", fail)
+    message = refused("tasks")
+    assert message.count("\n") == 1
+    assert all(word in message for word in named)

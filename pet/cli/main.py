@@ -12,6 +12,7 @@ from pet.cli.echo import echo, visible_messages
 from pet.errors import PetError
 from pet.library_defaults import set_environment
 from pet.shortage import check_address_space, shortage, within_limits
+from pet.store.disk import disk_problem
 from pet.training.memory import own_process
 
 # Subcommands; each is a module in pet.cli with a click command of the same name. Importing torch takes seconds, so
@@ -83,7 +84,7 @@ class LazyGroup(click.Group):
 
 def _known(error: Exception) -> str | None:
     """Return the message of an error that the user can fix: too little memory, a full disk, a read-only folder."""
-    message = shortage(error)
+    message = shortage(error) or disk_problem(error, "read or write a file")
     if message is None and isinstance(error, OSError):
         message = f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
     return message
