@@ -11,6 +11,7 @@ import transformers
 from pet.process import without_progress_bars
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
+EMPTY_FIRST = TRANSFORMERS_MAJOR >= 5  # ``from_pretrained`` builds a model without memory before it loads weights
 
 
 def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:

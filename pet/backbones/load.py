@@ -32,7 +32,7 @@ from pet.backbones.folder import (
     read_json,
     remote_code,
 )
-from pet.compat import dtype_argument
+from pet.compat import EMPTY_FIRST, dtype_argument
 from pet.errors import PetError
 from pet.process import environment, without_messages
 from pet.shortage import shortage
@@ -249,6 +249,8 @@ def load_model(
     if Path(path).is_dir():
         check_files(Path(path))
         weights = check_weights(Path(path), allow_pickle)
+    if not EMPTY_FIRST:
+        empty_model(name, config, kind)
     options = dtype_argument(torch.float32) | ({} if allow_pickle else {"use_safetensors": True})
     # Else the library asks a service of the hub to convert pickled weights.
     quiet = environment(DISABLE_SAFETENSORS_CONVERSION="1")
@@ -292,14 +294,14 @@ def _any_layer(key: str) -> str:
     return re.sub(r"\.\d+\.", ".N.", key)
 
 
-def empty_model(name: str, config: Any) -> PreTrainedModel:
-    """Return the encoder that a configuration describes, without weights; PetError if it describes none."""
+def empty_model(name: str, config: Any, kind: Any = transformers.AutoModel) -> PreTrainedModel:
+    """Return the model that a configuration describes, without weights and memory; PetError if it describes none."""
     path, weights = Path(resolve_model(name)), None
     if path.is_dir():
         with suppress(PetError):  # `pet check` can do without weights
             weights = check_weights(path, allow_pickle=True)
     with opening(name, "configuration"), limited_size(name, weights), torch.device("meta"):
-        model: PreTrainedModel = transformers.AutoModel.from_config(config, trust_remote_code=False)
+        model: PreTrainedModel = kind.from_config(config, trust_remote_code=False)
     return model
 
 
