@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.data.columns import Layout, near, shorten, some
+from pet.data.columns import Layout, near, same_columns, shorten, some
 from pet.data.open_source import open_source
 from pet.data.problems import Place, Problems
 from pet.data.row_reader import records
@@ -31,6 +31,7 @@ from pet.ensemble.soft_label_rows import (
     other_labels,
 )
 from pet.errors import PetError
+from pet.spelling import match_all
 from pet.store.tables import PROBABILITY_COLUMN
 
 Array = NDArray[Any]
@@ -178,8 +179,8 @@ def _csv_columns(source: Source, labels: Sequence[str] | None) -> dict[str, str]
         for column in header
         if column.startswith(_BEFORE) and column.endswith(_AFTER)
     }
-    if labels and not found:
-        found = {label: label for label in labels if label in header}
+    if labels and not found and "id" not in labels:  # a label may have this name, too
+        found = {label: same[0] for label in labels if (same := same_columns(label, header))}
     if not found and "label" not in header:
         raise PetError(
             f"{place}: has no probabilities; it needs a column {PROBABILITY_COLUMN.format('LABEL')} for each label "
@@ -187,9 +188,13 @@ def _csv_columns(source: Source, labels: Sequence[str] | None) -> dict[str, str]
         )
     if not found and "logits" in header:
         raise PetError(f"{place}: {LOGITS}")
-    if found and labels and set(labels) != set(found):
+    if not found or not labels:
+        return found
+    names = list(found)
+    places = match_all(names, labels)
+    if places is None:
         raise PetError(f"{place}: {other_labels(found, labels)}")
-    return {label: found[label] for label in labels} if found and labels else found
+    return {label: found[names[i]] for label, i in zip(labels, places, strict=True)}
 
 
 def _csv_rows(source: Source, columns: Mapping[str, str], problems: Problems) -> Rows:

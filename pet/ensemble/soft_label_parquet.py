@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.data.columns import shorten, some
+from pet.data.columns import same_columns, shorten, some, two_columns
 from pet.data.source import first_line
 from pet.ensemble.soft_label_rows import (
     LOGITS,
@@ -30,6 +30,7 @@ from pet.ensemble.soft_label_rows import (
     unknown_label,
 )
 from pet.errors import PetError
+from pet.spelling import match_all
 
 Array = NDArray[Any]
 
@@ -57,6 +58,9 @@ def read_parquet_file(
     if "id" not in there or len(there) < 2:
         missing = [name for name in ("id", "probabilities") if name not in there]
         raise PetError(f"{path}: has no column {' and no column '.join(missing)}; its columns are {some(schema.names)}")
+    for name in there:
+        if schema.names.count(name) > 1:
+            raise PetError(f"{path}: {two_columns(same_columns(name, schema.names))}")
     if "probabilities" not in there and "logits" in schema.names:
         raise PetError(f"{path}: {LOGITS}")
     try:
@@ -74,11 +78,10 @@ def read_parquet_file(
         raise PetError(f"{path}: does not name the labels of its probabilities; name them with --task")
     matrix, certain = _matrix_of(path, columns, ids, texts, order)
     if labels and list(labels) != order:
-        if set(labels) != set(order):
+        places = match_all(order, labels)
+        if places is None:
             raise PetError(f"{path}: {other_labels(order, labels)}")
-        places = {label: place for place, label in enumerate(order)}
-        matrix = matrix[:, [places[label] for label in labels]]
-        order = list(labels)
+        matrix, order = matrix[:, places], list(labels)
     return ids, matrix / matrix.sum(axis=1, keepdims=True), order, certain
 
 
@@ -129,7 +132,7 @@ def _matrix_of(path: Path, columns: dict[str, Any], ids: list[str], texts: Any, 
     """Probabilities, shape (rows, L), checked as a whole and against labels; and how many rows have only a label."""
     column = columns.get("probabilities")
     if column is not None and pa.types.is_struct(column.type):
-        _field_names(path, column.type, order)
+        _field_places(path, column.type, order)
     missing = np.ones(len(ids), dtype=bool) if column is None else _missing(column)
     label = _places(path, texts, order, missing)
     _refuse(path, missing & (label < 0), NOTHING)
@@ -195,9 +198,8 @@ def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
     kind, width = column.type, len(order)
     not_numbers = NOT_NUMBERS.format(width=width)
     if pa.types.is_struct(kind):
-        names = _field_names(path, kind, order)
-        flat = dict(zip(names, column.flatten(), strict=True))
-        matrix = np.stack([_floats(flat[label], f"{path}: row 1: {not_numbers}") for label in order], axis=1)
+        flat, places = column.flatten(), _field_places(path, kind, order)
+        matrix = np.stack([_floats(flat[place], f"{path}: row 1: {not_numbers}") for place in places], axis=1)
     elif _is_list(kind):
         lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
         _refuse(path, lengths != width, not_numbers, rows)
@@ -212,11 +214,13 @@ def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
     return matrix
 
 
-def _field_names(path: Path, kind: Any, order: list[str]) -> list[str]:
+def _field_places(path: Path, kind: Any, order: list[str]) -> list[int]:
+    """The position of each label among the fields of a struct."""
     names = [kind.field(i).name for i in range(kind.num_fields)]
-    if set(names) != set(order):
+    places = match_all(names, order)
+    if places is None:
         raise PetError(f"{path}: row 1: {other_labels(names, order)}")
-    return names
+    return places
 
 
 def _floats(column: Any, problem: str) -> Array:

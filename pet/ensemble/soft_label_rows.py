@@ -7,7 +7,7 @@ from typing import Any
 
 from pet.data.columns import shorten, some
 from pet.data.values import is_missing, kind_of, label_text
-from pet.spelling import Names
+from pet.spelling import Names, match_all
 from pet.suggest import suggest
 
 ROUNDING = 1e-3  # error of a probability, and of the sum of a row's probabilities
@@ -106,7 +106,7 @@ class RowReader:
     def _numbers(self, given: Any) -> list[float]:
         if isinstance(given, Mapping):
             if given.keys() != self._places.keys():
-                raise ValueError(other_labels(given, self.order))
+                given = self._renamed(given)
             given = [given[label] for label in self.order]
         width = len(self.order)
         if not isinstance(given, list) or len(given) != width:
@@ -117,6 +117,14 @@ class RowReader:
         if abs(total - 1) > ROUNDING:
             raise ValueError(NOT_ONE.format(total=total))
         return given
+
+    def _renamed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The same numbers, by the labels as they are written in `order`."""
+        names = list(given)
+        places = match_all(names, self.order)
+        if places is None:
+            raise ValueError(other_labels(given, self.order))
+        return {label: given[names[place]] for label, place in zip(self.order, places, strict=True)}
 
     def _compare(self, row_id: str, values: list[float], text: str) -> None:
         place = self.place(text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pet.data.documents import read_documents
@@ -125,3 +128,37 @@ def test_a_label_map_does_not_contradict_itself(label_map: dict[str, str], named
     with pytest.raises(PetError) as caught:
         Task.from_dict({**TASK.to_dict(), "label_map": label_map})
     assert named in str(caught.value)
+
+
+def test_soft_labels_name_their_labels_in_any_spelling(tmp_path: Path) -> None:
+    labels = [COMPOSED, "1"]
+    rows = {"id": ["a"], "probabilities": [{"1.0": 0.75, DECOMPOSED: 0.25}]}
+    pq.write_table(pa.table(rows), tmp_path / "struct.parquet")
+    ordered = pa.table({"id": ["a"], "probabilities": [[0.75, 0.25]]})
+    stored = json.dumps(["1.0", DECOMPOSED]).encode()
+    pq.write_table(ordered.replace_schema_metadata({b"labels": stored}), tmp_path / "list.parquet")
+    (tmp_path / "x.jsonl").write_text(
+        f'{{"id": "a", "probabilities": {{"1.0": 0.75, "{DECOMPOSED}": 0.25}}}}\n', encoding="utf-8"
+    )
+    (tmp_path / "x.csv").write_text(f"id,p(1.0),p({DECOMPOSED})\na,0.75,0.25\n", encoding="utf-8")
+    (tmp_path / "bare.csv").write_text(f"id,1,{DECOMPOSED}\na,0.75,0.25\n", encoding="utf-8")
+    for name in ("list.parquet", "x.jsonl", "x.csv", "bare.csv"):
+        found = read_soft_labels(tmp_path / name, labels)
+        assert found.labels == labels and found.probabilities.tolist() == [[0.25, 0.75]], name
+    found = read_soft_labels(tmp_path / "struct.parquet", labels)
+    assert found.probabilities.tolist() == [[0.25, 0.75]]
+
+
+def test_the_id_column_is_never_a_probability(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,name\n0.4,0.6\n")
+    with pytest.raises(PetError, match=r"p\(LABEL\)"):
+        read_soft_labels(tmp_path / "x.csv", ["id", "name"])
+
+
+def test_soft_labels_with_a_column_twice_are_refused(tmp_path: Path) -> None:
+    columns = [pa.array(["a"]), pa.array([[0.5, 0.5]]), pa.array(["b"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["id", "probabilities", "id"]), tmp_path / "x.parquet")
+    (tmp_path / "x.csv").write_text("id,p(bad),p(good),p(bad)\na,0.5,0.5,0.5\n")
+    for name in ("x.parquet", "x.csv"):
+        with pytest.raises(PetError, match="twice"):
+            read_soft_labels(tmp_path / name, ["bad", "good"])
