@@ -127,7 +127,7 @@ def list_of(inner: Check, low: int = 0, high: int = 1_000_000, *, per: str = "")
             yield from _is(value, place, "a list")
         elif not low <= len(value) <= high:
             wanted = str(low) if low == high else f"{low} to {high}"
-            yield f"{place} has {len(value)} entries; it must have {wanted}" + (f" ({per})" if per else "")
+            yield f"{place} has length {len(value)}; it must have length {wanted}" + (f" ({per})" if per else "")
         else:
             for index, item in enumerate(value):
                 yield from inner(item, f"{place}[{index}]")
