@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 LONGEST_VALUE = 64 << 20  # characters of a quoted value with line breaks
 
-UNCLOSED = "a quote is opened here and never closed: the file is truncated, or a quote in a value is not doubled"
+UNCLOSED = (
+    "a quote is opened here and never closed: the file is truncated, or a quote in a value is not doubled; add "
+    "--quoting none if quotes are ordinary characters"
+)
 LOOSE_END = (
     "a quoted value goes on after its closing quote; double the quotes inside it, or add --quoting none if quotes are "
     "ordinary characters"

@@ -37,6 +37,8 @@ class Evidence:
     loose : whether a value that is not enclosed contains a quote; programs do not write such files
     sound : whether a value with line breaks has a line that could not be a row
     doubt : line and number of lines of the first record all of whose lines could be rows
+    sane, strange : numbers of records with quotes that enclose values on one line, and of wrong or doubtful ones
+    escaped : whether an enclosed value contains a doubled quote
     """
 
     mistake: bool = False
@@ -45,6 +47,14 @@ class Evidence:
     loose: bool = False
     sound: bool = False
     doubt: tuple[int, int] | None = None
+    sane: int = 0
+    strange: int = 0
+    escaped: bool = False
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether quotes are probably ordinary characters: all lines are rows then, and few quotes enclose values."""
+        return self.literal and not self.escaped and self.sane <= self.strange
 
 
 def weigh_regular(path: Path, encoding: str, delimiter: str) -> Evidence | None:
@@ -149,12 +159,16 @@ def _weigh_quoted(record: Record, width: int, dialect: Dialect, found: Evidence)
     filled = [line for line in record.lines if without_break(line)]
     cut = record.mistake == UNCLOSED and len(filled) == 1 and not filled[0].endswith("\n")  # a truncated file
     found.literal = found.literal and not cut and all(_is_row(line, width, dialect.delimiter) for line in filled)
+    found.escaped = found.escaped or (not record.loose and any('"' in value for value in record.values))
     if len(record.lines) == 1 or record.mistake:
+        found.strange += bool(record.mistake)
+        found.sane += not record.mistake and not record.loose
         return
     if not all(_is_row(line, width, dialect.delimiter) or _is_quoted_row(line, width, dialect) for line in filled):
         found.sound = True
-    elif found.doubt is None:
-        found.doubt = (record.line, len(record.lines))
+    else:
+        found.doubt = found.doubt or (record.line, len(record.lines))
+        found.strange += 1
 
 
 def _is_row(line: str, width: int, delimiter: str) -> bool:
@@ -179,14 +193,14 @@ def choose_quoting(found: Evidence, delimiter: str) -> tuple[bool, str]:
         If the file can be read in two ways with different rows.
     """
     if found.mistake:
-        return not found.literal, _LITERAL if found.literal else ""
+        return not found.ordinary, _LITERAL if found.ordinary else ""
     if found.doubt is None or (found.quoted_header and not found.loose):
         return True, ""
     line, count = found.doubt
     span = f"the quoted value that begins here goes on for {count} lines, and each of them could be a row"
     if found.sound and not found.loose:
         return True, f"line {line}: {span}; it is read as one value (--quoting none reads each line as a row)"
-    if found.literal and delimiter == "\t":
+    if found.ordinary and delimiter == "\t":
         return False, _LITERAL
     cure = "add --quoting standard if it is one value, or --quoting none if quotes are ordinary characters"
     raise WrongText(f"{span}; {cure}", line)

@@ -232,6 +232,8 @@ def test_lines_are_rows_if_quotes_make_no_sense_otherwise(
     ("content", "line"),
     [
         pytest.param('text,mark\n"a, b",1\n"Good" film,2\n', 3, id="behind the quote"),
+        pytest.param('text,mark\n"a",1\n"b",2\n"Good" film,3\n', 4, id="other quotes enclose values"),
+        pytest.param('text,mark\n"say ""a""",1\n"Good" film,3\n', 3, id="a doubled quote"),
         pytest.param('text,mark\n"a, b",1\nc,2\n"Never closed,3\nd,4\n', 4, id="never closed"),
         pytest.param('text,mark\n"a, b",1\n"Good start,2\nbad,3\nthe end",4\n', 3, id="swallowed rows"),
         pytest.param('text,mark\n"a\nb",1\n5" disk,2\n"Good start,2\nthe end",4\n', 5, id="swallowed by a loose file"),
