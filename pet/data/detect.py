@@ -13,6 +13,7 @@ from pet.data.quoting import choose_quoting, weigh, weigh_regular
 from pet.data.table_format import TableFormat
 from pet.data.text_file import (
     BROKEN_GZIP,
+    START_BYTES,
     WrongText,
     check_encoding,
     eight_bit_encoding,
@@ -21,8 +22,6 @@ from pet.data.text_file import (
     open_bytes,
     refuse_wide,
 )
-
-START_BYTES = 4096
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pet.data.columns import same_columns, some, two_columns
 from pet.data.hub import open_hub
+from pet.data.text_file import START_BYTES, WrongText, marked_encoding, refuse_wide
 from pet.errors import PetError
 
 _RECORDS = {".jsonl", ".ndjson"}
@@ -85,8 +86,12 @@ def _opened(source: str) -> Iterator[Iterable[str]]:
         raise PetError(f"{source}: no such file; check the path")
     try:
         opener = _OPENERS.get(path.suffix, open)
-        with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as stream:
+        with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding=_encoding(raw)) as stream:
             yield stream
+    except WrongText:
+        raise PetError(
+            f"{source}: seems to be UTF-16 without a byte order mark; convert it first (`iconv -f utf-16le -t utf-8`)"
+        ) from None
     except UnicodeDecodeError as error:
         raise PetError(
             f"{source}: is not UTF-8 text (byte {error.object[error.start]:#x}, {error.reason}); "
@@ -96,6 +101,16 @@ def _opened(source: str) -> Iterator[Iterable[str]]:
         raise PetError(
             f"{source}: is truncated or not a {path.suffix} file ({error}); download or compress it again"
         ) from None
+
+
+def _encoding(raw: IO[bytes]) -> str:
+    """The encoding that a byte order mark names, else UTF-8."""
+    start = raw.read(START_BYTES)
+    raw.seek(0)
+    marked = marked_encoding(start)
+    if marked is None:
+        refuse_wide(start)
+    return "utf-8-sig" if marked in (None, "utf-8") else marked
 
 
 def _split(stream: Iterable[str], document: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 BOM = codecs.BOM_UTF8
 BLOCK = 8 << 20  # bytes
+START_BYTES = 4096  # that show what a file is
 _MARKS = (  # the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),

@@ -59,3 +59,13 @@ def test_strings_of_records_are_read_whatever_their_fields(tmp_path: Path) -> No
     plain = tmp_path / "test.txt"
     plain.write_text("one\n two\n")
     assert read_strings(str(plain)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_text_with_a_byte_order_mark_is_read_and_without_one_it_is_refused(tmp_path: Path, pack) -> None:
+    path = tmp_path / ("a.txt.gz" if pack is gzip.compress else "a.txt")
+    path.write_bytes(pack("Z\xfcrich\r\ntwo\r\n".encode("utf-16")))
+    assert read_documents([str(path)]) == ["Z\xfcrich", "two"]
+    path.write_bytes(pack("one\ntwo\n".encode("utf-16-le")))
+    with pytest.raises(PetError, match=r"a\.txt.*UTF-16"):
+        read_documents([str(path)])
