@@ -267,10 +267,10 @@ def _answers(
 
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = False
+    logger, context = logging.getLogger("ray.data"), ray.data.DataContext.get_current()
+    before = logger.level, context.enable_progress_bars, context.execution_options.preserve_order
+    logger.setLevel(logging.WARNING)
+    context.enable_progress_bars = context.execution_options.preserve_order = False
     items = [{"shard": json.dumps(shard.to_dict())} for shard in shards]
     table = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
     answers = table.map_batches(
@@ -280,5 +280,9 @@ def _answers(
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(items))),
         **resources,
     )
-    for row in answers.iter_rows():
-        yield json.loads(row["answer"])
+    try:
+        for row in answers.iter_rows():
+            yield json.loads(row["answer"])
+    finally:
+        logger.setLevel(before[0])
+        context.enable_progress_bars, context.execution_options.preserve_order = before[1:]

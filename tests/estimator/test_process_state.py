@@ -25,7 +25,7 @@ import torch
 import transformers
 
 import pet as package
-from pet import PetClassifier
+from pet import ComputeOptions, DistillOptions, PetClassifier, distill_file, label_file, make_recipe, predict_file
 
 ROWS = tiny_text.news_rows()
 TEXTS, TOPICS = [row["text"] for row in ROWS], [row["label"] for row in ROWS]
@@ -131,6 +131,19 @@ def test_a_fit_and_predictions_leave_the_process_as_it_was(tiny_model: Path, stu
 def test_other_methods_leave_the_process_as_it_was(tiny_model: Path, student: PetClassifier, method: str):
     before = process_state()
     make(tiny_model, method).fit(TEXTS[TRAIN], TOPICS[TRAIN]).predict(TEXTS[NEW])
+    assert changed(before) == []
+
+
+@pytest.mark.usefixtures("one_thread", "unusual")
+def test_functions_on_files_leave_the_process_as_it_was(workplace: Path, tiny_model: Path, tmp_path: Path):
+    run, data, cpu = workplace / "runs" / "reviews", str(workplace / "test.jsonl"), ComputeOptions(device="cpu")
+    before = process_state()
+    label_file(run, data, tmp_path / "labels.jsonl", compute=cpu)
+    assert changed(before) == []
+    predict_file(str(run), data, tmp_path / "predictions.csv", compute=cpu)
+    assert changed(before) == []
+    options = DistillOptions(recipe=make_recipe("default", {"student_steps": 2, "max_length": 64}))
+    distill_file(tmp_path / "labels.jsonl", data, str(tiny_model), tmp_path / "student", options=options, compute=cpu)
     assert changed(before) == []
 
 
