@@ -27,7 +27,7 @@ from pet.store.manifest import (
 )
 from pet.store.recorded import difference
 from pet.store.schema import Check
-from pet.store.tree import check_inside
+from pet.store.tree import check_inside, check_place
 
 __all__ = ["RunDirectory", "hash_file", "hash_inputs"]
 
@@ -217,6 +217,7 @@ class RunDirectory:
 
     def _take(self, name: str, inputs: str, folder: Path, made: Mapping[str, Any], files: Sequence[str] | None) -> None:
         place = self._place(name, files)
+        check_place(place, self.path)
         outputs = {(place / file).relative_to(self.path).as_posix(): about for file, about in made["outputs"].items()}
         self._drop(name)
         make_folders(place if files is not None else place.parent)

@@ -16,8 +16,9 @@ def check_inside(folder: str | os.PathLike[str], what: str = "run") -> None:
     """Check that everything in a folder is a file or a folder, and that links in it stay inside.
 
     This is the gate for every run and prompt library, before its files are opened. The folder itself may be
-    a link. It guards against what is in a folder that was received; a process that changes the folder
-    meanwhile must be trusted. Hard links need no check: files are replaced and not written into.
+    a link. It guards against what is in a folder that was received. Whoever can change the folder meanwhile
+    must be trusted: `check_place` looks again before a stage is moved into place, but not at the same moment.
+    Hard links need no check: files are replaced and not written into.
 
     Parameters
     ----------
@@ -40,6 +41,23 @@ def check_inside(folder: str | os.PathLike[str], what: str = "run") -> None:
         raise PetError(problems[:_SHOWN] + more)
 
 
+def check_place(place: Path, folder: Path) -> None:
+    """Check again, right before a place in a run is written to, that no link to it leads out.
+
+    Raises
+    ------
+    PetError
+        Naming the place.
+    """
+    target = os.path.realpath(place)
+    if not _is_in(target, os.path.realpath(folder)):
+        raise PetError(f"{place}: leads out of the run, to {target}, since a link was put there; delete the link")
+
+
+def _is_in(target: str, root: str) -> bool:
+    return target == root or target.startswith(root.rstrip(os.sep) + os.sep)
+
+
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     """Yield everything below a folder without following links."""
     waiting = [folder]
@@ -54,7 +72,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 def _problem(entry: os.DirEntry[str], root: str, what: str) -> str:
     if entry.is_symlink():
         target = os.path.realpath(entry.path)
-        if target == root or target.startswith(root.rstrip(os.sep) + os.sep):
+        if _is_in(target, root):
             return ""
         return (
             f"is a link that leads out of the {what}, to {target}; delete it, or replace it with what it points to"

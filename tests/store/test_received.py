@@ -92,6 +92,19 @@ def test_a_relative_link_and_a_chain_of_links_out_of_a_run_are_refused(run: Path
     assert [problem.split(":")[0] for problem in caught.value.problems] == [str(run / name) for name in "abc"]
 
 
+@pytest.mark.parametrize("file", [None, "labels.jsonl"])
+def test_a_link_that_is_planted_while_a_run_is_open_is_refused(tmp_path: Path, victim: Path, file: str | None):
+    before = state(victim)
+
+    def build_late(folder: Path) -> None:
+        (folder / "labels.jsonl").write_text("l")
+        (tmp_path / "run" / "g1").symlink_to(victim)
+
+    with open_run(tmp_path / "run") as directory, pytest.raises(PetError, match=rf"g1.* to {victim}"):
+        directory.stage("g1/p1-r1", {}, build_late, files=None if file is None else [file])
+    assert state(victim) == before
+
+
 def test_links_into_the_same_run_and_a_run_that_is_a_link_work(run: Path, tmp_path: Path):
     (run / "best").symlink_to("g0/p1-r1")
     (run / "latest.jsonl").symlink_to(run / "g0" / "labels.jsonl")
