@@ -137,7 +137,7 @@ def two_columns(same: Sequence[str]) -> str:
     """Return the message for columns that have the same name."""
     hidden = unlike(same[1], same[0])
     how = "twice" if len(same) == 2 else f"{len(same)} times"
-    return f"has the column {same[0]!r} {how}{f' (once with {hidden})' if hidden else ''}; rename or remove one"
+    return f"has the column {shorten(same[0])} {how}{f' (once with {hidden})' if hidden else ''}; rename or remove one"
 
 
 def missing_column(place: str, name: str, column: str, header: Iterable[str]) -> str:
@@ -234,7 +234,7 @@ def near(word: str, choices: Iterable[str]) -> str:
     if not likely:
         return ""
     hidden = unlike(word, likely[0])
-    return f" (did you mean {likely[0]!r}?{f' Yours has {hidden}' if hidden else ''})"
+    return f" (did you mean {shorten(likely[0])}?{f' Yours has {hidden}' if hidden else ''})"
 
 
 def some(words: Iterable[str], most: int = 12) -> str:

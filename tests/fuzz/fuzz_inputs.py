@@ -156,6 +156,7 @@ def seeds(target: str) -> list[bytes]:
             + [b"{soft:3} {text} {{x}} {soft:it is} {mask}", b"{mask}: {title|strip_punct|lower!keep} || {text}"]
         ),
         "table": lambda: _tables(_ROWS, _jsonl(_ROWS), parquet_bytes(_ROWS)),
+        "memory": lambda: [_json(_ROWS), b"[" + b",".join(_jsonl(_ROWS).splitlines()) + b"]"],
         "soft_labels": lambda: _tables(
             _SOFT,
             b"".join(json.dumps(row).encode() + b"\n" for row in soft),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -25,10 +26,13 @@ from safetensors.torch import save_file
 
 from pet.cli.main import main
 from pet.data.infer_columns import infer_columns
+from pet.data.memory import table_of
 from pet.data.read import read_table
+from pet.data.targets import label_positions
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
+from pet.estimator.inputs import target_values
 from pet.inference.ensemble import _merging, _recipe
 from pet.members.kinds import NOTE as MEMBER
 from pet.members.kinds import read_spec
@@ -76,6 +80,21 @@ def table(folder: Path, data: bytes) -> None:
     with contextlib.suppress(PetError):
         infer_columns(str(path))
     read = read_table(path, ["text"], labels=LABELS)
+    if not len(read) or set(read["label"]) - {0, 1}:
+        raise Failure("a table without rows, or with labels that the task does not have")
+
+
+def memory(folder: Path, data: bytes) -> None:
+    """Objects in memory, from JSON: texts, a table, and labels."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise PetError("not JSON") from None
+    with contextlib.suppress(PetError, ValueError):  # a ValueError is one of scikit-learn
+        label_positions(target_values(value), LABELS, {"1": "good"})
+    with contextlib.suppress(PetError):
+        table_of(value, ["text"])
+    read = read_table(value, ["text"], labels=LABELS)
     if not len(read) or set(read["label"]) - {0, 1}:
         raise Failure("a table without rows, or with labels that the task does not have")
 
@@ -163,6 +182,7 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
     "task": task_file,
     "template": template,
     "table": table,
+    "memory": memory,
     "soft_labels": soft_labels,
     "manifest": manifest,
     "config": config,
