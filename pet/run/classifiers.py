@@ -14,6 +14,7 @@ from pet.evaluate import evaluate
 from pet.members.texts import Texts
 from pet.numerics import softmax
 from pet.run.context import RunContext
+from pet.run.stages import read_scores
 from pet.seeds import derive_seed
 from pet.student.classifier import new_classifier
 from pet.student.distill import Distillation, Gold, fit_classifier, one_hot
@@ -124,5 +125,6 @@ def evaluate_classifier(context: RunContext, stage: str) -> dict[str, Any]:
     """Return the figures of a saved classifier on the test texts; empty without a test set."""
     if not context.has("test"):
         return {}
-    scores = np.load(context.directory.path / stage / TEST_LOGITS)
-    return evaluate(softmax(scores), context.texts("test").labels, context.task.labels)
+    gold = context.texts("test").labels
+    scores = read_scores(context.directory.path / stage / TEST_LOGITS, (len(gold), len(context.task.labels)))
+    return evaluate(softmax(scores), gold, context.task.labels)

@@ -154,7 +154,28 @@ def build_scores(context: RunContext, member: Member, parts: Sequence[str], out:
 
 def member_scores(context: RunContext, members: Sequence[Member], part: str) -> list[Array]:
     """Memory-mapped scores of each member on a part, each of shape (rows, L)."""
-    return [np.load(context.directory.path / m.stage / f"{part}-logits.npy", mmap_mode="r") for m in members]
+    shape = (len(context.texts(part)), len(context.task.labels))
+    return [read_scores(context.directory.path / m.stage / f"{part}-logits.npy", shape) for m in members]
+
+
+def read_scores(path: Path, shape: tuple[int, int]) -> Array:
+    """Memory-map an array of scores.
+
+    Raises
+    ------
+    PetError
+        If the file does not hold numbers of this shape.
+    """
+    try:
+        scores: Array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise PetError(f"{path}: cannot be read ({error}); delete this folder to score the texts again") from error
+    if scores.shape != shape or scores.dtype.kind != "f":
+        raise PetError(
+            f"{path}: holds {scores.dtype} numbers of shape {scores.shape}, not scores of shape {shape}; delete this "
+            "folder to score the texts again"
+        )
+    return scores
 
 
 def scored_parts(context: RunContext, member: Member, parts: Sequence[str]) -> list[str]:

@@ -118,6 +118,7 @@ _COMMANDS = [
     "init\nreviews\n--input\nnone.jsonl\n-o\nreviews.yaml",
     "tasks\nagnews",
     "adapt\n--text\nnone.txt\n--epochs\n2\n--batch-tokens\n1000\n-m\nnone/model\n--output\nout\n--repeat\nnone.txt=3",
+    "adapt\n--text\nnone.txt\n--layers\n2\n--hidden\n32\n--vocab\n500\n--keep-layers\n0,1\n--output\nout",
     "prompts\nlist\n-l\nnone-library\n--json",
     "prompts\npretrain\n--text\nnone.txt\n--count\n30\n--options\n4\n-m\nnone/model",
     "prompts\nrank\nagnews\n--train\nnone.jsonl\n--by\ncosine\n-m\nnone/model",
