@@ -5,9 +5,9 @@ Code that comes with a model is never run. Whatever is wrong with a model is one
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from pet.backbones.folder import (
     read_json,
     remote_code,
 )
+from pet.backbones.opened import check_finite, check_layers, check_vocabulary
 from pet.compat import EMPTY_FIRST, dtype_argument
 from pet.errors import PetError
 from pet.process import environment, without_messages
@@ -115,7 +116,12 @@ def _check_description(name: str) -> None:
     path = Path(resolve_model(name))
     if path.is_dir():
         check_files(path)
-        return
+    else:
+        _check_hub_model(name)
+
+
+@cache
+def _check_hub_model(name: str) -> None:
     if _hub_file(name, ADAPTER_CONFIG) is not None:
         raise adapter(name)
     for file, check in ((CONFIG, check_config), (TOKENIZER_CONFIG, check_tokenizer_config)):
@@ -188,7 +194,7 @@ def load_tokenizer(name: str, config: Any = None) -> PreTrainedTokenizerBase:
         _check_description(name)
     with opening(name, "tokenizer"):
         tokenizer = _open_tokenizer(resolve_model(name), config)
-        _check_vocabulary(name, tokenizer, getattr(config.get_text_config(), "vocab_size", None))
+        check_vocabulary(name, tokenizer, getattr(config.get_text_config(), "vocab_size", None))
     return tokenizer
 
 
@@ -203,22 +209,6 @@ def _open_tokenizer(path: str, config: Any = None) -> PreTrainedTokenizerBase:
         path, config=config, trust_remote_code=False
     )
     return tokenizer
-
-
-def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, rows: object) -> None:
-    """Check that a tokenizer has words, and no tokens beyond the rows of the model's embeddings."""
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers returns if there are no files
-        raise PetError(
-            f"model {name}: its tokenizer has no vocabulary (no tokenizer.json); copy the file from the original model"
-        )
-    if not isinstance(rows, int):  # computed from characters
-        return
-    last = max(tokenizer.get_vocab().values())
-    if last >= rows:
-        raise PetError(
-            f"model {name}: its tokenizer has tokens up to number {last}, but the model only has embeddings for "
-            f"{rows} tokens; use the model's own tokenizer, or call resize_token_embeddings and save both"
-        )
 
 
 def load_model(
@@ -263,35 +253,9 @@ def load_model(
             if weights is None and not allow_pickle and "safetensors" in str(error):
                 raise pickled(name, "of a hub model") from error
             raise
-    _check_finite(name, model)
-    _check_layers(name, model, info["unexpected_keys"])
+    check_finite(name, model)
+    check_layers(name, model, info["unexpected_keys"])
     return model, info
-
-
-def _check_finite(name: str, model: PreTrainedModel) -> None:
-    """Check that all weights are numbers. A sum, which takes little time, is not finite if one of them is not."""
-    for key, weight in model.named_parameters():
-        if not torch.isfinite(weight.detach().sum()) and not torch.isfinite(weight.detach()).all():
-            raise PetError(
-                f"model {name}: the weights {key} contain NaN or infinite numbers; the checkpoint is damaged, or its "
-                "training diverged: use another one"
-            )
-
-
-def _check_layers(name: str, model: PreTrainedModel, left_out: Iterable[str]) -> None:
-    """Check that the weights have no more layers than the model, which would then be another model."""
-    prefix = f"{model.base_model_prefix}."
-    known = {_any_layer(key.removeprefix(prefix)) for key, _ in model.named_parameters()}
-    more = sorted(key for key in map(str, left_out) if _any_layer(key.removeprefix(prefix)) in known)
-    if more:
-        raise PetError(
-            f"model {name}: the weights have more layers than config.json says ({more[0]}); correct the number of "
-            "layers, or write the shortened model with save_pretrained"
-        )
-
-
-def _any_layer(key: str) -> str:
-    return re.sub(r"\.\d+\.", ".N.", key)
 
 
 def empty_model(name: str, config: Any, kind: Any = transformers.AutoModel) -> PreTrainedModel:

@@ -111,6 +111,30 @@ def test_code_for_generating_text_is_not_run(family_model: Callable[[str], Path]
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "file, values, words",
+    [
+        ("config.json", {"model_type": "mine", "auto_map": {"AutoConfig": "code.Mine"}}, "auto_map"),
+        ("config.json", {"num_hidden_layers": 10**7}, "num_hidden_layers"),
+        ("tokenizer_config.json", {"vocab_file": "../secret"}, "vocab_file"),
+        ("adapter_config.json", {}, "adapter"),
+    ],
+)
+def test_models_of_the_hub_are_checked_alike(
+    model: Path, monkeypatch: pytest.MonkeyPatch, file: str, values: dict[str, Any], words: str
+):
+    def cached_file(name: str, wanted: str) -> str | None:
+        assert name == "somebody/model"
+        return str(model / wanted) if (model / wanted).exists() else None
+
+    (model / file).touch()
+    (model / file).write_text(json.dumps(json.loads((model / file).read_text() or "{}") | values), encoding="utf-8")
+    monkeypatch.setattr("pet.backbones.load.cached_file", cached_file)
+    with pytest.raises(PetError, match=words) as caught:
+        load_config("somebody/model")
+    assert "model somebody/model" in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
 def test_kernels_of_the_hub_are_not_run(model: Path, key: str):
     change(model, **{key: "somebody/kernel:attention"})
