@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class Evidence:
     sound : whether a value with line breaks has a line that could not be a row
     doubt : line and number of lines of the first record all of whose lines could be rows
     sane, strange : numbers of records with quotes that enclose values on one line, and of wrong or doubtful ones
-    escaped : whether an enclosed value contains a doubled quote
+    escaped : whether an enclosed value contains a doubled quote, or on a single line a delimiter
     """
 
     mistake: bool = False
@@ -159,7 +160,7 @@ def _weigh_quoted(record: Record, width: int, dialect: Dialect, found: Evidence)
     filled = [line for line in record.lines if without_break(line)]
     cut = record.mistake == UNCLOSED and len(filled) == 1 and not filled[0].endswith("\n")  # a truncated file
     found.literal = found.literal and not cut and all(_is_row(line, width, dialect.delimiter) for line in filled)
-    found.escaped = found.escaped or (not record.loose and any('"' in value for value in record.values))
+    found.escaped = found.escaped or (not record.loose and any(map(_is_escaped, record.values, repeat(dialect))))
     if len(record.lines) == 1 or record.mistake:
         found.strange += bool(record.mistake)
         found.sane += not record.mistake and not record.loose
@@ -169,6 +170,11 @@ def _weigh_quoted(record: Record, width: int, dialect: Dialect, found: Evidence)
     else:
         found.doubt = found.doubt or (record.line, len(record.lines))
         found.strange += 1
+
+
+def _is_escaped(value: str, dialect: Dialect) -> bool:
+    """Return True if a value needed its quotes, for more than a line break."""
+    return '"' in value or (dialect.delimiter in value and "\n" not in value)
 
 
 def _is_row(line: str, width: int, delimiter: str) -> bool:

@@ -86,8 +86,9 @@ def _csv(rows: Sequence[Sequence[str]], **options: Any) -> str:
     delimiter=DELIMITERS,
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
 )
+@example(rows=[("\t", "\n", "\t")], delimiter="\t", quoting=csv.QUOTE_MINIMAL)
 @example(rows=[("a\nb", "c", "d"), ("", 'x"y', "")], delimiter=";", quoting=csv.QUOTE_MINIMAL)
-def test_a_written_table_is_read_or_refused_with_its_line(
+def test_a_written_table_is_read_or_its_two_readings_are_named(
     tmp_path: Path, rows: list[tuple[str, str, str]], delimiter: str, quoting: int
 ) -> None:
     path = tmp_path / "x.csv"
@@ -95,10 +96,12 @@ def test_a_written_table_is_read_or_refused_with_its_line(
     expected = [list(row) for row in rows]
     assert _read(path, table_format=TableFormat(delimiter=delimiter, quoting="standard")) == expected
     try:
-        assert _read(path) == expected
+        found, notice = _notice(path, COLUMNS)
     except PetError as error:
         assert quoting == csv.QUOTE_MINIMAL and "--quoting standard" in str(error)
         assert any(f"x.csv:{line}: " in str(error) for line in range(2, 100))
+    else:  # values of tabs and line breaks look more like rows than like values
+        assert found == expected or (delimiter == "\t" and "--quoting standard" in notice)
 
 
 @QUIET
@@ -390,7 +393,7 @@ def test_damaged_files_are_one_message(tmp_path: Path, file: str, content: bytes
 
 @QUIET
 def test_very_long_values_are_read_and_the_limit_of_the_csv_module_stays(tmp_path: Path) -> None:
-    texts = ["x" * 300_000, 'y"' * 200_000, "z\n" * 200_000, "\r"]
+    texts = ["x" * 300_000, 'y"' * 200_000, "z\n" * 20_000, "\r"]
     (tmp_path / "x.csv").write_bytes(_csv([["text", "mark"], *([text, "1"] for text in texts)]).encode())
     for _ in _read(tmp_path / "x.csv", ["text"]):
         assert csv.field_size_limit() == 131072
