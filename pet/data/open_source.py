@@ -35,6 +35,8 @@ def open_source(source: str | os.PathLike[str], name: str, table_format: TableFo
     PetError
         If the file does not exist, cannot be opened, is empty, has an unsupported format, or can be read in two ways.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise PetError(f"{name}: is a {type(source).__name__}, not the name of a file; write it to a file first")
     text = os.fspath(source)
     if text.startswith("hub:"):
         return open_hub(text, name)

@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import pet.data.read
 from pet.data.memory import table_of
-from pet.data.read import read_table
+from pet.data.read import iter_table, read_table
 from pet.data.source import Unsound
 from pet.data.targets import class_values, label_positions
 from pet.data.values import as_text, is_unicode
@@ -339,6 +339,7 @@ def test_columns_twice_that_nobody_reads_are_ignored(tmp_path: Path) -> None:
     assert read_table(tmp_path / "x.csv", ["text"])["text"][:] == ["a"]
 
 
+@pytest.mark.filterwarnings("ignore:.*accents:pet.data.table_format.TableNotice")
 @pytest.mark.parametrize("source", SOURCES)
 def test_columns_are_found_with_accents_composed_or_decomposed(source: str, tmp_path: Path) -> None:
     columns = {decomposed("résumé"): ["a", "b"], "label": ["x", "y"]}
@@ -481,6 +482,7 @@ def test_every_row_gives_its_text_or_a_message(values: list[Any], form: Callable
     assert len(table) == len(values)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # of scikit-learn, for infinity
 @settings(max_examples=150, deadline=None)
 @given(values=st.lists(VALUES_OF_ANY_KIND, min_size=1, max_size=4), labels=st.sampled_from([["a", "b"], ["0", "1"]]))
 def test_every_y_gives_a_label_each_or_a_message(values: list[Any], labels: list[str]) -> None:
@@ -490,3 +492,8 @@ def test_every_y_gives_a_label_each_or_a_message(values: list[Any], labels: list
         return
     texts = [str(int(value)) if isinstance(value, (float, np.floating)) else str(value) for value in values]
     assert [labels[position] for position in positions] == texts
+
+
+def test_functions_that_need_a_file_say_so() -> None:
+    with pytest.raises(PetError, match=r"input: is a DataFrame.*file"):
+        iter_table(pd.DataFrame({"text": ["a"]}), ["text"])  # type: ignore[arg-type]
