@@ -165,6 +165,16 @@ def seeds(target: str) -> list[bytes]:
                 {"id": ["a", "b"], "probabilities": [[0.25, 0.75], [0.5, 0.5]]}, {"labels": '["bad", "good"]'}
             ),
         ),
+        "external": lambda: [
+            bytes([1]) + _csv({"id": ["a", "b"], "label": ["good", "bad"]}, ","),
+            *seeds("soft_labels"),
+        ],
+        "documents": lambda: [
+            b"\0One line.\n\nAnother document\nof two lines.\n",
+            b'\1{"text": "One line."}\n{"text": "Two\\nlines.", "n": 1}\n',
+            b"\2One line, packed.\nAnother one.\n",
+            b'\3{"text": "One line, packed."}\n{"text": null}\n',
+        ],
         "manifest": lambda: [_json(_MANIFEST)],
         "config": lambda: [yaml.safe_dump(_CONFIG, sort_keys=False).encode()],
         "member": lambda: [_json(_MEMBER)],

@@ -7,8 +7,10 @@ are single lines, and must not touch a file outside its folder, start a process,
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
+import lzma
 import os
 import signal
 import sys
@@ -25,6 +27,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from pet.cli.main import main
+from pet.data.documents import read_documents
 from pet.data.infer_columns import infer_columns
 from pet.data.memory import table_of
 from pet.data.read import read_table
@@ -34,6 +37,7 @@ from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
 from pet.inference.ensemble import _merging, _recipe
+from pet.members.external import read_external
 from pet.members.kinds import NOTE as MEMBER
 from pet.members.kinds import read_spec
 from pet.prompts.library import NOTE as PROMPT
@@ -109,6 +113,23 @@ def soft_labels(folder: Path, data: bytes) -> None:
         raise Failure("probabilities of the wrong shape, or that do not add up to 1")
 
 
+def external(folder: Path, data: bytes) -> None:
+    ids, scores = read_external(_table_file(folder, data), LABELS, "votes")
+    if scores.shape != (len(ids), 2) or not ((scores <= 0) | (scores != scores)).all():
+        raise Failure("scores of the wrong shape, or above the logarithm of 1")
+
+
+def documents(folder: Path, data: bytes) -> None:
+    """Text for `pet adapt`; the first byte selects the format."""
+    ending = (".txt", ".jsonl", ".txt.gz", ".jsonl.xz")[data[0] % 4] if data else ".txt"
+    path = folder / f"text{ending}"
+    packed = {"gz": gzip.compress, "xz": lzma.compress}.get(ending[-2:])
+    path.write_bytes(packed(data[1:]) if packed and data[0] < 128 else data[1:])
+    read = read_documents([str(path)], ["text"] if "jsonl" in ending else [], "blank" if len(data) % 3 else "line")
+    if any(not text.strip() or "\n" in text for text in read):
+        raise Failure("a document that is empty, or of several lines")
+
+
 def _table_file(folder: Path, data: bytes) -> Path:
     """Write a table; its first byte selects the format."""
     ending = TABLE_FORMATS[data[0] % len(TABLE_FORMATS)] if data else ".csv"
@@ -176,6 +197,8 @@ def options(folder: Path, data: bytes) -> None:
         raise Failure(f"exit status {result.exit_code}")
     if "Traceback (most recent call last)" in result.output:
         raise Failure("a traceback")
+    if result.exit_code == 2:
+        raise PetError(f"exit status 2: {result.output.strip()[-100:]!r}")
 
 
 TARGETS: dict[str, Callable[[Path, bytes], None]] = {
@@ -184,6 +207,8 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
     "table": table,
     "memory": memory,
     "soft_labels": soft_labels,
+    "external": external,
+    "documents": documents,
     "manifest": manifest,
     "config": config,
     "member": member,
