@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pet.errors import PetError
-from pet.training.device import make_accelerator
+from pet.training.device import Accelerator, make_accelerator
 from pet.training.loop import Course, Schedule, make_optimizer, parameter_groups, rate_factor, train
 
 
@@ -255,6 +255,22 @@ def test_an_unknown_precision_is_rejected():
         make_accelerator("cpu", "int8")
     with pytest.raises(PetError, match="fp16 requires a CUDA GPU"):
         make_accelerator("cpu", "fp16")
+
+
+def test_fp16_scales_losses_and_skips_an_update_with_infinite_gradients(monkeypatch):
+    """On a CPU, to which `make_accelerator` does not give fp16, but which computes it as a GPU does."""
+    scales = []
+    update = torch.amp.GradScaler.update
+    monkeypatch.setattr(torch.amp.GradScaler, "update", lambda self: (update(self), scales.append(self.get_scale()))[0])
+    model, accelerator = _model(), Accelerator(torch.device("cpu"), "fp16")
+    history = train(model, _stream(32), Schedule(steps=60, learning_rate=2e-2), accelerator)
+    assert history[-1] < 0.7 * history[0]
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    assert len(scales) == 60 and scales[0] > 1
+    scales.clear()
+    before = _weights(model)
+    train(model, (30 * batch for batch in _stream(2)), Schedule(steps=1, learning_rate=1e-2), accelerator)
+    assert torch.equal(_weights(model), before) and scales == [0.5 * 65536]
 
 
 def test_bf16_trains_on_the_cpu():
