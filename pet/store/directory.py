@@ -195,7 +195,7 @@ class RunDirectory:
         folder : the built files, in a folder inside this run's folder; they are moved
         made : the return value of `pet.store.build.make_files`
         """
-        with disk_errors(f"write {name} in {self.path}"):
+        with disk_errors(f"write {name} in {self.path}", paths=True):
             self._take(name, hash_inputs(inputs), folder, made, files)
 
     def info(self, name: str, schema: Check) -> dict[str, Any]:

@@ -70,19 +70,20 @@ def path_problem(error: OSError, doing: str) -> str | None:
 
 
 @contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
+def disk_errors(doing: str, *, paths: bool = False) -> Iterator[None]:
     """Convert errors of a full, failing or unwritable disk to a PetError; let other errors pass.
 
     Parameters
     ----------
     doing : what is being done, for the message ("write g0/labels in runs/news")
+    paths : also convert those of `path_problem`; only where no other files are used
     """
     try:
         yield
     except PetError:
         raise
     except Exception as error:
-        message = disk_problem(error, doing)
+        message = path_problem(error, doing) if paths and isinstance(error, OSError) else disk_problem(error, doing)
         if message is None:
             raise
         raise PetError(message) from error
