@@ -12,7 +12,6 @@ from pet.data.dialect import DEFAULT_DELIMITERS, find_delimiter, scan, shown
 from pet.data.quoting import choose_quoting, weigh, weigh_regular
 from pet.data.table_format import TableFormat
 from pet.data.text_file import (
-    BROKEN_GZIP,
     START_BYTES,
     WrongText,
     check_encoding,
@@ -86,8 +85,6 @@ def _detect(path: Path, kind: str, given: TableFormat, _state: tuple[int, ...]) 
         return found
     try:
         return _delimited(path, kind, given, found)
-    except BROKEN_GZIP:  # the row reader names the place
-        return replace(found, dialect=Dialect(given.delimiter or DEFAULT_DELIMITERS[kind], arrow=False))
     except UnicodeDecodeError:
         if given.encoding is not None:
             check_encoding(path, encoding)

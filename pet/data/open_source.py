@@ -64,6 +64,10 @@ def _open_text(path: Path, kind: str, shown: str, name: str, table_format: Table
         found = detect(path, kind, table_format)
     except WrongText as error:
         raise PetError(f"{place}{'' if error.line is None else f':{error.line}'}: {error}") from None
+    except BROKEN_GZIP as error:
+        raise PetError(
+            f"{place}: the gzip file is truncated or broken ({first_line(error)}); download it again"
+        ) from None
     if found.notices:
         warnings.warn(TableNotice(f"{place}: {'; '.join(found.notices)}"), stacklevel=2)
     return Source(kind, shown, (path,), encoding=found.encoding, dialect=found.dialect)

@@ -392,6 +392,18 @@ def test_damaged_files_are_one_message(tmp_path: Path, file: str, content: bytes
 
 
 @QUIET
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_truncated_gzip_file_is_one_message_in_every_encoding(tmp_path: Path, encoding: str, suffix: str) -> None:
+    draw = random.Random(0)
+    lines = ["text,mark", *(f"caf\xe9 {draw.random()},1" for _ in range(3000))]
+    content = gzip.compress("\n".join(lines).encode(encoding))
+    (tmp_path / f"x{suffix}.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(PetError, match=r"x\.\w+\.gz.*gzip"):
+        _read(tmp_path / f"x{suffix}.gz", ["text"])
+
+
+@QUIET
 def test_very_long_values_are_read_and_the_limit_of_the_csv_module_stays(tmp_path: Path) -> None:
     texts = ["x" * 300_000, 'y"' * 200_000, "z\n" * 20_000, "\r"]
     (tmp_path / "x.csv").write_bytes(_csv([["text", "mark"], *([text, "1"] for text in texts)]).encode())
