@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pet.errors import PetError
-from pet.store.disk import disk_problem
+from pet.store.disk import disk_errors
 from pet.store.folders import make_folders, remove, settle_tree, sync_folder
 from pet.store.temporary import remove_leftovers, temporary_folder
 
@@ -124,22 +124,19 @@ def writing_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises
     ------
     PetError
-        If the disk is full or read-only.
+        If the disk is full, failing or not writable, or the place was taken meanwhile.
     """
-    place = _real(place)
-    try:
-        make_folders(place.parent)
+    place, doing = _real(place), f"write {place}"
+    with disk_errors(doing):
+        with disk_errors(doing, paths=True):
+            make_folders(place.parent)
         with temporary_folder(place.parent, place.name) as outside:
             beside = outside / place.name
             os.mkdir(beside)
             yield beside
-            settle_tree(beside)
-            put_in_place(beside, place, replace=replace)
-    except Exception as error:
-        message = None if isinstance(error, PetError) else disk_problem(error, f"write {place}")
-        if message is None:
-            raise
-        raise PetError(message) from error
+            with disk_errors(doing, paths=True):
+                settle_tree(beside)
+                put_in_place(beside, place, replace=replace)
 
 
 def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:

@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -
     with pytest.raises(RuntimeError), writing_folder(mine, replace=True) as beside:
         (beside / "file").write_text("new")
         raise RuntimeError
-    with pytest.raises(OSError), writing_folder(mine) as beside:  # it was empty when it was checked
+    with pytest.raises(PetError, match=str(mine)), writing_folder(mine) as beside:  # it was empty when it was checked
         (beside / "file").write_text("new")
     assert (mine / "file").read_text() == "old" and list(tmp_path.iterdir()) == [mine]
     with writing_folder(mine, replace=True) as beside:
