@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from pet.errors import PetError
+from pet.store.disk import disk_problem
 
 CONFIG, TOKENIZER_CONFIG, ADAPTER_CONFIG = "config.json", "tokenizer_config.json", "adapter_config.json"
 WEIGHTS, INDEX, PICKLED_INDEX = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json"
@@ -296,9 +297,10 @@ def _headers(folder: Path, files: list[Path]) -> Weights:
         try:
             with safe_open(path, "pt") as file:
                 tensors += len(file.keys())
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError) as error:
             raise PetError(
-                f"model {folder}: {path.name} is truncated or not a safetensors file ({error}); download it again "
+                disk_problem(error, f"read {path}")
+                or f"model {folder}: {path.name} is truncated or not a safetensors file ({error}); download it again "
                 "(Git LFS files: `git lfs pull`)"
             ) from error
     return Weights(tensors, sum(path.stat().st_size for path in files))

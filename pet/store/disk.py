@@ -28,6 +28,7 @@ _WRONG_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errn
 _WRONG_PLACE |= {errno.ELOOP, errno.EINVAL}
 # Libraries written in Rust or C++ (safetensors, tokenizers, pyarrow) report the system's error as text.
 _AS_TEXT = re.compile(r"os error (\d+)|errno:? ?(\d+)", re.IGNORECASE)
+_REASON_AND_CODE = re.compile(r"([A-Z][\w /-]*) \((\d{1,3})\)$")  # torch: "...: Input/output error (5)"
 _FULL_AS_TEXT = ("No space left on device", "Disk quota exceeded")
 _HALF_AS_TEXT = re.compile(r"\d+ requested and \d+ written")  # NumPy does not say why
 
@@ -97,7 +98,10 @@ def _code(error: BaseException) -> int | None:
     if any(sign in text for sign in _FULL_AS_TEXT):
         return errno.ENOSPC
     found = _AS_TEXT.search(text)
-    return int(found[1] or found[2]) if found else None
+    if found:
+        return int(found[1] or found[2])
+    with_reason = _REASON_AND_CODE.search(text)
+    return int(with_reason[2]) if with_reason and os.strerror(int(with_reason[2])) == with_reason[1] else None
 
 
 def _reason(error: BaseException, code: int) -> str:

@@ -22,11 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests' own modules, also when this is a program
+# The tests' own modules and the package, also when this is a program.
+sys.path[:0] = [str(path) for path in Path(__file__).resolve().parents[1:3]]
 
-from families import build_family
-from small_run import QUICK, contents, write_inputs
-from warm_process import Warm, build_shim, compiler
+from families import build_family  # noqa: E402
+from small_run import QUICK, contents, write_inputs  # noqa: E402
+from warm_process import Warm, build_shim, compiler  # noqa: E402
+
+from pet.store.folders import TEMPORARY  # noqa: E402
 
 # The errors that each kind of call can have.
 ERRORS = {
@@ -43,48 +46,78 @@ OTHERS = (errno.EACCES, errno.EIO)  # of the calls that remove, link and change 
 SETTINGS = [*QUICK, "--set", "steps=2", "--set", "student_steps=2", "-q"]
 
 
+# Commands that write; each of these, except `run`, replaces what the same command has written before.
+COMMANDS = ("run", "label", "predict", "sample", "distill")
+
+
 class Harness:
-    """A small run, the files that it makes if nothing happens, and a warm process to run it in.
+    """A command, the files that it makes if nothing happens, and a warm process to run it in.
+
+    Parameters
+    ----------
+    base : an empty folder
+    command : one of `COMMANDS`
 
     Attributes
     ----------
+    replaces : whether the command finds the output of an earlier one, which has to stay whole
     counts : what was tried, by kind
     wrong : what went wrong
     calls : kind and path of every call of an uninterrupted run that can fail
     seconds : duration of an uninterrupted run
     """
 
-    def __init__(self, base: Path):
-        self.cases, self.temporary = base / "cases", base / "temporary"
+    def __init__(self, base: Path, command: str = "run"):
+        self.command, self.replaces = command, command != "run"
+        self.cases, self.temporary, self.finished = base / "cases", base / "temporary", base / "finished"
         self.inputs, self.model = write_inputs(base / "in"), build_family("bert", base / "model")
-        for folder in (self.cases, self.temporary):
+        for folder in (self.cases, self.temporary, self.finished):
             folder.mkdir()
         self.counts: Counter[str] = Counter()
         self.wrong: list[dict[str, Any]] = []
         self.warm = Warm(build_shim(base) if compiler() else None, self.temporary)
-        whole = self.run()
-        if whole["status"] != 0:
-            raise RuntimeError(whole["said"])
-        self.expected, self.names, self.untouched = contents(self.cases / "run"), names(self.cases), self._fingerprint()
+        if self.replaces:
+            self._must(self.warm.ask(self.arguments("run", self.finished), self.finished))
+            self._must(self.run())
+        whole = self._must(self.run())
+        self.expected, self.names, self.untouched = contents(self.cases), names(self.cases), self._fingerprint()
         self.check("uninterrupted", whole)
         self.seconds = float(whole["seconds"])
         logged = (line.split("\t", 2) for line in whole["calls"].splitlines())
         self.calls = [(name, path) for number, name, path in logged if number != "0"]
 
-    def arguments(self, folder: Path) -> list[str]:
-        files = {"train": "train.jsonl", "unlabeled": "pool.jsonl", "test": "test.jsonl"}
-        data = [text for option, file in files.items() for text in (f"--{option}", str(self.inputs / file))]
-        task = str(self.inputs / "task.yaml")
-        return ["run", task, *data, "--model", str(self.model), *SETTINGS, "-o", str(folder)]
+    def arguments(self, command: str, place: Path) -> list[object]:
+        """The arguments of a command that writes to a folder."""
+        names = ("task.yaml", "train.jsonl", "pool.jsonl", "test.jsonl")
+        task, train, pool, test = (self.inputs / name for name in names)
+        run, cpu = self.finished / "run", ["--device", "cpu", "-q"]
+        given: dict[str, list[object]] = {
+            "run": [task, "--train", train, "--unlabeled", pool, "--test", test, "-o", place / "run"],
+            "label": [run, "--input", pool, "-o", place / "labels.parquet", "--force", *cpu],
+            "predict": [run, "--input", pool, "-o", place / "predictions.csv", "--force", *cpu],
+            "sample": [task, "--input", train, "--shots", 1, "-o", place / "few.csv", "--rest", place / "rest.jsonl"],
+            "distill": ["--labels", run / "g0" / "labels.parquet", "--input", pool, "--task", task, "--force"],
+        }
+        given["run"] += ["--model", self.model, *SETTINGS]
+        given["sample"] += ["--force"]
+        given["distill"] += ["--model", self.model, *SETTINGS, "-o", place / "student"]
+        return [command, *given[command]]
 
     def run(self, more: Iterable[str] = (), place: Path | None = None, **options: Any) -> dict[str, Any]:
-        """Start or resume the run, in the folder ``run`` of a place."""
+        """Start the command, or resume it, with its outputs in a folder."""
         place = place or self.cases
-        return {"place": place, **self.warm.ask([*self.arguments(place / "run"), *more], place, **options)}
+        return {"place": place, **self.warm.ask([*self.arguments(self.command, place), *more], place, **options)}
+
+    def _must(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if answer["status"] != 0:
+            raise RuntimeError(answer["said"])
+        return answer
 
     def clear(self) -> None:
-        shutil.rmtree(self.cases)
-        self.cases.mkdir()
+        """Remove the outputs, except those that the command replaces."""
+        for path in self.cases.iterdir():
+            if not self.replaces or path.name.startswith(TEMPORARY):
+                shutil.rmtree(path)
 
     def check(
         self, what: str, answer: dict[str, Any], allowed: Iterable[int] = (0,), names: bool = True, **about: Any
@@ -95,7 +128,7 @@ class Harness:
         logged = (line.split("\t", 2) for line in answer["calls"].splitlines())
         elsewhere = {path for number, _, path in logged if number == "0"}
         found += [f"changed {path}" for path in elsewhere if not path.startswith(str(self.temporary))]
-        if answer["status"] == 0:
+        if answer["status"] == 0 or self.replaces:
             found += self._files_wrong(answer["place"], names)
         if found:
             self.counts["wrong"] += 1
@@ -103,20 +136,30 @@ class Harness:
             print(json.dumps(self.wrong[-1]), flush=True)
 
     def _files_wrong(self, place: Path, by_name: bool) -> list[str]:
-        made = contents(place / "run")
+        made = contents(place)
         different = [name for name, content in self.expected.items() if made.get(name) != content]
         others = sorted(names(place) ^ self.names) if by_name else []
         return [f"{what}: {', '.join(some)}" for what, some in (("bytes", different), ("files", others)) if some]
 
     def _fingerprint(self) -> list[tuple[str, int, int]]:
         """Names, sizes and times of what a run reads, and of what is left among the temporary files."""
-        files = [path for place in (self.inputs, self.model, self.temporary) for path in sorted(place.rglob("*"))]
+        files = [
+            path
+            for place in (self.inputs, self.model, self.temporary, self.finished)
+            for path in sorted(place.rglob("*"))
+        ]
         return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 
 def names(folder: Path) -> frozenset[str]:
-    """Everything below a folder, except the run's lock, which stays after a kill."""
-    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name != ".lock")
+    """Everything below a folder that counts.
+
+    Not the run's lock, which stays after a kill, and not an empty temporary folder, which may stay if it could not be
+    removed.
+    """
+    found = (path for path in folder.rglob("*") if path.name != ".lock")
+    kept = (path for path in found if not path.name.startswith(TEMPORARY) or not path.is_dir() or any(path.iterdir()))
+    return frozenset(path.relative_to(folder).as_posix() for path in kept)
 
 
 def _said_wrong(answer: dict[str, Any], allowed: Iterable[int]) -> list[str]:
@@ -131,16 +174,18 @@ def _said_wrong(answer: dict[str, Any], allowed: Iterable[int]) -> list[str]:
 
 
 def inject(harness: Harness, number: int, error: int) -> None:
-    """Make one call of a run fail; then resume it."""
-    name, path = harness.calls[number]
-    about = {"call": number + 1, "name": name, "path": path, "error": errno.errorcode[error]}
+    """Make one call of a command fail; then start the command again."""
     harness.clear()
     answer = harness.run(fail=number + 1, error=error)
-    harness.counts[f"{name} {errno.errorcode[error]}"] += 1
-    harness.counts["faults"] += 1
-    harness.counts["faults tolerated"] += answer["status"] == 0
-    harness.check("fault", answer, (0, 2), names=False, **about)  # a leftover may stay until the next start
-    harness.check("resumed after a fault", harness.run(), **about)
+    failed = [line.split("\t", 2) for line in answer["calls"].splitlines() if line.startswith(f"{number + 1}\t")]
+    for _, name, path in failed:
+        about = {"call": number + 1, "name": name, "path": path, "error": errno.errorcode[error]}
+        harness.counts["faults"] += 1
+        harness.counts[f"{name} {errno.errorcode[error]}"] += 1
+        if answer["status"] == 0:
+            harness.counts[f"{name}: went on"] += 1
+        harness.check("fault", answer, (0, 2), names=False, **about)  # a leftover may stay until the next start
+        harness.check("started again after a fault", harness.run(), **about)
 
 
 def all_faults(harness: Harness, passes: int) -> list[tuple[int, int]]:
@@ -202,6 +247,7 @@ def disk_sizes(harness: Harness, count: int = 12) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=0, help="Faults to try at every call.")
+    parser.add_argument("--command", choices=COMMANDS, default="run")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--worker-kills", type=int, default=0, help="Kills of runs with two workers.")
     parser.add_argument("--disks", action="store_true", help="Try disks of twelve sizes; requires root.")
@@ -211,7 +257,7 @@ def main() -> None:
     given = parser.parse_args()
     dice, until = random.Random(given.seed), time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as folder:
-        harness = Harness(Path(folder))
+        harness = Harness(Path(folder), given.command)
         harness.counts["calls of a run"] = len(harness.calls)
         for size in disk_sizes(harness) if given.disks else ():
             fill(harness, size, disk_sizes(harness)[-1])

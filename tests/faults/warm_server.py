@@ -24,6 +24,7 @@ PATIENCE = 30.0  # seconds
 # What a run imports: each command would otherwise take seconds to start.
 MODULES = (
     *("pet.cli.main", "pet.cli.run", "pet.run.pipeline", "pet.run.load_run", "pet.run.execution.start"),
+    *("pet.inference.label_file", "pet.inference.predict_file", "pet.inference.distill_file", "pet.data.draw"),
     *("pet.members.models", "pet.student.distill", "pet.tuning.soft", "pet.report.card"),
     *("accelerate", "datasets", "pyarrow.parquet", "safetensors.torch", "sklearn.metrics"),
     *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert"),

@@ -128,7 +128,8 @@ def test_a_fault_in_a_stage_or_a_file_leaves_the_old_one(tmp_path: Path, fault: 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EROFS, errno.ENFILE, errno.EDQUOT, errno.ENOSPC])
 def test_errors_of_disks_are_recognized_as_numbers_and_as_text(code: int):
     text = f"I/O error: {os.strerror(code)} (os error {code})"
-    errors = [OSError(code, os.strerror(code)), SafetensorError(text), OSError(f"[Errno {code}] Detail")]
+    torch_says = RuntimeError(f"unable to open file </g0/model.safetensors>: {os.strerror(code)} ({code})")
+    errors = [OSError(code, os.strerror(code)), SafetensorError(text), OSError(f"[Errno {code}] Detail"), torch_says]
     wrapped = RuntimeError("cannot save")
     wrapped.__cause__ = errors[0]
     for error in (*errors, wrapped):
@@ -140,5 +141,11 @@ def test_errors_of_disks_are_recognized_as_numbers_and_as_text(code: int):
 def test_other_errors_are_not_errors_of_disks():
     handled = ValueError("wrong shape")
     handled.__context__ = PermissionError(errno.EACCES, "Permission denied")  # tried before, and not the reason
-    for error in (handled, ValueError("x"), FileNotFoundError(errno.ENOENT, "No such file"), PetError("os error 5")):
+    for error in (
+        handled,
+        ValueError("x"),
+        RuntimeError("Wrong shape (5)"),
+        FileNotFoundError(errno.ENOENT, "No such file"),
+        PetError("os error 5"),
+    ):
         assert disk_problem(error, "write x") is None
