@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pet.data.columns import same_columns, shorten, some, two_columns
 from pet.data.source import first_line
+from pet.data.values import is_missing_label
 from pet.ensemble.soft_label_rows import (
     LOGITS,
     NO_ID,
@@ -150,9 +151,11 @@ def _places(path: Path, texts: Any, order: list[str], missing: Array) -> Array:
     rows = RowReader(order)
     distinct = pc.unique(texts.drop_null()).to_pylist()
     places = [rows.place(text) for text in distinct]
-    at = np.asarray(pc.fill_null(pc.index_in(texts, pa.array(distinct, pa.string())), -1))
+    at = np.array(pc.fill_null(pc.index_in(texts, pa.array(distinct, pa.string())), -1))
     for number, text in enumerate(distinct):
-        if places[number] is None:
+        if places[number] is None and is_missing_label(text):
+            at[at == number] = -1
+        elif places[number] is None:
             places[number] = position(text, len(order))
             _refuse(path, (at == number) & (missing | (places[number] is None)), unknown_label(text, order))
     return np.array([*(place or 0 for place in places), -1])[at]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pet.data.columns import shorten, some
-from pet.data.values import is_missing, kind_of, label_text
+from pet.data.values import is_missing, is_missing_label, kind_of, label_text
 from pet.spelling import Names, match_all
 from pet.suggest import suggest
 
@@ -91,6 +91,8 @@ class RowReader:
         (([0.25, 0.75], False), ([0.0, 1.0], True))
         """
         text = label_of(label)
+        if text is not None and is_missing_label(text) and self.place(text) is None:
+            text = None  # how programs write a missing label
         if is_empty(probabilities):
             if text is None:
                 raise ValueError(NOTHING)

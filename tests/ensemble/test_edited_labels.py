@@ -116,6 +116,13 @@ def test_an_unknown_label_is_named(written: Callable[[Rows], Path], probabilitie
     assert "'goood'" in message and "mean 'good'" in message
 
 
+@pytest.mark.parametrize("missing", ["NaN", "null", " "])
+def test_a_missing_label_is_none_in_any_spelling(written: Callable[[Rows], Path], missing: str) -> None:
+    assert read_soft_labels(written([("a", BAD, missing), ("b", GOOD, "good")]), ORDER).ids == ["a", "b"]
+    with pytest.raises(PetError, match=r"`probabilities`.*`label`"):
+        read_soft_labels(written([("a", None, missing), ("b", GOOD, "good")]), ORDER)
+
+
 def test_rounded_and_tied_probabilities_do_not_contradict(written: Callable[[Rows], Path]) -> None:
     rows: Rows = [("a", [0.5, 0.5, 0.0], "good"), ("b", [0.3334, 0.3333, 0.3333], "so so"), ("c", BAD, "bad")]
     assert read_soft_labels(written(rows), ORDER).ids == ["a", "b", "c"]
