@@ -17,6 +17,7 @@ from pet.data.text_file import (
     check_encoding,
     eight_bit_encoding,
     is_in,
+    is_utf8_beyond_ascii,
     marked_encoding,
     open_bytes,
     refuse_wide,
@@ -80,6 +81,8 @@ def _detect(path: Path, kind: str, given: TableFormat, _state: tuple[int, ...]) 
     if encoding != "utf-8":
         check_encoding(path, encoding)
     notices = () if encoding == (given.encoding or "utf-8") else (f"its encoding is {encoding}",)
+    if not encoding.startswith("utf") and given.encoding and b"\0" not in start and is_utf8_beyond_ascii(path):
+        notices = (f"it is UTF-8, but is read as {encoding}, as --encoding says",)
     found = Detected(encoding, notices=notices)
     if kind not in DEFAULT_DELIMITERS:
         return found

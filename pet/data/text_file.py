@@ -152,6 +152,14 @@ def is_in(path: Path, encoding: str) -> bool:
     return True
 
 
+def is_utf8_beyond_ascii(path: Path) -> bool:
+    """Return True if a file is UTF-8 with characters outside ASCII; text in other encodings almost never is."""
+    if not is_in(path, "utf-8"):
+        return False
+    with open_bytes(path) as file:
+        return not all(chunk.isascii() for chunk in iter(lambda: file.read(BLOCK), b""))
+
+
 def eight_bit_encoding(path: Path) -> str:
     """Return the encoding of a file that is not UTF-8: cp1252, in which Western spreadsheets write CSV files.
 

@@ -361,6 +361,19 @@ def test_a_given_encoding_is_used_and_checked(tmp_path: Path) -> None:
     assert _read(tmp_path / "y.jsonl", ["text"], table_format=TableFormat(encoding="latin-1")) == [["\xe9"]]
 
 
+def test_an_encoding_that_fits_only_one_of_several_files_is_announced(tmp_path: Path) -> None:
+    given = TableFormat(encoding="cp1251")
+    (tmp_path / "x.csv").write_text("text\nna\xefve\n", encoding="utf-8")
+    rows, notice = _notice(tmp_path / "x.csv", ["text"], table_format=given)
+    assert "UTF-8" in notice and "cp1251" in notice and rows != [["na\xefve"]]
+    (tmp_path / "x.jsonl").write_text('{"text": "na\xefve"}\n', encoding="utf-8")
+    rows, notice = _notice(tmp_path / "x.jsonl", ["text"], table_format=given)
+    assert "utf-8" in notice and rows == [["na\xefve"]]  # JSON is UTF-8
+    with pytest.raises(PetError, match=r"x\.csv:1: .*utf-16.*cp1251"):
+        (tmp_path / "x.csv").write_text("text\na\n", encoding="utf-16")
+        _read(tmp_path / "x.csv", ["text"], table_format=given)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("text", ["text\nplain\n", "text\n\u4f60\u597d,\n"])
 def test_utf_16_without_a_mark_is_refused_and_can_be_given(tmp_path: Path, encoding: str, text: str) -> None:
