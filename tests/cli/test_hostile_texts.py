@@ -19,6 +19,8 @@ from click.testing import Result
 from small_run import QUICK, pet, write_rows
 
 from pet.cli import main as cli
+from pet.cli.echo import echo_file
+from pet.task.task import find_task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -131,6 +133,39 @@ def arguments(place: Place, folder: Path, command: str) -> list[object]:
         "sample": [place.task, "--input", train, "--shots", "2", "-o", output],
         "init": [f"new{EVIL}", "--input", train, "-o", folder / f"ta{EVIL}sk.yaml"],
     }[command]
+
+
+OTHER_COMMANDS = {
+    "tasks": lambda place, folder: [f"no{EVIL}ne"],
+    "adapt": lambda place, folder: ["--text", folder / f"no{EVIL}ne.txt", "-o", folder / f"o{EVIL}ut"],
+    "prompts list": lambda place, folder: ["--library", place.task],
+    "prompts add": lambda place, folder: [place.run, "--library", folder],
+    "prompts project": lambda place, folder: [f"no{EVIL}ne", "--from", place.model, "--model", place.model],
+    "prompts train": lambda place, folder: [f"{place.task}={place.train}", "--name", "x", "--library", folder],
+    "prompts unify": lambda place, folder: [place.task, "-o", folder / f"o{EVIL}ut.yaml"],
+    "prompts rank": lambda place, folder: [place.task, "--train", place.train, "--library", folder],
+    f"no{EVIL}ne": lambda place, folder: [],
+}
+
+
+@pytest.mark.parametrize("command", OTHER_COMMANDS, ids=lambda command: command.encode("unicode_escape").decode())
+def test_the_other_commands_print_escapes(place: Place, tmp_path: Path, command: str) -> None:
+    folder = tmp_path / f"li{EVIL}b"
+    folder.mkdir()
+    result = run_anyhow(*command.split(" "), *OTHER_COMMANDS[command](place, folder))
+    check_said(result, "\\x1b[2J")
+
+
+def test_a_task_file_is_printed_unchanged_into_a_pipe_and_escaped_on_a_terminal(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"# \u202e\n{Path(find_task('agnews')).read_text(encoding='utf-8')}", encoding="utf-8")
+    content = path.read_text(encoding="utf-8")
+    assert pet("tasks", path).stdout == content
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    echo_file(content)
+    check_harmless(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("command", ["check", "label", "evaluate", "sample"])
