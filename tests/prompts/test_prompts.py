@@ -169,7 +169,7 @@ def test_vectors_without_a_model_are_rejected(tmp_path: Path, change: dict[str, 
 
 def test_vectors_that_are_not_finite_are_rejected(tmp_path: Path):
     place = write_prompt(tmp_path, a_prompt(rows=((1, 0), (0, np.nan))))
-    with pytest.raises(PetError, match="not finite"):
+    with pytest.raises(PetError, match="NaN or infinite"):
         read_prompt(place)
 
 
