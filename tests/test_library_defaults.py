@@ -25,7 +25,9 @@ import contextlib, io, json, os, sys
 seen = {"network": [], "written": [], "processes": []}
 
 def watch(event, values):
-    if event.startswith("socket.") and event != "socket.__new__" or event == "urllib.Request":
+    asks_for_ipv6 = event == "socket.bind" and values[1][0] == "::1"  # urllib3 before version 2, when imported
+    is_network = event.startswith("socket.") and event != "socket.__new__" or event == "urllib.Request"
+    if is_network and not asks_for_ipv6:
         seen["network"].append(f"{event} {values!r}")
         raise OSError("no network in this test")
     if event == "open" and isinstance(values[0], (str, bytes)) and values[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
@@ -76,6 +78,7 @@ def test_commands_only_print_results_and_only_write_their_output(tiny_model: Pat
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     environment |= {"HOME": str(places["home"]), "USERPROFILE": str(places["home"]), "TMPDIR": str(places["temporary"])}
+    environment |= {"TEMP": str(places["temporary"]), "TMP": str(places["temporary"])}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", *ENVIRONMENT):
         environment.pop(name, None)

@@ -187,7 +187,7 @@ def read_member(folder: Path) -> Learned:
         raise PetError(f"{path}: cannot read the member ({error}); train it again") from error
     for name, array in arrays.items():
         if not torch.isfinite(array).all():
-            raise PetError(f"{path}: {name} contains NaN or infinite numbers; train this member again")
+            raise PetError(f"{path}: {name} is not finite (NaN or infinite numbers); train it again")
     return learned
 
 

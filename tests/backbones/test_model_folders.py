@@ -467,7 +467,7 @@ def try_mutants(tiny_model: Path, tmp_path: Path, chosen: list[tuple[str, str, A
 
 
 def test_wrong_kinds_in_the_files_that_describe_a_model_are_one_message(tiny_model: Path, tmp_path: Path):
-    chosen = random.Random(14).sample(mutants(tiny_model), 40)
+    chosen = random.Random(14).sample(mutants(tiny_model), 24)
     try_mutants(tiny_model, tmp_path, chosen)
 
 
