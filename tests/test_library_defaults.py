@@ -90,7 +90,8 @@ def test_commands_only_print_results_and_only_write_their_output(tiny_model: Pat
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == b""  # what libraries print without Python's standard output
     record = json.loads((tmp_path / "record").read_text(encoding="utf-8"))
-    assert record["network"] == [] and record["processes"] == []
+    assert record["network"] == []
+    assert set(record["processes"]) <= {"['lscpu']"}  # joblib counts cores
     for number in (0, 1, 4):
         json.loads(record["outputs"][number])
     assert list(places["home"].iterdir()) == [] and list(places["current"].iterdir()) == []
