@@ -77,11 +77,13 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     if options["task"] and options["fields"]:
         raise PetError("--task names the fields already; give --task or --field")
     changed = setting_pairs(options["settings"], options["max_length"])
-    from pet.inference.distill_file import DistillOptions, distill_file, student_recipe
+    from pet.inference.distill_file import DistillOptions, distill_file, student_recipe, unused_settings
     from pet.run.load_run import load_task
 
     reporter = reporter_for(quiet)
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
+    if unused := unused_settings(changed):
+        reporter.warn(f"--set {', '.join(unused)}: no effect on a distillation")
     gold_weight = options["gold_weight"]
     if gold_weight is None:  # that of a recipe only applies with --train; one that was asked for requires it
         gold_weight = recipe.student.gold_weight if options["train"] or "gold_weight" in changed else 0.0

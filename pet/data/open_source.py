@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pet.data.columns import some
 from pet.data.detect import detect
 from pet.data.hub import open_hub
 from pet.data.source import TEXT_SUFFIXES, Source, first_line
@@ -115,8 +116,8 @@ def _open_parquet(paths: tuple[Path, ...], shown: str, name: str) -> Source:
             ) from None
         if names != schemas[0].names:
             raise PetError(
-                f"{name}: {path}: has the columns {', '.join(names)} but {paths[0].name} has "
-                f"{', '.join(schemas[0].names)}; all shards in a folder must have the same columns"
+                f"{name}: {path}: has the columns {some(names)} but {paths[0].name} has "
+                f"{some(schemas[0].names)}; all shards in a folder must have the same columns"
             )
     if not rows:
         raise PetError(f"{name}: {shown}: is empty; it needs at least one row")

@@ -25,6 +25,7 @@ from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, student_rate_for
 from pet.report.card import CardTask, student_card
 from pet.seeds import derive_seed
+from pet.settings import own_settings, parse_flat
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.store.recorded import recorded_problems
 from pet.student.classifier import Classifier, TextInput, is_saved_classifier, new_classifier
@@ -281,6 +282,20 @@ def _card(model: str, examples: _Examples, options: DistillOptions) -> str:
         "hard labels": "yes" if options.hard else None,
     }
     return student_card(about, "distill", model, facts=facts)
+
+
+def unused_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of changed settings that have no effect on a distillation.
+
+    Examples
+    --------
+    >>> unused_settings({"student_steps": "5", "growth": "3"})
+    ['growth']
+    """
+    recipe = make_recipe("default", settings)
+    groups = (recipe.student, recipe.optimizer, recipe.encoding, recipe.inference)
+    used = {item.name for group in groups for item in own_settings(group)}
+    return [name for name in parse_flat(recipe, settings) if name not in used]
 
 
 def student_recipe(name: str, settings: Mapping[str, Any], temperature: float | None) -> Recipe:

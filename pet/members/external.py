@@ -16,7 +16,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from pet.data.checks import text_keys
-from pet.data.columns import Layout, same_columns
+from pet.data.columns import Layout, same_columns, some
 from pet.data.ids import match_ids
 from pet.data.open_source import open_source
 from pet.data.pick import pick_rows
@@ -157,7 +157,7 @@ def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[l
     if "id" not in header or read is None:
         raise PetError(
             f"{name}: {source.shown}: requires a column `id` and either `probabilities`, a column per label "
-            f"({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}), or `label`; it has {', '.join(header)}"
+            f"({some(labels, 4)}), or `label`; it has {some(header)}"
         )
     problems = Problems(source, name)
     layout = Layout({column: column for column in header}, None, None)

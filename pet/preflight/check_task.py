@@ -17,6 +17,7 @@ from pet.data.checks import label_counts
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 from pet.ipet.plan import make_plan
+from pet.ipet.selection import parse_ratio
 from pet.ipet.settings import NO_POOL
 from pet.members.models import Models
 from pet.members.shared import Shared
@@ -117,6 +118,7 @@ def check_task(
     """
     options, reporter = options or CheckOptions(), reporter or Reporter("quiet")
     recipe = options.make_recipe()
+    parse_ratio(recipe.ipet.ratio, task.labels)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, options.columns, report, options.table_format)

@@ -24,7 +24,7 @@ from pet.data.table_options import TableOptions
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.inference import ensemble
-from pet.inference.distill_file import DistillOptions, distill_file
+from pet.inference.distill_file import DistillOptions, distill_file, unused_settings
 from pet.inference.label_file import label_file
 from pet.inference.predict_file import predict_file
 from pet.members import models
@@ -630,3 +630,7 @@ def test_a_failed_distillation_leaves_nothing(
     with pytest.raises(PetError, match="full"):
         distill_file(soft, str(inputs / "pool.jsonl"), str(tiny_model), tmp_path / "student", options=options)
     assert [path.name for path in tmp_path.iterdir()] == ["soft.jsonl"]
+
+
+def test_a_setting_without_an_effect_on_a_distillation_is_named() -> None:
+    assert unused_settings({"student_steps": "3", "max_length": "64", "ratio": "1"}) == ["ratio"]
