@@ -71,7 +71,7 @@ def test_log_probabilities_are_normalized_and_keep_their_order(values: list[floa
         ("id,no,yes\n,0.5,0.5\n", (":2", "no id")),
         ("id,label\na,yess\n", (":2", "'yess'", "yes")),
         ("id,no,yes\na,x,0.5\n", (":2", "not numbers")),
-        ("id,score\na,1\n", ("`id`", "no, yes", "id, score")),
+        ("id,score\na,1\n", ("`id`", "'no', 'yes'", "'id', 'score'")),
         ("no,yes\n0.5,0.5\n", ("`id`",)),
         ("id,no,yes\na,,\n", ("scores.csv: no row",)),
     ],
