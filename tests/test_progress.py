@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import json
 import re
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pet.progress import Reporter
-from pet.terminal import clean, display_width, fit, pad
+from pet.terminal import clean, display_width, fit, json_visible, pad, visible
 
 
 class Clock:
@@ -217,3 +221,38 @@ def test_display_width_and_fit_count_wide_and_combining_characters():
     assert pad("情", 4) == "情  "
     assert pad("1", 3, right=True) == "  1"
     assert clean("a\tb\nc\x1b\u2028") == "a b c\\x1b "
+
+
+HIDDEN = [
+    "\x00",
+    "\x1b",
+    "\x7f",
+    "\x9b",
+    "\u200b",
+    "\u200f",
+    "\u2028",
+    "\u202e",
+    "\u2066",
+    "\ufeff",
+    "\ud800",
+    "\U000e0041",
+]
+
+
+@pytest.mark.parametrize("character", HIDDEN, ids=ascii)
+def test_characters_that_cannot_be_seen_are_shown_as_escapes(character: str):
+    shown = visible(f"a{character}b")
+    assert shown.isascii() and shown.isprintable() and shown[0] + shown[-1] == "ab"
+    assert ast.literal_eval(f"'{shown}'") == f"a{character}b"
+
+
+def test_letters_marks_and_line_breaks_of_our_own_stay():
+    text = "é 情 עברית\n\tא\u0301 👍🏽"
+    assert visible(text) == text
+
+
+@given(st.text(st.characters()))
+def test_json_with_escapes_means_the_same_and_is_harmless(text: str):
+    document = json_visible(json.dumps({text: text}, ensure_ascii=False, indent=2))
+    assert json.loads(document) == {text: text}
+    assert visible(document) == document

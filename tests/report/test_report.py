@@ -280,6 +280,13 @@ def hostile_report() -> str:
     )
 
 
+def test_texts_from_right_to_left_are_isolated_and_controls_are_shown():
+    labels = ["\u05d0\u05d1", "\u202egood", "good"]
+    page = html_report({"task": "t", "student": evaluate(np.eye(3), [0, 1, 2], labels)})
+    assert "<bdi>\u05d0\u05d1</bdi>" in page and "<bdi>good" not in page
+    assert "\u202e" not in page and "\\u202egood" in page
+
+
 def test_texts_in_the_report_are_escaped():
     page = Page(hostile_report())
     assert page.open == []
