@@ -5,6 +5,7 @@ They are inside the package in a wheel, and next to it in a source checkout.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -15,3 +16,16 @@ def folder(kind: str) -> Path:
     """Return the folder of one kind of shipped files: ``"patterns"``, ``"data"`` or ``"models"``."""
     installed = _PACKAGE / _INSTALLED_AS[kind]
     return installed if installed.is_dir() else _PACKAGE.parent / kind
+
+
+def expand(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` replaced by the home directory; a name such as ``~x`` stays if there is no such user.
+
+    `pathlib.Path.expanduser` ends in a RuntimeError instead.
+
+    Examples
+    --------
+    >>> expand("~nobody-of-this-name/x").as_posix()
+    '~nobody-of-this-name/x'
+    """
+    return Path(os.path.expanduser(path))

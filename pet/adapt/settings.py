@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pet.errors import PetError
+from pet.resources import expand
 from pet.settings import Settings, setting
 from pet.store.files import plain
 from pet.store.outputs import check_new_folder
@@ -145,7 +146,7 @@ class OutputSettings(OptionSettings):
     @property
     def path(self) -> Path:
         """The folder as an absolute path."""
-        return Path(self.folder).expanduser().absolute()
+        return expand(self.folder).absolute()
 
     @property
     def work(self) -> Path:

@@ -36,6 +36,7 @@ from pet.backbones.opened import check_finite, check_layers, check_vocabulary
 from pet.compat import EMPTY_FIRST, dtype_argument
 from pet.errors import PetError
 from pet.process import environment, without_messages
+from pet.resources import expand
 from pet.shortage import shortage
 from pet.store.files import hash_file, hash_inputs
 
@@ -57,8 +58,8 @@ def resolve_model(name: str) -> str:
     PetError
         If the name looks like a folder that does not exist.
     """
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser())
+    if expand(name).is_dir():
+        return str(expand(name))
     embedded = resources.folder("models") / name
     if "/" not in name and "\\" not in name and embedded.is_dir():
         return str(embedded)

@@ -33,6 +33,7 @@ from pet.cli.options import (
     table_options,
 )
 from pet.errors import PetError
+from pet.resources import expand
 from pet.run.settings import METHODS, RunSettings
 from pet.settings import shorten
 from pet.tuning.methods import METHODS as TUNING_METHODS
@@ -184,7 +185,7 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
         given["balanced"] = not given.pop("as_drawn")
     patterns = given.pop("patterns", None)
     if is_config(task):
-        earlier = read_settings(Path(task).expanduser().parent)
+        earlier = read_settings(expand(task).parent)
         if patterns is not None:
             given["task"] = Task.from_dict(earlier.task).with_patterns(patterns).to_dict()
         if "shots" in given or "examples" in given:
@@ -204,7 +205,7 @@ def _folder_of(task: str) -> str:
     from pet.run.load_run import is_config
 
     if is_config(task):
-        return str(Path(task).expanduser().parent)
+        return str(expand(task).parent)
     raise PetError("the folder of the run is missing; name one with -o, as -o runs/first")
 
 

@@ -17,6 +17,7 @@ from pet.data.source import TEXT_SUFFIXES, Source, first_line
 from pet.data.table_format import DETECT, TableFormat, TableNotice
 from pet.data.text_file import BOM, BROKEN_GZIP, WrongText, open_bytes
 from pet.errors import PetError
+from pet.resources import expand
 
 
 def open_source(source: str | os.PathLike[str], name: str, table_format: TableFormat = DETECT) -> Source:
@@ -41,7 +42,7 @@ def open_source(source: str | os.PathLike[str], name: str, table_format: TableFo
     text = os.fspath(source)
     if text.startswith("hub:"):
         return open_hub(text, name)
-    path = Path(text).expanduser()
+    path = expand(text)
     if not path.exists():
         raise PetError(f"{name}: {text}: no such file; check the path (write hub data sets as hub:OWNER/NAME)")
     if path.is_dir():

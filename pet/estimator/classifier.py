@@ -21,6 +21,7 @@ from pet.estimator.classes import class_order, read_targets
 from pet.estimator.inputs import as_value_error, fit_tables, make_task, target_values
 from pet.progress import Reporter
 from pet.recipe import make_recipe
+from pet.resources import expand
 from pet.run.settings import MEMORY, RunSettings
 from pet.task.task import Task
 
@@ -231,7 +232,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if self.output is not None:
                 raise PetError("zero-shot without unlabeled texts has nothing to keep; remove output=")
             return Fitted(untrained_ensemble(self._run_settings(task, ["unlabeled"]), task, tables.get("train")))
-        output = None if self.output is None else Path(self.output).expanduser()
+        output = None if self.output is None else expand(self.output)
         return fit_run(self._run_settings(task, tables), task, tables, output, self._reporter())
 
     def _run_settings(self, task: Task, tables: Collection[str]) -> RunSettings:

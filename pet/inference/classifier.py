@@ -13,6 +13,7 @@ from pet.errors import PetError
 from pet.inference.options import ComputeOptions
 from pet.inference.quantize import first_chunk, quantize_classifier
 from pet.progress import Reporter
+from pet.resources import expand
 from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
 from pet.store.recorded import check_recorded
@@ -59,7 +60,7 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     PetError
         If it cannot be opened, or is a run without a classifier.
     """
-    place = Path(name).expanduser()
+    place = expand(name)
     if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
         _refuse(place)
     settings = _settings_of(place)

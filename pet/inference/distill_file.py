@@ -24,6 +24,7 @@ from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, student_rate_for
 from pet.report.card import CardTask, student_card
+from pet.resources import expand
 from pet.seeds import derive_seed
 from pet.settings import own_settings, parse_flat
 from pet.store.outputs import check_new_folder, writing_folder
@@ -174,7 +175,7 @@ def distill_file(
 
 def _check_unchanged(labels: Path, reporter: Reporter) -> None:
     """Refuse soft labels of a run that are damaged. A text file may have been edited on purpose."""
-    problems = recorded_problems(labels.expanduser())
+    problems = recorded_problems(expand(labels))
     if problems and labels.suffix.lower() == ".parquet":
         raise PetError(problems)
     for problem in problems:

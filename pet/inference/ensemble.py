@@ -21,6 +21,7 @@ from pet.members.texts import Texts
 from pet.members.untrained import KIND as UNTRAINED
 from pet.process import Lock
 from pet.recipe import Recipe, make_recipe
+from pet.resources import expand
 from pet.run.context import PRIMERS, make_shared
 from pet.run.inputs import RunData
 from pet.run.load_run import read_settings
@@ -154,7 +155,7 @@ def open_ensemble(
     PetError
         If the folder is not a run directory, or the run is supervised or unfinished.
     """
-    place = Path(folder).expanduser()
+    place = expand(folder)
     settings = read_settings(place)
     if settings.method == "supervised":
         raise PetError(

@@ -35,6 +35,7 @@ from pet.inference.label_file import Labeled, check_confidence, text_columns
 from pet.inference.options import ComputeOptions
 from pet.inference.shard_worker import ABOUT, ATTEMPTS, KEPT, ShardLabeler, ShardWork, cut_table
 from pet.progress import Reporter
+from pet.resources import expand
 from pet.run.execution.cluster import Cluster
 from pet.run.execution.options import Execution
 from pet.store.files import hash_inputs, write_atomically
@@ -115,7 +116,7 @@ def label_on_ray(
             resources = cluster.resources(execution, compute.device, reporter)
             files, layout, kept, shards = _shards(given, ensemble, folder, table.chunk_rows, reporter)
             work = ShardWork(
-                str(Path(run).expanduser().absolute()), str(folder), files, layout, kept, min_confidence, compute,
+                str(expand(run).absolute()), str(folder), files, layout, kept, min_confidence, compute,
                 execution.worker_cpus or 1,
             )  # fmt: skip
             answers = _answers(work, shards, cluster.actors(execution, resources), resources)
@@ -155,7 +156,7 @@ def _fingerprint(
     run: str | Path, given: _Input, min_confidence: float, table: TableOptions, compute: ComputeOptions
 ) -> str:
     """A hash of everything that the labels depend on: with the same one, finished shards are kept."""
-    folder = Path(run).expanduser()
+    folder = expand(run)
     paths = given.source.paths
     return hash_inputs(
         {
@@ -235,7 +236,7 @@ def _cut_on_ray(given: _Input, fields: Sequence[str], folder: Path, reporter: Re
 
     if not folder.is_dir():
         reporter.info("cutting the input into shards")
-        place = given.given if given.source.kind == "hub" else str(Path(given.given).expanduser().absolute())
+        place = given.given if given.source.kind == "hub" else str(expand(given.given).absolute())
         worker = ray.remote(num_cpus=1)(cut_table)
         problems = ray.get(worker.remote(place, list(fields), given.mapping, given.table, str(folder)))
         if problems:

@@ -11,6 +11,7 @@ from pet.inference.ensemble import open_ensemble
 from pet.members.kinds import NOTE, read_spec
 from pet.prompts.library import Prompt, as_name, available_folder, check_name, describe, portable, write_prompt
 from pet.report.tables import HEADLINE
+from pet.resources import expand
 from pet.run.load_run import read_settings
 from pet.store.json_reader import read_json
 from pet.store.schema import anything, mapping_of, record, whole
@@ -36,7 +37,7 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
     PetError
         If the run has no prompts or is not finished, or a name is taken.
     """
-    place = Path(run).expanduser()
+    place = expand(run)
     settings = read_settings(place)
     if settings.method not in ("pet", "ipet"):
         raise PetError(f"{place} is a {settings.method} run, which has no trained members and so no prompts")

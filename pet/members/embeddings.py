@@ -18,6 +18,7 @@ from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
+from pet.resources import expand
 
 KIND = "embeddings"
 CHUNK_ROWS = 16384  # texts scored at a time
@@ -27,7 +28,7 @@ def parse(argument: str, folder: str) -> MemberSpec:
     """Parse ``embeddings``, or ``embeddings:MODEL`` for another encoder than the run's model."""
     if not argument:
         return MemberSpec(KIND, KIND)
-    path = Path(folder, argument).expanduser()
+    path = expand(Path(folder, argument))
     return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
 
 

@@ -30,6 +30,7 @@ from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
+from pet.resources import expand
 from pet.spelling import Names
 from pet.store.tables import PROBABILITY_COLUMN
 from pet.suggest import suggest
@@ -45,7 +46,7 @@ def parse(argument: str, folder: str) -> MemberSpec:
     """Parse ``external:FILE``. The member is named after the file."""
     if not argument:
         raise PetError("member external: the file is missing; write external:FILE, as in external:votes.csv")
-    path = Path(argument).expanduser()
+    path = expand(argument)
     path = path if path.is_absolute() or not folder else Path(folder, path)
     if not path.is_file():
         raise PetError(f"member external:{argument}: no such file: {path}")

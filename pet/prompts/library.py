@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.recipe import DEFAULT_LIBRARY
+from pet.resources import expand
 from pet.store.files import plain
 from pet.store.folders import make_folders
 from pet.store.json_reader import read_json
@@ -121,7 +122,7 @@ def as_name(text: str) -> str:
 
 def portable(model: str) -> str:
     """Return the name of a model without local paths: a hub name, or the last part of a folder."""
-    place = Path(model).expanduser()
+    place = expand(model)
     return place.resolve().name if place.is_dir() else model
 
 
@@ -177,7 +178,7 @@ def write_prompt(library: str | Path, prompt: Prompt) -> Path:
     place = available_folder(library, prompt)
     if place.exists():
         return place
-    make_folders(Path(library).expanduser())
+    make_folders(expand(library))
     note = {
         "format": _FORMAT,
         "name": prompt.name,
@@ -210,7 +211,7 @@ def check_free(library: str | Path, name: str) -> None:
 
 def prompt_folder(library: str | Path, name: str) -> Path:
     """Return the subfolder for a name; PetError if the name is invalid or the library is a file."""
-    root = Path(library).expanduser()
+    root = expand(library)
     if root.exists() and not root.is_dir():
         raise PetError(f"{library} is a file; give a folder for the prompt library")
     _check_library(root)
@@ -235,7 +236,7 @@ def list_prompts(library: str | Path) -> list[Prompt]:
     PetError
         If the folder does not exist or prompts are damaged; names all of them.
     """
-    root = Path(library).expanduser()
+    root = expand(library)
     if not root.is_dir():
         raise PetError(f"prompt library {library} not found; create it with `pet prompts add RUN -l {library}`")
     _check_library(root)
@@ -263,11 +264,11 @@ def find_prompt(text: str, library: str | Path | None) -> Prompt:
     PetError
         If there is no such prompt; lists the names in the library.
     """
-    root = Path(library or DEFAULT_LIBRARY).expanduser()
+    root = expand(library or DEFAULT_LIBRARY)
     _check_library(root)
     if _NAME.fullmatch(text) and (root / text / NOTE).is_file():
         return read_prompt(root / text)
-    place = Path(text).expanduser()
+    place = expand(text)
     if place.is_dir():
         check_inside(place, "prompt")
         return read_prompt(place.resolve())

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from pet.data.sample import sample_shots
 from pet.data.table_format import TableFormat
 from pet.errors import PetError
 from pet.progress import Reporter
+from pet.resources import expand
 from pet.run.settings import MEMORY, RunSettings
 from pet.seeds import derive_seed
 from pet.spelling import meaning
@@ -154,7 +154,7 @@ def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
         return None
     if source.startswith(MEMORY):
         return _content_hash(table)
-    path = Path(source).expanduser()
+    path = expand(source)
     if path.is_file():
         return hash_file(path)
     if path.is_dir():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pet.errors import PetError
+from pet.resources import expand
 from pet.run.settings import SEEDS, RunSettings
 from pet.store.manifest import CONFIG, MANIFEST, read_config
 from pet.store.schema import anything, check, flag, list_of, mapping_of, maybe, record, text, whole
@@ -56,7 +57,7 @@ _CONFIG = record(
 
 def is_config(path: str | Path) -> bool:
     """Return True if a file is a run's config.yaml and not a task file."""
-    place = Path(path).expanduser()
+    place = expand(path)
     if place.name != CONFIG or not place.is_file():
         return False
     try:
@@ -73,7 +74,7 @@ def is_run(folder: str | Path) -> bool:
 def load_task(name_or_path: str) -> Task:
     """Load a task by name, from a task file, or from a run's config.yaml."""
     if is_config(name_or_path):
-        return Task.from_dict(read_settings(Path(name_or_path).expanduser().parent).task)
+        return Task.from_dict(read_settings(expand(name_or_path).parent).task)
     return Task.load(name_or_path)
 
 
@@ -85,7 +86,7 @@ def read_settings(folder: str | Path) -> RunSettings:
     PetError
         If the folder contains no run, several runs (one per seed), or a damaged config.yaml.
     """
-    place = Path(folder).expanduser()
+    place = expand(folder)
     if not (place / CONFIG).is_file():
         raise PetError(_no_run(place))
     config = read_config(place)

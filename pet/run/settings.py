@@ -12,6 +12,7 @@ from typing import Any
 from pet.errors import PetError
 from pet.ipet.settings import NO_POOL
 from pet.recipe import DEFAULT_LIBRARY
+from pet.resources import expand
 from pet.settings import out_of_range
 from pet.task.task import absolute_member
 
@@ -132,7 +133,7 @@ class RunSettings:
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
         if self.init_prompt is not None:
-            library = os.path.abspath(Path(self.prompt_library or DEFAULT_LIBRARY).expanduser())
+            library = os.path.abspath(expand(self.prompt_library or DEFAULT_LIBRARY))
             values["prompt_library"] = library
             named = Path(self.init_prompt).name == self.init_prompt and Path(library, self.init_prompt).is_dir()
             if not named and not RANKED.fullmatch(self.init_prompt):
@@ -150,5 +151,5 @@ def absolute(path: str | None, *, only_folder: bool = False) -> str | None:
     """Make the path of an existing file or folder absolute; leave hub names unchanged."""
     if path is None or path.startswith("hub:"):
         return path
-    place = Path(path).expanduser()
+    place = expand(path)
     return os.path.abspath(place) if (place.is_dir() if only_folder else place.exists()) else path

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pet.errors import PetError
+from pet.resources import expand
 from pet.store.disk import disk_errors
 from pet.store.folders import make_folders, remove, settle_tree, sync_folder
 from pet.store.temporary import remove_leftovers, temporary_folder
@@ -34,7 +35,7 @@ def check_output(path: str | Path, endings: Sequence[str], source: str | None = 
         If the ending is not supported, the folder does not exist or is read-only, the path is a folder or the input
         itself, or there is a file already and `force` is False.
     """
-    place = Path(path).expanduser()
+    place = expand(path)
     if place.suffix.lower() not in endings:
         raise PetError(f"{path}: unknown format; give the file one of the endings {', '.join(endings)}")
     if place.is_dir():
@@ -43,7 +44,7 @@ def check_output(path: str | Path, endings: Sequence[str], source: str | None = 
         raise PetError(f"{path}: is a link to a file that does not exist; name another file, or delete the link")
     check_folder(place.parent)
     remove_leftovers(place.parent)
-    given = None if source is None else Path(source).expanduser()
+    given = None if source is None else expand(source)
     if given is not None and given.exists() and place.exists() and os.path.samefile(place, given):
         raise PetError(f"{path}: is the input itself; write the results to another file")
     if place.is_file() and not force:  # a device or a pipe exists, too, and is written to
@@ -83,7 +84,7 @@ def check_new_folder(
     PetError
         If it exists and may not be replaced, or the folder that it goes into is read-only.
     """
-    place = Path(path).expanduser()
+    place = expand(path)
     restore_folder(place)
     if place.is_dir():
         if any(place.iterdir()):

@@ -27,6 +27,7 @@ from pet.data.pick import pick_columns
 from pet.errors import PetError
 from pet.numerics import sigmoid, softmax
 from pet.process import Lock, seeded
+from pet.resources import expand
 from pet.store.json_reader import read_json
 from pet.store.schema import list_of, record, text
 from pet.student.outputs import read_outputs
@@ -274,7 +275,7 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     PetError
         If it cannot be opened, has no trained classification head, or its config.json contradicts itself.
     """
-    folder = Path(name).expanduser()
+    folder = expand(name)
     if (folder / "student" / "config.json").is_file():
         folder = folder / "student"  # the folder of a whole run
         name = str(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pet.errors import PetError
-from pet.resources import folder
+from pet.resources import expand, folder
 from pet.suggest import suggest
 from pet.task.document import from_plain, read_yaml
 from pet.task.grammar import Template
@@ -152,7 +152,7 @@ def absolute_member(text: str, folder: str | Path = "") -> str:
     folder : where relative paths start; the working directory if empty
     """
     kind, colon, file = text.partition(":")
-    path = Path(folder, file).expanduser()
+    path = expand(Path(folder, file))
     return f"{kind}:{os.path.abspath(path)}" if colon and path.exists() else text
 
 
@@ -182,7 +182,7 @@ def find_task(name_or_path: str | Path) -> Path:
     names = list_tasks()
     if text in names:
         return folder("patterns") / f"{text}.yaml"
-    path = Path(name_or_path).expanduser()
+    path = expand(name_or_path)
     if path.is_file():
         return path
     if path.is_dir():

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pet.errors import LONGEST, MOST, PetError
+from pet.resources import expand
 from pet.settings import Settings, declarations, setting
 from pet.store.json_reader import MAX_DEPTH, parse_json, read_json
 from pet.store.schema import (
@@ -212,3 +213,8 @@ def test_a_number_without_a_range_is_a_mistake_of_the_programmer() -> None:
 
     with pytest.raises(TypeError, match="steps"):
         Loose()
+
+
+def test_a_path_may_begin_with_a_tilde_and_no_user() -> None:
+    assert expand("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    assert expand("~/x") == Path.home() / "x"
