@@ -157,3 +157,46 @@ def test_contributing_shows_the_layers():
     if not path.is_file():
         pytest.skip("there is no CONTRIBUTING.md in this tree")
     assert "\n".join(f"    {layer}" for layer in LAYERS) in path.read_text(encoding="utf-8")
+
+
+# These read messages between our own processes, rows of tables (which have their own limits), or what a library wrote.
+READS_JSON = {
+    "pet.adapt.vocabulary",
+    "pet.backbones.folder",
+    "pet.data.documents",
+    "pet.data.fast",
+    "pet.data.open_source",
+    "pet.data.source",
+    "pet.ensemble.soft_label_parquet",
+    "pet.inference.label_shards",
+    "pet.inference.shard_worker",
+    "pet.run.execution.payload",
+    "pet.run.execution.worker",
+    "pet.run.execution.workers",
+    "pet.scaffold.scaffold",
+    "pet.store.json_reader",
+    "pet.training.checkpoint",
+    "pet.training.group",
+}
+
+
+def calls(names: set[str]) -> set[str]:
+    """Modules that call a function of one of these dotted names, or a method if the name begins with a dot."""
+    found = set()
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+                if {f"{owner}.{node.func.attr}", f".{node.func.attr}"} & names:
+                    found.add(module)
+    return found
+
+
+def test_files_from_outside_are_read_within_limits():
+    """Files of a run, a member or a prompt library are read by `pet.store.json_reader` and `yaml_reader`."""
+    assert calls({"json.load", "json.loads", "yaml.load", "yaml.safe_load", "yaml.compose"}) <= READS_JSON
+    assert calls({"pickle.load", "pickle.loads", "torch.load", "yaml.unsafe_load", "yaml.full_load"}) == set()
+
+
+def test_paths_are_expanded_by_a_function_that_cannot_fail():
+    assert calls({".expanduser"}) == {"pet.resources"}
