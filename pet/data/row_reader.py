@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pet.data.columns import Layout, label_mistake, missing_column, same_columns, two_columns
 from pet.data.delimited import Dialect, split_records
+from pet.data.dialect import shown
 from pet.data.problems import Place, Problems
 from pet.data.source import Source, arrow_batches, column_names, first_line
 from pet.data.text_file import BOM, BROKEN_GZIP, open_bytes
@@ -225,7 +226,10 @@ def _csv_records(source: Source, dialect: Dialect, problems: Problems) -> Iterat
         else:
             width = len(record.values)
             message = f"has {width} columns, but the header has {len(header)}"
-            problems.add(place, "columns", message + "; quote values that contain the separator", str(width))
+            cure = f"quote values that contain {shown(dialect.delimiter)}"
+            if len(header) == 1:
+                cure += ", or add --delimiter tab if the file has a single column"
+            problems.add(place, "columns", f"{message}; {cure}", str(width))
 
 
 def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, Mapping[str, Any]]]:

@@ -293,6 +293,14 @@ def test_a_column_without_delimiters_is_one_column(tmp_path: Path) -> None:
     assert _notice(tmp_path / "x.csv", ["text"]) == ([["a; b"], ["c"]], "")
 
 
+def test_lines_of_text_with_commas_are_one_column_if_the_delimiter_is_given(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("text\nHello, world\nbye\n", encoding="utf-8")
+    with pytest.raises(PetError, match=r"x\.csv:2: .*--delimiter tab"):
+        _read(tmp_path / "x.csv", ["text"])
+    given = TableFormat(delimiter="tab")
+    assert _read(tmp_path / "x.csv", ["text"], table_format=given) == [["Hello, world"], ["bye"]]
+
+
 def test_two_possible_delimiters_are_refused_and_one_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("text;a|mark\nb;c|d\n", encoding="utf-8")
     with pytest.raises(PetError, match=r"x\.csv:1: .*';'.*'\|'.*--delimiter"):
