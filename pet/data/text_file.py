@@ -8,10 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import IO, Any
 
 BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 BOM = codecs.BOM_UTF8
@@ -65,7 +62,7 @@ class _Recoded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         while not self._ready and not self._ended:
             chunk = self._file.read(io.DEFAULT_BUFFER_SIZE * 8)
             self._ended = not chunk
