@@ -61,8 +61,8 @@ class LazyGroup(click.Group):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        set_environment()
         try:
+            set_environment()
             with within_limits(), own_process(), visible_messages():
                 return super().invoke(ctx)
         except PetError as error:
