@@ -167,8 +167,11 @@ def check_config(config: Mapping[str, Any], name: object) -> None:
     if file is not None:
         _check_name(file, f"model {name}: transformers_weights in {CONFIG}")
     start, rows = config.get("decoder_start_token_id"), config.get("vocab_size")
-    if isinstance(start, int) and isinstance(rows, int) and not 0 <= start < rows:
-        raise PetError(f"model {name}: decoder_start_token_id in {CONFIG} is {start}, but there are {rows} tokens")
+    if start is not None and isinstance(rows, int) and not (isinstance(start, int) and 0 <= start < rows):
+        raise PetError(
+            f"model {name}: decoder_start_token_id in {CONFIG} is {str(start)[:40]}, not the number of one of its "
+            f"{rows} tokens; the file is damaged, download it again"
+        )
     for depth, key, value in _walk(config):
         if key == "auto_map" and depth:
             raise remote_code(name)

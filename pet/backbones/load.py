@@ -46,8 +46,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "mini-en"
-# How models have to return their outputs.
-_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_attentions": False, "torchscript": False}
+# How models have to compute and return their outputs. Chunks would only save memory.
+_OUTPUTS = {
+    "return_dict": True,
+    "output_hidden_states": False,
+    "output_attentions": False,
+    "torchscript": False,
+    "chunk_size_feed_forward": 0,
+}
 
 
 def resolve_model(name: str) -> str:

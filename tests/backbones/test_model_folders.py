@@ -406,9 +406,16 @@ def test_an_endless_length_is_fine(model: Path, length: Any):
 
 
 def test_outputs_are_what_the_package_expects(model: Path):
-    change(model, return_dict=False, output_hidden_states=True, torchscript=True)
+    change(model, return_dict=False, output_hidden_states=True, torchscript=True, chunk_size_feed_forward=7)
     config = load_config(str(model))
-    assert config.return_dict and not config.output_hidden_states
+    assert config.return_dict and not config.output_hidden_states and not config.chunk_size_feed_forward
+
+
+@pytest.mark.parametrize("start", [10**7, -1, 1e30, "x"])
+def test_a_decoder_starts_with_one_of_its_tokens(family_model: Callable[[str], Path], tmp_path: Path, start: Any):
+    folder = Path(shutil.copytree(family_model("t5"), tmp_path / "model"))
+    change(folder, decoder_start_token_id=start)
+    assert "decoder_start_token_id" in problem(folder)
 
 
 # --- every key, every wrong kind -------------------------------------------------------------------------
