@@ -52,7 +52,7 @@ def shortage(error: BaseException) -> str | None:
     Examples
     --------
     >>> shortage(RuntimeError("can't start new thread"))
-    "the system refuses to start another thread; raise the limit on processes (ulimit -u), or use fewer --workers"
+    'the system refuses to start another thread; raise the limit on processes (ulimit -u), or use fewer --workers'
     >>> shortage(ValueError("no such label")) is None
     True
     """
