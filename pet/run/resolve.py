@@ -108,8 +108,6 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     recipe = _resolve_recipe(settings, models)
     parse_ratio(recipe.ipet.ratio, task.labels)  # a mistake is one whatever the method
     specs = member_specs(settings, task, recipe)
-    for message in unused_settings(settings, recipe, specs):
-        reporter.warn(message)
     initial = open_init_prompt(settings, recipe, models[settings.model], reporter)
     if initial is not None:
         recipe = recipe.with_settings(prompt_length=initial.length)
@@ -133,6 +131,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     plan = None
     if settings.method == "ipet":
         plan = make_plan(task, recipe.ipet, label_counts(data.train, len(task.labels)), recipe.member.repetitions)
+    for message in unused_settings(settings, recipe, specs):
+        reporter.warn(message)
     return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold)
 
 
