@@ -120,7 +120,7 @@ def _first_keys(source: Source) -> list[str] | None:
             if line.strip():
                 try:
                     record: Any = json.loads(line.decode("utf-8"))
-                except (json.JSONDecodeError, RecursionError):
+                except (ValueError, RecursionError):  # a ValueError: also not UTF-8, or a very long number
                     return None
                 return list(record) if isinstance(record, dict) else None
     return None
