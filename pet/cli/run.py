@@ -235,6 +235,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
             parts.append(f"Generations{which}:\n{generations_table(result['generations'])}")
     members = _member_line(runs)
     parts += [members] if members else []
+    parts += [f"note: {sentence}" for result in runs[:1] for sentence in result.get("advice", ())]
     if not table:
         parts.append("Metrics require --test.")
     parts.append(_outcome(output if "runs" not in results else output / "seed-0", settings))

@@ -111,7 +111,8 @@ def choose_strength(features: Any, codes: Array, seed: int = 0, strengths: Seque
     if folds < 2 or len(np.unique(codes)) < 2:
         return DEFAULT_STRENGTH
     likelihood = dict.fromkeys(sorted(strengths), 0.0)
-    for kept, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(codes, codes):
+    generator = np.random.RandomState(np.random.MT19937(seed))  # scikit-learn takes no seeds above 32 bits
+    for kept, held in StratifiedKFold(folds, shuffle=True, random_state=generator).split(codes, codes):
         for strength in likelihood:
             model = _regression(features[kept], codes[kept], strength)
             places = np.searchsorted(model.classes_, codes[held])

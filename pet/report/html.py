@@ -37,7 +37,7 @@ def html_report(result: Mapping[str, Any]) -> str:
 
         - ``task``, ``method``: str
         - ``config``: mapping of plain values, nested to any depth
-        - ``messages``: sequence of str, warnings of the run
+        - ``messages``, ``advice``: sequences of str, warnings of the run and what to do about its result
         - ``members``: mapping, name -> metrics; ``ensemble``, ``student``: metrics. Metrics are results of
           `pet.evaluate.evaluate`, or a sequence of them, one per seed; confusion matrix and reliability
           diagram then show the first seed.
@@ -52,7 +52,10 @@ def html_report(result: Mapping[str, Any]) -> str:
     """
     title = f"{result.get('task', 'run')}: {result.get('method', 'pet')}"
     body = [f"<h1>{_isolated(title)}</h1>"]
-    body += [f'<p class="note">{_isolated(message)}</p>' for message in result.get("messages") or ()]
+    body += [
+        f'<p class="note">{_isolated(message)}</p>'
+        for message in (*(result.get("messages") or ()), *(result.get("advice") or ()))
+    ]
     results = _results(result)
     if results:
         shown = result.get("config", {}).get("settings", {}).get("task", {}).get("metrics", ())

@@ -24,6 +24,7 @@ from pet.store.manifest import MANIFEST
 from pet.store.schema import Check, list_of, number, record
 
 ENSEMBLE = "ensemble.json"
+KEPT = "g0/ensemble"  # the stage of the ensemble in a run without a pool
 
 
 def pattern_accuracies(context: RunContext) -> list[float]:
@@ -83,7 +84,7 @@ def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ense
 
     members_made = [context.directory.fingerprint(m.stage) for m in members]
     inputs = {"config": context.config_hash, "members": members_made, "weights": [float(w) for w in ensemble.weights]}
-    context.directory.stage("g0/ensemble", inputs, build, files=[ENSEMBLE])
+    context.directory.stage(KEPT, inputs, build, files=[ENSEMBLE])
 
 
 def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] | None) -> float | None:
@@ -123,6 +124,12 @@ def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensembl
         "weights": [float(w) for w in ensemble.weights],
     }
     context.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
+    return kept_ensemble(context, members)
+
+
+def kept_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
+    """Return the ensemble of these members as the run has kept it, with its bias."""
+    name = labels_stage(members) if context.has("pool") else KEPT
     info = context.directory.info(name, NOTED)
     return Ensemble.from_dict(info, len(context.task.labels), f"{context.directory.path / MANIFEST}: {name}")
 

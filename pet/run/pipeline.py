@@ -11,6 +11,7 @@ from pet.errors import PetError
 from pet.progress import Reporter
 from pet.report.generations import generations_csv
 from pet.run.classifiers import evaluate_classifier, make_student, make_supervised
+from pet.run.comparison import compare
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.options import Execution
@@ -106,11 +107,14 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
         if resolved.initial is not None:
             context.shared.initial = make_init_prompt(context, resolved.initial)
         if resolved.plan is not None:
-            return _run_ipet(context, executor, resolved)
-        figures = _METHODS[resolved.settings.method](context, executor)
-        if resolved.settings.baselines:
-            figures["baselines"] = _run_baselines(context, executor)
-        return figures
+            figures = _run_ipet(context, executor, resolved)
+        else:
+            figures = _METHODS[resolved.settings.method](context, executor)
+            if resolved.settings.baselines:
+                figures["baselines"] = _run_baselines(context, executor)
+        compared = compare(context, figures)
+        baselines = {**compared.get("baselines", {}), **figures.get("baselines", {})}
+        return figures | compared | ({"baselines": baselines} if baselines else {})
     finally:
         executor.close()
         context.close()

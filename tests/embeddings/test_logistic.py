@@ -57,6 +57,10 @@ def test_noise_is_regularized_more_than_signal():
     assert choose_strength(noise, CODES) < choose_strength(5 * np.eye(3)[CODES], CODES)
 
 
+def test_any_seed_of_a_run_is_accepted():
+    assert choose_strength(FEATURES, CODES, 2**63 - 1) == choose_strength(FEATURES, CODES, 2**63 - 1)
+
+
 def test_one_example_a_label_leaves_nothing_to_validate_on():
     assert choose_strength(FEATURES[:3], CODES[:3]) == DEFAULT_STRENGTH
 

@@ -78,7 +78,7 @@ def test_every_generation_writes_members_examples_and_labels(finished: Finished)
 def test_the_output_shows_generations_and_pet_as_a_baseline(finished: Finished):
     _, out, err = finished
     rows = [line.split()[0] for line in out.splitlines()[2:7]]
-    assert rows[:3] == ["zero-shot", "supervised", "pet"]
+    assert rows == ["embeddings", "tfidf", "zero-shot", "supervised", "pet"]
     assert "ipet ensemble" in out and "ipet student" in out
     assert "pool accuracy" in out and "test accuracy" in out
     assert "generation 2: " in err and "pseudo-label accuracy" in err

@@ -1,0 +1,120 @@
+"""Baselines that take seconds, and what they say about the result of a run.
+
+Logistic regression on embeddings or on words is what most people would try first. Every run with labeled examples and
+test texts is compared with both, on the same texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.ensemble.combine import Ensemble
+from pet.members import embeddings, tfidf
+from pet.members.kinds import NAMED
+from pet.run.classifiers import TEST_LOGITS
+from pet.run.context import RunContext
+from pet.run.execution.executor import InProcess
+from pet.run.execution.work import MemberWork
+from pet.run.merging import evaluate_ensemble, kept_ensemble
+from pet.run.stages import Member, member_scores, trained_members
+
+Array = NDArray[Any]
+QUICK = (embeddings.KIND, tfidf.KIND)
+LEVEL = 0.05  # of the sign test
+
+
+def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Train the quick baselines in this process, and compare the results of the run with them.
+
+    Parameters
+    ----------
+    context : the run
+    results : figures of the run
+
+    Returns
+    -------
+    dict
+        ``baselines``: name -> figures as for a method; ``advice``: sentences about what to do, possibly none. Empty
+        without labeled examples or test texts.
+    """
+    if not (context.has("train") and context.has("test")):
+        return {}
+    own = {spec.kind: Member(spec) for spec in context.specs if spec.kind in QUICK and not spec.options}
+    members = {kind: own.get(kind) or Member(NAMED[kind]("", ""), prefix=f"baselines/{kind}/") for kind in QUICK}
+    InProcess().make(context, [MemberWork(member, parts=("test",)) for member in members.values() if member.prefix])
+    context.shared.models.forget()
+    gold, predicted = context.texts("test").labels, _predicted(context, results)
+    baselines, labels = {}, {}
+    for kind, member in members.items():
+        ensemble = Ensemble.of([member.name], labels=len(context.task.labels))
+        baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
+        labels[kind] = ensemble.combine(member_scores(context, [member], "test")).label
+    advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)
+    return {"baselines": baselines, "advice": advice}
+
+
+def _predicted(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the labels of the test texts by the student and the ensemble, as far as the run has them."""
+    predicted, root = {}, context.directory.path
+    if "student" in results:
+        predicted["student"] = np.load(root / "student" / TEST_LOGITS).argmax(axis=1)
+    if "ensemble" in results:
+        members = trained_members(context, results.get("generation", 0))
+        ensemble = kept_ensemble(context, members)
+        predicted["ensemble"] = ensemble.combine(member_scores(context, members, "test")).label
+    return predicted
+
+
+def _about_baselines(
+    baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, own: Collection[str]
+) -> list[str]:
+    """Return a sentence on the best baseline if it is better than what the user takes away."""
+    result = "student" if "student" in predicted else "ensemble"
+    best = max(baselines, key=lambda name: int((baselines[name] == gold).sum()))
+    if not is_better(baselines[best] == gold, predicted[result] == gold):
+        return []
+    cure = f"add it to the ensemble: --member {best}"
+    if best in own:
+        cure = "look at each pattern with `pet check`, and leave weak ones out with --patterns"
+    return [f"{_compared(best, baselines[best], result, predicted[result], gold)}; {cure}"]
+
+
+def _about_student(context: RunContext, predicted: Mapping[str, Array], gold: Array) -> list[str]:
+    """Return a sentence if the student is worse than its ensemble."""
+    if len(predicted) < 2 or not is_better(predicted["ensemble"] == gold, predicted["student"] == gold):
+        return []
+    found = _compared("the ensemble", predicted["ensemble"], "student", predicted["student"], gold)
+    return [f"{found}; train the student longer: --set student_steps={2 * context.recipe.student.steps}"]
+
+
+def _compared(name: str, better: Array, result: str, worse: Array, gold: Array) -> str:
+    shares = [float((labels == gold).mean()) for labels in (better, worse)]
+    return (
+        f"{name} is better than the {result} (accuracy {shares[0]:.3f} and {shares[1]:.3f} on {len(gold)} test texts)"
+    )
+
+
+def is_better(ours: Array, theirs: Array) -> bool:
+    """Return True if one classifier is right more often than another, beyond chance.
+
+    An exact two-sided sign test on the texts that only one of them gets right (McNemar 1947, Psychometrika 12).
+
+    Parameters
+    ----------
+    ours, theirs : bool arrays of shape (rows,): which texts each gets right
+
+    Examples
+    --------
+    >>> right = np.ones(10, dtype=bool)
+    >>> is_better(right, ~right), is_better(right, right)
+    (True, False)
+    """
+    wins, losses = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    total = wins + losses
+    tail = sum(math.comb(total, count) for count in range(losses + 1))
+    return wins > losses and 2 * tail < LEVEL * 2**total

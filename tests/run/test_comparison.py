@@ -1,0 +1,84 @@
+"""Every run with labels and test texts is compared with baselines that take seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import contents, pet, run_options, write_inputs
+
+from pet.run.comparison import is_better
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, pet(*run_options(inputs, tiny_model), "-o", folder).stdout
+
+
+def _metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "expected"), [(6, 0, True), (5, 0, False), (10, 2, True), (9, 2, False), (2, 10, False)]
+)
+def test_better_means_more_than_chance_on_the_texts_that_one_alone_gets_right(wins, losses, expected):
+    """Two-sided binomial probabilities: 2 of 64, 2 of 32, 158 of 4096, 134 of 2048."""
+    ours = np.array([True] * wins + [False] * losses + [True, False] * 50)
+    theirs = np.array([False] * wins + [True] * losses + [True, False] * 50)
+    assert is_better(ours, theirs) is expected
+
+
+def test_the_baselines_have_figures_and_rows_of_their_own(finished: tuple[Path, str]):
+    folder, said = finished
+    for kind in ("embeddings", "tfidf"):
+        figures = _metrics(folder)["baselines"][kind]["ensemble"]
+        scores = np.load(folder / "baselines" / kind / "g0" / kind / "test-logits.npy")
+        assert figures["n"] == len(scores) == 12
+        assert any(line.startswith(kind) and f"{figures['accuracy']:.3f}" in line for line in said.splitlines())
+        assert kind in (folder / "report.html").read_text()
+
+
+def test_a_baseline_that_is_a_member_is_not_trained_twice(inputs: Path, tiny_model: Path, tmp_path: Path):
+    pet(*run_options(inputs, tiny_model), "--member", "tfidf", "-o", tmp_path / "run")
+    assert not (tmp_path / "run" / "baselines" / "tfidf").exists()
+    metrics = _metrics(tmp_path / "run")
+    assert metrics["baselines"]["tfidf"]["ensemble"] == metrics["members"]["tfidf"]
+
+
+def test_a_better_baseline_and_a_weak_student_are_told_with_a_cure(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pet.run.comparison.is_better", lambda ours, theirs: True)
+    options = run_options(inputs, tiny_model)
+    said = pet(*options, "-o", tmp_path / "run").stdout
+    first, second = _metrics(tmp_path / "run")["advice"]
+    assert "--member" in first and "12 test texts" in first
+    assert "student" in second and "--set student_steps=8" in second
+    assert first in said and second in said
+    said = pet(*options, "--member", "tfidf", "--member", "embeddings", "-o", tmp_path / "both").stdout
+    assert "pet check" in _metrics(tmp_path / "both")["advice"][0]
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+def test_without_labels_or_test_texts_there_is_no_comparison(
+    inputs: Path, tiny_model: Path, tmp_path: Path, missing: str
+):
+    parts = [part for part in ("train", "unlabeled", "test") if part != missing]
+    method = ["--method", "zero-shot"] if missing == "train" else []
+    pet(*run_options(inputs, tiny_model, parts=parts), *method, "-o", tmp_path / "run")
+    assert "baselines" not in _metrics(tmp_path / "run")
+    assert not (tmp_path / "run" / "baselines").exists()
+
+
+def test_two_workers_write_the_same_bytes(finished: tuple[Path, str], inputs: Path, tiny_model: Path, tmp_path: Path):
+    pet(*run_options(inputs, tiny_model), "--workers", "2", "--worker-cpus", "1", "-o", tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(finished[0])
