@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.pick import pick_columns, pick_rows
+from pet.data.pick import pick_columns
 
 if TYPE_CHECKING:
     import datasets
@@ -121,19 +121,15 @@ def check_tables(
     return report
 
 
-def remove_leaks(
-    pool: datasets.Dataset, train: datasets.Dataset, fields: Sequence[str]
-) -> tuple[datasets.Dataset, int]:
-    """Return the pool without the texts of `train`, ignoring case and white space, and how many rows were removed.
-
-    Rows keep their order. A row is removed only if all its fields equal those of one row of `train`.
-    """
-    rows = rows_without(text_keys(pool, fields), text_keys(train, fields))
-    return (pool if len(rows) == len(pool) else pick_rows(pool, rows)), len(pool) - len(rows)
-
-
 def rows_without(pool_keys: Keys, train_keys: Keys) -> NDArray[np.int64]:
-    """Rows of the pool, int64 and ascending, whose text (`text_keys`) is not a training text."""
+    """Return the rows of the pool whose text is not a training text.
+
+    A pool text equals a training text if all fields are equal, ignoring case and white space; see `text_keys`.
+
+    Returns
+    -------
+    int64 array of row numbers, ascending
+    """
     return np.flatnonzero(~np.isin(pool_keys, train_keys))
 
 

@@ -14,6 +14,8 @@ from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.store.tables import OutputColumn
 
+_NAME = "input"  # what messages call the table
+
 
 def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> tuple[str, ...]:
     """Return the columns that ``--keep`` names, each once.
@@ -78,16 +80,13 @@ class KeptColumns:
         The table; None if nothing is kept.
     columns : sequence of OutputColumn
         The kept columns.
-    name : str
-        What messages call the table.
     """
 
-    def __init__(self, source: Source | None, columns: Sequence[OutputColumn], name: str):
+    def __init__(self, source: Source | None, columns: Sequence[OutputColumn]):
         self.columns = list(columns)
         self.names = [column.name for column in columns]
         self._source = source
-        self._name = name
-        self._rows: Iterator[Row] = iter(()) if source is None else whole_rows(source, name, columns=self.names)
+        self._rows: Iterator[Row] = iter(()) if source is None else whole_rows(source, _NAME, columns=self.names)
 
     def take(self, rows: int, positions: Iterable[int] | None = None) -> dict[str, list[Any]]:
         """Read the next rows.
@@ -113,13 +112,11 @@ class KeptColumns:
             return {}
         taken = list(islice(self._rows, rows))
         if len(taken) < rows:
-            raise PetError(f"{self._name}: {self._source.shown}: changed while it was read; run the command again")
+            raise PetError(f"{_NAME}: {self._source.shown}: changed while it was read; run the command again")
         return column_values(taken if positions is None else [taken[i] for i in positions], self.names)
 
 
-def keep_columns(
-    source: str, table: TableOptions, output: Sequence[OutputColumn], *, typed: bool, name: str = "input"
-) -> KeptColumns:
+def keep_columns(source: str, table: TableOptions, output: Sequence[OutputColumn], *, typed: bool) -> KeptColumns:
     """Open the kept columns of a table.
 
     Parameters
@@ -132,8 +129,6 @@ def keep_columns(
         The other columns of the output.
     typed : bool
         Whether the output needs the types of the columns, as Parquet does.
-    name : str
-        What messages call the table.
 
     Raises
     ------
@@ -141,8 +136,8 @@ def keep_columns(
         If there is no such column, or the output has one of this name already.
     """
     if not table.keep:
-        return KeptColumns(None, (), name)
-    opened = open_source(source, name, table.table_format)
+        return KeptColumns(None, ())
+    opened = open_source(source, _NAME, table.table_format)
     names = choose_columns(table.keep, column_names(opened) or [], opened.shown)
     refuse_taken(names, output)
-    return KeptColumns(opened, output_columns(opened, names, name, typed=typed), name)
+    return KeptColumns(opened, output_columns(opened, names, _NAME, typed=typed))

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Array = NDArray[Any]
-POOLINGS = ("mean", "cls", "last")
 _CURE = "download the model again"
 # Keys of a sentence-transformers pooling configuration -> our name.
 _MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
@@ -50,7 +49,7 @@ class TextEncoder:
     model, tokenizer : the encoder
     text_input : how to make its input text from the fields
     max_length : longest input in tokens
-    pooling : one of `POOLINGS`
+    pooling : {"mean", "cls", "last"}
     """
 
     model: PreTrainedModel

@@ -24,11 +24,11 @@ KIND = "embeddings"
 CHUNK_ROWS = 16384  # texts scored at a time
 
 
-def parse(argument: str, folder: str) -> MemberSpec:
+def parse(argument: str) -> MemberSpec:
     """Parse ``embeddings``, or ``embeddings:MODEL`` for another encoder than the run's model."""
     if not argument:
         return MemberSpec(KIND, KIND)
-    path = expand(Path(folder, argument))
+    path = expand(argument)
     return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
 
 

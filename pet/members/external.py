@@ -42,12 +42,11 @@ FLOOR = 1e-3  # smallest probability, so that one member alone cannot rule out a
 _ROUNDING = 1e-2  # maximum distance of the sum of probabilities from 1
 
 
-def parse(argument: str, folder: str) -> MemberSpec:
+def parse(argument: str) -> MemberSpec:
     """Parse ``external:FILE``. The member is named after the file."""
     if not argument:
         raise PetError("member external: the file is missing; write external:FILE, as in external:votes.csv")
     path = expand(argument)
-    path = path if path.is_absolute() or not folder else Path(folder, path)
     if not path.is_file():
         raise PetError(f"member external:{argument}: no such file: {path}")
     name = path.name.split(".")[0] or KIND

@@ -27,7 +27,7 @@ KIND = "head"
 CHUNK_ROWS = 16384  # texts tokenized at a time
 
 
-def parse(argument: str, folder: str) -> MemberSpec:
+def parse(argument: str) -> MemberSpec:
     """Parse ``head``, which takes no argument."""
     if argument:
         raise PetError(f"member head:{argument}: head takes no argument; write head")

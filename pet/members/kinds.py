@@ -80,7 +80,7 @@ KINDS: dict[str, MemberKind] = {
     ),
 }
 # Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.
-NAMED: Mapping[str, Callable[[str, str], MemberSpec]] = {
+NAMED: Mapping[str, Callable[[str], MemberSpec]] = {
     embeddings.KIND: embeddings.parse,
     tfidf.KIND: tfidf.parse,
     head.KIND: head.parse,
@@ -88,13 +88,12 @@ NAMED: Mapping[str, Callable[[str, str], MemberSpec]] = {
 }
 
 
-def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
+def parse_member(text: str) -> MemberSpec:
     """Parse a member in a task file or option: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``.
 
     Parameters
     ----------
-    text : the user's text
-    folder : folder that relative paths start from; default: the working directory
+    text : the user's text; relative paths in it start from the working directory
 
     Raises
     ------
@@ -111,7 +110,7 @@ def parse_member(text: str, folder: str | Path = "") -> MemberSpec:
     kind, _, argument = rest.strip().partition(":")
     if kind not in NAMED:
         raise PetError(f"member {text!r}: {suggest(kind, list(NAMED))}")
-    spec = NAMED[kind](argument.strip(), str(folder))
+    spec = NAMED[kind](argument.strip())
     name = given or spec.name
     if list(inside(longest=100)(name, "")) or "/" in name:  # the name of a folder
         raise PetError(

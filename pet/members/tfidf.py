@@ -43,7 +43,7 @@ VIEWS: dict[str, dict[str, Any]] = {
 MOST_TERMS = 50_000  # of each view
 
 
-def parse(argument: str, folder: str) -> MemberSpec:
+def parse(argument: str) -> MemberSpec:
     """Parse ``tfidf``, which takes no argument."""
     if argument:
         raise PetError(f"member tfidf:{argument}: tfidf takes no argument; write tfidf")

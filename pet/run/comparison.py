@@ -45,7 +45,7 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     if not (context.has("train") and context.has("test")):
         return {}
     own = {spec.kind: Member(spec) for spec in context.specs if spec.kind in QUICK and not spec.options}
-    members = {kind: own.get(kind) or Member(NAMED[kind]("", ""), prefix=f"baselines/{kind}/") for kind in QUICK}
+    members = {kind: own.get(kind) or Member(NAMED[kind](""), prefix=f"baselines/{kind}/") for kind in QUICK}
     InProcess().make(context, [MemberWork(member, parts=("test",)) for member in members.values() if member.prefix])
     context.shared.models.forget()
     gold, predicted = context.texts("test").labels, _predicted(context, results)

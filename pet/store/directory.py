@@ -12,7 +12,7 @@ from typing import Any
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.store.build import make_files
-from pet.store.disk import disk_errors, path_problem
+from pet.store.disk import disk_errors
 from pet.store.files import hash_file, hash_inputs, plain
 from pet.store.folders import TEMPORARY, make_folders, remove, remove_quietly, remove_temporaries, sync_folder
 from pet.store.lock import LOCK, FolderLock
@@ -67,13 +67,8 @@ class RunDirectory:
 
     def __enter__(self) -> RunDirectory:
         try:
-            self._open()
-        except OSError as error:
-            self._lock.release()
-            message = path_problem(error, f"create a run in {self.path}")
-            if message is None:
-                raise
-            raise PetError(message) from error
+            with disk_errors(f"create a run in {self.path}", paths=True):
+                self._open()
         except BaseException:
             self._lock.release()
             raise
@@ -164,7 +159,7 @@ class RunDirectory:
         return self._place(name, files)
 
     def has(self, name: str, inputs: Mapping[str, Any], files: Sequence[str] | None = None) -> bool:
-        """Whether a stage built from these inputs exists, with the files that it had; report it. See `stage`."""
+        """Return True, and report it, if a stage built from these inputs exists with unchanged files. See `stage`."""
         self._check_name(name)
         stage, fingerprint = self._known.get(name), hash_inputs(inputs)
         if stage is None or stage["state"] != "done" or stage["inputs"] != fingerprint:
@@ -208,7 +203,8 @@ class RunDirectory:
         KeyError
             If the stage does not exist.
         """
-        self._known[name]
+        if name not in self._known:
+            raise KeyError(name)
         return stage_info(self.path, self._known, name, schema)
 
     def fingerprint(self, name: str) -> str:

@@ -24,6 +24,7 @@ from pet.terminal import clean
 Check = Callable[[Any, str], Iterator[str]]
 _SHOWN = 60
 _MOST_PROBLEMS = 10
+_MOST_ENTRIES = 1_000_000
 
 
 def check(value: Any, schema: Check, shown: str, cure: str) -> None:
@@ -61,7 +62,7 @@ def _shown(value: Any) -> str:
 
 
 def text(longest: int = 10_000, *, pattern: str = "", wanted: str = "", choices: Collection[str] = ()) -> Check:
-    """Return a check for text: of a length, matching a regular expression (described by `wanted`), one of some."""
+    """Return a check for text: its length, a regular expression to match (which `wanted` describes), its choices."""
     regex = re.compile(pattern)
 
     def problems(value: Any, place: str) -> Iterator[str]:
@@ -110,7 +111,7 @@ def flag() -> Check:
 
 
 def anything() -> Check:
-    """Return a check that accepts every value; for what only people read."""
+    """Return a check that accepts every value, for entries that no code reads."""
     return lambda value, place: iter(())
 
 
@@ -119,7 +120,7 @@ def maybe(inner: Check) -> Check:
     return lambda value, place: iter(()) if value is None else inner(value, place)
 
 
-def list_of(inner: Check, low: int = 0, high: int = 1_000_000, *, per: str = "") -> Check:
+def list_of(inner: Check, low: int = 0, high: int = _MOST_ENTRIES, *, per: str = "") -> Check:
     """Return a check for a list whose length is in a range; `per` says why: "one per label"."""
 
     def problems(value: Any, place: str) -> Iterator[str]:
@@ -148,15 +149,15 @@ def first_of(*checks: Check) -> Check:
     return problems
 
 
-def mapping_of(inner: Check, keys: Check | None = None, most: int = 1_000_000) -> Check:
+def mapping_of(inner: Check, keys: Check | None = None) -> Check:
     """Return a check for a mapping with any keys, or keys that pass a check."""
 
     def problems(value: Any, place: str) -> Iterator[str]:
         if not isinstance(value, dict):
             yield from _is(value, place, "a mapping")
             return
-        if len(value) > most:
-            yield f"{place} has {len(value)} entries; it may have at most {most}"
+        if len(value) > _MOST_ENTRIES:
+            yield f"{place} has {len(value)} entries; it may have at most {_MOST_ENTRIES}"
             return
         for key, item in value.items():
             if keys is not None:

@@ -92,14 +92,14 @@ def test_all_wrong_lines_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PetError, match=r"nowhere\.csv"):
-        parse(str(tmp_path / "nowhere.csv"), "")
+        parse(str(tmp_path / "nowhere.csv"))
 
 
 def test_a_fitted_member_needs_no_file_and_abstains_on_texts_without_scores(tmp_path: Path) -> None:
     file = tmp_path / "scores.csv"
     file.write_text(FILES["columns.csv"])
     (tmp_path / "member").mkdir()
-    member = ExternalMember(parse(str(file), ""), LABELS, ("text",))
+    member = ExternalMember(parse(str(file)), LABELS, ("text",))
     member.fit(MemberData([], np.zeros(0, dtype=np.int64), None), tmp_path / "member")
     file.unlink()
     again = ExternalMember(member.spec, LABELS, ("text",), tmp_path / "member")
@@ -121,7 +121,7 @@ def test_labels_columns_and_ids_are_found_in_any_spelling(tmp_path: Path) -> Non
     pool = Texts(Dataset.from_dict({"id": ["7", "8"], "text": ["x", "y"]}))
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-        member = ExternalMember(parse(str(tmp_path / name), ""), labels, ("text",))
+        member = ExternalMember(parse(str(tmp_path / name)), labels, ("text",))
         folder = tmp_path / f"of {name}"
         folder.mkdir()
         member.fit(MemberData([], np.zeros(0, dtype=np.int64), pool), folder)
