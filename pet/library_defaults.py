@@ -1,7 +1,6 @@
-"""Environment variables that the ``pet`` command sets, because libraries have defaults that nobody asked for.
+"""Environment variables that the ``pet`` command sets to override defaults of libraries.
 
-In Python they belong to the program that imports this package. docs/library-defaults.md lists all such defaults and
-where each is decided.
+In Python they belong to the program that imports this package. docs/library-defaults.md lists all such defaults.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""State that all code in a process shares: borrowed for a moment, then given back.
+"""Change state that all code in a process shares, and restore it afterward.
 
 Random generators, warning filters, and the settings of libraries belong to the program that uses this package. Code
 that has to change them does so in a block of this module, which restores them and lets one thread in at a time.
@@ -51,8 +51,6 @@ class Lock:
 
 
 _locks: weakref.WeakSet[Lock] = weakref.WeakSet()
-
-
 _forked = False
 
 

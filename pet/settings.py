@@ -1,8 +1,8 @@
 """Settings that describe themselves: the field helper, checks, parsing, and the flat names that users see.
 
 A group is a small frozen dataclass. Each of its fields carries its help, its range and the flat name under which
-``--set`` and config.yaml know it. Groups nest: a recipe is a group of groups. This module imports no other room and no
-torch, so that ``pet run --help`` stays fast.
+``--set`` and config.yaml know it. Groups nest: a recipe is a group of groups. This module does not import torch, so
+that ``pet run --help`` stays fast.
 
 Examples
 --------
@@ -39,7 +39,7 @@ class Declared:
     ----------
     help : one line for people
     low, high : smallest and largest value of a number; None for other values
-    choices : the values that it can take, or none for no such list
+    choices : the allowed values; empty: any
     name : its flat name; empty: the name of the field
     old_name : a flat name from earlier versions, still accepted
     """
@@ -225,11 +225,11 @@ def _parts(group: Settings) -> dict[str, Any]:
 
 
 def out_of_range(options: object, ranges: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Return what is wrong with options that are no settings of a group.
+    """Return messages about options, other than settings, that are out of range.
 
     Parameters
     ----------
-    options : object with the options as attributes; None stands for an option that is not given
+    options : object with the options as attributes; None: not given
     ranges : attribute -> smallest and largest value
 
     Examples

@@ -1,6 +1,6 @@
-"""Recognize errors that mean that a machine or a limit has run out of memory, threads, or files.
+"""Recognize errors caused by a lack of memory, threads, or open files.
 
-Libraries report them with exceptions of all kinds, some of them with nothing but text.
+Libraries report them with all kinds of exceptions, and some only in the text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MEMORY_TEXTS = (
     "malloc of size",  # Arrow
 )
 _THREAD_TEXTS = ("can't start new thread", "pthread_create failed", "thread creation failed", "failed to spawn thread")
-_LEAST_ADDRESS_SPACE = 1200 << 20  # torch alone needs about as much; below it, it ends the process without a message
+_LEAST_ADDRESS_SPACE = 1200 << 20  # torch alone needs about this much; with less, it kills the process silently
 _GIGABYTE = 1 << 30
 _RESERVE = 64 << 20
 
@@ -47,7 +47,7 @@ def shortage(error: BaseException) -> str | None:
 
     Parameters
     ----------
-    error : the error; those that it was raised from are also looked at
+    error : the error; its causes are examined, too
 
     Examples
     --------
@@ -87,7 +87,7 @@ def check_address_space() -> None:
     Raises
     ------
     PetError
-        If there is so little that torch would end the process while it is imported.
+        If importing torch would kill the process.
     """
     limit = address_space()
     if limit is not None and limit < _LEAST_ADDRESS_SPACE:
@@ -101,8 +101,8 @@ def check_address_space() -> None:
 def within_limits() -> Iterator[None]:
     """Save address space inside the block, if it is limited. For the command only: this concerns the whole process.
 
-    A reserve is freed at the end of the block, so that a message can still be written after memory has run out. Arrow
-    takes memory as it needs it, instead of 1 GB at once.
+    A reserve is freed at the end of the block, so that a message can still be printed after memory has run out. Arrow
+    allocates memory as needed, instead of 1 GB at once.
     """
     if address_space() is None:
         yield
@@ -113,7 +113,7 @@ def within_limits() -> Iterator[None]:
 
 
 def address_space() -> int | None:
-    """Return the limit on the address space of this process in bytes; None if there is none."""
+    """Return the limit on the address space of this process in bytes; None if it is unlimited."""
     if os.name == "nt" or sys.platform == "darwin":
         return None
     import resource

@@ -1,6 +1,6 @@
 """A limit on the size of a model while it is built.
 
-A configuration takes a few bytes to ask for ten million layers. The weights show how large the model can be.
+A few bytes of configuration can ask for ten million layers. The weights show how large the model can really be.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from pet.backbones.folder import Weights
 from pet.errors import PetError
 
-_SLACK = 10_000_000  # numbers that are not in the weights: new heads, position embeddings, a second tied embedding
-_TENSORS = 5_000  # built in seconds, whatever the weights say
-_UNKNOWN = 100_000  # tensors, if the weights say nothing: a mixture of experts has so many
+_SLACK = 10_000_000  # parameters not in the weights: new heads, position embeddings, a second tied embedding
+_TENSORS = 5_000  # these take seconds to build, whatever the weights say
+_UNKNOWN = 100_000  # tensors if the weights are unknown: mixtures of experts have that many
 
 
 @contextmanager
@@ -48,8 +48,8 @@ def limited_size(name: str, weights: Weights | None) -> Iterator[None]:
         size += parameter.numel()
         if len(seen) > tensors or (numbers is not None and size > numbers):
             raise PetError(
-                f"model {name}: config.json describes a much larger model than that of the weights; the two do not "
-                "belong together, or config.json is damaged: download it again"
+                f"model {name}: config.json describes a much larger model than the weights; the two do not belong "
+                "together, or config.json is damaged: download it again"
             )
 
     handle = register_module_parameter_registration_hook(count)  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ _OTHER_WEIGHTS = {"tf_model*.h5": "TensorFlow", "flax_model*.msgpack": "Flax", "
 
 @dataclass(frozen=True)
 class Weights:
-    """The size of a folder's weights: their number of tensors (0: unknown) and of bytes."""
+    """The size of a folder's weights: number of tensors (0: unknown) and of bytes."""
 
     tensors: int
     bytes: int
@@ -44,8 +44,8 @@ class Weights:
 def remote_code(name: object) -> PetError:
     """Return the error for a model that comes with its own Python code."""
     return PetError(
-        f"model {name}: needs Python code of its own (auto_map), and pet never runs code that comes with a model; use "
-        "a model whose architecture is part of the transformers library, or update transformers if it is now"
+        f"model {name}: needs its own Python code (auto_map), and pet never runs code that comes with a model; use "
+        "a model whose architecture is part of the transformers library, or update transformers if it has been added"
     )
 
 
@@ -97,7 +97,7 @@ def check_links(folder: Path) -> None:
         if path.is_symlink() and not _may_follow(path, inside):
             raise PetError(
                 f"model {folder}: {path.name} is a link to {path.readlink()}, outside of the folder; replace the link "
-                "by the file, or give the folder that the file is in"
+                "with the file, or give the folder that the file is in"
             )
         if path.suffix not in (*READ, ".jinja") or not path.exists():
             continue
@@ -107,8 +107,8 @@ def check_links(folder: Path) -> None:
         limit = _LARGE if path.name in _LARGE_FILES else _SMALL
         if path.suffix not in (".safetensors", ".bin") and status.st_size > limit:
             raise PetError(
-                f"model {folder}: {path.name} has {status.st_size >> 20:,} MiB, and at most {limit >> 20} can be read; "
-                "download it again, or remove it if it is not part of the model"
+                f"model {folder}: {path.name} has {status.st_size >> 20:,} MiB, more than the limit of {limit >> 20} "
+                "MiB; download it again, or remove it if it is not part of the model"
             )
 
 
@@ -120,7 +120,7 @@ def _real(path: Path) -> Path:
 
 
 def _may_follow(path: Path, inside: Path) -> bool:
-    """Whether a link stays in the folder, or leads from a snapshot of the hub's cache to a blob of that cache."""
+    """Return True if a link stays in the folder, or leads from a snapshot in the hub's cache to a blob there."""
     target = _real(path)
     if target.is_relative_to(inside):
         return True
@@ -169,7 +169,7 @@ def check_config(config: Mapping[str, Any], name: object) -> None:
     start, rows = config.get("decoder_start_token_id"), config.get("vocab_size")
     if start is not None and isinstance(rows, int) and not (isinstance(start, int) and 0 <= start < rows):
         raise PetError(
-            f"model {name}: decoder_start_token_id in {CONFIG} is {str(start)[:40]}, not the number of one of its "
+            f"model {name}: decoder_start_token_id in {CONFIG} is {str(start)[:40]}, not the id of one of its "
             f"{rows} tokens; the file is damaged, download it again"
         )
     for depth, key, value in _walk(config):
@@ -189,13 +189,13 @@ def check_config(config: Mapping[str, Any], name: object) -> None:
 
 
 def _wanted_number(key: str, number: Any) -> str | None:
-    """Say what a number in a configuration must be, if it is something else that libraries do not notice in time."""
+    """Return what a number in a configuration must be, if it is invalid and libraries notice too late or not at all."""
     if not isinstance(number, (int, float)):
         return None
     if number != number:
         return "a number"
     if re.search("dropout|pdrop", key) and not 0 <= number < 1:
-        return "a share from 0 to less than 1"
+        return "a fraction from 0 to less than 1"
     if re.fullmatch("num_(hidden_)?layers|n_layers?|num_(attention_)?heads|n_heads?", key) and number < 1:
         return "1 or more"
     if _COUNTS.search(key) and number > _MAX_COUNT:
@@ -228,7 +228,7 @@ def check_tokenizer_config(config: Mapping[str, Any], name: object) -> None:
         If it names files in other folders, or the maximum length is not a positive number.
     """
     for key, value in config.items():
-        # Other keys that end in _file are notes of old versions, which nobody reads.
+        # Old versions wrote other keys that end in _file; no version reads them.
         if re.fullmatch(r"(\w*(vocab|merges|spm|emoji)|source_spm|target_spm|tokenizer)_file", key) and value:
             _check_name(value, f"model {name}: {key} in {TOKENIZER_CONFIG}")
     files = config.get("fast_tokenizer_files")
@@ -278,7 +278,7 @@ def check_weights(folder: Path, allow_pickle: bool) -> Weights:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index of weights names."""
+    """Return the files named in an index of weights."""
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise PetError(f"{index}: no weight_map, which lists the weights; download it again")
@@ -294,7 +294,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _headers(folder: Path, files: list[Path]) -> Weights:
-    """Read the headers of safetensors files, which are checked against the sizes of the files."""
+    """Read the headers of safetensors files. The library checks them against the file sizes."""
     tensors = 0
     for path in files:
         try:

@@ -1,6 +1,6 @@
-"""Open models from folders, the embedded models and the hub. This is the only module that asks a library to do so.
+"""Open models from folders, the embedded models and the hub. No other module asks a library to open a model.
 
-Code that comes with a model is never run. Whatever is wrong with a model is one message.
+Code that comes with a model never runs. Any problem with a model gives one message.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "mini-en"
-# How models have to compute and return their outputs. Chunks would only save memory.
+# How models must return their outputs, and compute them: chunks would only save memory.
 _OUTPUTS = {
     "return_dict": True,
     "output_hidden_states": False,
@@ -138,7 +138,7 @@ def _check_hub_model(name: str) -> None:
 
 
 def _hub_file(name: str, file: str) -> Path | None:
-    """Return a file of a hub model, downloaded if necessary; None if there is none, or it cannot be reached."""
+    """Return a file of a hub model, downloaded if necessary; None if it does not exist or cannot be reached."""
     try:
         found = cached_file(name, file)
     except (OSError, ValueError):  # the caller's next call says why
@@ -147,7 +147,7 @@ def _hub_file(name: str, file: str) -> Path | None:
 
 
 def read_config_file(name: str) -> Mapping[str, Any] | None:
-    """Return the content of a model's ``config.json`` as it is written; None if there is none.
+    """Return the unchanged content of a model's ``config.json``; None if there is no such file.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_config_file(name: str) -> Mapping[str, Any] | None:
 
 
 def load_config(name: str, **changes: Any) -> Any:
-    """Load the configuration of a model, with changes; whatever it says, the model will return outputs by name.
+    """Load the configuration of a model, with changes, and set it so that the model returns outputs by name.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def load_config(name: str, **changes: Any) -> Any:
     Raises
     ------
     PetError
-        If there is none, or it is damaged.
+        If it is missing or damaged.
     """
     _check_description(name)
     with opening(name, "configuration"):
@@ -193,7 +193,7 @@ def load_tokenizer(name: str, config: Any = None) -> PreTrainedTokenizerBase:
     Raises
     ------
     PetError
-        If there is none, it is damaged, or it has tokens that the model does not know.
+        If it is missing or damaged, or has tokens that the model does not know.
     """
     if config is None:
         config = load_config(name)
@@ -249,7 +249,7 @@ def load_model(
     if not EMPTY_FIRST:
         empty_model(name, config, kind)
     options = dtype_argument(torch.float32) | ({} if allow_pickle else {"use_safetensors": True})
-    # Else the library asks a service of the hub to convert pickled weights.
+    # Otherwise the library asks a service of the hub to convert pickled weights.
     quiet = environment(DISABLE_SAFETENSORS_CONVERSION="1")
     with opening(name, "weights"), without_messages(), quiet, limited_size(name, weights):
         try:
@@ -266,7 +266,7 @@ def load_model(
 
 
 def empty_model(name: str, config: Any, kind: Any = transformers.AutoModel) -> PreTrainedModel:
-    """Return the model that a configuration describes, without weights and memory; PetError if it describes none."""
+    """Return the model that a configuration describes, without weights or memory; PetError if that is impossible."""
     path, weights = Path(resolve_model(name)), None
     if path.is_dir():
         with suppress(PetError):  # `pet check` can do without weights

@@ -129,11 +129,6 @@ class MaskedLM(LanguageModel):
         self._layers = None if find is None else plain_layers(model)
 
     @property
-    def max_positions(self) -> int:
-        """Maximum row length that the position embeddings allow."""
-        return position_limit(self.model)
-
-    @property
     def has_token_types(self) -> bool:
         """Whether the model distinguishes segments."""
         return has_token_types(self.model)

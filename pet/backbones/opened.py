@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, rows: object) -> None:
-    """Check that a tokenizer has words, and no tokens beyond the rows of the model's embeddings."""
+    """Check that a tokenizer has a vocabulary, and no tokens beyond the rows of the model's embeddings."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers returns if there are no files
         raise PetError(
             f"model {name}: its tokenizer has no vocabulary (no tokenizer.json); copy the file from the original model"
         )
-    if not isinstance(rows, int):  # computed from characters
+    if not isinstance(rows, int):  # the model reads characters
         return
     last = max(tokenizer.get_vocab().values())
     if last >= rows:
@@ -41,7 +41,7 @@ def check_finite(name: str, model: PreTrainedModel) -> None:
 
 
 def check_layers(name: str, model: PreTrainedModel, left_out: Iterable[str]) -> None:
-    """Check that the weights have no more layers than the model, which would then be another model."""
+    """Check that the weights have no more layers than the model: without them it would be another model."""
     prefix = f"{model.base_model_prefix}."
     known = {_any_layer(key.removeprefix(prefix)) for key, _ in model.named_parameters()}
     more = sorted(key for key in map(str, left_out) if _any_layer(key.removeprefix(prefix)) in known)

@@ -1,4 +1,4 @@
-"""Load language models whose head must be trained, and models that may get a new head."""
+"""Load language models, which need a trained head, and models that may get a new head."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_classifier(name: str, config: Any) -> None:
     Raises
     ------
     PetError
-        If it has none.
+        If the architecture has none.
     """
     kind = config.model_type
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:

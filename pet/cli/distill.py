@@ -69,8 +69,8 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
 
     The labels can come from `pet label`, from `pet predict`, or from elsewhere: JSON lines with an `id` and
     `probabilities`, one number for each label; or a CSV file with an `id` and a column `p(LABEL)` for each
-    label. A row with a `label` and no probabilities is taken as certain; a label that contradicts its
-    probabilities is refused. Texts and labels are matched by id, in any order.
+    label. A `label` without probabilities counts as certain; a label that contradicts its probabilities
+    is refused. Texts and labels are matched by id, in any order.
     """
     if options["hard"] and options["temperature"] is not None:
         raise PetError("--hard trains on labels, without a temperature; give --hard or --temperature")
@@ -83,7 +83,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     reporter = reporter_for(quiet)
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
     if unused := unused_settings(changed):
-        reporter.warn(f"--set {', '.join(unused)}: no effect on a distillation")
+        reporter.warn(f"--set {', '.join(unused)}: no effect on distillation")
     gold_weight = options["gold_weight"]
     if gold_weight is None:  # that of a recipe only applies with --train; one that was asked for requires it
         gold_weight = recipe.student.gold_weight if options["train"] or "gold_weight" in changed else 0.0

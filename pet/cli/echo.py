@@ -1,4 +1,4 @@
-"""What the command prints: control characters of foreign texts reach no terminal."""
+"""Print results and messages, with control characters in texts as escapes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def echo_json(document: Any) -> None:
 
 
 def echo_file(text: str) -> None:
-    """Print the content of a file: unchanged into a file or a pipe, like `echo` on a terminal."""
+    """Print the content of a file: unchanged to a file or a pipe, like `echo` to a terminal."""
     click.echo(visible(text) if sys.stdout.isatty() else text, nl=False)
 
 
@@ -46,7 +46,7 @@ def visible_messages() -> Iterator[None]:
     noticed: set[str] = set()
 
     def formatted(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> str:
-        if issubclass(category, Notice):  # for the user of the command, not for a programmer; once for each file
+        if issubclass(category, Notice):  # printed once, without the line of code
             first = str(message) not in noticed
             noticed.add(str(message))
             return visible(str(message)) + "\n" if first else ""

@@ -87,7 +87,7 @@ def _known(error: Exception) -> str | None:
     message = shortage(error) or disk_problem(error, "read or write a file")
     if message is None and isinstance(error, OSError):
         message = f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
-    return message or disk_problem(error, f"finish ({str(error).strip()})")
+    return message
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -69,8 +69,8 @@ force_option = click.option("--force", is_flag=True, help="Replace an output tha
 as_is_option = click.option(
     "--as-is",
     is_flag=True,
-    help="Write cells that begin like a formula (=, +, -, @) unchanged to CSV and TSV. Without it they get an "
-    "apostrophe and a space in front, so that no spreadsheet runs them.",
+    help="Do not escape CSV and TSV cells that look like formulas (=, +, -, @). By default, they start with an "
+    "apostrophe and a space, so that no spreadsheet runs them.",
 )
 min_confidence_option = click.option(
     "--min-confidence",
@@ -297,7 +297,7 @@ def setting_pairs(values: Iterable[str], max_length: int | None = None) -> dict[
 
 
 def table_format_of(options: dict[str, Any]) -> TableFormat:
-    """Take the values of `format_options` out of `options`."""
+    """Remove the values of `format_options` from `options` and return them."""
     from pet.data.table_format import TableFormat
 
     return TableFormat(**{name: options.pop(name) for name in FORMAT_OPTIONS})

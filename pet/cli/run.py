@@ -100,8 +100,8 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     "members",
     multiple=True,
     metavar="M",
-    help="Add a member beside the patterns: embeddings, embeddings:MODEL, tfidf, head, or external:FILE. "
-    "NAME=M names it. Repeatable.",
+    help="Add a member besides the patterns: embeddings, embeddings:MODEL, tfidf, head, or external:FILE. "
+    "NAME=M gives it a name. Repeatable.",
 )
 @patterns_option
 @settings_option

@@ -133,7 +133,7 @@ def infer_columns(
     label : str, optional
         Label column; default: a guess.
     table_format : TableFormat
-        Encoding, delimiter and quoting; what is not given is detected.
+        Encoding, delimiter and quoting; default: detected.
 
     Raises
     ------

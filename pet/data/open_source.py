@@ -30,7 +30,7 @@ def open_source(source: str | os.PathLike[str], name: str, table_format: TableFo
     name : str
         What messages call this input.
     table_format : TableFormat
-        How to read a text file; what is not given is detected. A `TableNotice` says if the result is unusual.
+        How to read a text file; default: detected. A `TableNotice` says if the result is unusual.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class TableOptions:
     chunk_rows : int
         Rows that are in memory at a time.
     table_format : TableFormat
-        Encoding, delimiter and quoting of the input; what is not given is detected.
+        Encoding, delimiter and quoting of the input; default: detected.
 
     Examples
     --------

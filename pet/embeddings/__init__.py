@@ -1,1 +1,1 @@
-"""Embeddings: texts as vectors of an encoder that is not trained."""
+"""Embeddings: texts as vectors of an untrained encoder."""

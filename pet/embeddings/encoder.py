@@ -1,7 +1,7 @@
-"""Turn texts into vectors of unit length with an encoder as it is.
+"""Turn texts into vectors of unit length with an untrained encoder.
 
-Any ``transformers`` model works; the pooling of a sentence-transformers folder is read from its files. The vectors feed
-members and baselines that see texts in another way than a cloze does.
+Any ``transformers`` model works; the pooling of a sentence-transformers folder is read from its files. Members and
+baselines that do not use patterns classify the vectors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _CURE = "download the model again"
-# Keys of a sentence-transformers pooling configuration -> our name.
+# Key in a sentence-transformers pooling configuration -> name in `POOLINGS`.
 _MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
 
 

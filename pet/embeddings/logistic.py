@@ -1,4 +1,4 @@
-"""Logistic regression on features of few labeled texts, for members that are no language models."""
+"""Logistic regression on features of a few labeled texts, for members that are not language models."""
 
 from __future__ import annotations
 

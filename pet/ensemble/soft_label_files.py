@@ -75,7 +75,7 @@ def read_soft_labels(
     labels : sequence of str, optional
         The labels in the order of the columns to return; default: as in the file.
     table_format : TableFormat
-        Encoding, delimiter and quoting; what is not given is detected.
+        Encoding, delimiter and quoting; default: detected.
 
     Returns
     -------

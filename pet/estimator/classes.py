@@ -1,4 +1,4 @@
-"""The labels of an estimator: their order, and the numbers that scikit-learn may put in their place."""
+"""The labels of an estimator: their order, and the numbers that scikit-learn may replace them with."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _ENCODES = "_fit_and_predict"
 _PASS_ON = ("sklearn.pipeline", "sklearn.base", "sklearn.utils")
 _NAMED = 10  # numbers explained in a message
 _CURE = (
-    "y: to use numbers as labels, give each its word: verbalizer={0: ..., 1: ...}, or add them to label_map in the "
-    "task. If scikit-learn has replaced your labels by numbers, do it yourself, so that all have the same numbers: "
-    "y = LabelEncoder().fit_transform(labels)"
+    "y: to use numbers as labels, give each one a word: verbalizer={0: ..., 1: ...}, or add them to label_map in the "
+    "task. If scikit-learn has replaced your labels with numbers, encode them yourself, so that every fit sees the "
+    "same numbers: y = LabelEncoder().fit_transform(labels)"
 )
 
 
@@ -52,12 +52,12 @@ def read_targets(y: Any, task: Task, names: Sequence[Any] = ()) -> Targets:
     ----------
     y : array-like of shape (n,), or None
     task : the task
-    names : the labels as the user has written them, in the order of the task; default: as the task writes them
+    names : the labels as the user wrote them, in the order of the task; default: as in the task
 
     Raises
     ------
     PetError
-        If a value is not a label, or scikit-learn may have replaced labels by numbers whose meaning is not certain.
+        If a value is not a label, or scikit-learn may have replaced labels with numbers whose meaning is ambiguous.
     """
     if y is None:
         return Targets(None, class_values(task.labels, task.label_map, (), names))
@@ -98,9 +98,9 @@ def class_order(classes: Sequence[Any] | Array) -> Array:
 
 
 def _may_be_encoded(y: Any) -> bool:
-    """Return True if `fit` is called by a helper of scikit-learn that replaces labels by an array of numbers.
+    """Return True if `fit` is called by a helper of scikit-learn that replaces labels with an array of numbers.
 
-    Only the stack names the caller. The numbers themselves look like those that a user passes.
+    Only the call stack shows this. The numbers themselves look like those that a user passes.
     """
     if not (isinstance(y, np.ndarray) and y.dtype.kind in "iu"):
         return False
@@ -135,8 +135,8 @@ def _are_encoded(values: Sequence[int], task: Task, names: Sequence[Any]) -> boo
             more = ", ..." if len(sorted_labels) > _NAMED else ""
             meaning = ", ".join(f"{code} = {label!r}" for code, label in enumerate(sorted_labels[:_NAMED])) + more
             warnings.warn(
-                "y has numbers, which are not labels of the task. They are read as scikit-learn numbers sorted labels: "
-                f"{meaning}. If they mean anything else, give each number its word: verbalizer={{0: ..., 1: ...}}",
+                "y has numbers, which are not labels of the task. They are read as scikit-learn's codes of the sorted "
+                f"labels: {meaning}. If they mean anything else, give each a word: verbalizer={{0: ..., 1: ...}}",
                 stacklevel=4,
             )
         return complete
@@ -150,7 +150,7 @@ def _are_encoded(values: Sequence[int], task: Task, names: Sequence[Any]) -> boo
     if not complete:
         warnings.warn(
             f"y has no {sorted_labels[-1]!r}. scikit-learn numbers only the labels in y, so its numbers are wrong for "
-            "the task if another label is missing; see that y has all labels",
+            "the task if another label is missing; make sure that y has all labels",
             stacklevel=4,
         )
     return False

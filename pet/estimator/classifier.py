@@ -121,8 +121,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> probabilities.shape
     (4, 2)
 
-    Columns have the order of ``classes_``. ``class_positions_`` leads from there to the order of the task, and its
-    inverse back:
+    Columns are in the order of ``classes_``. ``class_positions_`` maps it to the order of the task, and its inverse
+    maps back:
 
     >>> classifier.classes_
     array(['negative', 'positive'], dtype='<U8')

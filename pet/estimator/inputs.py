@@ -68,7 +68,7 @@ def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, s
     for label, given in verbalizer.items():
         text = label_text(label)
         if text is None:
-            raise PetError(f"verbalizer: the label {label!r} is {kind_of(label)}; use texts, numbers or truth values")
+            raise PetError(f"verbalizer: the label {label!r} is {kind_of(label)}; use texts, numbers or booleans")
         words[text] = [given] if isinstance(given, str) else list(given)
     if len(words) < len(verbalizer):
         raise PetError("verbalizer: two labels have the same text, such as 1 and '1'; remove one")
@@ -94,7 +94,7 @@ def target_values(y: Any) -> list[Any]:
     if isinstance(y, (str, bytes, Mapping, set, frozenset)) or not (hasattr(y, "__iter__") or hasattr(y, "__array__")):
         raise PetError(f"y is a {type(y).__name__}; give a list of labels, one for each text")
     is_array = isinstance(y, np.ndarray) or not hasattr(y, "__iter__") or getattr(y, "ndim", 1) != 1
-    if is_array and not isinstance(y, np.ma.MaskedArray):  # scikit-learn would use what is masked
+    if is_array and not isinstance(y, np.ma.MaskedArray):  # scikit-learn would ignore the mask
         y = column_or_1d(y, warn=True)
     values = listed(y)
     refuse_no_labels(values)

@@ -56,7 +56,7 @@ class DistillOptions:
     columns : mapping of str to str
         Field (or ``label``, ``id``) -> column.
     table_format : TableFormat
-        Encoding, delimiter and quoting of all files; what is not given is detected.
+        Encoding, delimiter and quoting of all files; default: detected.
     train : str, optional
         Labeled texts to train on as well.
     gold_weight : float
@@ -286,7 +286,7 @@ def _card(model: str, examples: _Examples, options: DistillOptions) -> str:
 
 
 def unused_settings(settings: Mapping[str, Any]) -> list[str]:
-    """Return the names of changed settings that have no effect on a distillation.
+    """Return the names of changed settings that have no effect on distillation.
 
     Examples
     --------

@@ -49,7 +49,7 @@ class CheckOptions:
     ----------
     sources : ``train``, ``unlabeled``, or ``test`` -> file or hub data set, as for a run
     columns : field (or ``label``, ``id``) -> column of the data files
-    table_format : encoding, delimiter and quoting of CSV and TSV files; what is not given is detected
+    table_format : encoding, delimiter and quoting of CSV and TSV files; default: detected
     method : ``pet`` or ``ipet``, for the time estimate
     recipe, settings : name of the recipe, and settings to change
     rows : maximum number of labeled texts to try the untrained patterns on

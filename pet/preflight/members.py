@@ -1,4 +1,4 @@
-"""Check the members that a task names beside its patterns."""
+"""Check the members that a task names besides its patterns."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def read_tables(
     sources : ``train``, ``unlabeled``, or ``test`` -> file or hub data set
     columns : field (or ``label``, ``id``) -> column
     report : is filled in
-    table_format : encoding, delimiter and quoting; what is not given is detected
+    table_format : encoding, delimiter and quoting; default: detected
 
     Returns
     -------

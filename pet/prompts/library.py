@@ -219,7 +219,7 @@ def prompt_folder(library: str | Path, name: str) -> Path:
 
 
 def _check_library(root: Path) -> None:
-    """Refuse a library with links that lead out of it, or with pipes: it may come from somebody else."""
+    """Refuse a library with pipes or links that lead out of it: it may come from someone else."""
     if root.is_dir():
         check_inside(root, "prompt library")
 

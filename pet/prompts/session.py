@@ -167,7 +167,7 @@ def read_labeled(
     task, source, columns : as in a run
     examples : number of examples to draw, balanced as in `pet run`; default: all
     seed : random seed
-    table_format : encoding, delimiter and quoting of the file; what is not given is detected
+    table_format : encoding, delimiter and quoting of the file; default: detected
 
     Raises
     ------

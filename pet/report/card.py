@@ -118,7 +118,7 @@ def _front_matter(task: CardTask, method: str, base_model: str) -> str:
     data["pet"] = {"task": task.name, "method": method, "labels": list(task.labels)}
     # YAML quotes and indents as needed, so no label can end the front matter.
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10**9)
-    if visible(text) != text:  # YAML prints bidirectional controls as they are
+    if visible(text) != text:  # PyYAML does not escape bidirectional controls
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=False, width=10**9)
     return f"---\n{text}---"
 

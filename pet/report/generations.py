@@ -93,7 +93,7 @@ def generations_csv(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | {"label": quoted(row["label"])} for row in rows)  # a spreadsheet may open it
+    writer.writerows(row | {"label": quoted(row["label"])} for row in rows)  # a spreadsheet may open the file
     return text.getvalue()
 
 

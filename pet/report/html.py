@@ -37,7 +37,7 @@ def html_report(result: Mapping[str, Any]) -> str:
 
         - ``task``, ``method``: str
         - ``config``: mapping of plain values, nested to any depth
-        - ``messages``, ``advice``: sequences of str, warnings of the run and what to do about its result
+        - ``messages``, ``advice``: sequences of str, warnings and recommendations of the run
         - ``members``: mapping, name -> metrics; ``ensemble``, ``student``: metrics. Metrics are results of
           `pet.evaluate.evaluate`, or a sequence of them, one per seed; confusion matrix and reliability
           diagram then show the first seed.
@@ -166,11 +166,11 @@ def _cell(value: object) -> str:
 
 
 def _escape(value: object) -> str:
-    # Control characters are invalid in HTML even as references, and bidirectional ones would turn the page around.
+    # Control characters are invalid in HTML even as references, and bidirectional ones would reorder the page.
     return html.escape(visible(str(value)))
 
 
 def _isolated(value: object) -> str:
-    """Escape any text, and keep right-to-left text from reordering what is around it."""
+    """Escape text, and keep right-to-left text from reordering its surroundings."""
     text = _escape(value)
     return f"<bdi>{text}</bdi>" if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text) else text

@@ -46,7 +46,7 @@ def read_pool_gold(
     task : fields and labels
     data : the texts of the run
     columns : field (or ``label``, ``id``) -> column of the file
-    table_format : encoding, delimiter and quoting of the file; what is not given is detected
+    table_format : encoding, delimiter and quoting of the file; default: detected
 
     Returns
     -------

@@ -61,7 +61,7 @@ def write_new_task(
     force : bool
         Replace a file that exists.
     table_format : TableFormat
-        Encoding, delimiter and quoting of the data; what is not given is detected.
+        Encoding, delimiter and quoting of the data; default: detected.
 
     Raises
     ------

@@ -168,7 +168,7 @@ class Classifier:
         -------
         float32 array of shape (rows, L), in the order of `labels`
         """
-        with self._lock:  # threads cannot share a tokenizer at the same time, but they can share a model
+        with self._lock:  # threads can share a model, but not a tokenizer
             encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
             model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
         out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
@@ -288,8 +288,8 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
         )
     if outputs.independent and not independent:
         raise PetError(
-            f"model {name}: is a multi-label classifier (config.json asks for a sigmoid on each output), but this "
-            "requires one label for each text; only `pet predict` accepts a multi-label classifier"
+            f"model {name}: is a multi-label classifier (config.json asks for a sigmoid on each output), but one "
+            "label per text is required here; only `pet predict` accepts a multi-label classifier"
         )
     tokenizer = load_tokenizer(name)
     set_padding(name, model, tokenizer)

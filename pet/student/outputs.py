@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ def read_outputs(name: str) -> Outputs | None:
     Returns
     -------
     Outputs or None
-        None if there is no config.json; loading the model tells why.
+        None if there is no config.json; loading the model explains why.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def outputs_of(config: Mapping[str, Any], name: str) -> Outputs:
     if kind == _REGRESSION:
         raise PetError(
             f"model {name}: is a regression model (problem_type is {_REGRESSION!r}): its outputs are numbers, not "
-            "probabilities of labels; give a classifier"
+            "probabilities of labels; use a classifier"
         )
     if kind not in (None, _SINGLE, _MULTI):
         raise PetError(f"model {name}: unknown problem_type {kind!r}; {_CURE}: {_SINGLE!r} or {_MULTI!r}")
@@ -94,24 +95,22 @@ def _label_names(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if count is not None and count != len(names):
         raise PetError(f"model {name}: id2label has {len(names)} labels, but num_labels is {count}; {_CURE}")
     labels = tuple(_text(names[i], name) for i in range(len(names)))
-    twice = (
-        [label for label in dict.fromkeys(labels) if labels.count(label) > 1] if len(set(labels)) < len(labels) else []
-    )
-    if twice:
-        raise PetError(f"model {name}: id2label gives the label {twice[0]!r} to more than one output; {_CURE}")
+    twice = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if twice is not None:
+        raise PetError(f"model {name}: id2label gives the label {twice!r} to more than one output; {_CURE}")
     _check_inverse(config.get("label2id"), labels, name)
     return labels
 
 
 def _number(key: Any) -> int | None:
-    """The number of an output; None if the key is not a number."""
+    """Return the number of an output; None if the key is not a number."""
     text = str(key)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _text(label: Any, name: str) -> str:
     if isinstance(label, bool) or not isinstance(label, (str, int)):
-        raise PetError(f"model {name}: id2label holds {label!r:.60}, which is not a name of a label; {_CURE}")
+        raise PetError(f"model {name}: id2label holds {label!r:.60}, which is not a label name; {_CURE}")
     return str(label)
 
 

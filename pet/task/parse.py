@@ -26,7 +26,7 @@ KEYS = (
     "patterns",
     "members",
 )
-# More are a mistake, such as a data file instead of a task file.
+# Higher numbers are a mistake, such as a data file instead of a task file.
 MOST_FIELDS = 100
 MOST_LABELS = 10_000
 MOST_PATTERNS = 1000
@@ -135,7 +135,7 @@ class _Parser:
         """Record a mistake and return True if a list is longer than `most`."""
         count = len(item.items or ())
         if count > most:
-            self.wrong(item, f"{count} {what}; a task can have at most {most}, remove some (is this a data file?)")
+            self.wrong(item, f"{count} {what}; a task can have at most {most}; remove some (is this a data file?)")
         return count > most
 
     def _texts(self, item: Item, what: str, most: int = MOST_FIELDS) -> list[tuple[str, Item]] | None:
@@ -323,7 +323,7 @@ class _Parser:
 
 
 def _twice(name: str, other: str) -> str:
-    """The start of a message about a name that is the same as an earlier one."""
+    """Return the start of a message about a name that is the same as an earlier one."""
     if name == other:
         return f"{name!r} appears twice"
     hidden = unlike(name, other)

@@ -69,9 +69,9 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Opti
 
 def _load(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    for name, recorded in state.pop("sha256", {}).items():  # those of earlier versions have none
+    for name, recorded in state.pop("sha256", {}).items():  # earlier versions wrote none
         if hash_file(folder / name) != recorded:
-            raise ValueError(f"{name} has other content than was written")
+            raise ValueError(f"{name} has changed since it was written")
     weights = load_file(folder / WEIGHTS)
     with torch.no_grad():
         for name, parameter in module.named_parameters():

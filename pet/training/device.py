@@ -44,7 +44,7 @@ class Accelerator:
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
 
     def loss_scaler(self) -> torch.amp.GradScaler:
-        """Return what scales losses, so that small gradients do not vanish in fp16. It does nothing in others."""
+        """Return a loss scaler, which keeps small gradients from vanishing in fp16. Otherwise it does nothing."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
@@ -94,7 +94,7 @@ def _best_device() -> torch.device:
 
 
 def free_memory(device: torch.device) -> None:
-    """Return the memory that nothing uses anymore to the device."""
+    """Return unused memory to the device."""
     gc.collect()
     if device.type != "cpu":
         torch.get_device_module(device.type).empty_cache()

@@ -20,7 +20,7 @@ from pet.errors import PetError
 _STARTED_BY = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
 _NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 _INTERFACE = "GLOO_SOCKET_IFNAME"
-_APPEARANCE = timedelta(minutes=10)  # time for all processes to start
+_START = timedelta(minutes=10)  # time for all processes to start
 _BUCKET = 1 << 24  # elements per message
 _PATIENCE = timedelta(days=30)  # the other processes wait while the main process trains a student
 
@@ -91,7 +91,7 @@ def in_a_group() -> bool:
     Raises
     ------
     PetError
-        If the environment names a group, but not how to reach it: its variables were left behind by another program.
+        If the environment names a group, but not how to reach it, because another program left some variables behind.
     """
     if _number("WORLD_SIZE", 1) <= 1:
         return False
@@ -99,7 +99,7 @@ def in_a_group() -> bool:
     if lost:
         raise PetError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(lost)} are not set; start the processes with "
-            f"torchrun, or remove what another program has left behind: unset {' '.join(_STARTED_BY)}"
+            f"torchrun, or remove the variables of another program: unset {' '.join(_STARTED_BY)}"
         )
     return True
 
@@ -112,7 +112,7 @@ def join_group() -> Group:
     Raises
     ------
     PetError
-        If the others do not appear within minutes.
+        If the others do not start within 10 minutes.
     """
     size, rank, local = _number("WORLD_SIZE", 1), _number("RANK", 0), _number("LOCAL_RANK", 0)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -120,7 +120,7 @@ def join_group() -> Group:
         torch.cuda.set_device(local % gpus)
     with _loopback(_number("LOCAL_WORLD_SIZE", 0) == size):
         try:
-            store, rank, size = next(rendezvous("env://", rank, size, timeout=_APPEARANCE))
+            store, rank, size = next(rendezvous("env://", rank, size, timeout=_START))
             store.set_timeout(_PATIENCE)
             torch.distributed.init_process_group(
                 "cpu:gloo,cuda:nccl" if gpus else "gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE
@@ -135,7 +135,7 @@ def join_group() -> Group:
 
 
 def _number(name: str, default: int) -> int:
-    """Return the value of an environment variable that counts processes."""
+    """Return the value of an environment variable as a number."""
     text = os.environ.get(name) or str(default)
     try:
         return int(text)

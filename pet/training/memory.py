@@ -12,7 +12,6 @@ from contextvars import ContextVar
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _MEGABYTE = 1 << 20
 
-
 _own_process: ContextVar[bool] = ContextVar("own_process", default=False)
 
 
@@ -32,11 +31,11 @@ def own_process() -> Iterator[None]:
 
 @contextmanager
 def kept_memory(device: str) -> Iterator[None]:
-    """On a CPU, in a process of our own, keep freed memory in this process until the end of the block.
+    """On a CPU and within `own_process`, keep freed memory in this process until the end of the block.
 
     The GNU C library returns large blocks to the system as soon as they are freed, and the system zero-fills
-    every new one, which costs 10 to 20 % of the time of a batch. Other C libraries and devices are unaffected, as are
-    processes outside of `own_process`. At the end, all free memory is returned.
+    every new one, which costs 10 to 20 % of the time of a batch. Other C libraries and devices are unaffected. At
+    the end, all free memory is returned.
     """
     if device != "cpu" or not _own_process.get() or platform.libc_ver()[0] != "glibc":
         yield

@@ -21,9 +21,7 @@ class OptimizerSettings(Settings):
     weight_decay: float = setting(
         0.01, "weight decay of matrices; biases and normalization weights have none", low=0, high=1
     )
-    adam_epsilon: float = setting(
-        1e-8, "epsilon of AdamW; with less than 1e-12, a step could divide by 0", low=1e-12, high=1
-    )
+    adam_epsilon: float = setting(1e-8, "epsilon of AdamW; below 1e-12, an update could divide by 0", low=1e-12, high=1)
     warmup: float = setting(0.1, "fraction of the steps during which the learning rate rises", low=0, high=1)
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0, high=1e6)
 

@@ -122,9 +122,9 @@ def vectors_of(arrays: Mapping[str, Tensor], model: PreTrainedModel, *shape: int
 
     Parameters
     ----------
-    arrays : of the member
+    arrays : arrays of the member
     model : the model that they are attached to
-    shape : shape that they must have; None: any size
+    shape : required shape; None: any size
 
     Raises
     ------

@@ -63,7 +63,7 @@ def test_an_incomplete_group_is_named_with_the_cure(monkeypatch: pytest.MonkeyPa
 def test_a_group_that_does_not_appear_is_an_error(monkeypatch: pytest.MonkeyPatch):
     from pet.training import group
 
-    monkeypatch.setattr(group, "_APPEARANCE", group.timedelta(seconds=1))
+    monkeypatch.setattr(group, "_START", group.timedelta(seconds=1))
     for name, value in {**_address(), "WORLD_SIZE": "2", "RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(PetError, match=r"cannot reach the other 1 processes.*torchrun.*unset"):
