@@ -67,7 +67,7 @@ Examples:
 def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Train a classifier on soft labels.
 
-    The labels can come from `pet label`, from `pet predict`, or from elsewhere: JSON lines with an `id` and
+    The labels can come from `pet label`, from `pet predict`, or from another program: JSON lines with an `id` and
     `probabilities`, one number for each label; or a CSV file with an `id` and a column `p(LABEL)` for each
     label. A `label` without probabilities counts as certain; a label that contradicts its probabilities
     is refused. Texts and labels are matched by id, in any order.

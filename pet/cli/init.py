@@ -32,7 +32,7 @@ def init(
     """Write a task file for your own data.
 
     NAME is the name of the task. The command looks for text columns and labels in the data. The task file
-    works as it is; comments in it say what to improve.
+    works as it is; its comments say what to improve.
     """
     from pet.scaffold.write import write_new_task
     from pet.terminal import clean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 Array = NDArray[Any]
-STRENGTHS = (1.0, 10.0, 100.0)  # candidates for the inverse regularization strength C
+STRENGTHS = (1.0, 10.0, 100.0)  # candidates for the inverse regularization strength C, in ascending order
 DEFAULT_STRENGTH = 10.0  # where there are too few examples to choose
 _FOLDS = 4
 _ITERATIONS = 200
@@ -103,14 +102,14 @@ def fit_logistic(features: Any, targets: Array, labels: int, seed: int = 0) -> t
     return _fit(features, targets, labels, strength), strength
 
 
-def choose_strength(features: Any, codes: Array, seed: int = 0, strengths: Sequence[float] = STRENGTHS) -> float:
-    """Return the ``C`` with the highest cross-validated log-likelihood, the smallest of equals."""
+def choose_strength(features: Any, codes: Array, seed: int = 0) -> float:
+    """Return the ``C`` in `STRENGTHS` with the highest cross-validated log-likelihood, the smallest of equals."""
     from sklearn.model_selection import StratifiedKFold
 
     folds = min(_FOLDS, int(np.bincount(codes)[np.unique(codes)].min()))
     if folds < 2 or len(np.unique(codes)) < 2:
         return DEFAULT_STRENGTH
-    likelihood = dict.fromkeys(sorted(strengths), 0.0)
+    likelihood = dict.fromkeys(STRENGTHS, 0.0)
     generator = np.random.RandomState(np.random.MT19937(seed))  # scikit-learn takes no seeds above 32 bits
     for kept, held in StratifiedKFold(folds, shuffle=True, random_state=generator).split(codes, codes):
         for strength in likelihood:

@@ -236,17 +236,14 @@ def rank_library(
     task: Task,
     train: Dataset | None,
     test: Dataset | None,
-    *,
-    by: str | None = None,
 ) -> list[Candidate]:
-    """Rank the library's prompts for the session's model, the best for a task first.
+    """Rank the library's prompts for the session's model and a task, best first by the recipe's `prompt_similarity`.
 
     Parameters
     ----------
     session, library, task : the model, the library, and the task
     train : labeled texts to train a prompt of the task on, for measuring similarity; None: no similarity
     test : labeled texts for zero-shot accuracy; default: `train`
-    by : one of `pet.prompts.ranking.MEASURES`; default: the recipe's `prompt_similarity`
 
     Returns
     -------
@@ -258,7 +255,7 @@ def rank_library(
     PetError
         If there are no prompts for the model, no labeled texts, or the model does not support the measure.
     """
-    by = by or session.recipe.library.similarity
+    by = session.recipe.library.similarity
     if train is None and test is None:
         raise PetError("ranking prompts requires labeled texts of the task; give --train, --test or both")
     if train is None and MEASURES[by]:
