@@ -42,4 +42,4 @@ def _shorten(problem: str) -> str:
 
 
 class Notice(UserWarning):
-    """Tells a user, not a programmer, what was done with a file. The command line prints the text alone, once."""
+    """A warning for users about how a file was handled. The command line prints only its text, once."""

@@ -100,7 +100,7 @@ def match_all(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
 
 
 def fold(name: str) -> str:
-    """Return a name without what people overlook: case, spaces around it, invisible characters, width.
+    """Return a name without differences that people overlook: case, outer spaces, invisible characters, width.
 
     Only for suggestions.
 
@@ -114,7 +114,7 @@ def fold(name: str) -> str:
 
 
 def unlike(name: str, other: str) -> str:
-    """Return which characters of a name, but not of another, are hard to see; an empty text if there are none.
+    """Return the hard-to-see characters of a name that another name lacks, or an empty text.
 
     Examples
     --------

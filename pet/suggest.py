@@ -27,7 +27,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     if not names:
-        return "there are none"
+        return "known: none"
     # Comparing takes time that grows with both lengths, and with the number of names.
     by_folded = {fold(other): other for other in reversed(names[:_COMPARED])}
     near = difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6) if len(name) < 100 else []

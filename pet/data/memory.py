@@ -1,7 +1,7 @@
-"""Turn texts in memory into the table that a file of them would give.
+"""Turn texts in memory into the same table as a file of these texts.
 
-Lists, arrays, data frames, mappings of columns, data sets and Arrow tables first become columns of Python values. From
-there on, the names of columns and the values are checked by the code that checks files.
+Lists, arrays, data frames, mappings of columns, data sets and Arrow tables first become columns of Python values. The
+code that checks files then checks the names of the columns and the values.
 """
 
 from __future__ import annotations
@@ -60,11 +60,8 @@ def table_of(
     problems = Problems(Source("memory", type(texts).__name__), name)
     columns = _columns(texts, list(fields), problems)
     problems.raise_if_any()
+    refuse_lengths(fields, columns, name)
     rows = len(columns[0])
-    lengths = {field: len(column) for field, column in zip(fields, columns, strict=True)}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{field!r} has {length}" for field, length in lengths.items())
-        raise PetError(f"{name}: the columns have different numbers of rows: {shown}; give every field the same rows")
     if not rows:
         raise PetError(f"{name} is empty (0 texts); give at least one text")
     if labels is not None and len(labels) != rows:
@@ -78,6 +75,14 @@ def table_of(
         kinds.append(("label", pa.int64()))
     schema = pa.schema(kinds)
     return dataset_of([pa.RecordBatch.from_arrays(arrays, schema=schema)], schema)
+
+
+def refuse_lengths(names: Sequence[str], columns: Columns, place: str) -> None:
+    """Refuse columns of different lengths."""
+    lengths = {name: len(column) for name, column in zip(names, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        raise PetError(f"{place}: the columns have different numbers of rows: {shown}; make them equally long")
 
 
 def listed(column: Any) -> list[Any]:
@@ -172,7 +177,7 @@ def _places(names: list[Any], fields: list[str], name: str) -> list[int]:
             problems.append(f"{name}: {two_columns(same)}")
         elif not same:
             there = f"{some(map(str, names))}{near(field, header)}"
-            problems.append(f"{name}: there is no column {field!r}; the columns are {there}; rename one")
+            problems.append(f"{name}: has no column {field!r}; its columns are {there}; rename one")
         else:
             places.append(header.index(same[0]))
     if problems:

@@ -21,7 +21,7 @@ from pet.data.problems import Problems
 from pet.data.read_memory import read_memory
 from pet.data.row_reader import walk
 from pet.data.source import Source, Unsound, column_names
-from pet.data.spill import SpillingBatches, dataset_of
+from pet.data.spill import SpillingBatches, batch_of, dataset_of
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 
@@ -151,7 +151,7 @@ def prepare(
 
 
 def _checked(batches: Iterator[pa.RecordBatch], layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
-    """The same batches; `Unsound` at the end if an id appears twice or there were no rows."""
+    """Yield the same batches; raise `Unsound` at the end if an id appears twice or there were no rows."""
     rows = 0
     with IdLedger(name) as ledger:
         for batch in batches:
@@ -164,7 +164,7 @@ def _checked(batches: Iterator[pa.RecordBatch], layout: Layout, name: str) -> It
 
 
 def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
-    """Batches of the row-by-row reader; a `PetError` at the end if there were mistakes."""
+    """Yield the batches of the row-by-row reader; raise a `PetError` at the end if there were mistakes."""
     problems = Problems(source, name)
     rows: list[tuple[Any, ...]] = []
     total = 0
@@ -184,10 +184,10 @@ def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatc
 
 
 def _batch(rows: list[tuple[Any, ...]], layout: Layout, ledger: IdLedger) -> pa.RecordBatch:
-    arrays = [pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), layout.schema, strict=True)]
+    batch = batch_of(rows, layout.schema)
     if layout.id_column is not None:
-        ledger.add(arrays[0])
-    return pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
+        ledger.add(batch.column("id"))
+    return batch
 
 
 def _name_duplicates(source: Source, layout: Layout, problems: Problems, duplicates: frozenset[int]) -> None:

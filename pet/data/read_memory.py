@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from pet.data.columns import Layout, lay_out, shorten
 from pet.data.label_codes import LabelCodes
-from pet.data.memory import named_columns
+from pet.data.memory import named_columns, refuse_lengths
 from pet.data.problems import Problems
 from pet.data.row_reader import checked_row
 from pet.data.source import Source
-from pet.data.spill import dataset_of
+from pet.data.spill import batch_of, dataset_of
 from pet.errors import PetError
 
 if TYPE_CHECKING:
@@ -64,8 +62,7 @@ def read_memory(
     problems.raise_if_any()
     if not rows:
         raise PetError(f"{name}: {kind}: is empty; it needs at least one row")
-    arrays = [pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), layout.schema, strict=True)]
-    return dataset_of([pa.RecordBatch.from_arrays(arrays, schema=layout.schema)], layout.schema)
+    return dataset_of([batch_of(rows, layout.schema)], layout.schema)
 
 
 def _open(
@@ -73,7 +70,7 @@ def _open(
 ) -> tuple[Layout, Records]:
     """Find the columns of a table; return how to read them, and its rows."""
     place = f"{name}: {type(table).__name__}"
-    named = None if table is None or isinstance(table, (str, bytes)) else named_columns(table, name)
+    named = named_columns(table, name)
     if named is None:
         rows = _mappings(table, name)
         header = list(dict.fromkeys(key for row in rows for key in row if isinstance(key, str)))
@@ -82,10 +79,7 @@ def _open(
     header = [other if isinstance(other, str) else "" for other in names]
     layout = lay_out(header, fields, codes, columns, place, strict=True)
     values = [column(header.index(wanted)) for wanted in layout.file_columns]
-    lengths = {wanted: len(listed) for wanted, listed in zip(layout.file_columns, values, strict=True)}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{wanted!r} has {length}" for wanted, length in lengths.items())
-        raise PetError(f"{place}: the columns have different numbers of rows: {shown}")
+    refuse_lengths(layout.file_columns, values, place)
     return layout, (dict(zip(layout.file_columns, row, strict=True)) for row in zip(*values, strict=True))
 
 

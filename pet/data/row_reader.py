@@ -14,7 +14,7 @@ from pet.data.delimited import Dialect, split_records
 from pet.data.dialect import shown
 from pet.data.problems import Place, Problems
 from pet.data.source import Source, arrow_batches, column_names, first_line
-from pet.data.text_file import BOM, BROKEN_GZIP, open_bytes
+from pet.data.text_file import BOM, BROKEN_GZIP, not_utf8, open_bytes
 from pet.data.values import as_text, is_unicode, kind_of
 from pet.spelling import compose
 from pet.store.spreadsheet import unquoted
@@ -69,7 +69,7 @@ def checked_text(place: Place, name: str, value: Any, problems: Problems) -> str
     ----------
     place : where the value is
     name : field of the table, or ``id`` or ``label``
-    value : as the file or the user has it
+    value : as given in the file or by the user
     """
     text = as_text(value)
     if (text and is_unicode(text)) or (text == "" and name != "id"):
@@ -93,7 +93,7 @@ def records(
     """Yield place and columns of every row that can be read; mistakes are added to `problems`.
 
     Numbers in JSON lines are returned as the text they are written as; with `numbers`, as numbers. Columns that the
-    layout needs must be there once; others, and columns without a name, may be there several times.
+    layout needs must appear once; others, and columns without a name, may repeat.
     """
     if _has_columns_twice(source, layout, problems):
         return iter(())
@@ -115,7 +115,7 @@ def _has_columns_twice(source: Source, layout: Layout, problems: Problems) -> bo
 
 
 def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None]]:
-    """Lines with their numbers from 1; None for a line that is not UTF-8."""
+    """Yield lines with their numbers from 1; None for a line that is not UTF-8."""
     number = 0
     try:
         with open_bytes(source.paths[0], source.encoding) as file:
@@ -124,12 +124,7 @@ def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None
                 try:
                     yield number, line.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
-                    problems.add(
-                        (0, number),
-                        "UTF-8",
-                        f"is not UTF-8 ({byte}); give its encoding with --encoding, or save the file as UTF-8",
-                    )
+                    problems.add((0, number), "UTF-8", not_utf8(line, error))
                     yield number, None
     except BROKEN_GZIP as error:
         problems.add(
@@ -248,7 +243,7 @@ def _arrow_records(source: Source, layout: Layout, problems: Problems) -> Iterat
 
 
 def plain_rows(batch: pa.RecordBatch, source: Source) -> list[dict[str, Any]]:
-    """Rows of a Parquet or hub table as Python objects; integers that stand for class names become the names."""
+    """Return the rows of a Parquet or hub table as Python objects; numbers of classes become their names."""
     rows: list[dict[str, Any]] = batch.to_pylist()
     for column, names in source.class_names.items():
         for row in rows:

@@ -30,6 +30,12 @@ def dataset_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> datasets.Dat
     return datasets.Dataset(InMemoryTable(pa.Table.from_batches(batches, schema)), fingerprint=random_fingerprint())
 
 
+def batch_of(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows of Python values as a batch."""
+    columns = zip(zip(*rows, strict=True), schema, strict=True)
+    return pa.RecordBatch.from_arrays([pa.array(values, field.type) for values, field in columns], schema=schema)
+
+
 class SpillingBatches:
     """Batches in memory, which move to an Arrow file when they are larger than `IN_MEMORY`."""
 

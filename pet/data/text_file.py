@@ -163,7 +163,7 @@ def eight_bit_encoding(path: Path) -> str:
     Raises
     ------
     WrongText
-        If the file is UTF-8 but for a few lines, or does not look like Western European text.
+        If the file is UTF-8 except for a few lines, or does not look like Western European text.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     sound = broken = letters = high = 0
@@ -178,18 +178,21 @@ def eight_bit_encoding(path: Path) -> str:
             letters += sum(map(str.isalpha, plain.decode("ascii")))
     if sound * _RARE <= broken and high <= _WESTERN * (high + letters) and is_in(path, "cp1252"):
         return "cp1252"
-    raise _not_utf8(path)
+    raise _first_not_utf8(path)
 
 
-def _not_utf8(path: Path) -> WrongText:
-    """The error that names the first byte that is not UTF-8."""
+def not_utf8(line: bytes, error: UnicodeDecodeError) -> str:
+    """Return the message for a line that is not UTF-8."""
+    byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
+    return f"is not UTF-8 ({byte}); give its encoding with --encoding, or save the file as UTF-8"
+
+
+def _first_not_utf8(path: Path) -> WrongText:
+    """Return the error for the first line that is not UTF-8."""
     with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
-                return WrongText(
-                    f"is not UTF-8 ({byte}); give its encoding with --encoding, or save the file as UTF-8", number
-                )
+                return WrongText(not_utf8(line, error), number)
     return WrongText("changed while it was read; run the command again")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import Ensemble, SoftLabels
+from pet.ensemble.combine import REPEAT, Ensemble, SoftLabels
 from pet.store.json_reader import parse_json
 from pet.store.schema import list_of, text
 from pet.store.tables import PROBABILITY_COLUMN, VOTE_COLUMN, OutputColumn, Values, writing_table
@@ -76,7 +76,7 @@ def writing_soft_labels(
     PetError
         As `pet.store.tables.writing_table`.
     """
-    names = np.asarray([*labels, None], dtype=object)  # a vote of -1, the last one, is none
+    names = np.asarray([*labels, None], dtype=object)  # a vote of -1 selects the last entry: no vote
     order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
     columns = [*soft_label_columns(labels, members), *kept]
     with writing_table(Path(path), columns, order, as_is=as_is) as table:
@@ -135,7 +135,7 @@ def read_probabilities(path: Path) -> Array:
     """
     with pq.ParquetFile(path) as file:
         stored = (file.schema_arrow.metadata or {}).get(b"labels", b"")
-        width = len(parse_json(stored.decode("utf-8", "replace"), str(path), "repeat the run", list_of(text(), 2)))
+        width = len(parse_json(stored.decode("utf-8", "replace"), str(path), REPEAT, list_of(text(), 2)))
         matrix = np.empty((file.metadata.num_rows, width))
         start = 0
         for batch in file.iter_batches(batch_size=MERGE_ROWS, columns=["probabilities"]):

@@ -57,7 +57,7 @@ def writing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[Pa
     except PetError:
         raise
     except Exception as error:
-        # Only errors about this file: a file that is missing elsewhere is someone else's problem.
+        # Only errors about this file: the block may fail because another file is missing.
         if isinstance(error, OSError) and (error.filename is None or _is_in(error.filename, ours)):
             message = path_problem(error, doing)
         else:

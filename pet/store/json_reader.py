@@ -1,7 +1,8 @@
-"""Read JSON that may come from somebody else.
+"""Read JSON from untrusted sources.
 
 Python's reader accepts more than JSON and has no limits. This one refuses NaN and Infinity, numbers that do not fit in
-64 bits, repeated keys, and deep nesting. What the values must be is declared in `pet.store.schema`.
+64 bits, repeated keys, and deep nesting. Schemas (`pet.store.schema`)
+declare what the values must be.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def read_json(path: Path, cure: str, schema: Check | None = None, *, limit: int 
     ----------
     path : the file
     cure : what to do if it is damaged, for the message: "train this member again"
-    schema : what its value must be; see `pet.store.schema`
-    limit : most bytes that it may have
+    schema : what the value must be; see `pet.store.schema`
+    limit : maximum size in bytes
 
     Raises
     ------

@@ -24,8 +24,8 @@ class FolderLock:
     The operating system releases it when the process ends for any reason, so a dead process never
     blocks others. It works on Linux, macOS and Windows, and on network file systems that pass locks
     on to the server (NFS 4, SMB, Lustre with ``flock``). Where locks are kept on each machine (NFS with
-    ``local_lock``), it only stops processes on the same machine. Where there are none, `supported` is
-    False.
+    ``local_lock``), it only stops processes on the same machine. On file systems without locks, `supported`
+    is False.
 
     The lock file is not deleted: otherwise two processes could lock two different files of the same
     name. The process id and the machine of the holder are noted in it.
@@ -84,7 +84,7 @@ class FolderLock:
 
 
 def holder_of(folder: Path) -> tuple[int, str] | None:
-    """Return the process id and the machine in a folder's lock file; None if there is none. It may have ended."""
+    """Return the process id and machine noted in a folder's lock file, or None. The process may have ended."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with suppress(OSError, ValueError):
         descriptor = os.open(folder / LOCK, flags)

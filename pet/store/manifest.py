@@ -142,7 +142,7 @@ def read_stages(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
 
 
 def stage_info(folder: str | os.PathLike[str], stages: Mapping[str, Any], name: str, schema: Check) -> dict[str, Any]:
-    """Return what a stage noted in the manifest; empty if there is no such stage.
+    """Return the info of a stage in the manifest; empty if the stage does not exist.
 
     Raises
     ------

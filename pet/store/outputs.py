@@ -75,7 +75,7 @@ def check_new_folder(
     force : bool
         Allow a folder that is not empty, provided that it is `replaceable`.
     replaceable : callable
-        Tells whether a folder holds nothing but what the same command writes.
+        Returns True if a folder contains only files that the same command writes.
     option : str
         What `force` is called on the command line.
 
@@ -103,7 +103,7 @@ def _check_replaceable(path: str | Path, force: bool, replaceable: bool, option:
     if replaceable and not force:
         raise PetError(f"{path}: already exists; name a new folder, or replace it with {option}")
     if not replaceable:
-        why = ", and holds files that this command has not written" if force else ""
+        why = ", and contains files that this command did not write" if force else ""
         raise PetError(f"{path}: is not empty{why}; name a new folder, or delete this one first")
 
 
@@ -125,7 +125,7 @@ def writing_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises
     ------
     PetError
-        If the disk is full, failing or not writable, or the place was taken meanwhile.
+        If the disk is full, failing or not writable, or something else now has this name.
     """
     place, doing = _real(place), f"write {place}"
     with disk_errors(doing):
@@ -158,7 +158,7 @@ def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:
             remove(old)
             os.replace(place, old)
         else:
-            place.rmdir()  # fails if it is no longer empty, and leaves what is there alone
+            place.rmdir()  # fails, and removes nothing, if it is no longer empty
     try:
         os.replace(made, place)
     except OSError:
@@ -169,7 +169,7 @@ def put_in_place(made: Path, place: Path, *, replace: bool = False) -> None:
 
 
 def restore_folder(place: Path) -> None:
-    """Undo what is left of a `put_in_place` that was killed: keep the new folder if it is there, else the old one."""
+    """Clean up after a `put_in_place` that was killed: keep the new folder if it exists, else restore the old one."""
     place = _real(place)
     old = place.with_name(f"{REPLACED}{place.name}")
     if old.is_symlink() or not old.is_dir():

@@ -1,4 +1,4 @@
-"""Compare files of a run with the hashes in its manifest: disks forget, and files are changed by mistake."""
+"""Compare files of a run with the hashes in its manifest, to find disk errors and accidental changes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _known: dict[tuple[str, int, int, int], str] = {}  # hashes of files that this p
 
 
 def difference(path: Path, recorded: Sequence[Any]) -> str | None:
-    """Return how a file differs from what the manifest says about it; None if it does not.
+    """Return how a file differs from its record in the manifest, or None if it does not.
 
-    A file is read once a process, unless it changes. SHA-256 takes half a second per gigabyte on current
+    Each process reads a file only once, unless it changes. SHA-256 takes half a second per gigabyte on current
     processors, a fraction of the time that it takes to open a model of that size.
 
     Parameters
@@ -48,7 +48,7 @@ def difference(path: Path, recorded: Sequence[Any]) -> str | None:
 
 
 def check_recorded(*paths: Path) -> None:
-    """Check folders of finished stages, or files in them, before they are used outside of their run.
+    """Check folders of finished stages, or files in them, before they are used outside their run.
 
     Paths that are not in a run, or not in its manifest, are not checked. Missing files are left to their readers.
 
@@ -78,7 +78,7 @@ def recorded_problems(path: Path) -> list[str]:
     found = {run / file: difference(run / file, recorded) for file, recorded in outputs.items()}
     return [
         f"{file}: {problem}, so it is damaged or was changed; restore it, build it again with `pet run {run / CONFIG}`,"
-        " or use a changed file from a folder outside of the run"
+        " or use a changed file from a folder outside the run"
         for file, problem in found.items()
         if problem and problem != "is missing"
     ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-MARK = "' "  # an apostrophe and a space: no text of people starts with them and a sign
+MARK = "' "  # people do not start a text with an apostrophe, a space and a sign
 
-# What a spreadsheet takes for a formula: a sign, also a wide East Asian one, and something behind it. Numbers are none.
+# What a spreadsheet takes for a formula: a sign (or its full-width form) followed by any character, but not a number.
 _SIGNS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(f"(?:{MARK})*[{_SIGNS}].", re.DOTALL)
 _NUMBER = re.compile(r"[+-](?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
-# A quoted cell, for libraries with RE2, and what it stands for.
+# Pattern of a quoted cell and replacement that restores it, for libraries with RE2.
 QUOTED, ORIGINAL = f"(?s)^{MARK}((?:{MARK})*[{_SIGNS}].)", r"\1"
 
 
@@ -38,7 +38,7 @@ def unquoted(text: str) -> str:
 
 
 def changes(count: int) -> str:
-    """Say that so many cells were quoted."""
+    """Return the notice about the number of quoted cells."""
     return (
         f"{count} {'cell begins' if count == 1 else 'cells begin'} like a formula (=, +, - or @); pet wrote {MARK!r} "
         "before it so that no spreadsheet runs it, and drops it on reading; --as-is writes cells as they are"

@@ -145,14 +145,14 @@ def writing_table(
             with _Parquet(beside, columns, metadata) as parquet:
                 yield parquet
         elif ending == ".jsonl":
-            # The escape of half a character (a lone surrogate) is the one that JSON uses, too.
+            # A lone surrogate is escaped in the same way as in JSON.
             with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
                 yield _JsonLines(stream, columns)
         else:
             with beside.open("w", encoding="utf-8", errors="replace", newline="") as stream:
                 delimited = _Csv(stream, columns, _DELIMITERS[ending], as_is)
                 yield delimited
-            delimited.tell(target)
+            delimited.warn_if_quoted(target)
 
 
 class _JsonLines:
@@ -209,8 +209,8 @@ class _Csv:
             cells += parts
         self._csv.writerows(list(map(self._cell, row)) for row in zip(*cells, strict=True))
 
-    def tell(self, target: Path) -> None:
-        """Say how many cells were quoted, if any."""
+    def warn_if_quoted(self, target: Path) -> None:
+        """Warn with the number of quoted cells, if any."""
         if self.formulas:
             warnings.warn(Notice(f"{target}: {changes(self.formulas)}"), stacklevel=4)
 

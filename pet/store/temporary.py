@@ -1,4 +1,4 @@
-"""Temporary folders in which outputs are written, and what killed processes have left of them."""
+"""Temporary folders for unfinished outputs, and the removal of those that killed processes left."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
     Parameters
     ----------
-    parent : the folder that it goes into, on the same file system as the output
-    name : a hint for people, the name of the output
+    parent : where to make it, on the same file system as the output
+    name : name of the output, as a hint for people
     """
     folder = parent / f"{TEMPORARY}{secrets.token_hex(8)}-{name[-40:]}"
     os.mkdir(folder, 0o700)
@@ -50,12 +50,12 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 class Scratch:
     """A temporary folder for data that does not fit into memory; see `temporary_folder`.
 
-    It is removed by `close`, with this object, or at the end of the process, and after a kill by the next
-    call.
+    It is removed by `close`, together with this object, or at the end of the process. If the process is
+    killed, the next call removes it.
 
     Parameters
     ----------
-    parent : the folder that it goes into; default: the system's folder for temporary files
+    parent : where to make it; default: the system's folder for temporary files
 
     Attributes
     ----------

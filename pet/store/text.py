@@ -1,4 +1,4 @@
-"""Read small text files that may come from somebody else: size limit, UTF-8, one message."""
+"""Read small text files from untrusted sources: with a size limit, as UTF-8, with one message per mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_bytes(path: Path, shown: str, limit: int) -> bytes:
     ----------
     path : the file
     shown : its name in messages
-    limit : most bytes that it may have
+    limit : maximum size in bytes
 
     Raises
     ------
@@ -35,7 +35,7 @@ def read_bytes(path: Path, shown: str, limit: int) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody writes to is empty, where the system would wait for a writer forever."""
+    """Open a file without waiting: a pipe that nobody writes to reads as empty instead of blocking forever."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if os.name != "nt":
         os.set_blocking(descriptor, True)

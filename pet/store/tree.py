@@ -16,8 +16,8 @@ def check_inside(folder: str | os.PathLike[str], what: str = "run") -> None:
     """Check that everything in a folder is a file or a folder, and that links in it stay inside.
 
     This is the gate for every run and prompt library, before its files are opened. The folder itself may be
-    a link. It guards against what is in a folder that was received. Whoever can change the folder meanwhile
-    must be trusted: `check_place` looks again before a stage is moved into place, but not at the same moment.
+    a link. It guards against the content of a received folder, not against someone who changes the folder
+    later: `check_place` checks again before a stage is moved into place, but leaves a short gap.
     Hard links need no check: files are replaced and not written into.
 
     Parameters
@@ -62,7 +62,10 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     """Yield everything below a folder without following links."""
     waiting = [folder]
     while waiting:
-        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:  # others may remove what they made
+        with (
+            suppress(FileNotFoundError),
+            os.scandir(waiting.pop()) as entries,
+        ):  # others may delete files
             for entry in sorted(entries, key=lambda entry: entry.name):
                 yield entry
                 if entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,7 @@
-"""Read YAML that may come from somebody else.
+"""Read YAML from untrusted sources.
 
 Tags never construct objects. Nesting, aliases, numbers, and size are limited, so that a small file cannot take hours
-or gigabytes, and a date is text.
+or gigabytes. Dates stay text.
 """
 
 from __future__ import annotations
