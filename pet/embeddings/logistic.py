@@ -79,8 +79,8 @@ class Logistic:
 def fit_logistic(features: Any, targets: Array, labels: int, seed: int = 0) -> tuple[Logistic, float]:
     """Fit a logistic regression, and choose its regularization by cross-validation on the same rows.
 
-    With fewer than two examples of a label there is nothing to validate on, and ``C`` is `DEFAULT_STRENGTH`. A label
-    without an example gets the probability that Laplace's rule of succession gives it.
+    If a label has only one example, cross-validation is impossible, and ``C`` is `DEFAULT_STRENGTH`. A label without
+    an example gets the probability that Laplace's rule of succession gives it.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _regression(features: Any, codes: Array, strength: float, weights: Array | N
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a few iterations short changes no label
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping a few iterations early changes no label
         return LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, codes, weights)
 
 
@@ -144,6 +144,6 @@ def _fit(features: Any, codes: Array, labels: int, strength: float, weights: Arr
 
 
 def _expand(targets: Array) -> tuple[Array, Array, Array]:
-    """Return rows, labels, and weights of a training set in which each row has each of its likely labels once."""
+    """Return rows, labels and weights of a training set with one example for each likely label of each row."""
     rows, codes = np.nonzero(targets > _NEGLIGIBLE)
     return rows, codes, targets[rows, codes]

@@ -177,7 +177,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``zero-shot``, which uses them only for priming. For ``ipet`` without `y`, these are the unlabeled texts.
         y : array-like of shape (n,)
             Their labels: strings, whole numbers or booleans whose text is a label of the task or a key of its
-            ``label_map``, in any of the types of NumPy, pandas and Arrow. None may be missing. May be None for
+            ``label_map``, in any NumPy, pandas or Arrow type, without missing values. May be None for
             ``zero-shot`` and ``ipet``.
         unlabeled : as `X`, optional
             Texts without labels, for the auxiliary MLM loss and the student.
@@ -210,7 +210,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _sort(self, classes: Array, positions: Array, soft_labels: SoftLabelTable | None) -> None:
-        """Set the attributes whose order is that of the sorted classes, from values in the order of the task."""
+        """Set the attributes that follow the order of the sorted classes, from values in task order."""
         self.classes_ = classes[positions]
         self.class_positions_ = positions
         self.soft_labels_: SoftLabelTable | None = soft_labels and replace(

@@ -126,7 +126,7 @@ def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
 class Classifier:
     """A sequence classifier with its tokenizer and input text.
 
-    If it is `independent`, each label has a probability of its own (sigmoid). Otherwise a text has one label (softmax).
+    If it is `independent`, each label has its own probability (sigmoid). Otherwise each text has one label (softmax).
     """
 
     model: PreTrainedModel
@@ -283,7 +283,7 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     model, info = load_model(name, transformers.AutoModelForSequenceClassification, allow_pickle=allow_pickle)
     if info["missing_keys"] or outputs is None:
         raise PetError(
-            f"model {name}: it has no trained classification head; give a classifier, such as the `student` folder "
+            f"model {name}: it has no trained classification head; use a classifier, such as the `student` folder "
             "of a run"
         )
     if outputs.independent and not independent:

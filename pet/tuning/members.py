@@ -181,7 +181,7 @@ def read_member(folder: Path) -> Learned:
     try:
         with safe_open(path, framework="pt") as file:
             about = parse_json(file.metadata()["pet"], str(path), "train it again", _ABOUT)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
         learned = Learned(arrays, about["backbone"], about["fingerprint"], about["options"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise PetError(f"{path}: cannot read the member ({error}); train it again") from error
@@ -198,7 +198,7 @@ def attach(backbone: Backbone, learned: Learned, where: str | Path) -> LanguageM
     ----------
     backbone : the model
     learned : the member
-    where : how messages call the member
+    where : the member, for messages
 
     Raises
     ------
