@@ -114,7 +114,7 @@ def lay_out(
 
 
 def _announce(place: str, column: str, found: str) -> None:
-    """Say that a column is found although it is written in another way."""
+    """Warn that a column was found although its name is spelled differently."""
     if found != column:
         how = "decomposed" if compose(found) != found else "composed"
         notice = f"{place}: reads the column {shorten(found)} as {shorten(column)}; its accents are {how}"

@@ -17,8 +17,8 @@ UNCLOSED = (
     "--quoting none if quotes are ordinary characters"
 )
 LOOSE_END = (
-    "a quoted value goes on after its closing quote; double the quotes inside it, or add --quoting none if quotes are "
-    "ordinary characters"
+    "a quoted value continues after its closing quote; double the quotes inside it, or add --quoting none if quotes "
+    "are ordinary characters"
 )
 LONE_CR = "has a carriage return (CR) inside a value; quote the value, or end lines with LF or CRLF"
 
@@ -55,7 +55,7 @@ class Record(NamedTuple):
     values : list of str
         Empty if there is a mistake.
     mistake : str
-        What is wrong with it; empty if nothing is.
+        What is wrong with it, or an empty text.
     lines : tuple of str
         Its lines, with line breaks, if it contains a quote; otherwise empty.
     loose : bool
@@ -107,7 +107,7 @@ def without_break(line: str) -> str:
 
 
 def _quoted_record(number: int, line: str, numbered: Iterator[tuple[int, str]], delimiter: str) -> Record:
-    """The record that begins with a line; takes further lines if a quoted value goes on there."""
+    """Return the record that begins with a line; read more lines if a quoted value continues there."""
     taken = [line]
     values: list[str] = []
     start, loose = 0, False
@@ -136,7 +136,7 @@ def _quoted_record(number: int, line: str, numbered: Iterator[tuple[int, str]], 
 def _quoted_value(
     line: str, start: int, numbered: Iterator[tuple[int, str]], taken: list[str]
 ) -> tuple[str | None, str, int]:
-    """The value that begins behind a quote (None if it never ends), the line where it ends, and the place behind it."""
+    """Return the value after a quote (None if it never ends), the line where it ends, and the position after it."""
     parts: list[str] = []
     size = 0
     while True:

@@ -51,12 +51,12 @@ def detect(path: Path, kind: str, given: TableFormat) -> Detected:
     path : Path
     kind : {"json", "csv", "tsv"}
     given : TableFormat
-        What need not be detected.
+        What the user has set, which is not detected.
 
     Raises
     ------
     WrongText
-        If the file cannot be read, or in two ways with different rows.
+        If the file cannot be read, or can be read in two ways that give different rows.
     OSError, EOFError, zlib.error
         If the file cannot be opened or decompressed.
     """
@@ -77,7 +77,7 @@ def _detect(path: Path, kind: str, given: TableFormat, _state: tuple[int, ...]) 
         )
     encoding = given.encoding or marked or "utf-8"
     if kind == "json" and encoding != "utf-8" and b"\0" not in start and is_in(path, "utf-8"):
-        encoding = "utf-8"  # JSON is UTF-8; the option may be for another file of the command
+        encoding = "utf-8"  # JSON is UTF-8; the option may apply to another input
     if encoding != "utf-8":
         check_encoding(path, encoding)
     notices = () if encoding == (given.encoding or "utf-8") else (f"its encoding is {encoding}",)

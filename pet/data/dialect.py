@@ -1,4 +1,4 @@
-"""Find out how a delimited file separates columns, and look at all its bytes."""
+"""Detect the delimiter of a file, and scan its bytes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _NAMES = {"\t": "a tab", " ": "a space"}
 
 @dataclass
 class Scan:
-    """What a look at the bytes of a whole file shows.
+    """Result of scanning all bytes of a file.
 
     Attributes
     ----------
-    quotes : whether there are any
+    quotes : whether it contains quotes
     regular : whether every quote encloses a value, or is doubled inside such a value
     spans : whether an enclosed value contains a line break, if the quotes are regular
-    lone_cr : whether there is a CR without LF
+    lone_cr : whether it contains a CR without LF
     lines : number of line breaks
     """
 
@@ -44,7 +44,7 @@ class Scan:
 
 
 def scan(path: Path, encoding: str, delimiter: str) -> Scan:
-    """Look at every byte of a file, at about the speed of the disk.
+    """Scan every byte of a file, at about disk speed.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def scan(path: Path, encoding: str, delimiter: str) -> Scan:
             found.lone_cr = found.lone_cr or block.count(b"\r") > block.count(b"\r\n")
             if found.regular and (inside or b'"' in block):
                 found.quotes = True
-                inside = _look_at_quotes(block, ord(delimiter), inside, found)
+                inside = _check_quotes(block, ord(delimiter), inside, found)
     found.regular = found.regular and not inside
     if found.lone_cr and not found.lines:
         raise WrongText(
@@ -80,8 +80,8 @@ def scan(path: Path, encoding: str, delimiter: str) -> Scan:
     return found
 
 
-def _look_at_quotes(block: bytes, delimiter: int, inside: bool, found: Scan) -> bool:
-    """Look at the quotes of a block of whole lines; return whether a quote is open at its end."""
+def _check_quotes(block: bytes, delimiter: int, inside: bool, found: Scan) -> bool:
+    """Check the quotes in a block of whole lines; return True if a quote is open at its end."""
     data = np.frombuffer(block + b"\n", np.uint8)
     quotes = np.flatnonzero(data == QUOTE)
     # In a regular file, every second quote opens: it follows a delimiter, a line break or a quote. The others close.
@@ -128,7 +128,7 @@ def shown(delimiter: str) -> str:
 
 
 def _first_lines(path: Path, encoding: str) -> list[str]:
-    """The first lines that are not blank; without one that may be cut off."""
+    """Return the first lines that are not blank, without a last one that may be cut off."""
     with open_bytes(path, encoding) as file:
         start = file.read(SAMPLE_BYTES)
     if len(start) == SAMPLE_BYTES:
@@ -138,7 +138,7 @@ def _first_lines(path: Path, encoding: str) -> list[str]:
 
 
 def _widths(lines: Iterable[str], delimiter: str, quoted: bool) -> set[int]:
-    """Numbers of columns; 0 for a record with a mistake, but for one that may go on behind these lines."""
+    """Return the numbers of columns (0 if there is a mistake), without a record that may continue after these lines."""
     records = split_records(lines, Dialect(delimiter, quoted))
     return {len(record.values) for record in records if record.mistake != UNCLOSED}
 

@@ -37,7 +37,7 @@ def read_documents(sources: Sequence[str], fields: Sequence[str] = (), document:
     Raises
     ------
     PetError
-        Naming the source and, where there is one, the line.
+        Naming the source and, if possible, the line.
     """
     found: list[str] = []
     for source in sources:
@@ -104,7 +104,7 @@ def _opened(source: str) -> Iterator[Iterable[str]]:
 
 
 def _encoding(raw: IO[bytes]) -> str:
-    """The encoding that a byte order mark names, else UTF-8."""
+    """Return the encoding that a byte order mark names, else UTF-8."""
     start = raw.read(START_BYTES)
     raw.seek(0)
     marked = marked_encoding(start)
@@ -140,11 +140,11 @@ def _records(stream: Iterable[str], source: str, fields: Sequence[str] = ()) -> 
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON; a ValueError if it has a key twice."""
+    """Return a JSON object as a dict; raise a ValueError if a key appears twice."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         if key in made:
-            raise ValueError(f"the key {key!r} is there twice")
+            raise ValueError(f"the key {key!r} appears twice")
         made[key] = value
     return made
 

@@ -129,7 +129,7 @@ def draw_file(
 def _draw(
     task: Task, source: str, draw: DrawOptions, options: TableOptions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The label of every row, and the rows that are drawn."""
+    """Return the label of every row, and the rows that are drawn."""
     if (draw.shots if draw.shots is not None else draw.examples) == 0:
         raise PetError(f"--{'shots' if draw.shots is not None else 'examples'} 0 draws nothing; give 1 or more")
     if draw.seed < 0:
@@ -156,7 +156,7 @@ def _draw(
 
 
 def _pick(source: Source, wanted: Sequence[int]) -> tuple[list[Row], list[str]]:
-    """The wanted rows, in this order, and the columns of the whole table."""
+    """Return the wanted rows, in this order, and the columns of the whole table."""
     numbers = frozenset(wanted)
     columns = dict.fromkeys(column_names(source) or ())
     found: dict[int, Row] = {}
@@ -169,7 +169,7 @@ def _pick(source: Source, wanted: Sequence[int]) -> tuple[list[Row], list[str]]:
 
 
 def _chosen(names: Sequence[str], task: Task, table: TableOptions, place: str) -> list[str]:
-    """The columns to write: all, or those that the task reads and those to keep."""
+    """Return the columns to write: all, or those that the task reads and those to keep."""
     if not table.keep:
         return list(names)
     needed = {table.columns.get(name, name) for name in ("id", *task.fields, "label")}

@@ -1,4 +1,4 @@
-"""Check a table that somebody gives in Python instead of a file."""
+"""Check a table that is passed in Python instead of a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_given_table(table: Any, fields: Sequence[str], labels: int | None, nam
     Raises
     ------
     PetError
-        If a column is missing or has another type, a value is missing, a label is no position in the task's labels,
+        If a column is missing or has another type, a value is missing, a label is not a position in the task's labels,
         or an id appears twice.
 
     Examples

@@ -68,7 +68,7 @@ class IdLedger:
 
 
 def match_ids(ids: pa.Array, known: pa.Array) -> pa.Array:
-    """Return where each id is among the known ones.
+    """Return the position of each id among the known ones.
 
     An id is looked up as it is, and then in the other spellings of `pet.spelling`, because programs turn ``7`` into
     ``7.0`` when a column has gaps. Ids that mean the same are only matched exactly.
@@ -79,7 +79,7 @@ def match_ids(ids: pa.Array, known: pa.Array) -> pa.Array:
 
     Returns
     -------
-    int32 array of positions in `known`, of the length of `ids`; null for an id that is not there
+    int32 array of positions in `known`, of the length of `ids`; null for an unknown id
 
     Examples
     --------

@@ -18,7 +18,7 @@ class LabelCodes:
     """The position of the label that a text stands for.
 
     A text is looked up as it is, and then in the other spellings of `pet.spelling`: ``1.0`` is the label ``1``, and
-    ``True`` the label ``true``, if no other label is meant as well.
+    ``True`` the label ``true``, unless the text could also mean another label.
 
     Parameters
     ----------

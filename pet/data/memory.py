@@ -99,7 +99,7 @@ def listed(column: Any) -> list[Any]:
     ([1, 2], ['a', None])
     """
     if isinstance(column, np.ndarray) and column.dtype.kind in "mM":
-        return list(column)  # `tolist` makes nanoseconds of them
+        return list(column)  # `tolist` would turn them into nanoseconds
     for method in ("to_pylist", "tolist", "to_list"):  # Arrow; NumPy and pandas; other data frames
         if hasattr(column, method):
             return list(getattr(column, method)())
@@ -107,7 +107,7 @@ def listed(column: Any) -> list[Any]:
 
 
 def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
-    """The values of each field."""
+    """Return the values of each field."""
     name, kind = problems.name, type(texts).__name__
     if hasattr(texts, "tocsr"):
         raise PetError(f"{name} is a sparse matrix, which does not hold texts; give the texts themselves")
@@ -159,14 +159,14 @@ def _iterable(value: Any) -> bool:
 
 
 def _of_dataset(table: Any, column: str) -> list[Any]:
-    """A column of a data set; integers that stand for class names become the names."""
+    """Return a column of a data set; numbers of classes become their names."""
     values = list(table.with_format(None)[column])
     names = class_names(table.features or {}).get(column)
     return values if names is None else [names[i] if isinstance(i, int) and 0 <= i < len(names) else i for i in values]
 
 
 def _places(names: list[Any], fields: list[str], name: str) -> list[int]:
-    """The number of each field's column: by its name, or in order if the columns have no names."""
+    """Return the number of each field's column: by name, or in order if the columns have no names."""
     header = [column if isinstance(column, str) else "" for column in names]
     if len(names) == len(fields) and not any(header):
         return list(range(len(names)))
@@ -200,7 +200,7 @@ def _from_rows(rows: list[Any], fields: list[str], problems: Problems) -> Column
 
 
 def _row(row: Any, fields: list[str]) -> list[Any] | None:
-    """The values of one row in the order of the fields; None if it has others."""
+    """Return the values of a row in the order of the fields; None if it has other fields."""
     if hasattr(row, "_asdict"):  # a named tuple
         row = row._asdict()
     if isinstance(row, Mapping):
@@ -226,7 +226,7 @@ def _wanted(fields: list[str]) -> str:
 
 def _strings(values: list[Any], field: str, problems: Problems) -> pa.Array:
     if set(map(type, values)) == {str}:
-        with suppress(UnicodeEncodeError):  # half a character; the loop below finds the row
+        with suppress(UnicodeEncodeError):  # a lone surrogate; the loop below finds its row
             return pa.array(values, pa.string())
     texts = [checked_text((0, number), field, value, problems) for number, value in enumerate(values)]
     return pa.array([text or "" for text in texts], pa.string())

@@ -1,8 +1,8 @@
 """Decide whether quotes in a delimited file enclose values, without losing a row.
 
-A quote that opens by accident swallows lines until the next quote. All lines of a record that does so would be rows of
-their own. Such a record is only read as one if the rest of the file shows that its quotes are sound; otherwise each
-line is read as a row, or the file is refused.
+A stray opening quote swallows all lines up to the next quote. In such a record, each line could be a row of its own. It
+is read as one record only if the rest of the file shows that its quotes are sound; otherwise each line is read as a
+row, or the file is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LITERAL = (
 
 @dataclass
 class Evidence:
-    """What speaks for and against reading quotes as enclosing, or as ordinary characters.
+    """Evidence that quotes enclose values, or that they are ordinary characters.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def weigh_regular(path: Path, encoding: str, delimiter: str) -> Evidence | None:
         for block in line_blocks(file, BLOCK):
             waiting.append(block)
             inside ^= bool(block.count(b'"') % 2)
-            if inside:  # until all of a record is there
+            if inside:  # wait for the rest of the record
                 if len(waiting) * BLOCK > 2 * LONGEST_VALUE:
                     return None
                 continue
@@ -117,12 +117,12 @@ class _Chunk:
         self.first_end = int(stops[filled][0]) if filled.any() else 0
 
     def _blank(self, stops: Positions) -> NDArray[np.bool_]:
-        """Whether there is nothing between two stops that follow each other."""
+        """Return whether the text before each stop, back to the stop before, is blank; stops are line breaks."""
         starts = np.concatenate([[0], stops[:-1] + 1])[: len(stops)]
         return (stops == starts) | ((stops == starts + 1) & (self.data[starts] == RETURN))
 
     def weigh(self, width: int, lines: int, found: Evidence) -> None:
-        """Look at the lines of records that have several; `lines` come before this chunk."""
+        """Add the evidence of records with several lines; `lines` is the number of lines before this chunk."""
         record = np.cumsum(self.ends) - self.ends
         several = np.bincount(record) > 1
         # With more delimiters than columns, a line is only a row if it has two quotes around some of them.
@@ -156,7 +156,7 @@ def weigh(path: Path, encoding: str, delimiter: str) -> Evidence:
 
 
 def _weigh_quoted(record: Record, width: int, dialect: Dialect, found: Evidence) -> None:
-    """Add what a record with quotes shows."""
+    """Add the evidence of a record with quotes."""
     filled = [line for line in record.lines if without_break(line)]
     cut = record.mistake == UNCLOSED and len(filled) == 1 and not filled[0].endswith("\n")  # a truncated file
     found.literal = found.literal and not cut and all(_is_row(line, width, dialect.delimiter) for line in filled)
@@ -203,7 +203,7 @@ def choose_quoting(found: Evidence, delimiter: str) -> tuple[bool, str]:
     if found.doubt is None or (found.quoted_header and not found.loose):
         return True, ""
     line, count = found.doubt
-    span = f"the quoted value that begins here goes on for {count} lines, and each of them could be a row"
+    span = f"the quoted value that begins here continues for {count} lines, and each of them could be a row"
     if found.sound and not found.loose:
         return True, f"line {line}: {span}; it is read as one value (--quoting none reads each line as a row)"
     if found.ordinary and delimiter == "\t":

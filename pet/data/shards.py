@@ -42,7 +42,7 @@ class Shard:
 
 
 def cut_rows(paths: Iterable[Path], rows: int) -> list[Shard]:
-    """Return shards of so many rows, which may extend over several files; only the files' footers are read."""
+    """Return shards with this number of rows, which may extend over several files; only the files' footers are read."""
     shards: list[Shard] = []
     first = taken = 0
     pieces: list[tuple[str, int, int]] = []

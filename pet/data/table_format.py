@@ -12,7 +12,7 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "
 
 
 class TableNotice(Notice):
-    """Says that a file is read in another way than its name suggests, because its content requires it."""
+    """A file is read differently than its name suggests, because of its content."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TableFormat:
 
 
 def _codec(name: str) -> str | None:
-    """Python's name of a text encoding; None if there is no such encoding."""
+    """Return Python's name of a text encoding, or None if it is unknown."""
     try:
         found = codecs.lookup(name)
         "".encode(found.name)  # fails for codecs that do not encode text, such as base64

@@ -79,7 +79,7 @@ def refuse_no_labels(y: Sequence[Any], name: str = "y") -> None:
         if is_missing(y[numbers[0]]):
             cure = "remove these rows, or give their texts as unlabeled="
         elif isinstance(y[numbers[0]], bytes):
-            cure = "decode them, for instance with numpy.char.decode"
+            cure = "decode them, for example with numpy.char.decode"
         lines.append(f"{name}: {len(numbers)} of {len(y)} labels {_are(kind)} (rows counted from 0: {shown}); {cure}")
     if lines:
         raise PetError(lines)
@@ -95,7 +95,7 @@ def class_values(
     seen: Sequence[Any] = (),
     given: Sequence[Any] = (),
 ) -> NDArray[Any]:
-    """Return the value that predictions have for each label: the one that the user has given.
+    """Return the value that stands for each label in predictions: the one that the user gave.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def class_values(
 
 
 def _like(kinds: set[type], texts: Sequence[str]) -> Any:
-    """A label that is not in y, as a value of the type of those that are."""
+    """Return a label that is not in y as a value of the same type as those in y."""
     for text in map(meaning, texts):
         if kinds in ({int}, {float}) and text.removeprefix("-").isdecimal():
             return int(text) if kinds == {int} else float(text)

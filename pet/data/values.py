@@ -51,7 +51,7 @@ def label_text(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """The Python value of a NumPy scalar."""
+    """Return a NumPy scalar as a Python value; other values are unchanged."""
     if not isinstance(value, np.generic):
         return value
     if isinstance(value, (np.datetime64, np.timedelta64)) and isinstance(value.item(), int):
@@ -99,7 +99,7 @@ def kind_of(value: Any) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Return False if a text contains half a character (a lone surrogate), which no file can hold."""
+    """Return False if a text contains a lone surrogate (half a character), which no file can store."""
     if text.isascii():
         return True
     try:

@@ -19,7 +19,7 @@ ABSTAINS = -1  # the vote of a member that gave a text no score
 _PRIOR_ROWS = 20_000  # rows that are enough to see the mean prediction
 REPEAT = "repeat the run"
 
-# What `Ensemble.to_dict` returns, as a file holds it.
+# Schema of `Ensemble.to_dict`.
 NOTED = record({"members": list_of(text(500), 1)})
 
 

@@ -47,7 +47,7 @@ class SoftLabelTable:
     ids : list of str
     probabilities : float64 array of shape (rows, L); rows add up to 1
     labels : the order of the columns
-    certain : number of rows with a label alone, whose probability is 1
+    certain : number of rows with only a label, which gets probability 1
     """
 
     ids: list[str]
@@ -66,7 +66,7 @@ def read_soft_labels(
     label if `labels` are given. Probabilities that do not add up to 1 are refused, except for rounding.
 
     A row without probabilities takes its ``label`` as certain. If a row has both, its label must be the most probable
-    one: somebody may have corrected labels and left the old probabilities, or the other way round.
+    one: someone may have corrected the labels but not the probabilities, or vice versa.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def read_soft_labels(
 
 
 def _read_parquet(source: Source, labels: Sequence[str] | None) -> SoftLabelTable:
-    """All files of a source one after another; files without rows are skipped."""
+    """Read all files of a source; skip files without rows."""
     parts: list[SoftLabelTable] = []
     for path in source.paths:
         if pq.read_metadata(path).num_rows:
@@ -132,7 +132,7 @@ Rows = Iterator[tuple[Place, Mapping[str, Any]]]
 
 
 def _first_labels(source: Source) -> list[str]:
-    """The order of the labels in the first row with probabilities; without any, all labels, sorted."""
+    """Return the labels in the order of the first row with probabilities; without such a row, all labels, sorted."""
     problems = Problems(source, "labels")
     for place, row in _json_rows(source, problems):
         probabilities = row.get("probabilities")
@@ -148,7 +148,7 @@ def _first_labels(source: Source) -> list[str]:
 
 
 def _only_labels(source: Source) -> list[str]:
-    """The labels of a file without probabilities, sorted."""
+    """Return the labels of a file without probabilities, sorted."""
     problems = Problems(source, "labels")
     found: set[str] = set()
     for _, row in records(source, Layout({name: name for name in ("id", "label")}, None, None), problems, numbers=True):
@@ -169,7 +169,7 @@ def _json_rows(source: Source, problems: Problems) -> Rows:
 
 
 def _csv_columns(source: Source, labels: Sequence[str] | None) -> dict[str, str]:
-    """Label -> column of its probability; nothing if there is only a column `label`."""
+    """Map each label to the column of its probability; empty if the file has only a column `label`."""
     place = f"labels: {source.shown}"
     header = column_names(source) or []
     if "id" not in header:
@@ -214,7 +214,7 @@ def _csv_rows(source: Source, columns: Mapping[str, str], problems: Problems) ->
 
 
 def _number(text: str) -> float:
-    """The number that a text is, NaN for any other."""
+    """Return the number in a text, or NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -222,7 +222,7 @@ def _number(text: str) -> float:
 
 
 def _collect(rows: Rows, order: list[str], problems: Problems) -> SoftLabelTable:
-    """The table of all rows; a `PetError` with every mistake."""
+    """Return the table of all rows; raise a `PetError` with every mistake."""
     ids: list[str] = []
     values: list[list[float]] = []
     seen: set[str] = set()

@@ -45,14 +45,14 @@ def read_parquet_file(
     ----------
     path : the file
     labels : the order of the labels to return; default: as in the file
-    names : what integers in the column ``label`` stand for, if the file says so
+    names : names of the integers in the column ``label``, if the file has them
 
     Returns
     -------
     ids : list of str
     probabilities : float64 array of shape (rows, L); rows add up to 1
     labels : the order of the columns
-    certain : number of rows with a label alone
+    certain : number of rows with only a label
     """
     schema = pq.read_schema(path)
     there = [name for name in ("id", "probabilities", "label") if name in schema.names]
@@ -87,7 +87,7 @@ def read_parquet_file(
 
 
 def _stored_labels(schema: pa.Schema) -> list[str] | None:
-    """The order of the labels, from the metadata that this package writes; None in other files."""
+    """Return the labels in order, from the metadata that this package writes; None for other files."""
     found = (schema.metadata or {}).get(b"labels")
     try:
         labels = json.loads(found) if found else None
@@ -97,7 +97,7 @@ def _stored_labels(schema: pa.Schema) -> list[str] | None:
 
 
 def _ids(path: Path, column: Any) -> list[str]:
-    """The ids as text, none missing and none twice. No Python object is made before that is known."""
+    """Return the ids as text; refuse missing and repeated ones before creating any Python objects."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
         raise PetError(f"{path}: row 1: {NO_ID}")
@@ -116,7 +116,7 @@ def _ids(path: Path, column: Any) -> list[str]:
 
 
 def _label_texts(path: Path, column: Any, names: Sequence[str]) -> Any:
-    """Labels as text; null for a missing or empty one."""
+    """Return labels as text; null for a missing or empty one."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if names and pa.types.is_integer(column.type):
@@ -197,7 +197,7 @@ def _compare(path: Path, matrix: Array, label: Array, ids: list[str], order: lis
 
 
 def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
-    """Probabilities as an array of shape (rows, L), checked as a whole."""
+    """Return the checked probabilities as an array of shape (rows, L)."""
     kind, width = column.type, len(order)
     not_numbers = NOT_NUMBERS.format(width=width)
     if pa.types.is_struct(kind):
@@ -218,7 +218,7 @@ def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
 
 
 def _field_places(path: Path, kind: Any, order: list[str]) -> list[int]:
-    """The position of each label among the fields of a struct."""
+    """Return the position of each label among the fields of a struct."""
     names = [kind.field(i).name for i in range(kind.num_fields)]
     places = match_all(names, order)
     if places is None:
@@ -227,7 +227,7 @@ def _field_places(path: Path, kind: Any, order: list[str]) -> list[int]:
 
 
 def _floats(column: Any, problem: str) -> Array:
-    """Numbers as float64, with NaN for null."""
+    """Return numbers as float64, with NaN for null."""
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise PetError(problem)

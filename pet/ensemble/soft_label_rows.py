@@ -43,7 +43,7 @@ def other_labels(given: Iterable[str], order: Iterable[str]) -> str:
     """Return the message for probabilities of other labels."""
     given, order = list(given), list(order)
     parts = [f"lacks {some(sorted(set(order) - set(given)))}"] if set(order) - set(given) else []
-    parts += [f"has also {some(sorted(set(given) - set(order)))}"] if set(given) - set(order) else []
+    parts += [f"also has {some(sorted(set(given) - set(order)))}"] if set(given) - set(order) else []
     return f"its labels are not {some(order)}: it {' and '.join(parts)}; name the task that it was made for"
 
 
@@ -121,7 +121,7 @@ class RowReader:
         return given
 
     def _renamed(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The same numbers, by the labels as they are written in `order`."""
+        """Return the same numbers with the labels spelled as in `order`."""
         names = list(given)
         places = match_all(names, self.order)
         if places is None:
@@ -140,7 +140,7 @@ class RowReader:
 
 
 def position(text: str, width: int) -> int | None:
-    """Return the position of a label that a number stands for; None if it is no such number."""
+    """Return a number in a text as the position of a label; None if it is not one."""
     return int(text) if text.isdecimal() and len(text) < 10 and int(text) < width else None
 
 
@@ -155,7 +155,7 @@ def label_of(value: Any) -> str | None:
 
 
 def is_empty(probabilities: Any) -> bool:
-    """Return True for no probabilities: null, nothing in a list or mapping, or only nulls."""
+    """Return True if there are no probabilities: null, an empty list or mapping, or only nulls."""
     values = probabilities.values() if isinstance(probabilities, Mapping) else probabilities
     if isinstance(values, str):
         return not values.strip()

@@ -53,7 +53,7 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     allow_pickle : bool
         Also open pickled weights.
     independent : bool
-        Accept a classifier whose labels do not exclude each other.
+        Accept a multi-label classifier.
 
     Raises
     ------

@@ -232,7 +232,7 @@ def _check_shares(options: DistillOptions) -> None:
     if options.train is None and options.gold_weight > 0:
         problems.append("--gold-weight requires labeled texts; name them with --train")
     if options.train is not None and options.gold_weight == 0:
-        problems.append("--train has no effect without a weight; add --gold-weight, for instance 0.2")
+        problems.append("--train has no effect without a weight; add --gold-weight, for example 0.2")
     if problems:
         raise PetError(problems)
 

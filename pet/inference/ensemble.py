@@ -196,7 +196,7 @@ def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | Non
     """
     recipe = make_recipe(settings.recipe, settings.settings)
     if recipe.priming.count and primers is None:
-        raise PetError("priming requires labeled texts, and there are none; set priming to 0")
+        raise PetError("priming requires labeled texts, but none were given; set priming to 0")
     shared = make_shared(settings, task, recipe, RunData(train=primers))
     shared.bind()
     specs = [pattern_spec(UNTRAINED, number, 0) for number in range(len(task.patterns))]

@@ -155,7 +155,7 @@ def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Inpu
 def _fingerprint(
     run: str | Path, given: _Input, min_confidence: float, table: TableOptions, compute: ComputeOptions
 ) -> str:
-    """A hash of everything that the labels depend on: with the same one, finished shards are kept."""
+    """Return a hash of everything that the labels depend on; shards with the same hash are kept."""
     folder = expand(run)
     paths = given.source.paths
     return hash_inputs(
@@ -189,7 +189,7 @@ def _working_in(folder: Path, about: str, reporter: Reporter) -> Iterator[None]:
         note = folder / ABOUT
         if note.is_file() and note.read_text(encoding="utf-8") == about:
             parts = len(list(folder.glob("part-*.parquet")))
-            reporter.info(f"{parts} shards are labeled already and are kept")
+            reporter.info(f"{parts} shards are already labeled and are kept")
         else:
             _refuse_foreign(folder)
             for path in folder.iterdir():
@@ -210,7 +210,9 @@ def _refuse_foreign(folder: Path) -> None:
     ours = re.compile("|".join([r"part-\d+\.parquet", f"{re.escape(TEMPORARY)}.*", *names]))
     others = sorted(path.name for path in folder.iterdir() if not ours.fullmatch(path.name))
     if others:
-        raise PetError(f"{folder}: shards are collected here, but it holds other files ({others[0]}); move them away")
+        raise PetError(
+            f"{folder}: shards are collected here, but it contains other files ({others[0]}); move them away"
+        )
 
 
 def _shards(

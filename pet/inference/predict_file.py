@@ -18,7 +18,7 @@ from pet.progress import Reporter
 from pet.store.outputs import check_output
 from pet.store.tables import PROBABILITY_COLUMN, TABLE_ENDINGS, OutputColumn, needs_types, writing_table
 
-APPLIES = 0.5  # least probability of a label that applies, if labels do not exclude each other
+APPLIES = 0.5  # minimum probability of a label that applies, in multi-label classification
 
 
 def predict_file(

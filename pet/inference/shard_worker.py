@@ -26,6 +26,7 @@ from pet.inference.options import ComputeOptions
 from pet.run.execution.work import TRIES, lost_too_often
 from pet.store.disk import disk_problem
 from pet.store.folders import TEMPORARY, remove_quietly
+from pet.store.outputs import writing_folder
 from pet.store.tables import OutputColumn, arrow_array
 from pet.training.memory import own_process
 
@@ -87,25 +88,16 @@ def cut_table(
     place = Path(folder)
     if not place.parent.is_dir():
         return [unseen(place.parent)]
-    beside = place.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
-        beside.mkdir()
-        kept = keep_columns(source, table, (), typed=True)
-        for number, chunk in enumerate(iter_table(source, fields, columns=mapping, **table.reading)):
-            part = chunk.with_format("arrow")[:]
-            for column, values in zip(kept.columns, kept.take(len(chunk)).values(), strict=True):
-                part = part.append_column(f"{KEPT}{column.name}", arrow_array(column, values))
-            pq.write_table(part, beside / f"{number:05d}.parquet")
-        beside.replace(place)
+        with writing_folder(place) as beside:
+            kept = keep_columns(source, table, (), typed=True)
+            for number, chunk in enumerate(iter_table(source, fields, columns=mapping, **table.reading)):
+                part = chunk.with_format("arrow")[:]
+                for column, values in zip(kept.columns, kept.take(len(chunk)).values(), strict=True):
+                    part = part.append_column(f"{KEPT}{column.name}", arrow_array(column, values))
+                pq.write_table(part, beside / f"{number:05d}.parquet")
     except PetError as error:
         return error.problems
-    except OSError as error:
-        message = disk_problem(error, f"write {place}")
-        if message is None:
-            raise
-        return [message]
-    finally:
-        remove_quietly(beside)
     return []
 
 

@@ -1,7 +1,7 @@
 """The member kind `embeddings`: logistic regression on vectors of an encoder that is not trained.
 
-It sees what a text is about as a whole, and costs seconds. Where patterns know little about the labels, as with many
-labels, it is often the better one.
+It captures the topic of a whole text and takes seconds. It is often better than patterns when these say little about
+the labels, for example with many labels.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Texts:
         return self._tokens
 
     def _place(self) -> Path | None:
-        """Return a temporary folder for what is made of a large table; None for a small one."""
+        """Return a temporary folder for the arrays of a large table; None for a small table."""
         if len(self.table) <= KEEP_IN_MEMORY:
             return None
         if self._folder is None:

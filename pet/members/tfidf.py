@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KIND = "tfidf"
 TERMS, WEIGHTS = "terms.json", "idf.safetensors"
 CHUNK_ROWS = 4096  # texts scored at a time
-COUNTED_ROWS = 20_000  # unlabeled texts that are enough to know how common a word is
+COUNTED_ROWS = 20_000  # unlabeled texts, enough to know how common a word is
 # The two sets of features, each of unit length: words and pairs of words, and pieces of words.
 VIEWS: dict[str, dict[str, Any]] = {
     "words": {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},

@@ -10,7 +10,6 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
@@ -21,7 +20,7 @@ from pet.run.context import RunContext
 from pet.run.execution.executor import InProcess
 from pet.run.execution.work import MemberWork
 from pet.run.merging import evaluate_ensemble, kept_ensemble
-from pet.run.stages import Member, member_scores, trained_members
+from pet.run.stages import Member, member_scores, read_scores, trained_members
 
 Array = NDArray[Any]
 QUICK = (embeddings.KIND, tfidf.KIND)
@@ -59,10 +58,11 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _predicted(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
-    """Return the labels of the test texts by the student and the ensemble, as far as the run has them."""
+    """Return the test labels that the student and the ensemble predict, if the run has them."""
     predicted, root = {}, context.directory.path
     if "student" in results:
-        predicted["student"] = np.load(root / "student" / TEST_LOGITS).argmax(axis=1)
+        shape = len(context.texts("test")), len(context.task.labels)
+        predicted["student"] = read_scores(root / "student" / TEST_LOGITS, shape).argmax(axis=1)
     if "ensemble" in results:
         members = trained_members(context, results.get("generation", 0))
         ensemble = kept_ensemble(context, members)
@@ -73,7 +73,7 @@ def _predicted(context: RunContext, results: Mapping[str, Any]) -> dict[str, Arr
 def _about_baselines(
     baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, own: Collection[str]
 ) -> list[str]:
-    """Return a sentence on the best baseline if it is better than what the user takes away."""
+    """Return a sentence on the best baseline if it is better than the student, or the ensemble without one."""
     result = "student" if "student" in predicted else "ensemble"
     best = max(baselines, key=lambda name: int((baselines[name] == gold).sum()))
     if not is_better(baselines[best] == gold, predicted[result] == gold):
@@ -110,6 +110,7 @@ def is_better(ours: Array, theirs: Array) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> right = np.ones(10, dtype=bool)
     >>> is_better(right, ~right), is_better(right, right)
     (True, False)

@@ -94,7 +94,7 @@ def read_settings(folder: str | Path) -> RunSettings:
     if not isinstance(values, dict):
         raise PetError(f"{place / CONFIG}: not the config of a run: the key `settings` is missing")
     check(config, _CONFIG, str(place / CONFIG), "correct it, or repeat the run")
-    if os.path.lexists(place / MANIFEST):  # a copy of config.yaml elsewhere is no run
+    if os.path.lexists(place / MANIFEST):  # a copy of config.yaml elsewhere is not a run
         check_inside(place)
     try:
         settings = RunSettings.from_dict(values)

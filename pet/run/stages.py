@@ -1,4 +1,4 @@
-"""The stages of a run: members, their scores, and soft labels. Each is there in whole or not at all."""
+"""The stages of a run: members, their scores, and soft labels. Each is complete or does not exist."""
 
 from __future__ import annotations
 

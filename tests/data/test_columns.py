@@ -1,4 +1,4 @@
-"""Columns that options name are found in any spelling, and a column that is there twice is refused."""
+"""Columns that options name are found in any spelling, and a column that appears twice is refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_documents_have_each_field_once(tmp_path: Path) -> None:
     path.write_text(f'{{"{DECOMPOSED}": "a", "m": {{"m": 1, "{DECOMPOSED}": 2}}}}\n', encoding="utf-8")
     assert list(read_documents([str(path)], fields=[COMPOSED])) == ["a"]
     path.write_text('{"text": "a", "text": "b"}\n', encoding="utf-8")
-    with pytest.raises(PetError, match=r"x\.jsonl, line 1: .*'text' is there twice"):
+    with pytest.raises(PetError, match=r"x\.jsonl, line 1: .*'text' appears twice"):
         list(read_documents([str(path)], fields=["text"]))
 
 

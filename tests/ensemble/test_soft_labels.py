@@ -290,7 +290,7 @@ GOOD = {"id": "g", "probabilities": {"a": 0.5, "b": 0.5}}
         ({"id": "x"}, "`probabilities`"),
         (GOOD, "'g'"),
         ({"id": "x", "probabilities": {"a": 1}}, "'a', 'b'.*lacks 'b'"),
-        ({"id": "x", "probabilities": {"a": 1, "c": 0}}, "lacks 'b' and has also 'c'"),
+        ({"id": "x", "probabilities": {"a": 1, "c": 0}}, "lacks 'b' and also has 'c'"),
         ({"id": "x", "probabilities": [1]}, "`probabilities`.*2 numbers"),
         ({"id": "x", "probabilities": "1 0"}, "`probabilities`.*2 numbers"),
         ({"id": "x", "probabilities": {"a": "1", "b": 0}}, "`probabilities`.*2 numbers"),
@@ -343,7 +343,7 @@ def test_an_empty_jsonl_is_refused(tmp_path: Path, text):
         (["x", "y"], ["1 0", "0 1"], "row 1: `probabilities`.*2 numbers"),
         (["x", "y"], [[0.5, 0.5], [0.9, 0.2]], "row 2: .*1.1000"),
         (["x", "y"], [{"a": 0.5, "b": 0.5}, None], "row 2: .*`probabilities`.*`label`"),
-        (["x", "y"], [{"a": 0.5, "c": 0.5}, None], "row 1: .*lacks 'b' and has also 'c'"),
+        (["x", "y"], [{"a": 0.5, "c": 0.5}, None], "row 1: .*lacks 'b' and also has 'c'"),
     ],
 )
 def test_malformed_parquet_names_the_row(tmp_path: Path, ids, probabilities, message):
@@ -353,7 +353,7 @@ def test_malformed_parquet_names_the_row(tmp_path: Path, ids, probabilities, mes
 
 def test_parquet_of_another_task_is_refused(tmp_path: Path):
     path = _parquet(tmp_path, ["x"], [[0.5, 0.5]], ["a", "b"])
-    with pytest.raises(PetError, match="lacks 'c' and has also 'b'"):
+    with pytest.raises(PetError, match="lacks 'c' and also has 'b'"):
         read_soft_labels(path, ["a", "c"])
 
 

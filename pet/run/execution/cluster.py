@@ -21,7 +21,7 @@ _NEW_CLUSTER = {
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for Ray that are not set; at the end of the block, undo that and what Ray has set itself."""
+    """Set Ray's variables unless they are set; afterward restore them all, including those that Ray set itself."""
     before = {name: value for name, value in os.environ.items() if _of_ray(name)}
     os.environ.update({**values, **before})
     try:
@@ -40,7 +40,7 @@ def _of_ray(name: str) -> bool:
 def _on_loopback() -> Iterator[None]:
     """Let a cluster that is started inside the block listen on 127.0.0.1 only, as Ray does on Windows and macOS.
 
-    Ray has no option for it. Everybody who reaches the ports of a cluster can run code on it.
+    Ray has no option for this. Anyone who can reach the ports of a cluster can run code on it.
     """
     from ray._private import ray_constants
 
@@ -100,7 +100,7 @@ class Cluster:
         self._open.callback(ray.shutdown)
         if self._local and not ray.util.get_node_ip_address().startswith("127."):
             reporter.warn(
-                "the ports of Ray are open on all network interfaces; on a machine that others can reach, close them "
+                "Ray's ports are open on all network interfaces; on a machine that others can reach, close them "
                 "with a firewall"
             )
 
