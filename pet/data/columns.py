@@ -89,7 +89,7 @@ def lay_out(
         if key not in known
     ]
     problems += [
-        f"{place}: a field may not be named {key!r}, which has a meaning of its own; rename the field"
+        f"{place}: a field may not be named {key!r}, which is reserved; rename the field"
         for key in ("id", "label")
         if key in fields
     ]

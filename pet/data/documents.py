@@ -65,7 +65,7 @@ def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
             yield from _split(stream, document)
             return
         if not fields:
-            raise PetError(f"{source}: name the field of its records that holds the text, as in --field text")
+            raise PetError(f"{source}: name the field of its records that contains the text, as in --field text")
         for where, record in _records(stream, source, fields):
             if not isinstance(record, dict):
                 raise PetError(f'{where}: is not a JSON object; each line must be one, as in {{"text": ...}}')
@@ -159,7 +159,7 @@ def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
         value = record[same[0]]
         if value is not None and not isinstance(value, str):
             raise PetError(
-                f"{where}: field {field!r} holds {type(value).__name__}, not text; choose another field with --field"
+                f"{where}: field {field!r} contains {type(value).__name__}, not text; choose another field with --field"
             )
         parts.append(value or "")
     return " ".join(parts)
@@ -168,7 +168,7 @@ def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
 def _read_hub(source: str, fields: Sequence[str]) -> Iterator[str]:
     rows: Any = open_hub(source, "text").dataset
     if not fields:
-        raise PetError(f"{source}: name the column that holds the text, as in --field {rows.column_names[0]}")
+        raise PetError(f"{source}: name the column that contains the text, as in --field {rows.column_names[0]}")
     for number, row in enumerate(rows, start=1):
         yield _join(row, f"{source}, row {number}", fields)
 

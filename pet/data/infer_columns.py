@@ -180,7 +180,7 @@ def _columns(source: str, table_format: TableFormat) -> tuple[int, dict[str, Col
 
 
 def _written(name: str, columns: dict[str, ColumnProfile]) -> str:
-    """The name of a column as the file writes it."""
+    """Return the name of a column as the file spells it."""
     same = same_columns(name, columns)
     return same[0] if len(same) == 1 else name
 
@@ -230,7 +230,7 @@ def _distinct(column: ColumnProfile) -> str:
 
 
 def _labels(source: str, column: ColumnProfile) -> tuple[str, ...]:
-    """The labels, in the order of the file's class names, by number, or by name."""
+    """Return the labels, in the order of the file's class names, by number, or by name."""
     where = f"input: {source}: column {column.name!r}"
     if column.many:
         raise PetError(

@@ -63,7 +63,7 @@ def refuse_taken(names: Sequence[str], columns: Sequence[OutputColumn]) -> None:
     """Refuse to keep columns that have the name of a column that the output has anyway."""
     taken = {name for column in columns for name in (column.name, *column.csv_names)}
     problems = [
-        f"--keep {name}: the output has a column {name!r} of its own; rename the column in the input"
+        f"--keep {name}: the output already has a column {name!r}; rename the column in the input"
         for name in names
         if name in taken
     ]

@@ -15,7 +15,7 @@ _SPELLINGS = 4  # other spellings of each label that are looked up; a column wit
 
 
 class LabelCodes:
-    """The position of the label that a text stands for.
+    """Finds the position of the label that a text stands for.
 
     A text is looked up as it is, and then in the other spellings of `pet.spelling`: ``1.0`` is the label ``1``, and
     ``True`` the label ``true``, unless the text could also mean another label.

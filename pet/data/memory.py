@@ -110,7 +110,7 @@ def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
     """Return the values of each field."""
     name, kind = problems.name, type(texts).__name__
     if hasattr(texts, "tocsr"):
-        raise PetError(f"{name} is a sparse matrix, which does not hold texts; give the texts themselves")
+        raise PetError(f"{name} is a sparse matrix, which cannot contain texts; give the texts themselves")
     if texts is None or isinstance(texts, (str, bytes)):
         raise PetError(f"{name} is a {kind}; give a list of texts, even if there is only one")
     if isinstance(texts, (set, frozenset)):

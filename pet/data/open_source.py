@@ -126,7 +126,7 @@ def _open_parquet(paths: tuple[Path, ...], shown: str, name: str) -> Source:
 
 
 def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Names of integer classes, which `datasets` stores in the metadata of the Parquet files it writes."""
+    """Return names of integer classes, which `datasets` stores in the metadata of the Parquet files it writes."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {

@@ -92,7 +92,7 @@ def _refuse_few_shots(counts: NDArray[np.intp], shots: int, names: Sequence[str]
 
 
 def _round_robin(labels: NDArray[np.integer], n_labels: int, seed: int) -> NDArray[np.int64]:
-    """All rows: the first drawn row of every label, then the second of every label, and so on."""
+    """Return all rows: the first drawn row of every label, then the second of every label, and so on."""
     order = np.empty(len(labels), np.int64)
     for label in range(n_labels):
         rows = np.flatnonzero(labels == label)

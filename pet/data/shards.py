@@ -107,7 +107,7 @@ def _rows_in(path: Path) -> int:
 
 
 def _raw_batches(path: Path, start: int, count: int, columns: list[str]) -> Iterable[pa.RecordBatch]:
-    """Rows of a file; earlier row groups are not read."""
+    """Yield rows of a file without reading earlier row groups."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         group = 0
         while start >= (rows := file.metadata.row_group(group).num_rows):

@@ -112,7 +112,7 @@ class Ensemble:
         scales: Sequence[Scale] | None = None,
         rule: str = "weighted",
     ) -> Ensemble:
-        """An ensemble with the weights that a rule derives from accuracies, without a bias.
+        """Return an ensemble with the weights that a rule derives from accuracies, without a bias.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class Ensemble:
         scales: Sequence[Scale] | None = None,
         rule: str = "uniform",
     ) -> Ensemble:
-        """An ensemble without a bias.
+        """Return an ensemble without a bias.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Ensemble:
         return cls(tuple(names), given, found, np.zeros(labels), rule)
 
     def only(self, names: Sequence[str]) -> Ensemble:
-        """The ensemble of some members alone, without a bias; weights that are all zero become uniform."""
+        """Return the ensemble of some members alone, without a bias; weights that are all zero become uniform."""
         places = [self.names.index(name) for name in names]
         return Ensemble.of(
             names,
@@ -183,7 +183,7 @@ class Ensemble:
         return np.asarray(RULES[self.rule].merge(np.stack(arrays), self.weights) + self.bias)
 
     def corrected(self, scores: Sequence[Array], target: Array) -> Ensemble:
-        """The ensemble with the bias that makes its mean prediction over these texts equal to `target`.
+        """Return the ensemble with the bias that makes its mean prediction over these texts equal to `target`.
 
         Of many texts, evenly spaced rows are used. See `prior_correction`.
         """
@@ -203,7 +203,7 @@ class Ensemble:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], labels: int, where: str = "ensemble") -> Ensemble:
-        """The inverse of `to_dict`; manifests of older versions have neither scales nor a bias.
+        """Return the ensemble that `to_dict` described; manifests of older versions have neither scales nor a bias.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
 
 
 def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
-    """A bias for each label that makes the mean prediction over many texts equal to a known class ratio.
+    """Return a bias for each label that makes the mean prediction over many texts equal to a known class ratio.
 
     A language model prefers some words whatever the text, and after training on few examples it still does. If the
     class ratio of the pool is known, adding this bias to the merged scores removes that preference. The fixed point

@@ -36,7 +36,7 @@ class Rule:
 
 
 def uniform_weights(accuracies: Sequence[float | None]) -> Array:
-    """The same weight for every member."""
+    """Return the same weight for every member."""
     if not accuracies:
         raise ValueError("an ensemble has at least one member")
     return np.full(len(accuracies), 1 / len(accuracies))

@@ -125,7 +125,7 @@ def _label_texts(path: Path, column: Any, names: Sequence[str]) -> Any:
     try:
         texts = column.cast(pa.string())
     except pa.ArrowException:
-        raise PetError(f"{path}: `label` holds {column.type}; it must hold texts") from None
+        raise PetError(f"{path}: `label` contains {column.type}; it must contain texts") from None
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), None, texts)
 
 
@@ -147,7 +147,7 @@ def _matrix_of(path: Path, columns: dict[str, Any], ids: list[str], texts: Any, 
 
 
 def _places(path: Path, texts: Any, order: list[str], missing: Array) -> Array:
-    """Position of each row's label, -1 without one. Only next to probabilities, a number may be a position."""
+    """Return the position of each row's label, or -1. A number may be a position only next to probabilities."""
     rows = RowReader(order)
     distinct = pc.unique(texts.drop_null()).to_pylist()
     places = [rows.place(text) for text in distinct]
@@ -162,7 +162,7 @@ def _places(path: Path, texts: Any, order: list[str], missing: Array) -> Array:
 
 
 def _missing(column: Any) -> Array:
-    """Whether a row has no probabilities: null, an empty list, or only nulls."""
+    """Return whether each row lacks probabilities: null, an empty list, or only nulls."""
     if pa.types.is_struct(column.type):
         parts = [pc.is_valid(part).to_numpy(zero_copy_only=False) for part in column.flatten()]
         return np.asarray(~np.any(parts, axis=0)) if parts else np.ones(len(column), dtype=bool)

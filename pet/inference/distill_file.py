@@ -89,7 +89,7 @@ class DistillOptions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields, of the task if there is one."""
+        """The task's fields, or those of these options without a task."""
         return self.task.fields if self.task else self.fields
 
     @property
@@ -102,7 +102,7 @@ class DistillOptions:
 
 @dataclass(frozen=True)
 class _Examples:
-    """What a student learns from: texts with probabilities, and labeled texts if there are any."""
+    """What a student learns from: texts with probabilities, and perhaps labeled texts."""
 
     labels: Sequence[str]
     table: Dataset
@@ -238,7 +238,7 @@ def _check_shares(options: DistillOptions) -> None:
 
 
 def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelTable:
-    """The soft labels, with columns in the order of the task."""
+    """Return the soft labels, with columns in the order of the task."""
     labels = None if options.task is None else options.task.labels
     soft = read_soft_labels(path, labels, table_format=options.table_format)
     if len(soft.labels) < 2:
@@ -249,7 +249,7 @@ def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelTable
 def _join(
     path: str | Path, soft: SoftLabelTable, table: Dataset, min_confidence: float
 ) -> tuple[Dataset, Array, dict[str, int]]:
-    """Texts and probabilities of the same ids, in the order of the input."""
+    """Return texts and probabilities of the same ids, in the order of the input."""
     ids = pick_columns(table, ["id"]).with_format("arrow")[:]["id"].combine_chunks()
     wanted = pa.array(soft.ids, pa.string())
     lost = pc.filter(wanted, pc.is_null(match_ids(wanted, ids)))

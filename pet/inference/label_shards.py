@@ -218,7 +218,7 @@ def _refuse_foreign(folder: Path) -> None:
 def _shards(
     given: _Input, ensemble: SavedEnsemble, folder: Path, rows: int, reporter: Reporter
 ) -> tuple[Source, Layout, dict[str, OutputColumn], list[Shard]]:
-    """The Parquet files to read, their columns, the columns to keep, and the shards."""
+    """Return the Parquet files to read, their columns, the columns to keep, and the shards."""
     if given.source.kind == "parquet":
         paths = tuple(path.absolute() for path in given.source.paths)
         source = Source("parquet", given.source.shown, paths, None, given.source.class_names)
@@ -265,7 +265,7 @@ def _collect(
 def _answers(
     work: ShardWork, shards: Sequence[Shard], actors: int, resources: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
-    """The workers' answers for each shard, in the order in which they finish."""
+    """Yield the workers' answers for each shard, in the order in which they finish."""
     import logging
 
     import ray.data

@@ -109,4 +109,4 @@ def _no_run(place: Path) -> str:
     seeds = sorted(p.name for p in place.iterdir() if _SEED.fullmatch(p.name)) if place.is_dir() else []
     if seeds:
         return f"{place} contains one run per seed; name one of them, such as {place / seeds[0]}"
-    return f"{place} holds no run (no {CONFIG} in it); name a folder written by `pet run ... -o`"
+    return f"{place} is not a run (it has no {CONFIG}); name a folder written by `pet run ... -o`"

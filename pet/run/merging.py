@@ -54,7 +54,7 @@ def untrained_note(patterns: int) -> Check:
 
 
 def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Sequence[float] | None) -> Ensemble:
-    """The ensemble of these members, with weights and without a bias.
+    """Return the ensemble of these members, with weights and without a bias.
 
     Parameters
     ----------
@@ -135,12 +135,12 @@ def kept_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
 
 
 def labels_stage(members: Sequence[Member]) -> str:
-    """The stage of the soft labels that these members make."""
+    """Return the stage of the soft labels that these members make."""
     return f"{members[0].prefix}g{members[0].generation}/labels"
 
 
 def _with_prior(context: RunContext, ensemble: Ensemble, scores: Sequence[Array]) -> Ensemble:
-    """The ensemble with the correction that the recipe asks for."""
+    """Return the ensemble with the correction that the recipe asks for."""
     count, prior = len(context.task.labels), context.recipe.merging.prior
     if prior == "none":
         return ensemble

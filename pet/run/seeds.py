@@ -62,6 +62,6 @@ def _refuse_other_files(output: Path) -> None:
     others = sorted(p.name for p in output.iterdir() if not known.fullmatch(p.name)) if output.is_dir() else []
     if others:
         raise PetError(
-            f"{output} holds files that do not belong to runs with several seeds ({', '.join(others[:3])}"
+            f"{output} contains files that do not belong to runs with several seeds ({', '.join(others[:3])}"
             f"{', ...' if len(others) > 3 else ''}); choose an empty or new folder"
         )

@@ -66,12 +66,12 @@ class Member:
 
 
 def trained_members(context: RunContext, generation: int = 0) -> list[Member]:
-    """All members of a generation that is trained."""
+    """Return all members of a trained generation."""
     return [Member(spec, generation) for spec in context.specs]
 
 
 def untrained_members(context: RunContext, generation: int = 0, prefix: str = "") -> list[Member]:
-    """The members that need no labeled texts: every pattern once, and those that do not learn."""
+    """Return the members that need no labeled texts: every pattern once, and those that do not learn."""
     patterns = [pattern_spec(untrained.KIND, number, 0) for number in range(len(context.task.patterns))]
     others = [spec for spec in context.specs if spec.pattern is None and not KINDS[spec.kind].trains]
     return [Member(spec, generation, prefix) for spec in (*patterns, *others)]
@@ -81,7 +81,7 @@ def untrained_members(context: RunContext, generation: int = 0, prefix: str = ""
 
 
 def member_data(context: RunContext, member: Member) -> MemberData:
-    """What a member learns from: the labeled texts, and those that the others chose for it in its generation."""
+    """Return what a member learns from: the labeled texts, and those that the others chose for it in its generation."""
     pool = context.texts("pool") if context.has("pool") else None
     if not member.trains:
         known = [context.texts(part) for part in PARTS if context.has(part)]
@@ -172,14 +172,14 @@ def read_scores(path: Path, shape: tuple[int, int]) -> Array:
         raise PetError(f"{path}: cannot be read ({error}); delete this folder to score the texts again") from error
     if scores.shape != shape or scores.dtype.kind != "f":
         raise PetError(
-            f"{path}: holds {scores.dtype} numbers of shape {scores.shape}, not scores of shape {shape}; delete this "
-            "folder to score the texts again"
+            f"{path}: contains {scores.dtype} numbers of shape {scores.shape}, not scores of shape {shape}; delete "
+            "this folder to score the texts again"
         )
     return scores
 
 
 def scored_parts(context: RunContext, member: Member, parts: Sequence[str]) -> list[str]:
-    """The parts that a member scores, of those that are asked for: what the run has."""
+    """Return the requested parts that a member scores and the run has."""
     judged = ["train"] if KINDS[member.spec.kind].judged else []
     return [part for part in (*parts, *judged) if context.has(part)]
 

@@ -263,16 +263,16 @@ def arrow_array(column: OutputColumn, values: Values) -> pa.Array:
 
 
 def mixed_column(name: str, error: Exception) -> PetError:
-    """The error for a column whose values do not have one type, which Parquet needs."""
+    """Return the error for a column whose values do not have one type, which Parquet needs."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return PetError(
-        f"column {name!r} holds values of different kinds, which Parquet cannot store ({reason}); "
+        f"column {name!r} contains values of different types, which Parquet cannot store ({reason}); "
         "write a .jsonl file instead"
     )
 
 
 def _plain(values: Values) -> Sequence[Any]:
-    """The same values as Python objects."""
+    """Return the same values as Python objects."""
     if isinstance(values, np.ndarray):
         listed: list[Any] = values.tolist()
         return listed
@@ -280,7 +280,7 @@ def _plain(values: Values) -> Sequence[Any]:
 
 
 def _cell(value: Any) -> str:
-    """A value that is not a text as the text of a CSV field."""
+    """Return a value that is not text as the text of a CSV field."""
     if value is None or value is MISSING:
         return ""
     if isinstance(value, bool):
@@ -291,7 +291,7 @@ def _cell(value: Any) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """A value that JSON has no type for."""
+    """Return a value that JSON has no type for, as text."""
     if isinstance(value, _PRINTED):
         return str(value)
-    raise PetError("a column holds binary values, which text files cannot store; write a .parquet file instead")
+    raise PetError("a column contains binary values, which text files cannot store; write a .parquet file instead")

@@ -1,4 +1,4 @@
-"""A model folder may come from anyone: it is data, and whatever is wrong with it is one message."""
+"""A model folder may come from anyone: it is data, and every mistake in it is one message."""
 
 from __future__ import annotations
 
@@ -445,7 +445,7 @@ def mutants(folder: Path) -> list[tuple[str, str, Any]]:
 
 
 def harmless(folder: Path, inputs: Path, task: Task) -> None:
-    """Open the model in every way: it works, or there is a PetError."""
+    """Open the model in every way: it works or raises a PetError."""
     options = CheckOptions({"train": str(inputs / "train.jsonl")}, settings={"max_length": 64}, rows=4, device="cpu")
     attempts: list[Callable[[], object]] = [
         lambda: check_task(task, str(folder), options),

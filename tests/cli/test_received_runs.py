@@ -1,4 +1,4 @@
-"""Runs that are damaged or come from somebody else: files are named, rebuilt or refused; nothing outside changes."""
+"""Damaged or untrusted runs: files are named, rebuilt or refused; nothing outside changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that somebody has edited: they agree with the probabilities, stand alone, or are named."""
+"""Labels edited by hand: they agree with the probabilities, stand alone, or are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder from somebody else: whatever its small files hold, there is a result or one message."""
+"""An untrusted run folder: whatever its small files contain, opening it gives a result or one message."""
 
 from __future__ import annotations
 

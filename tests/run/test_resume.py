@@ -129,7 +129,7 @@ def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(
 def test_a_second_process_in_a_run_directory_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
     with start(inputs, tiny_model, tmp_path / "run") as process:
         assert process.stderr is not None
-        process.stderr.readline()  # it is working in the folder now
+        next(line for line in process.stderr if line.startswith("train"))  # it is working in the folder now
         process.send_signal(signal.SIGSTOP)  # and keeps it
         try:
             options = [*run_options(inputs, tiny_model), "--set", "steps=6", "--set", "student_steps=8"]

@@ -72,7 +72,7 @@ def few_files() -> Iterator[None]:
 
 @contextmanager
 def another_user(folder: Path) -> Iterator[None]:
-    """Write to a folder without permission; root has it everywhere and becomes somebody else."""
+    """Write to a folder without permission; root has it everywhere and becomes another user."""
     folder.chmod(0o500)
     root = os.geteuid() == 0
     if root:

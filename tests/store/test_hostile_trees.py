@@ -1,4 +1,4 @@
-"""Random hostile folders: whatever is planted in a run, opening it gives a result or a message, and no more.
+"""Random hostile folders: whatever is planted in a run, opening it only gives a result or a message.
 
 ``PET_TREES=2000 pytest tests/store/test_hostile_trees.py`` tries more of them.
 """

@@ -1,4 +1,4 @@
-"""Folders from somebody else cannot make the program touch files outside of them."""
+"""Untrusted folders cannot make the program touch files outside them."""
 
 from __future__ import annotations
 
