@@ -131,14 +131,17 @@ def alternate(
     work: Mapping[str, Work], clock: Clock, rounds: int, *, repeat: int = 1, warmup: int = 1
 ) -> dict[str, float]:
     """Measure the median seconds of each function. They take turns, so that a slow minute affects all of them."""
+    from pet.training.memory import own_process
+
     seconds: dict[str, list[float]] = {name: [] for name in work}
-    for number in range(warmup + rounds):
-        for name, do in work.items():
-            begun = clock()
-            for _ in range(repeat):
-                do()
-            if number >= warmup:
-                seconds[name].append((clock() - begun) / repeat)
+    with own_process():  # as in the command
+        for number in range(warmup + rounds):
+            for name, do in work.items():
+                begun = clock()
+                for _ in range(repeat):
+                    do()
+                if number >= warmup:
+                    seconds[name].append((clock() - begun) / repeat)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

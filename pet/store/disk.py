@@ -27,7 +27,7 @@ _CURES = {
 _WRONG_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ENOENT}
 _WRONG_PLACE |= {errno.ELOOP, errno.EINVAL}
 # Libraries written in Rust or C++ (safetensors, tokenizers, pyarrow) report the system's error as text.
-_AS_TEXT = re.compile(r"os error (\d+)|errno:? ?(\d+)", re.IGNORECASE)
+_AS_TEXT = re.compile(r"(?:os error |errno:? ?|Os \{ code: )(\d+)", re.IGNORECASE)
 _REASON_AND_CODE = re.compile(r"([A-Z][\w /-]*) \((\d{1,3})\)$")  # torch: "...: Input/output error (5)"
 _FULL_AS_TEXT = ("No space left on device", "Disk quota exceeded")
 _HALF_AS_TEXT = re.compile(r"\d+ requested and \d+ written")  # NumPy does not say why
@@ -99,7 +99,7 @@ def _code(error: BaseException) -> int | None:
         return errno.ENOSPC
     found = _AS_TEXT.search(text)
     if found:
-        return int(found[1] or found[2])
+        return int(found[1])
     with_reason = _REASON_AND_CODE.search(text)
     return int(with_reason[2]) if with_reason and os.strerror(int(with_reason[2])) == with_reason[1] else None
 

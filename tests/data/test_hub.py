@@ -26,7 +26,7 @@ def hub_table(labels: list[int]) -> datasets.Dataset:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     seen: list[tuple[Any, ...]] = []
 
-    def load(path: str, name: str | None = None, *, split: str | None = None) -> Any:
+    def load(path: str, name: str | None = None, *, split: str | None = None, **_: Any) -> Any:
         seen.append((path, name, split))
         both = datasets.DatasetDict(train=hub_table([1, 0, 1]), test=hub_table([0, -1]))
         return both if split is None else both[split]
