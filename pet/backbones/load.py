@@ -146,6 +146,19 @@ def _hub_file(name: str, file: str) -> Path | None:
     return None if found is None else Path(str(found))
 
 
+def model_file(name: str, file: str) -> Path | None:
+    """Return the path of a file of a model, downloaded if necessary; None if there is no such file.
+
+    Parameters
+    ----------
+    name : folder, embedded model or hub name
+    file : its path in the model's folder
+    """
+    folder = Path(resolve_model(name))
+    found = folder / file if folder.is_dir() else _hub_file(name, file)
+    return found if found is not None and found.is_file() else None
+
+
 def read_config_file(name: str) -> Mapping[str, Any] | None:
     """Return the unchanged content of a model's ``config.json``; None if there is no such file.
 
@@ -155,9 +168,8 @@ def read_config_file(name: str) -> Mapping[str, Any] | None:
         If it is damaged, or asks for something that `load_config` refuses.
     """
     _check_description(name)
-    path = Path(resolve_model(name))
-    found = path / CONFIG if path.is_dir() else _hub_file(name, CONFIG)
-    return read_json(found) if found is not None and found.is_file() else None
+    found = model_file(name, CONFIG)
+    return None if found is None else read_json(found)
 
 
 def load_config(name: str, **changes: Any) -> Any:

@@ -83,6 +83,13 @@ def load_pretrainable(name: str) -> tuple[PreTrainedModel, bool]:
     return model, new_head
 
 
+def load_encoder(name: str, *, allow_pickle: bool = False) -> PreTrainedModel:
+    """Load a model without its head, as it is; PetError if it cannot be loaded or lacks weights."""
+    model, info = load_model(name, transformers.AutoModel, allow_pickle=allow_pickle)
+    _check_body(name, [key for key in sorted(map(str, info["missing_keys"])) if not _unused(key)])
+    return model
+
+
 def load_new_classifier(name: str, config: Any, *, allow_pickle: bool = False) -> PreTrainedModel:
     """Load a pretrained model with a new classification head.
 
@@ -121,5 +128,9 @@ def _random_weights(model: PreTrainedModel, info: Mapping[str, Any]) -> tuple[li
     """Return the names of the weights of head and body that were not in the checkpoint and matter."""
     missing, body = sorted(map(str, info["missing_keys"])), f"{model.base_model_prefix}."
     in_head = [key for key in missing if not key.startswith(body) and not key.endswith("bias")]
-    in_body = [key for key in missing if key.startswith(body) and "pooler" not in key and "position_ids" not in key]
+    in_body = [key for key in missing if key.startswith(body) and not _unused(key)]
     return in_head, in_body
+
+
+def _unused(key: str) -> bool:
+    return "pooler" in key or "position_ids" in key

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from pet.backbones.load import load_model, load_tokenizer, resolve_model
+from pet.backbones.load import load_tokenizer, model_file
 from pet.backbones.masked import position_limit
 from pet.backbones.packed import packed_features, plain_layers
+from pet.backbones.trained import load_encoder
 from pet.errors import PetError
 from pet.store.json_reader import read_json
 from pet.store.schema import anything, check, inside, list_of, mapping_of, record, text
@@ -133,10 +133,10 @@ def open_encoder(name: str, text_input: TextInput, max_length: int, *, allow_pic
     Raises
     ------
     PetError
-        If it cannot be opened, or its folder asks for modules that are not supported.
+        If it cannot be opened, lacks weights, or asks for modules that are not supported.
     """
-    pooling = read_pooling(Path(resolve_model(name)))
-    model, _ = load_model(name, transformers.AutoModel, allow_pickle=allow_pickle)
+    pooling = read_pooling(name)
+    model = load_encoder(name, allow_pickle=allow_pickle)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     tokenizer = load_tokenizer(name)
@@ -144,16 +144,16 @@ def open_encoder(name: str, text_input: TextInput, max_length: int, *, allow_pic
     return TextEncoder(model, tokenizer, text_input, min(max_length, position_limit(model)), pooling)
 
 
-def read_pooling(folder: Path) -> str:
-    """Return the pooling of a sentence-transformers folder; ``mean`` for any other model.
+def read_pooling(name: str) -> str:
+    """Return the pooling of a sentence-transformers model; ``mean`` for any other model.
 
     Raises
     ------
     PetError
-        If the folder has modules other than a transformer, pooling, and normalization.
+        If the model has modules other than a transformer, pooling, and normalization.
     """
-    modules = folder / "modules.json"
-    if not modules.is_file():
+    modules = model_file(name, "modules.json")
+    if modules is None:
         return "mean"
     pooling = "mean"
     for module in read_json(modules, _CURE, list_of(record({"type": text(200)}, {"path": text(200)}), high=20)):
@@ -162,7 +162,10 @@ def read_pooling(folder: Path) -> str:
             raise PetError(f"{modules}: module {kind} is not supported; use an encoder without it")
         if kind == "Pooling":
             check(module, record({"path": inside()}), str(modules), _CURE)
-            pooling = _pooling_mode(folder / module["path"] / "config.json")
+            path = model_file(name, f"{module['path']}/config.json")
+            if path is None:
+                raise PetError(f"{modules}: the file {module['path']}/config.json is missing; {_CURE}")
+            pooling = _pooling_mode(path)
     return pooling
 
 

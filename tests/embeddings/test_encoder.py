@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file, save_file
 from tiny_text import news_rows
 from transformers import AutoModel, AutoTokenizer
 
@@ -59,7 +60,7 @@ def test_vectors_equal_those_of_single_texts(tiny_model, tmp_path, accelerator, 
 
 
 def test_a_model_without_modules_is_mean_pooled(tiny_model):
-    assert read_pooling(tiny_model) == "mean"
+    assert read_pooling(str(tiny_model)) == "mean"
 
 
 @pytest.mark.parametrize("family", ["distilbert", "t5", "gpt2"])
@@ -74,10 +75,31 @@ def test_other_families_give_vectors_of_length_one_for_any_batch(family_model, a
 def test_a_pooling_or_module_that_is_not_supported_is_named(tiny_model, tmp_path):
     folder = _with_pooling(tiny_model, tmp_path / "max", pooling_mode_max_tokens=True)
     with pytest.raises(PetError, match="pooling_mode_max_tokens"):
-        read_pooling(folder)
+        read_pooling(str(folder))
     (folder / "modules.json").write_text('[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]')
     with pytest.raises(PetError, match="Dense"):
-        read_pooling(folder)
+        read_pooling(str(folder))
     (folder / "modules.json").write_text("[1]")
     with pytest.raises(PetError, match=r"modules\.json"):
-        read_pooling(folder)
+        read_pooling(str(folder))
+
+
+def test_the_pooling_of_a_hub_model_is_read_too(tiny_model, tmp_path, monkeypatch):
+    folder = _with_pooling(tiny_model, tmp_path / "snapshot", pooling_mode_cls_token=True)
+
+    def cached_file(name: str, file: str) -> str:
+        if not (folder / file).is_file():
+            raise OSError(file)
+        return str(folder / file)
+
+    monkeypatch.setattr("pet.backbones.load.cached_file", cached_file)
+    assert read_pooling("somebody/encoder") == "cls"
+
+
+def test_an_encoder_without_some_of_its_weights_is_refused(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["bert.encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PetError, match=r"layer\.1\.output\.dense\.weight"):
+        open_encoder(str(folder), INPUT, 16)
