@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from pet.errors import PetError
-from pet.store.text import MEGABYTE, decode
+from pet.store.text import decode
 from pet.terminal import clean
 
 MAX_DEPTH = 50
-MAX_NODES = MEGABYTE  # values, counting what an alias refers to once per use
+MAX_REPEATED = 10_000  # values that aliases may repeat: a written copy of the document must not be much longer
 _MAX_INTEGER = 2**64
 _LONGEST_NUMBER = 100  # characters
 _SHOWN = 60
@@ -32,6 +32,7 @@ class _Composer(yaml.SafeLoader):
         super().__init__(text)
         self._depth = 0
         self._sizes: dict[int, int] = {}  # id of a finished node -> number of values in it
+        self._repeated = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
@@ -45,10 +46,12 @@ class _Composer(yaml.SafeLoader):
             return None
         if is_alias and id(node) not in self._sizes:
             raise yaml.composer.ComposerError(None, None, "the alias refers to itself; write the content out", mark)
-        size = self._sizes[id(node)] if is_alias else 1 + sum(self._sizes[id(inner)] for inner in _inside(node))
-        self._sizes[id(node)] = size
-        if size > MAX_NODES:
-            message = f"more than {MAX_NODES} values, counting those of aliases at each use"
+        if not is_alias:
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(inner)] for inner in _inside(node))
+            return node
+        self._repeated += self._sizes[id(node)]
+        if self._repeated > MAX_REPEATED:
+            message = f"aliases repeat more than {MAX_REPEATED} values; write the content out"
             raise yaml.composer.ComposerError(None, None, message, mark)
         return node
 
