@@ -16,6 +16,7 @@ from pet.errors import PetError
 from pet.members.scoring import score_rows
 from pet.prompts.library import Prompt
 from pet.prompts.self_supervised import (
+    LETTERS,
     PAIR_WORDS,
     choice_examples,
     choice_task,
@@ -82,7 +83,7 @@ def pretrain(session: Session, texts: Sequence[str], name: str, examples: Pretra
     """
     if examples.form not in FORMATS:
         raise PetError(f"--format {examples.form!r} is unknown; choose {', '.join(FORMATS)}")
-    problems = out_of_range(examples, {"count": (3, 10**7), "options": (2, 100)})
+    problems = out_of_range(examples, {"count": (3, 10**7), "options": (2, len(LETTERS))})
     if problems:
         raise PetError(problems)
     order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))

@@ -202,8 +202,8 @@ def test_a_classifier_can_be_the_teacher(inputs: Path, tiny_model: Path, tmp_pat
 def test_mistakes_in_pretraining_options_are_reported(inputs: Path, tiny_model: Path, tmp_path: Path):
     train = ["prompts", "pretrain", "--text", inputs / "text.txt", "-m", tiny_model, *SMALL, "-l", tmp_path / "library"]
     assert "--words" in refused(*train, "--words", "no,yes")
-    assert "2 to 26" in refused(*train, "--format", "choice", "--options", "1")
-    assert "--count 2" in refused(*train, "--count", "2")
+    assert "at most 26" in refused(*train, "--format", "choice", "--options", "1")
+    assert "--count is 2" in refused(*train, "--count", "2")
     assert "several fields" in refused(*train, "--format", "single", "--task", "mnli")
     assert not (tmp_path / "library").exists()
 

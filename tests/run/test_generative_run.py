@@ -12,6 +12,7 @@ import pytest
 from families import CAUSAL, ENCODER_DECODERS, build_family
 from small_run import contents, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from pet import PetClassifier
 from pet.members import pattern
@@ -134,10 +135,11 @@ def test_check_shows_the_mask_and_tries_the_patterns(inputs: Path, family_model:
 
 
 def test_an_encoder_decoder_without_sentinels_is_refused(inputs: Path, family_model: Any, tmp_path: Path):
-    model = tmp_path / "model"
-    shutil.copytree(family_model("gpt2"), model)
-    for file in ("config.json", "model.safetensors"):
-        shutil.copy(family_model("t5") / file, model)
+    model, tokenizer = tmp_path / "model", AutoTokenizer.from_pretrained(family_model("gpt2"))
+    t5 = AutoModelForSeq2SeqLM.from_pretrained(family_model("t5"))
+    t5.resize_token_embeddings(len(tokenizer))
+    for part in (t5, tokenizer):
+        part.save_pretrained(model)
     said = refused(*run_options(inputs, model), "-o", tmp_path / "run")
     assert "<extra_id_0>" in said
     assert not (tmp_path / "run").exists()
