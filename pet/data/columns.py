@@ -15,7 +15,7 @@ from pet.data.source import Source, Unsound
 from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
 from pet.errors import PetError
-from pet.spelling import compose, fold, unlike
+from pet.spelling import Names, compose, fold, unlike
 
 _LONGEST_NAME = 4  # words of the name of a column
 
@@ -83,6 +83,8 @@ def lay_out(
         With every column that is missing or ambiguous.
     """
     known = [*fields, "id", "label"]
+    names = Names(known)
+    columns = {names.find(key) or key: column for key, column in columns.items()}
     problems = [
         f"{place}: --column: {key!r} is not a field of the task{near(key, known)}; the fields are {some(fields)}"
         for key in columns

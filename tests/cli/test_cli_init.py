@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pet.cli.main import main
@@ -151,6 +151,7 @@ LABELS = st.lists(NAMES | st.sampled_from(HOSTILE).filter(str.strip), min_size=2
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES, text=NAMES, label=NAMES, labels=LABELS)
+@example(name="0", text="0\U0002f800", label="0", labels=["0", "00"])  # a character that NFC replaces
 def test_any_names_give_a_task_that_reads_its_data(
     tmp_path: Path, name: str, text: str, label: str, labels: list[str]
 ) -> None:
