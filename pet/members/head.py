@@ -12,10 +12,9 @@ import numpy as np
 
 from pet.data.pick import pick_columns, pick_rows
 from pet.ensemble.scale import Scale
-from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, plain_spec
 from pet.members.texts import Texts
 from pet.recipe import Recipe
 from pet.seeds import derive_seed
@@ -29,9 +28,7 @@ CHUNK_ROWS = 16384  # texts tokenized at a time
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``head``, which takes no argument."""
-    if argument:
-        raise PetError(f"member head:{argument}: head takes no argument; write head")
-    return MemberSpec(KIND, KIND)
+    return plain_spec(KIND, argument)
 
 
 def steps(recipe: Recipe, rows: int) -> int:

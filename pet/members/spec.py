@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pet.errors import PetError
 from pet.store.schema import record, text, whole
 
 _NUMBER = whole(1, 1_000_000)
@@ -54,6 +55,13 @@ class MemberSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> MemberSpec:
         """Return the specification that `dataclasses.asdict` describes."""
         return cls(values["kind"], values["name"], dict(values["options"]))
+
+
+def plain_spec(kind: str, argument: str) -> MemberSpec:
+    """Return the specification of a kind without options. Raises PetError if the user gave an argument."""
+    if argument:
+        raise PetError(f"member {kind}:{argument}: {kind} takes no argument; write {kind}")
+    return MemberSpec(kind, kind)
 
 
 def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:

@@ -23,7 +23,7 @@ from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, plain_spec
 from pet.members.texts import Texts
 from pet.store.json_reader import read_json
 from pet.store.schema import list_of, record, text
@@ -45,9 +45,7 @@ MOST_TERMS = 50_000  # of each view
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``tfidf``, which takes no argument."""
-    if argument:
-        raise PetError(f"member tfidf:{argument}: tfidf takes no argument; write tfidf")
-    return MemberSpec(KIND, KIND)
+    return plain_spec(KIND, argument)
 
 
 @dataclass
