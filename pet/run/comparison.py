@@ -118,4 +118,4 @@ def is_better(ours: Array, theirs: Array) -> bool:
     wins, losses = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     total = wins + losses
     tail = sum(math.comb(total, count) for count in range(losses + 1))
-    return wins > losses and 2 * tail < LEVEL * 2**total
+    return wins > losses and 2 * tail / 2**total < LEVEL  # whole numbers: too large for floats until divided

@@ -28,7 +28,16 @@ def _metrics(folder: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("wins", "losses", "expected"), [(6, 0, True), (5, 0, False), (10, 2, True), (9, 2, False), (2, 10, False)]
+    ("wins", "losses", "expected"),
+    [
+        (6, 0, True),
+        (5, 0, False),
+        (10, 2, True),
+        (9, 2, False),
+        (2, 10, False),
+        (4000, 3000, True),
+        (3550, 3450, False),
+    ],
 )
 def test_better_means_more_than_chance_on_the_texts_that_one_alone_gets_right(wins, losses, expected):
     """Two-sided binomial probabilities: 2 of 64, 2 of 32, 158 of 4096, 134 of 2048."""
