@@ -292,10 +292,13 @@ def _ensemble(
             if set(ensemble.names) != {scorer.name for scorer in scorers}:
                 raise PetError(f"{place / MANIFEST}: {stage}: members are not those of the run; {REPEAT}")
             return ensemble
-    # An old run without a pool.
+    # An old run without a pool did not note it, and counted its patterns from 0.
     untrained = stage_info(place, stages, "g0/untrained", untrained_note(len(shared.task.patterns))).get("accuracy")
     specs = [old_pattern_spec(UNTRAINED, scorer.name) for scorer in scorers]
-    known = [None if untrained is None or spec is None else untrained[spec.pattern or 0] for spec in specs]
+    patterns = [None if spec is None else spec.pattern for spec in specs]
+    if 0 not in patterns or any(number is not None and number >= len(shared.task.patterns) for number in patterns):
+        raise PetError(f"{place / MANIFEST}: does not say how the members of the run are merged; {REPEAT}")
+    known = [None if untrained is None or number is None else untrained[number] for number in patterns]
     return Ensemble.weighted(
-        [scorer.name for scorer in scorers], known, labels=labels, rule=shared.recipe.merging.merge
+        [scorer.name for scorer in scorers], known, labels=len(shared.task.labels), rule=shared.recipe.merging.merge
     )

@@ -86,6 +86,7 @@ def _ensemble_info(manifest: Any) -> Any:
         (lambda manifest: _ensemble_info(manifest).update(scales=["meters", "logits"]), "scales"),
         (lambda manifest: _ensemble_info(manifest).update(merge="product"), "merge"),
         (lambda manifest: _ensemble_info(manifest).update(members=["../../x", "y"]), "member"),
+        (lambda manifest: manifest["stages"].pop("g0/ensemble"), "merged"),
         (lambda manifest: manifest["stages"]["g0/ensemble"].update(outputs=3), "outputs"),
         (lambda manifest: manifest["stages"]["g0/ensemble"].update(state=[1]), "state"),
     ],
@@ -114,7 +115,7 @@ def test_vectors_that_do_not_fit_the_model_are_one_message(run: Path, shape: tup
 @pytest.mark.parametrize("name", ["config.yaml", "manifest.json", "g0/p1-r1/member.json"])
 def test_changes_that_know_the_grammar_have_a_result_or_one_message(run: Path, name: str) -> None:
     draw, sound = random.Random(name), (run / name).read_bytes()
-    for _ in range(12):
+    for _ in range(40):
         (run / name).write_bytes(mutate(sound, [sound], draw))
         try:
             open_ensemble(run, device="cpu")
