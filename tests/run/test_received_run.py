@@ -86,7 +86,7 @@ def _ensemble_info(manifest: Any) -> Any:
         (lambda manifest: _ensemble_info(manifest).update(scales=["meters", "logits"]), "scales"),
         (lambda manifest: _ensemble_info(manifest).update(merge="product"), "merge"),
         (lambda manifest: _ensemble_info(manifest).update(members=["../../x", "y"]), "member"),
-        (lambda manifest: manifest["stages"].pop("g0/ensemble"), "merged"),
+        (lambda manifest: manifest["stages"].pop("g0/ensemble") and None, "merged"),
         (lambda manifest: manifest["stages"]["g0/ensemble"].update(outputs=3), "outputs"),
         (lambda manifest: manifest["stages"]["g0/ensemble"].update(state=[1]), "state"),
     ],
