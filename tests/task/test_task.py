@@ -152,6 +152,7 @@ SHIPPED = {
     "snli",
     "sst2",
     "subj",
+    "tickets",
     "trec",
     "xstance",
     "yahoo",
