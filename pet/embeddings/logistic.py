@@ -22,6 +22,7 @@ Array = NDArray[Any]
 STRENGTHS = (1.0, 10.0, 100.0)  # candidates for the inverse regularization strength C, in ascending order
 DEFAULT_STRENGTH = 10.0  # where there are too few examples to choose
 _FOLDS = 4
+_CROSS_FOLDS = 8
 _ITERATIONS = 200
 _NEGLIGIBLE = 1e-3  # smaller probabilities of a label are left out
 FILE = "regression.safetensors"
@@ -110,13 +111,54 @@ def choose_strength(features: Any, codes: Array, seed: int = 0) -> float:
     if folds < 2 or len(np.unique(codes)) < 2:
         return DEFAULT_STRENGTH
     likelihood = dict.fromkeys(STRENGTHS, 0.0)
-    generator = np.random.RandomState(np.random.MT19937(seed))  # scikit-learn takes no seeds above 32 bits
-    for kept, held in StratifiedKFold(folds, shuffle=True, random_state=generator).split(codes, codes):
+    for kept, held in StratifiedKFold(folds, shuffle=True, random_state=_generator(seed)).split(codes, codes):
         for strength in likelihood:
             model = _regression(features[kept], codes[kept], strength)
             places = np.searchsorted(model.classes_, codes[held])
             likelihood[strength] += float(model.predict_log_proba(features[held])[np.arange(len(held)), places].sum())
     return max(likelihood, key=lambda strength: likelihood[strength])
+
+
+def cross_fit(features: Any, codes: Array, labels: int, seed: int = 0) -> tuple[Array, list[Logistic]]:
+    """Fit a logistic regression without each fold of the rows, and predict that fold.
+
+    Parameters
+    ----------
+    features, codes, labels, seed : as for `fit_logistic`, with int labels
+
+    Returns
+    -------
+    predictions : float64 array of shape (rows, L)
+        Log-probabilities of each row from a model that did not learn from it. NaN for a row that is the only one of its
+        label.
+    models : list of Logistic
+        One for each fold. The mean of their predictions for other texts compares with `predictions`.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    predictions = np.full((len(codes), labels), np.nan)
+    models: list[Logistic] = []
+    alone = np.flatnonzero(np.bincount(codes, minlength=labels) == 1)
+    shared = np.flatnonzero(~np.isin(codes, alone))
+    single = np.flatnonzero(np.isin(codes, alone))
+    if not len(shared):
+        return predictions, models
+    strength = choose_strength(features, codes, seed)
+    folds = StratifiedKFold(
+        min(_CROSS_FOLDS, int(np.bincount(codes[shared]).max())), shuffle=True, random_state=_generator(seed)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds is in some of them
+        splits = list(folds.split(shared, codes[shared]))
+    for kept, held in splits:
+        rows = np.concatenate([shared[kept], single])
+        models.append(_fit(features[rows], codes[rows], labels, strength))
+        predictions[shared[held]] = models[-1].log_probabilities(features[shared[held]])
+    return predictions, models
+
+
+def _generator(seed: int) -> np.random.RandomState:
+    return np.random.RandomState(np.random.MT19937(seed))  # scikit-learn takes no seeds above 32 bits
 
 
 def _regression(features: Any, codes: Array, strength: float, weights: Array | None = None) -> LogisticRegression:

@@ -20,8 +20,9 @@ class MergingSettings(Settings):
         choices=("weighted", "uniform"),
     )
     prior: str = setting(
-        "none",
-        "correct the merged scores toward a label distribution: none, balanced (all labels equally frequent), or "
-        "labeled (as in the labeled texts)",
-        choices=("none", "balanced", "labeled"),
+        "auto",
+        "class ratio of the unlabeled texts, to which merged scores are corrected: auto (no correction of trained "
+        "members; untrained patterns are corrected to even shares, or without --unlabeled by an empty text), none, "
+        "balanced (even shares), labeled (as in the labeled texts), estimated (from predictions and labeled texts), "
+        "shares such as good:0.8,bad:0.2, or a file with columns label and count, or of reviewed texts drawn at random",
     )

@@ -22,6 +22,7 @@ from pet.members.untrained import KIND as UNTRAINED
 from pet.process import Lock
 from pet.recipe import Recipe, make_recipe
 from pet.resources import expand
+from pet.run.class_ratio import resolve_prior, untrained_target, without_bias
 from pet.run.context import PRIMERS, make_shared
 from pet.run.inputs import RunData
 from pet.run.load_run import read_settings
@@ -183,6 +184,8 @@ def open_ensemble(
 def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | None = None) -> SavedEnsemble:
     """Return an ensemble of every pattern of a task on a pretrained model, with equal weights and without a run.
 
+    The bias of the patterns is corrected as the recipe says (``prior``).
+
     Parameters
     ----------
     settings : model, recipe, device, and seed
@@ -194,6 +197,7 @@ def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | Non
     PetError
         If the model cannot be opened, or a verbalizer word is not a single token of it.
     """
+    settings, _ = resolve_prior(settings, task)
     recipe = make_recipe(settings.recipe, settings.settings)
     if recipe.priming.count and primers is None:
         raise PetError("priming requires labeled texts, but none were given; set priming to 0")
@@ -201,7 +205,11 @@ def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | Non
     shared.bind()
     specs = [pattern_spec(UNTRAINED, number, 0) for number in range(len(task.patterns))]
     ensemble = Ensemble.of([spec.name for spec in specs], labels=len(task.labels))
-    return SavedEnsemble(shared, [make_scorer(spec, shared) for spec in specs], ensemble)
+    scorers = [make_scorer(spec, shared) for spec in specs]
+    target = untrained_target(recipe, task)
+    if target is not None:
+        ensemble = without_bias(ensemble, scorers, shared, target)
+    return SavedEnsemble(shared, scorers, ensemble)
 
 
 def _member_folders(

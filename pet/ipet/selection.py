@@ -77,12 +77,13 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
 
     Parameters
     ----------
-    text : ``keep`` (the same as in the labeled texts), ``balanced``, or comma-separated numbers, one per label
+    text : ``keep`` or ``auto`` (the same as in the labeled texts), ``balanced``, or comma-separated numbers, one per
+        label
     labels : labels of the task
 
     Returns
     -------
-    float64 array of shape (L,) with sum 1, or None for ``keep``
+    float64 array of shape (L,) with sum 1, or None for ``keep`` and ``auto``
 
     Raises
     ------
@@ -94,7 +95,7 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
     >>> parse_ratio("3,1", ["good", "bad"]).tolist()
     [0.75, 0.25]
     """
-    if text == "keep":
+    if text in ("auto", "keep"):
         return None
     if text == "balanced":
         return np.full(len(labels), 1 / len(labels))
@@ -104,8 +105,8 @@ def parse_ratio(text: str, labels: Sequence[str]) -> Array | None:
         shares = np.zeros(0)
     if len(shares) != len(labels) or not (shares >= 0).all() or not 0 < shares.sum() < math.inf:
         raise PetError(
-            f"setting ratio is {shorten(repr(text))}; use keep, balanced, or {len(labels)} comma-separated numbers, "
-            f"one for each of {', '.join(labels)}"
+            f"setting ratio is {shorten(repr(text))}; use auto, keep, balanced, or {len(labels)} comma-separated "
+            f"numbers, one for each of {', '.join(labels)}"
         )
     return np.asarray(shares / shares.sum())
 

@@ -28,8 +28,9 @@ class IpetSettings(Settings):
     first_set: int = setting(10, "without labeled texts: size of the first training set", low=1, high=10**9)
     vote_share: float = setting(0.25, "fraction of the other members that label texts for a member", low=0, high=1)
     ratio: str = setting(
-        "keep",
-        "label ratio of new examples: keep (as in the labeled texts), balanced, or numbers such as 3,1,1",
+        "auto",
+        "label ratio of new examples: auto (that of `prior`, or else keep), keep (as in the labeled texts), balanced, "
+        "or numbers such as 3,1,1",
     )
     selection: str = setting(
         "draw",
@@ -49,6 +50,6 @@ class IpetSettings(Settings):
 
     def problems(self) -> list[str]:
         """Return a problem if the ratio is neither a word nor numbers; their count depends on the task."""
-        if self.ratio in ("keep", "balanced") or _NUMBERS.fullmatch(self.ratio):
+        if self.ratio in ("auto", "keep", "balanced") or _NUMBERS.fullmatch(self.ratio):
             return []
-        return [f"ratio is {shorten(repr(self.ratio))}: it must be keep, balanced, or numbers such as 3,1,1"]
+        return [f"ratio is {shorten(repr(self.ratio))}: it must be auto, keep, balanced, or numbers such as 3,1,1"]

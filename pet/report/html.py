@@ -27,6 +27,13 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; } th { backgr
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
+# Columns of the table of class ratios -> their headers.
+_RATIO = {
+    "labeled": "labeled texts", "predicted": "predicted", "target": "corrected to", "estimated": "estimated",
+    "low": "at least", "high": "at most",
+}  # fmt: skip
+
+
 def html_report(result: Mapping[str, Any]) -> str:
     """Return the HTML report of a run.
 
@@ -42,6 +49,7 @@ def html_report(result: Mapping[str, Any]) -> str:
           `pet.evaluate.evaluate`, or a sequence of them, one per seed; confusion matrix and reliability
           diagram then show the first seed.
         - ``baselines``: mapping, other method -> mapping with ``student`` or ``ensemble`` as above
+        - ``class_ratio``: shares of the labels; see `pet.run.ratio_figures`
         - ``generations``: one entry per iPET generation, and ``labels``, the label names;
           see `pet.report.generations`
 
@@ -65,6 +73,7 @@ def html_report(result: Mapping[str, Any]) -> str:
     for name in ("student", "ensemble"):
         if result.get(name):
             body += _details(name, first_seed(result[name]))
+    body += _class_ratio(result.get("class_ratio") or {})
     body += _generations(result.get("generations") or (), result.get("labels") or ())
     if result.get("config"):
         body += ["<h2>Config</h2>", _table(["key", "value"], [list(row) for row in _flat(result["config"])])]
@@ -121,6 +130,16 @@ def _reliability(calibration: Sequence[Mapping[str, Any]]) -> list[str]:
     names = ["confidence", "examples", "accuracy", "accuracy (bar), confidence (mark)"]
     head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
     return ["<h3>Reliability</h3>", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>']
+
+
+def _class_ratio(figures: Mapping[str, Any]) -> list[str]:
+    """Return a table of the shares of each label that `pet.run.ratio_figures` reports."""
+    columns = [name for name in _RATIO if figures.get(name)]
+    if not columns:
+        return []
+    rows = [[label, *(figures[name].get(label) for name in columns)] for label in figures[columns[0]]]
+    title = "<h2>Class ratio of the unlabeled texts</h2>"
+    return [title, _table(["label", *(_RATIO[name] for name in columns)], rows)]
 
 
 def _percent(share: float) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import Ensemble
 from pet.members import embeddings, tfidf
 from pet.members.kinds import NAMED
+from pet.run.class_ratio import shifted, target_ratio
 from pet.run.classifiers import TEST_LOGITS
 from pet.run.context import RunContext
 from pet.run.execution.executor import InProcess
@@ -48,9 +49,11 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     InProcess().make(context, [MemberWork(member, parts=("test",)) for member in members.values() if member.prefix])
     context.shared.models.forget()
     gold, predicted = context.texts("test").labels, _predicted(context, results)
-    baselines, labels = {}, {}
+    baselines, labels, target = {}, {}, target_ratio(context, list(members.values()))
     for kind, member in members.items():
         ensemble = Ensemble.of([member.name], labels=len(context.task.labels))
+        if target is not None:
+            ensemble = shifted(context, ensemble, target)
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
         labels[kind] = ensemble.combine(member_scores(context, [member], "test")).label
     advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)

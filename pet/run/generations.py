@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.data.checks import text_key
+from pet.ensemble.class_ratio import AUTO
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
 from pet.ipet.figures import example_figures, pool_figures, shortages
@@ -32,6 +33,7 @@ from pet.ipet.selection import (
     take_most_probable,
 )
 from pet.report.generations import generation_line
+from pet.run.class_ratio import target_ratio
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
@@ -185,7 +187,11 @@ class Generations:
         ensemble = self._ensembles[before[0].generation].only(names)
         by_name = {member.name: member for member in before}
         scores = member_scores(self.context, [by_name[name] for name in names], "pool")
-        target = self.plan.target() if self.context.recipe.ipet.calibrate else None
+        recipe, target = self.context.recipe, None
+        if recipe.ipet.calibrate:
+            target = self.plan.target()
+        elif recipe.merging.prior != AUTO:  # without it, the best texts of each label are chosen whatever the bias
+            target = target_ratio(self.context, before)
         return Candidates.of(ensemble, scores, target)
 
     def _keep(self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array) -> dict[str, Any]:

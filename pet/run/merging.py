@@ -18,8 +18,9 @@ from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import pattern_spec
 from pet.numerics import softmax
+from pet.run.class_ratio import corrected_alone, target_ratio
 from pet.run.context import RunContext
-from pet.run.stages import Array, Member, member_scores
+from pet.run.stages import Member, member_scores
 from pet.store.manifest import MANIFEST
 from pet.store.schema import Check, list_of, number, record
 
@@ -74,17 +75,19 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
     )
 
 
-def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> None:
-    """Keep the weights of a run that has no pool to label, for texts that `pet label` sees later."""
+def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> Ensemble:
+    """Keep the weights of members that label no pool, for `pet label`; return the ensemble with its bias."""
+    name = f"{members[0].prefix}{KEPT}"
 
     def build(folder: Path) -> dict[str, Any]:
-        about = ensemble.to_dict()
+        about = corrected_alone(context, members, ensemble).to_dict()
         (folder / ENSEMBLE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return about
 
     members_made = [context.directory.fingerprint(m.stage) for m in members]
     inputs = {"config": context.config_hash, "members": members_made, "weights": [float(w) for w in ensemble.weights]}
-    context.directory.stage(KEPT, inputs, build, files=[ENSEMBLE])
+    context.directory.stage(name, inputs, build, files=[ENSEMBLE])
+    return _kept(context, name)
 
 
 def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] | None) -> float | None:
@@ -109,11 +112,11 @@ def _scale(context: RunContext, member: Member) -> Scale:
 
 def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> Ensemble:
     """Merge the members' scores of the pool into the table of soft labels; the ensemble with its bias."""
-    name = labels_stage(members)
+    name, target = labels_stage(members), target_ratio(context, members)
 
     def build(folder: Path) -> dict[str, Any]:
         scores = member_scores(context, members, "pool")
-        corrected = _with_prior(context, ensemble, scores)
+        corrected = ensemble if target is None else ensemble.corrected(scores, target)
         paths = [folder / "labels.parquet", folder / "labels.jsonl"]
         write_soft_labels(paths, LazyColumn(context.texts("pool").table, "id"), scores, corrected, context.task.labels)
         return corrected.to_dict()
@@ -129,7 +132,10 @@ def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensembl
 
 def kept_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
     """Return the ensemble of these members as the run has kept it, with its bias."""
-    name = labels_stage(members) if context.has("pool") else KEPT
+    return _kept(context, labels_stage(members) if context.has("pool") else KEPT)
+
+
+def _kept(context: RunContext, name: str) -> Ensemble:
     info = context.directory.info(name, NOTED)
     return Ensemble.from_dict(info, len(context.task.labels), f"{context.directory.path / MANIFEST}: {name}")
 
@@ -137,19 +143,6 @@ def kept_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
 def labels_stage(members: Sequence[Member]) -> str:
     """Return the stage of the soft labels that these members make."""
     return f"{members[0].prefix}g{members[0].generation}/labels"
-
-
-def _with_prior(context: RunContext, ensemble: Ensemble, scores: Sequence[Array]) -> Ensemble:
-    """Return the ensemble with the correction that the recipe asks for."""
-    count, prior = len(context.task.labels), context.recipe.merging.prior
-    if prior == "none":
-        return ensemble
-    target = np.full(count, 1 / count)
-    if prior == "labeled" and context.has("train"):
-        # One more of each, so that a label without an example is rare and not impossible.
-        counts = np.bincount(context.texts("train").labels, minlength=count) + 1.0
-        target = counts / counts.sum()
-    return ensemble.corrected(scores, target)
 
 
 # ---- figures -----------------------------------------------------------------------------------

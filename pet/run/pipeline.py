@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
+from pet.ipet.plan import Plan
 from pet.progress import Reporter
 from pet.report.generations import generations_csv
+from pet.run.class_ratio import target_ratio
 from pet.run.classifiers import evaluate_classifier, make_student, make_supervised
 from pet.run.comparison import compare
 from pet.run.context import RunContext
@@ -28,6 +31,7 @@ from pet.run.merging import (
     pattern_accuracies,
 )
 from pet.run.pool_gold import pseudo_label_accuracy
+from pet.run.ratio_figures import ratio_figures
 from pet.run.resolve import Given, ResolvedRun, resolve
 from pet.run.results import Results, write_results
 from pet.run.settings import RunSettings
@@ -59,7 +63,8 @@ def run(
     -------
     dict with the content of metrics.json: ``task``, ``method``, ``model``, ``seed``, ``data`` (counts), and, with a
     test set, ``members``, ``ensemble``, ``student``, and ``baselines`` with the figures of `pet.evaluate.evaluate`. For
-    ``ipet`` also ``generations`` (`pet.report.generations`) and ``generation``, whose labels the student was trained on
+    ``ipet`` also ``generations`` (`pet.report.generations`) and ``generation``, whose labels trained the student. With
+    a pool also ``class_ratio`` (`pet.run.ratio_figures`)
 
     Raises
     ------
@@ -112,6 +117,8 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
             figures = _METHODS[resolved.settings.method](context, executor)
             if resolved.settings.baselines:
                 figures["baselines"] = _run_baselines(context, executor)
+        if context.has("pool") and resolved.settings.method != "supervised":
+            figures["class_ratio"] = ratio_figures(context, figures.get("generation", 0), resolved.ratio)
         compared = compare(context, figures)
         baselines = {**compared.get("baselines", {}), **figures.get("baselines", {})}
         return figures | compared | ({"baselines": baselines} if baselines else {})
@@ -128,8 +135,7 @@ def run_pet(context: RunContext, executor: Executor) -> Results:
     ensemble = make_ensemble(context, members, accuracies)
     if not context.has("pool"):
         context.reporter.warn("no unlabeled text to distill from: the run ends with the ensemble")
-        keep_ensemble(context, members, ensemble)
-        return evaluate_ensemble(context, members, ensemble)
+        return evaluate_ensemble(context, members, keep_ensemble(context, members, ensemble))
     ensemble = label_pool(context, members, ensemble)
     results = evaluate_ensemble(context, members, ensemble)
     _release(context, executor)
@@ -140,17 +146,15 @@ def run_pet(context: RunContext, executor: Executor) -> Results:
 def run_zero_shot(context: RunContext, executor: Executor, prefix: str = "") -> Results:
     """Score and label texts with the untrained patterns. As a baseline, score only the test texts."""
     members = untrained_members(context, prefix=prefix)
-    parts = ("pool", "test") if not prefix or context.recipe.merging.prior != "none" else ("test",)
+    parts = ("test",) if prefix else ("pool", "test")
     if context.recipe.priming.count:
         _warn_of_few_primers(context)
         keep_primers(context)
     executor.make(context, [MemberWork(member, parts=parts) for member in members])
     context.shared.models.forget()
     ensemble = make_ensemble(context, members, None)
-    if context.has("pool") and "pool" in parts:
-        ensemble = label_pool(context, members, ensemble)
-    elif not prefix:
-        keep_ensemble(context, members, ensemble)
+    label = label_pool if context.has("pool") and not prefix else keep_ensemble
+    ensemble = label(context, members, ensemble)
     return evaluate_ensemble(context, members, ensemble)
 
 
@@ -174,7 +178,7 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
     if resolved.pool_gold is not None:
         gold, root = resolved.pool_gold, context.directory.path
         diagnose = lambda generation: pseudo_label_accuracy(root, generation, gold, context.task.labels)  # noqa: E731
-    generations = Generations(context, executor, resolved.plan, diagnose)
+    generations = Generations(context, executor, _with_prior(context, resolved.plan), diagnose)
     used = generations.run()
     members, ensemble = generations.members(used), generations.ensemble(used)
     write_atomically(
@@ -194,6 +198,12 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
             first, ensemble = generations.members(0), generations.ensemble(0)
             results["baselines"]["pet"] = _pet_of_ipet(context, first, ensemble)
     return results
+
+
+def _with_prior(context: RunContext, plan: Plan) -> Plan:
+    """Return the schedule with the class ratio of the run, unless the recipe sets another label ratio."""
+    target = target_ratio(context, trained_members(context))
+    return plan if target is None or context.recipe.ipet.ratio != "auto" else replace(plan, ratio=target)
 
 
 def _pet_of_ipet(context: RunContext, members: list[Any], ensemble: Ensemble) -> Results:

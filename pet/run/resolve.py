@@ -24,6 +24,7 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.progress import Reporter
 from pet.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
+from pet.run.class_ratio import GivenRatio, resolve_prior
 from pet.run.context import make_shared
 from pet.run.execution.data_parallel import check_share
 from pet.run.init_prompt import InitPrompt, open_init_prompt
@@ -74,6 +75,7 @@ class ResolvedRun:
     plan : schedule of the generations, for ``ipet``
     initial : candidates for the initial prompt
     pool_gold : hidden label of each text in the pool
+    ratio : class ratio that was read from a file
     """
 
     settings: RunSettings
@@ -86,6 +88,7 @@ class ResolvedRun:
     plan: Plan | None = None
     initial: InitPrompt | None = None
     pool_gold: Array | None = None
+    ratio: GivenRatio | None = None
 
 
 def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = None) -> ResolvedRun:
@@ -104,6 +107,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     """
     given = given or Given()
     task = given.task or Task.from_dict(settings.task)
+    settings, ratio = resolve_prior(settings, task)
     models = _open_models(settings)
     recipe = _resolve_recipe(settings, models)
     parse_ratio(recipe.ipet.ratio, task.labels)  # a mistake is one whatever the method
@@ -133,7 +137,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         plan = make_plan(task, recipe.ipet, label_counts(data.train, len(task.labels)), recipe.member.repetitions)
     for message in unused_settings(settings, recipe, specs):
         reporter.warn(message)
-    return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold)
+    return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold, ratio)
 
 
 def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:

@@ -1,0 +1,195 @@
+"""The class ratio of the texts to label: how the setting ``prior`` names it, and shares from counts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.label_codes import LabelCodes
+from pet.errors import PetError
+from pet.settings import shorten
+from pet.suggest import suggest
+
+Array = NDArray[Any]
+AUTO, NONE, BALANCED, LABELED, ESTIMATED = "auto", "none", "balanced", "labeled", "estimated"
+WORDS = (AUTO, NONE, BALANCED, LABELED, ESTIMATED)  # values of the setting that are not shares
+SMALLEST = 1e-4  # share of a label that is said to have none: rare and not impossible
+Z = 1.959964  # two-sided 95 % of a normal distribution
+_NUMBERS = re.compile(r"[-+.\deE\s]+(,[-+.\deE\s]+)*")
+_EXAMPLE = "0.4,0.6"
+_ROUNDING = 0.011  # how far shares may be from adding up to 1 or 100
+
+
+class ClassRatio(NamedTuple):
+    """Shares of the labels, with an interval that holds each of them with a probability of 95 %.
+
+    Attributes
+    ----------
+    shares, low, high : float64 arrays of shape (L,)
+    """
+
+    shares: Array
+    low: Array
+    high: Array
+
+
+def ratio_of_counts(counts: Array) -> ClassRatio:
+    """Return the shares of labels in a population from the labels of texts that were drawn from it at random.
+
+    Every label gets one more, so that one without a text is rare and not impossible. The interval is Wilson's (1927).
+
+    Parameters
+    ----------
+    counts : number of texts of each label, shape (L,), not all 0
+
+    Examples
+    --------
+    >>> ratio = ratio_of_counts(np.array([36, 9]))
+    >>> ratio.shares.round(3).tolist(), ratio.low.round(3).tolist(), ratio.high.round(3).tolist()
+    ([0.787, 0.213], [0.662, 0.109], [0.891, 0.338])
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    rows = counts.sum()
+    share, square = counts / rows, Z**2 / rows
+    center = (share + square / 2) / (1 + square)
+    half = np.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
+    return ClassRatio((counts + 1) / (rows + len(counts)), np.maximum(center - half, 0), np.minimum(center + half, 1))
+
+
+def is_even(counts: Array) -> bool:
+    """Return True if labels have equally many texts, up to one, so that their ratio says nothing about other texts.
+
+    Examples
+    --------
+    >>> is_even(np.array([3, 3, 2])), is_even(np.array([4, 3, 2]))
+    (True, False)
+    """
+    return int(np.max(counts)) - int(np.min(counts)) <= 1
+
+
+def parse_shares(text: str, labels: Sequence[str], label_map: Mapping[str, str] = {}) -> Array:
+    """Parse a class ratio.
+
+    Parameters
+    ----------
+    text : ``World:.4,Sports:.3`` and so on for every label in any order, or numbers in the order of the labels. Shares
+        add up to 1 or 100; whole numbers are counts.
+    labels, label_map : labels of the task in order, and other names of them
+
+    Returns
+    -------
+    float64 array of shape (L,), above 0, adding up to 1
+
+    Raises
+    ------
+    PetError
+        Naming every label that is unknown, missing or repeated, and every number that is not one.
+
+    Examples
+    --------
+    >>> parse_shares("good:3,bad:1", ["bad", "good"]).tolist()
+    [0.25, 0.75]
+    >>> parse_shares("0.2,0.8", ["bad", "good"]).tolist()
+    [0.2, 0.8]
+    """
+    if _NUMBERS.fullmatch(text):
+        values = [_number(part) for part in text.split(",")]
+        if len(values) != len(labels):
+            raise PetError(
+                f"prior has {len(values)} numbers and the task {len(labels)} labels; give one for each of "
+                f"{shorten(', '.join(labels))}"
+            )
+        return _normalized(text, np.asarray(values), labels)
+    values, problems = _named(text, labels, label_map)
+    if problems:
+        raise PetError(problems)
+    return _normalized(text, np.asarray(values), labels)
+
+
+def _named(text: str, labels: Sequence[str], label_map: Mapping[str, str]) -> tuple[list[float], list[str]]:
+    """Return the number of each label, and what is wrong."""
+    codes, found, problems = LabelCodes(labels, label_map), {}, []
+    for part in text.split(","):
+        name, colon, number = part.rpartition(":")
+        position = codes.find(name)
+        position = codes.find(name.strip()) if position is None else position
+        if not colon:
+            problems.append(f"prior: {shorten(repr(part))} is not a label with its share, such as {labels[0]}:0.4")
+        elif position is None:
+            problems.append(f"prior: {shorten(repr(name))} is not a label of the task; {suggest(name, labels)}")
+        elif position in found:
+            problems.append(f"prior: label {labels[position]!r} has two shares; give one")
+        else:
+            found[position] = _number(number)
+            if math.isnan(found[position]):
+                problems.append(f"prior: the share of {labels[position]!r} is {shorten(repr(number))}, not a number")
+    missing = [label for position, label in enumerate(labels) if position not in found]
+    if missing and not problems:
+        problems.append(f"prior: no share for {', '.join(map(repr, missing[:20]))}; every label must have one")
+    if problems and any("," in label for label in labels):
+        problems.append(
+            "labels of this task contain commas; give the numbers alone in their order, or a file of counts"
+        )
+    return [found.get(position, math.nan) for position in range(len(labels))], problems
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _normalized(text: str, values: Array, labels: Sequence[str]) -> Array:
+    """Return shares that add up to 1."""
+    if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+        raise PetError(f"prior is {shorten(repr(text))}: every share must be a number of at least 0, and one above 0")
+    total = float(values.sum())
+    counts = bool((values == np.round(values)).all())
+    if not counts and abs(total - 1) > _ROUNDING and abs(total / 100 - 1) > _ROUNDING:
+        raise PetError(
+            f"prior: the shares of {shorten(', '.join(labels))} add up to {total:g}; they must add up to 1 or 100, or "
+            "be counts"
+        )
+    return share_floor(values / total)
+
+
+def share_floor(shares: Array) -> Array:
+    """Return shares of at least `SMALLEST` that add up to 1.
+
+    Examples
+    --------
+    >>> share_floor(np.array([0.0, 1.0])).round(6).tolist()
+    [0.0001, 0.9999]
+    """
+    raised = np.maximum(shares, SMALLEST)
+    return np.asarray(raised / raised.sum())
+
+
+def shares_text(shares: Array, labels: Sequence[str]) -> str:
+    """Return shares as `parse_shares` reads them, with the names of the labels if these are plain.
+
+    Examples
+    --------
+    >>> shares_text(np.array([0.25, 0.75]), ["bad", "good"]), shares_text(np.array([0.25, 0.75]), ["no, never", "yes"])
+    ('bad:0.25,good:0.75', '0.25,0.75')
+    """
+    numbers = [f"{share:.6f}".rstrip("0").rstrip(".") for share in shares]
+    if any("," in label or label != label.strip() for label in labels):
+        return ",".join(numbers)
+    return ",".join(f"{label}:{number}" for label, number in zip(labels, numbers, strict=True))
+
+
+def unknown_prior(text: str) -> PetError:
+    """Return the error about a value that is neither a word, nor shares, nor an existing file."""
+    if re.search(r"[/\\]|\.\w+$", text):
+        return PetError(f"prior: {shorten(text)}: no such file; check the path")
+    return PetError(
+        f"prior is {shorten(repr(text))}: it must be {', '.join(WORDS)}, shares such as LABEL:0.4,LABEL:0.6 or "
+        f"{_EXAMPLE}, or a file of counts or reviewed texts; {suggest(text, WORDS)}"
+    )

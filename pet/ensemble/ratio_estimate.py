@@ -1,0 +1,133 @@
+"""Estimate the class ratio of unlabeled texts from predictions whose mistakes are known from labeled texts.
+
+The mean prediction over a pool is a mixture of the mean predictions for the texts of each label, and the shares of the
+labels are the weights of the mixture (Hopkins and King 2010, American Journal of Political Science 54; black-box shift
+estimation, arXiv 1802.03916). The means are known from predictions for labeled texts that the classifier did not learn
+from. With few labeled texts they are noisy, and inverting them would amplify the noise. This estimate weights the
+equation by its noise, and adds what is known of the shares without it: the labeled texts themselves, if these were
+drawn at random, or a weak preference for even shares.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.ensemble.class_ratio import ClassRatio, Z, share_floor
+
+Array = NDArray[Any]
+EVEN = 2.0  # the preference for even shares counts like this many labeled texts of each label
+_PSEUDO = 1.0  # a label's mean prediction is shrunk to that of a label of typical accuracy, with this many texts
+_ROUNDS = 5  # the noise depends on the shares
+_SUM_WEIGHT = 1e4  # of the equation that shares add up to 1, relative to the others
+
+
+def estimate_ratio(
+    oof_log_probabilities: Array, gold: Array, pool_probabilities: Array, *, as_drawn: bool, even: float = EVEN
+) -> ClassRatio:
+    """Estimate the shares of the labels in a pool.
+
+    Parameters
+    ----------
+    oof_log_probabilities : log-probabilities of labeled texts, each predicted by a classifier that did not learn from
+        it, shape (n, L); NaN rows have no prediction
+    gold : labels of these texts, int array of shape (n,)
+    pool_probabilities : predictions for the pool, shape (rows, L)
+    as_drawn : True if the labeled texts were drawn at random from texts like the pool, so that their ratio is evidence
+    even : number of labeled texts of each label that the preference for even shares counts for, if not `as_drawn`
+
+    Returns
+    -------
+    ClassRatio
+        If no label has a prediction, the shares are those that are known without predictions.
+
+    Examples
+    --------
+    The first label has a mean probability of .68 among texts of this label, .32 among the others, and .56 in the pool:
+    .56 = 2/3 · .68 + 1/3 · .32. With few labeled texts, the estimate is closer to even shares, and its interval wide.
+
+    >>> def predict(gold, count):
+    ...     rows = np.log([[0.8, 0.2], [0.2, 0.8]])
+    ...     right = np.arange(count) % 5 > 0
+    ...     return rows[np.where(right, gold, 1 - gold)]
+    >>> pool = np.tile([0.56, 0.44], (1000, 1))
+    >>> for count in (20, 2000):
+    ...     gold = np.arange(count) // 5 % 2
+    ...     ratio = estimate_ratio(predict(gold, count), gold, pool, as_drawn=False)
+    ...     print(ratio.shares.round(2), ratio.low.round(2), ratio.high.round(2))
+    [0.62 0.38] [0.35 0.11] [0.89 0.65]
+    [0.66 0.34] [0.61 0.28] [0.72 0.39]
+    """
+    labels = pool_probabilities.shape[1]
+    counts = np.bincount(gold, minlength=labels).astype(np.float64)
+    known = counts + 1 if as_drawn else np.full(labels, max(even, 1e-6))
+    shares = known / known.sum()
+    known_rows = np.diag(np.sqrt(known.sum() / shares))  # the information of a multinomial sample
+    seen = ~np.isnan(oof_log_probabilities).any(axis=1)
+    confusion, spread, rows = _confusion(np.exp(oof_log_probabilities[seen]), gold[seen], labels)
+    start, matrix = shares, known_rows
+    if seen.any():
+        mean = np.mean(pool_probabilities, axis=0, dtype=np.float64)
+        for _ in range(_ROUNDS):
+            noise = spread * (float((shares**2 / rows).sum()) + 1 / len(pool_probabilities))
+            whiten = _inverse_root(noise)
+            matrix = np.concatenate([whiten @ confusion, known_rows])
+            shares = _least_squares(matrix, np.concatenate([whiten @ mean, known_rows @ start]))
+    deviation = _deviation(matrix)
+    shares = share_floor(shares)
+    return ClassRatio(shares, np.maximum(shares - Z * deviation, 0), np.minimum(shares + Z * deviation, 1))
+
+
+def _confusion(probabilities: Array, gold: Array, labels: int) -> tuple[Array, Array, Array]:
+    """Return the mean prediction of each label, and how uncertain it is.
+
+    Returns
+    -------
+    confusion : shape (L, L); column k is the mean prediction for texts of label k
+    spread : covariance of predictions among texts of the same label, shape (L, L)
+    rows : number of texts behind each column, those that it is shrunk with included, shape (L,)
+    """
+    counts = np.bincount(gold, minlength=labels).astype(np.float64)
+    sums = np.zeros((labels, labels))
+    np.add.at(sums, gold, probabilities)
+    right = float(probabilities[np.arange(len(gold)), gold].mean()) if len(gold) else 1 / labels
+    typical = np.full((labels, labels), (1 - right) / max(labels - 1, 1))
+    np.fill_diagonal(typical, right)
+    rows = counts + _PSEUDO
+    confusion = ((sums + _PSEUDO * typical) / rows[:, None]).T
+    # Texts of one label differ at most like votes with these means.
+    bound = np.diag(typical[0]) - np.outer(typical[0], typical[0])
+    for label in range(1, labels):
+        bound = bound + np.diag(typical[label]) - np.outer(typical[label], typical[label])
+    means = sums / np.maximum(counts, 1)[:, None]
+    differences = probabilities - means[gold]
+    freedom = max(len(gold) - int(np.count_nonzero(counts)), 0)
+    spread = (differences.T @ differences + bound / labels) / (freedom + 1)
+    return confusion, spread, rows
+
+
+def _inverse_root(matrix: Array) -> Array:
+    """Return the inverse square root of a covariance. Directions without variance are left out."""
+    values, vectors = np.linalg.eigh(matrix)
+    good = values > values.max() * 1e-9
+    return np.asarray((vectors[:, good] / np.sqrt(values[good])).T)
+
+
+def _least_squares(matrix: Array, goal: Array) -> Array:
+    """Return the shares, at least 0 and adding up to 1, that minimize ``|matrix @ shares - goal|``."""
+    from sklearn.linear_model import LinearRegression
+
+    weight = _SUM_WEIGHT * np.abs(matrix).max()
+    matrix = np.concatenate([matrix, np.full((1, matrix.shape[1]), weight)])
+    model = LinearRegression(positive=True, fit_intercept=False).fit(matrix, np.append(goal, weight))
+    return np.asarray(model.coef_ / model.coef_.sum())
+
+
+def _deviation(matrix: Array) -> Array:
+    """Return the standard deviation of each share, given that shares add up to 1."""
+    labels = matrix.shape[1]
+    basis = np.linalg.qr(np.concatenate([np.ones((labels, 1)), np.eye(labels)[:, 1:]], axis=1))[0][:, 1:]
+    reduced = basis.T @ (matrix.T @ matrix) @ basis
+    return np.asarray(np.sqrt(np.diag(basis @ np.linalg.inv(reduced) @ basis.T)))

@@ -1,0 +1,237 @@
+"""The class ratio of a run: from the setting ``prior`` to the bias of the ensemble."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.label_counts import read_label_counts
+from pet.data.pick import pick_rows
+from pet.data.table_format import TableFormat
+from pet.embeddings.logistic import cross_fit
+from pet.ensemble.class_ratio import (
+    AUTO,
+    BALANCED,
+    ESTIMATED,
+    LABELED,
+    NONE,
+    WORDS,
+    ClassRatio,
+    is_even,
+    parse_shares,
+    ratio_of_counts,
+    share_floor,
+    shares_text,
+    unknown_prior,
+)
+from pet.ensemble.combine import Ensemble
+from pet.ensemble.ratio_estimate import estimate_ratio
+from pet.errors import PetError
+from pet.members import untrained
+from pet.members.kinds import open_scorer
+from pet.members.null_text import null_scores
+from pet.members.seam import Scorer
+from pet.members.shared import Shared
+from pet.members.texts import Texts
+from pet.recipe import Recipe, make_recipe
+from pet.resources import expand
+from pet.run.context import RunContext
+from pet.run.settings import RunSettings
+from pet.run.stages import Member
+from pet.store.schema import list_of, number, record
+from pet.task.task import Task
+
+Array = NDArray[Any]
+STAGE = "g0/ratio"
+FILE = "ratio.json"
+SAMPLE = 1000  # texts of the pool that are enough for a warning, or to see the bias of untrained patterns
+_ESTIMATE_ROWS = 10_000  # texts of the pool that are embedded for an estimate
+
+
+@dataclass(frozen=True)
+class GivenRatio:
+    """Where a class ratio comes from that was read from a file.
+
+    Attributes
+    ----------
+    source : the file
+    rows : number of reviewed texts; None: the file says how many texts each label has
+    ratio : shares, and their interval for reviewed texts
+    """
+
+    source: str
+    rows: int | None
+    ratio: ClassRatio
+
+
+def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, GivenRatio | None]:
+    """Check the setting ``prior``, and replace the name of a file by the shares in it, so that a run can be repeated.
+
+    Raises
+    ------
+    PetError
+        If it is none of the words, names other labels than the task, or requires texts that the run does not have.
+    """
+    prior = make_recipe(settings.recipe, settings.settings).merging.prior
+    if prior == ESTIMATED and not (settings.trains_members and settings.train and settings.unlabeled):
+        raise PetError(
+            "prior=estimated compares predictions for labeled and for unlabeled texts; give --train and --unlabeled "
+            "and use --method pet or ipet, or give the shares"
+        )
+    if prior in WORDS:
+        return settings, None
+    if not os.path.exists(expand(prior)):
+        if ":" not in prior and not _are_numbers(prior):
+            raise unknown_prior(prior)
+        parse_shares(prior, task.labels, task.label_map)
+        return settings, None
+    counts, sampled = read_label_counts(
+        prior,
+        task.labels,
+        task.label_map,
+        columns=settings.columns,
+        name="prior",
+        table_format=TableFormat(**settings.table_format),
+    )
+    exact = share_floor(counts / counts.sum())
+    ratio = ratio_of_counts(counts) if sampled else ClassRatio(exact, exact, exact)
+    changed = {**settings.settings, "prior": shares_text(ratio.shares, task.labels)}
+    return replace(settings, settings=changed), GivenRatio(prior, int(counts.sum()) if sampled else None, ratio)
+
+
+def _are_numbers(text: str) -> bool:
+    try:
+        return bool([float(part) for part in text.split(",")])
+    except ValueError:
+        return False
+
+
+def target_ratio(context: RunContext, members: Sequence[Member]) -> Array | None:
+    """Return the class ratio to which the scores of these members are corrected, shape (L,); None: not at all."""
+    count, prior = len(context.task.labels), context.recipe.merging.prior
+    if prior == NONE or (prior == AUTO and not _has_untrained(members)):
+        return None
+    if prior == ESTIMATED:
+        return estimated_ratio(context).shares
+    if prior == LABELED and context.has("train"):
+        return labeled_ratio(context)
+    if prior in (AUTO, BALANCED, LABELED):
+        return np.full(count, 1 / count)
+    return parse_shares(prior, context.task.labels, context.task.label_map)
+
+
+def labeled_ratio(context: RunContext) -> Array:
+    """Return the label shares of the labeled texts; see `pet.ensemble.class_ratio.ratio_of_counts`."""
+    return ratio_of_counts(np.bincount(context.texts("train").labels, minlength=len(context.task.labels))).shares
+
+
+def _has_untrained(members: Sequence[Member]) -> bool:
+    return any(member.spec.kind == untrained.KIND for member in members)
+
+
+# ---- without scores of the pool ----------------------------------------------------------------
+
+
+def corrected_alone(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> Ensemble:
+    """Return the ensemble with the correction that the recipe asks for, if its members did not score the pool.
+
+    Untrained patterns score a sample of the pool, or texts without content if there is no pool. Trained members are
+    assumed to predict in the ratio of the labeled texts.
+    """
+    target = target_ratio(context, members)
+    if target is None:
+        return ensemble
+    if not _has_untrained(members):
+        return shifted(context, ensemble, target)
+    scorers = [open_scorer(context.directory.path / member.stage, context.shared) for member in members]
+    if not context.has("pool"):
+        return without_bias(ensemble, scorers, context.shared, target)
+    texts = pool_sample(context, SAMPLE)
+    scores = []
+    with context.reporter.task("score a sample of the pool", len(texts) * len(scorers), "text") as bar:
+        for scorer in scorers:
+            out = np.empty((len(texts), len(target)), dtype=np.float32)
+            scorer.scores(texts, out, bar.update)
+            scores.append(out)
+    context.shared.models.forget()
+    return ensemble.corrected(scores, target)
+
+
+def shifted(context: RunContext, ensemble: Ensemble, target: Array) -> Ensemble:
+    """Return an ensemble of members that learned the ratio of the labeled texts, corrected to another one.
+
+    By Bayes' rule, the bias is log(target / labeled ratio) (Saerens et al. 2002, Neural Computation 14).
+    """
+    return replace(ensemble, bias=np.log(target) - np.log(labeled_ratio(context)))
+
+
+def without_bias(ensemble: Ensemble, scorers: Sequence[Scorer], shared: Shared, target: Array) -> Ensemble:
+    """Return an ensemble of untrained patterns that gives a text without content the probabilities `target`."""
+    plain = replace(ensemble, bias=np.zeros(len(target)))
+    bias = np.log(target) - plain.merge(null_scores(scorers, shared))[0]
+    return replace(ensemble, bias=bias - bias.mean())
+
+
+def untrained_target(recipe: Recipe, task: Task) -> Array | None:
+    """Return the ratio for untrained patterns without a run; None: no correction."""
+    prior = recipe.merging.prior
+    if prior == NONE:
+        return None
+    if prior in WORDS:
+        return np.full(len(task.labels), 1 / len(task.labels))
+    return parse_shares(prior, task.labels, task.label_map)
+
+
+# ---- estimates ---------------------------------------------------------------------------------
+
+
+def pool_sample(context: RunContext, most: int) -> Texts:
+    """Return at most this many evenly spaced texts of the pool."""
+    pool = context.texts("pool")
+    if len(pool) <= most:
+        return pool
+    rows = np.linspace(0, len(pool) - 1, most).astype(np.int64)
+    return Texts(pick_rows(pool.table, rows), lambda: context.shared.plan)
+
+
+def estimated_ratio(context: RunContext) -> ClassRatio:
+    """Estimate the class ratio of the pool with logistic regression on embeddings; a stage of the run."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        found = _estimate(context, _ESTIMATE_ROWS if context.recipe.merging.prior == ESTIMATED else SAMPLE)
+        about = {name: [float(value) for value in values] for name, values in found._asdict().items()}
+        (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        return about
+
+    context.directory.stage(STAGE, {"config": context.config_hash}, build, files=[FILE])
+    labels = len(context.task.labels)
+    shares = list_of(number(0, 1), labels, labels, per="one per label")
+    about = context.directory.info(STAGE, record(dict.fromkeys(ClassRatio._fields, shares)))
+    return ClassRatio(*(np.asarray(about[name]) for name in ClassRatio._fields))
+
+
+def _estimate(context: RunContext, rows: int) -> ClassRatio:
+    """Estimate the class ratio from at most this many texts of the pool; see `pet.ensemble.ratio_estimate`."""
+    train, pool, labels = context.texts("train"), pool_sample(context, rows), len(context.task.labels)
+    predictions, models = cross_fit(context.shared.vectors(train), train.labels, labels, context.settings.seed)
+    vectors = context.shared.vectors(pool)
+    context.shared.models.forget()
+    mean = np.full((len(pool), labels), 1 / labels)
+    if models:
+        mean = np.mean([np.exp(model.log_probabilities(vectors)) for model in models], axis=0)
+    return estimate_ratio(predictions, train.labels, mean, as_drawn=drawn_at_random(context))
+
+
+def drawn_at_random(context: RunContext) -> bool:
+    """Return True if the ratio of the labeled texts may be that of the pool: nobody balanced them."""
+    settings = context.settings
+    balanced = settings.shots is not None or (settings.examples is not None and settings.balanced)
+    counts = np.bincount(context.texts("train").labels, minlength=len(context.task.labels))
+    return not balanced and not is_even(counts)

@@ -1,0 +1,106 @@
+"""What a run reports about the class ratio: what was given, what was predicted, and a warning if both disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.ensemble.class_ratio import AUTO, ESTIMATED, ClassRatio, shares_text
+from pet.ensemble.combine import Ensemble
+from pet.run.class_ratio import GivenRatio, drawn_at_random, estimated_ratio, target_ratio
+from pet.run.context import RunContext
+from pet.run.merging import kept_ensemble
+from pet.run.stages import Member, member_scores, trained_members
+from pet.terminal import clean
+
+Array = NDArray[Any]
+_MOST_ROWS = 20_000  # evenly spaced rows of the pool that figures are computed from
+_SUSPICIOUS = 0.1  # total variation between predicted and labeled shares from which the ratio is estimated
+_SURE = 1.3  # an estimate must differ by this many times the half of its interval: 99 %
+_WORTH = 0.02  # share of labels that a correction must change to be worth a warning
+_LISTED = 5  # labels in a warning
+
+
+def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None) -> dict[str, Any]:
+    """Return figures about the class ratio of the pool, and warn if the labeled texts are balanced and the pool is not.
+
+    Parameters
+    ----------
+    context : a run that labeled its pool
+    generation : the generation whose labels the student was trained on
+    given : the ratio that was read from a file
+
+    Returns
+    -------
+    dict with ``prior``, the setting, and mappings of label to share: ``predicted`` (labels of the pool), ``labeled``,
+    ``target`` (what the scores were corrected to), and ``estimated``, ``low`` and ``high`` if they are known. If there
+    is a warning, ``changes`` is the share of labels that the estimated ratio would change. ``source`` and ``rows``
+    describe a file.
+    """
+    members = trained_members(context, generation)
+    ensemble, labels = kept_ensemble(context, members), context.task.labels
+    step = max(1, len(context.texts("pool")) // _MOST_ROWS)
+    merged = ensemble.merge([scores[::step] for scores in member_scores(context, members, "pool")])
+    predicted = np.bincount(merged.argmax(axis=1), minlength=len(labels)) / len(merged)
+    shares = {"predicted": predicted}
+    figures: dict[str, Any] = {"prior": context.recipe.merging.prior}
+    if context.has("train"):
+        counts = np.bincount(context.texts("train").labels, minlength=len(labels))
+        shares["labeled"] = counts / counts.sum()
+    target = target_ratio(context, members)
+    if target is not None:
+        shares["target"] = target
+    if given is not None:
+        figures |= {"source": given.source, "rows": given.rows}
+        shares |= {"low": given.ratio.low, "high": given.ratio.high}
+    if context.recipe.merging.prior == ESTIMATED:
+        shares |= _named(estimated_ratio(context))
+    elif _is_suspicious(context, members, shares):
+        ratio = estimated_ratio(context)
+        shares |= _named(ratio)
+        figures |= _warn(context, ensemble, merged, shares["labeled"], ratio)
+    return figures | {
+        name: {label: float(value) for label, value in zip(labels, values, strict=True)}
+        for name, values in shares.items()
+    }
+
+
+def _named(ratio: ClassRatio) -> dict[str, Array]:
+    return {"estimated": ratio.shares, "low": ratio.low, "high": ratio.high}
+
+
+def _is_suspicious(context: RunContext, members: Sequence[Member], shares: Mapping[str, Array]) -> bool:
+    """Return True if someone balanced the labeled texts, the labels of the pool are not, and no ratio was given."""
+    if context.recipe.merging.prior != AUTO or "target" in shares or "labeled" not in shares:
+        return False
+    if drawn_at_random(context):
+        return False
+    return bool(np.abs(shares["predicted"] - shares["labeled"]).sum() / 2 >= _SUSPICIOUS)
+
+
+def _warn(
+    context: RunContext, ensemble: Ensemble, merged: Array, labeled: Array, ratio: ClassRatio
+) -> dict[str, float]:
+    """Warn if the estimated ratio is certainly another one than that of the labeled texts."""
+    labels = context.task.labels
+    half = np.where(ratio.shares > labeled, ratio.shares - ratio.low, ratio.high - ratio.shares)
+    differ = np.flatnonzero(np.abs(ratio.shares - labeled) > _SURE * half)
+    plain = merged - ensemble.bias
+    corrected = plain + Ensemble.of(["merged"], labels=len(labels)).corrected([plain], ratio.shares).bias
+    changes = float((corrected.argmax(axis=1) != merged.argmax(axis=1)).mean())
+    if not len(differ) or changes < _WORTH:
+        return {}
+    order = differ[np.argsort(-np.abs(ratio.shares - labeled)[differ], kind="stable")][:_LISTED]
+    listed = ", ".join(f"{clean(labels[i])} {100 * ratio.low[i]:.0f} to {100 * ratio.high[i]:.0f} %" for i in order)
+    example = shares_text(np.round(ratio.shares, 2), labels) if len(labels) <= _LISTED else "FILE"
+    message = (
+        f"the labeled texts are balanced, but the unlabeled texts probably are not: {listed}. The class ratio would "
+        f"change about {100 * changes:.0f} % of their labels. If you know it, give it, as --set prior={example}; "
+        "--set prior=estimated uses an estimate"
+    )
+    context.reporter.warn(message)
+    context.data.report["messages"].append(message)
+    return {"changes": changes}
