@@ -31,6 +31,7 @@ def _noted(members: int, labels: int) -> Check:
             "scales": maybe(list_of(text(choices=[s.value for s in Scale]), members, members, per=per_member)),
             "bias": maybe(list_of(number(), labels, labels, per=per_label)),
             "merge": text(choices=RULES),
+            "temperature": number(1e-3, 1e3),
         },
     )
 
@@ -87,6 +88,7 @@ class Ensemble:
     scales : what each member's scores mean
     bias : shape (L,), added to the merged scores
     rule : one of `pet.ensemble.rules.RULES`
+    temperature : the merged scores are divided by it, before the bias is added
 
     Examples
     --------
@@ -101,6 +103,7 @@ class Ensemble:
     scales: tuple[Scale, ...]
     bias: Array
     rule: str = "uniform"
+    temperature: float = 1.0
 
     @classmethod
     def weighted(
@@ -151,13 +154,14 @@ class Ensemble:
     def only(self, names: Sequence[str]) -> Ensemble:
         """Return the ensemble of some members alone, without a bias; weights that are all zero become uniform."""
         places = [self.names.index(name) for name in names]
-        return Ensemble.of(
+        chosen = Ensemble.of(
             names,
             labels=len(self.bias),
             weights=self.weights[places],
             scales=[self.scales[place] for place in places],
             rule=self.rule,
         )
+        return replace(chosen, temperature=self.temperature)
 
     def combine(self, scores: Sequence[Array]) -> SoftLabels:
         """Merge the members' scores into probabilities and votes.
@@ -180,7 +184,7 @@ class Ensemble:
                 log_softmax(array) if scale is Scale.LOGITS else array
                 for array, scale in zip(arrays, self.scales, strict=True)
             ]
-        return np.asarray(RULES[self.rule].merge(np.stack(arrays), self.weights) + self.bias)
+        return np.asarray(RULES[self.rule].merge(np.stack(arrays), self.weights) / self.temperature + self.bias)
 
     def corrected(self, scores: Sequence[Array], target: Array) -> Ensemble:
         """Return the ensemble with the bias that makes its mean prediction over these texts equal to `target`.
@@ -199,6 +203,7 @@ class Ensemble:
             "scales": [scale.value for scale in self.scales],
             "bias": [float(b) for b in self.bias],
             "merge": self.rule,
+            "temperature": float(self.temperature),
         }
 
     @classmethod
@@ -227,6 +232,7 @@ class Ensemble:
             tuple(Scale(scale) for scale in scales),
             np.asarray(bias, dtype=np.float64),
             values.get("merge", "uniform"),
+            values.get("temperature", 1.0),
         )
 
 

@@ -86,5 +86,9 @@ def weighted_mean(scores: Array, weights: Array) -> Array:
 
 RULES: Mapping[str, Rule] = {
     rule.name: rule
-    for rule in (Rule("weighted", accuracy_weights, weighted_mean), Rule("uniform", uniform_weights, weighted_mean))
+    for rule in (
+        Rule("weighted", accuracy_weights, weighted_mean),
+        Rule("uniform", uniform_weights, weighted_mean),
+        Rule("learned", uniform_weights, weighted_mean),  # see pet.ensemble.stacking
+    )
 }

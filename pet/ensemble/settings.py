@@ -16,8 +16,9 @@ class MergingSettings(Settings):
 
     merge: str = setting(
         "weighted",
-        "weights of members: weighted (by accuracy before training) or uniform",
-        choices=("weighted", "uniform"),
+        "weights of members: learned (each member leaves out a few labeled texts, and its weight depends on how well "
+        "it predicts them), weighted (by accuracy before training, as in the paper), or uniform",
+        choices=("learned", "weighted", "uniform"),
     )
     prior: str = setting(
         "auto",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pet.errors import PetError
 from pet.members import embeddings, external, head, pattern, tfidf, untrained
@@ -33,7 +33,9 @@ class MemberKind:
     make : (spec, what members share, seed, folder to continue training from) -> an unfitted member
     open : (spec, what members share, folder) -> a fitted member
     trains : True if it is trained on labeled texts
-    judged : True if the labeled texts can measure its accuracy, because it was not trained on them
+    evidence : how labeled texts can measure how good it is, though it learns from them: ``given`` (it does not),
+        ``fold`` (each member leaves out a fold), ``refit`` (it is fast enough to be fitted again without each fold), or
+        empty (not at all)
     reads_texts : True if it reads ids or fields, False if it reads only token ids
     updates : (what members share, number of labeled texts) -> number of updates in its training
     """
@@ -41,7 +43,7 @@ class MemberKind:
     make: Callable[[MemberSpec, Shared, int, Path | None], Scorer]
     open: Callable[[MemberSpec, Shared, Path], Scorer]
     trains: bool = True
-    judged: bool = False
+    evidence: Literal["", "given", "fold", "refit"] = ""
     reads_texts: bool = True
     updates: Callable[[Shared, int], int] = lambda shared, rows: 0
 
@@ -50,6 +52,7 @@ KINDS: dict[str, MemberKind] = {
     pattern.KIND: MemberKind(
         make=lambda spec, shared, seed, start: pattern.PatternMember(spec, shared, seed, start),
         open=lambda spec, shared, folder: pattern.PatternMember(spec, shared, folder=folder),
+        evidence="fold",
         reads_texts=False,
         updates=lambda shared, rows: shared.recipe.member.updates(rows),
     ),
@@ -62,21 +65,24 @@ KINDS: dict[str, MemberKind] = {
     head.KIND: MemberKind(
         make=lambda spec, shared, seed, start: head.HeadMember(spec, shared, seed),
         open=lambda spec, shared, folder: head.HeadMember(spec, shared, folder=folder),
+        evidence="fold",
         updates=lambda shared, rows: head.steps(shared.recipe, rows),
     ),
     embeddings.KIND: MemberKind(
         make=lambda spec, shared, seed, start: embeddings.EmbeddingsMember(spec, shared, seed),
         open=lambda spec, shared, folder: embeddings.EmbeddingsMember(spec, shared, folder=folder),
+        evidence="refit",
     ),
     tfidf.KIND: MemberKind(
         make=lambda spec, shared, seed, start: tfidf.TfidfMember(spec, shared, seed),
         open=lambda spec, shared, folder: tfidf.TfidfMember(spec, shared, folder=folder),
+        evidence="refit",
     ),
     external.KIND: MemberKind(
         make=lambda spec, shared, seed, start: external.ExternalMember(spec, shared.task.labels, shared.task.fields),
         open=lambda spec, shared, folder: external.ExternalMember(spec, shared.task.labels, shared.task.fields, folder),
         trains=False,
-        judged=True,
+        evidence="given",
     ),
 }
 # Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.

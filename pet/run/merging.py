@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pet.data.lazy_column import LazyColumn
 from pet.ensemble.combine import NOTED, Ensemble
 from pet.ensemble.scale import Scale
 from pet.ensemble.soft_labels import write_soft_labels
+from pet.ensemble.stacking import PRIORS, stack
 from pet.evaluate import evaluate
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
@@ -20,6 +22,7 @@ from pet.members.spec import pattern_spec
 from pet.numerics import softmax
 from pet.run.class_ratio import corrected_alone, target_ratio
 from pet.run.context import RunContext
+from pet.run.held_out import learns_weights
 from pet.run.stages import Member, member_scores
 from pet.store.manifest import MANIFEST
 from pet.store.schema import Check, list_of, number, record
@@ -62,7 +65,11 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
     context, members : whose scores are there
     accuracies : of the patterns before training; None: uniform weights
     """
-    rule = context.recipe.merging.merge if accuracies is not None else "uniform"
+    rule = context.recipe.merging.merge
+    if rule == "learned" and any(member.trains for member in members):
+        return _learned_ensemble(context, members)
+    if rule == "learned" or accuracies is None:
+        rule = "uniform"
     known = [_accuracy(context, member, accuracies) for member in members]
     if rule == "weighted" and not any(known):
         context.reporter.warn("no pattern labels a training example correctly before training: weights are uniform")
@@ -75,6 +82,25 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
     )
 
 
+def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
+    """Return the ensemble with weights learned from labeled texts; without these, each kind has its prior weight."""
+    labels = len(context.task.labels)
+    gold = context.texts("train").labels if learns_weights(context) else np.zeros(0, dtype=np.int64)
+    scores = [np.full((len(gold), labels), np.nan) for _ in members]
+    for place, member in enumerate(members):
+        if len(gold) and KINDS[member.spec.kind].evidence:
+            (scores[place],) = member_scores(context, [member], "train")
+    stacked = stack([member.spec.kind for member in members], np.ones(len(members)), scores, gold, PRIORS)
+    ensemble = Ensemble.of(
+        [member.name for member in members],
+        labels=labels,
+        weights=stacked.weights,
+        scales=[_scale(context, member) for member in members],
+        rule="learned",
+    )
+    return replace(ensemble, temperature=stacked.temperature)
+
+
 def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> Ensemble:
     """Keep the weights of members that label no pool, for `pet label`; return the ensemble with its bias."""
     name = f"{members[0].prefix}{KEPT}"
@@ -85,7 +111,7 @@ def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ense
         return about
 
     members_made = [context.directory.fingerprint(m.stage) for m in members]
-    inputs = {"config": context.config_hash, "members": members_made, "weights": [float(w) for w in ensemble.weights]}
+    inputs = {"config": context.config_hash, "members": members_made, "weights": _fingerprint(ensemble)}
     context.directory.stage(name, inputs, build, files=[ENSEMBLE])
     return _kept(context, name)
 
@@ -94,13 +120,17 @@ def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] |
     """Accuracy on the labeled examples that it did not learn from; None if there is no such figure."""
     if accuracies is not None and member.spec.pattern is not None:
         return accuracies[member.spec.pattern]
-    if not KINDS[member.spec.kind].judged or not context.has("train"):
+    if KINDS[member.spec.kind].evidence != "given" or not context.has("train"):
         return None
     (scores,) = member_scores(context, [member], "train")
     known = ~np.isnan(scores).any(axis=1)
     if not known.any():
         return None
     return float((scores[known].argmax(axis=1) == context.texts("train").labels[known]).mean())
+
+
+def _fingerprint(ensemble: Ensemble) -> list[float]:
+    return [*map(float, ensemble.weights), *([ensemble.temperature] if ensemble.temperature != 1 else [])]
 
 
 def _scale(context: RunContext, member: Member) -> Scale:
@@ -124,7 +154,7 @@ def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensembl
     inputs = {
         "config": context.config_hash,
         "scores": [context.directory.fingerprint(f"{m.stage}/scores") for m in members],
-        "weights": [float(w) for w in ensemble.weights],
+        "weights": _fingerprint(ensemble),
     }
     context.directory.stage(name, inputs, build, files=["labels.parquet", "labels.jsonl"])
     return kept_ensemble(context, members)

@@ -19,8 +19,10 @@ from pet.members.kinds import KINDS, fit_scorer, make_scorer, open_scorer
 from pet.members.seam import MemberData, Report
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.run.context import PARTS, PRIMERS, RunContext
+from pet.run.held_out import folds, held_out, learns_weights
 from pet.seeds import derive_seed
 from pet.store.folders import reserve
+from pet.store.temporary import Scratch
 from pet.student.distill import one_hot
 
 Array = NDArray[Any]
@@ -81,7 +83,10 @@ def untrained_members(context: RunContext, generation: int = 0, prefix: str = ""
 
 
 def member_data(context: RunContext, member: Member) -> MemberData:
-    """Return what a member learns from: the labeled texts, and those that the others chose for it in its generation."""
+    """Return what a member learns from: the labeled texts, and those that the others chose for it in its generation.
+
+    It leaves out the labeled texts that measure how good it is; see `pet.run.held_out`.
+    """
     pool = context.texts("pool") if context.has("pool") else None
     if not member.trains:
         known = [context.texts(part) for part in PARTS if context.has(part)]
@@ -89,14 +94,15 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     gold, parts = np.zeros(0, dtype=np.int64), []
     if context.has("train"):
         train = context.texts("train")
-        gold = train.labels
-        parts.append((train, np.arange(len(gold))))
+        rows = np.flatnonzero(~held_out(context, member.spec))
+        gold = train.labels[rows]
+        parts.append((train, rows))
     if member.generation == 0 or pool is None:
         return MemberData(parts, gold, pool)
-    rows, chosen, probabilities = read_pseudo_labels(
+    chosen_rows, chosen, probabilities = read_pseudo_labels(
         context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", context.task.labels
     )
-    if not len(gold) + len(rows):
+    if not len(gold) + len(chosen_rows):
         raise PetError(
             f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
             "is labeled with enough confidence; lower --set confidence_floor, or give more texts with --unlabeled"
@@ -106,7 +112,7 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     # would bring that bias back.
     if context.recipe.ipet.soft_targets and (member.generation > 1 or len(gold)):
         targets = np.concatenate([one_hot(gold, len(context.task.labels)), probabilities]).astype(np.float32)
-    return MemberData([*parts, (pool, rows)], targets, pool)
+    return MemberData([*parts, (pool, chosen_rows)], targets, pool)
 
 
 def fit_member(context: RunContext, member: Member, start: Path | None, folder: Path) -> Report:
@@ -149,7 +155,36 @@ def build_scores(context: RunContext, member: Member, parts: Sequence[str], out:
         reserve(file)  # a full disk then ends with a message and not with a signal
         with context.reporter.task(f"score {part} with {member.stage}", len(texts), "text") as bar:
             scorer.scores(texts, scores, bar.update)
+        if part == "train":
+            _keep_evidence(context, member, scores)
         scores.flush()
+
+
+def _keep_evidence(context: RunContext, member: Member, scores: Array) -> None:
+    """Keep only scores of labeled texts that a member did not learn from; the others become NaN."""
+    evidence = KINDS[member.spec.kind].evidence
+    if evidence == "fold":
+        scores[~held_out(context, member.spec)] = np.nan
+    elif evidence == "refit":
+        _refit(context, member, scores)
+
+
+def _refit(context: RunContext, member: Member, scores: Array) -> None:
+    """Score each fold of the labeled texts with a member that was fitted without it."""
+    data, fold, train = member_data(context, member), folds(context), context.texts("train")
+    scores[:] = np.nan
+    for number in range(fold.max() + 1):
+        kept = np.ones(len(data.labels), dtype=bool)
+        kept[: len(fold)] = fold != number
+        rows = np.flatnonzero(kept[: len(fold)])
+        without = MemberData([(train, rows), *data.parts[1:]], data.labels[kept], data.pool)
+        scorer = make_scorer(member.spec, context.shared, member.seed(context.settings.seed))
+        with Scratch() as scratch:
+            (scratch / "member").mkdir()
+            fit_scorer(member.spec, scorer, without, scratch / "member")
+        out = np.empty(scores.shape, dtype=np.float32)
+        scorer.scores(train, out)
+        scores[fold == number] = out[fold == number]
 
 
 def member_scores(context: RunContext, members: Sequence[Member], part: str) -> list[Array]:
@@ -179,8 +214,9 @@ def read_scores(path: Path, shape: tuple[int, int]) -> Array:
 
 
 def scored_parts(context: RunContext, member: Member, parts: Sequence[str]) -> list[str]:
-    """Return the requested parts that a member scores and the run has."""
-    judged = ["train"] if KINDS[member.spec.kind].judged else []
+    """Return the requested parts that a member scores and the run has, and the labeled texts as evidence."""
+    evidence = KINDS[member.spec.kind].evidence
+    judged = ["train"] if evidence == "given" or (evidence and learns_weights(context)) else []
     return [part for part in (*parts, *judged) if context.has(part)]
 
 

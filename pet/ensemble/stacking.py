@@ -1,0 +1,126 @@
+"""Weights that are earned: how well each kind of member predicts labeled texts that it did not learn from.
+
+The merged score of a label is the weighted sum of the members' log-probabilities. Members of a kind share one weight,
+because a few labeled texts cannot tell more than a few weights apart. The weights maximize the likelihood of the
+labeled texts under a log-normal prior, so that few texts leave them near the prior and many texts decide. They need
+not add up to 1: their sum is the inverse temperature of the merged predictions. This is stacking (Wolpert 1992, Neural
+Networks 5) of log-probabilities, with shrinkage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.numerics import log_softmax
+
+Array = NDArray[Any]
+_FARTHEST = 5.0  # a weight is at most e^5 times as large or small as that of the prior
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known about the weight of a kind before any text is labeled.
+
+    Attributes
+    ----------
+    weight : median of the weight
+    spread : standard deviation of its logarithm
+    """
+
+    weight: float
+    spread: float = 1.0
+
+
+# Of each kind of member; chosen on the development sets by `benchmarks/merging.py`.
+PRIORS: Mapping[str, Prior] = {
+    "pattern": Prior(1.0),
+    "untrained": Prior(1.0),
+    "head": Prior(0.3),
+    "embeddings": Prior(0.3),
+    "tfidf": Prior(0.1),
+    "external": Prior(0.3),
+}
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Learned weights, and what they were learned from.
+
+    Attributes
+    ----------
+    weights : float64 array of shape (members,), adding up to 1
+    temperature : of the merged scores
+    log_probabilities : merged log-probabilities of the labeled texts, shape (n, L); NaN where no member has evidence
+    texts : number of labeled texts with evidence
+    """
+
+    weights: Array
+    temperature: float
+    log_probabilities: Array
+    texts: int
+
+
+def stack(
+    kinds: Sequence[str], shares: Array, scores: Sequence[Array], gold: Array, priors: Mapping[str, Prior]
+) -> Stacked:
+    """Learn the weight of each kind of member.
+
+    Parameters
+    ----------
+    kinds : the kind of each member
+    shares : of each member in its kind, shape (members,), above 0
+    scores : of each member, an array of shape (n, L) with its scores of labeled texts; rows of NaN are texts that it
+        learned from
+    gold : labels of these texts, shape (n,)
+    priors : of each kind
+    """
+    names = list(dict.fromkeys(kinds))
+    merged = np.stack([_of_kind(name, kinds, shares, scores) for name in names])  # kinds, n, L
+    known = ~np.isnan(merged).any(axis=2)
+    rows = known.any(axis=0)
+    start = np.log([priors[name].weight for name in names])
+    spread = np.asarray([priors[name].spread for name in names])
+    evidence = np.where(known[:, :, None], merged, 0.0)[:, rows]
+    logs = start + _most_likely(evidence, np.asarray(gold)[rows], start, spread) if rows.any() else start
+    weights = np.exp(logs)
+    total = np.full(merged.shape[1:], np.nan)
+    total[rows] = log_softmax(np.tensordot(weights, evidence, axes=1))
+    each = np.empty(len(kinds))
+    for number, name in enumerate(names):
+        members = np.asarray([kind == name for kind in kinds])
+        each[members] = weights[number] * shares[members] / shares[members].sum()
+    return Stacked(each / each.sum(), float(1 / each.sum()), total, int(rows.sum()))
+
+
+def _of_kind(name: str, kinds: Sequence[str], shares: Array, scores: Sequence[Array]) -> Array:
+    """Return the mean log-probabilities of the members of a kind that have evidence, shape (n, L)."""
+    members = [number for number, kind in enumerate(kinds) if kind == name]
+    each = np.stack([log_softmax(np.asarray(scores[number], dtype=np.float64)) for number in members])
+    known = ~np.isnan(each).any(axis=2)
+    weights = np.where(known, shares[members][:, None], 0.0)
+    totals = weights.sum(axis=0)
+    mean = (np.where(known[:, :, None], each, 0.0) * weights[:, :, None]).sum(axis=0)
+    return np.asarray(np.where(totals[:, None] > 0, mean / np.where(totals > 0, totals, 1.0)[:, None], np.nan))
+
+
+def _most_likely(evidence: Array, gold: Array, start: Array, spread: Array) -> Array:
+    """Return the most probable logarithms of the weights, less those of the prior: shape (kinds,)."""
+    from scipy.optimize import minimize
+
+    own = evidence[:, np.arange(len(gold)), gold]  # kinds, n
+
+    def loss(steps: Array) -> tuple[float, Array]:
+        weights = np.exp(start + steps)
+        logs = log_softmax(np.tensordot(weights, evidence, axes=1))
+        value = -logs[np.arange(len(gold)), gold].sum() + 0.5 * ((steps / spread) ** 2).sum()
+        expected = (np.exp(logs) * evidence).sum(axis=2)  # kinds, n
+        slope = (expected - own).sum(axis=1) * weights + steps / spread**2
+        return float(value), slope
+
+    bounds = [(-_FARTHEST, _FARTHEST)] * len(start)
+    return np.asarray(minimize(loss, np.zeros(len(start)), jac=True, method="L-BFGS-B", bounds=bounds).x)

@@ -1,0 +1,47 @@
+"""Labeled texts as evidence: which of them each member leaves out of its training.
+
+Weights that are learned need scores of labeled texts from members that did not train on them. Every member that takes
+long to train leaves out one fold of the labeled texts, a different one than the other members. Together they score
+every labeled text, and no time is spent on further training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.folds import stratified_folds
+from pet.members.kinds import KINDS
+from pet.members.spec import MemberSpec
+from pet.run.context import RunContext
+
+Array = NDArray[Any]
+FEWEST_FOLDS = 5  # no member leaves out more than a fifth of the labeled texts
+
+
+def learns_weights(context: RunContext) -> bool:
+    """Return True if the run weights members by how well they predict labeled texts that they did not learn from."""
+    return context.recipe.merging.merge == "learned" and context.settings.trains_members and context.has("train")
+
+
+def folds(context: RunContext) -> Array:
+    """Return the fold of each labeled text; see `pet.data.folds.stratified_folds`."""
+    return stratified_folds(context.texts("train").labels, _count(context), context.settings.seed)
+
+
+def held_out(context: RunContext, spec: MemberSpec) -> Array:
+    """Return which labeled texts a member leaves out: bool array of shape (rows,)."""
+    if not learns_weights(context) or KINDS[spec.kind].evidence != "fold":
+        return np.zeros(len(context.texts("train")), dtype=bool)
+    return np.asarray(folds(context) == _folding(context).index(spec.name))
+
+
+def _folding(context: RunContext) -> list[str]:
+    """Return the names of the members that leave out a fold."""
+    return [spec.name for spec in context.specs if KINDS[spec.kind].evidence == "fold"]
+
+
+def _count(context: RunContext) -> int:
+    return max(FEWEST_FOLDS, len(_folding(context)))
