@@ -20,6 +20,11 @@ class MergingSettings(Settings):
         "it predicts them), weighted (by accuracy before training, as in the paper), or uniform",
         choices=("learned", "weighted", "uniform"),
     )
+    quick_members: bool = setting(
+        True,
+        "add the members `embeddings` and `tfidf`, which take seconds, to the patterns; only for `merge=learned`, "
+        "which gives them little weight where they are of little use",
+    )
     prior: str = setting(
         "auto",
         "class ratio of the unlabeled texts, to which merged scores are corrected: auto (no correction of trained "

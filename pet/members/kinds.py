@@ -85,6 +85,7 @@ KINDS: dict[str, MemberKind] = {
         evidence="given",
     ),
 }
+QUICK = (embeddings.KIND, tfidf.KIND)  # kinds that take seconds
 # Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.
 NAMED: Mapping[str, Callable[[str], MemberSpec]] = {
     embeddings.KIND: embeddings.parse,

@@ -13,8 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
-from pet.members import embeddings, tfidf
-from pet.members.kinds import NAMED
+from pet.members.kinds import NAMED, QUICK
 from pet.run.class_ratio import shifted, target_ratio
 from pet.run.classifiers import TEST_LOGITS
 from pet.run.context import RunContext
@@ -24,7 +23,6 @@ from pet.run.merging import evaluate_ensemble, kept_ensemble
 from pet.run.stages import Member, member_scores, read_scores, trained_members
 
 Array = NDArray[Any]
-QUICK = (embeddings.KIND, tfidf.KIND)
 LEVEL = 0.05  # of the sign test
 
 

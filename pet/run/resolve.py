@@ -19,7 +19,7 @@ from pet.errors import PetError
 from pet.ipet.plan import Plan, make_plan
 from pet.ipet.selection import parse_ratio
 from pet.members import external, pattern, untrained
-from pet.members.kinds import KINDS, parse_member
+from pet.members.kinds import KINDS, QUICK, parse_member
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.progress import Reporter
@@ -216,7 +216,10 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
         for number in range(len(task.patterns))
         for repetition in range(recipe.member.repetitions if trains else 1)
     ]
-    for text in (*task.members, *settings.members):
+    named = (*task.members, *settings.members)
+    if recipe.merging.merge == "learned" and recipe.merging.quick_members and trains:
+        named = (*named, *(kind for kind in QUICK if kind not in {parse_member(text).name for text in named}))
+    for text in named:
         spec = parse_member(text)
         if KINDS[spec.kind].trains and not trains:
             if text in settings.members:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pet.members import external, head, pattern, untrained
+from pet.members import head
 from pet.members.spec import MemberSpec
 from pet.recipe import Recipe
 from pet.run.settings import RANKED, RunSettings
@@ -45,8 +45,7 @@ def _reasons(settings: RunSettings, recipe: Recipe, kinds: set[str]) -> Mapping[
     """Return, for each setting without an effect, what it applies to."""
     trains = settings.trains_members or settings.baselines
     ranks = settings.init_prompt is not None and RANKED.fullmatch(settings.init_prompt) is not None
-    others = kinds - {pattern.KIND, untrained.KIND, external.KIND}
-    supervised = settings.method == "supervised" or settings.baselines or bool(others)
+    supervised = settings.method == "supervised" or settings.baselines or head.KIND in kinds
     tuning = recipe.tuning
     unused: list[tuple[Iterable[str], str]] = []
 
@@ -61,6 +60,8 @@ def _reasons(settings: RunSettings, recipe: Recipe, kinds: set[str]) -> Mapping[
     note(trains or settings.makes_classifier or head.KIND in kinds, recipe.optimizer, "runs that train something")
     note(supervised, recipe.supervised, "--method supervised, --baselines and --member head")
     note(settings.method != "supervised", recipe.merging, "runs with an ensemble")
+    if recipe.merging.merge != "learned" or not settings.trains_members:
+        unused.append((["quick_members"], "merge=learned with --method pet and ipet"))
     note(bool(recipe.priming.count), recipe.priming, "--set priming=N")
     note(ranks, recipe.library, "--init-prompt similar or mean:K")
     for name, config in tuning.configs.items():

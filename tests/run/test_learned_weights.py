@@ -1,0 +1,102 @@
+"""merge=learned: which labeled texts members leave out, and what the run does with their scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_run import contents, pet, refused, run_options, write_inputs
+
+from pet.ensemble.combine import Ensemble
+from pet.numerics import log_softmax
+
+LEARNED = ["--set", "merge=learned"]
+MEMBERS = ["p1-r1", "p2-r1", "embeddings", "tfidf"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("learned") / "run"
+    pet(*run_options(inputs, tiny_model), *LEARNED, "-q", "-o", folder)
+    return folder
+
+
+def _info(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())["stages"]["g0/labels"]["info"]
+
+
+def _evidence(folder: Path, member: str) -> np.ndarray:
+    return np.load(folder / "g0" / member / "train-logits.npy")
+
+
+def test_the_quick_members_join_the_patterns(finished: Path) -> None:
+    assert _info(finished)["members"] == MEMBERS
+    assert not (finished / "baselines").exists()  # the members are the baselines
+
+
+def test_each_pattern_leaves_out_its_own_fold(finished: Path) -> None:
+    """12 texts, 4 labels, 5 folds: two or three texts each, and no text twice."""
+    known = [~np.isnan(_evidence(finished, name)).any(axis=1) for name in ("p1-r1", "p2-r1")]
+    assert all(mask.sum() in (2, 3) for mask in known)
+    assert not (known[0] & known[1]).any()
+    assert all(
+        json.loads((finished / "g0" / name / "member.json").read_text())["labeled"] == 12 - mask.sum()
+        for name, mask in zip(("p1-r1", "p2-r1"), known, strict=True)
+    )
+
+
+def test_quick_members_are_fitted_again_without_each_fold(finished: Path) -> None:
+    for name in ("embeddings", "tfidf"):
+        assert not np.isnan(_evidence(finished, name)).any()
+        assert json.loads((finished / "g0" / name / "member.json").read_text())["labeled"] == 12
+
+
+def test_soft_labels_are_merged_with_the_weights_and_the_temperature(finished: Path) -> None:
+    ensemble = Ensemble.from_dict(_info(finished), 4)
+    scores = [np.load(finished / "g0" / name / "pool-logits.npy") for name in MEMBERS]
+    logs = [log_softmax(s) for s in scores]
+    total = sum(w * s for w, s in zip(ensemble.weights, logs, strict=True)) / ensemble.temperature
+    assert ensemble.combine(scores).probabilities == pytest.approx(np.exp(log_softmax(total)), abs=1e-6)
+    first = json.loads((finished / "g0" / "labels.jsonl").read_text().splitlines()[0])
+    assert first["confidence"] == pytest.approx(np.exp(log_softmax(total))[0].max(), abs=1e-4)
+
+
+def test_the_same_weights_label_new_texts(finished: Path, inputs: Path, tmp_path: Path) -> None:
+    pet("label", finished, "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.jsonl", "--device", "cpu", "-q")
+    new, old = (
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in (tmp_path / "labels.jsonl", finished / "g0" / "labels.jsonl")
+    )
+    assert [row["label"] for row in new] == [row["label"] for row in old]
+    assert [row["confidence"] for row in new] == pytest.approx([row["confidence"] for row in old], abs=1e-3)
+
+
+def test_two_workers_write_the_same_bytes(finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    options = [*LEARNED, "-q", "--workers", "2", "--worker-cpus", "1"]
+    pet(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(finished)
+
+
+def test_quick_members_can_be_left_out(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    pet(*run_options(inputs, tiny_model), *LEARNED, "--set", "quick_members=false", "-q", "-o", tmp_path / "run")
+    assert _info(tmp_path / "run")["members"] == ["p1-r1", "p2-r1"]
+
+
+def test_an_edited_temperature_is_one_message(finished: Path, inputs: Path) -> None:
+    path = finished / "manifest.json"
+    sound = path.read_text()
+    changed = json.loads(sound)
+    changed["stages"]["g0/labels"]["info"]["temperature"] = 0
+    try:
+        path.write_text(json.dumps(changed))
+        assert "temperature" in refused("label", finished, "--input", inputs / "pool.jsonl", "-o", "x.jsonl", "-q")
+    finally:
+        path.write_text(sound)
