@@ -26,8 +26,8 @@ from pet.run.class_ratio import resolve_prior, untrained_target, without_bias
 from pet.run.context import PRIMERS, make_shared
 from pet.run.inputs import RunData
 from pet.run.load_run import read_settings
-from pet.run.merging import untrained_note
 from pet.run.settings import RunSettings
+from pet.run.weights import untrained_note
 from pet.store.json_reader import parse_json
 from pet.store.manifest import MANIFEST, read_config, read_stages, stage_info
 from pet.store.recorded import check_recorded

@@ -40,10 +40,9 @@ from pet.run.execution.work import MemberWork
 from pet.run.merging import (
     evaluate_ensemble,
     label_pool,
-    make_ensemble,
-    pattern_accuracies,
 )
 from pet.run.stages import Member, member_scores, trained_members, untrained_members
+from pet.run.weights import make_ensemble, pattern_accuracies
 from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
 from pet.store.schema import Check, list_of, mapping_of, maybe, number, record, whole

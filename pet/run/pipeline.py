@@ -27,8 +27,6 @@ from pet.run.merging import (
     keep_ensemble,
     label_pool,
     labels_stage,
-    make_ensemble,
-    pattern_accuracies,
 )
 from pet.run.pool_gold import pseudo_label_accuracy
 from pet.run.ratio_figures import ratio_figures
@@ -36,6 +34,7 @@ from pet.run.resolve import Given, ResolvedRun, resolve
 from pet.run.results import Results, write_results
 from pet.run.settings import RunSettings
 from pet.run.stages import keep_primers, trained_members, untrained_members
+from pet.run.weights import make_ensemble, pattern_accuracies
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
 from pet.training.group import in_a_group

@@ -1,0 +1,109 @@
+"""Weights of the members of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pet.ensemble.combine import Ensemble
+from pet.ensemble.scale import Scale
+from pet.ensemble.stacking import PRIORS, stack
+from pet.members import untrained
+from pet.members.kinds import KINDS, make_scorer, open_scorer
+from pet.members.spec import pattern_spec
+from pet.run.context import RunContext
+from pet.run.held_out import learns_weights
+from pet.run.stages import Member, member_scores
+from pet.store.schema import Check, list_of, number, record
+
+
+def pattern_accuracies(context: RunContext) -> list[float]:
+    """Accuracy of each pattern on the labeled examples before training."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        train = context.texts("train")
+        accuracies = []
+        for position in range(len(context.task.patterns)):
+            scorer = make_scorer(pattern_spec(untrained.KIND, position, 0), context.shared)
+            scores = np.empty((len(train), len(context.task.labels)), dtype=np.float32)
+            scorer.scores(train, scores)
+            accuracies.append(float((scores.argmax(axis=1) == train.labels).mean()))
+        context.shared.models.forget()  # members may be trained in other processes
+        (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
+        return {"accuracy": accuracies}
+
+    context.directory.stage("g0/untrained", {"config": context.config_hash}, build, files=["untrained.json"])
+    info = context.directory.info("g0/untrained", untrained_note(len(context.task.patterns)))
+    accuracies: list[float] = info["accuracy"]
+    return accuracies
+
+
+def untrained_note(patterns: int) -> Check:
+    """Return the schema of what the stage ``g0/untrained`` notes."""
+    return record({"accuracy": list_of(number(0, 1), patterns, patterns, per="one per pattern")})
+
+
+def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Sequence[float] | None) -> Ensemble:
+    """Return the ensemble of these members, with weights and without a bias.
+
+    Parameters
+    ----------
+    context, members : whose scores are there
+    accuracies : of the patterns before training; None: uniform weights
+    """
+    rule = context.recipe.merging.merge
+    if rule == "learned" and any(member.trains for member in members):
+        return _learned_ensemble(context, members)
+    if rule == "learned" or accuracies is None:
+        rule = "uniform"
+    known = [_accuracy(context, member, accuracies) for member in members]
+    if rule == "weighted" and not any(known):
+        context.reporter.warn("no pattern labels a training example correctly before training: weights are uniform")
+    return Ensemble.weighted(
+        [member.name for member in members],
+        known,
+        labels=len(context.task.labels),
+        scales=[_scale(context, member) for member in members],
+        rule=rule,
+    )
+
+
+def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
+    """Return the ensemble with weights learned from labeled texts; without these, each kind has its prior weight."""
+    labels = len(context.task.labels)
+    gold = context.texts("train").labels if learns_weights(context) else np.zeros(0, dtype=np.int64)
+    scores = [np.full((len(gold), labels), np.nan) for _ in members]
+    for place, member in enumerate(members):
+        if len(gold) and KINDS[member.spec.kind].evidence:
+            (scores[place],) = member_scores(context, [member], "train")
+    stacked = stack([member.spec.kind for member in members], np.ones(len(members)), scores, gold, PRIORS)
+    ensemble = Ensemble.of(
+        [member.name for member in members],
+        labels=labels,
+        weights=stacked.weights,
+        scales=[_scale(context, member) for member in members],
+        rule="learned",
+    )
+    return replace(ensemble, temperature=stacked.temperature)
+
+
+def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] | None) -> float | None:
+    """Accuracy on the labeled examples that it did not learn from; None if there is no such figure."""
+    if accuracies is not None and member.spec.pattern is not None:
+        return accuracies[member.spec.pattern]
+    if KINDS[member.spec.kind].evidence != "given" or not context.has("train"):
+        return None
+    (scores,) = member_scores(context, [member], "train")
+    known = ~np.isnan(scores).any(axis=1)
+    if not known.any():
+        return None
+    return float((scores[known].argmax(axis=1) == context.texts("train").labels[known]).mean())
+
+
+def _scale(context: RunContext, member: Member) -> Scale:
+    return open_scorer(context.directory.path / member.stage, context.shared).scale
