@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
-LIBRARIES = {"common", "reference", "ticket_grammar"}  # imported by the programs
+# Imported or started by the programs.
+LIBRARIES = {"common", "draws", "peers_methods", "peers_table", "reference", "setfit_train", "ticket_grammar"}
 
 
 @pytest.mark.parametrize("name", NAMES)

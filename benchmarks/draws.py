@@ -1,0 +1,162 @@
+"""Data sets of the comparison with other methods, and draws from them: the same files for every method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from common import HERE, Rows
+
+if TYPE_CHECKING:
+    from pet.task.task import Task
+
+PACKAGE = HERE.parent
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes
+    ----------
+    folder : relative to the folder of data sets
+    task : name or file of its task
+    model : model that it requires; default: the one of the comparison
+    test : name of the test file
+    balanced : draw test texts evenly over the labels; False: in the proportions of the file
+    convert : makes the rows of the task from a row of a file
+    """
+
+    folder: Path
+    task: str
+    model: str | None = None
+    test: str = "test"
+    balanced: bool = False
+    convert: Callable[[dict[str, Any]], Rows] = lambda row: [row]
+
+
+def _flag(row: dict[str, Any]) -> Rows:
+    """Write a label that is a boolean or 0 and 1 as a word."""
+    return [row if "label" not in row else {**row, "label": str(bool(row["label"])).lower()}]
+
+
+def _answers(row: dict[str, Any]) -> Rows:
+    """Return one row for each answer to each question about a passage."""
+    text = row["passage"]["text"]
+    return [
+        {"passage": text, "question": question["question"], "answer": answer["text"], **_label(answer)}
+        for question in row["passage"]["questions"]
+        for answer in question["answers"]
+    ]
+
+
+def _label(answer: dict[str, Any]) -> dict[str, str]:
+    return {"label": str(bool(answer["label"])).lower()} if "label" in answer else {}
+
+
+def _fewglue(name: str, convert: Callable[[dict[str, Any]], Rows] = lambda row: [row]) -> Source:
+    task = HERE / f"fewglue-{name.lower()}.yaml"
+    return Source(Path("fewglue", name), str(task), test="val", convert=convert)
+
+
+# COPA, WSC and ReCoRD of FewGLUE are left out: their labels are not words that fit every text.
+SETS = {
+    "agnews": Source(Path("agnews"), "agnews"),
+    "yelp": Source(Path("yelp"), "yelp", balanced=True),
+    "sst2": Source(Path("sst2"), "sst2"),
+    "mnli": Source(Path("mnli"), "mnli"),
+    "eprstmt": Source(Path("eprstmt"), "eprstmt", model="albert-tiny-zh"),
+    "clinc": Source(Path("clinc"), str(HERE / "clinc.yaml")),
+    "rte": _fewglue("RTE"),
+    "cb": _fewglue("CB"),
+    "boolq": _fewglue("BoolQ", _flag),
+    "wic": _fewglue("WiC", _flag),
+    "multirc": _fewglue("MultiRC", _answers),
+    "tickets": Source(PACKAGE / "data" / "tickets", "tickets"),
+    "news": Source(PACKAGE / "data" / "news", "news"),
+}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Labeled examples, unlabeled texts and test texts, in the files that `pet run` reads.
+
+    Attributes
+    ----------
+    folder : with train.jsonl, unlabeled.jsonl and test.jsonl
+    task : of the texts
+    gold : label index of each test text
+    seed : of the draw
+    """
+
+    folder: Path
+    task: Task
+    gold: np.ndarray = field(repr=False)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to draw: labeled examples, unlabeled texts and test texts."""
+
+    examples: int
+    pool: int
+    test: int
+
+
+def make_draw(source: Source, data: Path, size: Size, seed: int, folder: Path) -> Draw:
+    """Draw examples and unlabeled texts with a seed, and test texts that are the same for all seeds.
+
+    Unlabeled texts that are also examples are left out. A data set without unlabeled texts gives those of its test file
+    that are not drawn as test texts.
+    """
+    from pet.data.sample import sample_shots
+    from pet.task.task import Task
+
+    task, place = Task.load(source.task), data / source.folder
+    train, test = (read_rows(place / f"{part}.jsonl", source) for part in ("train", source.test))
+    count = len(task.labels)
+    drawn = sample_shots(codes(train, task), count, examples=size.examples, seed=seed, names=task.labels)
+    wanted = min(size.test, len(test))
+    tested = sample_shots(codes(test, task), count, examples=wanted, seed=0, balanced=source.balanced)
+    rest = [row for number, row in enumerate(test) if number not in set(tested.tolist())]
+    unlabeled = place / "unlabeled.jsonl"
+    pool = read_rows(unlabeled, source) if unlabeled.exists() else rest
+    examples = {key(train[row], task) for row in drawn}
+    pool = [row for row in pool if key(row, task) not in examples]
+    order = np.random.default_rng([seed, 1]).permutation(len(pool))[: size.pool]
+    write(folder / "train.jsonl", [train[row] for row in drawn], task, labeled=True)
+    write(folder / "unlabeled.jsonl", [pool[row] for row in order], task, labeled=False)
+    write(folder / "test.jsonl", [test[row] for row in tested], task, labeled=True)
+    return Draw(folder, task, codes([test[row] for row in tested], task), seed)
+
+
+def read_rows(path: Path, source: Source) -> Rows:
+    """Read the rows of a file as rows of the task."""
+    with path.open(encoding="utf-8") as lines:
+        return [made for line in lines for made in source.convert(json.loads(line))]
+
+
+def key(row: dict[str, Any], task: Task) -> tuple[str, ...]:
+    """Return the text of a row, to compare it with others."""
+    return tuple(str(row[name]) for name in task.fields)
+
+
+def codes(rows: Rows, task: Task) -> np.ndarray:
+    """Return the label index of each row."""
+    places = {label: number for number, label in enumerate(task.labels)}
+    return np.array([places[str(row["label"])] for row in rows], dtype=np.int64)
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]], task: Task, *, labeled: bool) -> None:
+    """Write the fields of rows, with ids, and with labels only if asked."""
+    kept = [*task.fields, *(["label"] if labeled else [])]
+    lines = [
+        json.dumps({"id": f"{path.stem}-{number}", **{name: str(row[name]) for name in kept}})
+        for number, row in enumerate(rows)
+    ]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
