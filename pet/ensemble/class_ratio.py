@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.label_codes import LabelCodes
+from pet.data.label_counts import read_label_counts
+from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
+from pet.resources import expand
 from pet.settings import shorten
 from pet.suggest import suggest
 
@@ -185,7 +190,61 @@ def shares_text(shares: Array, labels: Sequence[str]) -> str:
     return ",".join(f"{label}:{number}" for label, number in zip(labels, numbers, strict=True))
 
 
-def unknown_prior(text: str) -> PetError:
+@dataclass(frozen=True)
+class GivenRatio:
+    """A class ratio that somebody gave.
+
+    Attributes
+    ----------
+    shares : float64 array of shape (L,)
+    source : the file that it was read from; None: it was given as text
+    rows : number of reviewed texts in the file; None: it says how many texts each label has
+    interval : of the shares, for reviewed texts
+    """
+
+    shares: Array
+    source: str | None = None
+    rows: int | None = None
+    interval: ClassRatio | None = None
+
+
+def read_prior(
+    prior: str,
+    labels: Sequence[str],
+    label_map: Mapping[str, str] = {},
+    *,
+    columns: Mapping[str, str] = {},
+    table_format: TableFormat = DETECT,
+) -> GivenRatio | None:
+    """Return the class ratio that a value of the setting ``prior`` gives; None for a word such as ``balanced``.
+
+    Parameters
+    ----------
+    prior : one of `WORDS`, shares for `parse_shares`, or a file for `pet.data.label_counts.read_label_counts`
+    labels, label_map : labels of the task in order, and other names of them
+    columns, table_format : how to read a file
+
+    Raises
+    ------
+    PetError
+        If it is none of these, or has mistakes.
+    """
+    if prior in WORDS:
+        return None
+    if not os.path.exists(expand(prior)):
+        if ":" not in prior and not _NUMBERS.fullmatch(prior):
+            raise _unknown(prior)
+        return GivenRatio(parse_shares(prior, labels, label_map))
+    counts, sampled = read_label_counts(
+        prior, labels, label_map, columns=columns, name="prior", table_format=table_format
+    )
+    if not sampled:
+        return GivenRatio(share_floor(counts / counts.sum()), prior)
+    ratio = ratio_of_counts(counts)
+    return GivenRatio(ratio.shares, prior, int(counts.sum()), ratio)
+
+
+def _unknown(text: str) -> PetError:
     """Return the error about a value that is neither a word, nor shares, nor an existing file."""
     if re.search(r"[/\\]|\.\w+$", text):
         return PetError(f"prior: {shorten(text)}: no such file; check the path")

@@ -18,7 +18,7 @@ from pet.data.targets import label_positions
 from pet.data.values import label_text
 from pet.errors import PetError
 from pet.estimator.classes import class_order, read_targets
-from pet.estimator.inputs import as_value_error, fit_tables, make_task, target_values
+from pet.estimator.inputs import as_value_error, fit_tables, make_task, plain_settings, target_values
 from pet.progress import Reporter
 from pet.recipe import make_recipe
 from pet.resources import expand
@@ -61,7 +61,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     recipe : str
         Named set of hyperparameters: ``default``, ``paper`` or ``fewglue``.
     settings : mapping, optional
-        Hyperparameters to change, such as ``{"steps": 100}``; see `pet.make_recipe`.
+        Hyperparameters to change, such as ``{"steps": 100}``; see `pet.make_recipe`. The class ratio of the unlabeled
+        texts may be a mapping: ``{"prior": {"good": 0.8, "bad": 0.2}}``.
     student_model : str, optional
         Model that the student starts from; None: `model`.
     random_state : int, RandomState or None
@@ -196,7 +197,10 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             task = make_task(self.task, self.patterns, self.verbalizer)
             targets = read_targets(y, task, [] if self.verbalizer is None else list(self.verbalizer))
             positions = class_order(targets.classes)
-            primes = self.method == "zero-shot" and make_recipe(self.recipe, self.settings).priming.count > 0
+            primes = (
+                self.method == "zero-shot"
+                and make_recipe(self.recipe, plain_settings(self.settings, task)).priming.count > 0
+            )
             tables = fit_tables(self.method, task, X, targets.positions, unlabeled, primes=primes)
             self._forget()
             fitted = self._fit(task, tables)
@@ -246,7 +250,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             student_model=None if self.student_model is None else str(self.student_model),
             seed=self._seed(),
             recipe=self.recipe,
-            settings=dict(self.settings or {}),
+            settings=plain_settings(self.settings, task),
             device=self.device,
             precision=self.precision,
             allow_pickle=self.allow_pickle,

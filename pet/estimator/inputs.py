@@ -77,6 +77,25 @@ def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, s
     return Task.from_dict({**mapping, "verbalizer": words, "patterns": templates})
 
 
+def plain_settings(settings: Mapping[str, Any] | None, task: Task) -> dict[str, Any]:
+    """Return settings in plain values: a class ratio may be a mapping of label to share or count.
+
+    Examples
+    --------
+    >>> task = _task_of_patterns(["{text} {mask}"], {0: "bad", 1: "good"})
+    >>> plain_settings({"steps": 5, "prior": {1: 3, 0: 1}}, task)
+    {'steps': 5, 'prior': '1:3,0:1'}
+    """
+    values = dict(settings or {})
+    if isinstance(values.get("prior"), Mapping):
+        shares = {str(label_text(label)): float(share) for label, share in values["prior"].items()}
+        if any("," in label for label in shares) and set(shares) == set(task.labels):
+            values["prior"] = ",".join(f"{shares[label]:g}" for label in task.labels)
+        else:
+            values["prior"] = ",".join(f"{label}:{share:g}" for label, share in shares.items())
+    return values
+
+
 def target_values(y: Any) -> list[Any]:
     """Return the labels as a list of Python objects.
 

@@ -15,6 +15,7 @@ from pet.backbones.masked import check_length
 from pet.cloze.bind import hint_at
 from pet.data.checks import label_counts
 from pet.data.table_format import DETECT, TableFormat
+from pet.ensemble.class_ratio import read_prior
 from pet.errors import PetError
 from pet.ipet.plan import make_plan
 from pet.ipet.selection import parse_ratio
@@ -119,6 +120,8 @@ def check_task(
     options, reporter = options or CheckOptions(), reporter or Reporter("quiet")
     recipe = options.make_recipe()
     parse_ratio(recipe.ipet.ratio, task.labels)
+    how = {"columns": options.columns, "table_format": options.table_format}
+    read_prior(recipe.merging.prior, task.labels, task.label_map, **how)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, options.columns, report, options.table_format)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.label_counts import read_label_counts
 from pet.data.pick import pick_rows
 from pet.data.table_format import TableFormat
 from pet.embeddings.logistic import cross_fit
@@ -24,12 +22,12 @@ from pet.ensemble.class_ratio import (
     NONE,
     WORDS,
     ClassRatio,
+    GivenRatio,
     is_even,
     parse_shares,
     ratio_of_counts,
-    share_floor,
+    read_prior,
     shares_text,
-    unknown_prior,
 )
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.ratio_estimate import estimate_ratio
@@ -41,7 +39,6 @@ from pet.members.seam import Scorer
 from pet.members.shared import Shared
 from pet.members.texts import Texts
 from pet.recipe import Recipe, make_recipe
-from pet.resources import expand
 from pet.run.context import RunContext
 from pet.run.settings import RunSettings
 from pet.run.stages import Member
@@ -53,22 +50,6 @@ STAGE = "g0/ratio"
 FILE = "ratio.json"
 SAMPLE = 1000  # texts of the pool that are enough for a warning, or to see the bias of untrained patterns
 _ESTIMATE_ROWS = 10_000  # texts of the pool that are embedded for an estimate
-
-
-@dataclass(frozen=True)
-class GivenRatio:
-    """Where a class ratio comes from that was read from a file.
-
-    Attributes
-    ----------
-    source : the file
-    rows : number of reviewed texts; None: the file says how many texts each label has
-    ratio : shares, and their interval for reviewed texts
-    """
-
-    source: str
-    rows: int | None
-    ratio: ClassRatio
 
 
 def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, GivenRatio | None]:
@@ -85,32 +66,16 @@ def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, Given
             "prior=estimated compares predictions for labeled and for unlabeled texts; give --train and --unlabeled "
             "and use --method pet or ipet, or give the shares"
         )
-    if prior in WORDS:
-        return settings, None
-    if not os.path.exists(expand(prior)):
-        if ":" not in prior and not _are_numbers(prior):
-            raise unknown_prior(prior)
-        parse_shares(prior, task.labels, task.label_map)
-        return settings, None
-    counts, sampled = read_label_counts(
+    found = read_prior(
         prior,
         task.labels,
         task.label_map,
         columns=settings.columns,
-        name="prior",
         table_format=TableFormat(**settings.table_format),
     )
-    exact = share_floor(counts / counts.sum())
-    ratio = ratio_of_counts(counts) if sampled else ClassRatio(exact, exact, exact)
-    changed = {**settings.settings, "prior": shares_text(ratio.shares, task.labels)}
-    return replace(settings, settings=changed), GivenRatio(prior, int(counts.sum()) if sampled else None, ratio)
-
-
-def _are_numbers(text: str) -> bool:
-    try:
-        return bool([float(part) for part in text.split(",")])
-    except ValueError:
-        return False
+    if found is None or found.source is None:
+        return settings, None
+    return replace(settings, settings={**settings.settings, "prior": shares_text(found.shares, task.labels)}), found
 
 
 def target_ratio(context: RunContext, members: Sequence[Member]) -> Array | None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.class_ratio import AUTO, ESTIMATED, ClassRatio, shares_text
+from pet.ensemble.class_ratio import AUTO, ESTIMATED, ClassRatio, GivenRatio, shares_text
 from pet.ensemble.combine import Ensemble
-from pet.run.class_ratio import GivenRatio, drawn_at_random, estimated_ratio, target_ratio
+from pet.run.class_ratio import drawn_at_random, estimated_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.merging import kept_ensemble
 from pet.run.stages import Member, member_scores, trained_members
@@ -55,7 +55,8 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
         shares["target"] = target
     if given is not None:
         figures |= {"source": given.source, "rows": given.rows}
-        shares |= {"low": given.ratio.low, "high": given.ratio.high}
+        if given.interval is not None:
+            shares |= {"low": given.interval.low, "high": given.interval.high}
     if context.recipe.merging.prior == ESTIMATED:
         shares |= _named(estimated_ratio(context))
     elif _is_suspicious(context, members, shares):

@@ -15,6 +15,7 @@ from pet.backbones.masked import check_length
 from pet.backbones.trained import check_classifier
 from pet.data.checks import label_counts
 from pet.data.table_format import TableFormat
+from pet.ensemble.class_ratio import GivenRatio
 from pet.errors import PetError
 from pet.ipet.plan import Plan, make_plan
 from pet.ipet.selection import parse_ratio
@@ -24,7 +25,7 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.progress import Reporter
 from pet.recipe import Recipe, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
-from pet.run.class_ratio import GivenRatio, resolve_prior
+from pet.run.class_ratio import resolve_prior
 from pet.run.context import make_shared
 from pet.run.execution.data_parallel import check_share
 from pet.run.init_prompt import InitPrompt, open_init_prompt

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pet.data.label_counts import read_label_counts
-from pet.ensemble.class_ratio import parse_shares, ratio_of_counts, shares_text, unknown_prior
+from pet.ensemble.class_ratio import parse_shares, ratio_of_counts, read_prior, shares_text
 from pet.ensemble.ratio_estimate import estimate_ratio
 from pet.errors import PetError
 
@@ -79,8 +79,11 @@ def test_shares_survive_being_written_and_read(counts: list[int]):
 
 
 def test_unknown_values_suggest_a_word_or_name_the_missing_file():
-    assert "'balanced'" in str(unknown_prior("balancd"))
-    assert "counts.csv" in str(unknown_prior("counts.csv")) and "no such file" in str(unknown_prior("counts.csv"))
+    with pytest.raises(PetError, match="'balanced'"):
+        read_prior("balancd", NEWS)
+    with pytest.raises(PetError, match=r"counts\.csv: no such file"):
+        read_prior("counts.csv", NEWS)
+    assert read_prior("balanced", NEWS) is None
 
 
 # ---- files -------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def test_the_estimator_and_a_run_without_a_pool_correct_by_the_same_text_without
     classifier = PetClassifier(str(inputs / "task.yaml"), settings={"max_length": 64}, **options).fit(None)
     assert classifier.ensemble_ is not None
     np.testing.assert_allclose(classifier.ensemble_.ensemble.bias, _bias(tmp_path / "run", "g0/ensemble"), atol=1e-4)
-    given = PetClassifier(str(inputs / "task.yaml"), settings={"max_length": 64, "prior": NAMED}, **options).fit(None)
+    given = PetClassifier(str(inputs / "task.yaml"), settings={"max_length": 64, "prior": SHARES}, **options).fit(None)
     assert given.ensemble_ is not None
     shift = given.ensemble_.ensemble.bias - classifier.ensemble_.ensemble.bias
     wanted = np.log(list(SHARES.values()))
