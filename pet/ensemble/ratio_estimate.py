@@ -117,12 +117,12 @@ def _inverse_root(matrix: Array) -> Array:
 
 def _least_squares(matrix: Array, goal: Array) -> Array:
     """Return the shares, at least 0 and adding up to 1, that minimize ``|matrix @ shares - goal|``."""
-    from sklearn.linear_model import LinearRegression
+    from scipy.optimize import nnls
 
     weight = _SUM_WEIGHT * np.abs(matrix).max()
     matrix = np.concatenate([matrix, np.full((1, matrix.shape[1]), weight)])
-    model = LinearRegression(positive=True, fit_intercept=False).fit(matrix, np.append(goal, weight))
-    return np.asarray(model.coef_ / model.coef_.sum())
+    shares = nnls(matrix, np.append(goal, weight))[0]
+    return np.asarray(shares / shares.sum())
 
 
 def _deviation(matrix: Array) -> Array:

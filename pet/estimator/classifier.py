@@ -197,10 +197,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             task = make_task(self.task, self.patterns, self.verbalizer)
             targets = read_targets(y, task, [] if self.verbalizer is None else list(self.verbalizer))
             positions = class_order(targets.classes)
-            primes = (
-                self.method == "zero-shot"
-                and make_recipe(self.recipe, plain_settings(self.settings, task)).priming.count > 0
-            )
+            recipe = make_recipe(self.recipe, plain_settings(self.settings, task))
+            primes = self.method == "zero-shot" and recipe.priming.count > 0
             tables = fit_tables(self.method, task, X, targets.positions, unlabeled, primes=primes)
             self._forget()
             fitted = self._fit(task, tables)

@@ -84,15 +84,15 @@ def plain_settings(settings: Mapping[str, Any] | None, task: Task) -> dict[str, 
     --------
     >>> task = _task_of_patterns(["{text} {mask}"], {0: "bad", 1: "good"})
     >>> plain_settings({"steps": 5, "prior": {1: 3, 0: 1}}, task)
-    {'steps': 5, 'prior': '1:3,0:1'}
+    {'steps': 5, 'prior': '1,3'}
     """
     values = dict(settings or {})
     if isinstance(values.get("prior"), Mapping):
-        shares = {str(label_text(label)): float(share) for label, share in values["prior"].items()}
-        if any("," in label for label in shares) and set(shares) == set(task.labels):
-            values["prior"] = ",".join(f"{shares[label]:g}" for label in task.labels)
-        else:
-            values["prior"] = ",".join(f"{label}:{share:g}" for label, share in shares.items())
+        shares = {str(label_text(label)): f"{share}" for label, share in values["prior"].items()}
+        if set(shares) == set(task.labels):
+            values["prior"] = ",".join(shares[label] for label in task.labels)
+        else:  # in other spellings, or with mistakes
+            values["prior"] = ",".join(f"{label}:{share}" for label, share in shares.items())
     return values
 
 

@@ -120,8 +120,8 @@ def check_task(
     options, reporter = options or CheckOptions(), reporter or Reporter("quiet")
     recipe = options.make_recipe()
     parse_ratio(recipe.ipet.ratio, task.labels)
-    how = {"columns": options.columns, "table_format": options.table_format}
-    read_prior(recipe.merging.prior, task.labels, task.label_map, **how)
+    prior = recipe.merging.prior
+    read_prior(prior, task.labels, task.label_map, columns=options.columns, table_format=options.table_format)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, options.columns, report, options.table_format)
