@@ -42,3 +42,15 @@ def log_softmax(scores: Array) -> Array:
     scaled = np.asarray(scores, dtype=np.float64)
     scaled = scaled - scaled.max(axis=-1, keepdims=True)
     return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))
+
+
+def unit_length(vectors: Array) -> Array:
+    """Scale each row to length 1; rows of zeros stay as they are.
+
+    Examples
+    --------
+    >>> unit_length(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))

@@ -77,7 +77,9 @@ class Logistic:
         return model
 
 
-def fit_logistic(features: Any, targets: Array, labels: int, seed: int = 0) -> tuple[Logistic, float]:
+def fit_logistic(
+    features: Any, targets: Array, labels: int, seed: int = 0, strength: float | None = None
+) -> tuple[Logistic, float]:
     """Fit a logistic regression, and choose its regularization by cross-validation on the same rows.
 
     If a label has only one example, cross-validation is impossible, and ``C`` is `DEFAULT_STRENGTH`. A label without
@@ -89,6 +91,7 @@ def fit_logistic(features: Any, targets: Array, labels: int, seed: int = 0) -> t
     targets : int labels of shape (rows,), or probabilities of shape (rows, L)
     labels : number of labels, L
     seed : random seed of the folds
+    strength : ``C``; default: chosen by cross-validation
 
     Returns
     -------
@@ -98,8 +101,9 @@ def fit_logistic(features: Any, targets: Array, labels: int, seed: int = 0) -> t
     """
     if targets.ndim == 2:
         rows, codes, weights = _expand(targets)
-        return _fit(features[rows], codes, labels, DEFAULT_STRENGTH, weights), DEFAULT_STRENGTH
-    strength = choose_strength(features, targets, seed)
+        strength = DEFAULT_STRENGTH if strength is None else strength
+        return _fit(features[rows], codes, labels, strength, weights), strength
+    strength = choose_strength(features, targets, seed) if strength is None else strength
     return _fit(features, targets, labels, strength), strength
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.ipet.selection import (
+    MOST,
+    apportion,
     count_generations,
     new_examples,
     parse_ratio,
@@ -31,12 +33,14 @@ class Plan:
     counts : number of labeled texts per label, shape (L,)
     ratio : label ratio of the pseudo-labeled texts, shape (L,); None: the same as in `counts`
     rounds : number of training rounds
+    limit : largest number of pseudo-labeled texts
     """
 
     settings: IpetSettings
     counts: Array
     ratio: Array | None
     rounds: int
+    limit: int = MOST
 
     @property
     def labeled(self) -> bool:
@@ -50,7 +54,8 @@ class Plan:
 
     def wanted(self, generation: int) -> Array:
         """Return the number of pseudo-labeled texts per label for a member of a generation above 0."""
-        return new_examples(self.counts, generation, self.settings.growth, self.ratio, self.settings.first_set)
+        wanted = new_examples(self.counts, generation, self.settings.growth, self.ratio, self.settings.first_set)
+        return wanted if wanted.sum() <= self.limit else apportion(self.limit, wanted)
 
     def target(self) -> Array:
         """Return the assumed label ratio of the pool: that of the pseudo-labeled texts."""
@@ -58,14 +63,17 @@ class Plan:
         return np.asarray(wanted / wanted.sum())
 
 
-def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: int = 1) -> Plan:
+def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: int = 1, pool: int | None = None) -> Plan:
     """Return the schedule of a run.
+
+    With ``selection=ranked``, generations end when their training sets cannot grow any more.
 
     Parameters
     ----------
     task, settings : the task and the iPET settings
     counts : number of labeled texts per label, shape (L,)
     repetitions : number of members per pattern
+    pool : number of unlabeled texts; default: unknown
 
     Raises
     ------
@@ -91,4 +99,9 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
             f"{rounds} generations are needed to grow from {first} to enough={settings.enough} texts with "
             f"growth={settings.growth}, and at most {MOST_GENERATIONS} are possible; increase growth or lower enough"
         )
-    return Plan(settings, np.asarray(counts), ratio, rounds)
+    if settings.selection != "ranked" or pool is None:
+        return Plan(settings, np.asarray(counts), ratio, rounds)
+    limit = max(len(task.labels), int(settings.pool_share * pool))
+    plan = Plan(settings, np.asarray(counts), ratio, rounds, limit)
+    full = [g for g in range(1, plan.last) if plan.wanted(g).sum() == limit]
+    return replace(plan, rounds=rounds - (plan.last - full[0])) if full and not settings.generations else plan

@@ -242,6 +242,11 @@ def draw_confident(
     generator : random generator; draws one number per row of the pool, independent of the predictions
     """
     keys = generator.standard_exponential(len(label)) / np.maximum(confidence, 1e-300)
+    return chosen_rows(label, keys, wanted, eligible)
+
+
+def chosen_rows(label: Array, keys: Array, wanted: Array, eligible: Array) -> Chosen:
+    """Return the eligible texts of each label with the smallest keys, `wanted` of each label or all there are."""
     rows, labels, available = [], [], []
     for number, count in enumerate(wanted):
         found = np.flatnonzero((label == number) & eligible)

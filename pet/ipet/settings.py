@@ -26,18 +26,33 @@ class IpetSettings(Settings):
         0, "rounds of training; 0: as many as the training set needs to reach `enough` texts", low=0, high=30
     )
     first_set: int = setting(10, "without labeled texts: size of the first training set", low=1, high=10**9)
-    vote_share: float = setting(0.25, "fraction of the other members that label texts for a member", low=0, high=1)
+    vote_share: float = setting(
+        1.0,
+        "fraction of the other members that label texts for a member; 0.25 in the recipes paper and fewglue",
+        low=0,
+        high=1,
+    )
     ratio: str = setting(
         "auto",
-        "label ratio of new examples: auto (that of `prior`, or else keep), keep (as in the labeled texts), balanced, "
-        "or numbers such as 3,1,1",
+        "label ratio of new examples: auto (that of `prior`; without one keep, which selection=ranked shrinks toward the "
+        "predicted ratio), keep (as in the labeled texts), balanced, or numbers such as 3,1,1",
     )
     selection: str = setting(
-        "draw",
-        "draw examples with probability proportional to confidence, or take the top ones, the most confident of each "
-        "label",
-        choices=("draw", "top"),
+        "ranked",
+        "how to select examples: ranked (random, but the less often the worse their rank by confidence and by a "
+        "classifier on embeddings), draw (random, in proportion to confidence, as in the paper), or top (the most "
+        "confident of each label)",
+        choices=("ranked", "draw", "top"),
         old_name="choice",
+    )
+    pool_share: float = setting(
+        0.3, "with selection=ranked: at most this share of the pool becomes examples of a generation", low=0.01, high=1
+    )
+    accept: str = setting(
+        "evidence",
+        "when to use a new generation: evidence (if labeled texts that were left out, or a classifier on embeddings, "
+        "do not speak against it; otherwise the generation before is used), or always (as in the paper)",
+        choices=("evidence", "always"),
     )
     confidence_floor: float = setting(
         0.0, "never use texts whose label is less confident than this as examples", low=0, high=1

@@ -154,8 +154,8 @@ def _training_sets(task: Task, recipe: Recipe, tables: Mapping[str, Dataset]) ->
     """Sizes of the training sets of iPET's generations."""
     if "unlabeled" not in tables:
         raise PetError(NO_POOL)
-    counts = label_counts(tables.get("train"), len(task.labels))
-    return training_sets(make_plan(task, recipe.ipet, counts, recipe.member.repetitions), len(tables["unlabeled"]))
+    counts, pool = label_counts(tables.get("train"), len(task.labels)), len(tables["unlabeled"])
+    return training_sets(make_plan(task, recipe.ipet, counts, recipe.member.repetitions, pool), pool)
 
 
 def _model_problems(info: ModelInfo, task: Task, recipe: Recipe, weights: bool) -> list[str]:

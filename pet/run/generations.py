@@ -6,10 +6,9 @@ Every step is a stage of the run directory, so a run can resume in the middle of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.data.checks import text_key
-from pet.ensemble.class_ratio import AUTO
 from pet.ensemble.combine import Ensemble
-from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
+from pet.ensemble.pseudo_labels import label_positions
 from pet.ipet.figures import example_figures, pool_figures, shortages
 from pet.ipet.plan import Plan
-from pet.ipet.selection import (
-    Candidates,
-    Chosen,
-    best_generation,
-    choose_voters,
-    draw_confident,
-    generation_warnings,
-    take_most_probable,
-)
+from pet.ipet.selection import best_generation, generation_warnings
 from pet.report.generations import generation_line
-from pet.run.class_ratio import target_ratio
+from pet.run.acceptance import Acceptance
+from pet.run.choosing import Chooser
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
@@ -41,22 +31,14 @@ from pet.run.merging import (
     evaluate_ensemble,
     label_pool,
 )
-from pet.run.stages import Member, member_scores, trained_members, untrained_members
+from pet.run.second_view import SecondView
+from pet.run.stages import Member, trained_members, untrained_members
 from pet.run.weights import make_ensemble, pattern_accuracies
-from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
-from pet.store.schema import Check, list_of, mapping_of, maybe, number, record, whole
 
 Array = NDArray[Any]
 # Number of a generation -> accuracy of its pseudo-labels; see pet.run.pool_gold.
 Diagnose = Callable[[int], Mapping[str, Any]]
-
-
-def _examples_note(labels: int) -> Check:
-    """Return the schema of what a stage ``gN/examples`` notes."""
-    counts = list_of(whole(0, 10**15), labels, labels, per="one per label")
-    member = record({"available": counts, "chosen": counts, "confidence": maybe(number(0, 1))})
-    return record({"wanted": counts, "members": mapping_of(member)})
 
 
 @dataclass
@@ -87,23 +69,55 @@ class Generations:
         settings, reporter = self.context.recipe.ipet, self.context.reporter
         for generation in range(self.plan.last + 1):
             self._generation(generation)
+            if not self._accepted(generation):
+                break
             trained = self.agreement[self._first :]
             if settings.stop_early and len(trained) > 1 and trained[-1] <= trained[-2]:
                 if generation < self.plan.last:
                     reporter.info(f"stopping early: members of generation {generation} agree no more than before")
                 break
         last = len(self.history) - 1
+        if not self.history[last]["accepted"]:
+            last -= 1
         if not settings.keep_best:
             return last
-        best = self._first + best_generation(self.agreement[self._first :], self.largest_share[self._first :])
+        kept = slice(self._first, last + 1)
+        best = self._first + best_generation(self.agreement[kept], self.largest_share[kept])
         if best != last:
             reporter.info(f"the student learns from generation {best}, whose members agree most")
         return best
+
+    def _accepted(self, generation: int) -> bool:
+        """Decide whether a generation is used, and say why."""
+        entry, reporter = self.history[generation], self.context.reporter
+        entry["accepted"] = True
+        if not generation or self.context.recipe.ipet.accept == "always":
+            return True
+        decision = self._acceptance.decide(self.members(generation - 1), self.members(generation))
+        entry |= decision
+        if not decision["accepted"]:
+            reporter.info(
+                f"generation {generation} is not used, and the run keeps generation {generation - 1}: "
+                f"{decision['reason']}"
+            )
+        return bool(decision["accepted"])
 
     @property
     def _first(self) -> int:
         """The first generation that is trained."""
         return 0 if self.plan.labeled else 1
+
+    @cached_property
+    def _view(self) -> SecondView:
+        return SecondView(self.context)
+
+    @cached_property
+    def _chooser(self) -> Chooser:
+        return Chooser(self.context, self.plan, self._view)
+
+    @cached_property
+    def _acceptance(self) -> Acceptance:
+        return Acceptance(self.context, self.plan, self._view)
 
     @cached_property
     def _accuracies(self) -> list[float] | None:
@@ -123,7 +137,10 @@ class Generations:
         members = self.members(generation)
         if self._first == 0:
             _ = self._accuracies  # builds a stage that must come before the members
-        examples = self._choose(generation) if generation else {}
+        examples = {}
+        if generation:
+            before = generation - 1
+            examples = self._chooser.choose(members, self.members(before), self._ensembles[before])
         self.executor.make(
             self.context, [MemberWork(m, start=self._start(m), upstream=self._upstream(m)) for m in members]
         )
@@ -145,87 +162,6 @@ class Generations:
         directory, start = self.context.directory, self._start(member)
         stages = [f"g{member.generation}/examples", *([] if start is None else [start])]
         return hash_inputs({stage: directory.fingerprint(stage) for stage in stages})
-
-    # ---- selection ---------------------------------------------------------------------------
-
-    @cached_property
-    def _eligible(self) -> Array:
-        """Mask of the pool's rows that can become examples: not empty, and the first row with their text."""
-        keys = self.context.data.keys["pool"]
-        eligible = np.zeros(len(keys), dtype=bool)
-        eligible[np.unique(keys, return_index=True)[1]] = True
-        return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(self.context.task.fields)))))
-
-    def _choose(self, generation: int) -> dict[str, Any]:
-        """Choose and write the pseudo-labeled texts of each member; return figures about them."""
-        context, before = self.context, self.members(generation - 1)
-        wanted = self.plan.wanted(generation)
-
-        def build(folder: Path) -> dict[str, Any]:
-            ids = pa.array(context.texts("pool").ids, pa.string())
-            members = [member for member in self.members(generation) if member.trains]
-            figures = {}
-            with context.reporter.task(f"choose texts for generation {generation}", len(members), "member") as bar:
-                for member in members:
-                    names = self._voters(member, before)
-                    chosen = self._keep(folder, member, self._candidates(before, names), wanted, ids)
-                    figures[member.name] = chosen | {"voters": names}
-                    bar.update()
-            return {"wanted": wanted.tolist(), "members": figures}
-
-        inputs = {
-            "config": context.config_hash,
-            "labels": context.directory.fingerprint(f"g{generation - 1}/labels"),
-            "scores": [context.directory.fingerprint(f"{m.stage}/scores") for m in before],
-        }
-        context.directory.stage(f"g{generation}/examples", inputs, build)
-        return context.directory.info(f"g{generation}/examples", _examples_note(len(wanted)))
-
-    def _candidates(self, before: Sequence[Member], names: Sequence[str]) -> Candidates:
-        """Return the merged predictions of some members of the previous generation for the pool."""
-        ensemble = self._ensembles[before[0].generation].only(names)
-        by_name = {member.name: member for member in before}
-        scores = member_scores(self.context, [by_name[name] for name in names], "pool")
-        recipe, target = self.context.recipe, None
-        if recipe.ipet.calibrate:
-            target = self.plan.target()
-        elif recipe.merging.prior != AUTO:  # without it, the best texts of each label are chosen whatever the bias
-            target = target_ratio(self.context, before)
-        return Candidates.of(ensemble, scores, target)
-
-    def _keep(self, folder: Path, member: Member, voters: Candidates, wanted: Array, ids: pa.Array) -> dict[str, Any]:
-        """Choose and write the texts of one member; return figures about them."""
-        chosen = self._chosen(member, voters, wanted)
-        probabilities = voters.probabilities(chosen.rows)
-        path = folder / f"{member.name}.parquet"
-        write_pseudo_labels(path, chosen.rows, chosen.labels, ids, probabilities, self.context.task.labels)
-        confidence = probabilities[np.arange(len(chosen.rows)), chosen.labels]
-        return {
-            "available": chosen.available.tolist(),
-            "chosen": np.bincount(chosen.labels, minlength=len(wanted)).tolist(),
-            "confidence": float(confidence.mean()) if len(confidence) else None,
-        }
-
-    def _voters(self, member: Member, before: Sequence[Member]) -> list[str]:
-        """Draw the members that label for a member. Untrained members with the same pattern are excluded."""
-        others = [m.name for m in before if m.name != member.name]
-        if before[0].generation < self._first and member.spec.pattern is not None:
-            others = [m.name for m in before if m.spec.pattern != member.spec.pattern]
-        return choose_voters(others, self.context.recipe.ipet.vote_share, self._generator("voters", member))
-
-    def _generator(self, what: str, member: Member) -> np.random.Generator:
-        seed = derive_seed(self.context.settings.seed, what, member.generation, *member.spec.seed_parts)
-        return np.random.default_rng(seed)
-
-    def _chosen(self, member: Member, voters: Candidates, wanted: Array) -> Chosen:
-        settings = self.context.recipe.ipet
-        if member.generation == 1 and not self.plan.labeled:
-            return take_most_probable(voters, wanted, self._eligible)
-        label, confidence = voters.predictions()
-        eligible = self._eligible & (confidence >= settings.confidence_floor)
-        if settings.selection == "top":
-            return take_most_probable(voters, wanted, eligible)
-        return draw_confident(label, confidence, wanted, eligible, self._generator("draw", member))
 
     # ---- figures -----------------------------------------------------------------------------
 

@@ -135,7 +135,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     _bind(settings, shared)
     plan = None
     if settings.method == "ipet":
-        plan = make_plan(task, recipe.ipet, label_counts(data.train, len(task.labels)), recipe.member.repetitions)
+        counts, pool = label_counts(data.train, len(task.labels)), 0 if data.pool is None else len(data.pool)
+        plan = make_plan(task, recipe.ipet, counts, recipe.member.repetitions, pool)
     for message in unused_settings(settings, recipe, specs):
         reporter.warn(message)
     return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold, ratio)

@@ -37,7 +37,9 @@ def options(inputs: Path, model: Path, *parts: str, more: tuple[str, ...] = ()) 
     files = {"train": "train.jsonl", "unlabeled": "pool.jsonl", "test": "test.jsonl", "pool-gold": "gold.jsonl"}
     data = [text for part in parts for text in (f"--{part}", str(inputs / files[part]))]
     sizes = ["--set", "growth=2", "--set", "generations=3", "--set", "first_set=4"]
-    return ["run", str(inputs / "task.yaml"), "--method", "ipet", *data, "--model", str(model), *QUICK, *sizes, *more]
+    paper = ["--set", "selection=draw", "--set", "accept=always", "--set", "vote_share=0.25"]
+    run = ["run", str(inputs / "task.yaml"), "--method", "ipet"]
+    return [*run, *data, "--model", str(model), *QUICK, *sizes, *paper, *more]
 
 
 def results(folder: Path) -> dict[str, Any]:
