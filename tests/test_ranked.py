@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pet.ipet import ranked
+from pet.ipet.acceptance import Evidence, compare, decide, drift
 from pet.ipet.plan import make_plan
 from pet.ipet.ranked import cut_statistic, draw_ranked, kappa, nearest, rank_within, shrunk_shares
 from pet.numerics import unit_length
@@ -144,3 +145,41 @@ def test_the_cut_statistic_is_a_z_score():
     assert z[0] == pytest.approx(-0.125 / np.sqrt(0.1875 * 1.25))
     assert z[1] == pytest.approx((2 - 1.5) / np.sqrt(0.1875 * 2))
     assert z[3] == pytest.approx((0 - 0.5) / np.sqrt(0.1875 * 2))
+
+
+# ---- acceptance ------------------------------------------------------------------------------
+
+
+def evidence(change: float, name: str = "figure") -> Evidence:
+    return Evidence(name, 0.5, 0.5 + change / 10, change)
+
+
+def test_a_paired_difference_is_measured_in_standard_errors():
+    """Differences 1, 0, 1, 0: mean 0.5, standard deviation 0.577, standard error 0.289."""
+    found = compare("figure", np.zeros(4), np.array([1.0, 0, 1, 0]))
+    assert (found.before, found.after) == (0, 0.5)
+    assert found.change == pytest.approx(0.5 / (np.sqrt(1 / 3) / 2))
+    same = compare("figure", np.ones(3), np.ones(3))
+    assert same.change == 0
+    assert compare("figure", np.array([np.nan, 1, 1, 1]), np.array([5.0, 0, 0, 0])).change == -1
+    assert compare("figure", np.array([np.nan, 1]), np.array([1.0, 1])) is None
+
+
+def test_a_generation_is_used_if_nothing_speaks_against_it():
+    assert decide([evidence(1.0)], 0.0).accepted
+    assert decide([evidence(2.0), evidence(-0.5)], 0.0).accepted
+    assert not decide([evidence(-0.5)], 0.0).accepted
+    assert not decide([], 0.0).accepted
+
+
+def test_one_figure_that_falls_clearly_is_enough_against_it():
+    decision = decide([evidence(3.0, "one"), evidence(-1.5, "other")], 0.0)
+    assert not decision.accepted and "other" in decision.reason and "-1.5" in decision.reason
+
+
+def test_label_shares_that_move_away_from_the_expected_ones_speak_against_it():
+    even = np.array([0.5, 0.5])
+    assert drift(even, np.array([0.7, 0.3]), even) == pytest.approx(0.2)
+    assert drift(np.array([0.7, 0.3]), even, even) == pytest.approx(-0.2)
+    decision = decide([evidence(3.0)], 0.2)
+    assert not decision.accepted and "0.20" in decision.reason

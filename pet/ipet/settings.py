@@ -34,8 +34,8 @@ class IpetSettings(Settings):
     )
     ratio: str = setting(
         "auto",
-        "label ratio of new examples: auto (that of `prior`; without one keep, which selection=ranked shrinks toward the "
-        "predicted ratio), keep (as in the labeled texts), balanced, or numbers such as 3,1,1",
+        "label ratio of new examples: auto (that of `prior`; without one keep, which selection=ranked shrinks toward "
+        "the predicted ratio), keep (as in the labeled texts), balanced, or numbers such as 3,1,1",
     )
     selection: str = setting(
         "ranked",
@@ -50,8 +50,9 @@ class IpetSettings(Settings):
     )
     accept: str = setting(
         "evidence",
-        "when to use a new generation: evidence (if labeled texts that were left out, or a classifier on embeddings, "
-        "do not speak against it; otherwise the generation before is used), or always (as in the paper)",
+        "when to use a new generation: evidence (if labeled texts that members left out, a classifier on embeddings "
+        "and label shares do not speak against it; otherwise the run keeps the generation before), or always (as in "
+        "the paper)",
         choices=("evidence", "always"),
     )
     confidence_floor: float = setting(

@@ -50,6 +50,7 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
         - ``share``: share of the pool
         - ``changed``: share of the pool whose label differs from the previous generation
         - ``test_accuracy``
+        - ``accepted``: "yes" or "no"; the student learns from the last generation that was accepted
         - ``pool_accuracy``, ``chosen_accuracy``: only if the pool has hidden gold labels
     """
     rows = []
@@ -63,6 +64,7 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
             "test_accuracy": (entry.get("test") or {}).get("accuracy"),
             "pool_accuracy": gold.get("accuracy"),
             "chosen_accuracy": gold.get("chosen_accuracy"),
+            "accepted": None if "accepted" not in entry else "yes" if entry["accepted"] else "no",
         }
         rows.append(_row(entry, "", sum, whole))
         for i, label in enumerate(labels):
@@ -74,6 +76,7 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
                 "test_accuracy": None,
                 "pool_accuracy": gold["label_accuracy"][i] if "label_accuracy" in gold else None,
                 "chosen_accuracy": gold["label_chosen_accuracy"][i] if "label_chosen_accuracy" in gold else None,
+                "accepted": None,
             }
             rows.append(_row(entry, label, itemgetter(i), of_label))
     return rows
@@ -106,6 +109,7 @@ _COLUMNS = {
     "chosen_accuracy": "chosen accuracy",
     "pool_accuracy": "pool accuracy",
     "test_accuracy": "test accuracy",
+    "accepted": "accepted",
 }
 
 

@@ -156,8 +156,14 @@ def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) ->
         columns = [name for name in of_labels[0] if any(row[name] is not None for row in of_labels)]
         columns.remove("generation")
         title = f"<h3>Generation {int(entry['generation'])}</h3>"
-        parts += [title, _table(columns, [[row[name] for name in columns] for row in of_labels])]
+        decision = [f"<p>{_isolated(_verdict(entry))}</p>"] if "reason" in entry else []
+        parts += [title, *decision, _table(columns, [[row[name] for name in columns] for row in of_labels])]
     return parts
+
+
+def _verdict(entry: Mapping[str, Any]) -> str:
+    """Say whether a generation is used, and why."""
+    return f"{'Accepted' if entry['accepted'] else 'Not accepted'}: {entry['reason']}."
 
 
 def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:

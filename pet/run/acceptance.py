@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ Array = NDArray[Any]
 FILE = "acceptance.json"
 LABELED = "log-likelihood of labeled texts that members left out"
 CLASSIFIER = "agreement with a classifier on embeddings"
-NEIGHBORS = "agreement of neighbors"
 
 
 def acceptance_note() -> Check:
@@ -42,12 +42,13 @@ class Acceptance:
     Attributes
     ----------
     context, plan, view : the run, its schedule, and the second view of its pool
+    anchors : rows of the pool and their labels, if there are no labeled texts
     """
 
     context: RunContext
     plan: Plan
     view: SecondView
-    _figures: dict[int, dict[str, Array]] = field(default_factory=dict)
+    anchors: tuple[Array, Array] | None = None
 
     def decide(self, before: Sequence[Member], after: Sequence[Member]) -> dict[str, Any]:
         """Decide whether a generation is used; return ``accepted``, ``reason``, ``evidence`` and ``drift``.
@@ -86,17 +87,13 @@ class Acceptance:
 
     def _measured(self, members: Sequence[Member]) -> dict[str, Array]:
         """Return the figures of a generation: name -> an array with a number for each text."""
-        generation = members[0].generation
-        if generation not in self._figures:
-            label = self._labels(members)
-            opinion = self.view.opinion(label)
-            hits = opinion.probabilities.argmax(axis=1) == label
-            shares = np.bincount(label, minlength=len(self.context.task.labels)) / len(label)
-            chance = float((shares**2).sum())
-            figures = {CLASSIFIER: (hits - chance) / max(1 - chance, 1e-9), NEIGHBORS: opinion.cut}
-            labeled = self._left_out(members)
-            self._figures[generation] = figures if labeled is None else {LABELED: labeled} | figures
-        return self._figures[generation]
+        figures = {CLASSIFIER: (self._labels(members) == self._referee).astype(np.float64)}
+        labeled = self._left_out(members)
+        return figures if labeled is None else {LABELED: labeled} | figures
+
+    @cached_property
+    def _referee(self) -> Array:
+        return self.view.referee(self.anchors)
 
     def _left_out(self, members: Sequence[Member]) -> Array | None:
         """Return the log-probability of each labeled text's label, by the members that did not learn from the text."""

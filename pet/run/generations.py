@@ -117,7 +117,8 @@ class Generations:
 
     @cached_property
     def _acceptance(self) -> Acceptance:
-        return Acceptance(self.context, self.plan, self._view)
+        anchors = None if self.plan.labeled else self._chooser.anchors(self.members(0), self.ensemble(0))
+        return Acceptance(self.context, self.plan, self._view, anchors)
 
     @cached_property
     def _accuracies(self) -> list[float] | None:

@@ -66,7 +66,9 @@ class SecondView:
         if not self.context.has("train"):
             return self._vectors[:0], np.zeros(0, dtype=np.int64)
         train = self.context.texts("train")
-        return self.context.shared.vectors(train), train.labels
+        vectors = self.context.shared.vectors(train)
+        self.context.shared.models.forget()
+        return vectors, train.labels
 
     @cached_property
     def _neighbors(self) -> tuple[Array, Array]:
@@ -84,6 +86,21 @@ class SecondView:
         probabilities = self._out_of_fold(label)
         cut = cut_statistic(label, *self._neighbors, labels)
         return Opinion(probabilities, cut, kappa(label, probabilities.argmax(axis=1), labels))
+
+    def referee(self, anchors: tuple[Array, Array] | None = None) -> Array:
+        """Predict the pool with a classifier that has seen nothing of any generation.
+
+        Parameters
+        ----------
+        anchors : rows of the pool and their labels, to train on instead of labeled texts
+
+        Returns
+        -------
+        int64 array of shape (rows,): the most probable label of each text
+        """
+        vectors, gold = self._labeled if anchors is None else (self._vectors[anchors[0]], anchors[1])
+        model, _ = fit_logistic(vectors, gold, len(self.context.task.labels), self.context.settings.seed)
+        return np.asarray(model.log_probabilities(self._vectors).argmax(axis=1))
 
     def _out_of_fold(self, label: Array) -> Array:
         """Predict every row of the pool with a classifier that was trained on the other folds."""

@@ -1,0 +1,125 @@
+"""iPET with its default selection: what is chosen, which generation is used, and resuming."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_run import QUICK, contents, pet, write_inputs, write_rows
+from tiny_text import LABELS, SENTENCES, news_rows
+
+from pet.ensemble.pseudo_labels import read_pseudo_labels
+from pet.ipet.acceptance import Decision
+from pet.run import acceptance
+from pet.store import directory
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight labeled texts, two of each label, and a pool of some sixty."""
+    folder = write_inputs(tmp_path_factory.mktemp("ranked") / "in")
+    rows = news_rows()
+    write_rows(folder / "train.jsonl", rows[:8])
+    texts = [{"id": f"s{i}", "text": line} for i, line in enumerate(SENTENCES.splitlines())]
+    write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[8:28]] + texts)
+    return folder
+
+
+def options(inputs: Path, model: Path, *more: str, labeled: bool = True) -> list[str]:
+    data = ["--unlabeled", str(inputs / "pool.jsonl"), "--test", str(inputs / "test.jsonl")]
+    data += ["--train", str(inputs / "train.jsonl")] if labeled else []
+    sizes = ["--set", "growth=2", "--set", "first_set=4", "--set", "generations=2"]
+    run = ["run", str(inputs / "task.yaml"), "--method", "ipet", *data, "--model", str(model)]
+    return [*run, *QUICK, *sizes, *more]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few") / "run"
+    pet(*options(inputs, tiny_model), "-q", "-o", folder)
+    return folder
+
+
+def test_at_most_a_share_of_the_pool_is_chosen_each_text_once_with_a_label_of_the_others(finished: Path):
+    wanted = json.loads((finished / "manifest.json").read_text())["stages"]["g1/examples"]["info"]["wanted"]
+    assert sum(wanted) == 8
+    for name, other in (("p1-r1", "p2-r1"), ("p2-r1", "p1-r1")):
+        rows, labels, _ = read_pseudo_labels(finished / "g1" / "examples" / f"{name}.parquet", LABELS)
+        assert len(set(rows.tolist())) == len(rows) and 0 < len(rows) <= 8
+        scores = np.load(finished / "g0" / other / "pool-logits.npy")
+        assert (scores[rows].argmax(axis=1) == labels).all()
+
+
+def test_the_decision_is_in_the_metrics_the_csv_and_the_report(finished: Path):
+    found = results(finished)
+    first, second = found["generations"]
+    assert first["accepted"] is True and "evidence" not in first
+    names = [item["name"] for item in second["evidence"]]
+    assert acceptance.CLASSIFIER in names
+    assert found["generation"] == (1 if second["accepted"] else 0)
+    with (finished / "generations.csv").open(encoding="utf-8", newline="") as file:
+        totals = [row for row in csv.DictReader(file) if not row["label"]]
+    assert [row["accepted"] for row in totals] == ["yes", "yes" if second["accepted"] else "no"]
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert ("Accepted: " if second["accepted"] else "Not accepted: ") in page
+
+
+@pytest.mark.parametrize(("accepted", "used"), [(True, 1), (False, 0)])
+def test_a_rejected_generation_ends_the_run_with_the_one_before(
+    accepted: bool, used: int, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    decision = Decision(accepted, "because of this")
+    monkeypatch.setattr(acceptance, "decide", lambda evidence, moved: decision)
+    said = pet(*options(inputs, tiny_model, "--set", "generations=3"), "-o", tmp_path / "run").stderr
+    found = results(tmp_path / "run")
+    assert len(found["generations"]) == (3 if accepted else 2)
+    assert found["generation"] == (2 if accepted else 0)
+    lines = [line for line in said.splitlines() if "because of this" in line]
+    assert len(lines) == (0 if accepted else 1)
+    if not accepted:
+        assert "generation 1" in lines[0] and "generation 0" in lines[0]
+        stages = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
+        assert stages["student"]["info"]["generation"] == used
+
+
+def test_without_labels_the_surest_texts_of_the_untrained_patterns_stand_in_for_labeled_ones(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+):
+    pet(*options(inputs, tiny_model, labeled=False), "-q", "-o", tmp_path / "run")
+    first, second, *_ = results(tmp_path / "run")["generations"]
+    assert not first["trained"] and second["trained"]
+    assert [item["name"] for item in second["evidence"]] == [acceptance.CLASSIFIER]
+
+
+class Stop(BaseException):
+    """Ends a run the way Ctrl-C does."""
+
+
+@pytest.mark.parametrize("made", [7, 12])
+def test_an_interrupted_run_resumes_to_the_same_bytes(
+    made: int, finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    left, make = [made], directory.make_files
+
+    def some(*arguments: Any) -> dict[str, Any]:
+        if not left[0]:
+            raise Stop
+        left[0] -= 1
+        return make(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "make_files", some)
+        with pytest.raises(Stop):
+            pet(*options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
+    pet(*options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
+    found, expected = contents(tmp_path / "run"), contents(finished)
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
