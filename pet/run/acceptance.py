@@ -17,10 +17,12 @@ from pet.ensemble.pseudo_labels import label_positions
 from pet.ipet.acceptance import compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
+from pet.members.kinds import KINDS
 from pet.numerics import log_softmax
 from pet.run.context import RunContext
+from pet.run.held_out import learns_weights
 from pet.run.second_view import SecondView
-from pet.run.stages import Member, read_scores
+from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, flag, list_of, number, record, text
 
 Array = NDArray[Any]
@@ -97,13 +99,11 @@ class Acceptance:
 
     def _left_out(self, members: Sequence[Member]) -> Array | None:
         """Return the log-probability of each labeled text's label, by the members that did not learn from the text."""
-        if not self.context.has("train"):
+        judges = [m for m in members if m.trains and KINDS[m.spec.kind].evidence == "fold"]
+        if not judges or not learns_weights(self.context):
             return None
-        gold, labels = self.context.texts("train").labels, len(self.context.task.labels)
-        files = [self.context.directory.path / m.stage / "train-logits.npy" for m in members if m.trains]
-        scores = [read_scores(file, (len(gold), labels)) for file in files if file.is_file()]
-        if not scores:
-            return None
+        gold = self.context.texts("train").labels
+        scores = member_scores(self.context, judges, "train")
         each = np.stack([log_softmax(s)[np.arange(len(gold)), gold] for s in scores])
         known = ~np.isnan(each)
         sums = np.where(known, each, 0.0).sum(axis=0)

@@ -27,10 +27,7 @@ from pet.run.choosing import Chooser
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
-from pet.run.merging import (
-    evaluate_ensemble,
-    label_pool,
-)
+from pet.run.merging import evaluate_ensemble, label_pool
 from pet.run.second_view import SecondView
 from pet.run.stages import Member, trained_members, untrained_members
 from pet.run.weights import make_ensemble, pattern_accuracies

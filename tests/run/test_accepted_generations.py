@@ -14,6 +14,7 @@ from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ipet.acceptance import Decision
+from pet.numerics import log_softmax
 from pet.run import acceptance
 from pet.store import directory
 
@@ -97,6 +98,17 @@ def test_without_labels_the_surest_texts_of_the_untrained_patterns_stand_in_for_
     first, second, *_ = results(tmp_path / "run")["generations"]
     assert not first["trained"] and second["trained"]
     assert [item["name"] for item in second["evidence"]] == [acceptance.CLASSIFIER]
+
+
+def test_labeled_texts_that_members_left_out_are_evidence(inputs: Path, tiny_model: Path, tmp_path: Path):
+    more = ("--set", "merge=learned", "--set", "quick_members=false", "-q")
+    pet(*options(inputs, tiny_model, *more), "-o", tmp_path / "run")
+    found = {item["name"]: item for item in results(tmp_path / "run")["generations"][1]["evidence"]}
+    gold = [LABELS.index(json.loads(line)["label"]) for line in (inputs / "train.jsonl").read_text().splitlines()]
+    for generation, name in ((0, "before"), (1, "after")):
+        scores = [np.load(tmp_path / "run" / f"g{generation}" / m / "train-logits.npy") for m in ("p1-r1", "p2-r1")]
+        each = [log_softmax(s)[np.arange(8), gold] for s in scores]
+        assert found[acceptance.LABELED][name] == pytest.approx(np.nanmean(np.nanmean(each, axis=0)), abs=1e-6)
 
 
 class Stop(BaseException):

@@ -432,6 +432,7 @@ def test_a_missing_pool_and_invalid_settings_are_refused(inputs: Path, tiny_mode
 
 def estimator(model: Path, **settings: Any) -> PetClassifier:
     quick = {"steps": 3, "student_steps": 3, "max_length": 64, "growth": 2, "generations": 2, "first_set": 4}
+    quick |= {"accept": "always"}
     return PetClassifier(
         patterns=["{mask}: {text}", "{text} It is {mask}."],
         verbalizer={label: label.lower() for label in LABELS},
