@@ -19,16 +19,19 @@ from typing import Any
 import click
 import common
 
+from pet.recipe import make_recipe
+
 Line = dict[str, Any]
 INTRO = """# Accuracy: iPET and PET
 
 Produced by `python benchmarks/ipet.py`. Every run is a line of the JSON lines file next to this one, with its settings.
 Accuracy in percent, mean and standard deviation over seeds. All columns of a row come from the same runs: PET is the
 first generation of iPET with a student of its own. "One pattern" is the mean over the untrained patterns, "zero-shot"
-is their ensemble.
+is their ensemble. Rows with the selection "draw" were made before generations had to be accepted. "iPET - PET" is the
+difference of the students in points, and "generation used" the generation that the student learned from, by seed.
 
 """
-FACTS = ["seeds", "minutes", "pool", "test", "settings"]
+FACTS = ["seeds", "minutes", "pool", "test", "model", "selection", "settings"]
 COLUMNS = ["one pattern", "zero-shot", "supervised", "PET ensemble", "PET student", "iPET ensemble", "iPET student"]
 
 
@@ -38,10 +41,10 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
     from pet.task.task import Task
 
     name, examples = wanted["task"], wanted["examples"]
-    data = options["shared"] / "data" / name
+    data, model = options["shared"] / "data" / name, options["shared"] / "models" / options["model"]
     settings = {
         "task": Task.load(name).to_dict(),
-        "model": str(options["shared"] / "models" / options["model"]),
+        "model": str(model) if model.is_dir() else options["model"],
         "method": "ipet",
         "examples": examples or None,
         "pool_size": options["pool_size"],
@@ -60,6 +63,7 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
         "seconds": round(seconds),
         "cores": os.cpu_count(),
         "accuracy": _accuracies(result),
+        "generation": result["generation"],
         "generations": [_generation(entry) for entry in result["generations"]],
     }
 
@@ -90,6 +94,7 @@ def _generation(entry: dict[str, Any]) -> Line:
         "pool": entry["gold"]["accuracy"],
         "chosen": entry["gold"].get("chosen_accuracy"),
         "test": entry["test"]["accuracy"],
+        "accepted": entry["accepted"],
     }
 
 
@@ -98,36 +103,48 @@ def table(lines: Sequence[Line]) -> str:
     groups: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
         settings = " ".join(f"{key}={value}" for key, value in line["settings"].items())
-        groups.setdefault((line["task"], line["examples"], line["pool"], line["test"], settings), []).append(line)
+        group = line["task"], line["examples"], line["model"], line.get("selection", "draw"), line["pool"], line["test"]
+        groups.setdefault((*group, settings), []).append(line)
     rows, generations = [], []
-    for (name, examples, pool, test, settings), runs in sorted(groups.items()):
+    for (name, examples, model, selection, pool, test, settings), runs in sorted(groups.items()):
         known = [column for column in COLUMNS if column in runs[0]["accuracy"]]
         cells = {column: common.spread([run["accuracy"][column] for run in runs]) for column in known}
         minutes = f"{fmean(run['seconds'] for run in runs) / 60:.1f}"
-        facts = [str(len(runs)), minutes, str(pool), str(test), settings]
-        rows.append([name, str(examples), *(cells.get(column, "-") for column in COLUMNS), *facts])
+        facts = [str(len(runs)), minutes, str(pool), str(test), model, selection, settings]
+        accuracies = [run["accuracy"] for run in runs]
+        gain = common.spread([a["iPET student"] - a["PET student"] for a in accuracies]) if examples else "-"
+        rows.append([name, str(examples), *(cells.get(column, "-") for column in COLUMNS), gain, _used(runs), *facts])
         for number in range(min(len(run["generations"]) for run in runs)):
             entries = [run["generations"][number] for run in runs]
             chosen = "-" if entries[0]["chosen"] is None else common.spread([e["chosen"] for e in entries])
             figures = [common.spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
             texts = f"{fmean(e['texts'] for e in entries):.0f}"
-            generations.append([name, str(examples), str(number), texts, chosen, *figures, settings])
+            accepted = f"{sum(e.get('accepted', True) for e in entries)} of {len(entries)}"
+            generations.append(
+                [name, str(examples), str(number), texts, chosen, *figures, accepted, model, selection, settings]
+            )
     header = ["task", "examples", "generation", "texts per member", "pseudo-label accuracy", "pool accuracy"]
-    header += ["test accuracy", "agreement", "confidence", "settings"]
-    first = common.markdown(["task", "examples", *COLUMNS, *FACTS], rows)
+    header += ["test accuracy", "agreement", "confidence", "accepted", "model", "selection", "settings"]
+    first = common.markdown(["task", "examples", *COLUMNS, "iPET - PET", "generation used", *FACTS], rows)
     return f"{first}\n## Generations\n\n{common.markdown(header, generations)}"
+
+
+def _used(runs: Sequence[Line]) -> str:
+    """Return the generations that the students learned from, by seed."""
+    return ", ".join(str(run.get("generation", len(run["generations"]) - 1)) for run in runs)
 
 
 @click.command()
 @common.run_options("ipet")
 @common.shared_option
-@click.option("--model", default="minilm-mlm-en", show_default=True, help="Name of a model in ../shared/models.")
+@click.option("--model", default="minilm-mlm-en", show_default=True, help="Model in ../shared/models, or any other.")
 @click.option("--pool-size", default=2000, show_default=True, help="Unlabeled texts.")
 @click.option("--test-rows", default=500, show_default=True, help="Texts of the test set.")
 def main(wanted: tuple[str, ...], seeds: int, output: Path, changes: tuple[str, ...], **options: Any) -> None:
     """Make the runs that are missing and print the tables."""
     options["settings"] = common.setting_pairs(changes)
-    same = {"model": Path(options["model"]).name, "settings": options["settings"]}
+    selection = make_recipe("default", options["settings"]).ipet.selection
+    same = {"model": Path(options["model"]).name, "selection": selection, "settings": options["settings"]}
     runs = [run | same for run in common.wanted_runs(wanted, seeds)]
     done = common.make_missing(output, runs, lambda run: one_run(run, options), lambda lines: INTRO + table(lines))
     click.echo(table(done))

@@ -221,6 +221,7 @@ def setfit(draw: Draw, setting: Setting) -> Outcome:
 METHODS: dict[str, Method] = {
     "pet": Run(),
     "ipet": Run("ipet"),
+    "pcp": Run("pcp"),
     "learned": Run("pet", {"merge": "learned"}),
     "head": Run("supervised"),
     "embeddings": member("embeddings"),

@@ -12,6 +12,7 @@ from pet.errors import PetError
 from pet.ipet.settings import IpetSettings
 from pet.settings import Settings, parse_flat, setting, to_flat, with_flat
 from pet.training.settings import (
+    ContinuedSettings,
     InferenceSettings,
     MemberSettings,
     OptimizerSettings,
@@ -59,6 +60,7 @@ class Recipe(Settings):
     supervised: SupervisedSettings = field(default_factory=SupervisedSettings)
     merging: MergingSettings = field(default_factory=MergingSettings)
     ipet: IpetSettings = field(default_factory=IpetSettings)
+    continued: ContinuedSettings = field(default_factory=ContinuedSettings)
     priming: PrimingSettings = field(default_factory=PrimingSettings)
     library: LibrarySettings = field(default_factory=LibrarySettings)
     inference: InferenceSettings = field(default_factory=InferenceSettings)

@@ -49,6 +49,7 @@ Examples:
   pet run agnews --train train.jsonl --shots 10 --unlabeled pool.jsonl -m roberta-base -o runs/ten
   pet run agnews --method ipet --train train.jsonl --unlabeled pool.jsonl --baselines -o runs/ipet
   pet run agnews --method ipet --unlabeled pool.jsonl -o runs/no-labels
+  pet run agnews --method pcp --train train.jsonl --unlabeled pool.jsonl -o runs/pcp
   pet run yelp --method zero-shot --test test.csv --column text=review -o runs/zero
   pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
@@ -66,7 +67,12 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @model_option
 @click.option("--student-model", metavar="M", help="Model that the student starts from.  [default: that of --model]")
 @click.option("-o", "--output", metavar="DIR", help="Folder of the run. The same command resumes it.")
-@click.option("--method", type=click.Choice(METHODS), help="[default: pet]")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    help="pet; ipet (generations that label texts for each other); pcp (continued pretraining on "
+    "pseudo-labeled texts, then pet); supervised; or zero-shot.  [default: pet]",
+)
 @draw_options
 @click.option(
     "--pool-gold", metavar="F", help="Labels of --unlabeled, only to report the accuracy of soft and pseudo-labels."

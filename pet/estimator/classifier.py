@@ -54,10 +54,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Label -> word or list of words, for `patterns`. It defines the labels of the task and their order there.
     model : str
         Language model (masked, T5-like or causal): a folder, an embedded model, or a hub name.
-    method : {"pet", "ipet", "supervised", "zero-shot"}
+    method : {"pet", "ipet", "pcp", "supervised", "zero-shot"}
         ``ipet`` trains generations of members, each on a larger training set labeled by the generation before; it
-        requires unlabeled texts, and also works without labeled ones. ``supervised`` trains a plain classifier on the
-        examples. ``zero-shot`` trains nothing: the pretrained model fills in the patterns.
+        requires unlabeled texts, and also works without labeled ones. ``pcp`` first trains the model on unlabeled
+        texts with pseudo-labels in their patterns. ``supervised`` trains a plain classifier on the examples.
+        ``zero-shot`` trains nothing: the pretrained model fills in the patterns.
     recipe : str
         Named set of hyperparameters: ``default``, ``paper`` or ``fewglue``.
     settings : mapping, optional

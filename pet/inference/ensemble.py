@@ -280,7 +280,7 @@ def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:
 
 def _used_generation(place: Path, stages: Mapping[str, Any], method: str) -> int:
     """Return the generation whose labels trained the run's student."""
-    if method != "ipet":
+    if method not in ("ipet", "pcp"):
         return 0
     info = stage_info(place, stages, "student", record({"generation": whole(0, 1000)}))
     if not info:

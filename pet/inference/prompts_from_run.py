@@ -39,7 +39,7 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
     """
     place = expand(run)
     settings = read_settings(place)
-    if settings.method not in ("pet", "ipet"):
+    if settings.method not in ("pet", "ipet", "pcp"):
         raise PetError(f"{place} is a {settings.method} run, which has no trained members and so no prompts")
     ensemble = open_ensemble(place)
     recipe = ensemble.recipe

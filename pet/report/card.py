@@ -23,6 +23,8 @@ _METHODS = {
     " examples rewritten as cloze questions (Pattern-Exploiting Training, arXiv 2001.07676).",
     "ipet": "It was distilled from the last of several generations of language models, each fine-tuned on"
     " cloze questions that the previous generation had labeled (iPET, arXiv 2001.07676).",
+    "pcp": "It was distilled from an ensemble of language models, which were pretrained further on unlabeled"
+    " texts with pseudo-labels before each was fine-tuned on a few labeled cloze questions (arXiv 2305.01711).",
     "zero-shot": "It was distilled from language models that answered cloze questions without"
     " seeing any labeled examples.",
     "supervised": "It was fine-tuned on the labeled examples only, without patterns or unlabeled text.",
@@ -78,7 +80,7 @@ def student_card(
     ----------
     task : CardTask
     method : str
-        ``"pet"``, ``"ipet"``, ``"supervised"``, ``"zero-shot"`` or ``"distill"``. The card of a supervised
+        ``"pet"``, ``"ipet"``, ``"pcp"``, ``"supervised"``, ``"zero-shot"`` or ``"distill"``. The card of a supervised
         classifier lists no patterns.
     base_model : str
         The pretrained model. Only the last part of a local path is shown.

@@ -16,6 +16,7 @@ from pet.run.class_ratio import target_ratio
 from pet.run.classifiers import evaluate_classifier, make_student, make_supervised
 from pet.run.comparison import compare
 from pet.run.context import RunContext
+from pet.run.continued import continued_work, make_pretrained
 from pet.run.execution.executor import Executor
 from pet.run.execution.options import Execution
 from pet.run.execution.start import make_executor
@@ -115,7 +116,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
         else:
             figures = _METHODS[resolved.settings.method](context, executor)
             if resolved.settings.baselines:
-                figures["baselines"] = _run_baselines(context, executor)
+                figures["baselines"] = {**_run_baselines(context, executor), **figures.get("baselines", {})}
         if context.has("pool") and resolved.settings.method != "supervised":
             figures["class_ratio"] = ratio_figures(context, figures.get("generation", 0), resolved.ratio)
         compared = compare(context, figures)
@@ -142,6 +143,28 @@ def run_pet(context: RunContext, executor: Executor) -> Results:
     return results | {"student": evaluate_classifier(context, student)}
 
 
+def run_pcp(context: RunContext, executor: Executor) -> Results:
+    """Label the pool with PET's members, continue pretraining on these labels, train members again, and distill."""
+    accuracies = pattern_accuracies(context)
+    first = trained_members(context)
+    executor.make(context, [MemberWork(member) for member in first])
+    before = label_pool(context, first, make_ensemble(context, first, accuracies))
+    _release(context, executor)
+    make_pretrained(context, labels_stage(first))
+    context.shared.models.forget()
+    works = continued_work(context)
+    executor.make(context, works)
+    members = [work.member for work in works]
+    ensemble = label_pool(context, members, make_ensemble(context, members, accuracies))
+    results = evaluate_ensemble(context, members, ensemble)
+    _release(context, executor)
+    student = make_student(context, labels_stage(members), members[0].generation)
+    results |= {"student": evaluate_classifier(context, student), "generation": members[0].generation}
+    if context.settings.baselines:
+        results["baselines"] = {"pet": _pet_of_first(context, first, before)}
+    return results
+
+
 def run_zero_shot(context: RunContext, executor: Executor, prefix: str = "") -> Results:
     """Score and label texts with the untrained patterns. As a baseline, score only the test texts."""
     members = untrained_members(context, prefix=prefix)
@@ -164,6 +187,7 @@ def run_supervised(context: RunContext, executor: Executor | None = None, prefix
 
 _METHODS: Mapping[str, Callable[[RunContext, Executor], Results]] = {
     "pet": run_pet,
+    "pcp": run_pcp,
     "zero-shot": run_zero_shot,
     "supervised": run_supervised,
 }
@@ -195,7 +219,7 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
         results["baselines"] = _run_baselines(context, executor)
         if context.has("train"):
             first, ensemble = generations.members(0), generations.ensemble(0)
-            results["baselines"]["pet"] = _pet_of_ipet(context, first, ensemble)
+            results["baselines"]["pet"] = _pet_of_first(context, first, ensemble)
     return results
 
 
@@ -205,8 +229,8 @@ def _with_prior(context: RunContext, plan: Plan) -> Plan:
     return plan if target is None or context.recipe.ipet.ratio != "auto" else replace(plan, ratio=target)
 
 
-def _pet_of_ipet(context: RunContext, members: list[Any], ensemble: Ensemble) -> Results:
-    """Return the figures of PET, which is the first generation of iPET plus a student of its own."""
+def _pet_of_first(context: RunContext, members: list[Any], ensemble: Ensemble) -> Results:
+    """Return the figures of PET, which is the first generation of iPET or PCP plus a student of its own."""
     student = make_student(context, labels_stage(members), 0, "baselines/pet/")
     return evaluate_ensemble(context, members, ensemble) | {"student": evaluate_classifier(context, student)}
 

@@ -20,6 +20,7 @@ from pet.errors import PetError
 from pet.ipet.plan import Plan, make_plan
 from pet.ipet.selection import parse_ratio
 from pet.members import external, pattern, untrained
+from pet.members.continued import check_continued
 from pet.members.kinds import KINDS, QUICK, parse_member
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
@@ -132,6 +133,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         config["hashes"] |= initial.hashes()
     shared = make_shared(settings, task, recipe, data, models[settings.model])
     shared.use(settings.device, settings.precision)
+    if settings.method == "pcp":
+        check_continued(shared)
     _bind(settings, shared)
     plan = None
     if settings.method == "ipet":

@@ -16,7 +16,7 @@ from pet.resources import expand
 from pet.settings import out_of_range
 from pet.task.task import absolute_member
 
-METHODS = ("pet", "ipet", "supervised", "zero-shot")
+METHODS = ("pet", "ipet", "pcp", "supervised", "zero-shot")
 RANKED = re.compile(r"similar|mean:(\d+)")  # values of `RunSettings.init_prompt` that rank the library
 MOST = 10**9  # texts
 SEEDS = 2**63 - 1
@@ -96,13 +96,15 @@ class RunSettings:
         problems += out_of_range(self, {"shots": (0, MOST), "examples": (0, MOST), "pool_size": (1, MOST)})
         problems += out_of_range(self, {"seed": (-SEEDS, SEEDS)})
         no_labels = self.train is None or self.shots == 0 or self.examples == 0
-        if self.method in ("pet", "supervised") and no_labels:
+        if self.method in ("pet", "pcp", "supervised") and no_labels:
             problems.append(
                 f"--method {self.method} requires labeled texts; give --train (and not 0 for --shots or --examples), "
                 "or use --method zero-shot"
             )
         if self.method == "ipet" and self.unlabeled is None:
             problems.append(NO_POOL)
+        if self.method == "pcp" and self.unlabeled is None:
+            problems.append("--method pcp pretrains the model on unlabeled texts: give --unlabeled")
         if self.method == "zero-shot" and self.unlabeled is None and self.test is None:
             problems.append("--method zero-shot requires texts to label; give --unlabeled or --test")
         if self.members and self.method == "supervised":
@@ -117,7 +119,7 @@ class RunSettings:
     @property
     def trains_members(self) -> bool:
         """True if the method trains an ensemble."""
-        return self.method in ("pet", "ipet")
+        return self.method in ("pet", "ipet", "pcp")
 
     @property
     def makes_classifier(self) -> bool:

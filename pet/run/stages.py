@@ -97,7 +97,7 @@ def member_data(context: RunContext, member: Member) -> MemberData:
         rows = np.flatnonzero(~held_out(context, member.spec))
         gold = train.labels[rows]
         parts.append((train, rows))
-    if member.generation == 0 or pool is None:
+    if member.generation == 0 or pool is None or context.settings.method == "pcp":
         return MemberData(parts, gold, pool)
     chosen_rows, chosen, probabilities = read_pseudo_labels(
         context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", context.task.labels

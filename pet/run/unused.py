@@ -54,8 +54,9 @@ def _reasons(settings: RunSettings, recipe: Recipe, kinds: set[str]) -> Mapping[
             unused.append((_names(group), reason))
 
     note(settings.method == "ipet", recipe.ipet, "--method ipet")
-    note(trains, recipe.member, "--method pet and ipet")
-    note(trains, tuning, "--method pet and ipet")
+    note(settings.method == "pcp", recipe.continued, "--method pcp")
+    note(trains, recipe.member, "--method pet, ipet and pcp")
+    note(trains, tuning, "--method pet, ipet and pcp")
     note(settings.makes_classifier or head.KIND in kinds, recipe.student, "runs that train a classifier")
     note(trains or settings.makes_classifier or head.KIND in kinds, recipe.optimizer, "runs that train something")
     note(supervised, recipe.supervised, "--method supervised, --baselines and --member head")

@@ -64,6 +64,21 @@ class MemberSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ContinuedSettings(Settings):
+    """How the model is pretrained further before members are trained (``--method pcp``)."""
+
+    title: ClassVar[str] = "Continued pretraining"
+
+    steps: int = setting(
+        200, "training steps on filled patterns, before members are trained", low=1, high=MOST_STEPS, name="pcp_steps"
+    )
+    batch: int = setting(16, "texts per step of continued pretraining", low=1, high=MOST_TEXTS, name="pcp_batch")
+    word_share: float = setting(
+        0.5, "fraction of the texts whose label word is hidden and predicted", low=0, high=1, name="pcp_word_share"
+    )
+
+
+@dataclass(frozen=True)
 class StudentSettings(Settings):
     """How the student is distilled."""
 
