@@ -55,14 +55,19 @@ class Stacked:
     ----------
     weights : float64 array of shape (members,), adding up to 1
     temperature : of the merged scores
+    kinds : share of each kind in the weights, adding up to 1
     log_probabilities : merged log-probabilities of the labeled texts, shape (n, L); NaN where no member has evidence
-    texts : number of labeled texts with evidence
     """
 
     weights: Array
     temperature: float
+    kinds: Mapping[str, float]
     log_probabilities: Array
-    texts: int
+
+    @property
+    def known(self) -> Array:
+        """Which labeled texts have evidence: bool array of shape (n,)."""
+        return np.asarray(~np.isnan(self.log_probabilities).any(axis=1))
 
 
 def stack(
@@ -94,7 +99,8 @@ def stack(
     for number, name in enumerate(names):
         members = np.asarray([kind == name for kind in kinds])
         each[members] = weights[number] * shares[members] / shares[members].sum()
-    return Stacked(each / each.sum(), float(1 / each.sum()), total, int(rows.sum()))
+    whole = float(weights.sum())
+    return Stacked(each / whole, 1 / whole, dict(zip(names, (weights / whole).tolist(), strict=True)), total)
 
 
 def _of_kind(name: str, kinds: Sequence[str], shares: Array, scores: Sequence[Array]) -> Array:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.scale import Scale
-from pet.ensemble.stacking import PRIORS, stack
+from pet.ensemble.stacking import PRIORS, Stacked, stack
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import pattern_spec
@@ -20,6 +21,8 @@ from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
 from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, list_of, number, record
+
+Array = NDArray[Any]
 
 
 def pattern_accuracies(context: RunContext) -> list[float]:
@@ -82,6 +85,7 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
         if len(gold) and KINDS[member.spec.kind].evidence:
             (scores[place],) = member_scores(context, [member], "train")
     stacked = stack([member.spec.kind for member in members], np.ones(len(members)), scores, gold, PRIORS)
+    _tell(context, stacked, gold)
     ensemble = Ensemble.of(
         [member.name for member in members],
         labels=labels,
@@ -90,6 +94,18 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
         rule="learned",
     )
     return replace(ensemble, temperature=stacked.temperature)
+
+
+def _tell(context: RunContext, stacked: Stacked, gold: Array) -> None:
+    """Say how much each kind of member counts, and how good the merged labels of held-out texts are."""
+    if not stacked.known.any():
+        return
+    right = stacked.log_probabilities[stacked.known].argmax(axis=1) == gold[stacked.known]
+    shares = ", ".join(f"{kind} {share:.2f}" for kind, share in stacked.kinds.items())
+    context.reporter.info(
+        f"weights learned from {len(right)} labeled texts: {shares}; each text scored by members that were trained "
+        f"without it, {int(right.sum())} of {len(right)} get the right label"
+    )
 
 
 def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] | None) -> float | None:

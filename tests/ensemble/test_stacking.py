@@ -38,7 +38,7 @@ def test_without_evidence_each_kind_has_its_prior_weight() -> None:
     nothing = np.full((2, 3), np.nan)
     stacked = stack(["a", "a", "b"], np.ones(3), [nothing] * 3, np.zeros(2, dtype=int), {"a": Prior(2), "b": Prior(1)})
     assert (stacked.weights / stacked.temperature).tolist() == pytest.approx([1, 1, 1])
-    assert stacked.texts == 0 and np.isnan(stacked.log_probabilities).all()
+    assert not stacked.known.any() and stacked.kinds == pytest.approx({"a": 2 / 3, "b": 1 / 3})
 
 
 def test_members_of_a_kind_score_different_texts() -> None:
