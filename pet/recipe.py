@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from pet.training.settings import (
 )
 from pet.tuning.settings import TuningSettings
 
+_FEW_TEXTS = 32  # up to this many labeled texts, members make no more updates
 DEFAULT_LIBRARY = "prompts"  # folder of the prompt library, unless another one is given
 
 
@@ -142,6 +144,46 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
         plain = {"steps": 250, "labeled_batch": 4, "accumulation": 4}
         changes |= {key: value for key, value in plain.items() if key not in given}
     return recipe.with_settings(**changes)
+
+
+def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int) -> Recipe:
+    """Return the recipe for a number of labeled texts and of labels.
+
+    Members make 40 updates with up to 32 labeled texts. With more texts the updates grow with the power 3/4 of their
+    number: 94 with 100 texts, 158 with 200, 529 with 1,000. More than ten labels need larger steps: the rates of
+    members grow with the square root of the number of labels, up to four times. `benchmarks/recipe.py` has the
+    measurements.
+
+    Parameters
+    ----------
+    recipe : its learning rates are known
+    given : settings that the user has chosen, which stay as they are
+    texts, labels : number of labeled texts, and of labels
+
+    Examples
+    --------
+    >>> fit_to_data(Recipe(), [], texts=100, labels=4).member.steps
+    94
+    >>> fit_to_data(Recipe(), ["steps"], texts=100, labels=4).member.steps
+    40
+    """
+    changes: dict[str, Any] = {}
+    if "steps" not in given:
+        changes["steps"] = round(recipe.member.steps * max(1.0, texts / _FEW_TEXTS) ** 0.75)
+    if "learning_rate" not in given:
+        changes["learning_rate"] = recipe.member.learning_rate * rate_factor_for(labels)
+    return recipe.with_settings(**changes)
+
+
+def rate_factor_for(labels: int) -> float:
+    """Return how many times as large the learning rate of a member is with this many labels as with ten or fewer.
+
+    Examples
+    --------
+    >>> rate_factor_for(4), rate_factor_for(40), rate_factor_for(1000)
+    (1.0, 2.0, 4.0)
+    """
+    return min(4.0, math.sqrt(max(1.0, labels / 10)))
 
 
 def learning_rate_for(parameters: int, factor: float = 1) -> float:

@@ -11,6 +11,7 @@ from pet.errors import PetError
 from pet.recipe import (
     RECIPES,
     Recipe,
+    fit_to_data,
     learning_rate_for,
     make_recipe,
     student_rate_for,
@@ -219,3 +220,16 @@ def test_unknown_recipes_are_refused_with_the_known_ones():
     with pytest.raises(PetError) as caught:
         make_recipe("cake")
     assert all(name in str(caught.value) for name in ("'cake'", *RECIPES))
+
+
+def test_members_make_more_updates_with_more_labeled_texts():
+    steps = [fit_to_data(Recipe(), [], texts, 2).member.steps for texts in (0, 8, 32, 100, 200, 1000)]
+    assert steps == [40, 40, 40, 94, 158, 529]
+    assert fit_to_data(Recipe(), {"steps": 5}, 1000, 2).member.steps == Recipe().member.steps
+
+
+def test_many_labels_have_larger_learning_rates():
+    recipe = Recipe().with_settings(learning_rate=5e-5)
+    rates = [fit_to_data(recipe, [], 8, labels).member.learning_rate for labels in (2, 10, 40, 160, 1000)]
+    assert rates == pytest.approx([5e-5, 5e-5, 1e-4, 2e-4, 2e-4])
+    assert fit_to_data(recipe, ["learning_rate"], 8, 160).member.learning_rate == 5e-5

@@ -36,11 +36,18 @@ class MemberSettings(Settings):
     learning_rate: float = setting(
         0.0,
         "peak learning rate of members; 0 selects it by model size (5e-5 up to 60 million parameters, 2e-5 up to 200 "
-        "million, 1e-5 above) and by `tuning` (10 to 30 times as much for methods other than `full`)",
+        "million, 1e-5 above), by `tuning` (10 to 30 times as much for methods other than `full`), and by the number "
+        "of labels (up to 4 times as much with more than 10)",
         low=0,
         high=1,
     )
-    steps: int = setting(40, "training steps of a member", low=0, high=MOST_STEPS)
+    steps: int = setting(
+        40,
+        "training steps of a member with up to 32 labeled texts; unless it is given, it grows with the power 3/4 of "
+        "their number",
+        low=0,
+        high=MOST_STEPS,
+    )
     min_epochs: float = setting(
         1.0, "train members for at least this many passes over their texts; 0 if `steps` is given", low=0, high=1e4
     )
