@@ -82,7 +82,7 @@ def test_a_recipe_survives_its_flat_form(name: str):
 
 @each_setting
 def test_a_setting_changes_the_recipe_under_its_flat_name_only(item: Setting):
-    other: Any = {bool: True, int: 9, float: 0.3, str: "abc"}[type(item.default)]
+    other: Any = {bool: True, int: 9, float: 0.35, str: "abc"}[type(item.default)]
     other = not item.default if isinstance(item.default, bool) else other
     if item.declared.choices:
         other = next(choice for choice in item.declared.choices if choice != item.default)
