@@ -4,8 +4,8 @@
 
 A ticket has a register (formal, plain, loose or angry), a voice (one person, or a company), and parts from
 tickets.txt: the matter itself, and perhaps a greeting, a word about the customer, a detail, something that belongs to
-another label, a question, and an ending. Six of ten matters are common ones, worded in many ways; the others occur in
-only one of the files. The same seed writes the same files.
+another label, a question, and an ending. Most tickets are about a common matter of their label, which is worded in many
+ways; each of the other matters is in only one of the files. The same seed writes the same files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DETAILS = {
     "cancellation": "contract",
 }
 REGISTERS = {"formal": 0.17, "plain": 0.45, "loose": 0.26, "angry": 0.12}
-SHORT, COMMON = 0.17, 0.6  # shares of tickets of a few words, and of the most common matters
+SHORT, COMMON = 0.1, 0.85  # shares of tickets of a few words, and of the most common matters
 BOUNDS = (4, 60)  # words
 
 
@@ -56,7 +56,7 @@ def compose(lists: dict[str, list[str]], label: str, matter: str, chance: Chance
         details = [part for part in details if not ("{team}" in context and "{team}" in part)]
     if not terse and chance.happens(0.45):
         sentences.append(speaker.say(chance.pick(details)))
-    if not terse and chance.happens(0.18):
+    if not terse and chance.happens(0.12):
         other = chance.pick([other for other in LABELS if other != label])
         place = 1 if chance.happens(0.25) else len(sentences)
         sentences.insert(place, speaker.say(chance.pick(lists[f"mention.{other}"])))
@@ -79,9 +79,14 @@ def short(speaker: Speaker, matter: str, register: str) -> str:
 
 
 def capital(sentence: str) -> str:
-    """Start a sentence, and those within it, with a capital letter; closers and greetings stay as they are."""
+    """Start each sentence of a part with a capital letter, and end a question with its mark.
+
+    Greetings and closers without a final mark stay as they are.
+    """
     if not re.search(r"[.?!]$", sentence):
         return sentence
+    if re.fullmatch(r"(Can|Could|Would|Will|How|Is|Are|Do) [^.?!]*\.", sentence):
+        sentence = f"{sentence[:-1]}?"
     return re.sub(r"(^|[.?!] )([a-z])", lambda found: found[1] + found[2].upper(), sentence)
 
 
