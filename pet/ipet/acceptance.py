@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 DOUBT = -1.0  # standard errors; below, a piece of evidence speaks against a generation
-DRIFT = 0.1  # of label shares, in total variation: more than what a better generation usually changes
+DRIFT = 0.15  # of label shares, in total variation: more than what a better generation usually changes
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def decide(evidence: Sequence[Evidence], moved: float) -> Decision:
 
     Parameters
     ----------
-    evidence : what was measured outside the members
+    evidence : what was measured outside the members; empty if the generation before is untrained. Everything derived
+        from untrained patterns would prefer them
     moved : see `drift`
 
     Examples
@@ -117,6 +118,6 @@ def decide(evidence: Sequence[Evidence], moved: float) -> Decision:
     against = [item for item in evidence if item.change < DOUBT]
     if against:
         return Decision(False, "; ".join(map(str, against)))
-    if not evidence or sum(item.change for item in evidence) < 0:
-        return Decision(False, "; ".join(map(str, evidence)) or "there is no evidence for it")
-    return Decision(True, "; ".join(map(str, evidence)))
+    if sum(item.change for item in evidence) < 0:
+        return Decision(False, "; ".join(map(str, evidence)))
+    return Decision(True, "; ".join(map(str, evidence)) or "the generation before is untrained")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.ensemble.pseudo_labels import label_positions
-from pet.ipet.acceptance import compare, decide, drift
+from pet.ipet.acceptance import Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
@@ -62,9 +62,7 @@ class Acceptance:
         directory, generation = self.context.directory, after[0].generation
 
         def build(folder: Path) -> dict[str, Any]:
-            old, new = self._measured(before), self._measured(after)
-            found = [compare(name, old[name], new[name]) for name in new if name in old]
-            evidence = [item for item in found if item is not None]
+            evidence = self._evidence(before, after)
             counts = [self._counts(members) for members in (before, after)]
             shares = [count / count.sum() for count in counts]
             moved = drift(shares[0], shares[1], shrunk_shares(self.plan.counts, shares[0], SHRINKAGE))
@@ -78,6 +76,14 @@ class Acceptance:
         inputs = {"config": self.context.config_hash, "labels": [directory.fingerprint(stage) for stage in stages]}
         directory.stage(name, inputs, build, files=[FILE])
         return directory.info(name, acceptance_note())
+
+    def _evidence(self, before: Sequence[Member], after: Sequence[Member]) -> list[Evidence]:
+        """Compare two generations; nothing if the first is untrained."""
+        if self.anchors is not None and before[0].generation == 0:
+            return []
+        old, new = self._measured(before), self._measured(after)
+        found = [compare(name, old[name], new[name]) for name in new if name in old]
+        return [item for item in found if item is not None]
 
     def _labels(self, members: Sequence[Member]) -> Array:
         """Return the labels of the pool that these members predict."""

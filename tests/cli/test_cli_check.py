@@ -105,6 +105,7 @@ def test_the_time_of_ipet_is_that_of_its_generations(
     files = ["--unlabeled", write_jsonl("pool.jsonl", [{"text": row["text"]} for row in news_rows[8:]])]
     files += ["--train", write_jsonl("train.jsonl", news_rows[:8])] if labeled else []
     small = ["--set", "steps=20", "--set", "growth=2", "--set", "generations=2", "--set", "first_set=6"]
+    small += ["--set", "pool_share=1"]
     result = call(task, *files, "-m", tiny_model, "--max-length", 48, *small, "--method", "ipet", "--json", "-q")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)

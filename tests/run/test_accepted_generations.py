@@ -92,11 +92,13 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
 
 
 def test_without_labels_the_surest_texts_of_the_untrained_patterns_stand_in_for_labeled_ones(
-    inputs: Path, tiny_model: Path, tmp_path: Path
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("pet.ipet.acceptance.DRIFT", 1.0)
     pet(*options(inputs, tiny_model, labeled=False), "-q", "-o", tmp_path / "run")
-    first, second, *_ = results(tmp_path / "run")["generations"]
-    assert not first["trained"] and second["trained"]
+    untrained, first, second = results(tmp_path / "run")["generations"]
+    assert not untrained["trained"] and first["trained"]
+    assert first["accepted"] and first["evidence"] == []  # every trained generation is better than none
     assert [item["name"] for item in second["evidence"]] == [acceptance.CLASSIFIER]
 
 

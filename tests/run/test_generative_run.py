@@ -94,6 +94,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
 @pytest.mark.parametrize("name", ["mt5", "llama"])
 def test_ipet_works_without_labels(inputs: Path, family_model: Any, tmp_path: Path, name: str):
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "mean_of_tokens=true"]
+    more += ["--set", "accept=always"]
     pet(*run_options(inputs, family_model(name), parts=("unlabeled", "test")), *more, "-o", tmp_path / "run")
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
     last = tmp_path / "run" / "g2"

@@ -122,7 +122,8 @@ def test_a_replaced_backbone_is_refused(inputs: Path, tiny_model: Path, tmp_path
 @pytest.mark.parametrize("restart", [True, False])
 @pytest.mark.parametrize("method", ["prompt", "lora"])
 def test_generations(inputs: Path, tiny_model: Path, tmp_path: Path, method: str, restart: bool):
-    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", f"restart={restart}"]
+    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "accept=always"]
+    more += ["--set", f"restart={restart}"]
     pet(*options(inputs, tiny_model, method, tmp_path / "run", *more))
     for generation in ("g0", "g1"):
         assert (tmp_path / "run" / generation / "p2-r1" / LEARNED).stat().st_size < 20_000
@@ -134,7 +135,8 @@ def test_generations(inputs: Path, tiny_model: Path, tmp_path: Path, method: str
 
 @pytest.mark.parametrize("restart", [True, False])
 def test_p_tuning_of_the_whole_model(inputs: Path, tiny_model: Path, tmp_path: Path, restart: bool):
-    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", f"restart={restart}"]
+    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "accept=always"]
+    more += ["--set", f"restart={restart}"]
     pet(*options(inputs, tiny_model, "p-tuning", tmp_path / "run", "--set", "tune_backbone=true", *more))
     assert {LEARNED, "model.safetensors"} <= {p.name for p in (tmp_path / "run" / "g1" / "p1-r1").iterdir()}
     pet(
