@@ -5,7 +5,7 @@ labels are the weights of the mixture (Hopkins and King 2010, American Journal o
 estimation, arXiv 1802.03916). The means are known from predictions for labeled texts that the classifier did not learn
 from. With few labeled texts they are noisy, and inverting them would amplify the noise. This estimate weights the
 equation by its noise, and adds what is known of the shares without it: the labeled texts themselves, if these were
-drawn at random, or a weak preference for even shares.
+drawn at random, or else a weak preference for the shares that are predicted, which changes no predictions.
 """
 
 from __future__ import annotations
@@ -18,14 +18,20 @@ from numpy.typing import NDArray
 from pet.ensemble.class_ratio import ClassRatio, Z, share_floor
 
 Array = NDArray[Any]
-EVEN = 2.0  # the preference for even shares counts like this many labeled texts of each label
+STRENGTH = 2.0  # the preference for the first guess counts like this many labeled texts for each label
 _PSEUDO = 1.0  # a label's mean prediction is shrunk to that of a label of typical accuracy, with this many texts
 _ROUNDS = 5  # the noise depends on the shares
 _SUM_WEIGHT = 1e4  # of the equation that shares add up to 1, relative to the others
 
 
 def estimate_ratio(
-    oof_log_probabilities: Array, gold: Array, pool_probabilities: Array, *, as_drawn: bool, even: float = EVEN
+    oof_log_probabilities: Array,
+    gold: Array,
+    pool_probabilities: Array,
+    *,
+    as_drawn: bool,
+    start: Array | None = None,
+    strength: float = STRENGTH,
 ) -> ClassRatio:
     """Estimate the shares of the labels in a pool.
 
@@ -36,7 +42,8 @@ def estimate_ratio(
     gold : labels of these texts, int array of shape (n,)
     pool_probabilities : predictions for the pool, shape (rows, L)
     as_drawn : True if the labeled texts were drawn at random from texts like the pool, so that their ratio is evidence
-    even : number of labeled texts of each label that the preference for even shares counts for, if not `as_drawn`
+    start : shares to prefer if not `as_drawn`, shape (L,); default: the mean of `pool_probabilities`
+    strength : number of labeled texts for each label that this preference counts for
 
     Returns
     -------
@@ -46,7 +53,8 @@ def estimate_ratio(
     Examples
     --------
     The first label has a mean probability of .68 among texts of this label, .32 among the others, and .56 in the pool:
-    .56 = 2/3 · .68 + 1/3 · .32. With few labeled texts, the estimate is closer to even shares, and its interval wide.
+    .56 = 2/3 · .68 + 1/3 · .32. With few labeled texts, the estimate is closer to the mean prediction, and its interval
+    is wide.
 
     >>> def predict(gold, count):
     ...     rows = np.log([[0.8, 0.2], [0.2, 0.8]])
@@ -57,24 +65,27 @@ def estimate_ratio(
     ...     gold = np.arange(count) // 5 % 2
     ...     ratio = estimate_ratio(predict(gold, count), gold, pool, as_drawn=False)
     ...     print(ratio.shares.round(2), ratio.low.round(2), ratio.high.round(2))
-    [0.62 0.38] [0.35 0.11] [0.89 0.65]
-    [0.66 0.34] [0.61 0.28] [0.72 0.39]
+    [0.63 0.37] [0.36 0.09] [0.91 0.64]
+    [0.67 0.33] [0.61 0.28] [0.72 0.39]
     """
     labels = pool_probabilities.shape[1]
     counts = np.bincount(gold, minlength=labels).astype(np.float64)
-    known = counts + 1 if as_drawn else np.full(labels, max(even, 1e-6))
-    shares = known / known.sum()
-    known_rows = np.diag(np.sqrt(known.sum() / shares))  # the information of a multinomial sample
+    mean = np.asarray(np.mean(pool_probabilities, axis=0, dtype=np.float64))
+    if as_drawn:
+        shares = (counts + 1) / (counts + 1).sum()
+        known_rows = np.diag(np.sqrt((counts + 1).sum() / shares))  # the information of a multinomial sample
+    else:
+        shares = share_floor(mean if start is None else start)
+        known_rows = np.eye(labels) * labels * np.sqrt(strength)  # the same around even shares
     seen = ~np.isnan(oof_log_probabilities).any(axis=1)
     confusion, spread, rows = _confusion(np.exp(oof_log_probabilities[seen]), gold[seen], labels)
-    start, matrix = shares, known_rows
+    before, matrix = shares, known_rows
     if seen.any():
-        mean = np.mean(pool_probabilities, axis=0, dtype=np.float64)
         for _ in range(_ROUNDS):
             noise = spread * (float((shares**2 / rows).sum()) + 1 / len(pool_probabilities))
             whiten = _inverse_root(noise)
             matrix = np.concatenate([whiten @ confusion, known_rows])
-            shares = _least_squares(matrix, np.concatenate([whiten @ mean, known_rows @ start]))
+            shares = _least_squares(matrix, np.concatenate([whiten @ mean, known_rows @ before]))
     deviation = _deviation(matrix)
     shares = share_floor(shares)
     return ClassRatio(shares, np.maximum(shares - Z * deviation, 0), np.minimum(shares + Z * deviation, 1))

@@ -33,15 +33,17 @@ from pet.ensemble.combine import Ensemble
 from pet.ensemble.ratio_estimate import estimate_ratio
 from pet.errors import PetError
 from pet.members import untrained
-from pet.members.kinds import open_scorer
+from pet.members.kinds import KINDS, open_scorer
 from pet.members.null_text import null_scores
 from pet.members.seam import Scorer
 from pet.members.shared import Shared
 from pet.members.texts import Texts
+from pet.numerics import softmax
 from pet.recipe import Recipe, make_recipe
 from pet.run.context import RunContext
+from pet.run.held_out import learns_weights
 from pet.run.settings import RunSettings
-from pet.run.stages import Member
+from pet.run.stages import Member, member_scores, trained_members
 from pet.store.schema import list_of, number, record
 from pet.task.task import Task
 
@@ -167,11 +169,12 @@ def pool_sample(context: RunContext, most: int) -> Texts:
 
 
 def estimated_ratio(context: RunContext) -> ClassRatio:
-    """Estimate the class ratio of the pool with logistic regression on embeddings; a stage of the run."""
+    """Estimate the class ratio of the pool from the scores of the first generation of members; a stage of the run."""
 
     def build(folder: Path) -> dict[str, Any]:
         found = _estimate(context, _ESTIMATE_ROWS if context.recipe.merging.prior == ESTIMATED else SAMPLE)
-        about = {name: [float(value) for value in values] for name, values in found._asdict().items()}
+        # Rounded, because the last digits of linear algebra differ between processes.
+        about = {name: [round(float(value), 6) for value in values] for name, values in found._asdict().items()}
         (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return about
 
@@ -184,14 +187,46 @@ def estimated_ratio(context: RunContext) -> ClassRatio:
 
 def _estimate(context: RunContext, rows: int) -> ClassRatio:
     """Estimate the class ratio from at most this many texts of the pool; see `pet.ensemble.ratio_estimate`."""
+    members = trained_members(context)
+    step = -(-len(context.texts("pool")) // rows)
+    pool = [softmax(scores[::step]) for scores in member_scores(context, members, "pool")]
+    predicted = np.nanmean([np.nanmean(own, axis=0) for own in pool], axis=0)
+    evidence = _of_members(context, members, pool) if learns_weights(context) else _of_embeddings(context, rows)
+    gold = context.texts("train").labels
+    return estimate_ratio(evidence[0], gold, evidence[1], as_drawn=drawn_at_random(context), start=predicted)
+
+
+def _of_members(context: RunContext, members: Sequence[Member], pool: Sequence[Array]) -> tuple[Array, Array]:
+    """Return predictions of the members for labeled texts that they left out, and for the pool.
+
+    The two compare because each is a mean over members. Each kind counts the same.
+    """
+    kinds = {member.spec.kind for member in members if KINDS[member.spec.kind].evidence in ("fold", "refit")}
+    train, found = [], []
+    for kind in sorted(kinds):
+        places = [place for place, member in enumerate(members) if member.spec.kind == kind]
+        scores = member_scores(context, [members[place] for place in places], "train")
+        train.append(_mean([softmax(own) for own in scores]))
+        found.append(_mean([pool[place] for place in places]))
+    return np.log(np.mean(train, axis=0)), _mean(found)
+
+
+def _mean(arrays: Sequence[Array]) -> Array:
+    """Return the mean over arrays of shape (rows, L) whose rows may be NaN; NaN where all are."""
+    known = ~np.isnan(np.stack(arrays))
+    total = np.where(known, np.stack(arrays), 0.0).sum(axis=0)
+    return np.asarray(total / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
+
+
+def _of_embeddings(context: RunContext, rows: int) -> tuple[Array, Array]:
+    """Return predictions of logistic regression on embeddings for labeled texts, each left out, and for the pool."""
     train, pool, labels = context.texts("train"), pool_sample(context, rows), len(context.task.labels)
     predictions, models = cross_fit(context.shared.vectors(train), train.labels, labels, context.settings.seed)
     vectors = context.shared.vectors(pool)
     context.shared.models.forget()
-    mean = np.full((len(pool), labels), 1 / labels)
-    if models:
-        mean = np.mean([np.exp(model.log_probabilities(vectors)) for model in models], axis=0)
-    return estimate_ratio(predictions, train.labels, mean, as_drawn=drawn_at_random(context))
+    if not models:
+        return predictions, np.full((len(pool), labels), 1 / labels)
+    return predictions, np.mean([np.exp(model.log_probabilities(vectors)) for model in models], axis=0)
 
 
 def drawn_at_random(context: RunContext) -> bool:

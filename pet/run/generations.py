@@ -7,7 +7,7 @@ Every step is a stage of the run directory, so a run can resume in the middle of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from pet.ipet.selection import best_generation, generation_warnings
 from pet.report.generations import generation_line
 from pet.run.acceptance import Acceptance
 from pet.run.choosing import Chooser
+from pet.run.class_ratio import target_ratio
 from pet.run.context import RunContext
 from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
@@ -109,8 +110,16 @@ class Generations:
         return SecondView(self.context)
 
     @cached_property
+    def _in_ratio(self) -> Plan:
+        """The schedule in the class ratio of the run, which may be known only after the first generation."""
+        target = target_ratio(self.context, trained_members(self.context))
+        if target is None or self.context.recipe.ipet.ratio != "auto":
+            return self.plan
+        return replace(self.plan, ratio=target)
+
+    @cached_property
     def _chooser(self) -> Chooser:
-        return Chooser(self.context, self.plan, self._view)
+        return Chooser(self.context, self._in_ratio, self._view)
 
     @cached_property
     def _acceptance(self) -> Acceptance:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
-from pet.ipet.plan import Plan
 from pet.progress import Reporter
 from pet.report.generations import generations_csv
-from pet.run.class_ratio import target_ratio
 from pet.run.classifiers import evaluate_classifier, make_student, make_supervised
 from pet.run.comparison import compare
 from pet.run.context import RunContext
@@ -201,7 +198,7 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
     if resolved.pool_gold is not None:
         gold, root = resolved.pool_gold, context.directory.path
         diagnose = lambda generation: pseudo_label_accuracy(root, generation, gold, context.task.labels)  # noqa: E731
-    generations = Generations(context, executor, _with_prior(context, resolved.plan), diagnose)
+    generations = Generations(context, executor, resolved.plan, diagnose)
     used = generations.run()
     members, ensemble = generations.members(used), generations.ensemble(used)
     write_atomically(
@@ -221,12 +218,6 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
             first, ensemble = generations.members(0), generations.ensemble(0)
             results["baselines"]["pet"] = _pet_of_first(context, first, ensemble)
     return results
-
-
-def _with_prior(context: RunContext, plan: Plan) -> Plan:
-    """Return the schedule with the class ratio of the run, unless the recipe sets another label ratio."""
-    target = target_ratio(context, trained_members(context))
-    return plan if target is None or context.recipe.ipet.ratio != "auto" else replace(plan, ratio=target)
 
 
 def _pet_of_first(context: RunContext, members: list[Any], ensemble: Ensemble) -> Results:

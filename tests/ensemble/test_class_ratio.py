@@ -193,17 +193,19 @@ def test_without_a_prediction_the_estimate_is_what_is_known_beforehand():
     pool = np.tile([0.9, 0.1], (50, 1))
     gold = np.array([0, 0, 0, 1])
     np.testing.assert_allclose(estimate_ratio(none, gold, pool, as_drawn=True).shares, [4 / 6, 2 / 6])
-    np.testing.assert_allclose(estimate_ratio(none, gold, pool, as_drawn=False).shares, [0.5, 0.5])
+    np.testing.assert_allclose(estimate_ratio(none, gold, pool, as_drawn=False).shares, [0.9, 0.1])
+    start = np.array([0.4, 0.6])
+    np.testing.assert_allclose(estimate_ratio(none, gold, pool, as_drawn=False, start=start).shares, start)
 
 
 def test_fewer_labeled_texts_move_the_estimate_less():
     """The mean prediction is .68 and .32 for the texts of a label: .644 = .9 · .68 + .1 · .32."""
-    pool = np.tile([0.644, 0.356], (1000, 1))
+    pool, even = np.tile([0.644, 0.356], (1000, 1)), np.array([0.5, 0.5])
     found = []
     for count in (10, 50, 1000):
         gold = np.arange(count) // 5 % 2
         said = np.where(np.arange(count) % 5 > 0, gold, 1 - gold)
         rows = np.log([[0.8, 0.2], [0.2, 0.8]])[said]
-        found.append(float(estimate_ratio(rows, gold, pool, as_drawn=False).shares[0]))
+        found.append(float(estimate_ratio(rows, gold, pool, as_drawn=False, start=even).shares[0]))
     assert 0.5 < found[0] < found[1] < found[2]
     assert found[2] == pytest.approx(0.9, abs=0.02)

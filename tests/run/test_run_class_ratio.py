@@ -99,8 +99,13 @@ def test_a_wrong_prior_is_one_message_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_estimate_is_kept_with_the_run_and_its_interval_reported(inputs: Path, tiny_model: Path, tmp_path: Path):
-    options = [*run_options(inputs, tiny_model), "--set", "prior=estimated", "-o", tmp_path / "run"]
+@pytest.mark.parametrize("merge", ["weighted", "learned"])
+def test_an_estimate_is_kept_with_the_run_and_its_interval_reported(
+    inputs: Path, tiny_model: Path, tmp_path: Path, merge: str
+):
+    """From embeddings, or from the labeled texts that each member left out."""
+    options = [*run_options(inputs, tiny_model), "--set", "prior=estimated", "--set", f"merge={merge}"]
+    options += ["-o", tmp_path / "run"]
     pet(*options)
     kept = json.loads((tmp_path / "run" / "g0" / "ratio.json").read_text())
     ratio = _metrics(tmp_path / "run")["class_ratio"]
@@ -172,7 +177,8 @@ def test_generations_of_ipet_grow_in_the_given_ratio_unless_another_is_set(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     ipet = [*run_options(inputs, tiny_model, parts=["train", "unlabeled"]), "--method", "ipet"]
-    ipet += ["--shots", "2", "--set", "generations=2", "--set", "growth=3", "--set", f"prior={NAMED}"]
+    ipet += ["--shots", "2", "--set", "generations=2", "--set", "growth=3", "--set", "pool_share=1"]
+    ipet += ["--set", f"prior={NAMED}"]
     pet(*ipet, "-o", tmp_path / "run")
     stages = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
     assert stages["g1/examples"]["info"]["wanted"] == [6, 5, 3, 2]
