@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import subprocess
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import peers_table
 import pytest
 from click.testing import CliRunner
 from draws import SETS, Size, make_draw
-from peers_methods import METHODS, Run, parse_variant
+from peers_methods import METHODS, Run, parse_variant, setfit_python
 
 from pet.backbones.load import load_tokenizer
 from pet.task.task import Task
@@ -141,6 +143,27 @@ def test_names_that_do_not_exist_are_refused(tmp_path: Path):
         result = CliRunner().invoke(peers.main, [*arguments, "-o", str(tmp_path / "peers.jsonl")])
         assert result.exit_code == 2
         assert name in result.output and ("tickets" in result.output or "setfit" in result.output)
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write a wheel of an empty package `setfit`."""
+    wheel = folder / "setfit-9.0-py3-none-any.whl"
+    notes = "setfit-9.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("setfit/__init__.py", "")
+        archive.writestr(f"{notes}/METADATA", "Metadata-Version: 2.1\nName: setfit\nVersion: 9.0\n")
+        archive.writestr(f"{notes}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{notes}/RECORD", "")
+    return wheel
+
+
+@pytest.mark.slow
+def test_setfit_is_installed_once_into_an_environment_of_its_own(tmp_path: Path):
+    (tmp_path / "wheels").mkdir()
+    python = setfit_python(tmp_path, (str(write_wheel(tmp_path / "wheels")),))
+    asked = subprocess.run([python, "-c", "import setfit; print(setfit.__file__)"], capture_output=True, text=True)
+    assert Path(asked.stdout.strip()).is_relative_to(tmp_path / "setfit")
+    assert setfit_python(tmp_path, ("this-package-is-not-needed-now",)) == python
 
 
 # ---- the table ---------------------------------------------------------------------------------
