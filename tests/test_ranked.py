@@ -169,7 +169,8 @@ def test_a_generation_is_used_if_nothing_speaks_against_it():
     assert decide([evidence(1.0)], 0.0).accepted
     assert decide([evidence(2.0), evidence(-0.5)], 0.0).accepted
     assert not decide([evidence(-0.5)], 0.0).accepted
-    assert decide([], 0.0).accepted  # the generation before is untrained
+    assert not decide([], 0.0).accepted
+    assert decide([], 0.0, "the generation before is untrained").accepted
 
 
 def test_one_figure_that_falls_clearly_is_enough_against_it():

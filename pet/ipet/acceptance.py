@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 DOUBT = -1.0  # standard errors; below, a piece of evidence speaks against a generation
+TRUST = 0.8  # kappa from which a classifier on embeddings knows the labels well enough to judge
 DRIFT = 0.15  # of label shares, in total variation: more than what a better generation usually changes
 
 
@@ -95,7 +96,7 @@ def drift(before: Array, after: Array, expected: Array) -> float:
     return distance[1] - distance[0]
 
 
-def decide(evidence: Sequence[Evidence], moved: float) -> Decision:
+def decide(evidence: Sequence[Evidence], moved: float, otherwise: str = "") -> Decision:
     """Decide whether a generation is used.
 
     It is used if nothing speaks against it (no figure fell by more than a standard error, and label shares did not
@@ -103,9 +104,9 @@ def decide(evidence: Sequence[Evidence], moved: float) -> Decision:
 
     Parameters
     ----------
-    evidence : what was measured outside the members; empty if the generation before is untrained. Everything derived
-        from untrained patterns would prefer them
+    evidence : what was measured outside the members
     moved : see `drift`
+    otherwise : a reason to use it without evidence; default: there is none
 
     Examples
     --------
@@ -118,6 +119,8 @@ def decide(evidence: Sequence[Evidence], moved: float) -> Decision:
     against = [item for item in evidence if item.change < DOUBT]
     if against:
         return Decision(False, "; ".join(map(str, against)))
+    if not evidence and not otherwise:
+        return Decision(False, "there is no evidence for it")
     if sum(item.change for item in evidence) < 0:
         return Decision(False, "; ".join(map(str, evidence)))
-    return Decision(True, "; ".join(map(str, evidence)) or "the generation before is untrained")
+    return Decision(True, "; ".join(map(str, evidence)) or otherwise)

@@ -51,8 +51,8 @@ class IpetSettings(Settings):
     accept: str = setting(
         "evidence",
         "when to use a new generation: evidence (if labeled texts that members left out, a classifier on embeddings "
-        "and label shares do not speak against it; otherwise the run keeps the generation before), or always (as in "
-        "the paper)",
+        "and label shares do not speak against it; the run ends with the generation before otherwise, or without "
+        "evidence), or always (as in the paper)",
         choices=("evidence", "always"),
     )
     confidence_floor: float = setting(

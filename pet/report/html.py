@@ -156,14 +156,15 @@ def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) ->
         columns = [name for name in of_labels[0] if any(row[name] is not None for row in of_labels)]
         columns.remove("generation")
         title = f"<h3>Generation {int(entry['generation'])}</h3>"
-        decision = [f"<p>{_isolated(_verdict(entry))}</p>"] if "reason" in entry else []
+        decision = [f"<p>{_isolated(line)}</p>" for line in _verdict(entry)]
         parts += [title, *decision, _table(columns, [[row[name] for name in columns] for row in of_labels])]
     return parts
 
 
-def _verdict(entry: Mapping[str, Any]) -> str:
-    """Say whether a generation is used, and why."""
-    return f"{'Accepted' if entry['accepted'] else 'Not accepted'}: {entry['reason']}."
+def _verdict(entry: Mapping[str, Any]) -> list[str]:
+    """Say whether a generation is used, and why it is the last."""
+    lines = [f"{'Accepted' if entry['accepted'] else 'Not accepted'}: {entry['reason']}."] if "reason" in entry else []
+    return [*lines, *([f"The last generation: {entry['ended']}."] if "ended" in entry else [])]
 
 
 def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:

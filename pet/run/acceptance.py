@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.ensemble.pseudo_labels import label_positions
-from pet.ipet.acceptance import Evidence, compare, decide, drift
+from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
@@ -26,9 +25,10 @@ from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, flag, list_of, number, record, text
 
 Array = NDArray[Any]
-FILE = "acceptance.json"
+FILE, VIEW_FILE = "acceptance.json", "second-view.json"
 LABELED = "log-likelihood of labeled texts that members left out"
 CLASSIFIER = "agreement with a classifier on embeddings"
+UNTRAINED = "the generation before is untrained"
 
 
 def acceptance_note() -> Check:
@@ -44,13 +44,24 @@ class Acceptance:
     Attributes
     ----------
     context, plan, view : the run, its schedule, and the second view of its pool
-    anchors : rows of the pool and their labels, if there are no labeled texts
     """
 
     context: RunContext
     plan: Plan
     view: SecondView
-    anchors: tuple[Array, Array] | None = None
+
+    def cannot_judge(self, before: Sequence[Member]) -> str:
+        """Say why nothing outside the members could judge a generation after this one; empty if something can."""
+        if self._untrained(before) or self._judges(before):
+            return ""
+        agreement = self._kappa(before)
+        if agreement >= TRUST:
+            return ""
+        cure = "give more labeled texts" if not self.plan.labeled else "use --set merge=learned"
+        return (
+            f"nothing outside the members could judge the next one: a classifier on embeddings agrees too little with "
+            f"them (kappa {agreement:.2f}, {TRUST:.2f} is needed); {cure}, or --set accept=always"
+        )
 
     def decide(self, before: Sequence[Member], after: Sequence[Member]) -> dict[str, Any]:
         """Decide whether a generation is used; return ``accepted``, ``reason``, ``evidence`` and ``drift``.
@@ -62,11 +73,11 @@ class Acceptance:
         directory, generation = self.context.directory, after[0].generation
 
         def build(folder: Path) -> dict[str, Any]:
-            evidence = self._evidence(before, after)
+            evidence = [] if self._untrained(before) else self._evidence(before, after)
             counts = [self._counts(members) for members in (before, after)]
             shares = [count / count.sum() for count in counts]
             moved = drift(shares[0], shares[1], shrunk_shares(self.plan.counts, shares[0], SHRINKAGE))
-            decision = asdict(decide(evidence, moved))
+            decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else ""))
             about = decision | {"evidence": [asdict(item) for item in evidence], "drift": moved}
             (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             return about
@@ -77,13 +88,22 @@ class Acceptance:
         directory.stage(name, inputs, build, files=[FILE])
         return directory.info(name, acceptance_note())
 
-    def _evidence(self, before: Sequence[Member], after: Sequence[Member]) -> list[Evidence]:
-        """Compare two generations; nothing if the first is untrained."""
-        if self.anchors is not None and before[0].generation == 0:
-            return []
-        old, new = self._measured(before), self._measured(after)
-        found = [compare(name, old[name], new[name]) for name in new if name in old]
-        return [item for item in found if item is not None]
+    def _untrained(self, members: Sequence[Member]) -> bool:
+        return not self.plan.labeled and members[0].generation == 0
+
+    def _kappa(self, members: Sequence[Member]) -> float:
+        """Return how well a classifier on embeddings predicts the labels of a generation out of fold."""
+
+        def build(folder: Path) -> dict[str, Any]:
+            found = {"kappa": self.view.opinion(self._labels(members)).kappa}
+            (folder / VIEW_FILE).write_text(json.dumps(found) + "\n", encoding="utf-8")
+            return found
+
+        directory, generation = self.context.directory, members[0].generation
+        labels = directory.fingerprint(f"g{generation}/labels")
+        name = f"g{generation}/second-view"
+        directory.stage(name, {"config": self.context.config_hash, "labels": labels}, build, files=[VIEW_FILE])
+        return float(directory.info(name, record({"kappa": number(-1, 1)}))["kappa"])
 
     def _labels(self, members: Sequence[Member]) -> Array:
         """Return the labels of the pool that these members predict."""
@@ -93,23 +113,25 @@ class Acceptance:
     def _counts(self, members: Sequence[Member]) -> Array:
         return np.bincount(self._labels(members), minlength=len(self.context.task.labels))
 
-    def _measured(self, members: Sequence[Member]) -> dict[str, Array]:
-        """Return the figures of a generation: name -> an array with a number for each text."""
-        figures = {CLASSIFIER: (self._labels(members) == self._referee).astype(np.float64)}
-        labeled = self._left_out(members)
-        return figures if labeled is None else {LABELED: labeled} | figures
+    def _evidence(self, before: Sequence[Member], after: Sequence[Member]) -> list[Evidence]:
+        """Compare two generations."""
+        found = []
+        if self._judges(before):
+            found.append(compare(LABELED, self._left_out(before), self._left_out(after)))
+        if self._kappa(before) >= TRUST:
+            old, new = self._labels(before), self._labels(after)
+            referee = self.view.referee(old, new)
+            found.append(compare(CLASSIFIER, (old == referee).astype(float), (new == referee).astype(float)))
+        return [item for item in found if item is not None]
 
-    @cached_property
-    def _referee(self) -> Array:
-        return self.view.referee(self.anchors)
+    def _judges(self, members: Sequence[Member]) -> list[Member]:
+        """Return the members that left out labeled texts."""
+        return [m for m in members if learns_weights(self.context) and KINDS[m.spec.kind].evidence == "fold"]
 
-    def _left_out(self, members: Sequence[Member]) -> Array | None:
+    def _left_out(self, members: Sequence[Member]) -> Array:
         """Return the log-probability of each labeled text's label, by the members that did not learn from the text."""
-        judges = [m for m in members if m.trains and KINDS[m.spec.kind].evidence == "fold"]
-        if not judges or not learns_weights(self.context):
-            return None
         gold = self.context.texts("train").labels
-        scores = member_scores(self.context, judges, "train")
+        scores = member_scores(self.context, self._judges(members), "train")
         each = np.stack([log_softmax(s)[np.arange(len(gold)), gold] for s in scores])
         known = ~np.isnan(each)
         sums = np.where(known, each, 0.0).sum(axis=0)

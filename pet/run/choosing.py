@@ -27,7 +27,6 @@ from pet.seeds import derive_seed
 from pet.store.schema import Check, list_of, mapping_of, maybe, number, record, whole
 
 Array = NDArray[Any]
-ANCHORS = 10  # texts per label that stand in for labeled ones
 
 
 def _examples_note(labels: int) -> Check:
@@ -149,17 +148,6 @@ class Chooser:
         of_label = opinion.probabilities[np.arange(len(label)), label]
         weight = max(0.0, opinion.kappa)
         return rank_within(label, [confidence, of_label, opinion.cut], [1.0, weight, weight])
-
-    def anchors(self, members: Sequence[Member], ensemble: Ensemble) -> tuple[Array, Array]:
-        """Return the texts of the pool that these members are most certain of, and their labels.
-
-        They stand in for labeled texts where there are none.
-        """
-        labels = len(self.context.task.labels)
-        each = max(1, min(ANCHORS, int(self._eligible.sum()) // labels))
-        candidates = Candidates.of(ensemble, member_scores(self.context, members, "pool"))
-        chosen = take_most_probable(candidates, np.full(labels, each), self._eligible)
-        return chosen.rows, chosen.labels
 
     def _keep(
         self, folder: Path, member: Member, candidates: Candidates, chosen: Chosen, ids: pa.Array

@@ -66,6 +66,8 @@ class Generations:
         """Train and label all generations; return the number of the one that the student learns from."""
         settings, reporter = self.context.recipe.ipet, self.context.reporter
         for generation in range(self.plan.last + 1):
+            if generation and self._ends_before(generation):
+                break
             self._generation(generation)
             if not self._accepted(generation):
                 break
@@ -84,6 +86,16 @@ class Generations:
         if best != last:
             reporter.info(f"the student learns from generation {best}, whose members agree most")
         return best
+
+    def _ends_before(self, generation: int) -> bool:
+        """Return True, and say why, if the next generation could not be judged and so is not trained."""
+        if self.context.recipe.ipet.accept == "always":
+            return False
+        why = self._acceptance.cannot_judge(self.members(generation - 1))
+        if why:
+            self.history[-1]["ended"] = why
+            self.context.reporter.info(f"the run keeps generation {generation - 1}, because {why}")
+        return bool(why)
 
     def _accepted(self, generation: int) -> bool:
         """Decide whether a generation is used, and say why."""
@@ -123,8 +135,7 @@ class Generations:
 
     @cached_property
     def _acceptance(self) -> Acceptance:
-        anchors = None if self.plan.labeled else self._chooser.anchors(self.members(0), self.ensemble(0))
-        return Acceptance(self.context, self.plan, self._view, anchors)
+        return Acceptance(self.context, self.plan, self._view)
 
     @cached_property
     def _accuracies(self) -> list[float] | None:

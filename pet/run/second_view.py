@@ -87,19 +87,27 @@ class SecondView:
         cut = cut_statistic(label, *self._neighbors, labels)
         return Opinion(probabilities, cut, kappa(label, probabilities.argmax(axis=1), labels))
 
-    def referee(self, anchors: tuple[Array, Array] | None = None) -> Array:
-        """Predict the pool with a classifier that has seen nothing of any generation.
+    def referee(self, one: Array, other: Array) -> Array:
+        """Predict the pool with a classifier that favors neither of two labelings.
+
+        It is trained on the texts on which they agree, and on the labeled texts. Only its predictions for the other
+        texts distinguish between the labelings.
 
         Parameters
         ----------
-        anchors : rows of the pool and their labels, to train on instead of labeled texts
+        one, other : int arrays of shape (rows,), positions in the task's labels
 
         Returns
         -------
         int64 array of shape (rows,): the most probable label of each text
         """
-        vectors, gold = self._labeled if anchors is None else (self._vectors[anchors[0]], anchors[1])
-        model, _ = fit_logistic(vectors, gold, len(self.context.task.labels), self.context.settings.seed)
+        rows = np.flatnonzero(one == other)
+        rows = rows[:: max(1, len(rows) // MOST_ROWS)]
+        gold_vectors, gold = self._labeled
+        vectors, labels = np.concatenate([self._vectors[rows], gold_vectors]), np.concatenate([one[rows], gold])
+        if not len(labels):
+            return one  # nothing to learn from, so nothing against the first
+        model, _ = fit_logistic(vectors, labels, len(self.context.task.labels), strength=STRENGTH)
         return np.asarray(model.log_probabilities(self._vectors).argmax(axis=1))
 
     def _out_of_fold(self, label: Array) -> Array:

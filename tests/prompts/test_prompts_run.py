@@ -199,6 +199,7 @@ def test_only_runs_with_tuned_prompts_can_be_added(inputs: Path, tiny_model: Pat
 
 def test_ipet_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--set", "steps=0"]
+    more += ["--set", "accept=always"]
     start = ["--tuning", "prompt", "--init-prompt", "topics-p1-r1", "--prompt-library", str(library)]
     pet(*run_options(inputs, tiny_model), *more, *start, "-o", tmp_path / "run")
     expected = read_prompt(library / "topics-p1-r1").vectors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trusted() -> Iterator[None]:
+    """Trust the classifier on embeddings, although tiny models know nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(acceptance, "TRUST", -1.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("few") / "run"
@@ -62,7 +71,7 @@ def test_at_most_a_share_of_the_pool_is_chosen_each_text_once_with_a_label_of_th
 def test_the_decision_is_in_the_metrics_the_csv_and_the_report(finished: Path):
     found = results(finished)
     first, second = found["generations"]
-    assert first["accepted"] is True and "evidence" not in first
+    assert first["accepted"] is True and "evidence" not in first and "ended" not in first
     names = [item["name"] for item in second["evidence"]]
     assert acceptance.CLASSIFIER in names
     assert found["generation"] == (1 if second["accepted"] else 0)
@@ -78,7 +87,7 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
     accepted: bool, used: int, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     decision = Decision(accepted, "because of this")
-    monkeypatch.setattr(acceptance, "decide", lambda evidence, moved: decision)
+    monkeypatch.setattr(acceptance, "decide", lambda *_: decision)
     said = pet(*options(inputs, tiny_model, "--set", "generations=3"), "-o", tmp_path / "run").stderr
     found = results(tmp_path / "run")
     assert len(found["generations"]) == (3 if accepted else 2)
@@ -91,7 +100,19 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
         assert stages["student"]["info"]["generation"] == used
 
 
-def test_without_labels_the_surest_texts_of_the_untrained_patterns_stand_in_for_labeled_ones(
+def test_a_run_ends_if_nothing_can_judge_the_next_generation(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(acceptance, "TRUST", 1.01)
+    said = pet(*options(inputs, tiny_model), "-o", tmp_path / "run").stderr
+    found = results(tmp_path / "run")
+    assert found["generation"] == 0 and len(found["generations"]) == 1
+    assert "merge=learned" in found["generations"][0]["ended"] and "merge=learned" in said
+    assert not (tmp_path / "run" / "g1").exists()
+    assert "The last generation: " in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_labels_the_first_trained_generation_is_used_and_the_next_one_is_judged(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("pet.ipet.acceptance.DRIFT", 1.0)

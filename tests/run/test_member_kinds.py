@@ -122,7 +122,17 @@ def _same(found: Path, expected: Path) -> None:
 def test_generations_choose_texts_only_for_members_that_are_trained(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    more = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.5", "--baselines"]
+    more = [
+        "--method",
+        "ipet",
+        "--set",
+        "generations=2",
+        "--set",
+        "growth=1.5",
+        "--set",
+        "accept=always",
+        "--baselines",
+    ]
     pet(*options(inputs, tiny_model), *more, "-o", tmp_path / "run")
     stage = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
     chosen = stage["g1/examples"]["info"]["members"]

@@ -177,8 +177,8 @@ def test_generations_of_ipet_grow_in_the_given_ratio_unless_another_is_set(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     ipet = [*run_options(inputs, tiny_model, parts=["train", "unlabeled"]), "--method", "ipet"]
-    ipet += ["--shots", "2", "--set", "generations=2", "--set", "growth=3", "--set", "pool_share=1"]
-    ipet += ["--set", f"prior={NAMED}"]
+    ipet += ["--shots", "2", "--set", "generations=2", "--set", "growth=3", "--set", f"prior={NAMED}"]
+    ipet += ["--set", "pool_share=1", "--set", "accept=always"]
     pet(*ipet, "-o", tmp_path / "run")
     stages = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
     assert stages["g1/examples"]["info"]["wanted"] == [6, 5, 3, 2]

@@ -30,7 +30,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 ONE_THREAD = ("--worker-cpus", "1")  # with more threads, sums may differ in their last bits
 LORA = ("--tuning", "lora", "--set", "freeze_layers=1")
 PRIMED = ("--method", "zero-shot", "--set", "priming=3", "--max-length", "90")
-IPET = ("--method", "ipet", "--set", "generations=2", "--set", "first_set=4")
+IPET = ("--method", "ipet", "--set", "generations=2", "--set", "first_set=4", "--set", "accept=always")
 
 
 @pytest.fixture(scope="module")
