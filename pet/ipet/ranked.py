@@ -14,6 +14,7 @@ Array = NDArray[Any]
 REFERENCES = 20_000  # texts that neighbors are taken from; of larger pools, evenly spaced rows
 SHRINKAGE = 20.0  # labeled texts that the predicted class ratio counts like
 SHARPNESS = 2.0  # of draws by rank
+DIGITS = 5  # of figures that texts are sorted by; the last digits of linear algebra differ between processes
 _ROWS = 512  # rows compared at a time
 
 
@@ -152,7 +153,7 @@ def nearest(vectors: Array, count: int) -> tuple[Array, Array]:
     found, weights = np.empty((total, count), dtype=np.int64), np.empty((total, count))
     for start in range(0, total, _ROWS):
         part = np.asarray(vectors[start : start + _ROWS], dtype=np.float32)
-        similarity = part @ others.T
+        similarity = np.round(part @ others.T, DIGITS)
         similarity[references[None, :] == np.arange(start, start + len(part))[:, None]] = -np.inf
         best = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
         order = np.argsort(-np.take_along_axis(similarity, best, axis=1), axis=1, kind="stable")

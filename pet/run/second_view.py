@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.embeddings.logistic import fit_logistic
-from pet.ipet.ranked import cut_statistic, kappa, nearest
+from pet.ipet.ranked import DIGITS, cut_statistic, kappa, nearest
 from pet.numerics import unit_length
 from pet.run.context import RunContext
 from pet.seeds import derive_seed
@@ -83,9 +83,10 @@ class SecondView:
         label : int array of shape (rows,), positions in the task's labels
         """
         labels = len(self.context.task.labels)
-        probabilities = self._out_of_fold(label)
-        cut = cut_statistic(label, *self._neighbors, labels)
-        return Opinion(probabilities, cut, kappa(label, probabilities.argmax(axis=1), labels))
+        probabilities = np.round(self._out_of_fold(label), DIGITS)
+        cut = np.round(cut_statistic(label, *self._neighbors, labels), DIGITS)
+        agreement = kappa(label, probabilities.argmax(axis=1), labels)
+        return Opinion(probabilities, cut, round(agreement, DIGITS))
 
     def referee(self, one: Array, other: Array) -> Array:
         """Predict the pool with a classifier that favors neither of two labelings.
