@@ -76,7 +76,10 @@ class Acceptance:
             evidence = [] if self._untrained(before) else self._evidence(before, after)
             counts = [self._counts(members) for members in (before, after)]
             shares = [count / count.sum() for count in counts]
-            moved = drift(shares[0], shares[1], shrunk_shares(self.plan.counts, shares[0], SHRINKAGE))
+            expected = self.plan.ratio
+            if expected is None:
+                expected = shrunk_shares(self.plan.counts, shares[0], SHRINKAGE)
+            moved = drift(shares[0], shares[1], expected)
             decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else ""))
             about = decision | {"evidence": [asdict(item) for item in evidence], "drift": moved}
             (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -135,7 +135,7 @@ class Generations:
 
     @cached_property
     def _acceptance(self) -> Acceptance:
-        return Acceptance(self.context, self.plan, self._view)
+        return Acceptance(self.context, self._in_ratio, self._view)
 
     @cached_property
     def _accuracies(self) -> list[float] | None:

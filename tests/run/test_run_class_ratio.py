@@ -195,3 +195,8 @@ def test_baselines_are_held_to_the_same_ratio(inputs: Path, tiny_model: Path, tm
     for name in ("tfidf", "zero-shot"):
         confusion = np.asarray(baselines[name]["ensemble"]["confusion"])
         assert confusion[:, 0].sum() == confusion.sum(), name
+
+
+def test_the_check_finds_mistakes_in_a_class_ratio(inputs: Path, tiny_model: Path):
+    check = ["check", inputs / "task.yaml", "--model", tiny_model, "--no-model", "--set"]
+    assert "'Sports'" in refused(*check, "prior=World:.4,Sport:.3,Business:.2,Technology:.1")
