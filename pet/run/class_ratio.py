@@ -63,10 +63,11 @@ def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, Given
         If it is none of the words, names other labels than the task, or requires texts that the run does not have.
     """
     prior = make_recipe(settings.recipe, settings.settings).merging.prior
-    if prior == ESTIMATED and not (settings.trains_members and settings.train and settings.unlabeled):
+    no_labels = settings.train is None or settings.shots == 0 or settings.examples == 0
+    if prior == ESTIMATED and (no_labels or settings.unlabeled is None or not settings.trains_members):
         raise PetError(
             "prior=estimated compares predictions for labeled and for unlabeled texts; give --train and --unlabeled "
-            "and use --method pet or ipet, or give the shares"
+            "and use a method that trains members, or give the shares"
         )
     found = read_prior(
         prior,

@@ -99,6 +99,11 @@ def test_a_wrong_prior_is_one_message_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = [*run_options(inputs, tiny_model), "--method", "ipet", "--shots", "0", "--set", "prior=estimated"]
+    assert "--train" in refused(*options, "-o", tmp_path / "run")
+
+
 @pytest.mark.parametrize("merge", ["weighted", "learned"])
 def test_an_estimate_is_kept_with_the_run_and_its_interval_reported(
     inputs: Path, tiny_model: Path, tmp_path: Path, merge: str
