@@ -33,7 +33,7 @@ DIFFERENT = {"manifest.json", ".lock"}
 QUICK = [
     *("--set", "repetitions=1", "--set", "steps=3", "--set", "labeled_batch=4", "--set", "unlabeled_batch=2"),
     *("--set", "student_steps=4", "--set", "student_batch=4", "--set", "supervised_steps=3"),
-    *("--max-length", "64", "--device", "cpu", "--precision", "fp32"),
+    *("--set", "merge=weighted", "--max-length", "64", "--device", "cpu", "--precision", "fp32"),
 ]
 
 

@@ -15,7 +15,7 @@ class MergingSettings(Settings):
     title: ClassVar[str] = "Merging"
 
     merge: str = setting(
-        "weighted",
+        "learned",
         "weights of members: learned (each member leaves out a few labeled texts, and its weight depends on how well "
         "it predicts them), weighted (by accuracy before training, as in the paper), or uniform",
         choices=("learned", "weighted", "uniform"),
