@@ -84,7 +84,7 @@ class Recipe(Settings):
 
 # Steps and batches of "paper" are those of arXiv 2001.07676, those of "fewglue" are from arXiv 2009.07118.
 _PAPER: dict[str, Any] = {
-    "merge": "weighted", "selection": "draw", "accept": "always", "vote_share": 0.25,
+    "merge": "weighted", "student_start": "new", "selection": "draw", "accept": "always", "vote_share": 0.25,
     "learning_rate": 1e-5, "student_learning_rate": 1e-5, "repetitions": 3, "warmup": 0.0, "min_epochs": 0.0,
     "steps": 1000, "labeled_batch": 1, "unlabeled_batch": 3, "accumulation": 4,
     "student_steps": 5000, "student_batch": 4, "student_accumulation": 4,

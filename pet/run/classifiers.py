@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,21 @@ from numpy.typing import NDArray
 
 from pet.ensemble.soft_labels import read_probabilities
 from pet.evaluate import evaluate
+from pet.members import pattern
 from pet.members.texts import Texts
 from pet.numerics import softmax
 from pet.run.context import RunContext
-from pet.run.stages import read_scores
+from pet.run.merging import labels_stage
+from pet.run.stages import Member, member_scores, read_scores
 from pet.seeds import derive_seed
-from pet.student.classifier import new_classifier
+from pet.student.classifier import Classifier, new_classifier
 from pet.student.distill import Distillation, Gold, fit_classifier, one_hot
+from pet.student.start import fit_output_layer, read_mask_first, take_encoder
 from pet.training.loop import Schedule
 
 Array = NDArray[Any]
 TEST_LOGITS = "test-logits.npy"
+_COMPARED_ROWS = 20_000  # of the pool, when the member is chosen that a student starts from
 
 
 @dataclass(frozen=True)
@@ -40,24 +45,23 @@ class Examples:
     gold: Gold | None = None
 
 
-def make_student(context: RunContext, labels_stage: str, generation: int = 0, prefix: str = "") -> str:
+def make_student(context: RunContext, members: Sequence[Member], prefix: str = "") -> str:
     """Distill soft labels of the pool into a classifier in ``student/``.
 
     Parameters
     ----------
     context : the run
-    labels_stage : stage of the soft labels
-    generation : their generation, for the manifest
+    members : their soft labels are distilled
     prefix : prefix of the student's stage
 
     Returns
     -------
     str: the name of the stage
     """
-    pool, recipe = context.texts("pool"), context.recipe
+    pool, recipe, stage = context.texts("pool"), context.recipe, labels_stage(members)
 
     def build(folder: Path) -> dict[str, Any]:
-        probabilities = read_probabilities(context.directory.path / f"{labels_stage}.parquet")
+        probabilities = read_probabilities(context.directory.path / f"{stage}.parquet")
         gold = None
         if context.has("train"):
             gold = (context.texts("train").table, context.texts("train").labels)
@@ -68,10 +72,13 @@ def make_student(context: RunContext, labels_stage: str, generation: int = 0, pr
             recipe.student.gold_weight,
             derive_seed(context.settings.seed, "student"),
         )
-        losses = _fit(context, how, Examples(pool, probabilities, gold), folder, f"{prefix}student")
-        return {"losses": losses, "generation": generation}
+        classifier = _new_classifier(context, how.seed)
+        if recipe.student.start == "member":
+            start_student(context, classifier, probabilities, members, how.seed)
+        losses = _fit(context, how, Examples(pool, probabilities, gold), folder, f"{prefix}student", classifier)
+        return {"losses": losses, "generation": members[0].generation}
 
-    inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(labels_stage)}
+    inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(stage)}
     context.directory.stage(f"{prefix}student", inputs, build)
     return f"{prefix}student"
 
@@ -85,22 +92,63 @@ def make_supervised(context: RunContext, prefix: str = "") -> str:
         schedule = Schedule.of(recipe.optimizer, recipe.supervised, recipe.student.learning_rate)
         seed = derive_seed(context.settings.seed, "supervised")
         how = Distillation(schedule, recipe.supervised.batch, seed=seed)
-        return {"losses": _fit(context, how, Examples(train, targets), folder, f"{prefix}supervised")}
+        classifier = _new_classifier(context, seed)
+        return {"losses": _fit(context, how, Examples(train, targets), folder, f"{prefix}supervised", classifier)}
 
     context.directory.stage(f"{prefix}student", {"config": context.config_hash}, build)
     return f"{prefix}student"
 
 
-def _fit(context: RunContext, how: Distillation, examples: Examples, folder: Path, label: str) -> list[float]:
-    """Train a new classifier, save it, and score the test texts with it; return the losses."""
-    classifier = new_classifier(
+def _new_classifier(context: RunContext, seed: int) -> Classifier:
+    return new_classifier(
         context.shared.head_model,
         context.shared.text_input,
         context.task.labels,
         context.recipe.encoding.max_length,
-        seed=derive_seed(how.seed, "head"),
+        seed=derive_seed(seed, "head"),
         allow_pickle=context.settings.allow_pickle,
     )
+
+
+def start_student(
+    context: RunContext, classifier: Classifier, probabilities: Array, members: Sequence[Member], seed: int
+) -> None:
+    """Give a new student what the members know; see `pet.student.start`.
+
+    Parameters
+    ----------
+    context : the run
+    classifier : a new classifier
+    probabilities : soft labels of the pool, shape (rows, L)
+    members : which made them
+    seed : random seed of the student
+    """
+    member = _closest_member(context, probabilities, members)
+    if member is not None and context.shared.head_model == context.settings.model:
+        take_encoder(classifier, context.shared.models.member(context.directory.path / member.stage).model)
+        context.shared.models.forget()
+    pool = context.texts("pool").table
+    read_mask_first(classifier, pool)
+    tokens = context.recipe.inference.tokens
+    fit_output_layer(classifier, pool, probabilities, context.shared.accelerator, seed=seed, max_tokens=tokens)
+
+
+def _closest_member(context: RunContext, probabilities: Array, members: Sequence[Member]) -> Member | None:
+    """Return the pattern whose own labels of the pool agree most with the soft labels; None if none was trained."""
+    patterns = [member for member in members if member.spec.kind == pattern.KIND]
+    if context.recipe.tuning.method != "full" or not patterns:
+        return None
+    rows = slice(0, _COMPARED_ROWS)
+    merged = probabilities[rows].argmax(axis=1)
+    scores = member_scores(context, patterns, "pool")
+    agreement = [float((np.asarray(own[rows]).argmax(axis=1) == merged).mean()) for own in scores]
+    return patterns[int(np.argmax(agreement))]
+
+
+def _fit(
+    context: RunContext, how: Distillation, examples: Examples, folder: Path, label: str, classifier: Classifier
+) -> list[float]:
+    """Train a classifier, save it, and score the test texts with it; return the losses."""
     with context.reporter.task(f"train {label}", how.schedule.steps) as bar:
         losses = fit_classifier(
             classifier, examples.texts.table, examples.targets, how, context.shared.accelerator,

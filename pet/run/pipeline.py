@@ -136,7 +136,7 @@ def run_pet(context: RunContext, executor: Executor) -> Results:
     ensemble = label_pool(context, members, ensemble)
     results = evaluate_ensemble(context, members, ensemble)
     _release(context, executor)
-    student = make_student(context, labels_stage(members))
+    student = make_student(context, members)
     return results | {"student": evaluate_classifier(context, student)}
 
 
@@ -155,7 +155,7 @@ def run_pcp(context: RunContext, executor: Executor) -> Results:
     ensemble = label_pool(context, members, make_ensemble(context, members, accuracies))
     results = evaluate_ensemble(context, members, ensemble)
     _release(context, executor)
-    student = make_student(context, labels_stage(members), members[0].generation)
+    student = make_student(context, members)
     results |= {"student": evaluate_classifier(context, student), "generation": members[0].generation}
     if context.settings.baselines:
         results["baselines"] = {"pet": _pet_of_first(context, first, before)}
@@ -206,7 +206,7 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
     )
     results = evaluate_ensemble(context, members, ensemble)
     _release(context, executor)
-    student = make_student(context, labels_stage(members), used)
+    student = make_student(context, members)
     results |= {
         "student": evaluate_classifier(context, student),
         "generation": used,
@@ -222,7 +222,7 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
 
 def _pet_of_first(context: RunContext, members: list[Any], ensemble: Ensemble) -> Results:
     """Return the figures of PET, which is the first generation of iPET or PCP plus a student of its own."""
-    student = make_student(context, labels_stage(members), 0, "baselines/pet/")
+    student = make_student(context, members, "baselines/pet/")
     return evaluate_ensemble(context, members, ensemble) | {"student": evaluate_classifier(context, student)}
 
 

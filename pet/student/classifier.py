@@ -168,10 +168,24 @@ class Classifier:
         -------
         float32 array of shape (rows, L), in the order of `labels`
         """
+        out = np.empty((len(table), len(self.labels)), dtype=np.float32)
+        self.write_outputs(table, out, accelerator, max_tokens=max_tokens, exact=exact, on_rows=on_rows)
+        return out
+
+    def write_outputs(
+        self,
+        table: Dataset,
+        out: Array,
+        accelerator: Accelerator,
+        *,
+        max_tokens: int = 8192,
+        exact: bool = False,
+        on_rows: Callable[[int], object] = lambda n: None,
+    ) -> None:
+        """Write what the model computes for every row into a float32 array with one row per text; see `scores`."""
         with self._lock:  # threads can share a model, but not a tokenizer
             encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
             model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
-        out = np.empty((len(encoded), len(self.labels)), dtype=np.float32)
         pad_id = int(self.tokenizer.pad_token_id or 0)
         device = accelerator.device
 
@@ -183,7 +197,6 @@ class Classifier:
         precision = nullcontext() if exact else accelerator.autocast()
         with torch.inference_mode(), precision, kept_memory(device.type):
             write_back(out, scored(), on_rows)
-        return out
 
     def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:
         """Return the probabilities of every row: float64 array of shape (rows, L); options as for `scores`."""

@@ -105,6 +105,14 @@ class StudentSettings(Settings):
     accumulation: int = setting(
         1, "micro-batches per step of the student", low=1, high=MOST_TEXTS, name="student_accumulation"
     )
+    start: str = setting(
+        "member",
+        "weights that the student starts from: member (those of the member that agrees most with the soft labels, if "
+        "the student is the same model, and an output layer fitted to the soft labels) or new (the pretrained model "
+        "and a random output layer)",
+        choices=("member", "new"),
+        name="student_start",
+    )
     gold_weight: float = setting(0.0, "weight of the labeled texts' cross-entropy in the student's loss", low=0, high=1)
 
 
