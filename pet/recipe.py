@@ -95,8 +95,12 @@ _FEWGLUE: dict[str, Any] = {
     **_PAPER, "steps": 250, "labeled_batch": 2, "unlabeled_batch": 0, "accumulation": 8,
     "student_batch": 2, "student_accumulation": 8, "supervised_batch": 2, "supervised_accumulation": 8,
 }  # fmt: skip
+# Recipes that adapt to the data, by how much time they take; see `fit_to_data`.
+EFFORTS = ("low", "default", "high")
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
+    "low": Recipe().with_settings(steps=20, student_steps=100),
+    "high": Recipe().with_settings(repetitions=3, student_steps=400),
     "paper": Recipe().with_settings(**_PAPER),
     "fewglue": Recipe().with_settings(**_FEWGLUE),
 }

@@ -10,6 +10,7 @@ import click
 from pet.cli.echo import echo
 from pet.errors import PetError
 from pet.extras import install_command
+from pet.recipe import EFFORTS
 
 if TYPE_CHECKING:
     from pet.data.table_format import TableFormat
@@ -106,7 +107,13 @@ recipe_option = click.option(
     default="default",
     show_default=True,
     metavar="R",
-    help="Settings to start from: default, paper or fewglue; see --list-settings.",
+    help="Settings to start from: default, low, high, paper or fewglue; see --list-settings.",
+)
+effort_option = click.option(
+    "--effort",
+    type=click.Choice(EFFORTS),
+    help="How much time training may take: low is about half of default, high about three times as much. Short for "
+    "--recipe.",
 )
 device_option = click.option(
     "--device",

@@ -18,6 +18,7 @@ from pet.cli.options import (
     compute_options,
     data_options,
     draw_options,
+    effort_option,
     execution_of,
     executor_options,
     json_option,
@@ -85,8 +86,9 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option(
     "--recipe",
     metavar="R",
-    help="Settings to start from: default, paper or fewglue; see --list-settings.  [default: default]",
+    help="Settings to start from: default, low, high, paper or fewglue; see --list-settings.  [default: default]",
 )
+@effort_option
 @click.option(
     "--tuning",
     metavar="T",
@@ -184,6 +186,9 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
     members = tuple(given.pop("members", ()))
     if members:
         given["members"] = members
+    effort = given.pop("effort", None)
+    if effort is not None and given.setdefault("recipe", effort) != effort:
+        raise PetError(f"--effort {effort} and --recipe {given['recipe']} exclude each other; give one of them")
     for name in ("max_length", "tuning"):  # short for --set
         if name in given:
             changed[name] = str(given.pop(name))

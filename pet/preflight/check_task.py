@@ -29,7 +29,7 @@ from pet.preflight.report import CheckReport
 from pet.preflight.tables import read_tables, texts_to_fill
 from pet.preflight.zero_shot import try_patterns
 from pet.progress import Reporter
-from pet.recipe import Recipe, fit_to_data, make_recipe, without_auxiliary_loss
+from pet.recipe import EFFORTS, Recipe, fit_to_data, make_recipe, without_auxiliary_loss
 from pet.settings import out_of_range
 from pet.task.task import Task
 from pet.tuning.freeze import freeze
@@ -125,7 +125,7 @@ def check_task(
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, options.columns, report, options.table_format)
-    if options.recipe == "default" and "train" in tables:
+    if options.recipe in EFFORTS and "train" in tables:
         recipe = fit_to_data(recipe, options.settings, len(tables["train"]), len(task.labels))
     if options.method == "ipet" and tables and not report.errors:
         with report.collect_errors():

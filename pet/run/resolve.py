@@ -25,7 +25,15 @@ from pet.members.kinds import KINDS, QUICK, parse_member
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.progress import Reporter
-from pet.recipe import Recipe, fit_to_data, learning_rate_for, make_recipe, student_rate_for, without_auxiliary_loss
+from pet.recipe import (
+    EFFORTS,
+    Recipe,
+    fit_to_data,
+    learning_rate_for,
+    make_recipe,
+    student_rate_for,
+    without_auxiliary_loss,
+)
 from pet.run.class_ratio import resolve_prior
 from pet.run.context import make_shared
 from pet.run.execution.data_parallel import check_share
@@ -121,7 +129,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     if given.pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold evaluates the labels of generations; it requires --method ipet")
     data = load_data(settings, task, reporter, given.tables)
-    if settings.recipe == "default":
+    if settings.recipe in EFFORTS:
         recipe = fit_to_data(recipe, settings.settings, 0 if data.train is None else len(data.train), len(task.labels))
     if recipe.priming.count and data.train is None:
         raise PetError(f"priming={recipe.priming.count} requires labeled texts; give --train")

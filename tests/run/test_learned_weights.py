@@ -100,3 +100,11 @@ def test_an_edited_temperature_is_one_message(finished: Path, inputs: Path) -> N
         assert "temperature" in refused("label", finished, "--input", inputs / "pool.jsonl", "-o", "x.jsonl", "-q")
     finally:
         path.write_text(sound)
+
+
+def test_effort_names_a_recipe(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    given = run_options(inputs, tiny_model)
+    said = refused(*given, "--effort", "low", "--recipe", "paper", "-q", "-o", tmp_path / "run")
+    assert "--effort low" in said and "--recipe paper" in said
+    pet(*given, "--effort", "low", "-q", "-o", tmp_path / "run")
+    assert "recipe: low" in (tmp_path / "run" / "config.yaml").read_text()
