@@ -68,19 +68,12 @@ def estimate_ratio(
     [0.63 0.37] [0.36 0.09] [0.91 0.64]
     [0.67 0.33] [0.61 0.28] [0.72 0.39]
     """
-    labels = pool_probabilities.shape[1]
-    counts = np.bincount(gold, minlength=labels).astype(np.float64)
     mean = np.asarray(np.mean(pool_probabilities, axis=0, dtype=np.float64))
-    if as_drawn:
-        shares = (counts + 1) / (counts + 1).sum()
-        known_rows = np.diag(np.sqrt((counts + 1).sum() / shares))  # the information of a multinomial sample
-    else:
-        shares = share_floor(mean if start is None else start)
-        known_rows = np.eye(labels) * labels * np.sqrt(strength)  # the same around even shares
+    before, known_rows = _known(gold, mean if start is None else start, as_drawn, strength)
     seen = ~np.isnan(oof_log_probabilities).any(axis=1)
-    confusion, spread, rows = _confusion(np.exp(oof_log_probabilities[seen]), gold[seen], labels)
-    before, matrix = shares, known_rows
+    shares, matrix = before, known_rows
     if seen.any():
+        confusion, spread, rows = _confusion(np.exp(oof_log_probabilities[seen]), gold[seen], len(mean))
         for _ in range(_ROUNDS):
             noise = spread * (float((shares**2 / rows).sum()) + 1 / len(pool_probabilities))
             whiten = _inverse_root(noise)
@@ -89,6 +82,16 @@ def estimate_ratio(
     deviation = _deviation(matrix)
     shares = share_floor(shares)
     return ClassRatio(shares, np.maximum(shares - Z * deviation, 0), np.minimum(shares + Z * deviation, 1))
+
+
+def _known(gold: Array, start: Array, as_drawn: bool, strength: float) -> tuple[Array, Array]:
+    """Return the shares that are known without predictions, and the square root of their information."""
+    labels = len(start)
+    if not as_drawn:
+        return share_floor(start), np.eye(labels) * labels * np.sqrt(strength)  # as of a sample with even shares
+    counts = np.bincount(gold, minlength=labels) + 1.0
+    shares = counts / counts.sum()
+    return shares, np.diag(np.sqrt(counts.sum() / shares))
 
 
 def _confusion(probabilities: Array, gold: Array, labels: int) -> tuple[Array, Array, Array]:

@@ -71,7 +71,12 @@ class Stacked:
 
 
 def stack(
-    kinds: Sequence[str], shares: Array, scores: Sequence[Array], gold: Array, priors: Mapping[str, Prior]
+    kinds: Sequence[str],
+    shares: Array,
+    scores: Sequence[Array],
+    gold: Array,
+    priors: Mapping[str, Prior],
+    ratio: Array | None = None,
 ) -> Stacked:
     """Learn the weight of each kind of member.
 
@@ -83,6 +88,8 @@ def stack(
         learned from
     gold : labels of these texts, shape (n,)
     priors : of each kind
+    ratio : class ratio of the texts to label, relative to that of the labeled texts, shape (L,); default: the same.
+        Each labeled text then counts as often as texts of its label occur, and predictions are corrected to the ratio
     """
     names = list(dict.fromkeys(kinds))
     merged = np.stack([_of_kind(name, kinds, shares, scores) for name in names])  # kinds, n, L
@@ -91,7 +98,9 @@ def stack(
     start = np.log([priors[name].weight for name in names])
     spread = np.asarray([priors[name].spread for name in names])
     evidence = np.where(known[:, :, None], merged, 0.0)[:, rows]
-    logs = start + _most_likely(evidence, np.asarray(gold)[rows], start, spread) if rows.any() else start
+    known_gold = np.asarray(gold)[rows]
+    relative = np.ones(merged.shape[2]) if ratio is None else np.asarray(ratio, dtype=np.float64)
+    logs = start + _most_likely(evidence, known_gold, (start, spread), relative) if rows.any() else start
     weights = np.exp(logs)
     total = np.full(merged.shape[1:], np.nan)
     total[rows] = log_softmax(np.tensordot(weights, evidence, axes=1))
@@ -114,18 +123,20 @@ def _of_kind(name: str, kinds: Sequence[str], shares: Array, scores: Sequence[Ar
     return np.asarray(np.where(totals[:, None] > 0, mean / np.where(totals > 0, totals, 1.0)[:, None], np.nan))
 
 
-def _most_likely(evidence: Array, gold: Array, start: Array, spread: Array) -> Array:
+def _most_likely(evidence: Array, gold: Array, prior: tuple[Array, Array], ratio: Array) -> Array:
     """Return the most probable logarithms of the weights, less those of the prior: shape (kinds,)."""
     from scipy.optimize import minimize
 
+    (start, spread), offset = prior, np.log(ratio)
+    counts = ratio[gold] * len(gold) / ratio[gold].sum()  # how often each text counts
     own = evidence[:, np.arange(len(gold)), gold]  # kinds, n
 
     def loss(steps: Array) -> tuple[float, Array]:
         weights = np.exp(start + steps)
-        logs = log_softmax(np.tensordot(weights, evidence, axes=1))
-        value = -logs[np.arange(len(gold)), gold].sum() + 0.5 * ((steps / spread) ** 2).sum()
+        logs = log_softmax(np.tensordot(weights, evidence, axes=1) + offset)
+        value = -(counts * logs[np.arange(len(gold)), gold]).sum() + 0.5 * ((steps / spread) ** 2).sum()
         expected = (np.exp(logs) * evidence).sum(axis=2)  # kinds, n
-        slope = (expected - own).sum(axis=1) * weights + steps / spread**2
+        slope = ((expected - own) * counts).sum(axis=1) * weights + steps / spread**2
         return float(value), slope
 
     bounds = [(-_FARTHEST, _FARTHEST)] * len(start)

@@ -17,6 +17,7 @@ from pet.ensemble.stacking import PRIORS, Stacked, stack
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import pattern_spec
+from pet.run.class_ratio import labeled_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
 from pet.run.stages import Member, member_scores
@@ -84,7 +85,9 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     for place, member in enumerate(members):
         if len(gold) and KINDS[member.spec.kind].evidence:
             (scores[place],) = member_scores(context, [member], "train")
-    stacked = stack([member.spec.kind for member in members], np.ones(len(members)), scores, gold, PRIORS)
+    target = target_ratio(context, members)
+    ratio = None if target is None or not len(gold) else target / labeled_ratio(context)
+    stacked = stack([member.spec.kind for member in members], np.ones(len(members)), scores, gold, PRIORS, ratio)
     _tell(context, stacked, gold)
     ensemble = Ensemble.of(
         [member.name for member in members],

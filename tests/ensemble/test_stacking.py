@@ -26,6 +26,16 @@ def test_a_flat_prior_gives_the_maximum_of_the_likelihood() -> None:
     assert np.exp(stacked.log_probabilities[:, 0]).tolist() == pytest.approx([0.75, 0.75, 0.75, 0.25], rel=1e-4)
 
 
+def test_labeled_texts_count_as_often_as_their_label_occurs() -> None:
+    """Labels 0, 0, 1 at log-odds 1; label 0 is three times as frequent as in the labeled texts: 6 of 7 are right.
+
+    The ratio alone says log 3, so sigmoid(w + log 3) = 6/7 and w = log 2.
+    """
+    gold, ratio = np.array([0, 0, 1]), np.array([1.5, 0.5])
+    stacked = stack(["a"], np.ones(1), [scores_of([1, 1, 1])], gold, FLAT, ratio)
+    assert 1 / stacked.temperature == pytest.approx(np.log(2), rel=1e-4)
+
+
 def test_the_prior_and_one_text_meet_where_their_slopes_cancel() -> None:
     """One text, right with log-odds 2: d/dw log sigmoid(2 w) = 2 (1 - sigmoid(2 w)) = log(w) / w under Prior(1, 1)."""
     stacked = stack(["a"], np.ones(1), [scores_of([2])], np.zeros(1, dtype=int), {"a": Prior(1.0, 1.0)})
