@@ -57,7 +57,7 @@ class Acceptance:
         agreement = self._kappa(before)
         if agreement >= TRUST:
             return ""
-        cure = "give more labeled texts" if not self.plan.labeled else "use --set merge=learned"
+        cure = "use --set merge=learned" if self.plan.labeled else "give some labeled texts and --set merge=learned"
         return (
             f"nothing outside the members could judge the next one: a classifier on embeddings agrees too little with "
             f"them (kappa {agreement:.2f}, {TRUST:.2f} is needed); {cure}, or --set accept=always"
