@@ -108,7 +108,7 @@ def run_check(estimator: Any, check: Callable[[Any], object]) -> None:
         check(estimator)
 
 
-@parametrize_with_checks([make("zero-shot")], expected_failed_checks=lambda estimator: UNTRAINED)
+@parametrize_with_checks([make("zero-shot", prior="none")], expected_failed_checks=lambda estimator: UNTRAINED)
 def test_check_without_training(estimator: Any, check: Any) -> None:
     run_check(estimator, check)
 
