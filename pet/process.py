@@ -140,11 +140,18 @@ def without_messages() -> Iterator[None]:
 
 
 @contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence Python's warnings inside the block; callers check what matters."""
+    with BORROWED, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Silence warnings and progress bars of transformers and its hub client inside the block."""
     logging = transformers.utils.logging
-    with BORROWED, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         shown, hub_shown = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
         logging.disable_progress_bar()
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from pet.errors import PetError
 from pet.numerics import log_softmax
+from pet.process import without_warnings
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -151,8 +151,7 @@ def cross_fit(features: Any, codes: Array, labels: int, seed: int = 0) -> tuple[
     folds = StratifiedKFold(
         min(_CROSS_FOLDS, int(np.bincount(codes[shared]).max())), shuffle=True, random_state=_generator(seed)
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds is in some of them
+    with without_warnings():  # a label with fewer rows than folds is in some of them
         splits = list(folds.split(shared, codes[shared]))
     for kept, held in splits:
         rows = np.concatenate([shared[kept], single])
@@ -166,11 +165,9 @@ def _generator(seed: int) -> np.random.RandomState:
 
 
 def _regression(features: Any, codes: Array, strength: float, weights: Array | None = None) -> LogisticRegression:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping a few iterations early changes no label
+    with without_warnings():  # stopping a few iterations early changes no label
         return LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, codes, weights)
 
 

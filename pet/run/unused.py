@@ -62,7 +62,7 @@ def _reasons(settings: RunSettings, recipe: Recipe, kinds: set[str]) -> Mapping[
     note(supervised, recipe.supervised, "--method supervised, --baselines and --member head")
     note(settings.method != "supervised", recipe.merging, "runs with an ensemble")
     if recipe.merging.merge != "learned" or not settings.trains_members:
-        unused.append((["quick_members"], "merge=learned with --method pet and ipet"))
+        unused.append((["quick_members"], "merge=learned with --method pet, ipet and pcp"))
     note(bool(recipe.priming.count), recipe.priming, "--set priming=N")
     note(ranks, recipe.library, "--init-prompt similar or mean:K")
     for name, config in tuning.configs.items():

@@ -148,7 +148,7 @@ def logistic_weights(features: Array, targets: Array, *, bias: bool = True) -> t
     Examples
     --------
     >>> weight, constant = logistic_weights(np.zeros((4, 1), np.float32), np.tile([0.8, 0.2], (4, 1)))
-    >>> torch.softmax(constant, 0).numpy().round(3).tolist()
+    >>> [round(share, 3) for share in torch.softmax(constant, 0).tolist()]
     [0.8, 0.2]
     """
     read, wanted = torch.from_numpy(features), torch.from_numpy(targets).float()

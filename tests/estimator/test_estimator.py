@@ -24,6 +24,7 @@ from pet.data.targets import class_values, label_positions
 PATTERNS = ["{text} It was {mask}.", "{mask}: {text}"]
 WORDS = {label: label.lower() for label in tiny_text.LABELS}
 SETTINGS = {
+    "merge": "weighted",
     "max_length": 64,
     "repetitions": 1,
     "steps": 2,

@@ -156,7 +156,7 @@ def test_a_setting_of_nonsense_size_is_one_message(options: list[str], inputs: P
         ({"growth": "3"}, "pet", "--method ipet"),
         ({"lora_rank": "4"}, "pet", "--tuning lora"),
         ({"unlabeled_batch": "2"}, "pet", "--unlabeled"),
-        ({"steps": "2"}, "supervised", "--method pet and ipet"),
+        ({"steps": "2"}, "supervised", "--method pet, ipet and pcp"),
         ({"supervised_steps": "2"}, "pet", "--method supervised"),
         ({"prompt_similarity": "cosine"}, "pet", "--init-prompt"),
     ],
