@@ -119,7 +119,7 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
         "model",
         "settings",
     ]
-    return markdown(head, rows) + "\n" + summary(differences)
+    return markdown(head, rows) + ("\n" + summary(differences) if differences else "")
 
 
 def summary(differences: Mapping[str, Sequence[Estimate]]) -> str:
