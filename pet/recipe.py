@@ -23,6 +23,7 @@ from pet.training.settings import (
 from pet.tuning.settings import TuningSettings
 
 _FEW_TEXTS = 32  # up to this many labeled texts, members make no more updates
+_FEW_LABELS = 10  # up to this many labels, members need no larger steps, and students no more updates
 DEFAULT_LIBRARY = "prompts"  # folder of the prompt library, unless another one is given
 
 
@@ -154,9 +155,9 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
     """Return the recipe for a number of labeled texts and of labels.
 
     Members make 40 updates with up to 32 labeled texts. With more texts the updates grow with the power 3/4 of their
-    number: 94 with 100 texts, 158 with 200, 529 with 1,000. More than ten labels need larger steps: the rates of
-    members grow with the square root of the number of labels, up to four times. `benchmarks/recipe.py` has the
-    measurements.
+    number: 94 with 100 texts, 158 with 200, 529 with 1,000; so do those of supervised classifiers. With more than ten
+    labels, the learning rate of members grows with the square root of the number of labels, up to four times, and so
+    do the updates of the student, up to three times. benchmarks/README.md has the measurements.
 
     Parameters
     ----------
@@ -171,23 +172,14 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
     >>> fit_to_data(Recipe(), ["steps"], texts=100, labels=4).member.steps
     40
     """
-    changes: dict[str, Any] = {}
-    if "steps" not in given:
-        changes["steps"] = round(recipe.member.steps * max(1.0, texts / _FEW_TEXTS) ** 0.75)
-    if "learning_rate" not in given:
-        changes["learning_rate"] = recipe.member.learning_rate * rate_factor_for(labels)
-    return recipe.with_settings(**changes)
-
-
-def rate_factor_for(labels: int) -> float:
-    """Return how many times as large the learning rate of a member is with this many labels as with ten or fewer.
-
-    Examples
-    --------
-    >>> rate_factor_for(4), rate_factor_for(40), rate_factor_for(1000)
-    (1.0, 2.0, 4.0)
-    """
-    return min(4.0, math.sqrt(max(1.0, labels / 10)))
+    by_texts, by_labels = max(1.0, texts / _FEW_TEXTS) ** 0.75, math.sqrt(max(1.0, labels / _FEW_LABELS))
+    changes: dict[str, Any] = {
+        "steps": round(recipe.member.steps * by_texts),
+        "supervised_steps": round(recipe.supervised.steps * by_texts),
+        "student_steps": round(recipe.student.steps * min(3.0, by_labels)),
+        "learning_rate": recipe.member.learning_rate * min(4.0, by_labels),
+    }
+    return recipe.with_settings(**{name: value for name, value in changes.items() if name not in given})
 
 
 def learning_rate_for(parameters: int, factor: float = 1) -> float:

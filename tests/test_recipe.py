@@ -233,3 +233,9 @@ def test_many_labels_have_larger_learning_rates():
     rates = [fit_to_data(recipe, [], 8, labels).member.learning_rate for labels in (2, 10, 40, 160, 1000)]
     assert rates == pytest.approx([5e-5, 5e-5, 1e-4, 2e-4, 2e-4])
     assert fit_to_data(recipe, ["learning_rate"], 8, 160).member.learning_rate == 5e-5
+
+
+def test_students_make_more_updates_with_many_labels():
+    steps = [fit_to_data(Recipe(), [], 32, labels).student.steps for labels in (2, 10, 40, 150)]
+    assert steps == [200, 200, 400, 600]
+    assert fit_to_data(Recipe(), ["student_steps"], 32, 150).student.steps == 200

@@ -100,7 +100,13 @@ class StudentSettings(Settings):
         high=1,
         name="student_learning_rate",
     )
-    steps: int = setting(200, "training steps of the student", low=0, high=MOST_STEPS, name="student_steps")
+    steps: int = setting(
+        200,
+        "training steps of the student; unless it is given, up to three times as many with more than 10 labels",
+        low=0,
+        high=MOST_STEPS,
+        name="student_steps",
+    )
     batch: int = setting(16, "texts per micro-batch of the student", low=1, high=MOST_TEXTS, name="student_batch")
     accumulation: int = setting(
         1, "micro-batches per step of the student", low=1, high=MOST_TEXTS, name="student_accumulation"
@@ -123,7 +129,12 @@ class SupervisedSettings(Settings):
     title: ClassVar[str] = "Supervised classifier"
 
     steps: int = setting(
-        80, "training steps of the supervised classifier", low=0, high=MOST_STEPS, name="supervised_steps"
+        80,
+        "training steps of the supervised classifier with up to 32 labeled texts; unless it is given, it grows with "
+        "the power 3/4 of their number",
+        low=0,
+        high=MOST_STEPS,
+        name="supervised_steps",
     )
     batch: int = setting(
         8, "texts per micro-batch of the supervised classifier", low=1, high=MOST_TEXTS, name="supervised_batch"
