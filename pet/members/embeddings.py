@@ -21,6 +21,7 @@ from pet.members.texts import Texts
 from pet.resources import expand
 
 KIND = "embeddings"
+VECTORS = "vectors.npy"  # of the texts of a run
 CHUNK_ROWS = 16384  # texts scored at a time
 
 
@@ -30,6 +31,11 @@ def parse(argument: str) -> MemberSpec:
         return MemberSpec(KIND, KIND)
     path = expand(argument)
     return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
+
+
+def encoder_of(spec: MemberSpec) -> str:
+    """Return the encoder of a member; empty for the run's model."""
+    return str(spec.options.get("model", ""))
 
 
 @dataclass
@@ -84,4 +90,4 @@ class EmbeddingsMember:
 
     @property
     def _encoder(self) -> str:
-        return str(self.spec.options.get("model", ""))
+        return encoder_of(self.spec)

@@ -122,10 +122,16 @@ class Shared:
         if model in texts.vectors:
             on_rows(len(texts))
             return texts.vectors[model]
+        texts.vectors[model] = self.embed(texts, model, texts.new_array, on_rows)
+        return texts.vectors[model]
+
+    def embed(
+        self, texts: Texts, model: str, new_array: Callable[[int], Array], on_rows: Callable[[int], object]
+    ) -> Array:
+        """Compute the vector of each text, and write them into ``new_array(D)``; see `vectors`."""
         encoder = self.models.encoder(model, self.text_input)
-        out = texts.new_array(encoder.size)
+        out = new_array(encoder.size)
         encoder.embed(texts.table, self.accelerator, max_tokens=self.recipe.inference.tokens, out=out, on_rows=on_rows)
-        texts.vectors[model] = out
         return out
 
     @property

@@ -32,6 +32,7 @@ from pet.run.resolve import Given, ResolvedRun, resolve
 from pet.run.results import Results, write_results
 from pet.run.settings import RunSettings
 from pet.run.stages import keep_primers, trained_members, untrained_members
+from pet.run.vectors import keep_vectors
 from pet.run.weights import make_ensemble, pattern_accuracies
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
@@ -108,6 +109,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
     try:
         if resolved.initial is not None:
             context.shared.initial = make_init_prompt(context, resolved.initial)
+        keep_vectors(context)
         if resolved.plan is not None:
             figures = _run_ipet(context, executor, resolved)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from small_run import contents, pet, refused, run_options, write_inputs
 
 from pet.ensemble.combine import Ensemble
 from pet.numerics import log_softmax
+from pet.run.context import PARTS
 
 LEARNED = ["--set", "merge=learned"]
 MEMBERS = ["p1-r1", "p2-r1", "embeddings", "tfidf"]
@@ -108,3 +110,15 @@ def test_effort_names_a_recipe(inputs: Path, tiny_model: Path, tmp_path: Path) -
     assert "--effort low" in said and "--recipe paper" in said
     pet(*given, "--effort", "low", "-q", "-o", tmp_path / "run")
     assert "recipe: low" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_vectors_are_kept_and_a_resumed_run_does_not_embed_again(
+    finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = {part: np.load(finished / "vectors" / "embeddings" / part / "vectors.npy").shape for part in PARTS}
+    assert {part: rows for part, (rows, _) in shapes.items()} == {"train": 12, "pool": 16, "test": 12}
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "g0" / "embeddings")
+    monkeypatch.setattr("pet.embeddings.encoder.TextEncoder.embed", None)
+    pet(*run_options(inputs, tiny_model), *LEARNED, "-q", "-o", tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(finished)

@@ -27,6 +27,7 @@ from pet.run.execution.work import clear_beside
 from pet.run.init_prompt import STAGE as INIT_PROMPT
 from pet.run.inputs import RunData
 from pet.run.settings import RunSettings
+from pet.run.vectors import open_vectors
 from pet.store.directory import RunDirectory
 from pet.store.disk import disk_errors
 from pet.store.folders import TEMPORARY
@@ -114,6 +115,7 @@ def read_payload(folder: Path, reporter: Reporter) -> RunContext:
     )
     for part, keys in parts.items():
         context.put(part, Texts(tables[part], tokens=_read_tokens(folder / part, keys)))
+    open_vectors(context)
     return context
 
 
