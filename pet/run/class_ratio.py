@@ -187,29 +187,34 @@ def estimated_ratio(context: RunContext) -> ClassRatio:
 
 
 def _estimate(context: RunContext, rows: int) -> ClassRatio:
-    """Estimate the class ratio from at most this many texts of the pool; see `pet.ensemble.ratio_estimate`."""
+    """Estimate the class ratio from at most this many texts of the pool; see `pet.ensemble.ratio_estimate`.
+
+    Of the estimates by several kinds of members, the one with the smallest intervals is used.
+    """
     members = trained_members(context)
     step = -(-len(context.texts("pool")) // rows)
     pool = [softmax(scores[::step]) for scores in member_scores(context, members, "pool")]
     predicted = np.nanmean([np.nanmean(own, axis=0) for own in pool], axis=0)
-    evidence = _of_members(context, members, pool) if learns_weights(context) else _of_embeddings(context, rows)
-    gold = context.texts("train").labels
-    return estimate_ratio(evidence[0], gold, evidence[1], as_drawn=drawn_at_random(context), start=predicted)
+    evidence = _of_members(context, members, pool) if learns_weights(context) else [_of_embeddings(context, rows)]
+    gold, as_drawn = context.texts("train").labels, drawn_at_random(context)
+    found = [estimate_ratio(train, gold, own, as_drawn=as_drawn, start=predicted) for train, own in evidence]
+    return min(found, key=lambda ratio: float((ratio.high - ratio.low).sum()))
 
 
-def _of_members(context: RunContext, members: Sequence[Member], pool: Sequence[Array]) -> tuple[Array, Array]:
-    """Return predictions of the members for labeled texts that they left out, and for the pool.
+def _of_members(context: RunContext, members: Sequence[Member], pool: Sequence[Array]) -> list[tuple[Array, Array]]:
+    """Return, for each kind of member, predictions for labeled texts that members left out, and for the pool.
 
-    The two compare because each is a mean over members. Each kind counts the same.
+    The two compare because each is a mean over members.
     """
-    kinds = {member.spec.kind for member in members if KINDS[member.spec.kind].evidence in ("fold", "refit")}
-    train, found = [], []
-    for kind in sorted(kinds):
+    found = []
+    for kind in sorted(
+        {member.spec.kind for member in members if KINDS[member.spec.kind].evidence in ("fold", "refit")}
+    ):
         places = [place for place, member in enumerate(members) if member.spec.kind == kind]
         scores = member_scores(context, [members[place] for place in places], "train")
-        train.append(_mean([softmax(own) for own in scores]))
-        found.append(_mean([pool[place] for place in places]))
-    return np.log(np.mean(train, axis=0)), _mean(found)
+        train = _mean([softmax(own) for own in scores])
+        found.append((np.log(train), _mean([pool[place] for place in places])))
+    return found
 
 
 def _mean(arrays: Sequence[Array]) -> Array:
