@@ -27,8 +27,9 @@ INTRO = """# Accuracy: iPET and PET
 Produced by `python benchmarks/ipet.py`. Every run is a line of the JSON lines file next to this one, with its settings.
 Accuracy in percent, mean and standard deviation over seeds. All columns of a row come from the same runs: PET is the
 first generation of iPET with a student of its own. "One pattern" is the mean over the untrained patterns, "zero-shot"
-is their ensemble. Rows with the selection "draw" were made before generations had to be accepted. "iPET - PET" is the
-difference of the students in points, and "generation used" the generation that the student learned from, by seed.
+is their ensemble. Rows with the selections "draw" and "top" were made before generations had to be accepted. "iPET -
+PET" is the difference of the students in points, and "generation used" the generation that the student learned from, by
+seed.
 
 """
 FACTS = ["seeds", "minutes", "pool", "test", "model", "selection", "settings"]
@@ -103,7 +104,7 @@ def table(lines: Sequence[Line]) -> str:
     groups: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
         settings = " ".join(f"{key}={value}" for key, value in line["settings"].items())
-        group = line["task"], line["examples"], line["model"], line.get("selection", "draw"), line["pool"], line["test"]
+        group = line["task"], line["examples"], line["model"], _selection(line), line["pool"], line["test"]
         groups.setdefault((*group, settings), []).append(line)
     rows, generations = [], []
     for (name, examples, model, selection, pool, test, settings), runs in sorted(groups.items()):
@@ -127,6 +128,11 @@ def table(lines: Sequence[Line]) -> str:
     header += ["test accuracy", "agreement", "confidence", "accepted", "model", "selection", "settings"]
     first = common.markdown(["task", "examples", *COLUMNS, "iPET - PET", "generation used", *FACTS], rows)
     return f"{first}\n## Generations\n\n{common.markdown(header, generations)}"
+
+
+def _selection(line: Line) -> str:
+    """Return how a run selected texts; old lines say so only if it was not the default of then."""
+    return str(line.get("selection") or line["settings"].get("choice", "draw"))
 
 
 def _used(runs: Sequence[Line]) -> str:
