@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 import pet as package
 from pet.errors import PetError
 from pet.members.spec import pattern_spec
+from pet.recipe import Recipe
 from pet.run.execution.executor import InProcess
 from pet.run.execution.options import Execution
 from pet.run.execution.start import make_executor
@@ -167,6 +168,7 @@ class FakeContext:
         self.said: list[str] = []
         self.parts = ["pool"]
         self.config_hash = "c"
+        self.recipe = Recipe().with_settings(merge="weighted")
         self.directory = self.reporter = self
         self.path = tmp_path
         self.kept: list[str] = []
