@@ -38,12 +38,12 @@ class Prior:
 
 # Of each kind of member; chosen on the development sets by `benchmarks/merging.py`.
 PRIORS: Mapping[str, Prior] = {
-    "pattern": Prior(1.0),
-    "untrained": Prior(1.0),
-    "head": Prior(0.3),
-    "embeddings": Prior(0.3),
+    "pattern": Prior(0.6),
+    "untrained": Prior(0.6),
+    "head": Prior(0.2),
+    "embeddings": Prior(0.2),
     "tfidf": Prior(0.1),
-    "external": Prior(0.3),
+    "external": Prior(0.2),
 }
 
 
