@@ -19,11 +19,13 @@ from pet.run.context import RunContext
 
 Array = NDArray[Any]
 FEWEST_FOLDS = 5  # no member leaves out more than a fifth of the labeled texts
+FEWEST_TEXTS = 24  # with fewer, members lose more by leaving out texts than the weights gain
 
 
 def learns_weights(context: RunContext) -> bool:
     """Return True if the run weights members by how well they predict labeled texts that they did not learn from."""
-    return context.recipe.merging.merge == "learned" and context.settings.trains_members and context.has("train")
+    learned = context.recipe.merging.merge == "learned" and context.settings.trains_members
+    return learned and context.has("train") and len(context.texts("train")) >= FEWEST_TEXTS
 
 
 def folds(context: RunContext) -> Array:

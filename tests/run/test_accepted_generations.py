@@ -123,7 +123,10 @@ def test_without_labels_the_first_trained_generation_is_used_and_the_next_one_is
     assert [item["name"] for item in second["evidence"]] == [acceptance.CLASSIFIER]
 
 
-def test_labeled_texts_that_members_left_out_are_evidence(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_labeled_texts_that_members_left_out_are_evidence(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pet.run.held_out.FEWEST_TEXTS", 8)
     more = ("--set", "merge=learned", "--set", "quick_members=false", "-q")
     pet(*options(inputs, tiny_model, *more), "-o", tmp_path / "run")
     found = {item["name"]: item for item in results(tmp_path / "run")["generations"][1]["evidence"]}

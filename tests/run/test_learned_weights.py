@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import contents, pet, refused, run_options, write_inputs
+from small_run import contents, pet, refused, run_options, write_inputs, write_rows
+from tiny_text import news_rows
 
 from pet.ensemble.combine import Ensemble
+from pet.ensemble.stacking import PRIORS
 from pet.numerics import log_softmax
 from pet.run.context import PARTS
 
@@ -21,7 +23,12 @@ MEMBERS = ["p1-r1", "p2-r1", "embeddings", "tfidf"]
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+    folder = write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+    rows = news_rows()[:12]
+    write_rows(
+        folder / "train.jsonl", rows + [row | {"id": f"{row['id']}-2", "text": f"{row['text']} Again."} for row in rows]
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +52,12 @@ def test_the_quick_members_join_the_patterns(finished: Path) -> None:
 
 
 def test_each_pattern_leaves_out_its_own_fold(finished: Path) -> None:
-    """12 texts, 4 labels, 5 folds: two or three texts each, and no text twice."""
+    """24 texts, 4 labels, 5 folds: four or five texts each, and no text twice."""
     known = [~np.isnan(_evidence(finished, name)).any(axis=1) for name in ("p1-r1", "p2-r1")]
-    assert all(mask.sum() in (2, 3) for mask in known)
+    assert all(mask.sum() in (4, 5) for mask in known)
     assert not (known[0] & known[1]).any()
     assert all(
-        json.loads((finished / "g0" / name / "member.json").read_text())["labeled"] == 12 - mask.sum()
+        json.loads((finished / "g0" / name / "member.json").read_text())["labeled"] == 24 - mask.sum()
         for name, mask in zip(("p1-r1", "p2-r1"), known, strict=True)
     )
 
@@ -58,7 +65,7 @@ def test_each_pattern_leaves_out_its_own_fold(finished: Path) -> None:
 def test_quick_members_are_fitted_again_without_each_fold(finished: Path) -> None:
     for name in ("embeddings", "tfidf"):
         assert not np.isnan(_evidence(finished, name)).any()
-        assert json.loads((finished / "g0" / name / "member.json").read_text())["labeled"] == 12
+        assert json.loads((finished / "g0" / name / "member.json").read_text())["labeled"] == 24
 
 
 def test_soft_labels_are_merged_with_the_weights_and_the_temperature(finished: Path) -> None:
@@ -116,9 +123,18 @@ def test_vectors_are_kept_and_a_resumed_run_does_not_embed_again(
     finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = {part: np.load(finished / "vectors" / "embeddings" / part / "vectors.npy").shape for part in PARTS}
-    assert {part: rows for part, (rows, _) in shapes.items()} == {"train": 12, "pool": 16, "test": 12}
+    assert {part: rows for part, (rows, _) in shapes.items()} == {"train": 24, "pool": 16, "test": 12}
     shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "g0" / "embeddings")
     monkeypatch.setattr("pet.embeddings.encoder.TextEncoder.embed", None)
     pet(*run_options(inputs, tiny_model), *LEARNED, "-q", "-o", tmp_path / "run")
     assert contents(tmp_path / "run") == contents(finished)
+
+
+def test_with_few_labeled_texts_no_member_leaves_one_out(tiny_model: Path, tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in")
+    pet(*run_options(inputs, tiny_model), *LEARNED, "-q", "-o", tmp_path / "run")
+    assert not list((tmp_path / "run").glob("g0/*/train-logits.npy"))
+    info, priors = _info(tmp_path / "run"), [PRIORS[kind].weight for kind in ("pattern", "embeddings", "tfidf")]
+    shares = np.asarray(info["weights"]) / info["temperature"]
+    assert [shares[0] + shares[1], shares[2], shares[3]] == pytest.approx(priors)

@@ -106,9 +106,10 @@ def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: 
 
 @pytest.mark.parametrize("merge", ["weighted", "learned"])
 def test_an_estimate_is_kept_with_the_run_and_its_interval_reported(
-    inputs: Path, tiny_model: Path, tmp_path: Path, merge: str
+    inputs: Path, tiny_model: Path, tmp_path: Path, merge: str, monkeypatch: pytest.MonkeyPatch
 ):
     """From embeddings, or from the labeled texts that each member left out."""
+    monkeypatch.setattr("pet.run.held_out.FEWEST_TEXTS", 8)
     options = [*run_options(inputs, tiny_model), "--set", "prior=estimated", "--set", f"merge={merge}"]
     options += ["-o", tmp_path / "run"]
     pet(*options)
