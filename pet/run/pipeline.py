@@ -8,6 +8,7 @@ from typing import Any
 
 from pet.ensemble.combine import Ensemble
 from pet.errors import PetError
+from pet.process import BORROWED
 from pet.progress import Reporter
 from pet.report.generations import generations_csv
 from pet.run.classifiers import evaluate_classifier, make_student, make_supervised
@@ -90,7 +91,8 @@ def run(
     resolved = resolve(settings, reporter, given)
     directory = RunDirectory(output, resolved.config, reporter=reporter)
     executor = make_executor(execution or Execution(), settings.device, given.group)
-    with directory:
+    # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.
+    with directory, BORROWED:
         return write_results(directory, resolved, _results(resolved, directory, executor))
 
 

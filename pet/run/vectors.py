@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pet.members import embeddings
 from pet.members.spec import MemberSpec
-from pet.process import BORROWED
 from pet.run.context import PARTS, RunContext
 from pet.store.folders import reserve
 
@@ -50,8 +49,7 @@ def _keep(context: RunContext, spec: MemberSpec, part: str) -> None:
     texts, model = context.texts(part), embeddings.encoder_of(spec)
 
     def build(folder: Path) -> None:
-        # Another thread that trains has chosen how torch computes attention; the last digits depend on that.
-        with BORROWED, context.reporter.task(f"embed {part} with {spec.name}", len(texts), "text") as bar:
+        with context.reporter.task(f"embed {part} with {spec.name}", len(texts), "text") as bar:
             out = context.shared.embed(texts, model, partial(_new_array, folder, len(texts)), bar.update)
         getattr(out, "flush", lambda: None)()
 

@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from pet.data.pick import pick_rows
-from pet.process import BORROWED
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, encode_texts
 from pet.training.device import Accelerator
@@ -112,8 +111,7 @@ def fit_output_layer(
     features = np.empty((len(rows), layer.in_features), dtype=np.float32)
     setattr(owner, child, nn.Identity())  # the model now returns what the layer would read
     try:
-        with BORROWED:  # another thread that trains has chosen how torch computes attention
-            classifier.write_outputs(pick_rows(table, rows), features, accelerator, max_tokens=max_tokens)
+        classifier.write_outputs(pick_rows(table, rows), features, accelerator, max_tokens=max_tokens)
     finally:
         setattr(owner, child, layer)
     weight, bias = logistic_weights(features, np.asarray(targets, dtype=np.float64)[rows], bias=layer.bias is not None)
