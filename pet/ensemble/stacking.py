@@ -38,8 +38,8 @@ class Prior:
 
 # Of each kind of member; chosen on the development sets by `benchmarks/merging.py`.
 PRIORS: Mapping[str, Prior] = {
-    "pattern": Prior(0.6),
-    "untrained": Prior(0.6),
+    "pattern": Prior(0.8),
+    "untrained": Prior(0.8),
     "head": Prior(0.2),
     "embeddings": Prior(0.2),
     "tfidf": Prior(0.1),
