@@ -12,6 +12,9 @@ from small_run import contents, pet, run_options, write_inputs
 from pet.run.comparison import is_better
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # workers have one thread, too
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("inputs") / "in")

@@ -21,6 +21,9 @@ LEARNED = ["--set", "merge=learned"]
 MEMBERS = ["p1-r1", "p2-r1", "embeddings", "tfidf"]
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # workers have one thread, too
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_inputs(tmp_path_factory.mktemp("inputs") / "in")
