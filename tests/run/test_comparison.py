@@ -11,7 +11,6 @@ from small_run import contents, pet, run_options, write_inputs
 
 from pet.run.comparison import is_better
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")  # workers have one thread, too
 
 
