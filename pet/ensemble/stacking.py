@@ -36,7 +36,7 @@ class Prior:
     spread: float = 1.0
 
 
-# Of each kind of member; chosen on the development sets by `benchmarks/merging.py`.
+# Of each kind of member; chosen on labeled texts of three development sets that were not drawn (benchmarks/README.md).
 PRIORS: Mapping[str, Prior] = {
     "pattern": Prior(0.8),
     "untrained": Prior(0.8),
