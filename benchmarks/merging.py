@@ -108,7 +108,7 @@ def _learned(folder: Path, data: Path, settings: dict[str, Any], changed: dict[s
     names, count = list(scores), len(next(iter(scores.values()))[0])
     groups = {kind: [name for name in names if kinds[name] == kind] for kind in ("pattern", "embeddings", "tfidf")}
     nothing = [np.zeros((0, count)) for _ in names]
-    prior = stack([kinds[name] for name in names], np.ones(len(names)), nothing, np.zeros(0, dtype=int), PRIORS)
+    prior = stack([kinds[name] for name in names], nothing, np.zeros(0, dtype=int), PRIORS)
     uniform = Ensemble.of(names, labels=count, scales=learned.scales)
     ensembles = {
         "patterns": uniform.only(groups["pattern"]),

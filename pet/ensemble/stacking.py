@@ -72,7 +72,6 @@ class Stacked:
 
 def stack(
     kinds: Sequence[str],
-    shares: Array,
     scores: Sequence[Array],
     gold: Array,
     priors: Mapping[str, Prior],
@@ -83,7 +82,6 @@ def stack(
     Parameters
     ----------
     kinds : the kind of each member
-    shares : of each member in its kind, shape (members,), above 0
     scores : of each member, an array of shape (n, L) with its scores of labeled texts; rows of NaN are texts that it
         learned from
     gold : labels of these texts, shape (n,)
@@ -92,7 +90,7 @@ def stack(
         Each labeled text then counts as often as texts of its label occur, and predictions are corrected to the ratio
     """
     names = list(dict.fromkeys(kinds))
-    merged = np.stack([_of_kind(name, kinds, shares, scores) for name in names])  # kinds, n, L
+    merged = np.stack([_of_kind(name, kinds, scores) for name in names])  # kinds, n, L
     known = ~np.isnan(merged).any(axis=2)
     rows = known.any(axis=0)
     start = np.log([priors[name].weight for name in names])
@@ -104,23 +102,19 @@ def stack(
     weights = np.exp(logs)
     total = np.full(merged.shape[1:], np.nan)
     total[rows] = log_softmax(np.tensordot(weights, evidence, axes=1))
-    each = np.empty(len(kinds))
-    for number, name in enumerate(names):
-        members = np.asarray([kind == name for kind in kinds])
-        each[members] = weights[number] * shares[members] / shares[members].sum()
+    each = np.asarray([weights[names.index(kind)] / kinds.count(kind) for kind in kinds])
     whole = float(weights.sum())
     return Stacked(each / whole, 1 / whole, dict(zip(names, (weights / whole).tolist(), strict=True)), total)
 
 
-def _of_kind(name: str, kinds: Sequence[str], shares: Array, scores: Sequence[Array]) -> Array:
+def _of_kind(name: str, kinds: Sequence[str], scores: Sequence[Array]) -> Array:
     """Return the mean log-probabilities of the members of a kind that have evidence, shape (n, L)."""
     members = [number for number, kind in enumerate(kinds) if kind == name]
     each = np.stack([log_softmax(np.asarray(scores[number], dtype=np.float64)) for number in members])
     known = ~np.isnan(each).any(axis=2)
-    weights = np.where(known, shares[members][:, None], 0.0)
-    totals = weights.sum(axis=0)
-    mean = (np.where(known[:, :, None], each, 0.0) * weights[:, :, None]).sum(axis=0)
-    return np.asarray(np.where(totals[:, None] > 0, mean / np.where(totals > 0, totals, 1.0)[:, None], np.nan))
+    counts = known.sum(axis=0)[:, None]
+    total = np.where(known[:, :, None], each, 0.0).sum(axis=0)
+    return np.asarray(np.where(counts > 0, total / np.maximum(counts, 1), np.nan))
 
 
 def _most_likely(evidence: Array, gold: Array, prior: tuple[Array, Array], ratio: Array) -> Array:

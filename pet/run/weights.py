@@ -87,7 +87,7 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
             (scores[place],) = member_scores(context, [member], "train")
     target = target_ratio(context, members)
     ratio = None if target is None or not len(gold) else target / labeled_ratio(context)
-    stacked = stack([member.spec.kind for member in members], np.ones(len(members)), scores, gold, PRIORS, ratio)
+    stacked = stack([member.spec.kind for member in members], scores, gold, PRIORS, ratio)
     _tell(context, stacked, gold)
     ensemble = Ensemble.of(
         [member.name for member in members],
