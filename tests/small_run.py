@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 from tiny_text import LABELS, news_rows
 
 from pet.cli.main import main
+from pet.store import directory
 
 TASK = f"""\
 task: topics
@@ -98,3 +100,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Return all files of a run by name, except those with times, memory and process ids."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DIFFERENT)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def same_files(found: Path, expected: Path) -> None:
+    """Assert that two runs have the same files with the same bytes."""
+    here, there = contents(found), contents(expected)
+    assert sorted(here) == sorted(there)
+    assert [name for name in there if here[name] != there[name]] == []
+
+
+class Stop(BaseException):
+    """Ends a run the way Ctrl-C does."""
+
+
+def interrupted(made: int, *arguments: object) -> None:
+    """Run a command that is stopped after it has made the files of this many stages."""
+    left, make = [made], directory.make_files
+
+    def some(*given: Any) -> dict[str, Any]:
+        if not left[0]:
+            raise Stop
+        left[0] -= 1
+        return make(*given)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(directory, "make_files", some)
+        pet(*arguments)

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import QUICK, contents, pet, write_inputs, write_rows
+from small_run import QUICK, interrupted, pet, same_files, write_inputs, write_rows
 from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ipet.acceptance import Decision
 from pet.numerics import log_softmax
 from pet.run import acceptance
-from pet.store import directory
 
 
 @pytest.fixture(scope="module")
@@ -137,27 +136,11 @@ def test_labeled_texts_that_members_left_out_are_evidence(
         assert found[acceptance.LABELED][name] == pytest.approx(np.nanmean(np.nanmean(each, axis=0)), abs=1e-6)
 
 
-class Stop(BaseException):
-    """Ends a run the way Ctrl-C does."""
-
-
 @pytest.mark.parametrize("made", [7, 12])
 def test_an_interrupted_run_resumes_to_the_same_bytes(
-    made: int, finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: int, finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path
 ):
-    left, make = [made], directory.make_files
-
-    def some(*arguments: Any) -> dict[str, Any]:
-        if not left[0]:
-            raise Stop
-        left[0] -= 1
-        return make(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(directory, "make_files", some)
-        with pytest.raises(Stop):
-            pet(*options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
-    pet(*options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
-    found, expected = contents(tmp_path / "run"), contents(finished)
-    assert sorted(found) == sorted(expected)
-    assert [name for name in expected if found[name] != expected[name]] == []
+    run = (*options(inputs, tiny_model), "-q", "-o", tmp_path / "run")
+    interrupted(made, *run)
+    pet(*run)
+    same_files(tmp_path / "run", finished)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_run import QUICK, contents, pet, refused, write_inputs, write_rows
+from small_run import QUICK, contents, interrupted, pet, refused, same_files, write_inputs, write_rows
 from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet import PetClassifier
 from pet.ensemble.pseudo_labels import read_pseudo_labels
-from pet.store import directory
 
 MEMBERS = ["p1-r1", "p2-r1"]
 Finished = tuple[Path, str, str]
@@ -252,32 +251,14 @@ def test_a_run_without_training_file_equals_a_run_with_zero_shots(
 # ---- resuming --------------------------------------------------------------------------------
 
 
-class Stop(BaseException):
-    """Ends a run the way Ctrl-C does."""
-
-
 @pytest.mark.parametrize("made", [1, 8, 11, 16])
 def test_a_run_interrupted_between_any_stages_resumes_to_the_same_bytes(
-    made: int, finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch
+    made: int, finished: Finished, inputs: Path, tiny_model: Path, tmp_path: Path
 ):
     run = options(inputs, tiny_model, "train", "unlabeled", "test", "pool-gold", more=("--baselines", "-q"))
-    left = [made]
-    make = directory.make_files
-
-    def some(*arguments: Any) -> dict[str, Any]:
-        if not left[0]:
-            raise Stop
-        left[0] -= 1
-        return make(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(directory, "make_files", some)
-        with pytest.raises(Stop):
-            pet(*run, "-o", tmp_path / "run")
+    interrupted(made, *run, "-o", tmp_path / "run")
     pet(*run, "-o", tmp_path / "run")
-    found, expected = contents(tmp_path / "run"), contents(finished[0])
-    assert sorted(found) == sorted(expected)
-    assert [name for name in expected if found[name] != expected[name]] == []
+    same_files(tmp_path / "run", finished[0])
 
 
 # ---- options beyond the paper ----------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_run import TASK, contents, pet, refused, run_options, write_inputs, write_rows
+from small_run import TASK, contents, pet, refused, run_options, same_files, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
 from pet.run import stages
@@ -105,18 +105,12 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     monkeypatch.undo()
     assert (tmp_path / "run" / "g0" / "p2-r1").is_dir() and not (tmp_path / "run" / "g0" / stop).is_dir()
     pet(*options(inputs, tiny_model), "-o", tmp_path / "run")
-    _same(tmp_path / "run", finished)
+    same_files(tmp_path / "run", finished)
 
 
 def test_workers_write_the_same_bytes(finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
     pet(*options(inputs, tiny_model), "--workers", "2", "--worker-cpus", "1", "-o", tmp_path / "two")
-    _same(tmp_path / "two", finished)
-
-
-def _same(found: Path, expected: Path) -> None:
-    here, there = contents(found), contents(expected)
-    assert sorted(here) == sorted(there)
-    assert [name for name in there if here[name] != there[name]] == []
+    same_files(tmp_path / "two", finished)
 
 
 def test_generations_choose_texts_only_for_members_that_are_trained(

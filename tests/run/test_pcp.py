@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_run import contents, pet, refused, run_options, write_inputs
+from small_run import interrupted, pet, refused, run_options, same_files, write_inputs
 from tiny_text import news_rows
 
 from pet.cloze.ragged import Encoded, Ragged
 from pet.members.continued import fill, hide_words
-from pet.store import directory
 from pet.training.masking import MaskingRule
 
 PCP = ("--method", "pcp", "--set", "pcp_steps=3", "--set", "pcp_batch=4", "-q")
@@ -83,31 +81,14 @@ def test_a_finished_run_labels_new_texts_as_it_labeled_the_pool(finished: Path, 
     assert now == pq.read_table(finished / "g1" / "labels.parquet", columns=["id", "label"]).to_pylist()
 
 
-class Stop(BaseException):
-    """Ends a run the way Ctrl-C does."""
-
-
 @pytest.mark.parametrize("made", [6, 8])
 def test_an_interrupted_run_resumes_to_the_same_bytes(
-    made: int, finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: int, finished: Path, inputs: Path, tiny_model: Path, tmp_path: Path
 ):
-    left, make = [made], directory.make_files
-
-    def some(*arguments: Any) -> dict[str, Any]:
-        if not left[0]:
-            raise Stop
-        left[0] -= 1
-        return make(*arguments)
-
     run = (*run_options(inputs, tiny_model), *PCP, "--baselines", "-o", tmp_path / "run")
-    with monkeypatch.context() as patch:
-        patch.setattr(directory, "make_files", some)
-        with pytest.raises(Stop):
-            pet(*run)
+    interrupted(made, *run)
     pet(*run)
-    found, expected = contents(tmp_path / "run"), contents(finished)
-    assert sorted(found) == sorted(expected)
-    assert [name for name in expected if found[name] != expected[name]] == []
+    same_files(tmp_path / "run", finished)
 
 
 # ---- what it refuses -------------------------------------------------------------------------
