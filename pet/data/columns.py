@@ -16,6 +16,7 @@ from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
 from pet.errors import PetError
 from pet.spelling import Names, compose, fold, unlike
+from pet.task.usual import UsualColumn
 
 _LONGEST_NAME = 4  # words of the name of a column
 
@@ -73,7 +74,7 @@ def lay_out(
     header : columns of the file, if they are known
     fields : of the task
     codes : positions of the labels; None: do not read labels
-    columns : field (or ``label``, ``id``) -> column
+    columns : field (or ``label``, ``id``) -> column; a file may lack a `UsualColumn` if it has the field's own name
     place : start of the messages
     strict : whether every row has the columns of `header`, as in all formats but JSON lines
 
@@ -95,6 +96,7 @@ def lay_out(
         for key in ("id", "label")
         if key in fields
     ]
+    columns = present_columns(columns, header)
     wanted = {name: columns.get(name, name) for name in [*fields, *(["label"] if codes is not None else [])]}
     if columns.get("id", "id") and ("id" in columns or "id" in (header or ())):
         wanted["id"] = columns.get("id", "id")
@@ -113,6 +115,25 @@ def lay_out(
     id_column = wanted.pop("id", None)
     stray = id_column is None and "id" not in columns and not strict and header is not None
     return Layout(wanted, id_column, codes, stray_id="id" if stray else None)
+
+
+def present_columns(columns: Mapping[str, str], header: Sequence[str] | None) -> dict[str, str]:
+    """Return the columns without those that only the task file names and the file need not have.
+
+    These are columns of fields if the file has a column with the field's own name, and the column of ids.
+
+    Examples
+    --------
+    >>> present_columns({"text": UsualColumn("review")}, ["text", "label"])
+    {}
+    """
+    names = header or ()
+
+    def is_absent(key: str, column: str) -> bool:
+        usual = isinstance(column, UsualColumn) and not same_columns(column, names)
+        return usual and (key == "id" or bool(same_columns(key, names)))
+
+    return {key: column for key, column in columns.items() if header is None or not is_absent(key, column)}
 
 
 def _announce(place: str, column: str, found: str) -> None:

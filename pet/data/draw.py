@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
-from pet.data.columns import same_columns
+from pet.data.columns import present_columns, same_columns
 from pet.data.kept import choose_columns
 from pet.data.open_source import open_source
 from pet.data.read import read_table
@@ -104,12 +104,14 @@ def draw_file(
         For every mistake in the input or the options. Nothing is written then.
     """
     table = table or TableOptions()
+    table = replace(table, columns={**task.columns, **table.columns})
     targets = [check_output(place, TABLE_ENDINGS, source, table.force) for place in (output, rest) if place is not None]
     if len(targets) == 2 and os.path.realpath(targets[0]) == os.path.realpath(targets[1]):
         raise PetError(f"{output}: is given both for the draw and for the rest; name two files")
     gold, drawn = _draw(task, source, draw, table)
     opened = open_source(source, "input", table.table_format)
     rows, names = _pick(opened, drawn.tolist())
+    table = replace(table, columns=present_columns(table.columns, names))
     names = _chosen(names, task, table, opened.shown)
     columns = output_columns(opened, names, "input", typed=any(map(needs_types, targets)))
     left = None

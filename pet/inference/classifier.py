@@ -69,7 +69,8 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     classifier = load_classifier(name, allow_pickle=allow_pickle, independent=independent)
     if settings is None:
         return SavedClassifier(classifier, {}, {})
-    return SavedClassifier(classifier, settings.columns, Task.from_dict(settings.task).label_map)
+    task = Task.from_dict(settings.task)
+    return SavedClassifier(classifier, {**task.columns, **settings.columns}, task.label_map)
 
 
 def classify_chunks(

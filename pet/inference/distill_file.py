@@ -191,7 +191,8 @@ def _announce(labels: str | Path, examples: _Examples, reporter: Reporter) -> No
 
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:
     soft = _checked_labels(labels, options)
-    text_columns = {key: column for key, column in options.columns.items() if key != "label"}
+    columns = {**(options.task.columns if options.task else {}), **options.columns}
+    text_columns = {key: column for key, column in columns.items() if key != "label"}
     table = read_table(source, options.names, columns=text_columns, table_format=options.table_format)
     table, targets, counts = _join(labels, soft, table, options.min_confidence)
     gold = None
@@ -199,7 +200,7 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
         label_map = options.task.label_map if options.task else {}
         labeled = read_table(
             options.train, options.names,
-            labels=soft.labels, label_map=label_map, columns=options.columns, name="train",
+            labels=soft.labels, label_map=label_map, columns=columns, name="train",
             table_format=options.table_format,
         )  # fmt: skip
         gold = (labeled, column_labels(labeled))

@@ -178,7 +178,7 @@ def open_ensemble(
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
     ensemble = _ensemble(place, stages, generation, scorers, shared)
-    return SavedEnsemble(shared, scorers, ensemble, folders, settings.columns)
+    return SavedEnsemble(shared, scorers, ensemble, folders, {**task.columns, **settings.columns})
 
 
 def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | None = None) -> SavedEnsemble:

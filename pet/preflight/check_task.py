@@ -120,11 +120,12 @@ def check_task(
     options, reporter = options or CheckOptions(), reporter or Reporter("quiet")
     recipe = options.make_recipe()
     parse_ratio(recipe.ipet.ratio, task.labels)
+    columns = {**task.columns, **options.columns}
     prior = recipe.merging.prior
-    read_prior(prior, task.labels, task.label_map, columns=options.columns, table_format=options.table_format)
+    read_prior(prior, task.labels, task.label_map, columns=columns, table_format=options.table_format)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
-    tables = read_tables(task, options.sources, options.columns, report, options.table_format)
+    tables = read_tables(task, options.sources, columns, report, options.table_format)
     if options.recipe in EFFORTS and "train" in tables:
         recipe = fit_to_data(recipe, options.settings, len(tables["train"]), len(task.labels))
     if options.method == "ipet" and tables and not report.errors:

@@ -179,7 +179,7 @@ def read_labeled(
         task.fields,
         labels=list(task.labels),
         label_map=task.label_map,
-        columns=columns or {},
+        columns={**task.columns, **(columns or {})},
         name=source,
         table_format=table_format,
     )

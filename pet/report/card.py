@@ -6,7 +6,7 @@ import html
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -41,6 +41,7 @@ class CardTask:
     name : name of the task
     labels : labels in task order
     description : what the task is about
+    descriptions : label -> what it means
     patterns : sources of the patterns
     text_pair : True if the classifier reads two texts
     reads : source of the input template, if a text has several fields
@@ -49,6 +50,7 @@ class CardTask:
     name: str
     labels: Sequence[str]
     description: str = ""
+    descriptions: Mapping[str, str] = field(default_factory=dict)
     patterns: Sequence[str] = ()
     text_pair: bool = False
     reads: str = ""
@@ -60,6 +62,7 @@ class CardTask:
             name=task.name,
             labels=task.labels,
             description=task.description,
+            descriptions=task.descriptions,
             patterns=[pattern.template.source for pattern in task.patterns],
             text_pair=len(task.input.segments) > 1,
             reads=task.input.source if len(task.fields) > 1 else "",
@@ -100,7 +103,8 @@ def student_card(
     ]
     if task.description.strip():
         parts.append(escape(task.description))
-    parts.append("## Labels\n\n" + "\n".join(f"- {i}: {escape(label)}" for i, label in enumerate(task.labels)))
+    labels = [f"{label}: {task.descriptions[label]}" if label in task.descriptions else label for label in task.labels]
+    parts.append("## Labels\n\n" + "\n".join(f"- {i}: {escape(label)}" for i, label in enumerate(labels)))
     parts.append(_usage(task))
     parts.append(_training(base_model, method, () if method == "supervised" else task.patterns, facts or {}))
     if metrics:

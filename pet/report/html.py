@@ -64,9 +64,11 @@ def html_report(result: Mapping[str, Any]) -> str:
         f'<p class="note">{_isolated(message)}</p>'
         for message in (*(result.get("messages") or ()), *(result.get("advice") or ()))
     ]
-    results = _results(result)
+    results, task = _results(result), result.get("config", {}).get("settings", {}).get("task", {})
+    if task.get("descriptions"):
+        body += ["<h2>Labels</h2>", _table(["label", "meaning"], [list(row) for row in task["descriptions"].items()])]
     if results:
-        shown = result.get("config", {}).get("settings", {}).get("task", {}).get("metrics", ())
+        shown = task.get("metrics", ())
         body += ["<h2>Results</h2>", _table(["result", *headline(shown).values()], comparison_rows(results, shown))]
         first = first_seed(next(iter(results.values())))
         body += [f"<p>{_isolated(majority_line(first))}</p>"] if first.get("per_class") else []

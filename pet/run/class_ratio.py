@@ -73,7 +73,7 @@ def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, Given
         prior,
         task.labels,
         task.label_map,
-        columns=settings.columns,
+        columns={**task.columns, **settings.columns},
         table_format=TableFormat(**settings.table_format),
     )
     if found is None or found.source is None:

@@ -83,11 +83,11 @@ def load_data(
     reporter : gets warnings
     tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
     """
-    table_format = TableFormat(**settings.table_format)
+    table_format, columns = TableFormat(**settings.table_format), {**task.columns, **settings.columns}
     labeled = {
         "labels": list(task.labels),
         "label_map": task.label_map,
-        "columns": settings.columns,
+        "columns": columns,
         "table_format": table_format,
     }
     train = pool = test = None
@@ -105,7 +105,7 @@ def load_data(
             )
             train = pick_rows(train, rows)
     if settings.unlabeled is not None:
-        text_columns = {key: value for key, value in settings.columns.items() if key != "label"}
+        text_columns = {key: value for key, value in columns.items() if key != "label"}
         pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns, table_format=table_format)
     if settings.test is not None:
         test = _table("test", settings.test, tables, task, **labeled)

@@ -137,7 +137,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         data.check_ids()
     pool_gold = None
     if given.pool_gold is not None:
-        pool_gold = read_pool_gold(given.pool_gold, task, data, settings.columns, TableFormat(**settings.table_format))
+        columns = {**task.columns, **settings.columns}
+        pool_gold = read_pool_gold(given.pool_gold, task, data, columns, TableFormat(**settings.table_format))
     config = _configuration(settings, recipe, data, models, specs)
     if initial is not None:
         config["hashes"] |= initial.hashes()

@@ -11,6 +11,7 @@ from pet.suggest import suggest
 from pet.task.document import Item
 from pet.task.grammar import NAME, RESERVED, Template, parse_template
 from pet.task.pattern import Pattern
+from pet.task.usual import UsualColumn
 from pet.task.verbalizer import Verbalizer
 
 KEYS = (
@@ -18,7 +19,9 @@ KEYS = (
     "description",
     "dataset",
     "fields",
+    "columns",
     "labels",
+    "descriptions",
     "metrics",
     "label_map",
     "input",
@@ -48,6 +51,8 @@ class TaskValues(TypedDict):
     description: str
     dataset: dict[str, Any] | None
     members: tuple[str, ...]
+    columns: dict[str, UsualColumn]
+    descriptions: dict[str, str]
 
 
 def parse_task(root: Item) -> TaskValues:
@@ -95,6 +100,8 @@ class _Parser:
         metrics = self._metrics(item) if (item := get("metrics")) else METRICS[:2]
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
         input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
+        columns = self._columns(item, fields) if (item := get("columns")) else {}
+        descriptions = self._descriptions(item, labels) if (item := get("descriptions")) else {}
         description = self._text(item, "the description") if (item := get("description")) else ""
         dataset = self._dataset(item, fields) if (item := get("dataset")) else None
         shared = self.verbalizer(item, labels) if (item := get("verbalizer")) else None
@@ -115,6 +122,8 @@ class _Parser:
             description=description,
             dataset=dataset,
             members=members,
+            columns=columns,
+            descriptions=descriptions,
         )
 
     # ---- shapes ------------------------------------------------------------------------------
@@ -204,6 +213,19 @@ class _Parser:
         if len(entries) < 2:
             self.wrong(item, f"a task needs at least two labels, this one has {len(entries)}; add labels")
         return tuple(name for name, _ in entries)
+
+    def _columns(self, item: Item, fields: Sequence[str]) -> dict[str, UsualColumn]:
+        pairs = self.mapping(item, "columns", [*fields, *_TABLE_COLUMNS], "field") or {}
+        return {name: UsualColumn(self._text(value, f"the column for {name}")) for name, value in pairs.items()}
+
+    def _descriptions(self, item: Item, labels: Sequence[str]) -> dict[str, str]:
+        """Return label -> description, in the order of the labels. Some labels may have none."""
+        pairs = self.mapping(item, "descriptions", labels, "label") or {}
+        return {
+            label: " ".join(self._text(pairs[label], f"the description of label {label!r}").split())
+            for label in labels
+            if label in pairs
+        }
 
     def _metrics(self, item: Item) -> tuple[str, ...]:
         entries = self._texts(item, "metrics") or []

@@ -16,6 +16,7 @@ from pet.task.document import from_plain, read_yaml
 from pet.task.grammar import Template
 from pet.task.parse import parse_task
 from pet.task.pattern import Pattern
+from pet.task.usual import UsualColumn
 from pet.task.verbalizer import Verbalizer
 
 _SUFFIXES = (".yaml", ".yml")
@@ -37,6 +38,9 @@ class Task:
     description : one sentence, for humans
     dataset : where to get the data (``path``, ``name`` and ``columns``), for humans
     members : ensemble members in addition to the patterns, as text
+    columns : field (or ``label``, ``id``) -> column of the data, where the names differ; a file that lacks the column
+        may have the field's own name
+    descriptions : label -> what it means, one sentence, for some or all labels
     path : the task file
 
     Examples
@@ -64,6 +68,8 @@ class Task:
     description: str = ""
     dataset: Mapping[str, Any] | None = None
     members: tuple[str, ...] = ()
+    columns: Mapping[str, UsualColumn] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = field(default=None, compare=False)
 
     @classmethod
@@ -126,7 +132,11 @@ class Task:
                 key: dict(value) if isinstance(value, Mapping) else value for key, value in self.dataset.items()
             }
         result["fields"] = list(self.fields)
+        if self.columns:
+            result["columns"] = {name: str(column) for name, column in self.columns.items()}
         result["labels"] = list(self.labels)
+        if self.descriptions:
+            result["descriptions"] = dict(self.descriptions)
         result["metrics"] = list(self.metrics)
         if self.label_map:
             result["label_map"] = dict(self.label_map)

@@ -32,6 +32,27 @@ TASK = Task.from_dict(
 )
 
 
+def test_a_file_may_lack_columns_that_only_the_task_file_names(tmp_path: Path) -> None:
+    task = Task.from_dict(TASK.to_dict() | {"columns": {"text": "body", "label": "class", "id": "no"}})
+    how = {"labels": task.labels, "columns": task.columns}
+    mapped = read_table({"no": ["a", "b"], "body": ["x", "y"], "class": ["bad", "good"]}, task.fields, **how)
+    assert (mapped["id"], mapped["text"], mapped["label"]) == (["a", "b"], ["x", "y"], [0, 1])
+    plain = read_table({"text": ["x"], "label": ["good"]}, task.fields, **how)
+    assert (plain["id"], plain["text"], plain["label"]) == (["0"], ["x"], [1])
+    with pytest.raises(PetError, match="body"):
+        read_table({"other": ["x"], "label": ["good"]}, task.fields, **how)
+    with pytest.raises(PetError, match="body"):  # named with --column
+        read_table({"text": ["x"]}, task.fields, columns={**task.columns, "text": "body"})
+
+
+def test_a_drawn_file_hides_the_label_column_of_the_task_file(tmp_path: Path) -> None:
+    source, rest = tmp_path / "all.csv", tmp_path / "rest.csv"
+    source.write_text("text,class\na,bad\nb,good\nc,bad\nd,good\n")
+    task = Task.from_dict(TASK.to_dict() | {"columns": {"label": "class"}})
+    draw_file(task, str(source), tmp_path / "few.csv", DrawOptions(examples=2), rest=rest)
+    assert rest.read_text().splitlines()[0] == "text"
+
+
 def test_kept_columns_are_found_decomposed_and_refused_twice() -> None:
     assert choose_columns([COMPOSED], ["id", DECOMPOSED], "x.csv") == (DECOMPOSED,)
     with pytest.raises(PetError, match=r"--keep n: x\.csv has the column 'n' twice"):

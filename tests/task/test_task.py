@@ -89,6 +89,17 @@ def test_optional_keys_have_defaults(write: Write) -> None:
     assert task.path == path
 
 
+def test_descriptions_and_columns_are_read_and_checked(write: Write) -> None:
+    more = "columns: {text: body, id: no, label: class}\ndescriptions: {yes: All   is well., no: It is not.}\n"
+    task = Task.load(write(GOOD + more))
+    assert task.columns == {"text": "body", "id": "no", "label": "class"}
+    assert list(task.descriptions.items()) == [("no", "It is not."), ("yes", "All is well.")]
+    assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
+    found = problems(write(GOOD + "columns: {body: text}\ndescriptions: {maybe: x, 1: }\n"))
+    assert [problem.split(": ", 1)[0].rpartition(":")[2] for problem in found] == ["12", "13", "13"]
+    assert "'body'" in found[0] and "'maybe'" in found[1] and "'1'" in found[2]
+
+
 def test_verbalizer_words_follow_the_order_of_the_labels(write: Write) -> None:
     swapped = GOOD.replace("  no: bad\n", "").replace("  1: [fine]\n", "  1: [fine]\n  no: bad\n")
     assert list(Task.load(write(swapped)).patterns[0].verbalizer.words) == ["no", "yes", "1"]
