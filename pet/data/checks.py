@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns
@@ -37,6 +38,8 @@ class DataReport:
         Rows of the second table whose text is also in the first.
     messages : list of str
         The same as sentences; empty if there are no problems.
+    multi_label : bool
+        Whether a text may have several labels.
     keys : mapping of str to array
         `text_keys` of each table.
     """
@@ -50,6 +53,7 @@ class DataReport:
     train_in_test: int = 0
     pool_in_test: int = 0
     messages: list[str] = field(default_factory=list)
+    multi_label: bool = False
     keys: dict[str, Keys] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -110,8 +114,9 @@ def check_tables(
         report.duplicates[name] = len(full) - len(np.unique(full))
         if "label" in table.column_names and name != "unlabeled":
             gold = column_labels(table)
-            counts = np.bincount(gold, minlength=len(labels))
+            counts = count_labels(gold, len(labels))
             report.label_counts[name] = dict(zip(labels, counts.tolist(), strict=True))
+            report.multi_label = gold.ndim == 2
             report.conflicts[name] = _conflicts(keys[name], gold, blank)
     report.train_in_pool = _shared(keys, "unlabeled", "train", blank)
     report.train_in_test = _shared(keys, "test", "train", blank)
@@ -134,9 +139,35 @@ def rows_without(pool_keys: Keys, train_keys: Keys) -> NDArray[np.int64]:
 
 
 def column_labels(table: datasets.Dataset) -> NDArray[np.int64]:
-    """Return the `label` column of a table, shape (rows,)."""
-    column = pick_columns(table, ["label"]).with_format("numpy")[:]["label"]
-    return np.asarray(column, np.int64)
+    """Return the `label` column of a table.
+
+    Returns
+    -------
+    int64 array of shape (rows,), positions in the task's labels; of shape (rows, L), 0 or 1 for each label, if a text
+    may have several
+    """
+    column = pick_columns(table, ["label"]).with_format("arrow")[:]["label"].combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
+    return column.flatten().to_numpy().astype(np.int64).reshape(len(table), column.type.list_size)
+
+
+def count_labels(gold: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
+    """Count the texts of each label, shape (labels,).
+
+    Parameters
+    ----------
+    gold : see `column_labels`
+    labels : number of labels
+
+    Examples
+    --------
+    >>> count_labels(np.array([0, 0, 2]), 3).tolist(), count_labels(np.array([[1, 1], [0, 1]]), 2).tolist()
+    ([2, 0, 1], [1, 2])
+    """
+    if gold.ndim == 2:
+        return np.asarray(gold.sum(axis=0), np.int64)
+    return np.bincount(gold, minlength=labels)
 
 
 def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64) -> int:
@@ -148,7 +179,9 @@ def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64) -> 
 
 
 def _conflicts(keys: Keys, gold: NDArray[np.int64], blank: np.uint64) -> int:
-    """Count the texts with two or more labels."""
+    """Count the texts that appear with two or more different labels, or sets of labels."""
+    if gold.ndim == 2:
+        gold = np.unique(gold, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.lexsort((gold, keys))
     ranked, labels = keys[order], gold[order]
     differs = (ranked[1:] == ranked[:-1]) & (labels[1:] != labels[:-1]) & (ranked[1:] != blank)
@@ -169,7 +202,8 @@ def _messages(report: DataReport) -> list[str]:
                 messages.append(f"{name}: {_rows(number)} {what}")
         if conflicts := report.conflicts.get(name, 0):
             what = "text has" if conflicts == 1 else "texts have"
-            messages.append(f"{name}: {conflicts:,} {what} more than one label; check which one is right")
+            several = "different sets of labels" if report.multi_label else "more than one label"
+            messages.append(f"{name}: {conflicts:,} {what} {several}; check which one is right")
     for number, what in (
         (report.train_in_pool, "unlabeled: {} with a text from train; a run leaves them out of the pool"),
         (report.train_in_test, "test: {} with a text from train; the results will look better than they are"),
@@ -191,4 +225,4 @@ def label_counts(table: datasets.Dataset | None, labels: int) -> NDArray[np.int6
     """Count the texts of each label in a table, shape (labels,); zeros for None."""
     if table is None:
         return np.zeros(labels, dtype=np.int64)
-    return np.bincount(column_labels(table), minlength=labels)
+    return count_labels(column_labels(table), labels)

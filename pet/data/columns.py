@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pet.data.label_codes import LabelCodes
+from pet.data.label_sets import LabelSets
 from pet.data.source import Source, Unsound
 from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
@@ -31,15 +32,15 @@ class Layout:
         Column of the table -> column of the file, without the id.
     id_column : str or None
         Column of the file with the ids; None: ids are row numbers, from 0.
-    codes : LabelCodes or None
-        Positions of the labels; None: do not read labels.
+    codes : LabelCodes, LabelSets or None
+        Positions of the labels; LabelSets if a text may have several; None: do not read labels.
     stray_id : str or None
         An id column that the first JSON line lacks. Rows are numbered then, and no line may have it.
     """
 
     columns: Mapping[str, str]
     id_column: str | None
-    codes: LabelCodes | None
+    codes: LabelCodes | LabelSets | None
     stray_id: str | None = None
 
     @property
@@ -55,13 +56,16 @@ class Layout:
     @property
     def schema(self) -> pa.Schema:
         texts = [(name, pa.string()) for name in ("id", *self.fields)]
-        return pa.schema(texts + ([("label", pa.int64())] if self.codes is not None else []))
+        if self.codes is None:
+            return pa.schema(texts)
+        one = pa.int64() if isinstance(self.codes, LabelCodes) else pa.list_(pa.int8(), len(self.codes))
+        return pa.schema([*texts, ("label", one)])
 
 
 def lay_out(
     header: Sequence[str] | None,
     fields: Sequence[str],
-    codes: LabelCodes | None,
+    codes: LabelCodes | LabelSets | None,
     columns: Mapping[str, str],
     place: str,
     *,
@@ -199,7 +203,7 @@ def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int)
     if layout.stray_id is not None and batch.column(layout.stray_id).null_count < batch.num_rows:
         raise Unsound("some rows have an id, the first has none")
     made = [ids, *(arrays[name] for name in layout.fields)]
-    if layout.codes is not None:
+    if isinstance(layout.codes, LabelCodes):
         positions = layout.codes.find_all(arrays["label"])
         if positions.null_count:
             raise Unsound("unknown label")

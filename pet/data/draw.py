@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.checks import column_labels
+from pet.data.checks import column_labels, count_labels
 from pet.data.columns import present_columns, same_columns
 from pet.data.kept import choose_columns
 from pet.data.open_source import open_source
@@ -124,8 +124,7 @@ def draw_file(
             numbers = frozenset(drawn.tolist())
             others = (row for number, row in enumerate(whole_rows(opened, "input")) if number not in numbers)
             left = _append(files.enter_context(writing_table(targets[1], columns, as_is=table.as_is)), others, columns)
-    counts = np.bincount(gold[drawn], minlength=len(task.labels))
-    return Drawn({label: int(n) for label, n in zip(task.labels, counts, strict=True)}, left)
+    return Drawn(dict(zip(task.labels, count_labels(gold[drawn], len(task.labels)).tolist(), strict=True)), left)
 
 
 def _draw(
@@ -142,6 +141,7 @@ def _draw(
         labels=task.labels,
         label_map=task.label_map,
         columns=options.columns,
+        separator=task.separator,
         table_format=options.table_format,
     )
     gold = column_labels(table)

@@ -13,6 +13,7 @@ import pyarrow.json as pc_json
 
 from pet.data.columns import Layout, canonical
 from pet.data.delimited import Dialect
+from pet.data.label_sets import LabelSets
 from pet.data.source import Source, Unsound, arrow_batches
 from pet.data.text_file import BLOCK, BROKEN_GZIP, line_blocks, open_bytes
 from pet.store.spreadsheet import MARK, ORIGINAL, QUOTED
@@ -29,6 +30,8 @@ def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
     Unsound
         At anything that may be a mistake, or that the row-by-row reader would read differently.
     """
+    if isinstance(layout.codes, LabelSets):
+        raise Unsound("a text may have several labels")
     start = 0
     try:
         for batch in _raw_batches(source, layout):

@@ -18,7 +18,9 @@ BATCH = 4096
 _CURE = "read it with pet.read_table"
 
 
-def check_given_table(table: Any, fields: Sequence[str], labels: int | None, name: str) -> None:
+def check_given_table(
+    table: Any, fields: Sequence[str], labels: int | None, name: str, *, several: bool = False
+) -> None:
     """Refuse a table that does not have the form that `pet.data.read.read_table` gives.
 
     Parameters
@@ -26,6 +28,7 @@ def check_given_table(table: Any, fields: Sequence[str], labels: int | None, nam
     table : datasets.Dataset
     fields : text columns of the task
     labels : number of labels of the task; None if the table needs no labels
+    several : whether a text may have several labels
     name : what messages call the table
 
     Raises
@@ -49,9 +52,11 @@ def check_given_table(table: Any, fields: Sequence[str], labels: int | None, nam
         raise PetError(f"{name}: is empty; it needs at least one row")
     with IdLedger(name) as ledger:
         for start, batch in _batches(table, wanted):
-            for column in wanted:
+            for column in wanted if not several else wanted[: len(fields) + 1]:
                 _check_column(batch[column], column, f"{name}: row {{row}} (counted from 0)", start)
-            if labels is not None:
+            if labels is not None and several:
+                _check_sets(batch["label"], labels, name)
+            elif labels is not None:
                 _check_labels(batch["label"], labels, name, start)
             ledger.add(batch["id"])
         if ledger.duplicates():
@@ -87,3 +92,17 @@ def _check_labels(values: pa.ChunkedArray, labels: int, name: str, start: int) -
             f"{name}: row {start + row} (counted from 0): label {values[row]} is not a position in the task's {labels} "
             f"labels, counted from 0; {_CURE}"
         )
+
+
+def _check_sets(values: pa.ChunkedArray, labels: int, name: str) -> None:
+    kind = values.type
+    right = pa.types.is_fixed_size_list(kind) and kind.list_size == labels and pa.types.is_integer(kind.value_type)
+    if not right:
+        raise PetError(
+            f"{name}: 'label' has the type {kind}, but must hold 0 or 1 for each of the task's {labels} labels, "
+            f"because a text may have several; {_CURE}"
+        )
+    flat = values.combine_chunks().flatten()
+    known = not values.null_count and not flat.null_count
+    if not known or pc.any(pc.or_(pc.less(flat, 0), pc.greater(flat, 1))).as_py():
+        raise PetError(f"{name}: 'label' has values besides 0 and 1; {_CURE}")

@@ -39,7 +39,8 @@ def table_of(
         the order of `fields`) or of mappings, an array with a column for each field, a mapping of columns, a
         DataFrame, an Arrow table, or a data set such as `pet.data.read.read_table` returns. Numbers become text.
     fields : text columns of the task
-    labels : positions in the task's labels, shape (rows,); None for unlabeled texts
+    labels : positions in the task's labels, shape (rows,); 0 and 1 for each label, shape (rows, L), if a text may have
+        several; None for unlabeled texts
     name : what messages call the texts
 
     Returns
@@ -71,8 +72,10 @@ def table_of(
     problems.raise_if_any()
     kinds = [("id", pa.string()), *((field, pa.string()) for field in fields)]
     if labels is not None:
-        arrays.append(pa.array(labels, pa.int64()))
-        kinds.append(("label", pa.int64()))
+        kind = pa.int64() if labels.ndim == 1 else pa.list_(pa.int8(), labels.shape[1])
+        flat = pa.array(labels.reshape(-1), pa.int64() if labels.ndim == 1 else pa.int8())
+        arrays.append(flat if labels.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, type=kind))
+        kinds.append(("label", kind))
     schema = pa.schema(kinds)
     return dataset_of([pa.RecordBatch.from_arrays(arrays, schema=schema)], schema)
 

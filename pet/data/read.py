@@ -15,7 +15,7 @@ import pyarrow as pa
 from pet.data.columns import Layout, lay_out
 from pet.data.fast import fast_batches
 from pet.data.ids import IdLedger
-from pet.data.label_codes import LabelCodes
+from pet.data.label_sets import label_reader
 from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.read_memory import read_memory
@@ -39,6 +39,7 @@ def read_table(
     labels: Sequence[str] | None = None,
     label_map: Mapping[str, str] = {},
     columns: Mapping[str, str] = {},
+    separator: str | None = None,
     name: str = "input",
     cache_dir: str | os.PathLike[str] | None = None,
     table_format: TableFormat = DETECT,
@@ -54,6 +55,8 @@ def read_table(
     labels : the task's labels in order; if given, the table has a column with their indices
     label_map : text in the data -> label of the task
     columns : field (or `label`, `id`) -> column of the file; `{"id": ""}` numbers the rows even if there are ids
+    separator : character between the labels of a text, which may then have any number of labels; default: a text has
+        exactly one label
     name : what messages call this input
     cache_dir : folder for temporary files of large tables; default: that of the system
     table_format : encoding, delimiter and quoting of a text file; default: detect them
@@ -62,7 +65,7 @@ def read_table(
     -------
     datasets.Dataset
         Columns `id` (string; the row number from 0 if the file has no ids), each field (string) and, with `labels`,
-        `label` (int64).
+        `label`: int64, or with a separator 0 or 1 for each label.
 
     Raises
     ------
@@ -78,9 +81,9 @@ def read_table(
     [0, 1, 0, 1]
     """
     if not isinstance(source, (str, os.PathLike)):
-        codes = LabelCodes(labels, label_map) if labels is not None else None
+        codes = label_reader(labels, label_map, separator)
         return read_memory(source, fields, codes, columns, name)
-    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format, separator)
     return _read_all(opened, layout, cache_dir, name)
 
 
@@ -91,6 +94,7 @@ def iter_table(
     labels: Sequence[str] | None = None,
     label_map: Mapping[str, str] = {},
     columns: Mapping[str, str] = {},
+    separator: str | None = None,
     name: str = "input",
     chunk_rows: int = 32768,
     table_format: TableFormat = DETECT,
@@ -105,7 +109,7 @@ def iter_table(
     chunk_rows : int
         Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
     """
-    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format, separator)
     fast = True
     try:
         for _ in _checked(fast_batches(opened, layout), layout, name):
@@ -141,9 +145,10 @@ def prepare(
     columns: Mapping[str, str],
     name: str,
     table_format: TableFormat = DETECT,
+    separator: str | None = None,
 ) -> tuple[Source, Layout]:
     """Open a source and find its columns; parameters and errors are those of `read_table`."""
-    codes = LabelCodes(labels, label_map) if labels is not None else None
+    codes = label_reader(labels, label_map, separator)
     opened = open_source(source, name, table_format)
     header = column_names(opened)
     place = f"{name}: {opened.shown}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pet.data.columns import Layout, lay_out, shorten
 from pet.data.label_codes import LabelCodes
+from pet.data.label_sets import LabelSets
 from pet.data.memory import named_columns, refuse_lengths
 from pet.data.problems import Problems
 from pet.data.row_reader import checked_row
@@ -21,7 +22,7 @@ Records = Iterator[Mapping[str, Any]]
 
 
 def read_memory(
-    table: Any, fields: Sequence[str], codes: LabelCodes | None, columns: Mapping[str, str], name: str
+    table: Any, fields: Sequence[str], codes: LabelCodes | LabelSets | None, columns: Mapping[str, str], name: str
 ) -> datasets.Dataset:
     """Return the table of a data frame, a mapping of columns, an Arrow table, a data set, or a list of mappings.
 
@@ -66,7 +67,7 @@ def read_memory(
 
 
 def _open(
-    table: Any, fields: Sequence[str], codes: LabelCodes | None, columns: Mapping[str, str], name: str
+    table: Any, fields: Sequence[str], codes: LabelCodes | LabelSets | None, columns: Mapping[str, str], name: str
 ) -> tuple[Layout, Records]:
     """Find the columns of a table; return how to read them, and its rows."""
     place = f"{name}: {type(table).__name__}"

@@ -12,6 +12,8 @@ import pyarrow as pa
 from pet.data.columns import Layout, label_mistake, missing_column, same_columns, two_columns
 from pet.data.delimited import Dialect, split_records
 from pet.data.dialect import shown
+from pet.data.label_codes import LabelCodes
+from pet.data.label_sets import LabelSets, UnknownLabel
 from pet.data.problems import Place, Problems
 from pet.data.source import Source, arrow_batches, column_names, first_line
 from pet.data.text_file import BOM, BROKEN_GZIP, not_utf8, open_bytes
@@ -21,7 +23,7 @@ from pet.store.spreadsheet import unquoted
 
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
-    """Yield place and values (id, fields, label index) of every valid row; mistakes are added to `problems`."""
+    """Yield place and values (id, fields, label or label set) of every valid row; mistakes go to `problems`."""
     for number, (place, record) in enumerate(records(source, layout, problems)):
         values = checked_row(place, record, layout, problems)
         if values is not None:
@@ -37,10 +39,13 @@ def checked_row(place: Place, record: Mapping[str, Any], layout: Layout, problem
         problems.add(place, "id", "has an id, but the first line has none; give every line an id, or use --column id=")
     found: dict[str, Any] = {"id": None}
     for name, column in wanted.items():
+        if name == "label" and isinstance(layout.codes, LabelSets):
+            found[name] = _label_set(place, column, record, layout.codes, problems)
+            continue
         text = _text(place, name, column, record, problems)
         if text is None:
             continue
-        if name == "label" and layout.codes is not None:
+        if name == "label" and isinstance(layout.codes, LabelCodes):
             found[name] = layout.codes.find(text)
             if found[name] is None:
                 problems.add(place, "unknown label", label_mistake(text, layout.codes), text)
@@ -52,14 +57,37 @@ def checked_row(place: Place, record: Mapping[str, Any], layout: Layout, problem
 
 
 def _text(place: Place, name: str, column: str, record: Mapping[str, Any], problems: Problems) -> str | None:
-    if column not in record:
-        same = same_columns(column, record)
-        if len(same) != 1:
-            line = two_columns(same) if same else missing_column("", name, column, record).removeprefix(": ")
-            problems.add(place, "missing", line, name)
-            return None
-        column = same[0]
-    return checked_text(place, name, record[column], problems)
+    there = _key(place, name, column, record, problems)
+    return None if there is None else checked_text(place, name, record[there], problems)
+
+
+def _label_set(
+    place: Place, column: str, record: Mapping[str, Any], labels: LabelSets, problems: Problems
+) -> list[int] | None:
+    """Return 1 for each label of a row and 0 for the others; None if it has a mistake."""
+    there = _key(place, "label", column, record, problems)
+    if there is None:
+        return None
+    try:
+        return labels.indicator(record[there])
+    except UnknownLabel as error:
+        text = str(error)
+        problems.add(place, "unknown label", label_mistake(text, labels), text)
+    except ValueError as error:
+        problems.add(place, "label", str(error), str(error))
+    return None
+
+
+def _key(place: Place, name: str, column: str, record: Mapping[str, Any], problems: Problems) -> str | None:
+    """Return the key of a column in a row; None, with the mistake added to `problems`, if the row lacks it."""
+    if column in record:
+        return column
+    same = same_columns(column, record)
+    if len(same) == 1:
+        return same[0]
+    line = two_columns(same) if same else missing_column("", name, column, record).removeprefix(": ")
+    problems.add(place, "missing", line, name)
+    return None
 
 
 def checked_text(place: Place, name: str, value: Any, problems: Problems) -> str | None:

@@ -27,7 +27,9 @@ def sample_shots(
 
     Parameters
     ----------
-    labels : label index of each row, from 0 to `n_labels` - 1, shape (rows,)
+    labels : label index of each row, from 0 to `n_labels` - 1, shape (rows,); or 0 and 1 for each label, shape
+        (rows, n_labels), if a row may have several. A balanced draw then takes a row for the label that has the fewest
+        so far, and `shots` is the least number of rows of each label
     n_labels : number of labels of the task
     shots : rows of each label; give this or `examples`
     examples : rows in total
@@ -55,6 +57,8 @@ def sample_shots(
     """
     labels = np.asarray(labels)
     wanted = _wanted(shots, examples, seed)
+    if labels.ndim == 2:
+        return _sample_sets(labels, wanted, shots is not None, seed, balanced, names)
     if labels.ndim != 1 or (len(labels) and not 0 <= labels.min() <= labels.max() < n_labels):
         raise ValueError(f"labels must be one-dimensional and from 0 to {n_labels - 1}")
     counts = np.bincount(labels, minlength=n_labels)
@@ -100,3 +104,35 @@ def _round_robin(labels: NDArray[np.integer], n_labels: int, seed: int) -> NDArr
         drawn = np.random.default_rng([seed, label]).permutation(len(rows))
         order[rows[drawn]] = np.arange(len(rows))
     return np.lexsort((labels, order)).astype(np.int64)
+
+
+def _sample_sets(
+    indicator: NDArray[np.integer], wanted: int, shots: bool, seed: int, balanced: bool, names: Sequence[str] | None
+) -> NDArray[np.int64]:
+    """Draw rows that may have several labels; see `sample_shots`."""
+    if shots:
+        _refuse_few_shots(indicator.sum(axis=0), wanted, names)
+    elif wanted > len(indicator):
+        raise PetError(f"--examples {wanted}: there are only {len(indicator)} rows; draw fewer or add rows")
+    order = np.random.default_rng(seed).permutation(len(indicator)).astype(np.int64)
+    if not balanced and not shots:
+        return order[:wanted]
+    # Rows without a label count as a label of their own, which needs no shots.
+    has = np.asarray(indicator > 0)
+    groups = np.column_stack([has, ~has.any(axis=1)])[order]
+    left, taken = np.ones(len(order), dtype=bool), np.zeros(groups.shape[1], dtype=np.int64)
+    drawn: list[int] = []
+    while left.any():
+        open_groups = np.flatnonzero((groups & left[:, None]).any(axis=0))
+        if shots:
+            open_groups = np.array(
+                [group for group in open_groups if group < indicator.shape[1] and taken[group] < wanted]
+            )
+        if not len(open_groups) or (not shots and len(drawn) == wanted):
+            break
+        group = open_groups[np.argmin(taken[open_groups])]
+        place = int(np.argmax(groups[:, group] & left))
+        left[place] = False
+        taken += groups[place]
+        drawn.append(order[place])
+    return np.array(drawn, dtype=np.int64)

@@ -49,6 +49,7 @@ def read_tables(
                 labels=None if is_pool else task.labels,
                 label_map={} if is_pool else task.label_map,
                 columns={key: column for key, column in columns.items() if not (is_pool and key == "label")},
+                separator=None if is_pool else task.separator,
                 table_format=table_format,
                 name=name,
             )

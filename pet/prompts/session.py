@@ -31,7 +31,7 @@ from pet.prompts.neurons import check_neurons
 from pet.prompts.ranking import MEASURES, Candidate, NewTask, measure, ranked, zero_shot
 from pet.recipe import Recipe, learning_rate_for, make_recipe
 from pet.seeds import derive_seed
-from pet.task.task import Task
+from pet.task.task import Task, one_label_only
 from pet.training.device import Accelerator, make_accelerator
 from pet.tuning.members import Backbone
 
@@ -174,6 +174,7 @@ def read_labeled(
     PetError
         Every mistake in the file.
     """
+    one_label_only(task, "a prompt library")
     table = read_table(
         source,
         task.fields,

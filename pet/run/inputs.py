@@ -84,12 +84,8 @@ def load_data(
     tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
     """
     table_format, columns = TableFormat(**settings.table_format), {**task.columns, **settings.columns}
-    labeled = {
-        "labels": list(task.labels),
-        "label_map": task.label_map,
-        "columns": columns,
-        "table_format": table_format,
-    }
+    labeled: dict[str, Any] = {"labels": list(task.labels), "label_map": task.label_map, "separator": task.separator}
+    labeled |= {"columns": columns, "table_format": table_format}
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:
         train = _table("train", settings.train, tables, task, **labeled)
@@ -136,7 +132,8 @@ def load_data(
 
 def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: Task, **how: Any) -> Dataset:
     if tables and name in tables:
-        check_given_table(tables[name], task.fields, len(task.labels) if "labels" in how else None, name)
+        labels = len(task.labels) if "labels" in how else None
+        check_given_table(tables[name], task.fields, labels, name, several=task.multi_label and labels is not None)
         return tables[name]
     if source.startswith(MEMORY):
         raise PetError(f"{name}: texts were passed in Python, not in a file; start the run from Python again")

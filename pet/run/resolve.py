@@ -43,7 +43,7 @@ from pet.run.pool_gold import read_pool_gold
 from pet.run.settings import RunSettings
 from pet.run.unused import unused_settings
 from pet.store.files import hash_file
-from pet.task.task import Task
+from pet.task.task import Task, one_label_only
 from pet.training.group import Group
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
@@ -117,6 +117,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     """
     given = given or Given()
     task = given.task or Task.from_dict(settings.task)
+    one_label_only(task, "a run")
     settings, ratio = resolve_prior(settings, task)
     models = _open_models(settings)
     recipe = _resolve_recipe(settings, models)

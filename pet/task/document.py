@@ -18,6 +18,7 @@ from pet.store.text import MEGABYTE, decode, read_bytes
 from pet.store.yaml_reader import compose_yaml
 
 MAX_BYTES = 2 * MEGABYTE
+SWITCHES = ("multi_label",)  # keys whose value is true or false
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -94,6 +95,13 @@ class _Converter:
         return None if empty else str(node.value)
 
 
+def _entry(key: Any, value: Any, place: str) -> Item:
+    """Return the value of a key. Keys that are switches may have a boolean."""
+    if key in SWITCHES and isinstance(value, bool):
+        return Item(str(value).lower(), place)
+    return from_plain(value, place)
+
+
 def from_plain(value: Any, place: str) -> Item:
     """Build the same tree from Python mappings, sequences, strings and numbers.
 
@@ -109,7 +117,7 @@ def from_plain(value: Any, place: str) -> Item:
     if isinstance(value, int | float):
         return Item(str(value), place)
     if isinstance(value, Mapping):
-        pairs = ((from_plain(key, place), from_plain(inner, f"{place}.{key}")) for key, inner in value.items())
+        pairs = ((from_plain(key, place), _entry(key, inner, f"{place}.{key}")) for key, inner in value.items())
         return Item(tuple(pairs), place)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return Item([from_plain(inner, f"{place}[{i}]") for i, inner in enumerate(value)], place)

@@ -24,6 +24,8 @@ KEYS = (
     "descriptions",
     "metrics",
     "label_map",
+    "multi_label",
+    "label_separator",
     "input",
     "verbalizer",
     "patterns",
@@ -35,6 +37,8 @@ MOST_LABELS = 10_000
 MOST_PATTERNS = 1000
 _MOST_PROBLEMS = 501  # the last one is counted and not shown
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
+MULTI_LABEL_METRICS = ("micro_f1", "macro_f1", "lrap", "exact_match")
+SEPARATOR = ";"  # between the labels of a cell
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
 
@@ -53,6 +57,8 @@ class TaskValues(TypedDict):
     members: tuple[str, ...]
     columns: dict[str, UsualColumn]
     descriptions: dict[str, str]
+    multi_label: bool
+    label_separator: str
 
 
 def parse_task(root: Item) -> TaskValues:
@@ -97,7 +103,10 @@ class _Parser:
         name = self._text(item, "the task name") if (item := get("task")) else ""
         fields = self._fields(item) if (item := get("fields")) else ()
         labels = self._labels(item) if (item := get("labels")) else ()
-        metrics = self._metrics(item) if (item := get("metrics")) else METRICS[:2]
+        multi_label = self._flag(item, "multi_label") if (item := get("multi_label")) else False
+        separator = self._separator(item) if (item := get("label_separator")) else SEPARATOR
+        known = MULTI_LABEL_METRICS if multi_label else METRICS
+        metrics = self._metrics(item, known) if (item := get("metrics")) else known[:2]
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
         input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
         columns = self._columns(item, fields) if (item := get("columns")) else {}
@@ -124,6 +133,8 @@ class _Parser:
             members=members,
             columns=columns,
             descriptions=descriptions,
+            multi_label=multi_label,
+            label_separator=separator,
         )
 
     # ---- shapes ------------------------------------------------------------------------------
@@ -227,12 +238,27 @@ class _Parser:
             if label in pairs
         }
 
-    def _metrics(self, item: Item) -> tuple[str, ...]:
+    def _metrics(self, item: Item, known: Sequence[str]) -> tuple[str, ...]:
         entries = self._texts(item, "metrics") or []
         for name, entry in entries:
-            if name not in METRICS:
-                self.wrong(entry, f"unknown metric {name!r}; {suggest(name, METRICS)}")
+            if name not in known:
+                self.wrong(entry, f"unknown metric {name!r}; {suggest(name, known)}")
         return tuple(name for name, _ in entries)
+
+    def _flag(self, item: Item, name: str) -> bool:
+        """Return a value that is written ``true`` or ``false``."""
+        text = self._text(item, name).strip().casefold()
+        if text and text not in ("true", "false"):
+            self.wrong(item, f"{name} is {text!r}; write true or false")
+        return text == "true"
+
+    def _separator(self, item: Item) -> str:
+        """Return the character between the labels of a cell."""
+        text = item.value if isinstance(item.value, str) else ""
+        text = text.strip() or text  # a space or a tab is a separator, too
+        if len(text) != 1 or text.isalnum():
+            self.wrong(item, 'label_separator must be one character that is no letter or digit, such as ";"')
+        return text
 
     def _members(self, item: Item) -> tuple[str, ...]:
         """Return the members in addition to the patterns: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``."""

@@ -14,7 +14,7 @@ from pet.resources import expand, folder
 from pet.suggest import suggest
 from pet.task.document import from_plain, read_yaml
 from pet.task.grammar import Template
-from pet.task.parse import parse_task
+from pet.task.parse import SEPARATOR, parse_task
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
 from pet.task.verbalizer import Verbalizer
@@ -41,6 +41,8 @@ class Task:
     columns : field (or ``label``, ``id``) -> column of the data, where the names differ; a file that lacks the column
         may have the field's own name
     descriptions : label -> what it means, one sentence, for some or all labels
+    multi_label : a text may have any number of labels
+    label_separator : character between the labels of a text in a cell of a table
     path : the task file
 
     Examples
@@ -70,7 +72,14 @@ class Task:
     members: tuple[str, ...] = ()
     columns: Mapping[str, UsualColumn] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    multi_label: bool = False
+    label_separator: str = SEPARATOR
     path: Path | None = field(default=None, compare=False)
+
+    @property
+    def separator(self) -> str | None:
+        """Character between the labels of a text in a cell; None if a text has exactly one label."""
+        return self.label_separator if self.multi_label else None
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Task:
@@ -138,6 +147,8 @@ class Task:
         if self.descriptions:
             result["descriptions"] = dict(self.descriptions)
         result["metrics"] = list(self.metrics)
+        if self.multi_label:
+            result |= {"multi_label": "true", "label_separator": self.label_separator}
         if self.label_map:
             result["label_map"] = dict(self.label_map)
         result["input"] = self.input.source
@@ -151,6 +162,24 @@ class Task:
         if self.members:
             result["members"] = list(self.members)
         return result
+
+
+def one_label_only(task: Task, what: str, cure: str = "use a task without `multi_label`") -> None:
+    """Refuse a task whose texts may have several labels.
+
+    Parameters
+    ----------
+    task : the task
+    what : what needs one label per text, for the message
+    cure : what to do instead
+
+    Raises
+    ------
+    PetError
+        If the task has `multi_label`.
+    """
+    if task.multi_label:
+        raise PetError(f"{what} requires exactly one label per text, but {task.name} has `multi_label: true`; {cure}")
 
 
 def absolute_member(text: str, folder: str | Path = "") -> str:

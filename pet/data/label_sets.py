@@ -1,0 +1,115 @@
+"""Which labels of the task a value in the data stands for, if a text may have several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pet.data.label_codes import LabelCodes
+from pet.data.values import kind_of, label_text
+
+_SEPARATORS = ",;|/ "
+
+
+class UnknownLabel(ValueError):
+    """A text that is not a label of the task."""
+
+
+class LabelSets:
+    """Finds the labels of a text: a list of labels, or one text with a separator between them.
+
+    Parameters
+    ----------
+    labels, label_map : see `pet.data.label_codes.LabelCodes`
+    separator : character between the labels of a text
+
+    Examples
+    --------
+    >>> sets = LabelSets(["bug", "billing"], {}, ";")
+    >>> sets.indicator(["bug"]), sets.indicator("billing; bug"), sets.indicator("")
+    ([1, 0], [1, 1], [0, 0])
+    """
+
+    def __init__(self, labels: Sequence[str], label_map: Mapping[str, str], separator: str):
+        self._codes = LabelCodes(labels, label_map)
+        self._count = len(labels)
+        self._separator = separator
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._codes)
+
+    def __len__(self) -> int:
+        """Return the number of labels."""
+        return self._count
+
+    def indicator(self, value: Any) -> list[int]:
+        """Return 1 for each label that the value names, and 0 for the others.
+
+        Parameters
+        ----------
+        value : a list of labels, or a text; an empty list or text stands for no label
+
+        Raises
+        ------
+        UnknownLabel
+            With the first text that is not a label.
+        ValueError
+            With what else is wrong with the value, and the cure.
+        """
+        found = [0] * self._count
+        for text in self._parts(value):
+            position = self._codes.find(text)
+            if position is None:
+                self._refuse(text)
+            else:
+                found[position] = 1
+        return found
+
+    def _parts(self, value: Any) -> list[str]:
+        """Return the labels that a value names, as texts."""
+        if isinstance(value, (list, tuple, np.ndarray)):
+            texts = []
+            for entry in value:
+                text = label_text(entry)
+                if text is None:
+                    raise ValueError(f"label contains {kind_of(entry)}; write a list of labels, {self._example}")
+                texts.append(text)
+            return texts
+        text = label_text(value)
+        if text is None:
+            raise ValueError(f"label is {kind_of(value)}; write a list of labels, {self._example}, or [] for none")
+        if self._codes.find(text) is not None:
+            return [text]
+        return [part.strip() for part in text.split(self._separator) if part.strip()]
+
+    def _refuse(self, text: str) -> None:
+        """Raise the error for a text that is not a label; suggest another separator if it would make labels."""
+        for separator in _SEPARATORS:
+            parts = [part.strip() for part in text.split(separator)]
+            if len(parts) > 1 and all(self._codes.find(part) is not None for part in parts):
+                raise ValueError(
+                    f"labels are separated by {separator!r} here, not by {self._separator!r}; write "
+                    f'`label_separator: "{separator}"` in the task file'
+                )
+        raise UnknownLabel(text)
+
+    @property
+    def _example(self) -> str:
+        return f'such as ["{next(iter(self._codes))}"]'
+
+
+def label_reader(
+    labels: Sequence[str] | None, label_map: Mapping[str, str], separator: str | None
+) -> LabelCodes | LabelSets | None:
+    """Return what reads the labels of a table; None if it has none to read.
+
+    Parameters
+    ----------
+    labels, label_map : of the task
+    separator : character between the labels of a text; None: a text has exactly one label
+    """
+    if labels is None:
+        return None
+    return LabelCodes(labels, label_map) if separator is None else LabelSets(labels, label_map, separator)
