@@ -81,10 +81,13 @@ class Run:
             results, _ = common.run_in(Path(folder), draw.folder, len(draw.gold), options, reporter=Reporter("quiet"))
             cpu = cpu_seconds() - begun
             found = predictions(Path(folder) / "run", draw, results)
-        for name, figures in (("student", results.get("student")), ("ensemble", results.get("ensemble"))):
-            if figures and abs((found[name] == draw.gold).mean() - figures["accuracy"]) > 1e-9:
+        figures = {name: results[name] for name in ("student", "ensemble") if name in results}
+        for name, own in figures.items():
+            if abs((found[name] == draw.gold).mean() - own["accuracy"]) > 1e-9:
                 raise click.ClickException(f"{name}: the scores in the run folder are not those of its report")
-        return ({"": found["student"]} if self.method == "supervised" else found), {"cpu": cpu}
+        if self.method == "supervised":
+            return {"": found["student"]}, {"cpu": cpu, "ece": {"": results["student"]["ece"]}}
+        return found, {"cpu": cpu, "ece": {name: own["ece"] for name, own in figures.items()}}
 
 
 def common_settings(draw: Draw, setting: Setting, changes: Mapping[str, str]) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def common_settings(draw: Draw, setting: Setting, changes: Mapping[str, str]) ->
 
 
 def predictions(run: Path, draw: Draw, results: Mapping[str, Any]) -> Predicted:
-    """Return the test labels that the student and the ensemble of a finished run predict."""
+    """Return the test labels that the student, the ensemble, and its patterns alone predict in a finished run."""
     from pet.ensemble.combine import Ensemble
     from pet.store.manifest import read_stages
 
@@ -106,10 +109,13 @@ def predictions(run: Path, draw: Draw, results: Mapping[str, Any]) -> Predicted:
     if "student" in results:
         found["student"] = np.load(run / "student" / "test-logits.npy").argmax(axis=1)
     if "ensemble" in results:
-        generation = run / f"g{results.get('generation', 0)}"
-        info = read_stages(run)[f"{generation.name}/labels"]["info"]
-        merged = Ensemble.from_dict(info, len(draw.task.labels))
-        found["ensemble"] = merged.combine([np.load(generation / n / "test-logits.npy") for n in merged.names]).label
+        generation, stages = run / f"g{results.get('generation', 0)}", read_stages(run)
+        merged = Ensemble.from_dict(stages[f"{generation.name}/labels"]["info"], len(draw.task.labels))
+        kinds = {name: stages[f"{generation.name}/{name}"]["info"]["kind"] for name in merged.names}
+        patterns = merged.only([name for name in merged.names if kinds[name] == "pattern"])
+        for name, ensemble in (("ensemble", merged), ("patterns", patterns)):
+            scores = [np.load(generation / member / "test-logits.npy") for member in ensemble.names]
+            found[name] = ensemble.combine(scores).label
     return found
 
 
@@ -222,7 +228,7 @@ METHODS: dict[str, Method] = {
     "pet": Run(),
     "ipet": Run("ipet"),
     "pcp": Run("pcp"),
-    "learned": Run("pet", {"merge": "learned"}),
+    "weighted": Run("pet", {"merge": "weighted"}),
     "head": Run("supervised"),
     "embeddings": member("embeddings"),
     "tfidf": member("tfidf"),

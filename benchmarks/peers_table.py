@@ -16,8 +16,9 @@ INTRO = """# PET and other few-shot methods
 Produced by `python benchmarks/peers.py`. All methods get the same labeled examples, unlabeled texts and test texts.
 Accuracy in percent with its standard error; the difference is that from PET's student on the same texts and seeds, with
 its standard error and 95 % interval. Errors come from a bootstrap over texts and seeds; with one seed, over texts only.
-"CPU" is seconds of processor time with all children, training and prediction, without imports; an ensemble is listed
-with the time of its whole run. `settings` and versions are in the JSON lines file next to this one.
+"ECE" is the expected calibration error in percent. "CPU" is seconds of processor time with all children, training and
+prediction, without imports; an ensemble is listed with the time of its whole run. `settings` and versions are in the
+JSON lines file next to this one.
 
 """
 BASE = "pet student"
@@ -90,9 +91,12 @@ def paired(ours: Mapping[int, np.ndarray], base: Mapping[int, np.ndarray]) -> Es
 def page(lines: Sequence[Mapping[str, Any]]) -> str:
     """Format the tables: one row for each result on each data set, and the means over data sets."""
     seconds: dict[tuple[Group, str], list[float]] = defaultdict(list)
+    errors: dict[tuple[Group, str], list[float]] = defaultdict(list)
     for line in lines:
         for what in line["right"]:
             seconds[group_of(line), result_name(line, what)].append(line["cpu"])
+        for what, error in line.get("ece", {}).items():
+            errors[group_of(line), result_name(line, what)].append(error)
     rows: list[list[object]] = []
     differences: dict[str, list[Estimate]] = defaultdict(list)
     for group, found in hits(lines).items():
@@ -104,7 +108,9 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
             shown = "" if gap is None else f"{gap.mean:+.1f} ± {gap.error:.1f} ({gap.low:+.1f} to {gap.high:+.1f})"
             cpu = statistics.fmean(seconds[group, name])
             size = len(next(iter(by_seed.values())))
-            figures = [f"{own.mean:.1f} ± {own.error:.1f}", shown, f"{cpu:.1f}" if cpu < 10 else f"{cpu:.0f}"]
+            known = errors[group, name]
+            ece = f"{100 * statistics.fmean(known):.1f}" if known else ""
+            figures = [f"{own.mean:.1f} ± {own.error:.1f}", shown, ece, f"{cpu:.1f}" if cpu < 10 else f"{cpu:.0f}"]
             rows.append([group[0], group[1], name, *figures, len(by_seed), size, group[3], group[2], group[5]])
     head = [
         "task",
@@ -112,6 +118,7 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
         "method",
         "accuracy",
         "difference",
+        "ECE",
         "CPU",
         "seeds",
         "texts",
