@@ -72,6 +72,8 @@ def _model_facts(record: Mapping[str, Any]) -> dict[str, str]:
     if start["keep_layers"]:
         facts["layers kept of the original"] = ", ".join(map(str, start["keep_layers"])) + " (counted from 0)"
     facts["vocabulary"] = f"{record['vocabulary']:,} tokens"
+    if record["words_added"]:
+        facts["words added"] = f"{record['words_added']:,} whole words that the tokenizer of the original split"
     facts["weights"] = str(record["save_dtype"])
     return facts
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.adapt import packing, vocabulary
-from pet.adapt.settings import AdaptSettings, TextSettings
+from pet.adapt import packing, vocabulary, words
+from pet.adapt.settings import AdaptSettings, StartSettings, TextSettings
 from pet.adapt.start import make_start, set_output_bias
 from pet.backbones.masked import position_limit
 from pet.compat import save_model
@@ -35,7 +35,9 @@ FACTS = record(
         "new_head": flag(),
         "model_type": text(200),
         "shape": mapping_of(_COUNT),
-        **dict.fromkeys(("parameters", "vocabulary", "characters", "tokens_in_text", "unknown_tokens"), _COUNT),
+        **dict.fromkeys(
+            ("parameters", "vocabulary", "words_added", "characters", "tokens_in_text", "unknown_tokens"), _COUNT
+        ),
         **dict.fromkeys(("documents_read", "documents_dropped", "documents_trained", "documents_held_out"), _COUNT),
     }
 )
@@ -147,18 +149,13 @@ def prepare(folder: Path, settings: AdaptSettings, reporter: Reporter) -> dict[s
         If the text, the model or their combination cannot be used.
     """
     text, start, seed = settings.text, settings.start, settings.training.seed
+    wanted = words.read_words(start.add_words)
     train, held_out, facts = read_text(text, seed, reporter)
     model, tokenizer, new_head = make_start(start, train, seed)
     limit = min(tokenizer.model_max_length, position_limit(model))
     if text.length > limit:
         raise PetError(f"--length {text.length}: this model reads at most {limit} tokens; use {limit} or fewer")
-    encoded = packing.encode(tokenizer, train)
-    if start.model is not None and start.vocab is not None:
-        keep = vocabulary.choose_tokens(tokenizer, _counts(encoded, tokenizer), start.vocab, start.keep_words)
-        tokenizer = vocabulary.prune_tokenizer(tokenizer, keep)
-        model = vocabulary.prune_model(model, keep, tokenizer)
-        encoded = packing.encode(tokenizer, train)
-        reporter.info(f"kept {len(keep):,} tokens")
+    model, tokenizer, encoded, added = _fit_vocabulary(start, wanted, model, tokenizer, train, reporter)
     counts = _counts(encoded, tokenizer)
     if new_head:
         set_output_bias(model, counts)
@@ -175,10 +172,38 @@ def prepare(folder: Path, settings: AdaptSettings, reporter: Reporter) -> dict[s
         "model_type": model.config.model_type,
         "shape": {name: getattr(model.config, name) for name in _SHAPE if hasattr(model.config, name)},
         "vocabulary": len(tokenizer),
+        "words_added": added,
         **facts,
         "tokens_in_text": int(counts.sum()),
         "unknown_tokens": 0 if unknown is None else int(counts[unknown]),
     }
+
+
+def _fit_vocabulary(
+    start: StartSettings,
+    wanted: dict[str, str] | int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Sequence[str],
+    reporter: Reporter,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[Array], int]:
+    """Add words, then prune; return the model, its tokenizer, the encoded text, and the number of words added."""
+    new, known = words.choose_words(wanted, train, tokenizer, str(start.model))
+    grown = words.grow_tokenizer(tokenizer, new) if new else tokenizer
+    encoded = packing.encode(grown, train)
+    if wanted:
+        counts = _counts(encoded, grown)
+        model = words.grow_model(model, tokenizer, new, grown, counts) if new else model
+        unused = np.count_nonzero(counts[len(tokenizer) :] == 0)
+        reporter.info(f"added {len(new):,} words" + (f"; the text does not contain {unused:,} of them" * bool(unused)))
+    if start.model is not None and start.vocab is not None:
+        keep_words = [*start.keep_words, *known, *new]
+        keep = vocabulary.choose_tokens(grown, _counts(encoded, grown), start.vocab, keep_words)
+        grown = vocabulary.prune_tokenizer(grown, keep)
+        model = vocabulary.prune_model(model, keep, grown)
+        encoded = packing.encode(grown, train)
+        reporter.info(f"kept {len(keep):,} tokens")
+    return model, grown, encoded, len(new)
 
 
 def save_start(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -62,6 +62,11 @@ class StartSettings(OptionSettings):
         None, "Keep at most N tokens, those that the text uses; from scratch: learn N tokens.", low=1, high=10**7
     )
     keep_words: tuple[str, ...] = setting((), "Words that --vocab must keep.")
+    add_words: str | None = setting(
+        None,
+        "Add whole words that the tokenizer splits: the N most frequent ones of the text, or those of a file "
+        "(separated by spaces or line breaks). --vocab counts them. WordPiece only.",
+    )
     layers: int | None = setting(None, "From scratch: number of layers.", low=1, high=1000)
     hidden: int | None = setting(None, "From scratch: hidden size.", low=1, high=10**5)
     positions: int = setting(512, "From scratch: longest input, in tokens.", low=16, high=10**6)
@@ -74,8 +79,10 @@ class StartSettings(OptionSettings):
             return [f"{sizes[0]}: {what}"] if sizes else []
         if len(sizes) < 2 or self.vocab is None:
             return ["name a --model to start from, or give --layers, --hidden and --vocab to start from scratch"]
-        if self.keep_layers or self.feed_forward or self.keep_words:
-            return ["--keep-layers, --feed-forward and --keep-words shrink a checkpoint; name one with --model"]
+        if self.keep_layers or self.feed_forward or self.keep_words or self.add_words:
+            return [
+                "--keep-layers, --feed-forward, --keep-words and --add-words change a checkpoint; name one with --model"
+            ]
         return []
 
 
@@ -191,7 +198,8 @@ class AdaptSettings:
             text[field] = [_public_name(place) for place in text[field]]
         repeats = (item.rpartition("=") for item in text["repeat"])
         text["repeat"] = [f"{_public_name(source)}={number}" for source, _, number in repeats]
-        start["model"] = start["model"] and _public_name(start["model"])
+        for field in ("model", "add_words"):
+            start[field] = start[field] and _public_name(start[field])
         return public
 
 

@@ -1,9 +1,9 @@
-"""Prune the vocabulary of a tokenizer and its model to the tokens that a text uses."""
+"""Change the vocabulary of a tokenizer and its model, above all to the tokens that a text uses."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,12 @@ _SLOW_FILES = (
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model"),
     "added_tokens.json",
 )
+
+
+def load_spec(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return the content of the tokenizer.json of a fast tokenizer."""
+    spec: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    return spec
 
 
 def choose_tokens(
@@ -48,7 +54,7 @@ def choose_tokens(
     PetError
         If `size` is too small for what must be kept.
     """
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    spec = load_spec(tokenizer)
     vocabulary = tokenizer.get_vocab()
     spelling = {i: token for token, i in vocabulary.items()}
     must = set(tokenizer.all_special_ids) | {entry["id"] for entry in spec["added_tokens"]}
@@ -69,7 +75,8 @@ def choose_tokens(
     parents = _merge_parents(spec) if kind == "BPE" else {}
     if len(must) > size:
         raise PetError(
-            f"--vocab {size}: special tokens and single characters alone are {len(must)}; choose at least that"
+            f"--vocab {size}: special tokens, single characters and words to keep are {len(must)} tokens; "
+            "choose at least that"
         )
     keep = _closed(must, parents, vocabulary, spelling)
     for i in np.argsort(-counts, kind="stable"):
@@ -114,33 +121,51 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> 
     PetError
         If it has no ``tokenizer.json`` form, or a vocabulary of another type than WordPiece, BPE or Unigram.
     """
+    spelling = {i: token for token, i in tokenizer.get_vocab().items()}
+    return change_tokens(tokenizer, {spelling[i]: place for place, i in enumerate(keep)})
+
+
+def change_tokens(tokenizer: PreTrainedTokenizerBase, new: Mapping[str, int]) -> PreTrainedTokenizerBase:
+    """Return a tokenizer with another vocabulary: fewer tokens, other ids, or (WordPiece only) more words.
+
+    Parameters
+    ----------
+    new : mapping of token to id
+        The ids are 0 to the number of tokens - 1. All special and added tokens must be kept.
+
+    Raises
+    ------
+    PetError
+        If it has no ``tokenizer.json`` form, or a vocabulary of another type than WordPiece, BPE or Unigram.
+    """
     name = tokenizer.name_or_path
     if not tokenizer.is_fast:
-        raise PetError(f"tokenizer {name}: is a slow one and cannot be pruned; save it as tokenizer.json first")
-    spelling = {i: token for token, i in tokenizer.get_vocab().items()}
-    new = {spelling[i]: place for place, i in enumerate(keep)}
+        raise PetError(f"tokenizer {name}: is a slow one and cannot be changed; save it as tokenizer.json first")
     with Scratch() as folder:
         tokenizer.save_pretrained(folder)
         for slow in _SLOW_FILES:
             Path(folder, slow).unlink(missing_ok=True)
         path, settings_path = Path(folder, "tokenizer.json"), Path(folder, "tokenizer_config.json")
         spec = json.loads(path.read_text(encoding="utf-8"))
-        _prune_spec(spec, new, {old: place for place, old in enumerate(keep)}, name)
+        _change_spec(spec, new, tokenizer.get_vocab(), name)
         path.write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
         settings = json.loads(settings_path.read_text(encoding="utf-8"))
         for field in ("added_tokens_decoder", "vocab_size", "max_length", "stride"):
             settings.pop(field, None)
         settings_path.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-        pruned = reload_tokenizer(str(folder))
-    if len(pruned) != len(keep):
-        raise PetError(f"tokenizer {name}: pruning left {len(pruned)} tokens for {len(keep)}; leave --vocab out")
-    pruned.name_or_path = ""
-    return pruned
+        changed = reload_tokenizer(str(folder))
+    if len(changed) != len(new):
+        raise PetError(
+            f"tokenizer {name}: has {len(changed)} tokens instead of {len(new)} after the change of its vocabulary; "
+            "leave --vocab and --add-words out"
+        )
+    changed.name_or_path = ""
+    return changed
 
 
-def _prune_spec(spec: dict[str, Any], new: Mapping[str, int], moved: Mapping[int, int], name: str) -> None:
-    """Prune the content of a tokenizer.json: `new` maps tokens to their new ids, `moved` old ids to new ones."""
-    model = spec["model"]
+def _change_spec(spec: dict[str, Any], new: Mapping[str, int], old: Mapping[str, int], name: str) -> None:
+    """Change the content of a tokenizer.json; `new` and `old` map tokens to their ids."""
+    model, moved = spec["model"], {i: new[token] for token, i in old.items() if token in new}
     if model["type"] == "Unigram":
         scores = dict(model["vocab"])
         added = {entry["content"] for entry in spec["added_tokens"]}
@@ -193,6 +218,39 @@ def prune_model(model: PreTrainedModel, keep: Sequence[int], tokenizer: PreTrain
         If the tokenizer has more tokens than the model has rows.
     """
     rows = torch.as_tensor(list(keep))
+    check_rows(model, max(keep) + 1)
+    return change_rows(model, lambda tensor: tensor[rows].clone(), len(keep), tokenizer)
+
+
+def check_rows(model: PreTrainedModel, tokens: int) -> None:
+    """Refuse a tokenizer that has more tokens than its model has rows.
+
+    Raises
+    ------
+    PetError
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < tokens:
+        raise PetError(
+            f"--vocab and --add-words: the tokenizer has {tokens:,} tokens, and the model only {rows:,}; "
+            "use the tokenizer of this model"
+        )
+
+
+def change_rows(
+    model: PreTrainedModel,
+    change: Callable[[torch.Tensor], torch.Tensor],
+    size: int,
+    tokenizer: PreTrainedTokenizerBase,
+) -> PreTrainedModel:
+    """Return a model with other rows of its embeddings and output layer, one for each token.
+
+    Parameters
+    ----------
+    change : function of a matrix of shape (tokens, hidden size) or a bias of shape (tokens,)
+        Returns its replacement, with `size` rows.
+    tokenizer : the tokenizer with `size` tokens, for the ids of special tokens in the configuration
+    """
     vocabulary = model.config.vocab_size
     output = model.get_output_embeddings()
     tensors = [model.get_input_embeddings().weight]
@@ -204,16 +262,10 @@ def prune_model(model: PreTrainedModel, keep: Sequence[int], tokenizer: PreTrain
         head_bias = (
             tensor.dim() == 1 and tensor.shape[0] == vocabulary and not name.startswith(f"{model.base_model_prefix}.")
         )
-        if tensor.data_ptr() in places or (head_bias and name.endswith("bias")):
-            if tensor.shape[0] < max(keep) + 1:
-                raise PetError(
-                    f"--vocab: the tokenizer has more tokens than {name} has rows; use the tokenizer of this model"
-                )
-            state[name] = tensor[rows].clone()
-        else:
-            state[name] = tensor
+        changes = tensor.data_ptr() in places or (head_bias and name.endswith("bias"))
+        state[name] = change(tensor) if changes else tensor
     config = copy_config(model)
-    config.vocab_size = len(keep)
+    config.vocab_size = size
     for name in ("pad", "bos", "eos", "cls", "sep"):
         field = f"{name}_token_id"
         if getattr(tokenizer, field) is not None and hasattr(config, field):

@@ -22,6 +22,7 @@ Examples:
   pet adapt -m roberta-base --text reviews.txt --max-minutes 30 -o models/reviews
   pet adapt --text pool.jsonl --field text --max-minutes 20 -o models/mine
   pet adapt -m big-encoder --keep-layers 0,1,2,3 --vocab 16000 --text text.txt.xz -o models/small
+  pet adapt --text tickets.txt --add-words 500 --epochs 3 -o models/tickets
   pet adapt --layers 4 --hidden 256 --vocab 8000 --text text.txt --epochs 3 -o models/new
   torchrun --nproc-per-node 2 -m pet adapt -m roberta-base --text big.txt.xz -o models/big
 """
@@ -30,7 +31,7 @@ GROUPS: tuple[type[Settings], ...] = (TextSettings, OutputSettings, StartSetting
 _SHORT = {"sources": ("-t",), "folder": ("-o",), "model": ("-m",)}
 _REQUIRED = ("sources", "folder")
 _METAVAR = {"sources": "F", "fields": "NAME", "repeat": "F=N", "exclude": "F", "folder": "DIR", "model": "M"}
-_METAVAR |= {"prompts": "TEXT", "keep_layers": "0,1,3", "keep_words": "A,B"}
+_METAVAR |= {"prompts": "TEXT", "keep_layers": "0,1,3", "keep_words": "A,B", "add_words": "N|F"}
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[int, ...]:

@@ -56,6 +56,18 @@ def read_strings(path: str) -> list[str]:
         return [text for _, record in _records(stream, path) for text in _strings(record)]
 
 
+def read_lines(path: str) -> list[tuple[int, str]]:
+    """Read the lines of a text file, also ``.xz`` or ``.gz``, with their numbers, counted from 1.
+
+    Raises
+    ------
+    PetError
+        If it cannot be read.
+    """
+    with _opened(path) as stream:
+        return list(enumerate(stream, start=1))
+
+
 def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
     if source.startswith("hub:"):
         yield from _read_hub(source, fields)

@@ -134,6 +134,7 @@ def test_text_cannot_break_the_model_card() -> None:
     )
     record = {
         **{"base": "a`\n# b|c", "new_head": False, "model_type": "bert", "parameters": 5, "shape": {}, "vocabulary": 9},
+        **{"words_added": 0},
         **{"documents_trained": 1, "characters": 2, "tokens_in_text": 3, "unknown_tokens": 0, "documents_held_out": 1},
         **{"tokens": 8, "epochs": 1.0, "step": 1, "seconds": 1.0, "machine": "CPU", "save_dtype": "fp32"},
         "settings": AdaptSettings(
