@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +18,7 @@ from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
 from pet.errors import PetError
 from pet.spelling import Names, compose, fold, unlike
+from pet.task.nested import Nested, parse_nested, unfold
 from pet.task.usual import UsualColumn
 
 _LONGEST_NAME = 4  # words of the name of a column
@@ -36,18 +38,28 @@ class Layout:
         Positions of the labels; LabelSets if a text may have several; None: do not read labels.
     stray_id : str or None
         An id column that the first JSON line lacks. Rows are numbered then, and no line may have it.
+    nested : mapping of str to (str, Nested)
+        Column of the table -> its column in `columns`, and what it stands for, if that is a value inside a row.
     """
 
     columns: Mapping[str, str]
     id_column: str | None
     codes: LabelCodes | LabelSets | None
     stray_id: str | None = None
+    nested: Mapping[str, tuple[str, Nested]] = field(default_factory=dict)
 
     @property
     def file_columns(self) -> list[str]:
         """The needed columns of the file, each once."""
-        wanted = [*self.columns.values(), *([self.id_column] if self.id_column is not None else [])]
-        return list(dict.fromkeys(wanted))
+        wanted = [column for name, column in self.columns.items() if name not in self.nested]
+        wanted += [self.id_column] if self.id_column is not None else []
+        return list(
+            dict.fromkeys([*wanted, *(root for _, value in self.nested.values() for root in sorted(value.roots))])
+        )
+
+    def rows(self, record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a record of the file: one, unless columns are lists inside it."""
+        return unfold(record, self.nested) if self.nested else iter((record,))
 
     @property
     def fields(self) -> list[str]:
@@ -104,10 +116,15 @@ def lay_out(
     wanted = {name: columns.get(name, name) for name in [*fields, *(["label"] if codes is not None else [])]}
     if columns.get("id", "id") and ("id" in columns or "id" in (header or ())):
         wanted["id"] = columns.get("id", "id")
+    nested, wrong = _nested_columns(wanted, header)
+    problems += [f"{place}: --column {name}: {message}" for name, message in wrong.items()]
     if header is not None:
         for name, column in wanted.items():
             same = same_columns(column, header)
-            if len(same) == 1:
+            if name in nested:
+                roots = [root for root in sorted(nested[name][1].roots) if not same_columns(root, header)]
+                problems += [missing_column(place, name, root, header) for root in roots if strict]
+            elif len(same) == 1:
                 wanted[name] = same[0]
                 _announce(place, column, same[0])
             elif same:
@@ -118,7 +135,25 @@ def lay_out(
         raise PetError(dict.fromkeys(problems))
     id_column = wanted.pop("id", None)
     stray = id_column is None and "id" not in columns and not strict and header is not None
-    return Layout(wanted, id_column, codes, stray_id="id" if stray else None)
+    return Layout(wanted, id_column, codes, "id" if stray else None, nested)
+
+
+def _nested_columns(
+    wanted: Mapping[str, str], header: Sequence[str] | None
+) -> tuple[dict[str, tuple[str, Nested]], dict[str, str]]:
+    """Return the columns that are values inside a row, and messages about those that cannot be read."""
+    nested, wrong = {}, {}
+    for name, column in wanted.items():
+        if name == "id" or same_columns(column, header or ()):
+            continue
+        try:
+            value = parse_nested(column, wanted)
+        except ValueError as error:
+            wrong[name] = str(error)
+            continue
+        if value is not None:
+            nested[name] = column, value
+    return nested, wrong
 
 
 def present_columns(columns: Mapping[str, str], header: Sequence[str] | None) -> dict[str, str]:
@@ -135,6 +170,8 @@ def present_columns(columns: Mapping[str, str], header: Sequence[str] | None) ->
 
     def is_absent(key: str, column: str) -> bool:
         usual = isinstance(column, UsualColumn) and not same_columns(column, names)
+        if usual and (value := parse_nested(column, columns)) is not None:
+            return not any(same_columns(root, names) for root in value.roots)
         return usual and (key == "id" or bool(same_columns(key, names)))
 
     return {key: column for key, column in columns.items() if header is None or not is_absent(key, column)}

@@ -33,6 +33,8 @@ def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
     if isinstance(layout.codes, LabelSets):
         raise Unsound("a text may have several labels")
     start = 0
+    if layout.nested:
+        raise Unsound("values inside a row")
     try:
         for batch in _raw_batches(source, layout):
             if batch.num_rows:

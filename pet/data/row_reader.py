@@ -24,7 +24,8 @@ from pet.store.spreadsheet import unquoted
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
     """Yield place and values (id, fields, label or label set) of every valid row; mistakes go to `problems`."""
-    for number, (place, record) in enumerate(records(source, layout, problems)):
+    found = ((place, row) for place, record in records(source, layout, problems) for row in layout.rows(record))
+    for number, (place, record) in enumerate(found):
         values = checked_row(place, record, layout, problems)
         if values is not None:
             yield place, (values[0] if layout.id_column is not None else str(number), *values[1:])

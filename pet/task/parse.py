@@ -10,6 +10,7 @@ from pet.spelling import Names, compose, unlike
 from pet.suggest import suggest
 from pet.task.document import Item
 from pet.task.grammar import NAME, RESERVED, Template, parse_template
+from pet.task.nested import parse_nested
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
 from pet.task.verbalizer import Verbalizer
@@ -227,7 +228,13 @@ class _Parser:
 
     def _columns(self, item: Item, fields: Sequence[str]) -> dict[str, UsualColumn]:
         pairs = self.mapping(item, "columns", [*fields, *_TABLE_COLUMNS], "field") or {}
-        return {name: UsualColumn(self._text(value, f"the column for {name}")) for name, value in pairs.items()}
+        found = {name: UsualColumn(self._text(value, f"the column for {name}")) for name, value in pairs.items()}
+        for name, value in pairs.items():
+            try:
+                parse_nested(found[name], found)
+            except ValueError as error:
+                self.wrong(value, f"the column for {name}: {error}")
+        return found
 
     def _descriptions(self, item: Item, labels: Sequence[str]) -> dict[str, str]:
         """Return label -> description, in the order of the labels. Some labels may have none."""
