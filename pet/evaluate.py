@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pet.errors import PetError
+from pet.groups import Groups, group_metrics
 
 BINS = 15
 
 
-def evaluate(probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -> dict[str, Any]:
+def evaluate(
+    probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str], groups: Groups | None = None
+) -> dict[str, Any]:
     """Measure predictions against gold labels.
 
     Parameters
@@ -23,6 +26,8 @@ def evaluate(probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -
     gold : int array of shape (n,)
         Index of the correct label.
     labels : sequence of L str
+    groups : Groups, optional
+        Texts that are judged together; adds the metrics of `pet.groups.group_metrics`.
 
     Returns
     -------
@@ -63,6 +68,7 @@ def evaluate(probabilities: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -
         "accuracy": float(np.trace(confusion) / len(right)),
         "macro_f1": float(np.mean([row["f1"] for row in per_class])),
         "mcc": _mcc(confusion),
+        **({} if groups is None else group_metrics(scores, right, groups)),
         "ece": _ece(calibration),
         "per_class": dict(zip(labels, per_class, strict=True)),
         "confusion": confusion.tolist(),

@@ -25,6 +25,7 @@ LAYERS = [
     "backbones",
     "tuning",
     "ensemble",
+    "groups",
     "evaluate, ipet",
     "recipe",
     "student",

@@ -30,7 +30,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @labeled_input_option
-@click.option("--task", metavar="T", help="A task whose label_map translates the labels of the data.")
+@click.option("--task", metavar="T", help="A task whose columns, label_map and groups describe the data.")
 @table_options
 @exact_compute_options
 @quantize_option
@@ -49,7 +49,7 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
     metrics = evaluate_file(
         model,
         source,
-        label_map=load_task(task).label_map if task else None,
+        task=load_task(task) if task else None,
         table=table_options_of(options),
         compute=compute_options_of(options),
         reporter=reporter_for(quiet),

@@ -119,23 +119,32 @@ def lay_out(
     nested, wrong = _nested_columns(wanted, header)
     problems += [f"{place}: --column {name}: {message}" for name, message in wrong.items()]
     if header is not None:
-        for name, column in wanted.items():
-            same = same_columns(column, header)
-            if name in nested:
-                roots = [root for root in sorted(nested[name][1].roots) if not same_columns(root, header)]
-                problems += [missing_column(place, name, root, header) for root in roots if strict]
-            elif len(same) == 1:
-                wanted[name] = same[0]
-                _announce(place, column, same[0])
-            elif same:
-                problems.append(f"{place}: {two_columns(same)}")
-            elif strict:
-                problems.append(missing_column(place, name, column, header))
+        problems += _match(wanted, nested, header, place, strict=strict)
     if problems:
         raise PetError(dict.fromkeys(problems))
     id_column = wanted.pop("id", None)
     stray = id_column is None and "id" not in columns and not strict and header is not None
     return Layout(wanted, id_column, codes, "id" if stray else None, nested)
+
+
+def _match(
+    wanted: dict[str, str], nested: Mapping[str, tuple[str, Nested]], header: Sequence[str], place: str, *, strict: bool
+) -> list[str]:
+    """Replace wanted columns by those of the file that have the same name; return messages about the others."""
+    problems = []
+    for name, column in wanted.items():
+        same = same_columns(column, header)
+        if name in nested:
+            roots = [root for root in sorted(nested[name][1].roots) if not same_columns(root, header)]
+            problems += [missing_column(place, name, root, header) for root in roots if strict]
+        elif len(same) == 1:
+            wanted[name] = same[0]
+            _announce(place, column, same[0])
+        elif same:
+            problems.append(f"{place}: {two_columns(same)}")
+        elif strict:
+            problems.append(missing_column(place, name, column, header))
+    return problems
 
 
 def _nested_columns(
@@ -182,7 +191,7 @@ def _announce(place: str, column: str, found: str) -> None:
     if found != column:
         how = "decomposed" if compose(found) != found else "composed"
         notice = f"{place}: reads the column {shorten(found)} as {shorten(column)}; its accents are {how}"
-        warnings.warn(TableNotice(f"{notice} (different characters: {unlike(found, column)})"), stacklevel=3)
+        warnings.warn(TableNotice(f"{notice} (different characters: {unlike(found, column)})"), stacklevel=4)
 
 
 def same_columns(column: str, header: Iterable[str]) -> list[str]:

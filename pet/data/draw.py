@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, count_labels
 from pet.data.columns import present_columns, same_columns
-from pet.data.kept import choose_columns
+from pet.data.kept import choose_columns, refuse_many_texts
 from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import Row, chunks_of_rows, column_values, output_columns, whole_rows
@@ -103,8 +103,7 @@ def draw_file(
     PetError
         For every mistake in the input or the options. Nothing is written then.
     """
-    table = table or TableOptions()
-    table = replace(table, columns={**task.columns, **table.columns})
+    table = replace(table or TableOptions(), columns={**task.columns, **(table.columns if table else {})})
     targets = [check_output(place, TABLE_ENDINGS, source, table.force) for place in (output, rest) if place is not None]
     if len(targets) == 2 and os.path.realpath(targets[0]) == os.path.realpath(targets[1]):
         raise PetError(f"{output}: is given both for the draw and for the rest; name two files")
@@ -118,8 +117,7 @@ def draw_file(
     with ExitStack() as files:  # both files appear, or neither
         _append(files.enter_context(writing_table(targets[0], columns, as_is=table.as_is)), rows, columns)
         if rest is not None:
-            label = table.columns.get("label", "label")
-            hidden = set() if keep_labels else {label} - {table.columns.get(field, field) for field in task.fields}
+            hidden = set() if keep_labels else _label_columns(task, table)
             columns = [column for column in columns if not same_columns(column.name, hidden)]
             numbers = frozenset(drawn.tolist())
             others = (row for number, row in enumerate(whole_rows(opened, "input")) if number not in numbers)
@@ -131,6 +129,7 @@ def _draw(
     task: Task, source: str, draw: DrawOptions, options: TableOptions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the label of every row, and the rows that are drawn."""
+    refuse_many_texts("pet sample", options.columns)
     if (draw.shots if draw.shots is not None else draw.examples) == 0:
         raise PetError(f"--{'shots' if draw.shots is not None else 'examples'} 0 draws nothing; give 1 or more")
     if draw.seed < 0:
@@ -177,6 +176,11 @@ def _chosen(names: Sequence[str], task: Task, table: TableOptions, place: str) -
     needed = {table.columns.get(name, name) for name in ("id", *task.fields, "label")}
     kept = {*needed, *choose_columns(table.keep, names, place)}
     return [name for name in names if same_columns(name, kept)]
+
+
+def _label_columns(task: Task, table: TableOptions) -> set[str]:
+    """Return the column of the labels, unless it is also that of a field."""
+    return {table.columns.get("label", "label")} - {table.columns.get(field, field) for field in task.fields}
 
 
 def _append(file: TableWriter, rows: Iterable[Row], columns: Sequence[OutputColumn]) -> int:

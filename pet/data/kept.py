@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -57,6 +57,16 @@ def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> t
     if problems:
         raise PetError(problems)
     return tuple(dict.fromkeys(found))
+
+
+def refuse_many_texts(option: str, columns: Mapping[str, str]) -> None:
+    """Refuse an option that copies rows of the input if a row holds several texts, as with ``answers[].text``."""
+    lists = [column for column in columns.values() if "[]" in column]
+    if lists:
+        raise PetError(
+            f"{option}: a row of the input holds several texts (column {lists[0]}), so its other columns cannot be "
+            "copied; leave this out, or write a file with one row for each text"
+        )
 
 
 def refuse_taken(names: Sequence[str], columns: Sequence[OutputColumn]) -> None:
@@ -116,7 +126,9 @@ class KeptColumns:
         return column_values(taken if positions is None else [taken[i] for i in positions], self.names)
 
 
-def keep_columns(source: str, table: TableOptions, output: Sequence[OutputColumn], *, typed: bool) -> KeptColumns:
+def keep_columns(
+    source: str, table: TableOptions, mapping: Mapping[str, str], output: Sequence[OutputColumn], *, typed: bool
+) -> KeptColumns:
     """Open the kept columns of a table.
 
     Parameters
@@ -125,6 +137,8 @@ def keep_columns(source: str, table: TableOptions, output: Sequence[OutputColumn
         As for `pet.data.read.read_table`.
     table : TableOptions
         How to read the table; its ``keep`` is as for `choose_columns`.
+    mapping : mapping of str to str
+        Field -> column that it is read from.
     output : sequence of OutputColumn
         The other columns of the output.
     typed : bool
@@ -137,6 +151,7 @@ def keep_columns(source: str, table: TableOptions, output: Sequence[OutputColumn
     """
     if not table.keep:
         return KeptColumns(None, ())
+    refuse_many_texts("--keep", mapping)
     opened = open_source(source, _NAME, table.table_format)
     names = choose_columns(table.keep, column_names(opened) or [], opened.shown)
     refuse_taken(names, output)

@@ -50,7 +50,7 @@ def read_memory(
     layout, records = _open(table, fields, codes, columns, name)
     rows: list[tuple[Any, ...]] = []
     first: dict[str, int] = {}
-    for number, record in enumerate(row for record in records for row in layout.rows(record)):
+    for number, record in enumerate(inner for outer in records for inner in layout.rows(outer)):
         row = checked_row((0, number), record, layout, problems)
         if row is None:
             continue

@@ -18,6 +18,7 @@ from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
 from pet.store.recorded import check_recorded
 from pet.student.classifier import Classifier, load_classifier
+from pet.task.group import Group
 from pet.task.task import Task
 from pet.training.device import make_accelerator
 
@@ -36,11 +37,14 @@ class SavedClassifier:
         Field (or ``label``, ``id``) -> column, as in the run; empty without a run.
     label_map : mapping of str to str
         Text in the data -> label, as in the run's task.
+    group : Group, optional
+        Texts that the run's task judges together.
     """
 
     classifier: Classifier
     columns: Mapping[str, str]
     label_map: Mapping[str, str]
+    group: Group | None = None
 
 
 def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> SavedClassifier:
@@ -70,7 +74,7 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     if settings is None:
         return SavedClassifier(classifier, {}, {})
     task = Task.from_dict(settings.task)
-    return SavedClassifier(classifier, {**task.columns, **settings.columns}, task.label_map)
+    return SavedClassifier(classifier, {**task.columns, **settings.columns}, task.label_map, task.group)
 
 
 def classify_chunks(

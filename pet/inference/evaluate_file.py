@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
 from pet.data.read import iter_table
 from pet.data.table_options import TableOptions
 from pet.evaluate import evaluate
-from pet.inference.classifier import classify_chunks, open_classifier
+from pet.groups import groups_of
+from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
-
-Array = NDArray[Any]
+from pet.task.group import Group
+from pet.task.task import Task
 
 
 def evaluate_file(
     model: str,
     source: str,
     *,
+    task: Task | None = None,
     label_map: Mapping[str, str] | None = None,
     table: TableOptions | None = None,
     compute: ComputeOptions | None = None,
@@ -34,6 +36,7 @@ def evaluate_file(
     ----------
     model : a student, a run, or any ``transformers`` sequence classifier (which reads a field ``text``)
     source : the texts with their labels, as for `pet.data.read.read_table`
+    task : for its columns, label map and groups; default: the task of the classifier's run
     label_map : text in the data -> label of the classifier; default: as in the classifier's run
     table, compute : how to read and compute; columns that are not named are those of the run
     reporter : shows progress
@@ -56,19 +59,32 @@ def evaluate_file(
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
     saved = open_classifier(model, allow_pickle=compute.allow_pickle)
-    classifier = saved.classifier
+    if task is not None:
+        saved = replace(saved, columns={**saved.columns, **task.columns}, label_map=task.label_map, group=task.group)
+    classifier, group = saved.classifier, _group_of(saved)
     known = saved.label_map if label_map is None else label_map
+    names = (*classifier.text_input.fields, "label", "id")
     chunks = iter_table(
         source,
         classifier.text_input.fields,
         labels=list(classifier.labels),
         label_map={text: label for text, label in known.items() if label in classifier.labels},
-        columns={**saved.columns, **table.columns},
+        columns={**{key: column for key, column in saved.columns.items() if key in names}, **table.columns},
         **table.reading,
     )
-    probabilities: list[Array] = []
-    gold: list[Array] = []
+    probabilities, gold, texts = [], [], []
     for chunk, found in classify_chunks(classifier, model, chunks, compute, "evaluate", reporter or Reporter("quiet")):
         gold.append(column_labels(chunk))
         probabilities.append(found)
-    return evaluate(np.concatenate(probabilities), np.concatenate(gold), classifier.labels)
+        texts += [] if group is None else [chunk]
+    groups = groups_of(group, classifier.labels, texts)
+    return evaluate(np.concatenate(probabilities), np.concatenate(gold), classifier.labels, groups)
+
+
+def _group_of(saved: SavedClassifier) -> Group | None:
+    """Return the group of the texts, if the classifier has its fields and label."""
+    group, classifier = saved.group, saved.classifier
+    if group is None or group.right not in classifier.labels:
+        return None
+    wanted = {*group.by, *([group.text] if group.text else [])}
+    return group if wanted <= set(classifier.text_input.fields) else None

@@ -92,8 +92,8 @@ def label_file(
     place = check_output(output, TABLE_ENDINGS, source, table.force)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
     labels, members = ensemble.task.labels, ensemble.names
-    kept = keep_columns(source, table, soft_label_columns(labels, members), typed=needs_types(place))
     mapping = text_columns(ensemble, table.columns)
+    kept = keep_columns(source, table, mapping, soft_label_columns(labels, members), typed=needs_types(place))
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
     agreement = None
     if compute.quantize:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pet.data.columns import Layout, lay_out
-from pet.data.kept import choose_columns, refuse_taken
+from pet.data.kept import choose_columns, refuse_many_texts, refuse_taken
 from pet.data.open_source import open_source
 from pet.data.read import prepare
 from pet.data.rows import output_columns
@@ -147,6 +147,8 @@ def _holds_parts(folder: Path) -> bool:
 def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Input:
     mapping = text_columns(ensemble, table.columns)
     opened, layout = prepare(source, ensemble.task.fields, None, {}, mapping, "input", table.table_format)
+    if table.keep:
+        refuse_many_texts("--keep", mapping)
     keep = choose_columns(table.keep, column_names(opened) or [], opened.shown)
     refuse_taken(keep, soft_label_columns(ensemble.task.labels, ensemble.names))
     return _Input(source, opened, layout, mapping, replace(table, keep=keep))
@@ -219,7 +221,7 @@ def _shards(
     given: _Input, ensemble: SavedEnsemble, folder: Path, rows: int, reporter: Reporter
 ) -> tuple[Source, Layout, dict[str, OutputColumn], list[Shard]]:
     """Return the Parquet files to read, their columns, the columns to keep, and the shards."""
-    if given.source.kind == "parquet":
+    if given.source.kind == "parquet" and not given.layout.nested:
         paths = tuple(path.absolute() for path in given.source.paths)
         source = Source("parquet", given.source.shown, paths, None, given.source.class_names)
         columns = output_columns(source, given.table.keep, "input", typed=True)

@@ -63,8 +63,8 @@ def predict_file(
     saved = open_classifier(model, allow_pickle=compute.allow_pickle, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
-    kept = keep_columns(source, table, columns, typed=needs_types(place))
     mapping = {key: value for key, value in {**saved.columns, **table.columns}.items() if key != "label"}
+    kept = keep_columns(source, table, mapping, columns, typed=needs_types(place))
     chunks = iter_table(source, fields, columns=mapping, **table.reading)
     names, order = np.asarray(labels, dtype=object), {"labels": json.dumps(list(labels), ensure_ascii=False)}
     total = 0

@@ -90,7 +90,7 @@ def cut_table(
         return [unseen(place.parent)]
     try:
         with writing_folder(place) as beside:
-            kept = keep_columns(source, table, (), typed=True)
+            kept = keep_columns(source, table, mapping, (), typed=True)
             for number, chunk in enumerate(iter_table(source, fields, columns=mapping, **table.reading)):
                 part = chunk.with_format("arrow")[:]
                 for column, values in zip(kept.columns, kept.take(len(chunk)).values(), strict=True):

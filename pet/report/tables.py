@@ -11,6 +11,9 @@ from pet.terminal import clean, display_width, pad
 
 # Headline metrics with their display names.
 HEADLINE = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "MCC", "ece": "ECE"}
+# Metrics that only some tasks have.
+SPECIAL = {"f1a": "F1a", "em": "EM", "token_f1": "token F1"}
+NAMES = HEADLINE | SPECIAL
 
 Metrics = Mapping[str, Any]
 
@@ -79,7 +82,7 @@ def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None
         or None for a single run. Metrics that any run lacks are omitted.
     """
     summary: dict[str, dict[str, float | int | None]] = {}
-    for figure in HEADLINE:
+    for figure in NAMES:
         values = [float(run[figure]) for run in runs if run.get(figure) is not None]
         if not values or len(values) < len(runs):
             continue
@@ -90,7 +93,7 @@ def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None
 
 def headline(first: Sequence[str] = ()) -> dict[str, str]:
     """Return `HEADLINE` with the given metrics first, such as the ``metrics`` of a task file."""
-    return {figure: HEADLINE[figure] for figure in dict.fromkeys((*first, *HEADLINE))}
+    return {figure: NAMES[figure] for figure in dict.fromkeys((*first, *HEADLINE))}
 
 
 def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> list[list[str]]:
@@ -151,7 +154,7 @@ def majority_line(metrics: Metrics) -> str:
 def format_metrics(metrics: Metrics) -> str:
     """Format a result of `pet.evaluate.evaluate` for a terminal: headline, per-class table, confusion matrix."""
     parts = [f"{metrics['n']} examples"]
-    parts += [f"{name} {metrics[figure]:.3f}" for figure, name in HEADLINE.items()]
+    parts += [f"{name} {metrics[figure]:.3f}" for figure, name in NAMES.items() if figure in metrics]
     first_line = f"{', '.join(parts)}\n{majority_line(metrics)}"
     per_class = metrics["per_class"]
     classes = text_table(

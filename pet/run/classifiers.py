@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.soft_labels import read_probabilities
 from pet.evaluate import evaluate
+from pet.groups import groups_of
 from pet.members import pattern
 from pet.members.texts import Texts
 from pet.numerics import softmax
@@ -175,4 +176,5 @@ def evaluate_classifier(context: RunContext, stage: str) -> dict[str, Any]:
         return {}
     gold = context.texts("test").labels
     scores = read_scores(context.directory.path / stage / TEST_LOGITS, (len(gold), len(context.task.labels)))
-    return evaluate(softmax(scores), gold, context.task.labels)
+    groups = groups_of(context.task.group, context.task.labels, [context.texts("test").table])
+    return evaluate(softmax(scores), gold, context.task.labels, groups)

@@ -13,6 +13,7 @@ from pet.data.lazy_column import LazyColumn
 from pet.ensemble.combine import NOTED, Ensemble
 from pet.ensemble.soft_labels import write_soft_labels
 from pet.evaluate import evaluate
+from pet.groups import groups_of
 from pet.numerics import softmax
 from pet.run.class_ratio import corrected_alone, target_ratio
 from pet.run.context import RunContext
@@ -88,10 +89,12 @@ def evaluate_ensemble(context: RunContext, members: Sequence[Member], ensemble: 
     if not context.has("test"):
         return {}
     gold, labels = context.texts("test").labels, context.task.labels
+    groups = groups_of(context.task.group, labels, [context.texts("test").table])
     scores = member_scores(context, members, "test")
     figures = {}
     for member, own in zip(members, scores, strict=True):
-        known = ~np.isnan(own).any(axis=1)
+        known = np.asarray(~np.isnan(own).any(axis=1))
         if known.any():  # a member that abstains everywhere has no figures
-            figures[member.name] = evaluate(softmax(own[known]), gold[known], labels)
-    return {"members": figures, "ensemble": evaluate(ensemble.combine(scores).probabilities, gold, labels)}
+            figures[member.name] = evaluate(softmax(own[known]), gold[known], labels, groups and groups.take(known))
+    merged = evaluate(ensemble.combine(scores).probabilities, gold, labels, groups)
+    return {"members": figures, "ensemble": merged}

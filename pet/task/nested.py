@@ -146,7 +146,7 @@ def unfold(row: Row, nested: Mapping[str, tuple[str, Nested]]) -> Iterator[Row]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is not None and not isinstance(value, (Mapping, Sequence)) or isinstance(value, str)
+    return isinstance(value, str) or not (value is None or isinstance(value, (Mapping, Sequence)))
 
 
 def _combinations(row: Row, lists: Sequence[Steps], items: dict[Steps, Any]) -> Iterator[dict[Steps, Any]]:

@@ -10,6 +10,7 @@ from pet.spelling import Names, compose, unlike
 from pet.suggest import suggest
 from pet.task.document import Item
 from pet.task.grammar import NAME, RESERVED, Template, parse_template
+from pet.task.group import Group
 from pet.task.nested import parse_nested
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
@@ -24,6 +25,7 @@ KEYS = (
     "labels",
     "descriptions",
     "metrics",
+    "group",
     "label_map",
     "multi_label",
     "label_separator",
@@ -40,6 +42,7 @@ _MOST_PROBLEMS = 501  # the last one is counted and not shown
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
 MULTI_LABEL_METRICS = ("micro_f1", "macro_f1", "lrap", "exact_match")
 SEPARATOR = ";"  # between the labels of a cell
+GROUP_METRICS = ("f1a", "em", "token_f1")  # require `group`
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
 
@@ -60,6 +63,7 @@ class TaskValues(TypedDict):
     descriptions: dict[str, str]
     multi_label: bool
     label_separator: str
+    group: Group | None
 
 
 def parse_task(root: Item) -> TaskValues:
@@ -106,8 +110,9 @@ class _Parser:
         labels = self._labels(item) if (item := get("labels")) else ()
         multi_label = self._flag(item, "multi_label") if (item := get("multi_label")) else False
         separator = self._separator(item) if (item := get("label_separator")) else SEPARATOR
-        known = MULTI_LABEL_METRICS if multi_label else METRICS
+        known = MULTI_LABEL_METRICS if multi_label else METRICS + GROUP_METRICS * ("group" in pairs)
         metrics = self._metrics(item, known) if (item := get("metrics")) else known[:2]
+        group = self._group(item, fields, labels) if (item := get("group")) else None
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
         input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
         columns = self._columns(item, fields) if (item := get("columns")) else {}
@@ -136,6 +141,7 @@ class _Parser:
             descriptions=descriptions,
             multi_label=multi_label,
             label_separator=separator,
+            group=group,
         )
 
     # ---- shapes ------------------------------------------------------------------------------
@@ -248,7 +254,9 @@ class _Parser:
     def _metrics(self, item: Item, known: Sequence[str]) -> tuple[str, ...]:
         entries = self._texts(item, "metrics") or []
         for name, entry in entries:
-            if name not in known:
+            if name in GROUP_METRICS and name not in known:
+                self.wrong(entry, f"metric {name!r} requires groups; add `group: {{by: [question], right: LABEL}}`")
+            elif name not in known:
                 self.wrong(entry, f"unknown metric {name!r}; {suggest(name, known)}")
         return tuple(name for name, _ in entries)
 
@@ -266,6 +274,31 @@ class _Parser:
         if len(text) != 1 or text.isalnum():
             self.wrong(item, 'label_separator must be one character that is no letter or digit, such as ";"')
         return text
+
+    def _group(self, item: Item, fields: Sequence[str], labels: Sequence[str]) -> Group | None:
+        pairs = self.mapping(item, "group", ("by", "right", "choose", "text"))
+        if pairs is None:
+            return None
+        values = {key: self._text(value, f"group: {key}") for key, value in pairs.items() if key != "by"}
+        by = (
+            [(compose(name), entry) for name, entry in self._texts(pairs["by"], "group: by") or ()]
+            if "by" in pairs
+            else []
+        )
+        right = Names(labels).find(values.get("right", ""))
+        for name, entry in [*by, *([(compose(values["text"]), pairs["text"])] if values.get("text") else [])]:
+            if fields and name not in fields:
+                self.wrong(entry, f"group: unknown field {name!r}; {suggest(name, fields)}")
+        if not by:
+            self.wrong(item, "group has no fields; add `by: [...]`, the fields that the texts of a group share")
+        if right is None:
+            self.wrong(item, f"group: `right` must be the label of right answers; the labels are {', '.join(labels)}")
+        if values.get("choose", "any") not in ("any", "one"):
+            self.wrong(pairs["choose"], f"group: choose is {values['choose']!r}; write one or any")
+        choose_one = values.get("choose") == "one"
+        if values.get("text") and not choose_one:
+            self.wrong(pairs["text"], "group: text requires `choose: one`; add it, or remove text")
+        return Group(tuple(name for name, _ in by), right or "", choose_one, compose(values.get("text", "")))
 
     def _members(self, item: Item) -> tuple[str, ...]:
         """Return the members in addition to the patterns: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``."""

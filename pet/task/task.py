@@ -14,6 +14,7 @@ from pet.resources import expand, folder
 from pet.suggest import suggest
 from pet.task.document import from_plain, read_yaml
 from pet.task.grammar import Template
+from pet.task.group import Group
 from pet.task.parse import SEPARATOR, parse_task
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
@@ -40,6 +41,7 @@ class Task:
     members : ensemble members in addition to the patterns, as text
     columns : field (or ``label``, ``id``) -> column of the data, where the names differ; a file that lacks the column
         may have the field's own name
+    group : how texts form groups that are judged together, or None
     descriptions : label -> what it means, one sentence, for some or all labels
     multi_label : a text may have any number of labels
     label_separator : character between the labels of a text in a cell of a table
@@ -74,6 +76,7 @@ class Task:
     descriptions: Mapping[str, str] = field(default_factory=dict)
     multi_label: bool = False
     label_separator: str = SEPARATOR
+    group: Group | None = None
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -149,6 +152,8 @@ class Task:
         result["metrics"] = list(self.metrics)
         if self.multi_label:
             result |= {"multi_label": "true", "label_separator": self.label_separator}
+        if self.group is not None:
+            result["group"] = self.group.to_dict()
         if self.label_map:
             result["label_map"] = dict(self.label_map)
         result["input"] = self.input.source

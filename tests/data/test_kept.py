@@ -43,7 +43,7 @@ def test_kept_columns_are_read_in_step_with_the_chunks(tmp_path: Path, chunk: in
     del rows[4]["n"]
     source = write_json(tmp_path / "x.jsonl", rows)
     (tmp_path / "x.jsonl").write_text((tmp_path / "x.jsonl").read_text().replace("\n", "\n\n"))  # blank lines
-    kept = keep_columns(source, TableOptions(keep=("n",)), (), typed=True)
+    kept = keep_columns(source, TableOptions(keep=("n",)), {}, (), typed=True)
     assert kept.columns == [OutputColumn("n", pa.int64())]
     found = [kept.take(len(part))["n"] for part in iter_table(source, ["text"], chunk_rows=chunk)]
     assert [value for part in found for value in part] == [row.get("n", MISSING) for row in rows]
@@ -51,7 +51,7 @@ def test_kept_columns_are_read_in_step_with_the_chunks(tmp_path: Path, chunk: in
 
 def test_some_positions_of_a_chunk_can_be_taken(tmp_path: Path) -> None:
     source = write_json(tmp_path / "x.jsonl", [{"n": i} for i in range(6)])
-    kept = keep_columns(source, TableOptions(keep=("n",)), (), typed=False)
+    kept = keep_columns(source, TableOptions(keep=("n",)), {}, (), typed=False)
     assert kept.take(4, [3, 0]) == {"n": [3, 0]}
     assert kept.take(2) == {"n": [4, 5]}
     with pytest.raises(PetError, match=r"x\.jsonl: changed"):
@@ -59,7 +59,7 @@ def test_some_positions_of_a_chunk_can_be_taken(tmp_path: Path) -> None:
 
 
 def test_nothing_is_read_if_nothing_is_kept(tmp_path: Path) -> None:
-    kept = keep_columns(str(tmp_path / "missing.jsonl"), TableOptions(), (), typed=True)
+    kept = keep_columns(str(tmp_path / "missing.jsonl"), TableOptions(), {}, (), typed=True)
     assert kept.columns == [] and kept.take(5) == {}
 
 
@@ -68,7 +68,7 @@ def test_a_kept_column_may_not_have_the_name_of_an_output_column(tmp_path: Path,
     output = [OutputColumn("id", pa.string()), OutputColumn("p", pa.float64(), ("yes",), "p({})")]
     source = write_json(tmp_path / "x.jsonl", [{"id": 1, "p": 2, "p(yes)": 3}])
     with pytest.raises(PetError, match="--keep"):
-        keep_columns(source, TableOptions(keep=(name,)), output, typed=False)
+        keep_columns(source, TableOptions(keep=(name,)), {}, output, typed=False)
 
 
 def test_types_are_those_of_the_source(tmp_path: Path) -> None:
