@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ class Source:
     model : model that it requires; default: the one of the comparison
     test : name of the test file
     balanced : draw test texts evenly over the labels; False: in the proportions of the file
-    convert : makes the rows of the task from a row of a file
     """
 
     folder: Path
@@ -36,31 +35,10 @@ class Source:
     model: str | None = None
     test: str = "test"
     balanced: bool = False
-    convert: Callable[[dict[str, Any]], Rows] = lambda row: [row]
 
 
-def _flag(row: dict[str, Any]) -> Rows:
-    """Write a label that is a boolean or 0 and 1 as a word."""
-    return [row if "label" not in row else {**row, "label": str(bool(row["label"])).lower()}]
-
-
-def _answers(row: dict[str, Any]) -> Rows:
-    """Return one row for each answer to each question about a passage."""
-    text = row["passage"]["text"]
-    return [
-        {"passage": text, "question": question["question"], "answer": answer["text"], **_label(answer)}
-        for question in row["passage"]["questions"]
-        for answer in question["answers"]
-    ]
-
-
-def _label(answer: dict[str, Any]) -> dict[str, str]:
-    return {"label": str(bool(answer["label"])).lower()} if "label" in answer else {}
-
-
-def _fewglue(name: str, convert: Callable[[dict[str, Any]], Rows] = lambda row: [row]) -> Source:
-    task = HERE / f"fewglue-{name.lower()}.yaml"
-    return Source(Path("fewglue", name), str(task), test="val", convert=convert)
+def _fewglue(name: str) -> Source:
+    return Source(Path("fewglue", name), name.lower(), test="val")
 
 
 # COPA, WSC and ReCoRD of FewGLUE are left out: their labels are not words that fit every text.
@@ -73,9 +51,9 @@ SETS = {
     "clinc": Source(Path("clinc"), str(HERE / "clinc.yaml")),
     "rte": _fewglue("RTE"),
     "cb": _fewglue("CB"),
-    "boolq": _fewglue("BoolQ", _flag),
-    "wic": _fewglue("WiC", _flag),
-    "multirc": _fewglue("MultiRC", _answers),
+    "boolq": _fewglue("BoolQ"),
+    "wic": _fewglue("WiC"),
+    "multirc": _fewglue("MultiRC"),
     "tickets": Source(PACKAGE / "data" / "tickets", "tickets"),
     "news": Source(PACKAGE / "data" / "news", "news"),
 }
@@ -118,14 +96,14 @@ def make_draw(source: Source, data: Path, size: Size, seed: int, folder: Path) -
     from pet.task.task import Task
 
     task, place = Task.load(source.task), data / source.folder
-    train, test = (read_rows(place / f"{part}.jsonl", source) for part in ("train", source.test))
+    train, test = (read_rows(place / f"{part}.jsonl", task, labeled=True) for part in ("train", source.test))
     count = len(task.labels)
     drawn = sample_shots(codes(train, task), count, examples=size.examples, seed=seed, names=task.labels)
     wanted = min(size.test, len(test))
     tested = sample_shots(codes(test, task), count, examples=wanted, seed=0, balanced=source.balanced)
     rest = [row for number, row in enumerate(test) if number not in set(tested.tolist())]
     unlabeled = place / "unlabeled.jsonl"
-    pool = read_rows(unlabeled, source) if unlabeled.exists() else rest
+    pool = read_rows(unlabeled, task, labeled=False) if unlabeled.exists() else rest
     examples = {key(train[row], task) for row in drawn}
     pool = [row for row in pool if key(row, task) not in examples]
     order = np.random.default_rng([seed, 1]).permutation(len(pool))[: size.pool]
@@ -135,10 +113,14 @@ def make_draw(source: Source, data: Path, size: Size, seed: int, folder: Path) -
     return Draw(folder, task, codes([test[row] for row in tested], task), seed)
 
 
-def read_rows(path: Path, source: Source) -> Rows:
-    """Read the rows of a file as rows of the task."""
-    with path.open(encoding="utf-8") as lines:
-        return [made for line in lines for made in source.convert(json.loads(line))]
+def read_rows(path: Path, task: Task, *, labeled: bool) -> Rows:
+    """Return the texts of a file, with the names of their labels if it has labels."""
+    from pet.data.read import read_table
+
+    labels = task.labels if labeled else None
+    columns = {key: column for key, column in task.columns.items() if labeled or key != "label"}
+    table = read_table(str(path), task.fields, labels=labels, label_map=task.label_map, columns=columns)
+    return [{**row, **({"label": task.labels[row["label"]]} if labeled else {})} for row in table]
 
 
 def key(row: dict[str, Any], task: Task) -> tuple[str, ...]:

@@ -106,10 +106,10 @@ def drawn(cell: str, sizes: Size, shared: Path, folder: Path) -> Draw:
     draw = make_draw(source, shared / "data", Size(int(examples), sizes.pool, 1), int(seed), folder)
     with (folder / "train.jsonl").open(encoding="utf-8") as lines:
         taken = {key(json.loads(line), draw.task) for line in lines}
-    rows = read_rows(shared / "data" / source.folder / "train.jsonl", source)
+    rows = read_rows(shared / "data" / source.folder / "train.jsonl", draw.task, labeled=True)
     rest = [row for row in rows if key(row, draw.task) not in taken]
     if not rest:  # the sample has no other labeled texts: its test texts are not used for anything else here
-        rest = read_rows(shared / "data" / source.folder / f"{source.test}.jsonl", source)
+        rest = read_rows(shared / "data" / source.folder / f"{source.test}.jsonl", draw.task, labeled=True)
     order = np.random.default_rng([draw.seed, 7]).permutation(len(rest))[: sizes.test]
     chosen = [rest[row] for row in order]
     write(folder / "test.jsonl", chosen, draw.task, labeled=True)

@@ -77,17 +77,9 @@ def test_without_unlabeled_texts_the_rest_of_the_test_file_is_the_pool(tmp_path:
     assert test | pool == {f"test {row['text']}" for row in rows}
 
 
-def test_a_passage_gives_one_row_for_each_answer():
-    answers = [{"text": "yes", "label": 1}, {"text": "no", "label": 0}]
-    row = {"passage": {"text": "A passage.", "questions": [{"question": "Is it?", "answers": answers}]}}
-    made = SETS["multirc"].convert(row)
-    assert [(new["answer"], new["label"]) for new in made] == [("yes", "true"), ("no", "false")]
-    assert all(new["passage"] == "A passage." and new["question"] == "Is it?" for new in made)
-
-
 @pytest.mark.parametrize("name", SETS)
 def test_a_data_set_has_a_task_with_patterns(name: str):
-    assert len(Task.load(SETS[name].task).patterns) >= 4
+    assert len(Task.load(SETS[name].task).patterns) >= 3
 
 
 @pytest.mark.shared
