@@ -90,7 +90,7 @@ _PAPER: dict[str, Any] = {
     "steps": 1000, "labeled_batch": 1, "unlabeled_batch": 3, "accumulation": 4,
     "student_steps": 5000, "student_batch": 4, "student_accumulation": 4,
     "supervised_steps": 250, "supervised_batch": 4, "supervised_accumulation": 4,
-    "prior": "none", "ratio": "keep",
+    "student_rounds": 1, "prior": "none", "ratio": "keep",
 }  # fmt: skip
 _FEWGLUE: dict[str, Any] = {
     **_PAPER, "steps": 250, "labeled_batch": 2, "unlabeled_batch": 0, "accumulation": 8,
@@ -136,6 +136,8 @@ def make_recipe(name: str = "default", settings: Mapping[str, Any] | None = None
     values = parse_flat(RECIPES[name], settings or {})
     if "steps" in values:
         values.setdefault("min_epochs", 0.0)  # an explicit number of steps is exact
+    if "student_steps" in values:
+        values.setdefault("student_rounds", 1)
     if values.get("tuning", "full") != "full":
         values.setdefault("learning_rate", 0.0)  # the recipe's own rate is meant for training all weights
     return with_flat(RECIPES[name], values)

@@ -30,7 +30,8 @@ from pet.settings import own_settings, parse_flat
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.store.recorded import recorded_problems
 from pet.student.classifier import Classifier, TextInput, is_saved_classifier, new_classifier
-from pet.student.distill import Distillation, fit_classifier, one_hot
+from pet.student.distill import Distillation, one_hot
+from pet.student.rounds import fit_student
 from pet.task.grammar import parse_template
 from pet.task.task import Task
 from pet.training.device import Accelerator, make_accelerator
@@ -217,12 +218,9 @@ def _fit(
     size = sum(p.numel() for p in student.model.parameters())
     schedule = Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
     temperature = None if options.hard else recipe.student.temperature
-    how = Distillation(schedule, recipe.student.batch, temperature, options.gold_weight, options.seed)
-    with reporter.task("distill", schedule.steps) as bar:
-        return fit_classifier(
-            student, examples.table, targets, how, accelerator,
-            gold=examples.gold, on_step=lambda _, loss: bar.update(loss=loss),
-        )  # fmt: skip
+    batch, rounds = recipe.student.batch, recipe.student.rounds
+    how = Distillation(schedule, batch, temperature, options.gold_weight, options.seed, rounds)
+    return fit_student(student, examples.table, targets, how, accelerator, reporter, gold=examples.gold)
 
 
 def _check_shares(options: DistillOptions) -> None:

@@ -21,7 +21,8 @@ from pet.run.merging import labels_stage
 from pet.run.stages import Member, member_scores, read_scores
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, new_classifier
-from pet.student.distill import Distillation, Gold, fit_classifier, one_hot
+from pet.student.distill import Distillation, Gold, one_hot
+from pet.student.rounds import fit_student
 from pet.student.start import fit_output_layer, read_mask_first, take_encoder
 from pet.training.loop import Schedule
 
@@ -72,6 +73,7 @@ def make_student(context: RunContext, members: Sequence[Member], prefix: str = "
             recipe.student.temperature,
             recipe.student.gold_weight,
             derive_seed(context.settings.seed, "student"),
+            recipe.student.rounds,
         )
         classifier = _new_classifier(context, how.seed)
         if recipe.student.start == "member":
@@ -150,11 +152,10 @@ def _fit(
     context: RunContext, how: Distillation, examples: Examples, folder: Path, label: str, classifier: Classifier
 ) -> list[float]:
     """Train a classifier, save it, and score the test texts with it; return the losses."""
-    with context.reporter.task(f"train {label}", how.schedule.steps) as bar:
-        losses = fit_classifier(
-            classifier, examples.texts.table, examples.targets, how, context.shared.accelerator,
-            gold=examples.gold, on_step=lambda _, loss: bar.update(loss=loss),
-        )  # fmt: skip
+    losses = fit_student(
+        classifier, examples.texts.table, examples.targets, how, context.shared.accelerator, context.reporter,
+        gold=examples.gold, label=label,
+    )  # fmt: skip
     classifier.save(folder)
     if context.has("test"):
         test = context.texts("test").table

@@ -40,6 +40,7 @@ class Distillation:
     temperature : distillation temperature; None: cross-entropy with the targets
     gold_weight : weight of the gold rows' loss, between 0 and 1
     seed : random seed, for the order of rows and dropout
+    rounds : at most so many trainings, one after the other; see `pet.student.rounds`
     """
 
     schedule: Schedule
@@ -47,6 +48,7 @@ class Distillation:
     temperature: float | None = None
     gold_weight: float = 0.0
     seed: int = 0
+    rounds: int = 1
 
     def gold_batch(self, gold: Gold | None) -> int:
         """Return the number of gold rows per micro-batch."""

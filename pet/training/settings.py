@@ -107,6 +107,14 @@ class StudentSettings(Settings):
         high=MOST_STEPS,
         name="student_steps",
     )
+    rounds: int = setting(
+        3,
+        "train the student again, up to this many times in all, while its labels are more than 5 % worse than the soft "
+        "labels, by the soft labels' own account; 1 if `student_steps` is given",
+        low=1,
+        high=100,
+        name="student_rounds",
+    )
     batch: int = setting(16, "texts per micro-batch of the student", low=1, high=MOST_TEXTS, name="student_batch")
     accumulation: int = setting(
         1, "micro-batches per step of the student", low=1, high=MOST_TEXTS, name="student_accumulation"

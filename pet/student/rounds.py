@@ -1,0 +1,103 @@
+"""Train a student, and train it on while it is clearly worse than its soft labels.
+
+The soft labels tell how good a student should be: the mean probability of their own labels is the accuracy that they
+expect of themselves, and the mean probability of the student's labels is the one that they expect of the student. No
+labeled text is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.pick import pick_rows
+from pet.progress import Reporter
+from pet.seeds import derive_seed
+from pet.student.classifier import Classifier
+from pet.student.distill import Distillation, Gold, fit_classifier
+from pet.training.device import Accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+FARTHEST = 0.05  # students that are as good as their teachers are within 0.02 (benchmarks/README.md)
+_WATCHED_TEXTS = 256
+
+
+def shortfall(targets: Array, labels: Array) -> float:
+    """Return the share of the soft labels' expected accuracy that a student's labels miss, between 0 and 1.
+
+    Parameters
+    ----------
+    targets : soft labels, shape (rows, L)
+    labels : the student's label of each text, shape (rows,)
+
+    Examples
+    --------
+    >>> soft = np.array([[0.9, 0.1], [0.3, 0.7]])
+    >>> shortfall(soft, np.array([0, 1]))
+    0.0
+    >>> round(shortfall(soft, np.array([0, 0])), 3)  # (0.9 + 0.3) / (0.9 + 0.7)
+    0.25
+    """
+    own = targets[np.arange(len(targets)), labels]
+    return float(1 - own.sum() / targets.max(axis=1).sum())
+
+
+def fit_student(
+    classifier: Classifier,
+    table: Dataset,
+    targets: Array,
+    how: Distillation,
+    accelerator: Accelerator,
+    reporter: Reporter,
+    *,
+    gold: Gold | None = None,
+    label: str = "student",
+) -> list[float]:
+    """Train a student in place, in one round or more.
+
+    After each round but the last, it labels up to 256 of the texts. While `shortfall` is above 5 %, it is trained
+    again, with new batches and the same schedule.
+
+    Parameters
+    ----------
+    classifier : a new classifier
+    table, targets, how, accelerator, gold : see `pet.student.distill.fit_classifier`
+    reporter : shows progress
+    label : name of the classifier in messages
+
+    Returns
+    -------
+    list of float: mean losses over intervals of updates
+    """
+    losses: list[float] = []
+    for number in range(1, how.rounds + 1):
+        changed = how if number == 1 else replace(how, seed=derive_seed(how.seed, "round", number))
+        again = f", round {number} of at most {how.rounds}" if number > 1 else ""
+        with reporter.task(f"train {label}{again}", how.schedule.steps) as bar:
+            losses += fit_classifier(
+                classifier, table, targets, changed, accelerator, gold=gold,
+                on_step=lambda _, loss: bar.update(loss=loss),
+            )  # fmt: skip
+        if number == how.rounds:
+            break
+        missed = _missed(classifier, table, targets, how.seed, accelerator)
+        if missed <= FARTHEST:
+            break
+        reporter.info(
+            f"the {label} is {100 * missed:.0f} % worse than its soft labels, by their own account: train it on"
+        )
+    return losses
+
+
+def _missed(classifier: Classifier, table: Dataset, targets: Array, seed: int, accelerator: Accelerator) -> float:
+    """Return the shortfall of a student on some of its texts."""
+    drawn = np.random.default_rng(derive_seed(seed, "watched")).permutation(len(table))[:_WATCHED_TEXTS]
+    rows = np.sort(drawn)
+    labels = classifier.scores(pick_rows(table, rows), accelerator).argmax(axis=1)
+    return shortfall(np.asarray(targets, dtype=np.float64)[rows], labels)
