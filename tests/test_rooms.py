@@ -37,7 +37,8 @@ LAYERS = [
     "run.settings",
     "run.inputs",
     "run.context",
-    "run.held_out, run.vectors, run.stages, run.class_ratio, run.weights, run.merging, run.init_prompt",
+    "run.held_out, run.vectors, run.stages, run.class_ratio, run.calibration, run.weights, run.merging, "
+    "run.init_prompt",
     "run.execution",
     "run",
     "inference",

@@ -17,6 +17,7 @@ from pet.ensemble.stacking import PRIORS, Stacked, stack
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import pattern_spec
+from pet.run.calibration import calibrated
 from pet.run.class_ratio import labeled_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
@@ -96,7 +97,7 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
         scales=[_scale(context, member) for member in members],
         rule="learned",
     )
-    return replace(ensemble, temperature=stacked.temperature)
+    return calibrated(context, members, replace(ensemble, temperature=stacked.temperature), stacked, gold)
 
 
 def _tell(context: RunContext, stacked: Stacked, gold: Array) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from small_run import contents, pet, refused, run_options, write_inputs, write_rows
-from tiny_text import news_rows
+from tiny_text import LABELS, news_rows
 
+from pet.ensemble.calibration import disagreement, expected_error
 from pet.ensemble.combine import Ensemble
-from pet.ensemble.stacking import PRIORS
+from pet.ensemble.stacking import PRIORS, stack
 from pet.numerics import log_softmax
 from pet.run.context import PARTS
 
@@ -139,5 +140,17 @@ def test_with_few_labeled_texts_no_member_leaves_one_out(tiny_model: Path, tmp_p
     pet(*run_options(inputs, tiny_model), *LEARNED, "-q", "-o", tmp_path / "run")
     assert not list((tmp_path / "run").glob("g0/*/train-logits.npy"))
     info, priors = _info(tmp_path / "run"), [PRIORS[kind].weight for kind in ("pattern", "embeddings", "tfidf")]
-    shares = np.asarray(info["weights"]) / info["temperature"]
-    assert [shares[0] + shares[1], shares[2], shares[3]] == pytest.approx(priors)
+    shares = np.asarray(info["weights"])
+    assert [shares[0] + shares[1], shares[2], shares[3]] == pytest.approx(np.divide(priors, sum(priors)))
+
+
+def test_the_soft_labels_are_as_sure_as_the_patterns_agree(finished: Path, inputs: Path) -> None:
+    scores = {name: np.load(finished / "g0" / name / "pool-logits.npy") for name in MEMBERS}
+    patterns = [scores[name].argmax(axis=1) for name in MEMBERS[:2]]
+    gold = np.array([LABELS.index(json.loads(line)["label"]) for line in (inputs / "train.jsonl").open()])
+    kinds = ["pattern", "pattern", "embeddings", "tfidf"]
+    merged = stack(kinds, [_evidence(finished, name) for name in MEMBERS], gold, PRIORS).log_probabilities
+    wrong = int((merged.argmax(axis=1) != gold).sum())
+    ensemble = Ensemble.from_dict(_info(finished), 4)
+    error = expected_error(disagreement(patterns), 4, wrong, len(gold))
+    assert ensemble.combine(list(scores.values())).confidence.mean() == pytest.approx(1 - error, abs=1e-3)

@@ -1,0 +1,100 @@
+"""How often merged labels are wrong, and a temperature that says so.
+
+Two members that learned from the same few texts disagree about as often as one of them is wrong (Jiang et al. 2022,
+arXiv 2106.13799). That needs no labeled text, and many unlabeled ones give it almost without noise. A few dozen labeled
+texts that members left out say it without bias, but with a standard error of eight points at 32. So the disagreement
+is the prior, and the labeled texts are the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.numerics import log_softmax
+
+Array = NDArray[Any]
+# Measured on labeled texts of the development sets that were not drawn (benchmarks/README.md).
+_ERRORS_PER_DISAGREEMENT = 1.37  # errors of the merged labels for each disagreement of two patterns
+_SPREAD = 0.1  # of the logarithm of that ratio; its tails are those of Student's t with 3 degrees of freedom
+_GRID = 400
+_FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that of the weights
+
+
+def disagreement(labels: Sequence[Array]) -> float:
+    """Return how often two members name different labels, on the mean over all pairs and texts.
+
+    Parameters
+    ----------
+    labels : of two members or more, each an int array of shape (rows,)
+
+    Examples
+    --------
+    Of three pairs, two disagree on the first text and none on the second:
+
+    >>> round(disagreement([np.array([0, 1]), np.array([0, 1]), np.array([2, 1])]), 3)
+    0.333
+    """
+    table = np.stack(labels, axis=1)
+    members = table.shape[1]
+    same = sum((table[:, one] == table[:, other]).sum() for one in range(members) for other in range(one))
+    return float(1 - same / (len(table) * members * (members - 1) / 2))
+
+
+def expected_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -> float:
+    """Return the share of merged labels that are probably wrong.
+
+    It is the posterior mean over errors from 0 to that of chance. The prior of the error's logarithm is a Student's t
+    around 1.35 times the disagreement; the evidence is binomial.
+
+    Parameters
+    ----------
+    share : how often two patterns disagree; see `disagreement`
+    labels : number of labels
+    wrong, judged : labeled texts that members left out: how many got a wrong label, and how many there are
+
+    Examples
+    --------
+    >>> round(expected_error(0.2, 2), 2)
+    0.27
+    >>> round(expected_error(0.2, 2, wrong=60, judged=600), 2)  # many labeled texts decide
+    0.11
+    """
+    chance = 1 - 1 / labels
+    errors = np.linspace(chance / _GRID, chance, _GRID)
+    center = np.log(np.clip(_ERRORS_PER_DISAGREEMENT * share, errors[0], chance))
+    prior = -2 * np.log1p(((np.log(errors) - center) / _SPREAD) ** 2 / 3) - np.log(errors)
+    evidence = wrong * np.log(errors) + (judged - wrong) * np.log1p(-errors)
+    weights = np.exp(prior + evidence - (prior + evidence).max())
+    return float((errors * weights).sum() / weights.sum())
+
+
+def inverse_temperature(scores: Array, accuracy: float) -> float:
+    """Return the factor that makes the mean confidence of merged scores equal to an accuracy.
+
+    Parameters
+    ----------
+    scores : merged scores of shape (rows, L)
+    accuracy : between 1 / L and 1
+
+    Returns
+    -------
+    float: 1 if no factor from e^-4 to e^4 does
+
+    Examples
+    --------
+    >>> factor = inverse_temperature(np.array([[2.0, 0.0]]), 0.731059)
+    >>> round(factor, 3)
+    0.5
+    """
+    from scipy.optimize import brentq
+
+    def excess(step: float) -> float:
+        return float(np.exp(log_softmax(np.exp(step) * scores).max(axis=1)).mean() - accuracy)
+
+    if excess(-_FARTHEST) * excess(_FARTHEST) >= 0:
+        return 1.0
+    return float(np.exp(brentq(excess, -_FARTHEST, _FARTHEST, xtol=1e-6)))
