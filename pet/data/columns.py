@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import is_normalized
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -248,7 +249,7 @@ def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int)
             raise Unsound("an empty id")
     if layout.stray_id is not None and batch.column(layout.stray_id).null_count < batch.num_rows:
         raise Unsound("some rows have an id, the first has none")
-    made = [ids, *(arrays[name] for name in layout.fields)]
+    made = [ids, *(composed(arrays[name]) for name in layout.fields)]
     if isinstance(layout.codes, LabelCodes):
         positions = layout.codes.find_all(arrays["label"])
         if positions.null_count:
@@ -273,6 +274,14 @@ def _texts(batch: pa.RecordBatch, column: str, source: Source) -> pa.Array:
     if array.null_count:
         raise Unsound(f"no text in column {column!r}")
     return array
+
+
+def composed(array: pa.Array) -> pa.Array:
+    """Return texts with accents composed (Unicode NFC), as in patterns, so that both give the same tokens."""
+    if pc.all(pc.string_is_ascii(array)).as_py():
+        return array
+    normal = all(is_normalized("NFC", text) for text in array.to_pylist())
+    return array if normal else pc.utf8_normalize(array, "NFC")
 
 
 def _is_string(kind: pa.DataType) -> bool:

@@ -16,6 +16,7 @@ from pet.data.columns import same_columns, some, two_columns
 from pet.data.hub import open_hub
 from pet.data.text_file import START_BYTES, WrongText, marked_encoding, refuse_wide
 from pet.errors import PetError
+from pet.spelling import compose
 
 _RECORDS = {".jsonl", ".ndjson"}
 _OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
@@ -41,7 +42,7 @@ def read_documents(sources: Sequence[str], fields: Sequence[str] = (), document:
     """
     found: list[str] = []
     for source in sources:
-        documents = [text for raw in _read(source, fields, document) if (text := " ".join(raw.split()))]
+        documents = [text for raw in _read(source, fields, document) if (text := compose(" ".join(raw.split())))]
         if not documents:
             raise PetError(f"{source}: contains no text; name a file with at least one document")
         found += documents

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pet.data.columns import near, same_columns, shorten, some, two_columns
+from pet.data.columns import composed, near, same_columns, shorten, some, two_columns
 from pet.data.hub import class_names
 from pet.data.problems import Problems
 from pet.data.row_reader import checked_text
@@ -230,6 +230,6 @@ def _wanted(fields: list[str]) -> str:
 def _strings(values: list[Any], field: str, problems: Problems) -> pa.Array:
     if set(map(type, values)) == {str}:
         with suppress(UnicodeEncodeError):  # a lone surrogate; the loop below finds its row
-            return pa.array(values, pa.string())
+            return composed(pa.array(values, pa.string()))
     texts = [checked_text((0, number), field, value, problems) for number, value in enumerate(values)]
     return pa.array([text or "" for text in texts], pa.string())

@@ -102,7 +102,7 @@ def checked_text(place: Place, name: str, value: Any, problems: Problems) -> str
     """
     text = as_text(value)
     if (text and is_unicode(text)) or (text == "" and name != "id"):
-        return text
+        return text if name in ("id", "label") else compose(text)
     thing = f"field {name!r}" if name not in ("id", "label") else name
     if text is None:
         kind = kind_of(value)

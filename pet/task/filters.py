@@ -9,10 +9,12 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-# End of a sentence: closing punctuation (and any quotes or brackets after it) before whitespace,
-# or the full-width marks of Chinese and Japanese, which are not followed by a space.
+# End of a sentence: closing punctuation (and any quotes or brackets after it) before whitespace, in Latin and Cyrillic
+# scripts, Greek (;), Arabic (؟ and, in Urdu, ۔), Armenian (։) and Ethiopic (።); or marks that need no space after them:
+# those of Chinese and Japanese (。！？｡) and the danda of Indian scripts (।, ॥).
 _SENTENCE_END = re.compile(
-    r"""[.!?\u2026]+["')\]\u201d\u2019]*(?=\s)|[\u3002\uff01\uff1f]+[\u201d\u2019\u300d\u300f]*|\n"""
+    r"""[.!?\u2026\u037e\u061f\u06d4\u0589\u1362]+["')\]\u201c\u201d\u2019\u00bb]*(?=\s)"""
+    r"""|[\u3002\uff01\uff1f\uff61\u0964\u0965]+["')\u201d\u2019\u300d\u300f\uff09\uff63]*|\n"""
 )
 
 

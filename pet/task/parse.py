@@ -387,19 +387,18 @@ class _Parser:
             self.wrong(item, f"label {label!r} has no word; add one, or remove the label")
         words = []
         for entry in entries:
-            word = " ".join(self._text(entry, f"a word of label {label!r}").split())
+            word = compose(" ".join(self._text(entry, f"a word of label {label!r}").split()))
             if not word:
                 continue
-            key = compose(word)
-            if key in owners:
-                whose = "listed twice" if owners[key] == label else f"also a word of label {owners[key]!r}"
+            if word in owners:
+                whose = "listed twice" if owners[word] == label else f"also a word of label {owners[word]!r}"
                 self.wrong(entry, f"word {word!r} of label {label!r} is {whose}; choose a different word")
-            owners.setdefault(key, label)
+            owners.setdefault(word, label)
             words.append(word)
         return tuple(words)
 
     def template(self, item: Item, fields: Sequence[str], *, mask: bool) -> Template | None:
-        source = self._text(item, "the pattern" if mask else "input")
+        source = compose(self._text(item, "the pattern" if mask else "input"))
         if not source or not fields:
             return None
         try:
