@@ -8,7 +8,7 @@ difference from the default recipe in the same cells. Trials that are worse than
 Accuracy is that of labeled training texts that were not drawn, never of test texts.
 
 All recipes of members cost about the same: a member sees as many texts as with the default recipe, labeled and
-unlabeled ones together, up to 32 labeled texts, and at most 2.7 times as many with 200. The default is the first trial.
+unlabeled ones together, up to 32 labeled texts, and at most 2.7 times as many with 200. The first trial is the default.
 
 Trials are lines of the output file, and the same command goes on with them. Requires `pip install optuna`. Reads the
 data sets and models in ../shared.
@@ -77,11 +77,17 @@ def student_recipe(trial: optuna.Trial) -> dict[str, Any]:
     }
 
 
-DEFAULTS = {
-    "members": {"labeled_batch": 8, "unlabeled_batch": 4, "learning_rate": 5e-5, "alpha": 1e-4, "power": 0.5}
-    | {"warmup": 0.1},
-    "student": {"student_batch": 16, "student_learning_rate": 1e-4, "temperature": 2.0, "gold_weight": 0.0}
-    | {"warmup": 0.1},
+_MEMBER = {"labeled_batch": 8, "unlabeled_batch": 4, "learning_rate": 5e-5, "alpha": 1e-4, "power": 0.5, "warmup": 0.1}
+_STUDENT = {"student_batch": 16, "student_learning_rate": 1e-4, "temperature": 2.0, "gold_weight": 0.0, "warmup": 0.1}
+# The first trials: the default recipe, and recipes that differ from it in one thing.
+FIRST: dict[str, list[dict[str, Any]]] = {
+    "members": [
+        _MEMBER,
+        _MEMBER | {"unlabeled_batch": 0},
+        _MEMBER | {"learning_rate": 1e-4},
+        _MEMBER | {"unlabeled_batch": 0, "learning_rate": 1e-4},
+    ],
+    "student": [_STUDENT, _STUDENT | {"gold_weight": 0.2}, _STUDENT | {"student_learning_rate": 5e-5}],
 }
 
 
@@ -182,8 +188,8 @@ class Study:
         )
         for line in self.lines:
             self.study.add_trial(self._known(line))
-        if not self.lines:
-            self.study.enqueue_trial(DEFAULTS[part])
+        for values in FIRST[part][len(self.lines) :]:
+            self.study.enqueue_trial(values)
 
     def _known(self, line: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
         """Return a trial of the output file."""
