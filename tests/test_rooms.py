@@ -42,6 +42,7 @@ LAYERS = [
     "run.execution",
     "run",
     "inference",
+    "review",
     "estimator",
     "__init__",
     "cli",

@@ -23,6 +23,7 @@ COMMANDS = {
     "distill": "Train a classifier on soft labels.",
     "predict": "Classify texts with a saved classifier.",
     "evaluate": "Evaluate a saved classifier on labeled texts.",
+    "suggest": "Suggest texts of a run to label next.",
     "check": "Check a task, its data and a model before training.",
     "sample": "Draw a few-shot training set.",
     "tasks": "List the task files that come with the package, or print one.",
@@ -30,7 +31,17 @@ COMMANDS = {
     "prompts": "Manage trained prompts: store, rank, pretrain and project them.",
     "adapt": "Pretrain a masked language model on your own text.",
 }
-COMPUTING = {"run", "label", "distill", "predict", "evaluate", "check", "prompts", "adapt"}  # commands that use torch
+COMPUTING = {
+    "run",
+    "label",
+    "distill",
+    "predict",
+    "evaluate",
+    "suggest",
+    "check",
+    "prompts",
+    "adapt",
+}  # commands that use torch
 
 
 class LazyGroup(click.Group):

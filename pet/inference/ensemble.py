@@ -172,7 +172,7 @@ def open_ensemble(
     recipe = _recipe(place, settings.recipe, settings.settings)
     data = RunData(train=_primers(place, task) if recipe.priming.count else None)
     shared = make_shared(settings, task, recipe, data)
-    generation = _used_generation(place, stages, settings.method)
+    generation = used_generation(place, stages, settings.method)
     folders = _member_folders(place, stages, generation, shared, settings)
     check_recorded(*folders)
     shared.models.keep(folders)
@@ -232,7 +232,7 @@ def _member_folders(
 
 def _member_names(place: Path, stages: Mapping[str, Any], generation: int) -> list[str]:
     """Return the names of a generation's members, in the order of merging, or else of training."""
-    merged = _merging(place, stages, f"g{generation}/labels").get("members")
+    merged = noted_merging(place, stages, f"g{generation}/labels").get("members")
     if merged:
         return list(merged)
     names = []
@@ -246,7 +246,7 @@ def _member_names(place: Path, stages: Mapping[str, Any], generation: int) -> li
     return names
 
 
-def _merging(place: Path, stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
+def noted_merging(place: Path, stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
     """Return how a stage merged its members; empty if it does not say, as in old runs."""
     info = stages.get(stage, {}).get("info") or {}
     return stage_info(place, stages, stage, NOTED) if "members" in info else {}
@@ -278,7 +278,7 @@ def _recipe(place: Path, name: str, settings: Mapping[str, Any]) -> Recipe:
         raise PetError([f"{place / 'config.yaml'}: recipe: {problem}" for problem in error.problems]) from error
 
 
-def _used_generation(place: Path, stages: Mapping[str, Any], method: str) -> int:
+def used_generation(place: Path, stages: Mapping[str, Any], method: str) -> int:
     """Return the generation whose labels trained the run's student."""
     if method not in ("ipet", "pcp"):
         return 0
@@ -294,7 +294,7 @@ def _ensemble(
     """Return how the run merged its members. Old runs without a pool did not store it; derive it for them."""
     labels = len(shared.task.labels)
     for stage in (f"g{generation}/labels", "g0/ensemble"):
-        noted = _merging(place, stages, stage)
+        noted = noted_merging(place, stages, stage)
         if noted:
             ensemble = Ensemble.from_dict(noted, labels, f"{place / MANIFEST}: {stage}")
             if set(ensemble.names) != {scorer.name for scorer in scorers}:

@@ -1,0 +1,110 @@
+"""Write suggestions: as a table to fill in, or as records of annotation tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pet.review.suggest import Suggestion
+from pet.store.files import write_atomically
+from pet.store.outputs import check_output
+from pet.store.tables import TABLE_ENDINGS, OutputColumn, writing_table
+from pet.task.task import Task
+
+Record = dict[str, Any]
+AGENT = "pet"
+
+
+def write_suggestions(
+    task: Task, suggestions: Sequence[Suggestion], output: str | Path, tool: str | None = None, *, force: bool = False
+) -> Path:
+    """Write suggestions to a file; return its path.
+
+    Parameters
+    ----------
+    task : the task
+    suggestions : what to write
+    output : .csv, .tsv, .jsonl or .parquet with an empty column ``label``; .json for an annotation tool
+    tool : one of `TOOLS`; default: a table
+    force : replace a file that exists
+
+    Raises
+    ------
+    PetError
+        If the ending does not fit, or the file exists.
+    """
+    if tool is not None:
+        place = check_output(output, (".json",), force=force)
+        records = [TOOLS[tool](task, suggestion) for suggestion in suggestions]
+        write_atomically(place, json.dumps(records, ensure_ascii=False, indent=1) + "\n")
+        return place
+    place = check_output(output, TABLE_ENDINGS, force=force)
+    text, number = pa.string(), pa.float64()
+    kinds = {"id": text, **dict.fromkeys(task.fields, text), "label": text, "proposed": text}
+    kinds |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
+    columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
+    with writing_table(place, columns) as table:
+        rows = [_row(suggestion) for suggestion in suggestions]
+        table.write({name: [row[name] for row in rows] for name in kinds})
+    return place
+
+
+def _row(suggestion: Suggestion) -> Record:
+    label, values = suggestion.nearest or ("", {})
+    return {
+        "id": suggestion.id,
+        **suggestion.values,
+        "label": "",
+        "proposed": suggestion.proposed,
+        "probability": round(suggestion.probability, 4),
+        "doubt": round(suggestion.doubt, 4),
+        "nearest_label": label,
+        "nearest_text": " | ".join(values.values()),
+    }
+
+
+def as_json(suggestion: Suggestion) -> Record:
+    """Return a suggestion in plain values."""
+    label, values = suggestion.nearest or (None, None)
+    return {
+        "id": suggestion.id,
+        "fields": dict(suggestion.values),
+        "proposed": suggestion.proposed,
+        "probabilities": dict(suggestion.probabilities),
+        "votes": dict(suggestion.votes),
+        "doubt": suggestion.doubt,
+        "nearest": None if values is None else {"label": label, "fields": dict(values)},
+    }
+
+
+def label_studio(task: Task, suggestion: Suggestion) -> Record:
+    """Return a task of Label Studio with a prediction, for a project whose `Choices` are named ``label``.
+
+    The control tag reads the first field (``toName``), as in ``<Text name="body" value="$body"/>``.
+    """
+    choice = {
+        "from_name": "label",
+        "to_name": task.fields[0],
+        "type": "choices",
+        "value": {"choices": [suggestion.proposed]},
+    }
+    prediction = {"model_version": AGENT, "score": suggestion.probability, "result": [choice]}
+    return {"data": {"id": suggestion.id, **suggestion.values}, "predictions": [prediction]}
+
+
+def argilla(task: Task, suggestion: Suggestion) -> Record:
+    """Return a record of Argilla 2, for a data set with these fields and a `LabelQuestion` named ``label``."""
+    proposal = {"value": suggestion.proposed, "score": suggestion.probability, "agent": AGENT}
+    return {
+        "id": suggestion.id,
+        "fields": dict(suggestion.values),
+        "metadata": {"doubt": suggestion.doubt},
+        "suggestions": {"label": proposal},
+    }
+
+
+TOOLS: Mapping[str, Callable[[Task, Suggestion], Record]] = {"label-studio": label_studio, "argilla": argilla}

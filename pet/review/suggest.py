@@ -1,0 +1,118 @@
+"""Suggest texts of a finished run to label next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.pick import pick_rows
+from pet.ensemble.combine import SoftLabels
+from pet.errors import PetError
+from pet.numerics import log_softmax
+from pet.review.choose import choose, divergence
+from pet.review.finished import FinishedRun
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A text to label.
+
+    Attributes
+    ----------
+    id : of the text
+    values : field -> text
+    proposed : the label that the members merge to
+    probabilities : label -> probability, most probable first
+    votes : member -> its own label
+    doubt : disagreement of the members in nats; see `pet.review.choose.divergence`
+    nearest : label and fields of the most similar labeled text; None without labeled texts
+    """
+
+    id: str
+    values: Mapping[str, str]
+    proposed: str
+    probabilities: Mapping[str, float]
+    votes: Mapping[str, str]
+    doubt: float
+    nearest: tuple[str, Mapping[str, str]] | None = None
+
+    @property
+    def probability(self) -> float:
+        """Probability of the proposed label."""
+        return self.probabilities[self.proposed]
+
+
+def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
+    """Return unlabeled texts whose labels would teach most, the most doubtful ones first.
+
+    Parameters
+    ----------
+    run : a finished run, with or without labeled texts
+    count : number of texts, at least 1
+    seed : random seed of the clustering
+
+    Raises
+    ------
+    PetError
+        If `count` is below 1, or the run has no unlabeled texts.
+
+    Examples
+    --------
+    >>> from pet.review.finished import open_finished
+    >>> found = suggest(open_finished("runs/reviews"), 3)
+    >>> len(found), sorted(found[0].probabilities)
+    (3, ['bad', 'good'])
+    """
+    if count < 1:
+        raise PetError(f"-n {count}: suggest at least 1 text")
+    doubt, soft = doubts(run), run.pool
+    rows = choose(doubt, soft.label, run.vectors("pool"), count, seed)
+    return list(described(run, rows, doubt[rows], soft.take(rows)))
+
+
+def doubts(run: FinishedRun) -> Array:
+    """Return how much the members disagree about each unlabeled text: float64 array of shape (rows,).
+
+    Untrained patterns prefer labels whatever the text. What they prefer on the mean is taken off first.
+    """
+    scores = run.scores("pool")
+    if run.settings.method == "zero-shot" or (run.generation == 0 and run.data.train is None):
+        logs = [log_softmax(np.asarray(own, dtype=np.float64)) for own in scores]
+        scores = [own - np.nanmean(own, axis=0) for own in logs]
+    return divergence(scores, run.ensemble.weights)
+
+
+def described(run: FinishedRun, rows: Array, doubt: Array, soft: SoftLabels) -> Iterator[Suggestion]:
+    """Yield what is known about some unlabeled texts."""
+    labels, fields, names = run.task.labels, run.task.fields, run.ensemble.names
+    nearest = nearest_labeled(run, rows)
+    for place, row in enumerate(pick_rows(run.texts("pool"), rows)):
+        shares = soft.probabilities[place]
+        yield Suggestion(
+            id=str(row["id"]),
+            values={name: row[name] for name in fields},
+            proposed=str(labels[int(soft.label[place])]),
+            probabilities={str(labels[label]): float(shares[label]) for label in np.argsort(-shares, kind="stable")},
+            votes={
+                name: str(labels[vote])
+                for name, vote in zip(names, soft.votes[place].tolist(), strict=True)
+                if vote >= 0
+            },
+            doubt=float(doubt[place]),
+            nearest=nearest[place],
+        )
+
+
+def nearest_labeled(run: FinishedRun, rows: Array) -> list[tuple[str, Mapping[str, str]] | None]:
+    """Return label and fields of the labeled text that is most similar to each of some unlabeled texts."""
+    if run.data.train is None:
+        return [None] * len(rows)
+    similar = run.vectors("pool")[rows] @ run.vectors("train").T
+    found = pick_rows(run.data.train, similar.argmax(axis=1))
+    return [(str(run.task.labels[row["label"]]), {name: row[name] for name in run.task.fields}) for row in found]
