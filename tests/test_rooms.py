@@ -32,6 +32,7 @@ LAYERS = [
     "embeddings",
     "members",
     "report",
+    "words",
     "scaffold, adapt, prompts",
     "preflight",
     "run.settings",
@@ -176,8 +177,8 @@ READS_JSON = {
     "pet.run.execution.payload",
     "pet.run.execution.worker",
     "pet.run.execution.workers",
-    "pet.scaffold.scaffold",
     "pet.store.json_reader",
+    "pet.task.yaml_text",
     "pet.training.checkpoint",
     "pet.training.group",
 }

@@ -28,20 +28,12 @@ COMMANDS = {
     "sample": "Draw a few-shot training set.",
     "tasks": "List the task files that come with the package, or print one.",
     "init": "Write a commented task file from a data file.",
+    "words": "Find words for the labels of a task.",
     "prompts": "Manage trained prompts: store, rank, pretrain and project them.",
     "adapt": "Pretrain a masked language model on your own text.",
 }
-COMPUTING = {
-    "run",
-    "label",
-    "distill",
-    "predict",
-    "evaluate",
-    "suggest",
-    "check",
-    "prompts",
-    "adapt",
-}  # commands that use torch
+# Commands that use torch.
+COMPUTING = {"run", "label", "distill", "predict", "evaluate", "suggest", "check", "words", "prompts", "adapt"}
 
 
 class LazyGroup(click.Group):

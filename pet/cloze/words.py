@@ -60,6 +60,17 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str, *, continuation: b
     return _ids(tokenizer, word if before_it else " " + word)
 
 
+def is_unspaced(word: str) -> bool:
+    """Return True if the word's script is written without spaces.
+
+    Examples
+    --------
+    >>> is_unspaced("词"), is_unspaced("word")
+    (True, False)
+    """
+    return bool(_unspaced_anchors(word))
+
+
 def _unspaced_anchors(word: str) -> tuple[str, ...]:
     """Return characters to put directly before the word; none if its script uses spaces."""
     code = ord(word[0]) if word else 0

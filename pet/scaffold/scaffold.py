@@ -8,12 +8,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from pet.data.infer_columns import InferredColumns
 from pet.task.grammar import NAME, RESERVED
+from pet.task.yaml_text import yaml_quoted, yaml_scalar
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*([ _/-][A-Za-z0-9]+)*")
 _ON_WORDS = (
     "# The word that fills the blank for each label, or several, as in [great, wonderful]. A word must be one",
     "# token of the model (frequent words are), fit into the patterns, and belong to one label only.",
@@ -146,18 +144,18 @@ def task_file_text(name: str, found: InferredColumns, source: str) -> str:
         f"# A first task file for {_quoted(source)}.",
         "# It works as it is, but its words and patterns are guesses, and half of the accuracy depends on them.",
         "# `pet check` shows what they do.",
-        f"task: {_scalar(name)}",
+        f"task: {yaml_scalar(name)}",
         "",
         "# The text columns of the data. Patterns name them in braces.",
         *([f"# Not used: {unused}"] if found.others else []),
         *_renaming(renamed),
         "fields:",
-        *(f"  - {_scalar(field)}" for field in fields),
+        *(f"  - {yaml_scalar(field)}" for field in fields),
         "",
         f"# Values of the column {_quoted(found.label)}, and how many rows have each of them.",
         "# Results keep this order.",
         "labels:",
-        *(f"  - {_scalar(label)}  # {count}" for label, count in zip(found.labels, found.counts, strict=True)),
+        *(f"  - {yaml_scalar(label)}  # {count}" for label, count in zip(found.labels, found.counts, strict=True)),
         "",
         "metrics: [accuracy, macro_f1]",
         "",
@@ -168,14 +166,14 @@ def task_file_text(name: str, found: InferredColumns, source: str) -> str:
         "",
         *_ON_PATTERNS,
         "patterns:",
-        *(f"  - {_double(pattern)}" for pattern in generic_patterns(list(fields))),
+        *(f"  - {yaml_quoted(pattern)}" for pattern in generic_patterns(list(fields))),
         "",
     ]
     return "\n".join(lines)
 
 
 def _word_line(label: str, words: WordGuesses) -> str:
-    line = f"  {_scalar(label)}: {_scalar(words.words[label])}"
+    line = f"  {yaml_scalar(label)}: {yaml_scalar(words.words[label])}"
     return f"{line}  # a guess" if label in words.unsure else line
 
 
@@ -186,19 +184,6 @@ def _renaming(renamed: Mapping[str, str]) -> list[str]:
     return [f"# The data has other names for them, so commands need --column: {pairs}."]
 
 
-def _scalar(text: str) -> str:
-    """A YAML scalar that every reader takes for this text, without quotes if that is safe."""
-    if _PLAIN.fullmatch(text) and len(text) < 60 and yaml.safe_load(text) == text:
-        return text
-    return _double(text)
-
-
-def _double(text: str) -> str:
-    """A YAML scalar in double quotes, on one line, for any text."""
-    dumped: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1 << 30)
-    return dumped.removesuffix("\n")
-
-
 def _quoted(text: str) -> str:
     """A text in a comment, on one line and not too long."""
-    return _double(text if len(text) <= 60 else text[:59] + "…")
+    return yaml_quoted(text if len(text) <= 60 else text[:59] + "…")

@@ -66,25 +66,27 @@ class TaskValues(TypedDict):
     group: Group | None
 
 
-def parse_task(root: Item) -> TaskValues:
+def parse_task(root: Item, *, words: bool = True) -> TaskValues:
     """Check the contents of a task file.
 
     Parameters
     ----------
     root : what `pet.task.document.read_yaml` or `from_plain` returns
+    words : whether every label needs a word; otherwise labels may have an empty tuple
 
     Raises
     ------
     PetError
         All mistakes in file order, each with its location and how to fix it.
     """
-    return _Parser().task(root)
+    return _Parser(words).task(root)
 
 
 class _Parser:
     """Collects mistakes instead of stopping at the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: bool = True) -> None:
+        self._need_words = words
         self._found: list[tuple[int, str]] = []
 
     def wrong(self, item: Item, message: str) -> None:
@@ -119,9 +121,9 @@ class _Parser:
         descriptions = self._descriptions(item, labels) if (item := get("descriptions")) else {}
         description = self._text(item, "the description") if (item := get("description")) else ""
         dataset = self._dataset(item, fields) if (item := get("dataset")) else None
-        shared = self.verbalizer(item, labels) if (item := get("verbalizer")) else None
+        shared = self._shared_words(get("verbalizer"), labels)
         members = self._members(item) if (item := get("members")) else ()
-        read = _Patterns(self, fields, labels, shared, "verbalizer" in pairs)
+        read = _Patterns(self, fields, labels, shared, "verbalizer" in pairs or not self._need_words)
         patterns = read.all(item) if (item := get("patterns")) else ()
         if self.problems:
             raise PetError(self.problems)
@@ -362,6 +364,11 @@ class _Parser:
             result["columns"] = {name: self._text(value, f"the column for {name}") for name, value in columns.items()}
         return result
 
+    def _shared_words(self, item: Item | None, labels: Sequence[str]) -> Verbalizer | None:
+        if not self._need_words and (item is None or item.value is None):
+            return Verbalizer(dict.fromkeys(labels, ()))
+        return None if item is None else self.verbalizer(item, labels)
+
     def verbalizer(self, item: Item, labels: Sequence[str]) -> Verbalizer | None:
         """Return the words for each label; record mistakes and return None if they are unusable."""
         before = len(self._found)
@@ -373,7 +380,9 @@ class _Parser:
         owners: dict[str, str] = {}
         words: dict[str, tuple[str, ...]] = {}
         for label in labels:
-            if label not in pairs:
+            if label not in pairs and not self._need_words:
+                words[label] = ()
+            elif label not in pairs:
                 self.wrong(item, f"label {label!r} has no word; add `{label}: word` to the verbalizer")
             else:
                 words[label] = self._words(pairs[label], label, owners)

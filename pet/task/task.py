@@ -85,12 +85,13 @@ class Task:
         return self.label_separator if self.multi_label else None
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> Task:
+    def load(cls, name_or_path: str | Path, *, words: bool = True) -> Task:
         """Read a task file.
 
         Parameters
         ----------
         name_or_path : name of a task shipped with the package, or path of a YAML file
+        words : False to accept a file whose labels have no words yet
 
         Raises
         ------
@@ -103,7 +104,7 @@ class Task:
         ('World', 'Sports', 'Business', 'Sci/Tech')
         """
         path = find_task(name_or_path)
-        task = cls(**parse_task(read_yaml(path)), path=path)
+        task = cls(**parse_task(read_yaml(path), words=words), path=path)
         return replace(task, members=tuple(absolute_member(text, path.parent) for text in task.members))
 
     @classmethod

@@ -1,0 +1,292 @@
+"""Find words for the labels of a task with the model that fills them in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.cloze.encode import ClozeEncoder, token_keys
+from pet.cloze.tokens import tokenize_fields
+from pet.cloze.words import word_token
+from pet.data.checks import column_labels
+from pet.data.pick import pick_columns, pick_rows
+from pet.data.sample import sample_shots
+from pet.errors import PetError
+from pet.members.shared import Shared
+from pet.progress import Reporter
+from pet.seeds import derive_seed
+from pet.settings import out_of_range
+from pet.task.task import Task
+from pet.words.candidates import Candidates, find_candidates
+from pet.words.mask import log_probabilities
+from pet.words.ranking import (
+    LIKELY,
+    LIKELY_IN_POOL,
+    NEAREST,
+    against_others,
+    choose,
+    highest,
+    likelihood_ratios,
+    relevance,
+    scale_to,
+    similarities,
+    with_names,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+COUNTED = 20_000  # unlabeled texts whose words are counted
+FREQUENT = 100  # most frequent words, which say nothing in a description
+FEW = 4  # labeled texts of a label below which its name says more, and its words are a guess
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class WordOptions:
+    """How to look for words.
+
+    Attributes
+    ----------
+    count : words of each label
+    texts : maximum number of labeled texts that are read, and of unlabeled texts
+    seed : random seed of the choice of labeled texts
+
+    Raises
+    ------
+    PetError
+        If a value is out of range.
+    """
+
+    count: int = 10
+    texts: int = 300
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = out_of_range(self, {"count": (1, 1000), "texts": (1, 100_000)})
+        if problems:
+            raise PetError(problems)
+
+
+@dataclass(frozen=True)
+class FoundWord:
+    """A word found for a label.
+
+    Attributes
+    ----------
+    word : the word
+    score : higher is better; comparable within a label
+    patterns : its score in each pattern of the group
+    count : how often it appears in the texts
+    """
+
+    word: str
+    score: float
+    patterns: tuple[float, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class WordGroup:
+    """Words for the patterns that share a verbalizer.
+
+    Attributes
+    ----------
+    patterns : positions of the patterns, from 0
+    words : label -> its words, the best first; may be empty
+    notes : label -> why its words are a guess, for labels whose words are
+    """
+
+    patterns: tuple[int, ...]
+    words: dict[str, tuple[FoundWord, ...]]
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def find_words(
+    shared: Shared,
+    train: Dataset | None,
+    pool: Dataset | None,
+    options: WordOptions | None = None,
+    reporter: Reporter | None = None,
+) -> list[WordGroup]:
+    """Find words for every label.
+
+    Labels with texts in `train` get the words that set their texts apart. Labels with fewer than `FEW` texts get
+    neighbors of their name and description.
+
+    Parameters
+    ----------
+    shared : task, recipe, model and device; the words of the task are not used
+    train : labeled texts
+    pool : unlabeled texts; default: the labeled ones
+    options : how many words, and how many texts to read
+    reporter : shows progress
+
+    Raises
+    ------
+    PetError
+        If there are no texts, or none of their words is a single token of the model.
+    """
+    options, reporter = options or WordOptions(), reporter or Reporter("quiet")
+    if train is None and pool is None:
+        raise PetError("words are found in texts; give --unlabeled, --train or both")
+    return _Search(shared, train, pool, options, reporter).run()
+
+
+class _Search:
+    def __init__(
+        self, shared: Shared, train: Dataset | None, pool: Dataset | None, options: WordOptions, reporter: Reporter
+    ):
+        self.shared, self.options, self.reporter = shared, options, reporter
+        self.task, self.labels = shared.task, len(shared.task.labels)
+        self.counts = np.zeros(self.labels, np.int64)
+        self.gold = np.zeros(0, np.int64)
+        self.train = self._drawn(train) if train is not None else None
+        tables = [table for table in (pool, train) if table is not None]
+        self.candidates = self._candidates(tables)
+        self.pool = _spread(tables[0], options.texts)
+
+    def run(self) -> list[WordGroup]:
+        task, info = self.task, self.shared.models.info
+        length = self.shared.recipe.encoding.max_length
+        encoders = [ClozeEncoder(info.tokenizer, p.template, length, blank=info.blank) for p in task.patterns]
+        seeds = seed_words(task, self.candidates)
+        similar = self._similarities(seeds)
+        self.by_name = (self.counts < FEW) & similar.any(axis=0)
+        scores, likely = self._scores(encoders, similar)
+        notes = {label: self._note(number) for number, label in enumerate(task.labels) if self.counts[number] < FEW}
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for position, pattern in enumerate(task.patterns):
+            groups.setdefault(tuple(pattern.verbalizer.words.items()), []).append(position)
+        return [self._group(positions, scores, likely, notes) for positions in groups.values()]
+
+    def _group(self, positions: list[int], scores: Array, likely: Array, notes: dict[str, str]) -> WordGroup:
+        mean = scores[positions].mean(axis=0)
+        most = np.where(self.by_name, LIKELY_IN_POOL, LIKELY)
+        mean_likely = likely[positions].mean(axis=0)
+        allowed = np.stack(
+            [highest(mean_likely[:, [label]], int(most[label]))[:, 0] for label in range(self.labels)], axis=1
+        )
+        chosen = choose(mean, allowed, self.options.count)
+        words = {
+            label: tuple(
+                FoundWord(
+                    self.candidates.words[row],
+                    float(mean[row, number]),
+                    tuple(float(scores[position, row, number]) for position in positions),
+                    int(self.candidates.counts[row]),
+                )
+                for row in chosen[number]
+            )
+            for number, label in enumerate(self.task.labels)
+        }
+        return WordGroup(tuple(positions), words, notes)
+
+    def _scores(self, encoders: Sequence[ClozeEncoder], similar: Array) -> tuple[Array, Array]:
+        """Return scores and log-probabilities of each word for each label, both of shape (patterns, C, L)."""
+        by_name = np.flatnonzero(self.by_name)
+        shape = (len(encoders), len(self.candidates), self.labels)
+        scores, likely = np.full(shape, -np.inf), np.full(shape, -np.inf)
+        rows = len(self.train or ()) + (len(self.pool) if len(by_name) else 0)
+        near = highest(similar, NEAREST)
+        keys = token_keys(encoders)
+        plain = encoders[0].plain
+        labeled = tokenize_fields(self.train, keys, plain) if self.train is not None else None
+        unlabeled = tokenize_fields(self.pool, keys, plain) if len(by_name) else None
+        with self.reporter.task("fill the mask", rows * len(encoders), "text") as bar:
+            for number, encoder in enumerate(encoders):
+                if labeled is not None:
+                    found = log_probabilities(self.shared, encoder, labeled, self.candidates.tokens, bar.update)
+                    ratios, likely[number] = likelihood_ratios(found, self.gold, self.labels)
+                    scores[number] = with_names(ratios, similar, self.counts)
+                if unlabeled is not None:
+                    found = log_probabilities(self.shared, encoder, unlabeled, self.candidates.tokens, bar.update)
+                    fits = relevance(found, similar) + against_others(similar)
+                    scores[number][:, by_name] = np.where(near, fits, -np.inf)[:, by_name]
+                    likely[number][:, by_name] = found.mean(axis=0)[:, None]
+        return scale_to(scores, self.by_name), likely
+
+    def _note(self, label: int) -> str:
+        """Return why the words of a label are a guess."""
+        count = int(self.counts[label])
+        if not self.by_name[label]:
+            return f"a guess from {count} {'text' if count == 1 else 'texts'}"
+        described = self.task.labels[label] in self.task.descriptions
+        return f"a guess from its {'name and description' if described else 'name'}"
+
+    def _similarities(self, seeds: Sequence[Sequence[str]]) -> Array:
+        model, tokenizer = self.shared.models.untrained().model, self.shared.tokenizer
+        layer = model.get_output_embeddings() or model.get_input_embeddings()
+        matrix = layer.weight.detach().float().cpu().numpy()
+        names = [[token for word in words for token in word_token(tokenizer, word)] for words in seeds]
+        return similarities(matrix[self.candidates.tokens], [matrix[tokens] for tokens in names])
+
+    def _candidates(self, tables: Sequence[Dataset]) -> Candidates:
+        texts = (text for table in tables for text in _texts(_spread(table, COUNTED), self.task.fields))
+        found = find_candidates(
+            texts, self.shared.tokenizer, [word for words in named_words(self.task) for word in words]
+        )
+        if not len(found):
+            raise PetError(
+                f"model {self.shared.models.info.name}: no word of the texts is a single token of this model; use a "
+                "model for the language of the texts"
+            )
+        return found
+
+    def _drawn(self, train: Dataset) -> Dataset:
+        """Draw labeled texts as a run does, and remember their labels."""
+        gold = column_labels(train)
+        rows = sample_shots(
+            gold,
+            self.labels,
+            examples=min(self.options.texts, len(gold)),
+            seed=derive_seed(self.options.seed, "sample"),
+        )
+        self.gold = gold[rows]
+        self.counts = np.bincount(self.gold, minlength=self.labels)
+        return pick_rows(train, rows)
+
+
+def named_words(task: Task) -> list[list[str]]:
+    """Return the words in the name of each label.
+
+    Examples
+    --------
+    >>> named_words(Task.load("agnews"))[3]
+    ['Sci', 'Tech']
+    """
+    return [_LETTERS.findall(re.sub(r"([a-z])([A-Z])", r"\1 \2", label)) for label in task.labels]
+
+
+def seed_words(task: Task, candidates: Candidates) -> list[list[str]]:
+    """Return the words of each label's name and description.
+
+    Numbers and words that several labels share are left out, unless nothing else remains, and so are the most frequent
+    words of the texts in a description.
+    """
+    frequent = {word.casefold() for word in candidates.words[:FREQUENT]}
+    found: list[dict[str, str]] = []  # for each label, words without case -> as they are written
+    for label, named in zip(task.labels, named_words(task), strict=True):
+        described = _LETTERS.findall(task.descriptions.get(label, ""))
+        words = [*named, *(word for word in described if word.casefold() not in frequent)]
+        found.append({word.casefold(): word for word in reversed(words)})
+    labels_of = Counter(key for words in found for key in words)
+    return [[word for key, word in words.items() if labels_of[key] == 1] or list(words.values()) for words in found]
+
+
+def _spread(table: Dataset, most: int) -> Dataset:
+    """Return at most `most` evenly spaced rows."""
+    return pick_rows(table, np.linspace(0, len(table) - 1, min(most, len(table))).astype(np.int64))
+
+
+def _texts(table: Dataset, fields: Sequence[str]) -> Iterator[str]:
+    for batch in pick_columns(table, fields).iter(batch_size=1024):
+        for name in fields:
+            yield from batch[name]
