@@ -248,9 +248,23 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     parts += [members] if members else []
     parts += [f"note: {sentence}" for result in runs[:1] for sentence in result.get("advice", ())]
     if not table:
-        parts.append("Metrics require --test.")
+        parts.append("\n".join(["Metrics require --test.", *map(_estimate_line, runs[:1])]).rstrip())
     parts.append(_outcome(output if "runs" not in results else output / "seed-0", settings))
     return "\n\n".join(parts)
+
+
+def _estimate_line(result: Mapping[str, Any]) -> str:
+    """Return a sentence on how good the soft labels probably are; empty without an estimate."""
+    estimate = result.get("estimate")
+    if estimate is None:
+        return ""
+    accuracy, low, high = (f"{100 * estimate[name]:.0f}" for name in ("accuracy", "low", "high"))
+    share, judged = 100 * estimate["disagreement"], estimate["judged"]
+    left_out = f", and {judged - estimate['wrong']} of {judged} left-out labeled texts were right" if judged else ""
+    return (
+        f"About {accuracy} % of the soft labels should be right ({low} to {high}): two patterns disagree on "
+        f"{share:.0f} % of the texts{left_out}."
+    )
 
 
 def _member_line(runs: Sequence[dict[str, Any]]) -> str:

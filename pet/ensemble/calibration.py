@@ -9,6 +9,7 @@ is the prior, and the labeled texts are the evidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,26 @@ def disagreement(labels: Sequence[Array]) -> float:
     return float(1 - same / (len(table) * members * (members - 1) / 2))
 
 
-def expected_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -> float:
-    """Return the share of merged labels that are probably wrong.
+@dataclass(frozen=True)
+class ErrorEstimate:
+    """The share of merged labels that are probably wrong.
 
-    It is the posterior mean over errors from 0 to that of chance. The prior of the error's logarithm is a Student's t
-    around 1.35 times the disagreement; the evidence is binomial.
+    Attributes
+    ----------
+    mean : of the posterior
+    low, high : its 2.5 % and 97.5 % quantiles
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -> ErrorEstimate:
+    """Estimate how many merged labels are wrong.
+
+    The prior of the error's logarithm is a Student's t around 1.37 times the disagreement, cut off at the error of
+    chance; the evidence is binomial.
 
     Parameters
     ----------
@@ -58,9 +74,9 @@ def expected_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -
 
     Examples
     --------
-    >>> round(expected_error(0.2, 2), 2)
-    0.27
-    >>> round(expected_error(0.2, 2, wrong=60, judged=600), 2)  # many labeled texts decide
+    >>> round(estimate_error(0.2, 2).mean, 2)
+    0.28
+    >>> round(estimate_error(0.2, 2, wrong=60, judged=600).mean, 2)  # many labeled texts decide
     0.11
     """
     chance = 1 - 1 / labels
@@ -69,7 +85,9 @@ def expected_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -
     prior = -2 * np.log1p(((np.log(errors) - center) / _SPREAD) ** 2 / 3) - np.log(errors)
     evidence = wrong * np.log(errors) + (judged - wrong) * np.log1p(-errors)
     weights = np.exp(prior + evidence - (prior + evidence).max())
-    return float((errors * weights).sum() / weights.sum())
+    weights /= weights.sum()
+    low, high = np.interp([0.025, 0.975], np.cumsum(weights), errors)
+    return ErrorEstimate(float((errors * weights).sum()), float(low), float(high))
 
 
 def inverse_temperature(scores: Array, accuracy: float) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.calibration import disagreement, expected_error, inverse_temperature
+from pet.ensemble.calibration import disagreement, estimate_error, inverse_temperature
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.stacking import Stacked
 from pet.members import pattern
@@ -20,34 +20,73 @@ Array = NDArray[Any]
 _ROWS = 20_000  # of the pool
 
 
-def calibrated(
-    context: RunContext, members: Sequence[Member], ensemble: Ensemble, stacked: Stacked, gold: Array
-) -> Ensemble:
-    """Return the ensemble with the temperature that makes it as confident on the pool as it is probably right.
+@dataclass(frozen=True)
+class Estimate:
+    """How many of the merged labels are probably right, without test texts.
+
+    Attributes
+    ----------
+    accuracy, low, high : the expected accuracy, and its 95 % interval
+    disagreement : how often two patterns name different labels for an unlabeled text
+    judged, wrong : labeled texts that members left out, and how many of them got a wrong label
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    disagreement: float
+    judged: int
+    wrong: int
+
+
+def estimated(context: RunContext, stacked: Stacked, gold: Array) -> Estimate | None:
+    """Estimate the accuracy of the merged labels of the pool.
 
     Members of later generations learned from each other's labels, so they agree on mistakes, too. What counts is the
-    disagreement of the first generation, which learned from labeled texts only. Without labeled texts, without a pool,
-    or with a single pattern, nothing changes.
+    disagreement of the first generation, which learned from labeled texts only.
+
+    Parameters
+    ----------
+    context : the run
+    stacked : what the weights were learned from
+    gold : labels of the texts in `stacked`
+
+    Returns
+    -------
+    Estimate; None without labeled texts, without a pool, or with a single pattern
+    """
+    first = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
+    if len(first) < 2 or not (context.has("pool") and context.has("train")):
+        return None
+    share = disagreement([own.argmax(axis=1) for own in _some_scores(context, first)])
+    known = stacked.known
+    wrong = int((stacked.log_probabilities[known].argmax(axis=1) != gold[known]).sum())
+    error = estimate_error(share, len(context.task.labels), wrong, int(known.sum()))
+    return Estimate(1 - error.mean, 1 - error.high, 1 - error.low, share, int(known.sum()), wrong)
+
+
+def calibrated(
+    context: RunContext, members: Sequence[Member], ensemble: Ensemble, estimate: Estimate | None
+) -> Ensemble:
+    """Return the ensemble with the temperature that makes it as confident on the pool as it is probably right.
 
     Parameters
     ----------
     context : the run
     members, ensemble : whose labels are calibrated
-    stacked : what the weights were learned from
-    gold : labels of the texts in `stacked`
+    estimate : of their accuracy; None: nothing changes
     """
-    first = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
-    if len(first) < 2 or not (context.has("pool") and context.has("train")):
+    if estimate is None:
         return ensemble
-    step = max(1, len(context.texts("pool")) // _ROWS)
-    share = disagreement([np.asarray(own[::step]).argmax(axis=1) for own in member_scores(context, first, "pool")])
-    known = stacked.known
-    wrong = int((stacked.log_probabilities[known].argmax(axis=1) != gold[known]).sum())
-    error = expected_error(share, len(context.task.labels), wrong, int(known.sum()))
     context.reporter.info(
-        f"about {100 * (1 - error):.0f} % of the merged labels should be right: two patterns disagree on "
-        f"{100 * share:.0f} % of the unlabeled texts"
+        f"about {100 * estimate.accuracy:.0f} % of the soft labels should be right ({100 * estimate.low:.0f} to "
+        f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f} % of the texts"
     )
-    scores = [own[::step] for own in member_scores(context, members, "pool")]
-    factor = inverse_temperature(ensemble.merge(scores), 1 - error)
+    factor = inverse_temperature(ensemble.merge(_some_scores(context, members)), estimate.accuracy)
     return replace(ensemble, temperature=ensemble.temperature / factor)
+
+
+def _some_scores(context: RunContext, members: Sequence[Member]) -> list[Array]:
+    """Return the members' scores of evenly spaced texts of the pool."""
+    step = max(1, len(context.texts("pool")) // _ROWS)
+    return [np.asarray(own[::step]) for own in member_scores(context, members, "pool")]

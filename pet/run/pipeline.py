@@ -34,7 +34,7 @@ from pet.run.results import Results, write_results
 from pet.run.settings import RunSettings
 from pet.run.stages import keep_primers, trained_members, untrained_members
 from pet.run.vectors import keep_vectors
-from pet.run.weights import make_ensemble, pattern_accuracies
+from pet.run.weights import estimate_figures, make_ensemble, pattern_accuracies
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
 from pet.training.group import in_a_group
@@ -63,7 +63,7 @@ def run(
     dict with the content of metrics.json: ``task``, ``method``, ``model``, ``seed``, ``data`` (counts), and, with a
     test set, ``members``, ``ensemble``, ``student``, and ``baselines`` with the figures of `pet.evaluate.evaluate`. For
     ``ipet`` also ``generations`` (`pet.report.generations`) and ``generation``, whose labels trained the student. With
-    a pool also ``class_ratio`` (`pet.run.ratio_figures`)
+    a pool also ``class_ratio`` (`pet.run.ratio_figures`), and ``estimate`` (`pet.run.calibration.Estimate`)
 
     Raises
     ------
@@ -120,6 +120,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
                 figures["baselines"] = {**_run_baselines(context, executor), **figures.get("baselines", {})}
         if context.has("pool") and resolved.settings.method != "supervised":
             figures["class_ratio"] = ratio_figures(context, figures.get("generation", 0), resolved.ratio)
+            figures |= estimate_figures(context, figures.get("generation", 0))
         compared = compare(context, figures)
         baselines = {**compared.get("baselines", {}), **figures.get("baselines", {})}
         return figures | compared | ({"baselines": baselines} if baselines else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from pet.ensemble.stacking import PRIORS, Stacked, stack
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import pattern_spec
-from pet.run.calibration import calibrated
+from pet.run.calibration import calibrated, estimated
 from pet.run.class_ratio import labeled_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
-from pet.run.stages import Member, member_scores
+from pet.run.stages import Member, member_scores, trained_members
 from pet.store.schema import Check, list_of, number, record
 
 Array = NDArray[Any]
@@ -80,6 +80,21 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
 
 def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
     """Return the ensemble with weights learned from labeled texts; without these, each kind has its prior weight."""
+    stacked, gold = _stacked(context, members)
+    _tell(context, stacked, gold)
+    ensemble = Ensemble.of(
+        [member.name for member in members],
+        labels=len(context.task.labels),
+        weights=stacked.weights,
+        scales=[_scale(context, member) for member in members],
+        rule="learned",
+    )
+    ensemble = replace(ensemble, temperature=stacked.temperature)
+    return calibrated(context, members, ensemble, estimated(context, stacked, gold))
+
+
+def _stacked(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
+    """Return the learned weights of members, and the labels of the texts that they were learned from."""
     labels = len(context.task.labels)
     gold = context.texts("train").labels if learns_weights(context) else np.zeros(0, dtype=np.int64)
     scores = [np.full((len(gold), labels), np.nan) for _ in members]
@@ -88,16 +103,15 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
             (scores[place],) = member_scores(context, [member], "train")
     target = target_ratio(context, members)
     ratio = None if target is None or not len(gold) else target / labeled_ratio(context)
-    stacked = stack([member.spec.kind for member in members], scores, gold, PRIORS, ratio)
-    _tell(context, stacked, gold)
-    ensemble = Ensemble.of(
-        [member.name for member in members],
-        labels=labels,
-        weights=stacked.weights,
-        scales=[_scale(context, member) for member in members],
-        rule="learned",
-    )
-    return calibrated(context, members, replace(ensemble, temperature=stacked.temperature), stacked, gold)
+    return stack([member.spec.kind for member in members], scores, gold, PRIORS, ratio), gold
+
+
+def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
+    """Return the estimated accuracy of a generation's labels under ``estimate``; empty where there is no estimate."""
+    if context.recipe.merging.merge != "learned" or not context.settings.trains_members:
+        return {}
+    estimate = estimated(context, *_stacked(context, trained_members(context, generation)))
+    return {} if estimate is None else {"estimate": asdict(estimate)}
 
 
 def _tell(context: RunContext, stacked: Stacked, gold: Array) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pet.ensemble.calibration import disagreement, expected_error, inverse_temperature
+from pet.ensemble.calibration import disagreement, estimate_error, inverse_temperature
 from pet.numerics import softmax
 
 
@@ -22,9 +22,10 @@ def test_the_expected_error_is_the_posterior_mean_on_a_fine_grid() -> None:
     errors = (np.arange(100_000) + 0.5) / 100_000 * 0.75
     prior = (1 + (np.log(errors / (1.37 * 0.2)) / 0.1) ** 2 / 3) ** -2 / errors
     posterior = prior * errors**10 * (1 - errors) ** 30
-    assert expected_error(0.2, 4, wrong=10, judged=40) == pytest.approx(
-        (errors * posterior).sum() / posterior.sum(), abs=2e-3
-    )
+    found = estimate_error(0.2, 4, wrong=10, judged=40)
+    assert found.mean == pytest.approx((errors * posterior).sum() / posterior.sum(), abs=2e-3)
+    inside = (errors > found.low) & (errors < found.high)
+    assert posterior[inside].sum() / posterior.sum() == pytest.approx(0.95, abs=0.01)
 
 
 @settings(max_examples=30, deadline=None)
@@ -32,10 +33,11 @@ def test_the_expected_error_is_the_posterior_mean_on_a_fine_grid() -> None:
 def test_the_expected_error_is_between_none_and_chance_and_grows_with_disagreement_and_mistakes(
     share: float, labels: int, wrong: int, right: int
 ) -> None:
-    error = expected_error(share, labels, wrong, wrong + right)
-    assert 0 < error <= 1 - 1 / labels
-    assert expected_error(min(1.0, share + 0.1), labels) >= expected_error(share, labels) - 1e-9
-    assert expected_error(share, labels, wrong + 5, wrong + right + 5) >= error - 1e-9
+    error = estimate_error(share, labels, wrong, wrong + right)
+    assert 0 < error.low <= error.mean + 1e-9
+    assert error.mean <= error.high + 1e-9 <= 1 - 1 / labels + 2e-9
+    assert estimate_error(min(1.0, share + 0.1), labels).mean >= estimate_error(share, labels).mean - 1e-9
+    assert estimate_error(share, labels, wrong + 5, wrong + right + 5).mean >= error.mean - 1e-9
 
 
 def test_the_factor_makes_the_mean_confidence_equal_to_the_accuracy() -> None:

@@ -12,7 +12,7 @@ import pytest
 from small_run import contents, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
-from pet.ensemble.calibration import disagreement, expected_error
+from pet.ensemble.calibration import disagreement, estimate_error
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.stacking import PRIORS, stack
 from pet.numerics import log_softmax
@@ -152,5 +152,9 @@ def test_the_soft_labels_are_as_sure_as_the_patterns_agree(finished: Path, input
     merged = stack(kinds, [_evidence(finished, name) for name in MEMBERS], gold, PRIORS).log_probabilities
     wrong = int((merged.argmax(axis=1) != gold).sum())
     ensemble = Ensemble.from_dict(_info(finished), 4)
-    error = expected_error(disagreement(patterns), 4, wrong, len(gold))
+    error = estimate_error(disagreement(patterns), 4, wrong, len(gold)).mean
     assert ensemble.combine(list(scores.values())).confidence.mean() == pytest.approx(1 - error, abs=1e-3)
+    kept = json.loads((finished / "metrics.json").read_text())["estimate"]
+    assert kept["accuracy"] == pytest.approx(1 - error)
+    assert kept["low"] < kept["accuracy"] < kept["high"]
+    assert (kept["judged"], kept["wrong"]) == (len(gold), wrong)
