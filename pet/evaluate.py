@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pet.errors import PetError
 from pet.groups import Groups, group_metrics
+from pet.statistics import metric_intervals
 
 BINS = 15
 
@@ -36,6 +37,7 @@ def evaluate(
         - ``accuracy``
         - ``macro_f1``: mean F1 over all labels of the task; an undefined F1 counts as 0
         - ``mcc``: multiclass Matthews correlation (Gorodkin 2004); 0 if undefined
+        - ``accuracy_interval``, ``macro_f1_interval``, ``mcc_interval``: 95 % intervals; see `pet.statistics`
         - ``ece``: expected calibration error over 15 equal-width bins (Guo et al. 2017)
         - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``
         - ``confusion``: counts, one row per gold label and one column per predicted label
@@ -55,12 +57,10 @@ def evaluate(
     >>> round(metrics["accuracy"], 3), metrics["confusion"]
     (0.667, [[1, 0], [1, 1]])
     """
-    scores = np.asarray(probabilities, dtype=np.float64)
-    right = np.asarray(gold)
+    scores, right = np.asarray(probabilities, dtype=np.float64), np.asarray(gold)
     _check(scores, right, labels)
     predicted = scores.argmax(axis=1)
-    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    np.add.at(confusion, (right, predicted), 1)
+    confusion = _confusion(right, predicted, len(labels))
     per_class = _per_class(confusion)
     calibration = _calibration(scores.max(axis=1), predicted == right)
     return {
@@ -68,6 +68,7 @@ def evaluate(
         "accuracy": float(np.trace(confusion) / len(right)),
         "macro_f1": float(np.mean([row["f1"] for row in per_class])),
         "mcc": _mcc(confusion),
+        **metric_intervals(confusion),
         **({} if groups is None else group_metrics(scores, right, groups)),
         "ece": _ece(calibration),
         "per_class": dict(zip(labels, per_class, strict=True)),
@@ -90,6 +91,12 @@ def _check(scores: NDArray[np.float64], gold: NDArray[Any], labels: Sequence[str
     # The tolerance allows for half precision; NaN fails both comparisons.
     if not (scores.min() >= -1e-6 and scores.max() <= 1.01):
         raise ValueError("probabilities must be between 0 and 1")
+
+
+def _confusion(gold: NDArray[Any], predicted: NDArray[Any], labels: int) -> NDArray[np.int64]:
+    counts = np.zeros((labels, labels), dtype=np.int64)
+    np.add.at(counts, (gold, predicted), 1)
+    return counts
 
 
 def _per_class(confusion: NDArray[np.int64]) -> list[dict[str, float | int]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import text_keys
 from pet.data.pick import pick_columns
+from pet.statistics import wilson
 from pet.task.group import Group
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def group_metrics(probabilities: NDArray[Any], gold: NDArray[Any], groups: Group
         - ``groups``: number of groups
         - ``f1a``: F1 of the label of right answers, over all rows
         - ``em``: share of groups whose answers are all predicted correctly or, if one answer of each group is chosen,
-          whose chosen answer is right
+          whose chosen answer is right; ``em_interval``: its 95 % interval
         - ``token_f1``: mean overlap (F1 of the words) of the chosen answer with the right answer that is most similar;
           only if the answers are compared
 
@@ -77,7 +78,7 @@ def group_metrics(probabilities: NDArray[Any], gold: NDArray[Any], groups: Group
     --------
     >>> groups = Groups(np.array([0, 0, 1]), right=1)
     >>> group_metrics(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), np.array([0, 1, 1]), groups)
-    {'groups': 2, 'f1a': 0.6666666666666666, 'em': 0.5}
+    {'groups': 2, 'f1a': 0.6666666666666666, 'em': 0.5, 'em_interval': [0.094..., 0.905...]}
     """
     right = gold == groups.right
     predicted = _chosen(probabilities[:, groups.right], groups) if groups.choose_one else None
@@ -94,6 +95,7 @@ def group_metrics(probabilities: NDArray[Any], gold: NDArray[Any], groups: Group
         "groups": count,
         "f1a": float(2 * (right & predicted).sum() / claimed) if claimed else 0.0,
         "em": float(exact.mean()),
+        "em_interval": list(wilson(int(exact.sum()), count)),
     }
     if groups.texts:
         overlaps = np.zeros(count)

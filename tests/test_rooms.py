@@ -16,7 +16,7 @@ MAX_PARAMETERS = 8
 LAYERS = [
     "library_defaults",
     "errors, seeds, terminal, process, shortage",
-    "compat, resources, spelling, suggest, extras, numerics, progress, settings",
+    "compat, resources, spelling, suggest, extras, numerics, progress, settings, statistics",
     "store",
     "task",
     "data",

@@ -233,13 +233,18 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
 def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
     """Return the text to print at the end of a run: metrics, where things are, what to do next."""
     from pet.report.generations import generations_table
-    from pet.report.tables import comparison_table, first_seed, majority_line
+    from pet.report.tables import comparison_table, differences_table, first_seed, legend, majority_line
     from pet.run.results import headline_metrics, headlines_by_seed
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
     table: Mapping[str, Any] = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
     shown = settings.task.get("metrics", ())
-    parts = [comparison_table(table, shown), majority_line(first_seed(next(iter(table.values()))))] if table else []
+    parts = []
+    if table:
+        first = next(iter(table.values()))
+        parts = [f"{comparison_table(table, shown)}\n{legend(first)}", majority_line(first_seed(first))]
+    if differences := [result["differences"] for result in runs if "differences" in result]:
+        parts.append(f"Paired, on the same texts:\n{differences_table(differences)}")
     for seed, result in enumerate(runs):
         if result.get("generations"):
             which = f" of seed {seed}" if len(runs) > 1 else ""

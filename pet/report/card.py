@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pet.report.tables import NAMES
+from pet.report.tables import NAMES, interval
 from pet.task.task import Task
 from pet.terminal import clean, visible
 
@@ -166,8 +166,11 @@ def _training(base_model: str, method: str, patterns: Sequence[str], facts: Mapp
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
-    lines = [f"## Results on {metrics['n']} test examples", "", "| metric | value |", "|---|---|"]
-    lines += [f"| {name} | {metrics[key]:.3f} |" for key, name in NAMES.items() if key in metrics]
+    lines = [f"## Results on {metrics['n']} test examples", "", "| metric | value and 95 % interval |", "|---|---|"]
+    for key, name in NAMES.items():
+        if key in metrics:
+            ends = metrics.get(f"{key}_interval")
+            lines.append(f"| {name} | {metrics[key]:.3f}{'' if ends is None else f' {escape(interval(ends))}'} |")
     lines += ["", "| label | precision | recall | F1 | support |", "|---|---|---|---|---|"]
     lines += [
         f"| {escape(label)} | {' | '.join(f'{row[key]:.3f}' for key in _PER_CLASS)} | {row['support']} |"

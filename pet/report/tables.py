@@ -14,6 +14,8 @@ HEADLINE = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "MCC", "ece":
 # Metrics that only some tasks have.
 SPECIAL = {"f1a": "F1a", "em": "EM", "token_f1": "token F1"}
 NAMES = HEADLINE | SPECIAL
+# Metrics whose intervals are printed. The others have theirs in metrics.json and in the report.
+WITH_INTERVAL = ("accuracy", "macro_f1", "em")
 
 Metrics = Mapping[str, Any]
 
@@ -67,7 +69,7 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else clean(str(value))
 
 
-def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None]]:
+def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     """Compute mean and standard deviation of the headline metrics over runs with different seeds.
 
     Parameters
@@ -79,15 +81,21 @@ def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, float | int | None
     -------
     dict
         metric -> ``{"mean", "std", "n"}``. ``std`` is the sample standard deviation (divisor n - 1),
-        or None for a single run. Metrics that any run lacks are omitted.
+        or None for a single run. If the runs have intervals, ``interval`` is the mean of their ends: ``std`` says how
+        much the seed matters, ``interval`` how much the choice of test texts does. Metrics that any run lacks are
+        omitted.
     """
-    summary: dict[str, dict[str, float | int | None]] = {}
+    summary: dict[str, dict[str, Any]] = {}
     for figure in NAMES:
         values = [float(run[figure]) for run in runs if run.get(figure) is not None]
         if not values or len(values) < len(runs):
             continue
         std = statistics.stdev(values) if len(values) > 1 else None
         summary[figure] = {"mean": math.fsum(values) / len(values), "std": std, "n": len(values)}
+        intervals = [run[f"{figure}_interval"] for run in runs if f"{figure}_interval" in run]
+        if len(intervals) == len(runs):
+            ends = zip(*intervals, strict=True)
+            summary[figure]["interval"] = [math.fsum(of_end) / len(runs) for of_end in ends]
     return summary
 
 
@@ -97,7 +105,7 @@ def headline(first: Sequence[str] = ()) -> dict[str, str]:
 
 
 def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> list[list[str]]:
-    """Return one row per result: its name, then the headline metrics as text.
+    """Return one row per result: its name, then the headline metrics as text, the first ones with their intervals.
 
     Parameters
     ----------
@@ -109,15 +117,85 @@ def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: S
     rows = []
     for name, result in results.items():
         summary = summarize([result] if isinstance(result, Mapping) else result)
-        rows.append([name, *(_spread(summary.get(figure)) for figure in headline(first))])
+        rows.append([name, *(_spread(summary.get(figure), figure in WITH_INTERVAL) for figure in headline(first))])
     return rows
 
 
-def _spread(figure: Mapping[str, float | int | None] | None) -> str:
+def _spread(figure: Mapping[str, Any] | None, with_interval: bool) -> str:
     if figure is None:
         return "-"
-    std = figure["std"]
-    return f"{figure['mean']:.3f}" + ("" if std is None else f" ± {std:.3f}")
+    std, ends = figure["std"], figure.get("interval") if with_interval else None
+    spread = "" if std is None else f" ± {std:.3f}"
+    return f"{figure['mean']:.3f}{spread}" + ("" if ends is None else f" {interval(ends)}")
+
+
+def interval(ends: Sequence[float], sign: str = "") -> str:
+    """Format an interval, with the sign of each end if `sign` is "+".
+
+    Examples
+    --------
+    >>> interval([0.596, 0.982]), interval([-0.02, 0.05], "+")
+    ('[0.596, 0.982]', '[-0.020, +0.050]')
+    """
+    return f"[{', '.join(f'{end:{sign}.3f}' for end in ends)}]"
+
+
+def legend(result: Metrics | Sequence[Metrics]) -> str:
+    """Say what the numbers after a figure in a comparison mean, and how many texts they are from."""
+    first = first_seed(result)
+    parts = [] if isinstance(result, Mapping) or len(result) < 2 else [f"± standard deviation over {len(result)} seeds"]
+    texts = f"{first['n']} test text{'s' if first['n'] != 1 else ''}"
+    if "accuracy_interval" in first:
+        return "; ".join([*parts, f"[ ] 95 % interval, from {texts}"]) + "."
+    return "; ".join([*parts, texts]) + "."
+
+
+def difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return one row per classifier that a result is compared with: its name, differences, chances of being better.
+
+    Parameters
+    ----------
+    differences : of one run, or one for each seed; see `pet.run.differences`
+    """
+    rows = []
+    for name in differences[0]["others"]:
+        found = [each["others"][name] for each in differences if name in each["others"]]
+        rows.append([name, *(cell for figure in PAIRED for cell in _difference([one[figure] for one in found]))])
+    return rows
+
+
+PAIRED = {"accuracy": "accuracy", "macro_f1": "macro F1"}  # figures that are compared pairwise
+
+
+def _difference(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a difference with its interval, and the probability of being better; means over seeds."""
+    values = [one["difference"] for one in found]
+    mean, better = math.fsum(values) / len(found), math.fsum(one["better"] for one in found) / len(found)
+    ends = [math.fsum(one["interval"][end] for one in found) / len(found) for end in (0, 1)]
+    std = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return [f"{mean:+.3f}{std} {interval(ends, '+')}", probability(better)]
+
+
+def probability(share: float) -> str:
+    """Format a probability without claiming certainty.
+
+    Examples
+    --------
+    >>> probability(0.9999), probability(0.5), probability(0.001)
+    ('> 0.99', '0.50', '< 0.01')
+    """
+    return "> 0.99" if share > 0.99 else "< 0.01" if share < 0.01 else f"{share:.2f}"
+
+
+def differences_table(differences: Sequence[Mapping[str, Any]]) -> str:
+    """Format the paired differences of a result from others as a table.
+
+    Parameters
+    ----------
+    differences : of one run, or one for each seed; see `pet.run.differences`
+    """
+    header = [f"{differences[0]['result']} minus", *(cell for name in PAIRED.values() for cell in (name, "P(better)"))]
+    return text_table(difference_rows(differences), header)
 
 
 def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> str:
@@ -154,7 +232,10 @@ def majority_line(metrics: Metrics) -> str:
 def format_metrics(metrics: Metrics) -> str:
     """Format a result of `pet.evaluate.evaluate` for a terminal: headline, per-class table, confusion matrix."""
     parts = [f"{metrics['n']} examples"]
-    parts += [f"{name} {metrics[figure]:.3f}" for figure, name in NAMES.items() if figure in metrics]
+    for figure, name in NAMES.items():
+        if figure in metrics:
+            ends = metrics.get(f"{figure}_interval") if figure in WITH_INTERVAL else None
+            parts.append(f"{name} {metrics[figure]:.3f}" + (f" {interval(ends)}" if ends else ""))
     first_line = f"{', '.join(parts)}\n{majority_line(metrics)}"
     per_class = metrics["per_class"]
     classes = text_table(

@@ -175,7 +175,16 @@ def evaluate_classifier(context: RunContext, stage: str) -> dict[str, Any]:
     """Return the figures of a saved classifier on the test texts; empty without a test set."""
     if not context.has("test"):
         return {}
-    gold = context.texts("test").labels
-    scores = read_scores(context.directory.path / stage / TEST_LOGITS, (len(gold), len(context.task.labels)))
+    gold, scores = context.texts("test").labels, _test_scores(context, stage)
     groups = groups_of(context.task.group, context.task.labels, [context.texts("test").table])
     return evaluate(softmax(scores), gold, context.task.labels, groups)
+
+
+def predictions_of(context: RunContext, stage: str) -> Array:
+    """Return the label that a saved classifier predicts for each test text: int array of shape (rows,)."""
+    return np.asarray(_test_scores(context, stage).argmax(axis=1))
+
+
+def _test_scores(context: RunContext, stage: str) -> Array:
+    shape = len(context.texts("test")), len(context.task.labels)
+    return read_scores(context.directory.path / stage / TEST_LOGITS, shape)

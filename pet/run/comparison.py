@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import Ensemble
 from pet.members.kinds import NAMED, QUICK
 from pet.run.class_ratio import shifted, target_ratio
-from pet.run.classifiers import TEST_LOGITS
 from pet.run.context import RunContext
+from pet.run.differences import MOST_FREQUENT, baseline_labels, differences, predicted_labels
 from pet.run.execution.executor import InProcess
 from pet.run.execution.work import MemberWork
-from pet.run.merging import evaluate_ensemble, kept_ensemble
-from pet.run.stages import Member, member_scores, read_scores, trained_members
+from pet.run.merging import evaluate_ensemble
+from pet.run.stages import Member, member_scores
 
 Array = NDArray[Any]
 LEVEL = 0.05  # of the sign test
@@ -37,16 +37,19 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``baselines``: name -> figures as for a method; ``advice``: sentences about what to do, possibly none. Empty
-        without labeled examples or test texts.
+        ``baselines``: name -> figures as for a method; ``advice``: sentences about what to do, possibly none. These
+        require labeled examples. ``differences``: see `pet.run.differences.differences`. Empty without test texts.
     """
-    if not (context.has("train") and context.has("test")):
+    if not context.has("test"):
         return {}
+    predicted, others = predicted_labels(context, results), baseline_labels(context, results)
+    if not context.has("train"):
+        return {"differences": differences(context, predicted, others)}
     own = {spec.kind: Member(spec) for spec in context.specs if spec.kind in QUICK and not spec.options}
     members = {kind: own.get(kind) or Member(NAMED[kind](""), prefix=f"baselines/{kind}/") for kind in QUICK}
     InProcess().make(context, [MemberWork(member, parts=("test",)) for member in members.values() if member.prefix])
     context.shared.models.forget()
-    gold, predicted = context.texts("test").labels, _predicted(context, results)
+    gold = context.texts("test").labels
     baselines, labels, target = {}, {}, target_ratio(context, list(members.values()))
     for kind, member in members.items():
         ensemble = Ensemble.of([member.name], labels=len(context.task.labels))
@@ -55,20 +58,8 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
         labels[kind] = ensemble.combine(member_scores(context, [member], "test")).label
     advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)
-    return {"baselines": baselines, "advice": advice}
-
-
-def _predicted(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
-    """Return the test labels that the student and the ensemble predict, if the run has them."""
-    predicted, root = {}, context.directory.path
-    if "student" in results:
-        shape = len(context.texts("test")), len(context.task.labels)
-        predicted["student"] = read_scores(root / "student" / TEST_LOGITS, shape).argmax(axis=1)
-    if "ensemble" in results:
-        members = trained_members(context, results.get("generation", 0))
-        ensemble = kept_ensemble(context, members)
-        predicted["ensemble"] = ensemble.combine(member_scores(context, members, "test")).label
-    return predicted
+    others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
+    return {"baselines": baselines, "advice": advice, "differences": differences(context, predicted, others)}
 
 
 def _about_baselines(

@@ -71,6 +71,11 @@ def kept_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
     return _kept(context, labels_stage(members) if context.has("pool") else KEPT)
 
 
+def kept_alone(context: RunContext, members: Sequence[Member]) -> Ensemble:
+    """Return the ensemble of members that label no pool, such as those of a baseline, as the run has kept it."""
+    return _kept(context, f"{members[0].prefix}{KEPT}")
+
+
 def _kept(context: RunContext, name: str) -> Ensemble:
     info = context.directory.info(name, NOTED)
     return Ensemble.from_dict(info, len(context.task.labels), f"{context.directory.path / MANIFEST}: {name}")

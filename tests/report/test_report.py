@@ -14,7 +14,16 @@ import yaml
 from pet.evaluate import evaluate
 from pet.report.card import CardTask, student_card
 from pet.report.html import html_report
-from pet.report.tables import comparison_table, format_metrics, majority_line, summarize, text_table
+from pet.report.tables import (
+    comparison_table,
+    differences_table,
+    format_metrics,
+    legend,
+    majority_line,
+    summarize,
+    text_table,
+)
+from pet.statistics import paired
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -86,6 +95,26 @@ def test_a_comparison_table_shows_means_and_deviations():
     ]
 
 
+def test_the_spread_over_seeds_is_beside_the_interval_over_texts():
+    one = {"n": 10, "accuracy": 0.5, "accuracy_interval": [0.25, 0.75]}
+    other = {"n": 10, "accuracy": 0.75, "accuracy_interval": [0.5, 1.0]}
+    row = comparison_table({"student": [one, other]}).splitlines()[2]
+    assert "0.625 ± 0.177 [0.375, 0.875]" in row
+    assert "2 seeds" in legend([one, other]) and "10 test texts" in legend([one, other])
+    assert "seed" not in legend(one) and "95 %" in legend(one) and "95 %" not in legend({"n": 1})
+
+
+def test_paired_differences_have_a_sign_an_interval_and_a_probability():
+    gold = np.array([0, 1] * 20)
+    found = {"result": "student", "others": {"a": paired(gold, gold, 1 - gold, 2), "b": paired(gold, gold, gold, 2)}}
+    head, _, first, second = differences_table([found]).splitlines()
+    assert head.split() == ["student", "minus", "accuracy", "P(better)", "macro", "F1", "P(better)"]
+    assert first.startswith("a ") and "+1.000 [+0." in first and first.count("> 0.99") == 2
+    assert second.split()[1] == "+0.000" and second.split()[4] == "0.50"
+    other = {"result": "student", "others": {"a": paired(gold, gold, gold, 2)}}
+    assert "+0.500 ± 0.707 [" in differences_table([found, other])
+
+
 def test_the_metrics_of_a_task_come_first():
     one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.75, "ece": 0.125}
     head, _, row = comparison_table({"student": one}, ["mcc", "accuracy"]).splitlines()
@@ -101,7 +130,9 @@ def test_the_majority_line_names_the_most_frequent_gold_label_and_its_share():
 def test_formatted_metrics_are_aligned_and_safe_for_a_terminal():
     labels = ["World", "体育", "a\x1b[31m"]
     lines = format_metrics(evaluate(np.eye(3)[[0, 1, 1, 1, 2, 0]], [0, 0, 1, 1, 2, 2], labels)).splitlines()
-    assert lines[0] == "6 examples, accuracy 0.667, macro F1 0.656, MCC 0.522, ECE 0.333"
+    assert lines[0] == (
+        "6 examples, accuracy 0.667 [0.300, 0.903], macro F1 0.656 [0.368, 0.985], MCC 0.522, ECE 0.333"
+    )
     assert lines[2:] == [
         "",
         "label      precision  recall     F1  support",
@@ -309,6 +340,7 @@ def test_the_report_loads_nothing_from_elsewhere():
 
 def test_the_report_shows_results_confusion_reliability_generations_and_config():
     result = evaluate(np.eye(2)[[0, 1, 1]], [0, 1, 0], ["good", "bad"])
+    result = {name: value for name, value in result.items() if not name.endswith("_interval")}
     page = Page(
         html_report(
             {

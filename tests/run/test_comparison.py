@@ -58,6 +58,19 @@ def test_the_baselines_have_figures_and_rows_of_their_own(finished: tuple[Path, 
         assert kind in (folder / "report.html").read_text()
 
 
+def test_the_student_is_compared_with_every_other_result_on_the_same_texts(finished: tuple[Path, str]):
+    folder, said = finished
+    metrics = _metrics(folder)
+    assert metrics["differences"]["result"] == "student"
+    others = metrics["differences"]["others"]
+    assert list(others) == ["most frequent label", "embeddings", "tfidf", "ensemble"]
+    for name, results in (("tfidf", metrics["baselines"]["tfidf"]), ("ensemble", metrics)):
+        expected = metrics["student"]["accuracy"] - results["ensemble"]["accuracy"]
+        assert others[name]["n"] == 12 and others[name]["accuracy"]["difference"] == pytest.approx(expected)
+        assert f"{expected:+.3f} [" in said
+    assert "95 % interval, from 12 test texts" in said
+
+
 def test_a_baseline_that_is_a_member_is_not_trained_twice(inputs: Path, tiny_model: Path, tmp_path: Path):
     pet(*run_options(inputs, tiny_model), "--member", "tfidf", "-o", tmp_path / "run")
     assert not (tmp_path / "run" / "baselines" / "tfidf").exists()
@@ -86,7 +99,8 @@ def test_without_labels_or_test_texts_there_is_no_comparison(
     parts = [part for part in ("train", "unlabeled", "test") if part != missing]
     method = ["--method", "zero-shot"] if missing == "train" else []
     pet(*run_options(inputs, tiny_model, parts=parts), *method, "-o", tmp_path / "run")
-    assert "baselines" not in _metrics(tmp_path / "run")
+    metrics = _metrics(tmp_path / "run")
+    assert "baselines" not in metrics and ("differences" in metrics) == (missing == "train")
     assert not (tmp_path / "run" / "baselines").exists()
 
 

@@ -1,0 +1,68 @@
+"""Paired differences between the result of a run and its baselines, on the same test texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.run.classifiers import predictions_of
+from pet.run.context import RunContext
+from pet.run.merging import kept_alone, kept_ensemble
+from pet.run.stages import Member, member_scores, trained_members, untrained_members
+from pet.statistics import paired
+
+Array = NDArray[Any]
+MOST_FREQUENT = "most frequent label"
+
+
+def predicted_labels(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the test labels that the student and the ensemble predict, if the run has them."""
+    predicted = {}
+    if "student" in results:
+        predicted["student"] = predictions_of(context, "student")
+    if "ensemble" in results:
+        members = trained_members(context, results.get("generation", 0))
+        predicted["ensemble"] = _ensemble_labels(context, members)
+    return predicted
+
+
+def baseline_labels(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the test labels of the other methods that ran as baselines, and of the most frequent label."""
+    gold, found = context.texts("test").labels, {}
+    found[MOST_FREQUENT] = np.full(len(gold), np.bincount(gold).argmax())
+    for name, figures in results.get("baselines", {}).items():
+        if name == "zero-shot":
+            members = untrained_members(context, prefix="baselines/zero-shot/")
+            ensemble = kept_alone(context, members)
+            found[name] = ensemble.combine(member_scores(context, members, "test")).label
+        elif "student" in figures:
+            found[name] = predictions_of(context, f"baselines/{name}/student")
+    return found
+
+
+def _ensemble_labels(context: RunContext, members: list[Member]) -> Array:
+    return kept_ensemble(context, members).combine(member_scores(context, members, "test")).label
+
+
+def differences(context: RunContext, predicted: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Any]:
+    """Compare the student, or the ensemble if there is no student, with the others.
+
+    Parameters
+    ----------
+    context : the run
+    predicted : from `predicted_labels`
+    others : name -> predicted test labels
+
+    Returns
+    -------
+    dict with ``result`` (which classifier is compared), and ``others``: name -> `pet.statistics.paired`, whose
+    differences are positive if the result is better
+    """
+    result = "student" if "student" in predicted else "ensemble"
+    rest = {**others, **{name: labels for name, labels in predicted.items() if name != result}}
+    gold, labels = context.texts("test").labels, len(context.task.labels)
+    compared = {name: paired(gold, predicted[result], theirs, labels) for name, theirs in rest.items()}
+    return {"result": result, "others": compared}
