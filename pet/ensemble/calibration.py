@@ -21,7 +21,8 @@ Array = NDArray[Any]
 # Measured on labeled texts of the development sets that were not drawn (benchmarks/README.md).
 _ERRORS_PER_DISAGREEMENT = 1.37  # errors of the merged labels for each disagreement of two patterns
 _SPREAD = 0.1  # of the logarithm of that ratio; its tails are those of Student's t with 3 degrees of freedom
-_GRID = 400
+_GRID = 2000
+_LEAST = 1e-3  # the least error, as a share of that of chance
 _FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that of the weights
 
 
@@ -80,9 +81,9 @@ def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -
     0.11
     """
     chance = 1 - 1 / labels
-    errors = np.linspace(chance / _GRID, chance, _GRID)
+    errors = np.geomspace(_LEAST * chance, chance, _GRID)
     center = np.log(np.clip(_ERRORS_PER_DISAGREEMENT * share, errors[0], chance))
-    prior = -2 * np.log1p(((np.log(errors) - center) / _SPREAD) ** 2 / 3) - np.log(errors)
+    prior = -2 * np.log1p(((np.log(errors) - center) / _SPREAD) ** 2 / 3)  # of the logarithm
     evidence = wrong * np.log(errors) + (judged - wrong) * np.log1p(-errors)
     weights = np.exp(prior + evidence - (prior + evidence).max())
     weights /= weights.sum()
