@@ -6,7 +6,8 @@ import errno
 import os
 import platform
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -81,6 +82,35 @@ class FolderLock:
         lock, self._lock = self._lock, None
         if lock is not None and self._process == os.getpid():  # a forked worker does not have its parent's locks
             lock.release(force=True)
+
+
+@contextmanager
+def locked(path: Path, patience: float = 10.0) -> Iterator[None]:
+    """Hold an exclusive lock through a lock file, for the moment in which a shared file is changed.
+
+    Parameters
+    ----------
+    path : the lock file; it is created, and not deleted
+    patience : seconds to wait for another process
+
+    Raises
+    ------
+    PetError
+        If another process holds the lock for longer, or the lock file is a link.
+    """
+    _refuse_links(path)
+    lock = FileLock(path, timeout=patience, fallback_to_soft=False, preserve_lock_file=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise PetError(f"{path}: another process holds this lock; wait until it ends, or stop it") from None
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder_of(folder: Path) -> tuple[int, str] | None:

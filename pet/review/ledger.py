@@ -1,0 +1,172 @@
+"""Write decisions about texts so that none is lost: to disk at once, with several writers at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pet.errors import PetError
+from pet.resources import expand
+from pet.review.reviewed import UNDONE, Decision, Decisions, LineParser
+from pet.store.outputs import check_folder
+from pet.store.shared_lines import SharedLines
+from pet.task.task import Task
+
+NAME = "reviewed.jsonl"
+_MOST_PROBLEMS = 10
+
+
+class Conflict(PetError):
+    """Somebody else has decided about a text in the meantime."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A decision of somebody else that the writer had not seen, and that no longer holds."""
+
+    now: Decision
+    before: Decision | None
+
+
+class Ledger:
+    """The decisions in a file, with those that other tabs and processes append.
+
+    Parameters
+    ----------
+    path : the file, which need not exist
+    task : the task
+    check : returns what is wrong with a decision that is in the file, or None
+    clock : returns the time
+
+    Attributes
+    ----------
+    decisions : those that were read so far
+    revision : the last line that was read
+
+    Raises
+    ------
+    PetError
+        If the file cannot be written, or with the first mistakes in it.
+
+    Examples
+    --------
+    >>> ledger = Ledger("reviewed.jsonl", task)
+    >>> ledger.decide([Decision("a", {"text": "Good."}, "good", "labeled")], [0])
+    []
+    >>> ledger.decisions.latest("a")[0]
+    1
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        task: Task,
+        check: Callable[[Decision], str | None] = lambda decision: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ):
+        self.path = expand(path)
+        if self.path.is_dir():
+            raise PetError(f"{path}: is a folder; name a file in it, such as {self.path / NAME}")
+        check_folder(self.path.parent)
+        self.decisions = Decisions()
+        self.revision = 0
+        self._lines = SharedLines(self.path)
+        self._parse = LineParser(task)
+        self._check = check
+        self._clock = clock
+        with self._lines.exclusive():  # so that a file that cannot be written is noticed now
+            self.sync()
+
+    def sync(self) -> None:
+        """Read what other processes have appended.
+
+        Raises
+        ------
+        PetError
+            With the first mistakes in these lines.
+        """
+        problems: list[str] = []
+        for number, line in self._lines.read():
+            place = f"{self.path}:{number}"
+            try:
+                decision = self._parse(line, place)
+                wrong = self._check(decision)
+                problems += [f"{place}: {wrong}"] if wrong else []
+                self.decisions.add(number, decision)
+            except PetError as error:
+                problems += error.problems
+            self.revision = number
+        if problems:
+            raise PetError(problems[:_MOST_PROBLEMS])
+
+    def decide(self, decisions: Sequence[Decision], seen: Sequence[int]) -> list[Replaced]:
+        """Save decisions. They replace earlier ones about the same texts.
+
+        Parameters
+        ----------
+        decisions : what was decided; their time is set here
+        seen : for each text the last line about it that the writer has seen; 0 for none
+
+        Returns
+        -------
+        list of Replaced
+            Decisions of others that the writer had not seen.
+        """
+        time = self._clock().isoformat(timespec="milliseconds")
+        with self._lines.exclusive():
+            self.sync()
+            replaced = [
+                Replaced(decision, None if held is None else held[1])
+                for decision, line in zip(decisions, seen, strict=True)
+                if self.decisions.changed(decision.id) != line
+                for held in [self.decisions.latest(decision.id)]
+            ]
+            self._lines.append([replace(decision, time=time).to_json() for decision in decisions])
+            self.sync()
+        return replaced
+
+    def undo(self, seen: Mapping[str, int] | None = None) -> list[str]:
+        """Take back decisions; what was decided about these texts before holds again.
+
+        Parameters
+        ----------
+        seen : text -> the last line about it that the writer has seen; default: the decisions that were made last, all
+            of them if they were made at once
+
+        Returns
+        -------
+        list of str
+            The texts; empty if there is nothing to take back.
+
+        Raises
+        ------
+        Conflict
+            If somebody else has decided about one of the texts since. Nothing is taken back then.
+        """
+        time = self._clock().isoformat(timespec="milliseconds")
+        with self._lines.exclusive():
+            self.sync()
+            names = self._last() if seen is None else list(seen)
+            for name in names:
+                if seen is not None and self.decisions.changed(name) != seen[name]:
+                    raise Conflict("somebody else has changed this text since; look at it again")
+            held = [pair[1] for name in names if (pair := self.decisions.latest(name)) is not None]
+            if held:
+                undone = {"label": None, "verdict": UNDONE, "note": "", "time": time}
+                self._lines.append([replace(decision, **undone).to_json() for decision in held])  # type: ignore[arg-type]
+                self.sync()
+        return [decision.id for decision in held]
+
+    def _last(self) -> list[str]:
+        """Return the texts whose decisions were made last: one, or several that were made at once."""
+        final = list(self.decisions.final().values())
+        if not final:
+            return []
+        last, time = final[-1][0], final[-1][1].time
+        return [
+            decision.id
+            for back, (number, decision) in enumerate(reversed(final))
+            if number == last - back and decision.time == time and (time or not back)
+        ]

@@ -1,0 +1,186 @@
+"""What people said about texts: ``reviewed.jsonl``, one decision on each line.
+
+The last decision about a text counts. A line with the verdict ``undone`` takes back the decision before it, and the one
+before that counts again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pet.data.columns import near, some
+from pet.errors import PetError
+from pet.resources import expand
+from pet.spelling import Names
+from pet.store.disk import disk_errors
+from pet.store.json_reader import parse_json
+from pet.store.schema import Check, mapping_of, maybe, record, text
+from pet.store.shared_lines import decoded, is_complete
+from pet.task.task import Task
+
+LABELED, NONE_OF_THESE, UNSURE, SKIPPED, UNDONE = "labeled", "none_of_these", "unsure", "skipped", "undone"
+VERDICTS = (LABELED, NONE_OF_THESE, UNSURE, SKIPPED, UNDONE)
+LONGEST_NOTE = 10_000
+_LONGEST_TEXT = 100_000_000
+_MOST_PROBLEMS = 10
+CURE = "correct the line or remove it"
+LINE: Check = record(
+    {
+        "id": text(_LONGEST_TEXT),
+        "fields": mapping_of(text(_LONGEST_TEXT)),
+        "label": maybe(text()),
+        "verdict": text(choices=VERDICTS),
+    },
+    {"note": text(LONGEST_NOTE), "time": text(100), "proposed": maybe(text())},
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody said about one text.
+
+    Attributes
+    ----------
+    id : of the text
+    fields : field -> text, as it was shown
+    label : of the task; None unless the verdict is ``labeled``
+    verdict : one of `VERDICTS`
+    note : free text
+    time : ISO 8601, UTC
+    proposed : label that the run proposed
+    """
+
+    id: str
+    fields: Mapping[str, str]
+    label: str | None
+    verdict: str
+    note: str = ""
+    time: str = ""
+    proposed: str | None = None
+
+    def to_json(self) -> str:
+        """Return the line of the file, without its line break."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+class Decisions:
+    """The decisions about each text, in the order of the file.
+
+    Examples
+    --------
+    >>> decisions = Decisions()
+    >>> decisions.add(1, Decision("a", {}, "good", "labeled"))
+    >>> decisions.add(2, Decision("a", {}, None, "unsure"))
+    >>> decisions.add(3, Decision("a", {}, None, "undone"))
+    >>> decisions.latest("a")[1].label
+    'good'
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[tuple[int, Decision]]] = {}
+        self._changed: dict[str, int] = {}  # text -> its last line
+
+    def add(self, number: int, decision: Decision) -> None:
+        """Add the decision on a line; the numbers must ascend."""
+        held = self._of.setdefault(decision.id, [])
+        self._changed[decision.id] = number
+        if decision.verdict != UNDONE:
+            held.append((number, decision))
+        elif held:
+            held.pop()
+
+    def latest(self, name: str) -> tuple[int, Decision] | None:
+        """Return line and decision that hold for a text, or None."""
+        held = self._of.get(name)
+        return held[-1] if held else None
+
+    def changed(self, name: str) -> int:
+        """Return the last line about a text; 0 if there is none."""
+        return self._changed.get(name, 0)
+
+    def final(self) -> dict[str, tuple[int, Decision]]:
+        """Return text -> line and decision that hold, sorted by line."""
+        found = [held[-1] for held in self._of.values() if held]
+        return {decision.id: (number, decision) for number, decision in sorted(found, key=lambda pair: pair[0])}
+
+    def since(self, number: int) -> list[str]:
+        """Return the texts with lines after this one."""
+        return [name for name, last in self._changed.items() if last > number]
+
+
+def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
+    """Read the decisions that hold at the end of a ``reviewed.jsonl``.
+
+    A last line that was not written to its end is left out: nobody was told that it is saved.
+
+    Parameters
+    ----------
+    path : the file
+    task : the task of the run
+
+    Returns
+    -------
+    dict
+        Id of a text -> decision, in the order of their lines. Its verdict is never ``undone``; texts that were skipped,
+        or about which somebody was unsure, are there, too.
+
+    Raises
+    ------
+    PetError
+        If the file cannot be read, or with the first mistakes in it: file, line, and cure.
+    """
+    place = expand(path)
+    if not place.is_file():
+        raise PetError(f"{path}: no such file; `pet review RUN` writes one")
+    with disk_errors(f"read {path}", paths=True):
+        content = place.read_bytes()
+    *lines, tail = content.split(b"\n")
+    lines += [tail] if is_complete(tail) else []
+    decisions, parse = Decisions(), LineParser(task)
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            text = decoded(line, f"{path}:{number}").strip()
+            if text:
+                decisions.add(number, parse(text, f"{path}:{number}"))
+        except PetError as error:
+            problems += error.problems
+            if len(problems) >= _MOST_PROBLEMS:
+                break
+    if problems:
+        raise PetError(problems)
+    return {name: decision for name, (_, decision) in decisions.final().items()}
+
+
+class LineParser:
+    """Parses and checks lines for a task: ``parse(line, place)`` returns a `Decision` or raises a `PetError`."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self._labels = Names(task.labels)
+
+    def __call__(self, line: str, place: str) -> Decision:
+        found: dict[str, Any] = parse_json(line, place, CURE, LINE)
+        known = {name: found[name] for name in Decision.__dataclass_fields__ if name in found}
+        decision = Decision(**known)
+        problems = list(self._problems(decision))
+        if problems:
+            raise PetError([f"{place}: {problem}" for problem in problems])
+        label = decision.label
+        return Decision(**known | {"label": None if label is None else self._labels.find(label)})
+
+    def _problems(self, decision: Decision) -> Iterator[str]:
+        labels, fields = self.task.labels, self.task.fields
+        if decision.verdict == LABELED and decision.label is None:
+            yield f"has the verdict {LABELED}, but no label; {CURE}"
+        if decision.verdict != LABELED and decision.label is not None:
+            yield f"has a label, but the verdict {decision.verdict}, which has none; {CURE}"
+        if decision.label is not None and self._labels.find(decision.label) is None:
+            hint = near(decision.label, labels)
+            yield f"label {decision.label[:60]!r} is not one of the task's labels: {some(labels)}{hint}; {CURE}"
+        if set(decision.fields) != set(fields):
+            yield f"has the fields {some(decision.fields)}, but the task has {some(fields)}; use the file of this run"

@@ -1,0 +1,155 @@
+"""Decisions about texts: saved, taken back, and read again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pet.errors import PetError
+from pet.review.ledger import Conflict, Ledger
+from pet.review.reviewed import VERDICTS, Decision, read_reviewed
+from pet.task.task import Task
+
+TASK = Task.from_dict(
+    {
+        "task": "reviews",
+        "fields": ["text"],
+        "labels": ["bad", "good", "1"],
+        "verbalizer": {"bad": "terrible", "good": "great", "1": "one"},
+        "patterns": ["{text} It was {mask}."],
+    }
+)
+
+
+def said(name: str, label: str | None, verdict: str = "labeled", note: str = "") -> Decision:
+    return Decision(name, {"text": f"Text {name}."}, label, verdict, note, proposed="bad")
+
+
+def final(path: Path) -> dict[str, tuple[str, str | None]]:
+    return {name: (decision.verdict, decision.label) for name, decision in read_reviewed(path, TASK).items()}
+
+
+def test_a_line_has_everything_about_a_decision(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "reviewed.jsonl", TASK)
+    ledger.decide([said("a", None, "unsure", "Ask\nAnn \u202e.")], [0])
+    (line,) = map(json.loads, (tmp_path / "reviewed.jsonl").read_text().splitlines())
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "id": "a",
+        "fields": {"text": "Text a."},
+        "label": None,
+        "verdict": "unsure",
+        "note": "Ask\nAnn \u202e.",
+        "proposed": "bad",
+    }
+
+
+def test_the_last_decision_counts_and_undo_brings_the_one_before_back(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    ledger = Ledger(path, TASK)
+    ledger.decide([said("a", "good")], [0])
+    ledger.decide([said("b", None, "none_of_these")], [0])
+    ledger.decide([said("a", "bad")], [1])
+    assert final(path) == {"b": ("none_of_these", None), "a": ("labeled", "bad")}
+    assert ledger.undo({"a": 3}) == ["a"]
+    assert final(path) == {"a": ("labeled", "good"), "b": ("none_of_these", None)}
+    assert ledger.undo({"a": 4}) == ["a"]
+    assert ledger.undo({"a": 5}) == []
+    assert final(path) == {"b": ("none_of_these", None)}
+    assert len(path.read_text().splitlines()) == 5
+
+
+def test_undo_after_a_restart_takes_back_what_was_decided_last(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    first = Ledger(path, TASK)
+    first.decide([said("a", "good")], [0])
+    first.decide([said(name, "bad") for name in "bcd"], [0, 0, 0])
+    second = Ledger(path, TASK)
+    assert sorted(second.undo()) == ["b", "c", "d"]
+    assert second.undo() == ["a"]
+    assert second.undo() == []
+    assert final(path) == {}
+
+
+def test_two_writers_lose_nothing_and_hear_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    first, second = Ledger(path, TASK), Ledger(path, TASK)
+    assert first.decide([said("a", "good")], [0]) == []
+    assert second.decide([said("b", "good")], [0]) == []
+    (replaced,) = second.decide([said("a", "bad")], [0])
+    assert replaced.before is not None
+    assert replaced.before.label == "good"
+    with pytest.raises(Conflict):
+        first.undo({"a": 1})
+    first.sync()
+    assert first.decisions.since(1) == ["a", "b"]
+    assert final(path) == {"b": ("labeled", "good"), "a": ("labeled", "bad")}
+
+
+ACTIONS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc"), st.sampled_from(["good", "bad", "undo"])))
+
+
+@settings(max_examples=25, deadline=None)
+@given(ACTIONS, st.integers(0, 300))
+def test_a_kill_loses_nothing_that_was_saved(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[int, str, str]], torn: int
+) -> None:
+    """Two writers act in turn; then a write is torn. The file holds what a list of decisions for each text holds."""
+    path = tmp_path_factory.mktemp("kill") / "reviewed.jsonl"
+    writers = [Ledger(path, TASK), Ledger(path, TASK)]
+    expected: dict[str, list[str]] = {}
+    for writer, name, action in actions:
+        ledger = writers[writer]
+        ledger.sync()
+        if action == "undo":
+            ledger.undo({name: ledger.decisions.changed(name)})
+            del expected.get(name, [])[-1:]
+        else:
+            ledger.decide([said(name, action)], [ledger.decisions.changed(name)])
+            expected.setdefault(name, []).append(action)
+    wanted = {name: ("labeled", labels[-1]) for name, labels in expected.items() if labels}
+    line = said("z", "good").to_json()
+    with path.open("a") as stream:
+        stream.write(line[: torn % len(line)])
+    assert final(path) == wanted
+    Ledger(path, TASK).decide([said("y", "good")], [0])
+    assert final(path) == wanted | {"y": ("labeled", "good")}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": "goood"}, ["goood", "good"]),
+        ({"label": None}, ["labeled", "no label"]),
+        ({"verdict": "skipped"}, ["skipped"]),
+        ({"verdict": "maybe"}, ["verdict", *VERDICTS]),
+        ({"fields": {"body": "x"}}, ["body", "text"]),
+        ({"note": 3}, ["note", "text"]),
+    ],
+)
+def test_mistakes_name_file_line_and_cure(tmp_path: Path, change: dict[str, object], words: list[str]) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    good = json.loads(said("a", "good").to_json())
+    path.write_text("".join(json.dumps(row) + "\n" for row in (good, good | {"id": "b"} | change, good)))
+    for read in (lambda: read_reviewed(path, TASK), lambda: Ledger(path, TASK)):
+        with pytest.raises(PetError) as caught:
+            read()
+        message = str(caught.value)
+        assert all(word in message for word in [f"{path}:2", "remove" if "fields" not in change else "run", *words])
+
+
+def test_other_spellings_of_labels_and_files_without_a_last_line_break_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    path.write_text(said("a", "1.0").to_json())
+    assert final(path) == {"a": ("labeled", "1")}
+
+
+def test_a_missing_file_and_a_folder_are_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(PetError, match="pet review"):
+        read_reviewed(tmp_path / "none.jsonl", TASK)
+    with pytest.raises(PetError, match="folder"):
+        Ledger(tmp_path, TASK)
