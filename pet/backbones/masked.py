@@ -3,6 +3,9 @@
 The vocabulary is by far the largest matrix of a small model. A cloze needs a handful of its rows at
 one position per text; the auxiliary loss needs all rows at 15 % of the positions. So the encoder runs
 once, and only the needed positions go through the head.
+
+A label word of several tokens has a mask for each (`pet.backbones.masks`). Its tokens are scored by log-probabilities,
+because those at different positions have different sums over the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,13 +15,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from pet.backbones import xlnet
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.masks import MaskPlan, plan_masks, repeat_masks
 from pet.backbones.packed import packed_features, packed_features_on_gpu, plain_layers
+from pet.backbones.turns import score_in_turn
+from pet.cloze.settings import LEFT_TO_RIGHT, TOGETHER
 from pet.errors import PetError
 from pet.training.batching import pad_rows
 from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
+_VOCABULARIES = 256  # places whose logits of the whole vocabulary are in memory at once, in scoring
 # A head: the transform of hidden states before the output embedding, the output embedding, its bias.
 Head = tuple[Callable[[Tensor], Tensor], Tensor, "Tensor | None"]
 
@@ -170,17 +178,45 @@ class MaskedLM(LanguageModel):
 
         return make
 
+    def rows_per_text(self, pvp: PVP) -> int:
+        """Number of rows that a text takes: one for each distinct number of tokens of a label word."""
+        return len(plan_masks(pvp.before).sizes)
+
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
-        return self.word_logits(batch, batch["rows"], batch["positions"], words)
+        plan = plan_masks(pvp.before)
+        if plan.is_single:
+            return self.word_logits(batch, batch["rows"], batch["positions"], words)
+        masks = repeat_masks(batch, batch["positions"], plan.sizes)
+        features = self.features(masks, masks["rows"], masks["positions"])
+        logits = (self.project(part, None) for part in features.split(_VOCABULARIES))
+        found = _tokens_at(torch.cat([_log_probabilities(part, words) for part in logits]), plan)
+        if pvp.multi_token == TOGETHER:
+            return found
+        return score_in_turn(
+            batch, found, words, plan, self._log_probability, confident=pvp.multi_token != LEFT_TO_RIGHT
+        )
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
-        features, targets = self.features(batch, batch["rows"], batch["positions"]), batch["targets"]
-        if not len(targets):
+        plan, targets = plan_masks(pvp.before), batch["targets"]
+        if not plan.is_single:
+            batch = _repeat_labeled(batch, plan)
+        features = self.features(batch, batch["rows"], batch["positions"])
+        if plan.is_single and not len(targets):
             return self.project(features, words), None
         # One product for both losses: two would each have a gradient as large as the whole vocabulary.
         logits = self.project(features, None)
         labeled = len(logits) - len(targets)
-        return logits[:labeled][:, words], F.cross_entropy(logits[labeled:].float(), targets)
+        if plan.is_single:
+            scores = logits[:labeled][:, words]
+        else:
+            scores = _tokens_at(_log_probabilities(logits[:labeled], words), plan)
+        return scores, F.cross_entropy(logits[labeled:].float(), targets) if len(targets) else None
+
+    def _log_probability(self, batch: Batch, rows: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
+        """Return the log-probability of one token at each of N positions: shape (N,)."""
+        features = self.features(batch, rows, positions)
+        parts = zip(features.split(_VOCABULARIES), tokens.split(_VOCABULARIES), strict=True)
+        return torch.cat([-F.cross_entropy(self.project(f, None).float(), t, reduction="none") for f, t in parts])
 
     def word_logits(self, batch: Batch, rows: Tensor, positions: Tensor, words: Tensor | None) -> Tensor:
         """Return the logits of some words at some positions.
@@ -242,6 +278,40 @@ class MaskedLM(LanguageModel):
         if words is not None:
             weight, bias = weight[words], None if bias is None else bias[words]
         return F.linear(features, weight, bias)
+
+
+def _log_probabilities(logits: Tensor, words: Tensor) -> Tensor:
+    """Return the log-probabilities of words, given the logits of the vocabulary: shape (N, W)."""
+    return F.log_softmax(logits.float(), dim=-1)[:, words]
+
+
+def _tokens_at(scores: Tensor, plan: MaskPlan) -> Tensor:
+    """Select the score of each token at its own mask.
+
+    Parameters
+    ----------
+    scores : of all tokens at all masks, shape (N, W); the masks are in the order of `MaskPlan.places`
+    plan : the plan of the words
+
+    Returns
+    -------
+    float tensor of shape (B, W)
+    """
+    places = plan.places(len(scores) // sum(plan.sizes), scores.device)
+    return scores.gather(0, places)
+
+
+def _repeat_labeled(batch: Batch, plan: MaskPlan) -> dict[str, Tensor]:
+    """Repeat the labeled rows of a training batch with each number of masks; the unlabeled ones stay as they are."""
+    labeled = len(batch["rows"]) - len(batch["targets"])
+    unlabeled = len(batch["input_ids"]) - labeled
+    masks = repeat_masks(batch, batch["positions"][:labeled], plan.sizes, unlabeled)
+    hidden = batch["rows"][labeled:] + (len(plan.sizes) - 1) * labeled
+    places = {
+        "rows": torch.cat([masks["rows"], hidden]),
+        "positions": torch.cat([masks["positions"], batch["positions"][labeled:]]),
+    }
+    return {**batch, **masks, **places}
 
 
 def _is_full_on_gpu(batch: Batch) -> bool:

@@ -71,7 +71,7 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
     """Check a task, its data and a model before training.
 
     Shows the rows of each label, duplicates and overlaps of the files, the first texts in each pattern as tokens,
-    verbalizer words of more than one token, how many texts are truncated, the accuracy of the untrained patterns, and
+    the tokens of the label words, how many texts are truncated, the accuracy of the untrained patterns, and
     about how long a run takes.
 
     The exit status is 0 if a run would work, with or without warnings, and 2 if it would fail.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pet.cloze.blank import Blank, mask_blank
 from pet.cloze.pvp import PVP, bind_pattern, prime_pattern
-from pet.cloze.settings import PrimingSettings
+from pet.cloze.settings import TOGETHER, PrimingSettings
 from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
 from pet.seeds import derive_seed
@@ -28,6 +29,7 @@ def bind_patterns(
     soft: bool = False,
     blank: Blank | None = None,
     mean_of_tokens: bool = False,
+    multi_token: str = TOGETHER,
 ) -> list[PVP]:
     """Bind all patterns of a task to a tokenizer.
 
@@ -36,6 +38,7 @@ def bind_patterns(
     task : the task
     tokenizer, max_length, before, soft, blank, mean_of_tokens : see `pet.cloze.pvp.bind_pattern`;
         `blank` defaults to the tokenizer's mask token
+    multi_token : see `pet.cloze.settings.EncodingSettings`
 
     Raises
     ------
@@ -49,7 +52,8 @@ def bind_patterns(
     good: list[int] = []
     for number, pattern in enumerate(task.patterns, 1):
         try:
-            pvps.append(bind_pattern(pattern, task.labels, tokenizer, max_length, **options))
+            pvp = bind_pattern(pattern, task.labels, tokenizer, max_length, **options)
+            pvps.append(replace(pvp, multi_token=multi_token))
             good.append(number)
         except PetError as error:
             where = pattern.place or f"{task.name}: pattern {number}"

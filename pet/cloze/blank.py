@@ -24,12 +24,12 @@ class Blank:
     Attributes
     ----------
     ids : its tokens; empty if the model continues at the end of the text
-    multi_token : whether label words may consist of several tokens
+    repeated : whether a label word of several tokens takes as many masks
     reserved : text -> id of tokens, besides the special ones, that no user text may be encoded to
     """
 
     ids: tuple[int, ...]
-    multi_token: bool = False
+    repeated: bool = False
     reserved: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -51,7 +51,7 @@ def mask_blank(tokenizer: PreTrainedTokenizerBase) -> Blank:
             f"model {tokenizer.name_or_path}: its tokenizer has no mask token, which patterns need; use a masked "
             "language model (BERT, RoBERTa, DeBERTa, ModernBERT, ...)"
         )
-    return Blank((int(tokenizer.mask_token_id),))
+    return Blank((int(tokenizer.mask_token_id),), repeated=True)
 
 
 def sentinel_blank(tokenizer: PreTrainedTokenizerBase) -> Blank:
@@ -68,12 +68,12 @@ def sentinel_blank(tokenizer: PreTrainedTokenizerBase) -> Blank:
             f"model {tokenizer.name_or_path}: this encoder-decoder has no sentinel tokens (<extra_id_0>) to represent "
             "{mask}; use T5, mT5, UMT5 or another model pretrained with span corruption"
         )
-    return Blank((found[0],), multi_token=True, reserved={f"<extra_id_{k}>": token for k, token in enumerate(found)})
+    return Blank((found[0],), reserved={f"<extra_id_{k}>": token for k, token in enumerate(found)})
 
 
 def end_blank() -> Blank:
     """Return the end of the text, where a causal language model continues."""
-    return Blank((), multi_token=True)
+    return Blank(())
 
 
 def sentinels(tokenizer: PreTrainedTokenizerBase) -> list[int]:

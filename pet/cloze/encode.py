@@ -97,8 +97,8 @@ class ClozeEncoder:
     before : number of soft tokens to prepend to each row
     soft : True to encode ``{soft:...}`` as soft tokens, False to encode its words as text
     blank : representation of the mask; default: the tokenizer's mask token
-    longest_word : number of tokens of the longest label word. If the word comes after the end of the row, the model
-        also reads all but its last token, and `max_length` reserves room for them.
+    longest_word : number of tokens of the longest label word. If a word takes as many masks as it has tokens, or comes
+        after the end of the row, `max_length` reserves room for all but one of them.
 
     Attributes
     ----------
@@ -129,8 +129,8 @@ class ClozeEncoder:
         if self._mask_last:
             check_mask_at_end(template)
         self.template = template
-        behind = longest_word - 1 if self._mask_last else 0
-        self.max_length = max_length - behind
+        more_words = longest_word - 1 if has_mask and (self.blank.at_end or self.blank.repeated) else 0
+        self.max_length = max_length - more_words
         self.plain = PlainTextTokenizer(tokenizer, max_length, self.blank.reserved)
         self.primers: Primers | None = None
         self._unknown_id = tokenizer.unk_token_id
@@ -141,7 +141,7 @@ class ClozeEncoder:
         if self.fixed_length >= self.max_length:
             vectors = len(self.learned)
             more = f" and {vectors} soft tokens" if vectors else ""
-            more += f", plus {longest_word} for the longest label word" if behind else ""
+            more += f", plus {longest_word} for the longest label word" if more_words else ""
             fewer = ", use fewer soft tokens (--set prompt_length, prefix_length)" if vectors else ""
             raise PetError(
                 f"pattern {template.source!r}: its own words take {self.fixed_length - vectors} tokens{more}, which "

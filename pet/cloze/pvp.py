@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.cloze.blank import Blank, line_break
+from pet.cloze.blank import Blank, line_break, mask_blank
 from pet.cloze.encode import ClozeEncoder
 from pet.cloze.priming import Document, Neighbors, Primers, choose_primers, documents_of, field_texts
+from pet.cloze.settings import TOGETHER
 from pet.cloze.words import word_tokens
 from pet.task.pattern import Pattern
 
@@ -34,6 +35,7 @@ class PVP:
     word_to_label : float32 array of shape (W, L); ``1 / |V_l|`` if the token belongs to a word of label l, else 0
     before : for each of the W tokens, the preceding tokens of its word (empty for single-token words)
     first_words : for each label, the tokens of its first word
+    multi_token : how a masked language model scores several tokens; see `pet.cloze.settings.EncodingSettings`
     """
 
     encoder: ClozeEncoder
@@ -41,6 +43,7 @@ class PVP:
     word_to_label: NDArray[Any]
     before: tuple[tuple[int, ...], ...]
     first_words: tuple[tuple[int, ...], ...]
+    multi_token: str = TOGETHER
 
 
 def bind_pattern(
@@ -67,11 +70,11 @@ def bind_pattern(
     Raises
     ------
     PetError
-        If a word must be a single token and is not, or the pattern leaves no room for text.
+        If a word is unknown to the tokenizer, or the pattern leaves no room for text.
     """
-    multi_token, at_end = (False, False) if blank is None else (blank.multi_token, blank.at_end)
-    continuation = at_end and pattern.template.mask_follows_directly
-    groups = word_tokens(pattern.verbalizer, tokenizer, labels, multi_token=multi_token, continuation=continuation)
+    blank = blank or mask_blank(tokenizer)
+    continuation = blank.at_end and pattern.template.mask_follows_directly
+    groups = word_tokens(pattern.verbalizer, tokenizer, labels, continuation=continuation)
     tokens: list[int] = []
     context: list[tuple[int, ...]] = []
     shares: list[tuple[int, float]] = []

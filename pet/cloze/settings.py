@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from pet.settings import Settings, setting
 
+# How a masked language model scores a word of several tokens
+TOGETHER, CONFIDENT, LEFT_TO_RIGHT = "together", "confident", "left-to-right"
+
 
 @dataclass(frozen=True)
 class EncodingSettings(Settings):
@@ -18,8 +21,13 @@ class EncodingSettings(Settings):
         256, "longest input in tokens, including the pattern and special tokens", low=8, high=10**6
     )
     mean_of_tokens: bool = setting(
-        False,
-        "T5 and causal models: score a word of several tokens by the mean of their log-probabilities, not the sum",
+        False, "score a word of several tokens by the mean of their log-probabilities, not the sum"
+    )
+    multi_token: str = setting(
+        TOGETHER,
+        "masked models: how the tokens of a word are scored: together (all masks at once), or one after the other with "
+        "those before filled in: confident (the most probable one first) or left-to-right",
+        choices=(TOGETHER, CONFIDENT, LEFT_TO_RIGHT),
     )
 
 

@@ -85,25 +85,17 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(ids)
 
 
-def word_ids(verbalizer: Verbalizer, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each label's words, which must be single tokens; see `word_tokens`."""
-    found = word_tokens(verbalizer, tokenizer, labels)
-    return [[ids[0] for ids in words] for words in found]
-
-
 def word_tokens(
     verbalizer: Verbalizer,
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str],
     *,
-    multi_token: bool = False,
     continuation: bool = False,
 ) -> list[list[tuple[int, ...]]]:
     """Return the tokens of each label's words, in the order of `labels`.
 
     Parameters
     ----------
-    multi_token : whether a word may consist of several tokens
     continuation : see `word_token`
 
     Returns
@@ -113,8 +105,7 @@ def word_tokens(
     Raises
     ------
     PetError
-        Names every word that is unknown to the tokenizer, a special token, multi-token without `multi_token`, or
-        has the same tokens as another word.
+        Names every word that is unknown to the tokenizer, a special token, or has the same tokens as another word.
     """
     problems: list[str] = []
     taken: dict[tuple[int, ...], tuple[str, str]] = {}
@@ -125,7 +116,7 @@ def word_tokens(
             ids = tuple(word_token(tokenizer, word, continuation=continuation))
             place = verbalizer.places.get(label, "")
             where = f"{place}: " if place else ""
-            problem = _token_problem(tokenizer, ids, multi_token) or _taken_problem(taken, ids, label)
+            problem = _token_problem(tokenizer, ids) or _taken_problem(taken, ids, label)
             if problem:
                 problems.append(f"{where}word {word!r} of label {label!r} {problem}")
             else:
@@ -136,7 +127,7 @@ def word_tokens(
     return result
 
 
-def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], multi_token: bool) -> str | None:
+def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str | None:
     """Return what is wrong with these ids as a label word, if anything."""
     name = str(tokenizer.name_or_path)
     model = f"the tokenizer {name}" if name else "this tokenizer"
@@ -148,9 +139,6 @@ def _token_problem(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], multi
     if special:
         pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(special)))
         return f"is a special token of {model} ({pieces}); choose an ordinary word"
-    if len(ids) > 1 and not multi_token:
-        pieces = " ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
-        return f"is {len(ids)} tokens in {model} ({pieces}); choose a more frequent word that is a single token"
     return None
 
 

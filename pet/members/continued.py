@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from pet.backbones import xlnet
 from pet.backbones.masked import MaskedLM
 from pet.cloze.pvp import PVP
-from pet.cloze.ragged import Encoded, Ragged
+from pet.cloze.ragged import Encoded, Ragged, ragged_index
 from pet.cloze.tokens import TokenTable
 from pet.compat import save_model
 from pet.errors import PetError
@@ -64,21 +64,25 @@ class FilledObjective(nn.Module):
         return F.cross_entropy(logits.float(), batch["targets"])
 
 
-def fill(encoded: Encoded, words: Array) -> Encoded:
+def fill(encoded: Encoded, words: Ragged) -> Encoded:
     """Write a word into the blank of each row.
 
     Parameters
     ----------
     encoded : filled patterns with one mask token in each row
-    words : token ids of shape (rows,)
+    words : the tokens of a word for each row
     """
-    values = encoded.ids.values.copy()
-    values[encoded.ids.offsets[:-1] + encoded.mask_position] = words
-    return replace(encoded, ids=Ragged(values, encoded.ids.offsets))
+    starts, sizes = encoded.ids.offsets[:-1], words.lengths
+    times = np.ones(len(encoded.ids.values), dtype=np.int64)
+    times[starts + encoded.mask_position] = sizes
+    values, types, ordinary = (np.repeat(a, times) for a in (encoded.ids.values, encoded.types, encoded.ordinary))
+    offsets = encoded.ids.offsets + np.concatenate([[0], np.cumsum(sizes - 1)])
+    values[ragged_index(offsets[:-1] + encoded.mask_position, sizes)] = words.values
+    return replace(encoded, ids=Ragged(values, offsets), types=types, ordinary=ordinary)
 
 
 def hide_words(
-    batch: dict[str, Array], ordinary: Array, blanks: Array, rule: MaskingRule, share: float,
+    batch: dict[str, Array], ordinary: Array, blanks: tuple[Array, Array], rule: MaskingRule, share: float,
     generator: np.random.Generator,
 ) -> dict[str, Array]:  # fmt: skip
     """Hide words of the texts, and the label words of some rows.
@@ -87,7 +91,7 @@ def hide_words(
     ----------
     batch : padded rows with a label word in each
     ordinary : bool array of shape (B, T): tokens of the texts and patterns, without the label words
-    blanks : position of the label word in each row, shape (B,)
+    blanks : position and number of tokens of the label word in each row, each of shape (B,)
     rule, generator : see `pet.training.masking.hide_tokens`
     share : share of the rows whose label word is hidden
 
@@ -98,12 +102,14 @@ def hide_words(
     originals = batch["input_ids"]
     ids, rows, positions, targets = hide_tokens(originals, ordinary, rule, generator)
     hidden = np.flatnonzero(generator.random(len(ids)) < share)
-    words = originals[hidden, blanks[hidden]].astype(np.int64)
-    ids[hidden, blanks[hidden]] = rule.mask_id
+    first, sizes = (values[hidden] for values in blanks)
+    hidden, places = np.repeat(hidden, sizes), ragged_index(first, sizes)
+    words = originals[hidden, places].astype(np.int64)
+    ids[hidden, places] = rule.mask_id
     return batch | {
         "input_ids": ids,
         "rows": np.concatenate([rows, hidden]),
-        "positions": np.concatenate([positions, blanks[hidden]]),
+        "positions": np.concatenate([positions, places]),
         "targets": np.concatenate([targets, words]),
         "lengths": batch["attention_mask"].sum(axis=1),
     }
@@ -119,12 +125,13 @@ def filled_batches(
     batches = shuffled_batches(len(data.labels), settings.batch, order)
     vocabulary = ordinary_vocabulary(int(lm.model.config.vocab_size), [int(i) for i in tokenizer.all_special_ids])
     rule = MaskingRule(int(tokenizer.mask_token_id), vocabulary, shared.recipe.member.mlm_probability)
-    words = [np.asarray([word[0] for word in pvp.first_words]) for pvp in pvps]
-    for pvp, of_label in cycle(zip(pvps, words, strict=True)):
+    for pvp in cycle(pvps):
         rows = next(batches)
-        encoded = fill(pvp.encoder.encode(data.tokens, rows), of_label[data.labels[rows]])
+        words = Ragged.from_rows([pvp.first_words[label] for label in data.labels[rows]])
+        encoded = fill(pvp.encoder.encode(data.tokens, rows), words)
         batch, ordinary = pad_rows(encoded, np.arange(len(rows)), int(tokenizer.pad_token_id or 0))
-        made = hide_words(batch, ordinary, encoded.mask_position, rule, settings.word_share, generator)
+        blanks = encoded.mask_position, words.lengths
+        made = hide_words(batch, ordinary, blanks, rule, settings.word_share, generator)
         yield to_tensors(made, shared.accelerator.device)
 
 

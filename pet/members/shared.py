@@ -85,7 +85,12 @@ class Shared:
     @cached_property
     def binding(self) -> Mapping[str, Any]:
         """Keyword arguments for `bind_patterns` that depend on the model."""
-        return {"blank": self.models.info.blank, "mean_of_tokens": self.recipe.encoding.mean_of_tokens}
+        encoding = self.recipe.encoding
+        return {
+            "blank": self.models.info.blank,
+            "mean_of_tokens": encoding.mean_of_tokens,
+            "multi_token": encoding.multi_token,
+        }
 
     @cached_property
     def _unprimed(self) -> list[PVP]:

@@ -18,7 +18,8 @@ from pet.seeds import derive_seed
 from pet.training.batching import shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
-from pet.training.losses import label_scores, member_loss
+from pet.training.losses import hinge_loss, label_scores, member_loss
+from pet.training.settings import HINGE
 
 if TYPE_CHECKING:
     from pet.backbones.base import LanguageModel
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OnStep = Callable[[int, "float | None"], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class MemberObjective(nn.Module):
@@ -37,11 +39,12 @@ class MemberObjective(nn.Module):
     words: Tensor
     word_to_label: Tensor
 
-    def __init__(self, lm: LanguageModel, pvp: PVP, alpha: float):
+    def __init__(self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy):
         super().__init__()
         self.lm = lm
         self.pvp = pvp
         self.alpha = alpha
+        self.loss = loss
         self.register_buffer("words", torch.from_numpy(pvp.words), persistent=False)
         self.register_buffer("word_to_label", torch.from_numpy(pvp.word_to_label), persistent=False)
 
@@ -49,7 +52,7 @@ class MemberObjective(nn.Module):
         """Return the loss of a micro-batch from `member_batches`."""
         words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
         scores = label_scores(words, self.word_to_label)
-        return member_loss(F.cross_entropy(scores, batch["labels"]), auxiliary, self.alpha)
+        return member_loss(self.loss(scores, batch["labels"]), auxiliary, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ def train_member(
     -------
     list of float: mean loss over every 10 updates
     """
-    objective = MemberObjective(lm, pvp, recipe.member.alpha).to(accelerator.device)
+    loss = hinge_loss if recipe.member.loss == HINGE else F.cross_entropy
+    objective = MemberObjective(lm, pvp, recipe.member.alpha, loss).to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels))
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)

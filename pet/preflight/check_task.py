@@ -13,6 +13,7 @@ from pet.backbones.info import ModelInfo
 from pet.backbones.load import check_model
 from pet.backbones.masked import check_length
 from pet.cloze.bind import hint_at
+from pet.cloze.settings import TOGETHER
 from pet.data.checks import label_counts
 from pet.data.table_format import DETECT, TableFormat
 from pet.ensemble.class_ratio import read_prior
@@ -24,7 +25,7 @@ from pet.members.models import Models
 from pet.members.shared import Shared
 from pet.preflight.cost import Speed, estimate_run, mean_tokens, training_sets
 from pet.preflight.members import check_members
-from pet.preflight.patterns import PatternCheck, check_patterns, problems_of
+from pet.preflight.patterns import PatternCheck, check_patterns, note_cost, problems_of
 from pet.preflight.report import CheckReport
 from pet.preflight.tables import read_tables, texts_to_fill
 from pet.preflight.zero_shot import try_patterns
@@ -179,10 +180,12 @@ def _check_patterns(info: ModelInfo, task: Task, recipe: Recipe, tables: Mapping
     texts = texts_to_fill(task, tables)
     options = encoder_options(recipe.tuning)
     found = check_patterns(task, info.tokenizer, recipe.encoding.max_length, texts, blank=info.blank, **options)
-    if not tables:  # a made-up example says nothing about lengths
-        for pattern in found:
+    for pattern in found:
+        if not tables:  # a made-up example says nothing about lengths
             pattern.cut.clear()
             pattern.mean_length.clear()
+        if info.blank.repeated and not pattern.problems:
+            note_cost(pattern, in_turn=recipe.encoding.multi_token != TOGETHER)
     return found
 
 

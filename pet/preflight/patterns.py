@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pet.backbones.masks import cost_per_text
 from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder, token_keys
 from pet.cloze.ragged import Encoded
@@ -46,6 +47,8 @@ class PatternCheck:
     filled : the pattern with the first texts
     cut : table -> share of its texts that are truncated
     mean_length : table -> mean number of tokens per row
+    tokens_read : table -> mean number of tokens that a masked language model reads to score a text, if a word has
+        several tokens
     problems : problems that would stop a run
     """
 
@@ -55,6 +58,7 @@ class PatternCheck:
     filled: list[Filled] = field(default_factory=list)
     cut: dict[str, float] = field(default_factory=dict)
     mean_length: dict[str, float] = field(default_factory=dict)
+    tokens_read: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -98,6 +102,19 @@ def check_patterns(
     return checks
 
 
+def note_cost(check: PatternCheck, *, in_turn: bool) -> None:
+    """Set `PatternCheck.tokens_read` for a masked language model.
+
+    Parameters
+    ----------
+    check : the pattern, with words and mean lengths
+    in_turn : whether the tokens of a word are scored one after the other
+    """
+    sizes = [len(tokens) for words in check.words.values() for tokens in words.values()]
+    if max(sizes) > 1:
+        check.tokens_read = {name: cost_per_text(length, sizes, in_turn) for name, length in check.mean_length.items()}
+
+
 def problems_of(checks: Sequence[PatternCheck], task: Task) -> list[str]:
     """Return each problem once, with the line of its pattern, or the numbers of its patterns."""
     numbers: dict[str, list[int]] = {}
@@ -133,7 +150,6 @@ def _look_up_words(
     labels: Sequence[str],
     blank: Blank | None,
 ) -> None:
-    multi_token = blank is not None and blank.multi_token
     continuation = blank is not None and blank.at_end and pattern.template.mask_follows_directly
     for label in labels:
         check.words[label] = {
@@ -143,7 +159,7 @@ def _look_up_words(
             for word in pattern.verbalizer.words[label]
         }
     try:
-        word_tokens(pattern.verbalizer, tokenizer, labels, multi_token=multi_token, continuation=continuation)
+        word_tokens(pattern.verbalizer, tokenizer, labels, continuation=continuation)
     except PetError as error:
         check.problems += error.problems
 

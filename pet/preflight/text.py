@@ -45,8 +45,19 @@ def _pattern(number: int, pattern: PatternCheck, *, with_words: bool) -> str:
     if pattern.fixed_length is not None:
         cut = ", ".join(f"{share:.1%} of {name}" for name, share in pattern.cut.items())
         lines.append(f"  {pattern.fixed_length} fixed tokens" + (f"; truncates {cut}" if cut else ""))
+    lines += [f"  {_cost(pattern)}"] if pattern.tokens_read else []
     lines += [f"  {clean(abbreviate(filled))}" for filled in pattern.filled]
     return "\n".join(lines)
+
+
+def _cost(pattern: PatternCheck) -> str:
+    sizes = sorted({len(tokens) for words in pattern.words.values() for tokens in words.values()})
+    name, read = next(iter(pattern.tokens_read.items()))
+    listed = " and ".join([", ".join(map(str, sizes[:-1])), str(sizes[-1])] if sizes[1:] else map(str, sizes))
+    return (
+        f"label words of {listed} tokens: the model reads {read:.0f} tokens per text of {name}, "
+        f"{read / pattern.mean_length[name]:.1f} times as many as with single tokens"
+    )
 
 
 def _words(pattern: PatternCheck) -> str:

@@ -86,6 +86,7 @@ class Session:
             before=length,
             blank=self.info.blank,
             mean_of_tokens=encoding.mean_of_tokens,
+            multi_token=encoding.multi_token,
         )
 
     def tokens(self, task: Task, table: Dataset) -> TokenTable:

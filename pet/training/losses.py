@@ -26,6 +26,26 @@ def label_scores(word_logits: Tensor, word_to_label: Tensor) -> Tensor:
         return word_logits.float() @ word_to_label
 
 
+def hinge_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean over texts of the sum over wrong labels of max(0, 1 + s_wrong - s_right) (arXiv 2009.07118, equation 5).
+
+    Parameters
+    ----------
+    scores : shape (B, L)
+    labels : int64 of shape (B,); or probabilities of shape (B, L), which weight the sums of all labels
+
+    Examples
+    --------
+    >>> hinge_loss(torch.tensor([[2.0, 1.5, -1.0]]), torch.tensor([0]))
+    tensor(0.5000)
+    """
+    if labels.ndim == 1:
+        right = scores.gather(1, labels[:, None])
+        return (F.relu(1 + scores - right).sum(dim=1) - 1).mean()  # the right label adds 1
+    sums = F.relu(1 + scores[:, None] - scores[:, :, None]).sum(dim=2) - 1
+    return (labels * sums).sum(dim=1).mean()
+
+
 def member_loss(cross_entropy: Tensor, mlm: Tensor | None, alpha: float) -> Tensor:
     """L = (1 - alpha) * L_CE + alpha * L_MLM (arXiv 2001.07676, equation 3), or L_CE if `mlm` is None."""
     if mlm is None:

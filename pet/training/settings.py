@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pet.settings import Settings, setting
 
+CROSS_ENTROPY, HINGE = "cross-entropy", "hinge"  # losses of a member
 MOST_STEPS = 10**7
 MOST_TEXTS = 10**5  # in a batch
 
@@ -56,6 +57,12 @@ class MemberSettings(Settings):
         4, "unlabeled texts per micro-batch, for the auxiliary MLM loss; 0 turns the loss off", low=0, high=MOST_TEXTS
     )
     accumulation: int = setting(1, "micro-batches per step of a member", low=1, high=MOST_TEXTS)
+    loss: str = setting(
+        CROSS_ENTROPY,
+        "loss of a member: cross-entropy over the labels, or hinge (each wrong label must score 1 less than the right "
+        "one)",
+        choices=(CROSS_ENTROPY, HINGE),
+    )
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
 

@@ -39,8 +39,11 @@ def test_a_word_is_written_into_the_blank_of_each_row():
     rows = Ragged.from_rows([[2, 4, 7], [4, 8]])
     ordinary = np.array([False, False, True, False, True])
     encoded = Encoded(rows, np.zeros(5, np.int8), ordinary, np.array([1, 0]), np.zeros(2, bool))
-    filled = fill(encoded, np.array([50, 60]))
+    filled = fill(encoded, Ragged.from_rows([[50], [60]]))
     assert [filled.ids[0].tolist(), filled.ids[1].tolist()] == [[2, 50, 7], [60, 8]]
+    several = fill(encoded, Ragged.from_rows([[50, 51], [60, 61, 62]]))
+    assert [several.ids[0].tolist(), several.ids[1].tolist()] == [[2, 50, 51, 7], [60, 61, 62, 8]]
+    assert several.ordinary.tolist() == [False, False, False, True, False, False, False, True]
     assert rows.values.tolist() == [2, 4, 7, 4, 8]  # unchanged
 
 
@@ -50,12 +53,22 @@ def test_words_of_the_text_and_label_words_are_hidden(share: float):
     ordinary = np.array([[False, False, True, True], [False, False, True, True]])
     rule = MaskingRule(4, np.arange(10, 100), probability=0.5, mask_share=1.0, random_share=0.0)
     batch = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-    made = hide_words(batch, ordinary, np.array([1, 1]), rule, share, np.random.default_rng(1))
+    made = hide_words(batch, ordinary, (np.array([1, 1]), np.array([1, 1])), rule, share, np.random.default_rng(1))
     hidden = set(zip(made["rows"].tolist(), made["positions"].tolist(), strict=True))
     assert {(0, 1), (1, 1)} <= hidden if share else not hidden & {(0, 1), (1, 1)}
     assert hidden - {(0, 1), (1, 1)}
     for row, position, target in zip(made["rows"], made["positions"], made["targets"], strict=True):
         assert made["input_ids"][row, position] == 4 and ids[row, position] == target
+
+
+def test_all_tokens_of_a_label_word_are_hidden_together():
+    ids = np.array([[2, 50, 51, 8], [60, 7, 9, 9]], dtype=np.int32)
+    ordinary = np.array([[False, False, False, True], [False, True, True, True]])
+    rule = MaskingRule(4, np.arange(10, 100), probability=0.0)
+    batch = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    made = hide_words(batch, ordinary, (np.array([1, 0]), np.array([2, 1])), rule, 1.0, np.random.default_rng(1))
+    places = zip(made["rows"].tolist(), made["positions"].tolist(), made["targets"].tolist(), strict=True)
+    assert [place for place in places if not ordinary[place[:2]]] == [(0, 1, 50), (0, 2, 51), (1, 0, 60)]
 
 
 # ---- a run -----------------------------------------------------------------------------------
