@@ -34,7 +34,6 @@ from pet.ensemble.ratio_estimate import estimate_ratio
 from pet.errors import PetError
 from pet.members import untrained
 from pet.members.kinds import KINDS, open_scorer
-from pet.members.null_text import null_scores
 from pet.members.seam import Scorer
 from pet.members.shared import Shared
 from pet.members.texts import Texts
@@ -143,7 +142,7 @@ def shifted(context: RunContext, ensemble: Ensemble, target: Array) -> Ensemble:
 def without_bias(ensemble: Ensemble, scorers: Sequence[Scorer], shared: Shared, target: Array) -> Ensemble:
     """Return an ensemble of untrained patterns that gives a text without content the probabilities `target`."""
     plain = replace(ensemble, bias=np.zeros(len(target)))
-    bias = np.log(target) - plain.merge(null_scores(scorers, shared))[0]
+    bias = np.log(target) - plain.merge(untrained.null_scores(scorers, shared))[0]
     return replace(ensemble, bias=bias - bias.mean())
 
 

@@ -15,17 +15,25 @@ from tiny_text import LABELS, news_rows
 from transformers import AutoTokenizer
 
 from pet.backbones.base import LanguageModel
+from pet.backbones.info import ModelInfo
 from pet.backbones.kinds import language_model, open_model
 from pet.backbones.masks import plan_masks, repeat_masks
 from pet.backbones.turns import score_in_turn
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.cloze.settings import CONFIDENT, LEFT_TO_RIGHT, TOGETHER
 from pet.cloze.tokens import TokenTable, tokenize_fields
+from pet.members.models import Models
+from pet.members.null_text import NULL_TEXTS, null_texts
 from pet.members.scoring import score_rows
+from pet.members.shared import Shared
+from pet.members.spec import pattern_spec
+from pet.members.texts import Texts
 from pet.members.training import ClozeData, member_batches, train_member
+from pet.members.untrained import UntrainedMember
 from pet.recipe import make_recipe
 from pet.task.grammar import parse_template
 from pet.task.pattern import Pattern
+from pet.task.task import Task
 from pet.task.verbalizer import Verbalizer
 from pet.training.losses import hinge_loss
 from pet.tuning.members import Backbone, attach, encoder_options, learned_in, save_member, start_member
@@ -229,24 +237,48 @@ def test_every_tuning_method_learns_and_restores_words_of_several_tokens(
         np.testing.assert_allclose(again, found, atol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["cross-entropy", "hinge"])
-def test_it_does_not_matter_which_label_has_the_long_word(loss: str, tiny_model: Path, accelerator: Any) -> None:
-    ends = ("in the stadium and won the cup.", "at the bank and sold the bonds.")
+def test_it_does_not_matter_which_label_has_the_long_word(tiny_model: Path, accelerator: Any) -> None:
+    ends = ("won the cup, the match and the race", "sold oil, bonds and shares")
     names = ("club", "coach", "team", "player", "owner", "doctor")
-    texts = [f"The {a} met the {b} {end}" for a in names for b in names if a != b for end in ends]
+    texts = [f"{a} {b} {end}" for a in names for b in names if a != b for end in ends]
     gold = np.arange(len(texts)) % 2
-    settings = {"loss": loss, "steps": 80, "learning_rate": 5e-3, "max_length": 40, "unlabeled_batch": 0}
-    recipe = make_recipe("default", settings)
+    recipe = make_recipe("default", {"steps": 80, "learning_rate": 5e-3, "max_length": 40, "unlabeled_batch": 0})
     hits = []
     for words in ({"A": ("good",), "B": ("new yorker",)}, {"A": ("new yorker",), "B": ("good",)}):
         lm, pvp = language_model(open_model(str(tiny_model))), bound(tiny_model, words)
-        few, rest = tokens_of(pvp, texts[:12]), tokens_of(pvp, texts[12:])
+        few, rest = tokens_of(pvp, texts[:40]), tokens_of(pvp, texts[40:])
 
         def predicted(lm: LanguageModel = lm, pvp: PVP = pvp, rest: TokenTable = rest) -> Any:
             scores = score_rows(lm, pvp.encoder.plain.tokenizer, pvp, rest, accelerator, max_tokens=4000)
             return scores.argmax(axis=1)
 
-        assert set(predicted()) == {"AB".index(next(label for label, word in words.items() if word == ("good",)))}
-        train_member(lm, pvp, ClozeData(few, gold[:12], None), recipe, 1, accelerator)
-        hits.append(int((predicted() == gold[12:]).sum()))
-    assert hits == [len(texts) - 12] * 2
+        short = "AB".index(next(label for label, word in words.items() if word == ("good",)))
+        assert set(predicted()) == {short}  # before training, a word of four tokens has no chance
+        train_member(lm, pvp, ClozeData(few, gold[:40], None), recipe, 1, accelerator)
+        hits.append(int((predicted() == gold[40:]).sum()))
+    assert min(hits) >= 18  # of 20
+
+
+def test_untrained_scores_of_mixed_lengths_are_relative_to_texts_without_content(
+    tiny_model: Path, accelerator: Any
+) -> None:
+    words = {"A": ("good",), "B": ("new yorker",)}
+    pattern = Pattern(parse_template("{text} It was {mask} .", ["text"]), Verbalizer(words))
+    task = Task("t", ("text",), ("A", "B"), (pattern,), input=parse_template("{text}", ["text"]))
+    shared = Shared(task, make_recipe("default", {"max_length": 40}), Models(ModelInfo(str(tiny_model)), 40, False))
+    shared.use("cpu", "fp32")
+    member = UntrainedMember(pattern_spec("untrained", 0, 0), shared)
+
+    def scores(texts: list[str]) -> Any:
+        table = Dataset.from_dict({"id": list(map(str, range(len(texts)))), "text": texts})
+        out = np.zeros((len(texts), 2), dtype=np.float32)
+        member.scores(Texts(table, lambda: shared.plan), out)
+        return out
+
+    (pvp,) = shared.pvps
+    raw = score_rows(
+        shared.models.untrained(), shared.tokenizer, pvp, shared.plan.tokenize(null_texts(shared).table), accelerator,
+        max_tokens=1000,
+    )  # fmt: skip
+    assert raw[:, 0].mean() > raw[:, 1].mean() + 10
+    np.testing.assert_allclose(scores(list(NULL_TEXTS)), raw - raw.mean(axis=0), atol=1e-4)
