@@ -262,9 +262,9 @@ def test_it_does_not_matter_which_label_has_the_long_word(tiny_model: Path, acce
 def test_untrained_scores_of_mixed_lengths_are_relative_to_texts_without_content(
     tiny_model: Path, accelerator: Any
 ) -> None:
-    words = {"A": ("good",), "B": ("new yorker",)}
-    pattern = Pattern(parse_template("{text} It was {mask} .", ["text"]), Verbalizer(words))
-    task = Task("t", ("text",), ("A", "B"), (pattern,), input=parse_template("{text}", ["text"]))
+    words = {"A": "good", "B": "new yorker"}
+    values = {"task": "t", "fields": ["text"], "labels": ["A", "B"], "patterns": ["{text} It was {mask} ."]}
+    task = Task.from_dict(values | {"verbalizer": words})
     shared = Shared(task, make_recipe("default", {"max_length": 40}), Models(ModelInfo(str(tiny_model)), 40, False))
     shared.use("cpu", "fp32")
     member = UntrainedMember(pattern_spec("untrained", 0, 0), shared)

@@ -41,7 +41,7 @@ def primed(folder: Path, pattern: str, choice: str = "random", count: int = 2, l
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = dict(WORDS)
     blank = ModelInfo(str(folder)).blank
-    if not blank.multi_token:
+    if blank.repeated:
         words["World"] = ("world",)
     parsed = Pattern(parse_template(pattern, ["text"]), Verbalizer(words))
     pvp = bind_pattern(parsed, LABELS, tokenizer, length, blank=blank)

@@ -57,7 +57,7 @@ def recipe_of(method: str) -> Any:
 def bound(folder: Path, recipe: Any) -> PVP:
     tokenizer = load_tokenizer(str(folder))
     blank = ModelInfo(str(folder)).blank
-    words = WORDS if blank.multi_token else WORDS | {"World": ("world",)}
+    words = WORDS | {"World": ("world",)} if blank.repeated else WORDS
     pattern = Pattern(parse_template("{text} {soft:it is about} {mask}", ["text"]), Verbalizer(words))
     options = {**encoder_options(recipe.tuning), "blank": blank}
     return bind_pattern(pattern, LABELS, tokenizer, recipe.encoding.max_length, **options)
