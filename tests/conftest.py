@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import browser
 import pytest
 import tiny_text
 from families import build_family
@@ -93,6 +94,22 @@ def workplace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Headless Chromium (a playwright ``Browser``); tests with the marker `browser` are skipped without one."""
+    with browser.launched() as started:
+        yield started
+
+
+@pytest.fixture
+def watched(chromium: Any, request: pytest.FixtureRequest) -> Iterator[browser.Watched]:
+    """A watched page in a new context; parametrize it indirectly with options of the context, such as `viewport`."""
+    context = chromium.new_context(**getattr(request, "param", {}))
+    context.set_default_timeout(10_000)
+    yield browser.watch(context.new_page())
+    context.close()
+
+
+@pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real models and data next to the checkout; tests are skipped without it."""
     if not SHARED.is_dir():
@@ -106,5 +123,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
+    if item.get_closest_marker("browser") and (why := browser.missing()):
+        pytest.skip(why)
     if item.get_closest_marker("shared") and not SHARED.is_dir():
         pytest.skip(NO_SHARED)
