@@ -15,6 +15,7 @@ __all__ = [
     "DistillOptions",
     "PetClassifier",
     "PetError",
+    "RunResult",
     "RunSettings",
     "TableFormat",
     "TableOptions",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pet.inference.options import ComputeOptions
     from pet.inference.predict_file import predict_file
     from pet.recipe import make_recipe
+    from pet.review.result import RunResult
     from pet.run.pipeline import run as run_task
     from pet.run.settings import RunSettings
     from pet.task.task import Task
@@ -57,6 +59,7 @@ _HOME = {
     "DistillOptions": ("pet.inference.distill_file", "DistillOptions"),
     "PetClassifier": ("pet.estimator.classifier", "PetClassifier"),
     "PetError": ("pet.errors", "PetError"),
+    "RunResult": ("pet.review.result", "RunResult"),
     "RunSettings": ("pet.run.settings", "RunSettings"),
     "TableFormat": ("pet.data.table_format", "TableFormat"),
     "TableOptions": ("pet.data.table_options", "TableOptions"),

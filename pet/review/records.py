@@ -48,23 +48,9 @@ def write_suggestions(
     kinds |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
     columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
     with writing_table(place, columns) as table:
-        rows = [_row(suggestion) for suggestion in suggestions]
+        rows = [{"label": "", **suggestion.row()} for suggestion in suggestions]
         table.write({name: [row[name] for row in rows] for name in kinds})
     return place
-
-
-def _row(suggestion: Suggestion) -> Record:
-    label, values = suggestion.nearest or ("", {})
-    return {
-        "id": suggestion.id,
-        **suggestion.values,
-        "label": "",
-        "proposed": suggestion.proposed,
-        "probability": round(suggestion.probability, 4),
-        "doubt": round(suggestion.doubt, 4),
-        "nearest_label": label,
-        "nearest_text": " | ".join(values.values()),
-    }
 
 
 def as_json(suggestion: Suggestion) -> Record:

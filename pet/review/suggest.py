@@ -47,6 +47,19 @@ class Suggestion:
         """Probability of the proposed label."""
         return self.probabilities[self.proposed]
 
+    def row(self) -> dict[str, Any]:
+        """Return the suggestion as the row of a table."""
+        label, values = self.nearest or ("", {})
+        return {
+            "id": self.id,
+            **self.values,
+            "proposed": self.proposed,
+            "probability": round(self.probability, 4),
+            "doubt": round(self.doubt, 4),
+            "nearest_label": label,
+            "nearest_text": " | ".join(values.values()),
+        }
+
 
 def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
     """Return unlabeled texts whose labels would teach most, the most doubtful ones first.

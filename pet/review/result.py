@@ -1,0 +1,111 @@
+"""A finished run in Python: its figures, its labels, and the texts that are worth a look, as data frames."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pet.data.pick import pick_rows
+from pet.errors import PetError
+from pet.resources import expand
+from pet.review.finished import FinishedRun, open_finished
+from pet.review.suggest import suggest
+from pet.run.results import headline_metrics
+from pet.store.json_reader import read_json
+from pet.store.schema import anything, mapping_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_HEADLINES = ("accuracy", "macro_f1", "mcc", "ece")
+
+
+class RunResult:
+    """A finished run.
+
+    Parameters
+    ----------
+    folder : run directory
+
+    Attributes
+    ----------
+    folder : run directory
+    figures : the content of metrics.json
+
+    Raises
+    ------
+    PetError
+        If the folder is no finished run.
+
+    Examples
+    --------
+    >>> result = RunResult("runs/reviews")
+    >>> result.labels().columns[:4].tolist()
+    ['id', 'text', 'label', 'confidence']
+    >>> len(result.texts(doubtful=3))
+    3
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = expand(folder)
+        path = self.folder / "metrics.json"
+        if not path.is_file():
+            raise PetError(f"{self.folder} is not a finished run (it has no metrics.json); finish it with `pet run`")
+        self.figures: dict[str, Any] = read_json(path, "repeat the run", mapping_of(anything()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder)!r})"
+
+    @cached_property
+    def _run(self) -> FinishedRun:
+        return open_finished(self.folder)
+
+    def table(self) -> DataFrame:
+        """Return the headline figures on the test texts, baselines first; empty without test texts."""
+        import pandas as pd
+
+        rows = {name: [own.get(key) for key in _HEADLINES] for name, own in headline_metrics(self.figures).items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(_HEADLINES))
+
+    def labels(self) -> DataFrame:
+        """Return the unlabeled texts with their merged labels.
+
+        Returns
+        -------
+        DataFrame with ``id``, the task's fields, ``label``, ``confidence`` (its probability), ``agreement`` (share of
+        members with this label), and ``p(LABEL)`` for each label
+        """
+        run = self._run
+        soft, table = run.pool, run.texts("pool")
+        frame = pick_rows(table, range(len(table))).to_pandas()[["id", *run.task.fields]]
+        frame["label"] = np.asarray([str(label) for label in run.task.labels], dtype=object)[soft.label]
+        frame["confidence"], frame["agreement"] = soft.confidence, soft.agreement
+        shares = {f"p({label})": soft.probabilities[:, number] for number, label in enumerate(run.task.labels)}
+        return frame.assign(**shares)
+
+    def texts(self, doubtful: int = 20) -> DataFrame:
+        """Return unlabeled texts to label next, the most doubtful first; see `pet.review.suggest.suggest`.
+
+        Returns
+        -------
+        DataFrame with ``id``, the task's fields, ``proposed``, ``probability``, ``doubt``, and ``nearest_label`` and
+        ``nearest_text`` of the most similar labeled text
+        """
+        import pandas as pd
+
+        return pd.DataFrame([suggestion.row() for suggestion in suggest(self._run, doubtful)])
+
+    def report(self) -> Path:
+        """Return the path of the report, a page for a browser."""
+        return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        """Show the headline figures in a notebook."""
+        shown = self.table()
+        what = escape(f"{self.figures.get('task', '')}, {self.figures.get('method', '')}, {self.folder}")
+        figures = shown.to_html(escape=True, border=0, na_rep="", float_format="{:.3f}".format) if len(shown) else ""
+        return f"<p>{what}</p>{figures}"

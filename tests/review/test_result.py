@@ -1,0 +1,56 @@
+"""`RunResult`: a finished run in Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import pet, run_options, write_inputs
+from tiny_text import LABELS
+
+from pet import PetError, RunResult
+
+
+@pytest.fixture(scope="module")
+def result(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    place = tmp_path_factory.mktemp("result")
+    pet(*run_options(write_inputs(place / "in"), tiny_model), "-q", "-o", place / "run")
+    return RunResult(place / "run")
+
+
+def test_labels_are_those_of_the_table_that_the_run_wrote(result: RunResult) -> None:
+    frame = result.labels()
+    written = [json.loads(line) for line in (result.folder / "g0" / "labels.jsonl").open()]
+    assert frame["id"].tolist() == [row["id"] for row in written]
+    assert frame["label"].tolist() == [row["label"] for row in written]
+    assert frame["confidence"].to_numpy() == pytest.approx([row["confidence"] for row in written], abs=1e-4)
+    assert frame[[f"p({label})" for label in LABELS]].to_numpy().sum(axis=1) == pytest.approx(np.ones(len(frame)))
+
+
+def test_the_table_has_the_figures_of_the_run(result: RunResult) -> None:
+    table = result.table()
+    assert table.loc["pet student", "accuracy"] == result.figures["student"]["accuracy"]
+    assert {"embeddings", "tfidf"} <= set(table.index)
+
+
+def test_doubtful_texts_are_unlabeled_ones(result: RunResult) -> None:
+    texts = result.texts(doubtful=4)
+    assert set(texts["id"]) <= set(result.labels()["id"])
+    assert len(texts) == 4
+
+
+def test_a_notebook_shows_names_as_text(result: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "<img src=x>"
+    shutil.copytree(result.folder, folder)
+    shown = RunResult(folder)._repr_html_()
+    assert "<img" not in shown
+    assert "&lt;img" in shown
+    assert "pet student" in shown
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PetError, match=r"metrics\.json"):
+        RunResult(tmp_path)
