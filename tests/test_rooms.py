@@ -26,7 +26,7 @@ LAYERS = [
     "tuning",
     "ensemble",
     "groups",
-    "evaluate, ipet",
+    "evaluate, evaluate_sets, ipet",
     "recipe",
     "student",
     "embeddings",
@@ -165,6 +165,7 @@ def test_contributing_shows_the_layers():
 
 # These read messages between our own processes, rows of tables (which have their own limits), or what a library wrote.
 READS_JSON = {
+    "pet.data.label_sets",
     "pet.adapt.vocabulary",
     "pet.backbones.folder",
     "pet.data.documents",

@@ -273,10 +273,12 @@ def _estimate_line(result: Mapping[str, Any]) -> str:
 
 
 def _member_line(runs: Sequence[dict[str, Any]]) -> str:
-    accuracies = [m["accuracy"] for result in runs for m in (result.get("members") or {}).values()]
-    if not accuracies:
+    members = [figures for result in runs for figures in (result.get("members") or {}).values()]
+    if not members:
         return ""
-    return f"{len(accuracies)} members: accuracy {min(accuracies):.3f} to {max(accuracies):.3f}"
+    figure, name = ("accuracy", "accuracy") if "accuracy" in members[0] else ("micro_f1", "micro F1")
+    values = [figures[figure] for figures in members]
+    return f"{len(values)} members: {name} {min(values):.3f} to {max(values):.3f}"
 
 
 def _outcome(folder: Path, settings: RunSettings) -> str:

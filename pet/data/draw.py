@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pet.data.checks import column_labels, count_labels
 from pet.data.columns import present_columns, same_columns
 from pet.data.kept import choose_columns, refuse_many_texts
+from pet.data.label_sets import labels_of
 from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import Row, chunks_of_rows, column_values, output_columns, whole_rows
@@ -137,10 +138,9 @@ def _draw(
     table = read_table(
         source,
         task.fields,
-        labels=task.labels,
+        labels=labels_of(task),
         label_map=task.label_map,
         columns=options.columns,
-        separator=task.separator,
         table_format=options.table_format,
     )
     gold = column_labels(table)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from pet.data.label_codes import LabelCodes
 from pet.data.values import kind_of, label_text
+from pet.task.task import Task
 
 _SEPARATORS = ",;|/ "
 
@@ -82,6 +85,9 @@ class LabelSets:
             raise ValueError(f"label is {kind_of(value)}; write a list of labels, {self._example}, or [] for none")
         if self._codes.find(text) is not None:
             return [text]
+        if text.startswith("["):  # as this package writes lists into cells
+            with suppress(ValueError):
+                return list(map(str, json.loads(text)))
         return [part.strip() for part in text.split(self._separator) if part.strip()]
 
     def _refuse(self, text: str) -> None:
@@ -100,16 +106,15 @@ class LabelSets:
         return f'such as ["{next(iter(self._codes))}"]'
 
 
-def label_reader(
-    labels: Sequence[str] | None, label_map: Mapping[str, str], separator: str | None
-) -> LabelCodes | LabelSets | None:
-    """Return what reads the labels of a table; None if it has none to read.
+def labels_of(task: Task) -> Sequence[str] | LabelSets:
+    """Return the labels of a task, for `pet.data.read.read_table`; if a text may have several, as `LabelSets`."""
+    if not task.multi_label:
+        return list(task.labels)
+    return LabelSets(task.labels, task.label_map, task.label_separator)
 
-    Parameters
-    ----------
-    labels, label_map : of the task
-    separator : character between the labels of a text; None: a text has exactly one label
-    """
-    if labels is None:
-        return None
-    return LabelCodes(labels, label_map) if separator is None else LabelSets(labels, label_map, separator)
+
+def label_reader(
+    labels: Sequence[str] | LabelSets | None, label_map: Mapping[str, str]
+) -> LabelCodes | LabelSets | None:
+    """Return what reads the labels of a table; None if it has none to read."""
+    return labels if labels is None or isinstance(labels, LabelSets) else LabelCodes(labels, label_map)

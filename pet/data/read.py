@@ -15,7 +15,7 @@ import pyarrow as pa
 from pet.data.columns import Layout, lay_out
 from pet.data.fast import fast_batches
 from pet.data.ids import IdLedger
-from pet.data.label_sets import label_reader
+from pet.data.label_sets import LabelSets, label_reader
 from pet.data.open_source import open_source
 from pet.data.problems import Problems
 from pet.data.read_memory import read_memory
@@ -36,10 +36,9 @@ def read_table(
     source: Any,
     fields: Sequence[str],
     *,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | LabelSets | None = None,
     label_map: Mapping[str, str] = {},
     columns: Mapping[str, str] = {},
-    separator: str | None = None,
     name: str = "input",
     cache_dir: str | os.PathLike[str] | None = None,
     table_format: TableFormat = DETECT,
@@ -52,11 +51,10 @@ def read_table(
         file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`; or a table in memory: a data frame, a
         data set, an Arrow table, a mapping of columns, or a list of mappings
     fields : the text columns; numbers and booleans become text
-    labels : the task's labels in order; if given, the table has a column with their indices
-    label_map : text in the data -> label of the task
+    labels : the task's labels in order; if given, the table has a column with their indices. `LabelSets` if a text may
+        have several labels
+    label_map : text in the data -> label of the task; `LabelSets` have one of their own
     columns : field (or `label`, `id`) -> column of the file; `{"id": ""}` numbers the rows even if there are ids
-    separator : character between the labels of a text, which may then have any number of labels; default: a text has
-        exactly one label
     name : what messages call this input
     cache_dir : folder for temporary files of large tables; default: that of the system
     table_format : encoding, delimiter and quoting of a text file; default: detect them
@@ -65,7 +63,7 @@ def read_table(
     -------
     datasets.Dataset
         Columns `id` (string; the row number from 0 if the file has no ids), each field (string) and, with `labels`,
-        `label`: int64, or with a separator 0 or 1 for each label.
+        `label`: int64, or 0 or 1 for each label.
 
     Raises
     ------
@@ -81,9 +79,9 @@ def read_table(
     [0, 1, 0, 1]
     """
     if not isinstance(source, (str, os.PathLike)):
-        codes = label_reader(labels, label_map, separator)
+        codes = label_reader(labels, label_map)
         return read_memory(source, fields, codes, columns, name)
-    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format, separator)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
     return _read_all(opened, layout, cache_dir, name)
 
 
@@ -91,10 +89,9 @@ def iter_table(
     source: str | os.PathLike[str],
     fields: Sequence[str],
     *,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | LabelSets | None = None,
     label_map: Mapping[str, str] = {},
     columns: Mapping[str, str] = {},
-    separator: str | None = None,
     name: str = "input",
     chunk_rows: int = 32768,
     table_format: TableFormat = DETECT,
@@ -109,7 +106,7 @@ def iter_table(
     chunk_rows : int
         Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
     """
-    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format, separator)
+    opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
     fast = True
     try:
         for _ in _checked(fast_batches(opened, layout), layout, name):
@@ -140,15 +137,14 @@ def _read_all(opened: Source, layout: Layout, cache_dir: str | os.PathLike[str] 
 def prepare(
     source: str | os.PathLike[str],
     fields: Sequence[str],
-    labels: Sequence[str] | None,
+    labels: Sequence[str] | LabelSets | None,
     label_map: Mapping[str, str],
     columns: Mapping[str, str],
     name: str,
     table_format: TableFormat = DETECT,
-    separator: str | None = None,
 ) -> tuple[Source, Layout]:
     """Open a source and find its columns; parameters and errors are those of `read_table`."""
-    codes = label_reader(labels, label_map, separator)
+    codes = label_reader(labels, label_map)
     opened = open_source(source, name, table_format)
     header = column_names(opened)
     place = f"{name}: {opened.shown}"

@@ -59,6 +59,10 @@ class Logistic:
         out[:, ~seen] = np.log(self.unseen[~seen])
         return out
 
+    def scores(self, features: Any) -> Array:
+        """Return what a member's scores are: `log_probabilities`."""
+        return self.log_probabilities(features)
+
     def save(self, folder: Path) -> None:
         """Write the model to a file in the folder."""
         values = {"weight": self.weight, "bias": self.bias, "unseen": self.unseen}
@@ -169,6 +173,24 @@ def _regression(features: Any, codes: Array, strength: float, weights: Array | N
 
     with without_warnings():  # stopping a few iterations early changes no label
         return LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, codes, weights)
+
+
+def fitted_row(features: Any, share: Array, strength: float) -> tuple[Array, float]:
+    """Fit a logistic regression of two labels.
+
+    Parameters
+    ----------
+    features : dense or sparse matrix of shape (rows, D)
+    share : probability of the second label in each row, shape (rows,); not all 0 and not all 1
+    strength : ``C``
+
+    Returns
+    -------
+    weights of shape (D,), and a constant: together the log-odds of the second label
+    """
+    rows, codes, weights = _expand(np.stack([1 - share, share], axis=1))
+    model = _regression(features[rows], codes, strength, weights)
+    return model.coef_[0], float(model.intercept_[0])
 
 
 def _fit(features: Any, codes: Array, labels: int, strength: float, weights: Array | None = None) -> Logistic:

@@ -19,6 +19,7 @@ from pet.errors import PetError
 from pet.resources import expand
 from pet.settings import shorten
 from pet.suggest import suggest
+from pet.task.task import Task, one_label_only
 
 Array = NDArray[Any]
 AUTO, NONE, BALANCED, LABELED, ESTIMATED = "auto", "none", "balanced", "labeled", "estimated"
@@ -114,6 +115,61 @@ def parse_shares(text: str, labels: Sequence[str], label_map: Mapping[str, str] 
     if problems:
         raise PetError(problems)
     return _normalized(text, np.asarray(values), labels)
+
+
+def parse_label_shares(text: str, labels: Sequence[str], label_map: Mapping[str, str] = {}) -> Array:
+    """Parse the share of the texts that have each label, if a text may have several.
+
+    Parameters
+    ----------
+    text : ``bug:0.4,billing:0.3`` and so on for every label in any order, or numbers in the order of the labels
+    labels, label_map : labels of the task in order, and other names of them
+
+    Returns
+    -------
+    float64 array of shape (L,), between 0 and 1; the shares need not add up to 1
+
+    Raises
+    ------
+    PetError
+        Naming every label that is unknown, missing or repeated, and every share that is not between 0 and 1.
+
+    Examples
+    --------
+    >>> parse_label_shares("billing:0.5,bug:0.7", ["bug", "billing"]).tolist()
+    [0.7, 0.5]
+    """
+    if _NUMBERS.fullmatch(text):
+        values = [_number(part) for part in text.split(",")]
+        if len(values) != len(labels):
+            raise PetError(f"prior has {len(values)} numbers and the task {len(labels)} labels; give one for each")
+    else:
+        values, problems = _named(text, labels, label_map)
+        if problems:
+            raise PetError(problems)
+    shares = np.asarray(values)
+    if not (np.isfinite(shares).all() and (shares > 0).all() and (shares < 1).all()):
+        raise PetError(
+            f"prior is {shorten(repr(text))}: because a text may have several labels, it must be the share of the "
+            "texts that have each label, more than 0 and less than 1, such as bug:0.4,billing:0.3"
+        )
+    return np.clip(shares, SMALLEST, 1 - SMALLEST)
+
+
+def check_label_shares(prior: str, task: Task) -> None:
+    """Check the setting ``prior`` of a task whose texts may have several labels.
+
+    Raises
+    ------
+    PetError
+        If it is neither a word, nor shares; or the word ``estimated``, or a file, which require one label per text.
+    """
+    if prior == ESTIMATED or (prior not in WORDS and os.path.exists(expand(prior))):
+        one_label_only(task, f"prior={shorten(prior)}", "give the share of each label, or use prior=labeled")
+    if prior not in WORDS:
+        if ":" not in prior and not _NUMBERS.fullmatch(prior):
+            raise _unknown(prior)
+        parse_label_shares(prior, task.labels, task.label_map)
 
 
 def _named(text: str, labels: Sequence[str], label_map: Mapping[str, str]) -> tuple[list[float], list[str]]:

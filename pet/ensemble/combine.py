@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pet.ensemble.rules import RULES
 from pet.ensemble.scale import Scale
-from pet.numerics import log_softmax, softmax
-from pet.store.schema import Check, check, list_of, maybe, number, record, text
+from pet.numerics import log_softmax, sigmoid, softmax
+from pet.store.schema import Check, check, flag, list_of, maybe, number, record, text
 
 Array = NDArray[Any]
 ABSTAINS = -1  # the vote of a member that gave a text no score
@@ -32,6 +32,8 @@ def _noted(members: int, labels: int) -> Check:
             "bias": maybe(list_of(number(), labels, labels, per=per_label)),
             "merge": text(choices=RULES),
             "temperature": number(1e-3, 1e3),
+            "independent": flag(),
+            "threshold": number(0, 1),
         },
     )
 
@@ -74,7 +76,51 @@ class SoftLabels:
 
     def take(self, rows: Array) -> SoftLabels:
         """Some of the rows."""
-        return SoftLabels(self.probabilities[rows], self.votes[rows])
+        return replace(self, probabilities=self.probabilities[rows], votes=self.votes[rows])
+
+
+@dataclass(frozen=True)
+class SoftLabelSets(SoftLabels):
+    """Merged predictions for rows that may have any number of labels.
+
+    Attributes
+    ----------
+    probabilities : float64 array of shape (rows, L); each label has its own, independent of the others
+    votes : int8 array of shape (rows, members, L): 1 for each label that a member gives, 0 for the others, -1 where it
+        abstains
+    threshold : a label applies from this probability
+
+    Examples
+    --------
+    >>> soft = SoftLabelSets(np.array([[0.9, 0.2, 0.6]]), np.array([[[1, 0, 0], [1, 0, 1]]]))
+    >>> soft.applies.tolist(), soft.confidence.tolist(), soft.agreement.round(3).tolist()
+    ([[True, False, True]], [0.6], [0.833])
+    """
+
+    threshold: float = 0.5
+
+    @property
+    def applies(self) -> Array:
+        """Which labels each row has: bool array of shape (rows, L)."""
+        return np.asarray(self.probabilities >= self.threshold)
+
+    @property
+    def confidence(self) -> Array:
+        """Probability of the least certain decision about a label."""
+        return np.where(self.applies, self.probabilities, 1 - self.probabilities).min(axis=1)
+
+    @property
+    def entropy(self) -> Array:
+        """Sum of the entropies of all decisions, in nats."""
+        both = np.stack([self.probabilities, 1 - self.probabilities])
+        return np.asarray(-(both * np.log(np.maximum(both, 1e-300))).sum(axis=(0, 2)))
+
+    @property
+    def agreement(self) -> Array:
+        """Share of the members' decisions that are those of the row; 0 if all abstain."""
+        voted = self.votes != ABSTAINS
+        agree = (self.votes == self.applies[:, None, :]) & voted
+        return np.asarray(agree.sum(axis=(1, 2)) / np.maximum(voted.sum(axis=(1, 2)), 1))
 
 
 @dataclass(frozen=True)
@@ -89,6 +135,8 @@ class Ensemble:
     bias : shape (L,), added to the merged scores
     rule : one of `pet.ensemble.rules.RULES`
     temperature : the merged scores are divided by it, before the bias is added
+    independent : a row may have any number of labels; scores are log-odds of each label
+    threshold : if labels are independent, they apply from this probability
 
     Examples
     --------
@@ -104,6 +152,8 @@ class Ensemble:
     bias: Array
     rule: str = "uniform"
     temperature: float = 1.0
+    independent: bool = False
+    threshold: float = 0.5
 
     @classmethod
     def weighted(
@@ -161,7 +211,7 @@ class Ensemble:
             scales=[self.scales[place] for place in places],
             rule=self.rule,
         )
-        return replace(chosen, temperature=self.temperature)
+        return replace(chosen, temperature=self.temperature, independent=self.independent, threshold=self.threshold)
 
     def combine(self, scores: Sequence[Array]) -> SoftLabels:
         """Merge the members' scores into probabilities and votes.
@@ -169,7 +219,14 @@ class Ensemble:
         Parameters
         ----------
         scores : for each member an array of shape (rows, L); NaN rows abstain
+
+        Returns
+        -------
+        SoftLabels, or SoftLabelSets if labels are independent
         """
+        if self.independent:
+            sets = np.stack([_decisions(np.asarray(s)) for s in scores], axis=1)
+            return SoftLabelSets(sigmoid(self.merge(scores)), sets, self.threshold)
         votes = np.stack([_votes(np.asarray(s)) for s in scores], axis=1)
         return SoftLabels(softmax(self.merge(scores)), votes)
 
@@ -178,7 +235,7 @@ class Ensemble:
         if len(scores) != len(self.names):
             raise ValueError(f"there are {len(self.names)} members and {len(scores)} arrays of scores")
         arrays = [np.asarray(s, dtype=np.float64) for s in scores]
-        if len(set(self.scales)) > 1:
+        if len(set(self.scales)) > 1 and not self.independent:
             # A softmax over labels does not see what is taken off a row, so logits can become log-probabilities.
             arrays = [
                 log_softmax(array) if scale is Scale.LOGITS else array
@@ -189,11 +246,12 @@ class Ensemble:
     def corrected(self, scores: Sequence[Array], target: Array) -> Ensemble:
         """Return the ensemble with the bias that makes its mean prediction over these texts equal to `target`.
 
-        Of many texts, evenly spaced rows are used. See `prior_correction`.
+        Of many texts, evenly spaced rows are used. See `prior_correction` and `share_correction`.
         """
         step = max(1, len(scores[0]) // _PRIOR_ROWS)
         plain = replace(self, bias=np.zeros(len(self.bias)))
-        return replace(self, bias=prior_correction(plain.merge([s[::step] for s in scores]), target))
+        correction = share_correction if self.independent else prior_correction
+        return replace(self, bias=correction(plain.merge([s[::step] for s in scores]), target))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a manifest."""
@@ -204,6 +262,7 @@ class Ensemble:
             "bias": [float(b) for b in self.bias],
             "merge": self.rule,
             "temperature": float(self.temperature),
+            **({"independent": True, "threshold": float(self.threshold)} if self.independent else {}),
         }
 
     @classmethod
@@ -233,6 +292,8 @@ class Ensemble:
             np.asarray(bias, dtype=np.float64),
             values.get("merge", "uniform"),
             values.get("temperature", 1.0),
+            values.get("independent", False),
+            values.get("threshold", 0.5),
         )
 
 
@@ -242,6 +303,12 @@ def _votes(scores: Array) -> Array:
     if not abstains.any():
         return np.asarray(scores.argmax(axis=1))
     return np.where(abstains, ABSTAINS, np.nan_to_num(scores).argmax(axis=1))
+
+
+def _decisions(log_odds: Array) -> Array:
+    """Return 1 for each label that is more likely than not, 0 for the others, -1 for a row that abstains."""
+    abstains = np.isnan(log_odds).any(axis=1, keepdims=True)
+    return np.where(abstains, ABSTAINS, np.nan_to_num(log_odds) >= 0).astype(np.int8)
 
 
 def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
@@ -295,3 +362,31 @@ def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
         if np.abs(step).max() < 1e-6:
             break
     return bias
+
+
+def share_correction(log_odds: Array, target: Array, rounds: int = 60) -> Array:
+    """Return a bias for each label that makes its mean probability over many texts equal to a known share.
+
+    Parameters
+    ----------
+    log_odds : merged scores of independent labels, shape (rows, L)
+    target : share of the texts that have each label, shape (L,), between 0 and 1
+    rounds : halvings of the interval in which each bias is sought
+
+    Returns
+    -------
+    float64 array of shape (L,)
+
+    Examples
+    --------
+    >>> share_correction(np.array([[1.0], [1.0]]), np.array([0.5])).round(6).tolist()
+    [-1.0]
+    """
+    scores = np.asarray(log_odds, dtype=np.float64)
+    goal = np.log(target) - np.log1p(-np.asarray(target, dtype=np.float64))
+    low, high = goal - scores.max(axis=0), goal - scores.min(axis=0)
+    for _ in range(rounds):
+        middle = (low + high) / 2
+        above = sigmoid(scores + middle).mean(axis=0) > target
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return np.asarray((low + high) / 2)

@@ -19,7 +19,7 @@ from pet.data.problems import Place, Problems
 from pet.data.row_reader import records
 from pet.data.source import Source, column_names
 from pet.data.table_format import DETECT, TableFormat
-from pet.ensemble.soft_label_parquet import read_parquet_file
+from pet.ensemble.soft_label_parquet import lists_labels, read_parquet_file
 from pet.ensemble.soft_label_rows import (
     LOGITS,
     NO_ID,
@@ -45,15 +45,17 @@ class SoftLabelTable:
     Attributes
     ----------
     ids : list of str
-    probabilities : float64 array of shape (rows, L); rows add up to 1
+    probabilities : float64 array of shape (rows, L); rows add up to 1, unless labels are independent
     labels : the order of the columns
     certain : number of rows with only a label, which gets probability 1
+    independent : a text may have any number of labels
     """
 
     ids: list[str]
     probabilities: Array
     labels: list[str]
     certain: int = 0
+    independent: bool = False
 
 
 def read_soft_labels(
@@ -64,6 +66,8 @@ def read_soft_labels(
     JSON lines hold ``id`` and ``probabilities``, a mapping of label to probability, or a list in the order of
     `labels`. CSV and TSV files hold ``id`` and for each label a column ``p(LABEL)``, or one with the name of the
     label if `labels` are given. Probabilities that do not add up to 1 are refused, except for rounding.
+
+    A file with a column `labels` holds texts that may have several labels. Their probabilities need not add up to 1.
 
     A row without probabilities takes its ``label`` as certain. If a row has both, its label must be the most probable
     one: someone may have corrected the labels but not the probabilities, or vice versa.
@@ -103,9 +107,20 @@ def read_soft_labels(
     if source.dialect is not None:
         columns = _csv_columns(source, labels)
         order = list(columns) or list(labels or _only_labels(source))
-        return _collect(_csv_rows(source, columns, problems), order, problems)
+        return _collect(_csv_rows(source, columns, problems), order, problems, independent=has_several(source))
     order = list(labels) if labels else _first_labels(source)
-    return _collect(_json_rows(source, problems), order, problems)
+    return _collect(_json_rows(source, problems), order, problems, independent=has_several(source))
+
+
+def has_several(source: Source) -> bool:
+    """Return True if a text may have several labels: the file has lists in a column `labels`."""
+    if "labels" not in (column_names(source) or []):
+        return False
+    if source.kind == "parquet":
+        return lists_labels(pq.read_schema(source.paths[0]))
+    rows = records(source, Layout({"labels": "labels"}, None, None), Problems(source, "labels"), numbers=True)
+    first = next((row for _, row in rows), {}).get("labels")
+    return isinstance(first, list) or (isinstance(first, str) and first.startswith("["))
 
 
 def _read_parquet(source: Source, labels: Sequence[str] | None) -> SoftLabelTable:
@@ -115,6 +130,7 @@ def _read_parquet(source: Source, labels: Sequence[str] | None) -> SoftLabelTabl
         if pq.read_metadata(path).num_rows:
             order = labels or (parts[0].labels if parts else None)
             parts.append(SoftLabelTable(*read_parquet_file(path, order, source.class_names.get("label", ()))))
+    several = has_several(source)
     ids = [row_id for part in parts for row_id in part.ids]
     if len(parts) > 1:
         seen: set[str] = set()
@@ -123,7 +139,7 @@ def _read_parquet(source: Source, labels: Sequence[str] | None) -> SoftLabelTabl
                 raise PetError(f"{source.shown}: {TWICE.format(id=shorten(row_id))}")
             seen.add(row_id)
     probabilities = np.concatenate([part.probabilities for part in parts])
-    return SoftLabelTable(ids, probabilities, parts[0].labels, sum(part.certain for part in parts))
+    return SoftLabelTable(ids, probabilities, parts[0].labels, sum(part.certain for part in parts), several)
 
 
 # Other formats: row by row, with every mistake named.
@@ -221,12 +237,12 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _collect(rows: Rows, order: list[str], problems: Problems) -> SoftLabelTable:
+def _collect(rows: Rows, order: list[str], problems: Problems, *, independent: bool) -> SoftLabelTable:
     """Return the table of all rows; raise a `PetError` with every mistake."""
     ids: list[str] = []
     values: list[list[float]] = []
     seen: set[str] = set()
-    reader, certain = RowReader(order), 0
+    reader, certain = RowReader(order, independent=independent), 0
     for place, row in rows:
         row_id = row.get("id")
         text = str(row_id)
@@ -253,4 +269,6 @@ def _collect(rows: Rows, order: list[str], problems: Problems) -> SoftLabelTable
     if not ids:
         raise PetError(f"labels: {problems.source.shown}: is empty; it needs at least one row")
     matrix = np.asarray(values, dtype=np.float64)
-    return SoftLabelTable(ids, matrix / matrix.sum(axis=1, keepdims=True), list(order), certain)
+    if not independent:
+        matrix /= matrix.sum(axis=1, keepdims=True)
+    return SoftLabelTable(ids, matrix, list(order), certain, independent)

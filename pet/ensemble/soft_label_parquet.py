@@ -19,6 +19,7 @@ from pet.data.values import is_missing_label
 from pet.ensemble.soft_label_rows import (
     LOGITS,
     NO_ID,
+    NO_PROBABILITIES,
     NOT_NUMBERS,
     NOT_ONE,
     NOTHING,
@@ -50,12 +51,14 @@ def read_parquet_file(
     Returns
     -------
     ids : list of str
-    probabilities : float64 array of shape (rows, L); rows add up to 1
+    probabilities : float64 array of shape (rows, L); rows add up to 1, unless the file has a column ``labels``
     labels : the order of the columns
     certain : number of rows with only a label
     """
     schema = pq.read_schema(path)
-    there = [name for name in ("id", "probabilities", "label") if name in schema.names]
+    several = lists_labels(schema)
+    wanted = ("id", "probabilities") if several else ("id", "probabilities", "label")
+    there = [name for name in wanted if name in schema.names]
     if "id" not in there or len(there) < 2:
         missing = [name for name in ("id", "probabilities") if name not in there]
         raise PetError(f"{path}: has no column {' and no column '.join(missing)}; its columns are {some(schema.names)}")
@@ -77,13 +80,20 @@ def read_parquet_file(
         order = sorted(pc.unique(texts.drop_null()).to_pylist())
     if order is None:
         raise PetError(f"{path}: does not name the labels of its probabilities; name them with --task")
-    matrix, certain = _matrix_of(path, columns, ids, texts, order)
+    if several:
+        _refuse(path, _missing(columns["probabilities"]), NO_PROBABILITIES)
+    matrix, certain = _matrix_of(path, columns, ids, texts, order, independent=several)
     if labels and list(labels) != order:
         places = match_all(order, labels)
         if places is None:
             raise PetError(f"{path}: {other_labels(order, labels)}")
         matrix, order = matrix[:, places], list(labels)
-    return ids, matrix / matrix.sum(axis=1, keepdims=True), order, certain
+    return ids, matrix if several else matrix / matrix.sum(axis=1, keepdims=True), order, certain
+
+
+def lists_labels(schema: pa.Schema) -> bool:
+    """Return True if a file has lists in a column `labels`, so that a text may have several."""
+    return schema.names.count("labels") == 1 and _is_list(schema.field("labels").type)
 
 
 def _stored_labels(schema: pa.Schema) -> list[str] | None:
@@ -129,7 +139,9 @@ def _label_texts(path: Path, column: Any, names: Sequence[str]) -> Any:
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), None, texts)
 
 
-def _matrix_of(path: Path, columns: dict[str, Any], ids: list[str], texts: Any, order: list[str]) -> tuple[Array, int]:
+def _matrix_of(
+    path: Path, columns: dict[str, Any], ids: list[str], texts: Any, order: list[str], *, independent: bool
+) -> tuple[Array, int]:
     """Probabilities, shape (rows, L), checked as a whole and against labels; and how many rows have only a label."""
     column = columns.get("probabilities")
     if column is not None and pa.types.is_struct(column.type):
@@ -141,7 +153,7 @@ def _matrix_of(path: Path, columns: dict[str, Any], ids: list[str], texts: Any, 
     matrix[missing, label[missing]] = 1
     if column is not None and not missing.all():
         there = np.flatnonzero(~missing)
-        matrix[there] = _matrix(path, column.filter(pa.array(~missing)), order, there)
+        matrix[there] = _matrix(path, column.filter(pa.array(~missing)), order, there, independent=independent)
         _compare(path, matrix, label, ids, order)
     return matrix, int(missing.sum())
 
@@ -196,7 +208,7 @@ def _compare(path: Path, matrix: Array, label: Array, ids: list[str], order: lis
         _refuse(path, wrong, contradiction(ids[row], order[label[row]], likely, float(highest[row])))
 
 
-def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
+def _matrix(path: Path, column: Any, order: list[str], rows: Array, *, independent: bool) -> Array:
     """Return the checked probabilities as an array of shape (rows, L)."""
     kind, width = column.type, len(order)
     not_numbers = NOT_NUMBERS.format(width=width)
@@ -212,7 +224,7 @@ def _matrix(path: Path, column: Any, order: list[str], rows: Array) -> Array:
     _refuse(path, np.asarray(~((matrix >= 0) & (matrix <= 1)).all(axis=1)), not_numbers, rows)
     sums = matrix.sum(axis=1)
     wrong = np.abs(sums - 1) > ROUNDING
-    if wrong.any():
+    if wrong.any() and not independent:
         _refuse(path, wrong, NOT_ONE.format(total=sums[wrong.argmax()]), rows)
     return matrix
 

@@ -15,6 +15,7 @@ NO_ID = "`id` must be a text or a whole number"
 TWICE = "the id {id} appears more than once; ids must be unique"
 NOT_NUMBERS = "`probabilities` must be {width} numbers from 0 to 1, one for each label"
 NOT_ONE = "the probabilities add up to {total:.4f}; they must add up to 1"
+NO_PROBABILITIES = "has no probabilities; add the probability of each label, or remove the row"
 NOTHING = "has neither `probabilities` nor a `label`; add one of them, or remove the row"
 LOGITS = (
     "has `logits`, which are not read, and no probabilities; write `probabilities` (their softmax), or remove `logits` "
@@ -58,10 +59,13 @@ class RowReader:
     ----------
     order : sequence of str
         The labels, in the order of the probabilities.
+    independent : bool
+        A text may have any number of labels: probabilities need not add up to 1, and there is no single label.
     """
 
-    def __init__(self, order: Sequence[str]):
+    def __init__(self, order: Sequence[str], *, independent: bool = False):
         self.order = list(order)
+        self.independent = independent
         self._places = {label: place for place, label in enumerate(self.order)}
         self._names = Names(self.order)
 
@@ -90,6 +94,10 @@ class RowReader:
         >>> rows.read("r1", {"good": 0.75, "bad": 0.25}, "good"), rows.read("r2", None, "good")
         (([0.25, 0.75], False), ([0.0, 1.0], True))
         """
+        if self.independent:
+            if is_empty(probabilities):
+                raise ValueError(NO_PROBABILITIES)
+            return self._numbers(probabilities), False
         text = label_of(label)
         if text is not None and is_missing_label(text) and self.place(text) is None:
             text = None  # how programs write a missing label
@@ -116,7 +124,7 @@ class RowReader:
         if any(type(p) not in (float, int) or not 0 <= p <= 1 for p in given):
             raise ValueError(NOT_NUMBERS.format(width=width))
         total = sum(given)
-        if abs(total - 1) > ROUNDING:
+        if not self.independent and abs(total - 1) > ROUNDING:
             raise ValueError(NOT_ONE.format(total=total))
         return given
 

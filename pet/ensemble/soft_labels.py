@@ -16,21 +16,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import REPEAT, Ensemble, SoftLabels
+from pet.ensemble.combine import ABSTAINS, REPEAT, Ensemble, SoftLabels, SoftLabelSets
+from pet.ensemble.soft_label_parquet import lists_labels
 from pet.store.json_reader import parse_json
 from pet.store.schema import list_of, text
 from pet.store.tables import PROBABILITY_COLUMN, VOTE_COLUMN, OutputColumn, Values, writing_table
+from pet.task.parse import SEPARATOR
 
 Array = NDArray[Any]
 MERGE_ROWS = 65536
 
 
-def soft_label_columns(labels: Sequence[str], members: Sequence[str]) -> list[OutputColumn]:
-    """Return the columns of a file of soft labels."""
+def soft_label_columns(
+    labels: Sequence[str], members: Sequence[str], *, independent: bool = False
+) -> list[OutputColumn]:
+    """Return the columns of a file of soft labels; with `independent` labels, ``labels`` lists all that apply."""
     return [
         OutputColumn("id", pa.string()),
         OutputColumn("probabilities", pa.float64(), tuple(labels), PROBABILITY_COLUMN),
-        OutputColumn("label", pa.string()),
+        OutputColumn("labels", pa.list_(pa.string())) if independent else OutputColumn("label", pa.string()),
         OutputColumn("confidence", pa.float64()),
         OutputColumn("entropy", pa.float64()),
         OutputColumn("agreement", pa.float64()),
@@ -53,6 +57,7 @@ def writing_soft_labels(
     kept: Sequence[OutputColumn] = (),
     *,
     as_is: bool = False,
+    independent: bool = False,
 ) -> Iterator[SoftLabelWriter]:
     """Write a file of soft labels; it appears when the block ends without an error.
 
@@ -66,6 +71,8 @@ def writing_soft_labels(
         Further columns.
     as_is : bool
         As `pet.store.tables.writing_table`.
+    independent : bool
+        A text may have any number of labels; the rows are `SoftLabelSets`.
 
     Yields
     ------
@@ -78,19 +85,21 @@ def writing_soft_labels(
     """
     names = np.asarray([*labels, None], dtype=object)  # a vote of -1 selects the last entry: no vote
     order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
-    columns = [*soft_label_columns(labels, members), *kept]
+    columns = [*soft_label_columns(labels, members, independent=independent), *kept]
     with writing_table(Path(path), columns, order, as_is=as_is) as table:
 
         def append(ids: Sequence[str], soft: SoftLabels, kept: Mapping[str, Values] = {}) -> None:
             made: dict[str, Values] = {
                 "id": ids,
                 "probabilities": soft.probabilities,
-                "label": names[soft.label],
                 "confidence": soft.confidence,
                 "entropy": soft.entropy,
                 "agreement": soft.agreement,
-                "votes": names[soft.votes],
             }
+            if isinstance(soft, SoftLabelSets):
+                made |= {"labels": _listed(names, soft.applies), "votes": _set_votes(names, soft.votes)}
+            else:
+                made |= {"label": names[soft.label], "votes": names[soft.votes]}
             table.write({**made, **kept})
 
         yield append
@@ -114,7 +123,11 @@ def write_soft_labels(
     labels : the task's labels
     """
     with ExitStack() as stack:
-        writers = [stack.enter_context(writing_soft_labels(path, labels, ensemble.names)) for path in paths]
+        several = ensemble.independent
+        writers = [
+            stack.enter_context(writing_soft_labels(path, labels, ensemble.names, independent=several))
+            for path in paths
+        ]
         for start in range(0, len(ids), MERGE_ROWS):
             stop = min(start + MERGE_ROWS, len(ids))
             soft = ensemble.combine([array[start:stop] for array in scores])
@@ -131,10 +144,11 @@ def read_probabilities(path: Path) -> Array:
 
     Returns
     -------
-    float64 array of shape (rows, L), in the order of the file's labels; rows add up to 1
+    float64 array of shape (rows, L), in the order of the file's labels; rows add up to 1, unless labels are independent
     """
     with pq.ParquetFile(path) as file:
         stored = (file.schema_arrow.metadata or {}).get(b"labels", b"")
+        several = lists_labels(file.schema_arrow)
         width = len(parse_json(stored.decode("utf-8", "replace"), str(path), REPEAT, list_of(text(), 2)))
         matrix = np.empty((file.metadata.num_rows, width))
         start = 0
@@ -142,4 +156,18 @@ def read_probabilities(path: Path) -> Array:
             flat = batch.column(0).flatten().to_numpy()
             matrix[start : start + batch.num_rows] = flat.reshape(-1, width)
             start += batch.num_rows
-    return matrix / matrix.sum(axis=1, keepdims=True)
+    return matrix if several else matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def _listed(names: Array, applies: Array) -> list[list[str]]:
+    """Return the names of the labels that apply to each row."""
+    return [names[:-1][row].tolist() for row in applies]
+
+
+def _set_votes(names: Array, votes: Array) -> Array:
+    """Return the labels that each member gives each row, as one text; None where it abstains."""
+    made = np.empty(votes.shape[:2], dtype=object)
+    for row, member in np.ndindex(*votes.shape[:2]):
+        given = votes[row, member]
+        made[row, member] = None if given[0] == ABSTAINS else SEPARATOR.join(names[:-1][given > 0])
+    return made

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.numerics import log_softmax
+from pet.numerics import log_softmax, sigmoid
 
 Array = NDArray[Any]
 _FARTHEST = 5.0  # a weight is at most e^5 times as large or small as that of the prior
@@ -84,34 +84,42 @@ def stack(
     kinds : the kind of each member
     scores : of each member, an array of shape (n, L) with its scores of labeled texts; rows of NaN are texts that it
         learned from
-    gold : labels of these texts, shape (n,)
+    gold : labels of these texts, shape (n,); or 0 and 1 for each label, shape (n, L). In this case scores are log-odds,
+        and so are the merged `Stacked.log_probabilities`
     priors : of each kind
     ratio : class ratio of the texts to label, relative to that of the labeled texts, shape (L,); default: the same.
         Each labeled text then counts as often as texts of its label occur, and predictions are corrected to the ratio
     """
     names = list(dict.fromkeys(kinds))
-    merged = np.stack([_of_kind(name, kinds, scores) for name in names])  # kinds, n, L
+    several = np.ndim(gold) == 2
+    merged = np.stack([_of_kind(name, kinds, scores, several=several) for name in names])  # kinds, n, L
     known = ~np.isnan(merged).any(axis=2)
-    rows = known.any(axis=0)
+    rows = np.asarray(known.any(axis=0))
     start = np.log([priors[name].weight for name in names])
     spread = np.asarray([priors[name].spread for name in names])
     evidence = np.where(known[:, :, None], merged, 0.0)[:, rows]
     known_gold = np.asarray(gold)[rows]
     relative = np.ones(merged.shape[2]) if ratio is None else np.asarray(ratio, dtype=np.float64)
-    logs = start + _most_likely(evidence, known_gold, (start, spread), relative) if rows.any() else start
+    logs = start
+    if rows.any() and several:
+        logs = start + _most_likely_sets(evidence, known_gold, (start, spread))
+    elif rows.any():
+        logs = start + _most_likely(evidence, known_gold, (start, spread), relative)
     weights = np.exp(logs)
     total = np.full(merged.shape[1:], np.nan)
-    total[rows] = log_softmax(np.tensordot(weights, evidence, axes=1))
+    summed = np.tensordot(weights, evidence, axes=1)
+    total[rows] = summed if several else log_softmax(summed)
     each = np.asarray([weights[names.index(kind)] / kinds.count(kind) for kind in kinds])
     whole = float(weights.sum())
     return Stacked(each / whole, 1 / whole, dict(zip(names, (weights / whole).tolist(), strict=True)), total)
 
 
-def _of_kind(name: str, kinds: Sequence[str], scores: Sequence[Array]) -> Array:
-    """Return the mean log-probabilities of the members of a kind that have evidence, shape (n, L)."""
+def _of_kind(name: str, kinds: Sequence[str], scores: Sequence[Array], *, several: bool) -> Array:
+    """Return the mean log-probabilities, or log-odds, of the members of a kind that have evidence, shape (n, L)."""
     members = [number for number, kind in enumerate(kinds) if kind == name]
-    each = np.stack([log_softmax(np.asarray(scores[number], dtype=np.float64)) for number in members])
-    known = ~np.isnan(each).any(axis=2)
+    each = np.stack([np.asarray(scores[number], dtype=np.float64) for number in members])
+    each = each if several else log_softmax(each)
+    known = np.asarray(~np.isnan(each).any(axis=2))
     counts = known.sum(axis=0)[:, None]
     total = np.where(known[:, :, None], each, 0.0).sum(axis=0)
     return np.asarray(np.where(counts > 0, total / np.maximum(counts, 1), np.nan))
@@ -131,6 +139,23 @@ def _most_likely(evidence: Array, gold: Array, prior: tuple[Array, Array], ratio
         value = -(counts * logs[np.arange(len(gold)), gold]).sum() + 0.5 * ((steps / spread) ** 2).sum()
         expected = (np.exp(logs) * evidence).sum(axis=2)  # kinds, n
         slope = ((expected - own) * counts).sum(axis=1) * weights + steps / spread**2
+        return float(value), slope
+
+    bounds = [(-_FARTHEST, _FARTHEST)] * len(start)
+    return np.asarray(minimize(loss, np.zeros(len(start)), jac=True, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _most_likely_sets(evidence: Array, gold: Array, prior: tuple[Array, Array]) -> Array:
+    """Return the same for labels that do not exclude each other: the likelihood is that of all decisions."""
+    from scipy.optimize import minimize
+
+    start, spread = prior
+
+    def loss(steps: Array) -> tuple[float, Array]:
+        weights = np.exp(start + steps)
+        logits = np.tensordot(weights, evidence, axes=1)
+        value = (np.logaddexp(0, logits) - gold * logits).sum() + 0.5 * ((steps / spread) ** 2).sum()
+        slope = ((sigmoid(logits) - gold) * evidence).sum(axis=(1, 2)) * weights + steps / spread**2
         return float(value), slope
 
     bounds = [(-_FARTHEST, _FARTHEST)] * len(start)

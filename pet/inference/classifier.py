@@ -19,6 +19,7 @@ from pet.run.settings import RunSettings
 from pet.store.recorded import check_recorded
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.group import Group
+from pet.task.parse import SEPARATOR
 from pet.task.task import Task
 from pet.training.device import make_accelerator
 
@@ -39,12 +40,15 @@ class SavedClassifier:
         Text in the data -> label, as in the run's task.
     group : Group, optional
         Texts that the run's task judges together.
+    separator : str
+        Character between the labels of a text in a cell, as in the run's task.
     """
 
     classifier: Classifier
     columns: Mapping[str, str]
     label_map: Mapping[str, str]
     group: Group | None = None
+    separator: str = SEPARATOR
 
 
 def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> SavedClassifier:
@@ -74,7 +78,8 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     if settings is None:
         return SavedClassifier(classifier, {}, {})
     task = Task.from_dict(settings.task)
-    return SavedClassifier(classifier, {**task.columns, **settings.columns}, task.label_map, task.group)
+    where = {**task.columns, **settings.columns}
+    return SavedClassifier(classifier, where, task.label_map, task.group, task.label_separator)
 
 
 def classify_chunks(

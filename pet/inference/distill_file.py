@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from pet.data.checks import column_labels
 from pet.data.columns import some
 from pet.data.ids import match_ids
+from pet.data.label_sets import LabelSets
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
 from pet.data.table_format import DETECT, TableFormat
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
+from pet.evaluate_sets import HALF
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, student_rate_for
@@ -33,6 +35,7 @@ from pet.student.classifier import Classifier, TextInput, is_saved_classifier, n
 from pet.student.distill import Distillation, one_hot
 from pet.student.rounds import fit_student
 from pet.task.grammar import parse_template
+from pet.task.parse import SEPARATOR
 from pet.task.task import Task
 from pet.training.device import Accelerator, make_accelerator
 from pet.training.loop import Schedule
@@ -111,6 +114,7 @@ class _Examples:
     gold: tuple[Dataset, Array] | None
     counts: dict[str, int]
     certain: int
+    independent: bool = False
 
 
 def distill_file(
@@ -164,14 +168,24 @@ def distill_file(
     examples = _read_examples(labels, source, options)
     _announce(labels, examples, reporter)
     accelerator = make_accelerator(compute.device, compute.precision or "auto")
-    length, pickled = options.recipe.encoding.max_length, compute.allow_pickle
-    seed = derive_seed(options.seed, "head")
-    student = new_classifier(model, options.text_input, examples.labels, length, seed=seed, allow_pickle=pickled)
+    student = _new_student(model, examples, options, compute)
     with writing_folder(place, replace=force) as beside:  # opened before training, so that a bad place shows at once
         losses = _fit(student, examples, options, accelerator, reporter)
         student.save(beside)
         (beside / "README.md").write_text(_card(model, examples, options), encoding="utf-8")
     return {**examples.counts, "losses": losses}
+
+
+def _new_student(model: str, examples: _Examples, options: DistillOptions, compute: ComputeOptions) -> Classifier:
+    return new_classifier(
+        model,
+        options.text_input,
+        examples.labels,
+        options.recipe.encoding.max_length,
+        seed=derive_seed(options.seed, "head"),
+        allow_pickle=compute.allow_pickle,
+        independent=examples.independent,
+    )
 
 
 def _check_unchanged(labels: Path, reporter: Reporter) -> None:
@@ -199,14 +213,16 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
     gold = None
     if options.train is not None:
         label_map = options.task.label_map if options.task else {}
+        separator = options.task.label_separator if options.task else SEPARATOR
+        known = LabelSets(soft.labels, label_map, separator) if soft.independent else soft.labels
         labeled = read_table(
             options.train, options.names,
-            labels=soft.labels, label_map=label_map, columns=columns, name="train",
+            labels=known, label_map=label_map, columns=columns, name="train",
             table_format=options.table_format,
         )  # fmt: skip
         gold = (labeled, column_labels(labeled))
     counts |= {"gold": 0 if gold is None else len(gold[1])}
-    return _Examples(soft.labels, table, targets, gold, counts, soft.certain)
+    return _Examples(soft.labels, table, targets, gold, counts, soft.certain, soft.independent)
 
 
 def _fit(
@@ -214,7 +230,8 @@ def _fit(
 ) -> list[float]:
     recipe, targets = options.recipe, examples.targets
     if options.hard:
-        targets = one_hot(targets.argmax(axis=1), len(examples.labels))
+        one = one_hot(targets.argmax(axis=1), len(examples.labels))
+        targets = (targets >= HALF).astype(np.float64) if examples.independent else one
     size = sum(p.numel() for p in student.model.parameters())
     schedule = Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
     temperature = None if options.hard else recipe.student.temperature
@@ -240,6 +257,12 @@ def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelTable
     """Return the soft labels, with columns in the order of the task."""
     labels = None if options.task is None else options.task.labels
     soft = read_soft_labels(path, labels, table_format=options.table_format)
+    if options.task is not None and options.task.multi_label != soft.independent:
+        texts = "may have several labels" if soft.independent else "have one label each"
+        raise PetError(
+            f"{path}: its texts {texts}, but the task {options.task.name} says otherwise; name the task that it was "
+            "made for"
+        )
     if len(soft.labels) < 2:
         raise PetError(f"{path}: has only one label ({soft.labels[0]!r}); a classifier needs two or more")
     return soft
@@ -258,7 +281,8 @@ def _join(
             "give the texts that were labeled, with the same ids (--column id=COLUMN names their column)"
         )
     at = np.asarray(pc.fill_null(match_ids(ids, wanted), -1))
-    sure = soft.probabilities.max(axis=1) >= min_confidence
+    p = soft.probabilities
+    sure = (np.maximum(p, 1 - p).min(axis=1) if soft.independent else p.max(axis=1)) >= min_confidence
     rows = np.flatnonzero((at >= 0) & sure[at])
     if not len(rows):
         raise PetError(f"{path}: no soft label reaches --min-confidence {min_confidence}; lower it")

@@ -205,6 +205,7 @@ def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | Non
     shared.bind()
     specs = [pattern_spec(UNTRAINED, number, 0) for number in range(len(task.patterns))]
     ensemble = Ensemble.of([spec.name for spec in specs], labels=len(task.labels))
+    ensemble = replace(ensemble, independent=task.multi_label)
     scorers = [make_scorer(spec, shared) for spec in specs]
     target = untrained_target(recipe, task)
     if target is not None:

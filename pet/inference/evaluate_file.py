@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from pet.data.checks import column_labels
+from pet.data.label_sets import LabelSets
 from pet.data.read import iter_table
 from pet.data.table_options import TableOptions
 from pet.evaluate import evaluate
+from pet.evaluate_sets import evaluate_sets
 from pet.groups import groups_of
 from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
 from pet.inference.options import ComputeOptions
@@ -44,7 +46,7 @@ def evaluate_file(
     Returns
     -------
     dict
-        As `pet.evaluate.evaluate` returns it.
+        As `pet.evaluate.evaluate` returns it, or `pet.evaluate_sets.evaluate_sets` for a multi-label classifier.
 
     Raises
     ------
@@ -58,17 +60,16 @@ def evaluate_file(
     (12, True)
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
-    saved = open_classifier(model, allow_pickle=compute.allow_pickle)
-    if task is not None:
-        saved = replace(saved, columns={**saved.columns, **task.columns}, label_map=task.label_map, group=task.group)
+    saved = _as_in(open_classifier(model, allow_pickle=compute.allow_pickle, independent=True), task)
     classifier, group = saved.classifier, _group_of(saved)
-    known = saved.label_map if label_map is None else label_map
+    given = saved.label_map if label_map is None else label_map
+    known = {text: label for text, label in given.items() if label in classifier.labels}
     names = (*classifier.text_input.fields, "label", "id")
     chunks = iter_table(
         source,
         classifier.text_input.fields,
-        labels=list(classifier.labels),
-        label_map={text: label for text, label in known.items() if label in classifier.labels},
+        labels=LabelSets(classifier.labels, known, saved.separator) if classifier.independent else classifier.labels,
+        label_map=known,
         columns={**{key: column for key, column in saved.columns.items() if key in names}, **table.columns},
         **table.reading,
     )
@@ -77,8 +78,23 @@ def evaluate_file(
         gold.append(column_labels(chunk))
         probabilities.append(found)
         texts += [] if group is None else [chunk]
-    groups = groups_of(group, classifier.labels, texts)
-    return evaluate(np.concatenate(probabilities), np.concatenate(gold), classifier.labels, groups)
+    merged, right = map(np.concatenate, (probabilities, gold))
+    if classifier.independent:
+        return evaluate_sets(merged, right, classifier.labels, classifier.threshold)
+    return evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
+
+
+def _as_in(saved: SavedClassifier, task: Task | None) -> SavedClassifier:
+    """Return a classifier that reads the data as a task does; without a task, as its run."""
+    if task is None:
+        return saved
+    return replace(
+        saved,
+        columns={**saved.columns, **task.columns},
+        label_map=task.label_map,
+        group=task.group,
+        separator=task.label_separator,
+    )
 
 
 def _group_of(saved: SavedClassifier) -> Group | None:

@@ -12,7 +12,7 @@ import numpy as np
 from pet.data.kept import keep_columns
 from pet.data.read import iter_table
 from pet.data.table_options import TableOptions
-from pet.ensemble.combine import SoftLabels
+from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
@@ -20,7 +20,7 @@ from pet.inference.options import ComputeOptions
 from pet.inference.quantize import first_chunk, quantize_ensemble
 from pet.progress import Progress, Reporter
 from pet.store.outputs import check_output
-from pet.store.tables import TABLE_ENDINGS, needs_types
+from pet.store.tables import TABLE_ENDINGS, OutputColumn, needs_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,8 @@ def label_file(
     run : folder of a finished run; one of ``--method zero-shot`` labels with the pretrained model
     source : the texts, as for `pet.data.read.read_table`
     output : a .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled
-    min_confidence : leave out texts whose best label is less probable than this
+    min_confidence : leave out texts whose best label is less probable than this; if texts may have several labels,
+        those of which any label is less certain than this
     table, compute : how to read, write and compute; columns that are not named are those of the run
     reporter : shows progress
 
@@ -91,25 +92,37 @@ def label_file(
     check_confidence(min_confidence)
     place = check_output(output, TABLE_ENDINGS, source, table.force)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
-    labels, members = ensemble.task.labels, ensemble.names
+    labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
     mapping = text_columns(ensemble, table.columns)
-    kept = keep_columns(source, table, mapping, soft_label_columns(labels, members), typed=needs_types(place))
+    kept = keep_columns(source, table, mapping, _columns(ensemble), typed=needs_types(place))
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
-    agreement = None
+    agreement, texts, written = None, 0, 0
     if compute.quantize:
         first, chunks = first_chunk(chunks)
         agreement = quantize_ensemble(ensemble, first, reporter)
     with (
-        writing_soft_labels(place, labels, members, kept.columns, as_is=table.as_is) as append,
+        writing_soft_labels(place, labels, members, kept.columns, as_is=table.as_is, independent=several) as append,
         reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
-        counts, texts = np.zeros(len(labels), dtype=np.int64), 0
+        counts = np.zeros(len(labels), dtype=np.int64)
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
             append(ids_of(chunk, rows), soft, kept.take(len(chunk), rows))
-            texts += len(chunk)
-            counts += np.bincount(soft.label, minlength=len(labels))
-    return Labeled(texts, int(counts.sum()), dict(zip(labels, counts.tolist(), strict=True)), agreement)
+            counts += count_soft(soft)
+            texts, written = texts + len(chunk), written + len(rows)
+    return Labeled(texts, written, dict(zip(labels, counts.tolist(), strict=True)), agreement)
+
+
+def _columns(ensemble: SavedEnsemble) -> list[OutputColumn]:
+    """Return the columns of the soft labels that an ensemble gives."""
+    return soft_label_columns(ensemble.task.labels, ensemble.names, independent=ensemble.ensemble.independent)
+
+
+def count_soft(soft: SoftLabels) -> NDArray[np.int64]:
+    """Return the number of texts of each label, shape (L,); a text may have several if labels are independent."""
+    if isinstance(soft, SoftLabelSets):
+        return np.asarray(soft.applies.sum(axis=0), dtype=np.int64)
+    return np.bincount(soft.label, minlength=soft.probabilities.shape[1])
 
 
 def check_confidence(least: float) -> None:

@@ -45,6 +45,7 @@ from pet.store.manifest import read_config, read_stages
 from pet.store.outputs import check_new_folder, put_in_place
 from pet.store.tables import TABLE_ENDINGS, OutputColumn
 from pet.store.tree import check_inside
+from pet.task.task import one_label_only
 
 _TEXTS = "texts"  # a table that is not Parquet, cut into files that are
 _MOST_BLOCKS = 10_000
@@ -150,6 +151,7 @@ def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Inpu
     if table.keep:
         refuse_many_texts("--keep", mapping)
     keep = choose_columns(table.keep, column_names(opened) or [], opened.shown)
+    one_label_only(ensemble.task, "--executor ray", "leave it out")
     refuse_taken(keep, soft_label_columns(ensemble.task.labels, ensemble.names))
     return _Input(source, opened, layout, mapping, replace(table, keep=keep))
 

@@ -18,8 +18,6 @@ from pet.progress import Reporter
 from pet.store.outputs import check_output
 from pet.store.tables import PROBABILITY_COLUMN, TABLE_ENDINGS, OutputColumn, needs_types, writing_table
 
-APPLIES = 0.5  # minimum probability of a label that applies, in multi-label classification
-
 
 def predict_file(
     model: str,
@@ -39,7 +37,7 @@ def predict_file(
     output : a .jsonl, .csv, .tsv or .parquet file, which appears when all texts are classified; or a stream, which
         receives JSON lines. Each row holds id, label, confidence and the probability of each label. If the labels of
         the classifier do not exclude each other, ``label`` is the most probable one, and ``labels`` all whose
-        probability is at least 0.5
+        probability is at least the classifier's threshold: that of the run, or 0.5
     table, compute : how to read, write and compute; columns that are not named are those of the run
     reporter : shows progress
 
@@ -77,7 +75,7 @@ def predict_file(
                 "probabilities": probabilities,
             }
             if saved.classifier.independent:
-                values["labels"] = [names[row].tolist() for row in probabilities >= APPLIES]
+                values["labels"] = [names[row].tolist() for row in probabilities >= saved.classifier.threshold]
             writer.write(values | kept.take(len(chunk)))
             total += len(chunk)
     return total

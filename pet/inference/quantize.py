@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pet.backbones.int8 import check_int8, quantize_linears
 from pet.compat import has_int8_instructions
 from pet.data.pick import pick_rows
+from pet.ensemble.combine import SoftLabelSets
 from pet.inference.ensemble import SavedEnsemble
+from pet.numerics import sigmoid
 from pet.progress import Reporter
 from pet.student.classifier import Classifier
 from pet.training.device import Accelerator
@@ -56,7 +58,8 @@ def quantize_ensemble(ensemble: SavedEnsemble, chunk: Dataset, reporter: Reporte
     sample = _sample(chunk)
 
     def labels() -> Array:
-        return ensemble.label(sample).label
+        soft = ensemble.label(sample)
+        return soft.applies if isinstance(soft, SoftLabelSets) else soft.label
 
     before = labels()
     ensemble.quantize()
@@ -71,7 +74,8 @@ def quantize_classifier(
     sample = _sample(chunk)
 
     def labels() -> Array:
-        return classifier.scores(sample, accelerator, max_tokens=max_tokens).argmax(axis=1)
+        scores = classifier.scores(sample, accelerator, max_tokens=max_tokens)
+        return sigmoid(scores) >= classifier.threshold if classifier.independent else scores.argmax(axis=1)
 
     before = labels()
     quantize_linears(classifier.model, name)
@@ -85,7 +89,8 @@ def _sample(chunk: Dataset) -> Dataset:
 def _agreement(before: Array, after: Array, reporter: Reporter) -> float | None:
     if not len(before):
         return None
-    same = int(np.count_nonzero(before == after))
+    equal = before == after
+    same = int(np.count_nonzero(equal if equal.ndim == 1 else equal.all(axis=1)))
     share = same / len(before)
     reporter.info(f"int8: {same} of the first {len(before)} texts keep their label ({100 * share:.1f} %)")
     return share

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pet.embeddings.logistic import Logistic, fit_logistic
+from pet.embeddings.logistic import Logistic
+from pet.embeddings.one_vs_rest import OneVsRest, fit_regression, load_regression
 from pet.ensemble.scale import Scale
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
@@ -55,7 +56,11 @@ class EmbeddingsMember:
     seed: int = 0
     folder: Path | None = None
     scale: Scale = Scale.LOG_PROBABILITIES
-    _model: Logistic | None = field(default=None, repr=False)
+    _model: Logistic | OneVsRest | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.shared.task.multi_label:
+            self.scale = Scale.LOGITS
 
     @property
     def name(self) -> str:
@@ -64,7 +69,7 @@ class EmbeddingsMember:
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Embed the labeled texts, fit the regression, and save it."""
         vectors = np.concatenate([self._vectors(texts)[rows] for texts, rows in data.parts])
-        model, strength = fit_logistic(vectors, data.labels, len(self.shared.task.labels), self.seed)
+        model, strength = fit_regression(vectors, data.labels, self.shared.task, self.seed)
         model.save(folder)
         self._model, self.folder = model, folder
         return Report(len(data.labels), trained=model.weight.size + model.bias.size, notes={"C": strength})
@@ -72,7 +77,7 @@ class EmbeddingsMember:
     def load(self) -> None:
         """See `pet.members.seam.Scorer.load`."""
         if self._model is None and self.folder is not None:
-            self._model = Logistic.load(self.folder, len(self.shared.task.labels))
+            self._model = load_regression(self.folder, self.shared.task)
         self.shared.models.encoder(self._encoder, self.shared.text_input)
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
@@ -83,7 +88,7 @@ class EmbeddingsMember:
         vectors = self._vectors(texts, on_rows)
         for start in range(0, len(texts), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            out[rows] = self._model.log_probabilities(vectors[rows])
+            out[rows] = self._model.scores(vectors[rows])
 
     def _vectors(self, texts: Texts, on_rows: OnRows = ignore) -> Array:
         return self.shared.vectors(texts, self._encoder, on_rows)

@@ -19,7 +19,7 @@ from pet.members.texts import Texts
 from pet.recipe import Recipe
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, load_classifier, new_classifier
-from pet.student.distill import Distillation, fit_classifier, one_hot
+from pet.student.distill import Distillation, fit_classifier, gold_targets
 from pet.training.loop import Schedule
 
 KIND = "head"
@@ -64,7 +64,7 @@ class HeadMember:
         table = datasets.concatenate_datasets(
             [pick_columns(pick_rows(texts.table, rows), shared.task.fields) for texts, rows in data.parts]
         )
-        targets = one_hot(data.labels, len(shared.task.labels)) if data.labels.ndim == 1 else data.labels
+        targets = gold_targets(data.labels, len(shared.task.labels))
         classifier = new_classifier(
             shared.head_model or shared.models.info.name,
             shared.text_input,
@@ -72,6 +72,7 @@ class HeadMember:
             recipe.encoding.max_length,
             seed=derive_seed(self.seed, "head"),
             allow_pickle=shared.models.info.allow_pickle,
+            independent=shared.task.multi_label,
         )
         rate, updates = recipe.student.learning_rate, steps(recipe, len(targets))
         schedule = Schedule.of(recipe.optimizer, recipe.supervised, rate, updates)
@@ -84,7 +85,7 @@ class HeadMember:
     def load(self) -> None:
         """See `pet.members.seam.Scorer.load`."""
         if self._classifier is None and self.folder is not None:
-            self._classifier = load_classifier(str(self.folder))
+            self._classifier = load_classifier(str(self.folder), independent=self.shared.task.multi_label)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._classifier is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pet.cloze.tokens import join_rows
 from pet.compat import save_model
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
+from pet.members.offset import label_log_odds, null_offset, read_offset, save_offset
 from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
@@ -65,6 +66,10 @@ class PatternMember:
         tables = [table for table in (cloze.labeled, cloze.unlabeled) if table is not None]
         before = shared.initial if self.start is None else learned_in(self.start)
         lm = start_member(backbone, recipe.tuning, self.pvp, tables, self.seed, shared.accelerator.device, before)
+        if shared.task.multi_label:
+            offset = null_offset(lm, self.pvp, shared) - label_log_odds(data.labels)
+            cloze = replace(cloze, offset=offset)
+            save_offset(folder, offset)
         trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         losses = train_member(lm, self.pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
         if shared.group is not None and not shared.group.is_main:
@@ -96,6 +101,8 @@ class PatternMember:
             out=out,
             on_rows=on_rows,
         )
+        if self.shared.task.multi_label:
+            out -= read_offset(self.folder, out.shape[1])
 
 
 def position_of(spec: MemberSpec, shared: Shared) -> int:

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pet.data.pick import pick_rows
-from pet.embeddings.logistic import Logistic, fit_logistic
+from pet.embeddings.logistic import Logistic
+from pet.embeddings.one_vs_rest import OneVsRest, fit_regression, load_regression
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
@@ -62,7 +63,11 @@ class TfidfMember:
     seed: int = 0
     folder: Path | None = None
     scale: Scale = Scale.LOG_PROBABILITIES
-    _fitted: tuple[Sequence[TfidfVectorizer], Logistic] | None = field(default=None, repr=False)
+    _fitted: tuple[Sequence[TfidfVectorizer], Logistic | OneVsRest] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.shared.task.multi_label:
+            self.scale = Scale.LOGITS
 
     @property
     def name(self) -> str:
@@ -77,7 +82,7 @@ class TfidfMember:
             counted += self._read(pick_rows(data.pool.table, range(0, len(data.pool), step)))
         vectorizers = [_count(counted, view) for view in VIEWS]
         features = _features(vectorizers, labeled)
-        model, strength = fit_logistic(features, data.labels, len(self.shared.task.labels), self.seed)
+        model, strength = fit_regression(features, data.labels, self.shared.task, self.seed)
         model.save(folder)
         _save(vectorizers, folder)
         self._fitted, self.folder = (vectorizers, model), folder
@@ -86,7 +91,10 @@ class TfidfMember:
     def load(self) -> None:
         """See `pet.members.seam.Scorer.load`."""
         if self._fitted is None and self.folder is not None:
-            self._fitted = _open(self.folder), Logistic.load(self.folder, len(self.shared.task.labels))
+            self._fitted = (
+                _open(self.folder),
+                load_regression(self.folder, self.shared.task),
+            )
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
@@ -97,7 +105,7 @@ class TfidfMember:
         for start in range(0, len(texts), CHUNK_ROWS):
             rows = range(start, min(start + CHUNK_ROWS, len(texts)))
             features = _features(vectorizers, self._read(pick_rows(texts.table, rows)))
-            out[rows.start : rows.stop] = model.log_probabilities(features)
+            out[rows.start : rows.stop] = model.scores(features)
             on_rows(len(rows))
 
     def _read(self, table: Dataset) -> list[str]:

@@ -38,13 +38,17 @@ class MemberObjective(nn.Module):
 
     words: Tensor
     word_to_label: Tensor
+    offset: Tensor | None
 
-    def __init__(self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy):
+    def __init__(
+        self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy, offset: Array | None = None
+    ):
         super().__init__()
         self.lm = lm
         self.pvp = pvp
         self.alpha = alpha
         self.loss = loss
+        self.register_buffer("offset", None if offset is None else torch.from_numpy(offset), persistent=False)
         self.register_buffer("words", torch.from_numpy(pvp.words), persistent=False)
         self.register_buffer("word_to_label", torch.from_numpy(pvp.word_to_label), persistent=False)
 
@@ -52,7 +56,13 @@ class MemberObjective(nn.Module):
         """Return the loss of a micro-batch from `member_batches`."""
         words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
         scores = label_scores(words, self.word_to_label)
-        return member_loss(self.loss(scores, batch["labels"]), auxiliary, self.alpha)
+        return member_loss(self._label_loss(scores, batch["labels"]), auxiliary, self.alpha)
+
+    def _label_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of the labels; with an offset, labels are independent: their mean binary cross-entropy."""
+        if self.offset is None:
+            return self.loss(scores, labels)
+        return F.binary_cross_entropy_with_logits(scores - self.offset, labels)
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,14 @@ class ClozeData:
     labeled : token table of the labeled texts
     labels : int64 array of shape (rows,), positions in the task's labels; or float32 probabilities of shape (rows, L)
     unlabeled : token table of the pool, or None
+    offset : float32 array of shape (L,) that is subtracted from the scores; given if a text may have several labels,
+        which are then float32 of shape (rows, L)
     """
 
     labeled: TokenTable
     labels: Array
     unlabeled: TokenTable | None
+    offset: Array | None = None
 
 
 def member_batches(
@@ -128,7 +141,7 @@ def train_member(
     list of float: mean loss over every 10 updates
     """
     loss = hinge_loss if recipe.member.loss == HINGE else F.cross_entropy
-    objective = MemberObjective(lm, pvp, recipe.member.alpha, loss).to(accelerator.device)
+    objective = MemberObjective(lm, pvp, recipe.member.alpha, loss, data.offset).to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels))
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)

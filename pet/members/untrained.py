@@ -53,10 +53,11 @@ class UntrainedMember:
         """See `pet.members.seam.Scorer.scores`.
 
         Masked language models prefer words of fewer tokens. So if the numbers of tokens differ, the scores are relative
-        to those of texts without content.
+        to those of texts without content. So are the scores of labels that do not exclude each other.
         """
         self._score(texts, out, on_rows)
-        if self.pvp.encoder.blank.repeated and len(plan_masks(self.pvp.before).sizes) > 1:
+        mixed = self.pvp.encoder.blank.repeated and len(plan_masks(self.pvp.before).sizes) > 1
+        if mixed or self.shared.task.multi_label:
             null = np.empty((len(NULL_TEXTS), out.shape[1]), dtype=np.float32)
             self._score(null_texts(self.shared), null, ignore)
             out -= null.mean(axis=0)

@@ -16,7 +16,7 @@ from pet.cloze.bind import hint_at
 from pet.cloze.settings import TOGETHER
 from pet.data.checks import label_counts
 from pet.data.table_format import DETECT, TableFormat
-from pet.ensemble.class_ratio import read_prior
+from pet.ensemble.class_ratio import check_label_shares, read_prior
 from pet.errors import PetError
 from pet.ipet.plan import make_plan
 from pet.ipet.selection import parse_ratio
@@ -122,8 +122,7 @@ def check_task(
     recipe = options.make_recipe()
     parse_ratio(recipe.ipet.ratio, task.labels)
     columns = {**task.columns, **options.columns}
-    prior = recipe.merging.prior
-    read_prior(prior, task.labels, task.label_map, columns=columns, table_format=options.table_format)
+    _check_prior(task, recipe.merging.prior, columns, options.table_format)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, columns, report, options.table_format)
@@ -152,6 +151,14 @@ def check_task(
         with report.collect_errors():
             _try_model(shared, tables, options, report, reporter)
     return report
+
+
+def _check_prior(task: Task, prior: str, columns: Mapping[str, str], table_format: TableFormat) -> None:
+    """Raise the mistakes in the setting ``prior``."""
+    if task.multi_label:
+        check_label_shares(prior, task)
+    else:
+        read_prior(prior, task.labels, task.label_map, columns=columns, table_format=table_format)
 
 
 def _training_sets(task: Task, recipe: Recipe, tables: Mapping[str, Dataset]) -> list[int]:

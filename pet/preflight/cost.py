@@ -19,7 +19,7 @@ from pet.members.training import ClozeData, train_member
 from pet.preflight.tables import evenly_spaced
 from pet.recipe import Recipe
 from pet.student.classifier import new_classifier
-from pet.student.distill import Distillation, fit_classifier
+from pet.student.distill import Distillation, fit_classifier, gold_targets
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule
 from pet.tuning.members import Backbone, start_member
@@ -157,9 +157,13 @@ def estimate_run(
     labels = len(shared.task.labels)
     train = evenly_spaced(tables["train" if "train" in tables else "unlabeled"], MAX_TIMED)
     gold = column_labels(train) if "train" in tables else np.arange(len(train)) % labels
+    offset = None
+    if shared.task.multi_label:
+        gold = gold_targets(gold, labels).astype(np.float32)
+        offset = np.zeros(labels, dtype=np.float32)
     pool = evenly_spaced(tables["unlabeled"], MAX_TIMED) if "unlabeled" in tables else None
     tokenize = shared.plan.tokenize
-    data = ClozeData(tokenize(train), gold, None if pool is None else tokenize(pool))
+    data = ClozeData(tokenize(train), gold, None if pool is None else tokenize(pool), offset)
     speed = replace(
         speed,
         member_update=time_member(shared, data),
@@ -193,7 +197,12 @@ def time_student(shared: Shared, pool: Dataset) -> float:
     info, recipe = shared.models.info, shared.recipe
     labels = shared.task.labels
     classifier = new_classifier(
-        info.name, shared.text_input, labels, recipe.encoding.max_length, allow_pickle=info.allow_pickle
+        info.name,
+        shared.text_input,
+        labels,
+        recipe.encoding.max_length,
+        allow_pickle=info.allow_pickle,
+        independent=shared.task.multi_label,
     )
     targets = np.full((len(pool), len(labels)), 1 / len(labels))
     schedule = Schedule(UPDATES + 1, _RATE, accumulation=recipe.student.accumulation)

@@ -21,6 +21,7 @@ class ZeroShot:
     majority : share of the most frequent label
     patterns : figures of each pattern; see `pet.preflight.zero_shot.untrained_accuracy`
     together : figures of all patterns as one ensemble
+    multi_label : whether a text may have several labels
     """
 
     table: str
@@ -28,6 +29,7 @@ class ZeroShot:
     majority: float
     patterns: list[dict[str, float]]
     together: dict[str, float]
+    multi_label: bool = False
 
 
 @dataclass

@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from pet.data.checks import check_tables
+from pet.data.label_sets import labels_of
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.data.table_format import DETECT, TableFormat
@@ -46,10 +47,9 @@ def read_tables(
             tables[name] = read_table(
                 source,
                 task.fields,
-                labels=None if is_pool else task.labels,
+                labels=None if is_pool else labels_of(task),
                 label_map={} if is_pool else task.label_map,
                 columns={key: column for key, column in columns.items() if not (is_pool and key == "label")},
-                separator=None if is_pool else task.separator,
                 table_format=table_format,
                 name=name,
             )

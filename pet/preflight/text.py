@@ -94,9 +94,12 @@ def _zero_shot(found: ZeroShot) -> str:
         for number, figures in enumerate(found.patterns, 1)
     ]
     rows.append(["ensemble", found.together["accuracy"], found.together["centered"]])
-    table = text_table(rows, ["untrained", "accuracy", "centered"])
+    figure, constant = "accuracy", "always predicting the most frequent label"
+    if found.multi_label:
+        figure, constant = "ranking precision", "ranking the labels by frequency"
+    table = text_table(rows, ["untrained", figure, "centered"])
     return (
-        f"{table}\nOn {found.rows} texts of {found.table}; always predicting the most frequent label: "
+        f"{table}\nOn {found.rows} texts of {found.table}; {constant}: "
         f"{found.majority:.3f}. Centered: with each label's mean score subtracted."
     )
 

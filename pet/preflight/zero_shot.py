@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
 from pet.data.sample import sample_shots
 from pet.ensemble.combine import Ensemble
+from pet.evaluate_sets import ranking_precision
 from pet.members import untrained
 from pet.members.kinds import make_scorer
 from pet.members.shared import Shared
@@ -61,17 +63,24 @@ def try_patterns(
     chosen = np.sort(drawn)
     gold = gold[chosen]
     scores, speed = score_untrained(shared, pick_rows(tables[name], chosen), reporter)
-    ensemble = Ensemble.of(
-        [pattern.template.source for pattern in shared.task.patterns], labels=len(shared.task.labels)
-    )
+    names = [pattern.template.source for pattern in shared.task.patterns]
+    ensemble = replace(Ensemble.of(names, labels=len(shared.task.labels)), independent=shared.task.multi_label)
     found = ZeroShot(
         table=name,
         rows=len(gold),
-        majority=float(np.bincount(gold).max() / len(gold)),
+        majority=_majority(gold),
         patterns=[untrained_accuracy(s, gold) for s in scores],
         together=untrained_accuracy(ensemble.merge(scores), gold),
+        multi_label=shared.task.multi_label,
     )
     return found, speed
+
+
+def _majority(gold: Array) -> float:
+    """Return the figure of always predicting the most frequent label, or of ranking labels by their frequency."""
+    if gold.ndim == 2:
+        return ranking_precision(np.tile(gold.mean(axis=0), (len(gold), 1)), gold > 0)
+    return float(np.bincount(gold).max() / len(gold))
 
 
 def score_untrained(shared: Shared, table: Dataset, reporter: Reporter) -> tuple[list[Array], float]:
@@ -101,10 +110,12 @@ def score_untrained(shared: Shared, table: Dataset, reporter: Reporter) -> tuple
 def untrained_accuracy(scores: Array, gold: Array) -> dict[str, float]:
     """Return the accuracy of scores as they are, and after centering.
 
+    If texts may have several labels, it is the label ranking average precision.
+
     Parameters
     ----------
     scores : shape (rows, L)
-    gold : int array of shape (rows,)
+    gold : int array of shape (rows,), or 0 and 1 for each label, shape (rows, L)
 
     Returns
     -------
@@ -120,6 +131,8 @@ def untrained_accuracy(scores: Array, gold: Array) -> dict[str, float]:
     {'accuracy': 0.5, 'centered': 1.0}
     """
     centered = scores - scores.mean(axis=0)
+    if gold.ndim == 2:
+        return {name: ranking_precision(s, gold > 0) for name, s in (("accuracy", scores), ("centered", centered))}
     return {
         "accuracy": float((scores.argmax(axis=1) == gold).mean()),
         "centered": float((centered.argmax(axis=1) == gold).mean()),

@@ -45,6 +45,7 @@ class CardTask:
     patterns : sources of the patterns
     text_pair : True if the classifier reads two texts
     reads : source of the input template, if a text has several fields
+    multi_label : True if a text may have any number of labels
     """
 
     name: str
@@ -54,6 +55,7 @@ class CardTask:
     patterns: Sequence[str] = ()
     text_pair: bool = False
     reads: str = ""
+    multi_label: bool = False
 
     @classmethod
     def of(cls, task: Task) -> CardTask:
@@ -66,6 +68,7 @@ class CardTask:
             patterns=[pattern.template.source for pattern in task.patterns],
             text_pair=len(task.input.segments) > 1,
             reads=task.input.source if len(task.fields) > 1 else "",
+            multi_label=task.multi_label,
         )
 
 
@@ -151,7 +154,8 @@ def _usage(task: CardTask) -> str:
     return (
         "## Usage\n\n```python\nfrom transformers import pipeline\n\n"
         'classify = pipeline("text-classification", "path/to/this/folder")\n'
-        f"classify({given}, truncation=True)\n```"
+        f"classify({given}, {'top_k=None, ' if task.multi_label else ''}truncation=True)\n```"
+        + ("\n\nA text may have any number of labels; each has a probability of its own." if task.multi_label else "")
         + (f"\n\nInput format, with field names in braces: {escape(task.reads)}" if task.reads else "")
     )
 

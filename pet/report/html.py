@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pet.report.generations import generation_rows, generations_overview
-from pet.report.tables import Metrics, comparison_rows, first_seed, headline, majority_line
+from pet.report.tables import Metrics, comparison_rows, first_seed, headline, is_multi_label, majority_line
 from pet.terminal import visible
 
 _STYLE = """
@@ -69,7 +69,8 @@ def html_report(result: Mapping[str, Any]) -> str:
         body += ["<h2>Labels</h2>", _table(["label", "meaning"], [list(row) for row in task["descriptions"].items()])]
     if results:
         shown = task.get("metrics", ())
-        body += ["<h2>Results</h2>", _table(["result", *headline(shown).values()], comparison_rows(results, shown))]
+        header = ["result", *headline(shown, multi_label=is_multi_label(results)).values()]
+        body += ["<h2>Results</h2>", _table(header, comparison_rows(results, shown))]
         first = first_seed(next(iter(results.values())))
         body += [f"<p>{_isolated(majority_line(first))}</p>"] if first.get("per_class") else []
     for name in ("student", "ensemble"):

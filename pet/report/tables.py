@@ -13,7 +13,11 @@ from pet.terminal import clean, display_width, pad
 HEADLINE = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "MCC", "ece": "ECE"}
 # Metrics that only some tasks have.
 SPECIAL = {"f1a": "F1a", "em": "EM", "token_f1": "token F1"}
-NAMES = HEADLINE | SPECIAL
+# The headline of tasks whose texts may have several labels.
+SETS_HEADLINE = {
+    "micro_f1": "micro F1", "macro_f1": "macro F1", "lrap": "ranking precision", "exact_match": "exact match",
+}  # fmt: skip
+NAMES = HEADLINE | SPECIAL | SETS_HEADLINE
 # Metrics whose intervals are printed. The others have theirs in metrics.json and in the report.
 WITH_INTERVAL = ("accuracy", "macro_f1", "em")
 
@@ -99,9 +103,15 @@ def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
     return summary
 
 
-def headline(first: Sequence[str] = ()) -> dict[str, str]:
-    """Return `HEADLINE` with the given metrics first, such as the ``metrics`` of a task file."""
-    return {figure: NAMES[figure] for figure in dict.fromkeys((*first, *HEADLINE))}
+def headline(first: Sequence[str] = (), *, multi_label: bool = False) -> dict[str, str]:
+    """Return `HEADLINE`, or `SETS_HEADLINE`, with the given metrics first, such as the ``metrics`` of a task file."""
+    others = SETS_HEADLINE if multi_label else HEADLINE
+    return {figure: NAMES[figure] for figure in dict.fromkeys((*first, *others))}
+
+
+def is_multi_label(results: Mapping[str, Metrics | Sequence[Metrics]]) -> bool:
+    """Return True if the results are those of texts that may have several labels."""
+    return any("exact_match" in first_seed(result) for result in results.values())
 
 
 def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: Sequence[str] = ()) -> list[list[str]]:
@@ -117,7 +127,8 @@ def comparison_rows(results: Mapping[str, Metrics | Sequence[Metrics]], first: S
     rows = []
     for name, result in results.items():
         summary = summarize([result] if isinstance(result, Mapping) else result)
-        rows.append([name, *(_spread(summary.get(figure), figure in WITH_INTERVAL) for figure in headline(first))])
+        columns = headline(first, multi_label=is_multi_label(results))
+        rows.append([name, *(_spread(summary.get(figure), figure in WITH_INTERVAL) for figure in columns)])
     return rows
 
 
@@ -209,7 +220,8 @@ def comparison_table(results: Mapping[str, Metrics | Sequence[Metrics]], first: 
     first : sequence of str
         Metrics to show first; see `headline`.
     """
-    return text_table(comparison_rows(results, first), ["result", *headline(first).values()])
+    columns = headline(first, multi_label=is_multi_label(results))
+    return text_table(comparison_rows(results, first), ["result", *columns.values()])
 
 
 def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
@@ -218,7 +230,7 @@ def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
 
 
 def majority_line(metrics: Metrics) -> str:
-    """State the accuracy of always predicting the most frequent gold label.
+    """State the accuracy of always predicting the most frequent gold label, or how many labels texts have.
 
     Parameters
     ----------
@@ -226,11 +238,17 @@ def majority_line(metrics: Metrics) -> str:
     """
     counts = {label: row["support"] for label, row in metrics["per_class"].items()}
     most = max(counts, key=lambda label: counts[label])
+    if "exact_match" in metrics:
+        share = sum(counts.values()) / metrics["n"]
+        return f"The texts have {share:.2f} labels on average; the most frequent is {clean(most)!r} ({counts[most]})."
     return f"Always predicting {clean(most)!r}: accuracy {counts[most] / metrics['n']:.3f}."
 
 
 def format_metrics(metrics: Metrics) -> str:
-    """Format a result of `pet.evaluate.evaluate` for a terminal: headline, per-class table, confusion matrix."""
+    """Format a result of `pet.evaluate.evaluate` for a terminal: headline, per-class table, confusion matrix.
+
+    Texts that may have several labels have no confusion matrix.
+    """
     parts = [f"{metrics['n']} examples"]
     for figure, name in NAMES.items():
         if figure in metrics:
@@ -242,7 +260,8 @@ def format_metrics(metrics: Metrics) -> str:
         [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
         ["label", "precision", "recall", "F1", "support"],
     )
-    return "\n".join([first_line, "", classes, "", _format_confusion(metrics)])
+    confusion = ["", _format_confusion(metrics)] if "confusion" in metrics else []
+    return "\n".join([first_line, "", classes, *confusion])
 
 
 def _format_confusion(metrics: Metrics) -> str:

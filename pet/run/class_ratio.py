@@ -23,7 +23,9 @@ from pet.ensemble.class_ratio import (
     WORDS,
     ClassRatio,
     GivenRatio,
+    check_label_shares,
     is_even,
+    parse_label_shares,
     parse_shares,
     ratio_of_counts,
     read_prior,
@@ -62,6 +64,9 @@ def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, Given
         If it is none of the words, names other labels than the task, or requires texts that the run does not have.
     """
     prior = make_recipe(settings.recipe, settings.settings).merging.prior
+    if task.multi_label:
+        check_label_shares(prior, task)
+        return settings, None
     no_labels = settings.train is None or settings.shots == 0 or settings.examples == 0
     if prior == ESTIMATED and (no_labels or settings.unlabeled is None or not settings.trains_members):
         raise PetError(
@@ -81,8 +86,14 @@ def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, Given
 
 
 def target_ratio(context: RunContext, members: Sequence[Member]) -> Array | None:
-    """Return the class ratio to which the scores of these members are corrected, shape (L,); None: not at all."""
+    """Return the class ratio to which the scores of these members are corrected, shape (L,); None: not at all.
+
+    If texts may have several labels, it is the share of the texts that have each label. The shares need not add up
+    to 1 then.
+    """
     count, prior = len(context.task.labels), context.recipe.merging.prior
+    if context.task.multi_label:
+        return _target_shares(context, members)
     if prior == NONE or (prior == AUTO and not _has_untrained(members)):
         return None
     if prior == ESTIMATED:
@@ -96,7 +107,22 @@ def target_ratio(context: RunContext, members: Sequence[Member]) -> Array | None
 
 def labeled_ratio(context: RunContext) -> Array:
     """Return the label shares of the labeled texts; see `pet.ensemble.class_ratio.ratio_of_counts`."""
+    if context.task.multi_label:
+        gold = context.texts("train").labels
+        return np.asarray((gold.sum(axis=0) + 1) / (len(gold) + 2))
     return ratio_of_counts(np.bincount(context.texts("train").labels, minlength=len(context.task.labels))).shares
+
+
+def _target_shares(context: RunContext, members: Sequence[Member]) -> Array | None:
+    """Return the same if texts may have several labels; without any knowledge, a text has one on average."""
+    labels, prior = context.task.labels, context.recipe.merging.prior
+    if prior == NONE or (prior == AUTO and not _has_untrained(members)):
+        return None
+    if prior == LABELED and context.has("train"):
+        return labeled_ratio(context)
+    if prior in (AUTO, BALANCED, LABELED):
+        return np.full(len(labels), 1 / len(labels))
+    return parse_label_shares(prior, labels, context.task.label_map)
 
 
 def _has_untrained(members: Sequence[Member]) -> bool:
@@ -136,13 +162,19 @@ def shifted(context: RunContext, ensemble: Ensemble, target: Array) -> Ensemble:
 
     By Bayes' rule, the bias is log(target / labeled ratio) (Saerens et al. 2002, Neural Computation 14).
     """
-    return replace(ensemble, bias=np.log(target) - np.log(labeled_ratio(context)))
+    drawn = labeled_ratio(context)
+    bias = np.log(target) - np.log(drawn)
+    if context.task.multi_label:
+        bias -= np.log1p(-target) - np.log1p(-drawn)
+    return replace(ensemble, bias=bias)
 
 
 def without_bias(ensemble: Ensemble, scorers: Sequence[Scorer], shared: Shared, target: Array) -> Ensemble:
     """Return an ensemble of untrained patterns that gives a text without content the probabilities `target`."""
     plain = replace(ensemble, bias=np.zeros(len(target)))
     bias = np.log(target) - plain.merge(untrained.null_scores(scorers, shared))[0]
+    if ensemble.independent:
+        return replace(ensemble, bias=bias - np.log1p(-target))
     return replace(ensemble, bias=bias - bias.mean())
 
 
@@ -153,6 +185,8 @@ def untrained_target(recipe: Recipe, task: Task) -> Array | None:
         return None
     if prior in WORDS:
         return np.full(len(task.labels), 1 / len(task.labels))
+    if task.multi_label:
+        return parse_label_shares(prior, task.labels, task.label_map)
     return parse_shares(prior, task.labels, task.label_map)
 
 

@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.soft_labels import read_probabilities
-from pet.evaluate import evaluate
-from pet.groups import groups_of
+from pet.evaluate_sets import HALF
 from pet.members import pattern
 from pet.members.texts import Texts
-from pet.numerics import softmax
 from pet.run.context import RunContext
-from pet.run.merging import labels_stage
+from pet.run.merging import kept_ensemble, labels_stage, measure, probabilities_of
 from pet.run.stages import Member, member_scores, read_scores
 from pet.seeds import derive_seed
-from pet.student.classifier import Classifier, new_classifier
-from pet.student.distill import Distillation, Gold, one_hot
+from pet.student.classifier import Classifier, new_classifier, read_threshold
+from pet.student.distill import Distillation, Gold, gold_targets
 from pet.student.rounds import fit_student
 from pet.student.start import fit_output_layer, read_mask_first, take_encoder
 from pet.training.loop import Schedule
@@ -76,6 +74,8 @@ def make_student(context: RunContext, members: Sequence[Member], prefix: str = "
             recipe.student.rounds,
         )
         classifier = _new_classifier(context, how.seed)
+        if classifier.independent:
+            classifier.threshold = kept_ensemble(context, members).threshold
         if recipe.student.start == "member":
             start_student(context, classifier, probabilities, members, how.seed)
         losses = _fit(context, how, Examples(pool, probabilities, gold), folder, f"{prefix}student", classifier)
@@ -91,7 +91,7 @@ def make_supervised(context: RunContext, prefix: str = "") -> str:
     train, recipe = context.texts("train"), context.recipe
 
     def build(folder: Path) -> dict[str, Any]:
-        targets = one_hot(train.labels, len(context.task.labels))
+        targets = gold_targets(train.labels, len(context.task.labels))
         schedule = Schedule.of(recipe.optimizer, recipe.supervised, recipe.student.learning_rate)
         seed = derive_seed(context.settings.seed, "supervised")
         how = Distillation(schedule, recipe.supervised.batch, seed=seed)
@@ -110,6 +110,7 @@ def _new_classifier(context: RunContext, seed: int) -> Classifier:
         context.recipe.encoding.max_length,
         seed=derive_seed(seed, "head"),
         allow_pickle=context.settings.allow_pickle,
+        independent=context.task.multi_label,
     )
 
 
@@ -142,9 +143,13 @@ def _closest_member(context: RunContext, probabilities: Array, members: Sequence
     if context.recipe.tuning.method != "full" or not patterns:
         return None
     rows = slice(0, _COMPARED_ROWS)
-    merged = probabilities[rows].argmax(axis=1)
     scores = member_scores(context, patterns, "pool")
-    agreement = [float((np.asarray(own[rows]).argmax(axis=1) == merged).mean()) for own in scores]
+    if context.task.multi_label:
+        said = probabilities[rows] >= HALF
+        agreement = [float(((np.asarray(own[rows]) >= 0) == said).mean()) for own in scores]
+    else:
+        merged = probabilities[rows].argmax(axis=1)
+        agreement = [float((np.asarray(own[rows]).argmax(axis=1) == merged).mean()) for own in scores]
     return patterns[int(np.argmax(agreement))]
 
 
@@ -176,15 +181,25 @@ def evaluate_classifier(context: RunContext, stage: str) -> dict[str, Any]:
     if not context.has("test"):
         return {}
     gold, scores = context.texts("test").labels, _test_scores(context, stage)
-    groups = groups_of(context.task.group, context.task.labels, [context.texts("test").table])
-    return evaluate(softmax(scores), gold, context.task.labels, groups)
+    return measure(context, probabilities_of(context, scores), gold, threshold=_threshold(context, stage))
 
 
 def predictions_of(context: RunContext, stage: str) -> Array:
-    """Return the label that a saved classifier predicts for each test text: int array of shape (rows,)."""
-    return np.asarray(_test_scores(context, stage).argmax(axis=1))
+    """Return the label that a saved classifier predicts for each test text: int array of shape (rows,).
+
+    If texts may have several labels, return which labels each has: bool array of shape (rows, L).
+    """
+    scores = _test_scores(context, stage)
+    if context.task.multi_label:
+        return np.asarray(probabilities_of(context, scores) >= _threshold(context, stage))
+    return np.asarray(scores.argmax(axis=1))
 
 
 def _test_scores(context: RunContext, stage: str) -> Array:
     shape = len(context.texts("test")), len(context.task.labels)
     return read_scores(context.directory.path / stage / TEST_LOGITS, shape)
+
+
+def _threshold(context: RunContext, stage: str) -> float:
+    """Return the probability from which a saved classifier gives a label, if a text may have several."""
+    return read_threshold(context.directory.path / stage)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
 from pet.members.kinds import NAMED, QUICK
 from pet.run.class_ratio import shifted, target_ratio
 from pet.run.context import RunContext
-from pet.run.differences import MOST_FREQUENT, baseline_labels, differences, predicted_labels
+from pet.run.differences import MOST_FREQUENT, baseline_labels, differences, predicted_labels, said
 from pet.run.execution.executor import InProcess
 from pet.run.execution.work import MemberWork
 from pet.run.merging import evaluate_ensemble
@@ -43,6 +45,8 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     if not context.has("test"):
         return {}
     predicted, others = predicted_labels(context, results), baseline_labels(context, results)
+    if not context.has("train") and context.task.multi_label:
+        return {}
     if not context.has("train"):
         return {"differences": differences(context, predicted, others)}
     own = {spec.kind: Member(spec) for spec in context.specs if spec.kind in QUICK and not spec.options}
@@ -53,13 +57,17 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     baselines, labels, target = {}, {}, target_ratio(context, list(members.values()))
     for kind, member in members.items():
         ensemble = Ensemble.of([member.name], labels=len(context.task.labels))
+        ensemble = replace(ensemble, independent=context.task.multi_label)
         if target is not None:
             ensemble = shifted(context, ensemble, target)
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
-        labels[kind] = ensemble.combine(member_scores(context, [member], "test")).label
+        labels[kind] = said(ensemble.combine(member_scores(context, [member], "test")))
     advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)
+    figures = {"baselines": baselines, "advice": advice}
+    if context.task.multi_label:
+        return figures
     others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
-    return {"baselines": baselines, "advice": advice, "differences": differences(context, predicted, others)}
+    return {**figures, "differences": differences(context, predicted, others)}
 
 
 def _about_baselines(
@@ -67,8 +75,8 @@ def _about_baselines(
 ) -> list[str]:
     """Return a sentence on the best baseline if it is better than the student, or the ensemble without one."""
     result = "student" if "student" in predicted else "ensemble"
-    best = max(baselines, key=lambda name: int((baselines[name] == gold).sum()))
-    if not is_better(baselines[best] == gold, predicted[result] == gold):
+    best = max(baselines, key=lambda name: int(_right(baselines[name], gold).sum()))
+    if not is_better(_right(baselines[best], gold), _right(predicted[result], gold)):
         return []
     cure = f"add it to the ensemble: --member {best}"
     if best in own:
@@ -78,17 +86,23 @@ def _about_baselines(
 
 def _about_student(context: RunContext, predicted: Mapping[str, Array], gold: Array) -> list[str]:
     """Return a sentence if the student is worse than its ensemble."""
-    if len(predicted) < 2 or not is_better(predicted["ensemble"] == gold, predicted["student"] == gold):
+    if len(predicted) < 2 or not is_better(_right(predicted["ensemble"], gold), _right(predicted["student"], gold)):
         return []
     found = _compared("the ensemble", predicted["ensemble"], "student", predicted["student"], gold)
     return [f"{found}; train the student longer: --set student_steps={2 * context.recipe.student.steps}"]
 
 
 def _compared(name: str, better: Array, result: str, worse: Array, gold: Array) -> str:
-    shares = [float((labels == gold).mean()) for labels in (better, worse)]
+    shares = [float(_right(labels, gold).mean()) for labels in (better, worse)]
+    figure = "accuracy" if gold.ndim == 1 else "all labels right:"
     return (
-        f"{name} is better than the {result} (accuracy {shares[0]:.3f} and {shares[1]:.3f} on {len(gold)} test texts)"
+        f"{name} is better than the {result} ({figure} {shares[0]:.3f} and {shares[1]:.3f} on {len(gold)} test texts)"
     )
+
+
+def _right(said: Array, gold: Array) -> Array:
+    """Return which texts have the right label, or if they may have several, exactly the right ones."""
+    return np.asarray(said == gold if gold.ndim == 1 else (said == (gold > 0)).all(axis=1))
 
 
 def is_better(ours: Array, theirs: Array) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.run.classifiers import predictions_of
 from pet.run.context import RunContext
 from pet.run.merging import kept_alone, kept_ensemble
@@ -30,8 +31,13 @@ def predicted_labels(context: RunContext, results: Mapping[str, Any]) -> dict[st
 
 
 def baseline_labels(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
-    """Return the test labels of the other methods that ran as baselines, and of the most frequent label."""
+    """Return the test labels of the other methods that ran as baselines, and of the most frequent label.
+
+    Nothing if texts may have several labels.
+    """
     gold, found = context.texts("test").labels, {}
+    if context.task.multi_label:
+        return {}
     found[MOST_FREQUENT] = np.full(len(gold), np.bincount(gold).argmax())
     for name, figures in results.get("baselines", {}).items():
         if name == "zero-shot":
@@ -44,7 +50,12 @@ def baseline_labels(context: RunContext, results: Mapping[str, Any]) -> dict[str
 
 
 def _ensemble_labels(context: RunContext, members: list[Member]) -> Array:
-    return kept_ensemble(context, members).combine(member_scores(context, members, "test")).label
+    return said(kept_ensemble(context, members).combine(member_scores(context, members, "test")))
+
+
+def said(soft: SoftLabels) -> Array:
+    """Return the label of each text, or if it may have several, which labels it has."""
+    return soft.applies if isinstance(soft, SoftLabelSets) else soft.label
 
 
 def differences(context: RunContext, predicted: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import check_tables, column_labels, label_counts, rows_without
 from pet.data.given_table import check_given_table
+from pet.data.label_sets import labels_of
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
@@ -84,7 +85,7 @@ def load_data(
     tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
     """
     table_format, columns = TableFormat(**settings.table_format), {**task.columns, **settings.columns}
-    labeled: dict[str, Any] = {"labels": list(task.labels), "label_map": task.label_map, "separator": task.separator}
+    labeled: dict[str, Any] = {"labels": labels_of(task), "label_map": task.label_map}
     labeled |= {"columns": columns, "table_format": table_format}
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pet.data.lazy_column import LazyColumn
 from pet.ensemble.combine import NOTED, Ensemble
 from pet.ensemble.soft_labels import write_soft_labels
 from pet.evaluate import evaluate
+from pet.evaluate_sets import HALF, evaluate_sets
 from pet.groups import groups_of
-from pet.numerics import softmax
+from pet.numerics import sigmoid, softmax
 from pet.run.class_ratio import corrected_alone, target_ratio
 from pet.run.context import RunContext
 from pet.run.stages import Member, member_scores
 from pet.store.manifest import MANIFEST
 
+Array = NDArray[Any]
 ENSEMBLE = "ensemble.json"
 KEPT = "g0/ensemble"  # the stage of the ensemble in a run without a pool
 
@@ -40,7 +43,8 @@ def keep_ensemble(context: RunContext, members: Sequence[Member], ensemble: Ense
 
 
 def _fingerprint(ensemble: Ensemble) -> list[float]:
-    return [*map(float, ensemble.weights), *([ensemble.temperature] if ensemble.temperature != 1 else [])]
+    found = [*map(float, ensemble.weights), *([ensemble.temperature] if ensemble.temperature != 1 else [])]
+    return [*found, ensemble.threshold] if ensemble.independent else found
 
 
 # ---- soft labels -------------------------------------------------------------------------------
@@ -93,13 +97,36 @@ def evaluate_ensemble(context: RunContext, members: Sequence[Member], ensemble: 
     """Figures of each member and of the merged ensemble on the test texts; empty without a test set."""
     if not context.has("test"):
         return {}
-    gold, labels = context.texts("test").labels, context.task.labels
-    groups = groups_of(context.task.group, labels, [context.texts("test").table])
+    gold = context.texts("test").labels
     scores = member_scores(context, members, "test")
     figures = {}
     for member, own in zip(members, scores, strict=True):
         known = np.asarray(~np.isnan(own).any(axis=1))
         if known.any():  # a member that abstains everywhere has no figures
-            figures[member.name] = evaluate(softmax(own[known]), gold[known], labels, groups and groups.take(known))
-    merged = evaluate(ensemble.combine(scores).probabilities, gold, labels, groups)
-    return {"members": figures, "ensemble": merged}
+            figures[member.name] = measure(context, probabilities_of(context, own[known]), gold[known], rows=known)
+    merged = ensemble.combine(scores).probabilities
+    return {"members": figures, "ensemble": measure(context, merged, gold, threshold=ensemble.threshold)}
+
+
+def probabilities_of(context: RunContext, scores: Array) -> Array:
+    """Return the probabilities that the logits of a member or a classifier stand for."""
+    return sigmoid(scores) if context.task.multi_label else softmax(scores)
+
+
+def measure(
+    context: RunContext, probabilities: Array, gold: Array, *, threshold: float = HALF, rows: Array | None = None
+) -> dict[str, Any]:
+    """Return figures on the test texts.
+
+    Parameters
+    ----------
+    context : the run
+    probabilities, gold : of the test texts, or of some of them
+    threshold : probability from which a label applies, if a text may have several
+    rows : bool array, which test texts they are; default: all
+    """
+    task = context.task
+    if task.multi_label:
+        return evaluate_sets(probabilities, gold, task.labels, threshold)
+    groups = groups_of(task.group, task.labels, [context.texts("test").table])
+    return evaluate(probabilities, gold, task.labels, groups if groups is None or rows is None else groups.take(rows))

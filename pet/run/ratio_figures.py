@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.class_ratio import AUTO, ESTIMATED, ClassRatio, GivenRatio, shares_text
 from pet.ensemble.combine import Ensemble
+from pet.numerics import sigmoid
 from pet.run.class_ratio import drawn_at_random, estimated_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.merging import kept_ensemble
@@ -41,6 +42,8 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
     describe a file.
     """
     members = trained_members(context, generation)
+    if context.task.multi_label:
+        return _set_figures(context, members)
     ensemble, labels = kept_ensemble(context, members), context.task.labels
     step = max(1, len(context.texts("pool")) // _MOST_ROWS)
     merged = ensemble.merge([scores[::step] for scores in member_scores(context, members, "pool")])
@@ -63,10 +66,29 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
         ratio = estimated_ratio(context)
         shares |= _named(ratio)
         figures |= _warn(context, ensemble, merged, shares["labeled"], ratio)
-    return figures | {
-        name: {label: float(value) for label, value in zip(labels, values, strict=True)}
+    return figures | _by_label(context, shares)
+
+
+def _by_label(context: RunContext, shares: Mapping[str, Array]) -> dict[str, dict[str, float]]:
+    """Return the shares as mappings of label to share."""
+    return {
+        name: {label: float(value) for label, value in zip(context.task.labels, values, strict=True)}
         for name, values in shares.items()
     }
+
+
+def _set_figures(context: RunContext, members: Sequence[Member]) -> dict[str, Any]:
+    """Return the figures if texts may have several labels: the share of the texts that have each of them."""
+    ensemble = kept_ensemble(context, members)
+    step = max(1, len(context.texts("pool")) // _MOST_ROWS)
+    merged = ensemble.merge([scores[::step] for scores in member_scores(context, members, "pool")])
+    shares = {"predicted": (sigmoid(merged) >= ensemble.threshold).mean(axis=0)}
+    if context.has("train"):
+        shares["labeled"] = context.texts("train").labels.mean(axis=0)
+    target = target_ratio(context, members)
+    if target is not None:
+        shares["target"] = target
+    return {"prior": context.recipe.merging.prior} | _by_label(context, shares)
 
 
 def _named(ratio: ClassRatio) -> dict[str, Array]:

@@ -45,6 +45,7 @@ from pet.run.unused import unused_settings
 from pet.store.files import hash_file
 from pet.task.task import Task, one_label_only
 from pet.training.group import Group
+from pet.training.settings import HINGE
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
 
@@ -117,7 +118,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     """
     given = given or Given()
     task = given.task or Task.from_dict(settings.task)
-    one_label_only(task, "a run")
+    _check_labels(settings, task)
     settings, ratio = resolve_prior(settings, task)
     models = _open_models(settings)
     recipe = _resolve_recipe(settings, models)
@@ -155,6 +156,22 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     for message in unused_settings(settings, recipe, specs):
         reporter.warn(message)
     return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold, ratio)
+
+
+def _check_labels(settings: RunSettings, task: Task) -> None:
+    """Refuse what requires one label per text, if texts may have several."""
+    if settings.method in ("ipet", "pcp"):
+        one_label_only(task, f"--method {settings.method}", "use --method pet")
+    if settings.init_prompt is not None:
+        one_label_only(task, "--init-prompt", "leave it out")
+    recipe = make_recipe(settings.recipe, settings.settings)
+    if recipe.priming.count:
+        one_label_only(task, "priming", "set it to 0")
+    if recipe.member.loss == HINGE:
+        one_label_only(task, f"loss={HINGE}", "leave it out")
+    for text in (*task.members, *settings.members):
+        if parse_member(text).kind == external.KIND:
+            one_label_only(task, f"the member {text}", "leave it out")
 
 
 def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:

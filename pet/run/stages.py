@@ -90,12 +90,13 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     pool = context.texts("pool") if context.has("pool") else None
     if not member.trains:
         known = [context.texts(part) for part in PARTS if context.has(part)]
-        return MemberData([], np.zeros(0, dtype=np.int64), pool, known)
-    gold, parts = np.zeros(0, dtype=np.int64), []
+        return MemberData([], no_labels(context), pool, known)
+    gold, parts = no_labels(context), []
     if context.has("train"):
         train = context.texts("train")
         rows = np.flatnonzero(~held_out(context, member.spec))
         gold = train.labels[rows]
+        gold = gold.astype(np.float32) if gold.ndim == 2 else gold
         parts.append((train, rows))
     if member.generation == 0 or pool is None or context.settings.method == "pcp":
         return MemberData(parts, gold, pool)
@@ -113,6 +114,13 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     if context.recipe.ipet.soft_targets and (member.generation > 1 or len(gold)):
         targets = np.concatenate([one_hot(gold, len(context.task.labels)), probabilities]).astype(np.float32)
     return MemberData([*parts, (pool, chosen_rows)], targets, pool)
+
+
+def no_labels(context: RunContext) -> Array:
+    """Return the labels of no text at all."""
+    if context.task.multi_label:
+        return np.zeros((0, len(context.task.labels)), dtype=np.float32)
+    return np.zeros(0, dtype=np.int64)
 
 
 def fit_member(context: RunContext, member: Member, start: Path | None, folder: Path) -> Report:

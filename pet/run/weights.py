@@ -14,21 +14,23 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.scale import Scale
 from pet.ensemble.stacking import PRIORS, Stacked, stack
+from pet.evaluate_sets import ranking_precision, shared_threshold
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import pattern_spec
+from pet.numerics import sigmoid
 from pet.run.calibration import calibrated, estimated
 from pet.run.class_ratio import labeled_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
-from pet.run.stages import Member, member_scores, trained_members
+from pet.run.stages import Member, member_scores, no_labels, trained_members
 from pet.store.schema import Check, list_of, number, record
 
 Array = NDArray[Any]
 
 
 def pattern_accuracies(context: RunContext) -> list[float]:
-    """Accuracy of each pattern on the labeled examples before training."""
+    """Accuracy of each pattern on the labeled examples before training; see `_figure`."""
 
     def build(folder: Path) -> dict[str, Any]:
         train = context.texts("train")
@@ -37,7 +39,7 @@ def pattern_accuracies(context: RunContext) -> list[float]:
             scorer = make_scorer(pattern_spec(untrained.KIND, position, 0), context.shared)
             scores = np.empty((len(train), len(context.task.labels)), dtype=np.float32)
             scorer.scores(train, scores)
-            accuracies.append(float((scores.argmax(axis=1) == train.labels).mean()))
+            accuracies.append(_figure(scores, train.labels))
         context.shared.models.forget()  # members may be trained in other processes
         (folder / "untrained.json").write_text(json.dumps({"accuracy": accuracies}) + "\n")
         return {"accuracy": accuracies}
@@ -46,6 +48,13 @@ def pattern_accuracies(context: RunContext) -> list[float]:
     info = context.directory.info("g0/untrained", untrained_note(len(context.task.patterns)))
     accuracies: list[float] = info["accuracy"]
     return accuracies
+
+
+def _figure(scores: Array, gold: Array) -> float:
+    """Return the accuracy of scores; if texts may have several labels, the label ranking average precision."""
+    if gold.ndim == 2:
+        return ranking_precision(scores, gold > 0)
+    return float((scores.argmax(axis=1) == gold).mean())
 
 
 def untrained_note(patterns: int) -> Check:
@@ -69,13 +78,14 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
     known = [_accuracy(context, member, accuracies) for member in members]
     if rule == "weighted" and not any(known):
         context.reporter.warn("no pattern labels a training example correctly before training: weights are uniform")
-    return Ensemble.weighted(
+    ensemble = Ensemble.weighted(
         [member.name for member in members],
         known,
         labels=len(context.task.labels),
         scales=[_scale(context, member) for member in members],
         rule=rule,
     )
+    return replace(ensemble, independent=context.task.multi_label)
 
 
 def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
@@ -89,26 +99,30 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
         scales=[_scale(context, member) for member in members],
         rule="learned",
     )
-    ensemble = replace(ensemble, temperature=stacked.temperature)
+    ensemble = replace(ensemble, temperature=stacked.temperature, independent=context.task.multi_label)
+    if context.task.multi_label:
+        known = stacked.known
+        return replace(ensemble, threshold=shared_threshold(stacked.log_probabilities[known], gold[known]))
     return calibrated(context, members, ensemble, estimated(context, stacked, gold))
 
 
 def _stacked(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
     """Return the learned weights of members, and the labels of the texts that they were learned from."""
     labels = len(context.task.labels)
-    gold = context.texts("train").labels if learns_weights(context) else np.zeros(0, dtype=np.int64)
+    gold = context.texts("train").labels if learns_weights(context) else no_labels(context)
     scores = [np.full((len(gold), labels), np.nan) for _ in members]
     for place, member in enumerate(members):
         if len(gold) and KINDS[member.spec.kind].evidence:
             (scores[place],) = member_scores(context, [member], "train")
-    target = target_ratio(context, members)
+    target = None if context.task.multi_label else target_ratio(context, members)
     ratio = None if target is None or not len(gold) else target / labeled_ratio(context)
     return stack([member.spec.kind for member in members], scores, gold, PRIORS, ratio), gold
 
 
 def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
     """Return the estimated accuracy of a generation's labels under ``estimate``; empty where there is no estimate."""
-    if context.recipe.merging.merge != "learned" or not context.settings.trains_members:
+    learned = context.recipe.merging.merge == "learned" and context.settings.trains_members
+    if not learned or context.task.multi_label:
         return {}
     estimate = estimated(context, *_stacked(context, trained_members(context, generation)))
     return {} if estimate is None else {"estimate": asdict(estimate)}
@@ -118,11 +132,16 @@ def _tell(context: RunContext, stacked: Stacked, gold: Array) -> None:
     """Say how much each kind of member counts, and how good the merged labels of held-out texts are."""
     if not stacked.known.any():
         return
-    right = stacked.log_probabilities[stacked.known].argmax(axis=1) == gold[stacked.known]
+    merged, known = stacked.log_probabilities[stacked.known], gold[stacked.known]
     shares = ", ".join(f"{kind} {share:.2f}" for kind, share in stacked.kinds.items())
+    if known.ndim == 2:
+        said = sigmoid(merged) >= shared_threshold(merged, known)
+        outcome = f"{int((said == (known > 0)).sum())} of {known.size} decisions about a label are right"
+    else:
+        outcome = f"{int((merged.argmax(axis=1) == known).sum())} of {len(known)} get the right label"
     context.reporter.info(
-        f"weights learned from {len(right)} labeled texts: {shares}; each text scored by members that were trained "
-        f"without it, {int(right.sum())} of {len(right)} get the right label"
+        f"weights learned from {len(known)} labeled texts: {shares}; each text scored by members that were trained "
+        f"without it, {outcome}"
     )
 
 
@@ -136,7 +155,7 @@ def _accuracy(context: RunContext, member: Member, accuracies: Sequence[float] |
     known = ~np.isnan(scores).any(axis=1)
     if not known.any():
         return None
-    return float((scores[known].argmax(axis=1) == context.texts("train").labels[known]).mean())
+    return _figure(scores[known], context.texts("train").labels[known])
 
 
 def _scale(context: RunContext, member: Member) -> Scale:

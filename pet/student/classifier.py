@@ -29,7 +29,7 @@ from pet.numerics import sigmoid, softmax
 from pet.process import Lock, seeded
 from pet.resources import expand
 from pet.store.json_reader import read_json
-from pet.store.schema import list_of, record, text
+from pet.store.schema import list_of, number, record, text
 from pet.student.outputs import read_outputs
 from pet.task.filters import apply_filters
 from pet.task.grammar import NAME, Field, Template, Text, parse_template
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _NOTE = "pet.json"
 _FIELD = text(1000, pattern=NAME.pattern, wanted="the name of a field")
-_NOTE_SCHEMA = record({"fields": list_of(_FIELD, 1), "input": text()})
+_NOTE_SCHEMA = record({"fields": list_of(_FIELD, 1), "input": text()}, {"threshold": number(0, 1)})
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) ->
 class Classifier:
     """A sequence classifier with its tokenizer and input text.
 
-    If it is `independent`, each label has its own probability (sigmoid). Otherwise each text has one label (softmax).
+    If it is `independent`, each label has its own probability (sigmoid), and applies from the `threshold`. Otherwise
+    each text has one label (softmax).
     """
 
     model: PreTrainedModel
@@ -135,6 +136,7 @@ class Classifier:
     labels: tuple[str, ...]
     max_length: int
     independent: bool = False
+    threshold: float = 0.5
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -212,7 +214,9 @@ class Classifier:
         self.tokenizer.init_kwargs["split_special_tokens"] = True
         self.tokenizer.model_max_length = self.max_length
         self.tokenizer.save_pretrained(folder)
-        note = {"fields": list(self.text_input.fields), "input": self.text_input.template.source}
+        note: dict[str, Any] = {"fields": list(self.text_input.fields), "input": self.text_input.template.source}
+        if self.independent:
+            note["threshold"] = self.threshold
         (folder / _NOTE).write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -224,6 +228,7 @@ def new_classifier(
     *,
     seed: int = 0,
     allow_pickle: bool = False,
+    independent: bool = False,
 ) -> Classifier:
     """Return a pretrained encoder with a new classification head.
 
@@ -235,6 +240,7 @@ def new_classifier(
     max_length : longest input in tokens
     seed : random seed of the head
     allow_pickle : whether pickled weights may be opened
+    independent : whether a text may have any number of labels
 
     Raises
     ------
@@ -250,10 +256,10 @@ def new_classifier(
     with seeded(seed):
         model = load_new_classifier(name, config, allow_pickle=allow_pickle)
     check_length(model, max_length, name)
-    model.config.problem_type = "single_label_classification"
+    model.config.problem_type = "multi_label_classification" if independent else "single_label_classification"
     tokenizer = load_tokenizer(name)
     set_padding(name, model, tokenizer)
-    return Classifier(model, tokenizer, text_input, tuple(labels), max_length)
+    return Classifier(model, tokenizer, text_input, tuple(labels), max_length, independent)
 
 
 def set_padding(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -307,17 +313,26 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     tokenizer = load_tokenizer(name)
     set_padding(name, model, tokenizer)
     max_length = int(min(tokenizer.model_max_length, position_limit(model)))
-    return Classifier(model, tokenizer, _saved_input(folder / _NOTE), outputs.labels, max_length, outputs.independent)
+    text_input, threshold = _saved_input(folder / _NOTE)
+    return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent, threshold)
 
 
-def _saved_input(note: Path) -> TextInput:
-    """Return how a saved classifier makes its input text: as its note says, or the field ``text`` without a note."""
+def read_threshold(folder: Path) -> float:
+    """Return the probability from which a saved classifier gives a label, if a text may have several."""
+    return _saved_input(folder / _NOTE)[1]
+
+
+def _saved_input(note: Path) -> tuple[TextInput, float]:
+    """Return how a saved classifier makes its input text, and its threshold.
+
+    Without a note it reads the field ``text``.
+    """
     if not note.is_file():
-        return TextInput(("text",), parse_template("{text}", ["text"], mask=False))
+        return TextInput(("text",), parse_template("{text}", ["text"], mask=False)), 0.5
     cure = "copy it from the original folder"
     values = read_json(note, cure, _NOTE_SCHEMA)
     try:
         template = parse_template(values["input"], values["fields"], mask=False)
     except PetError as error:
         raise PetError([f"{note}: input: {problem}; {cure}" for problem in error.problems]) from None
-    return TextInput(tuple(values["fields"]), template)
+    return TextInput(tuple(values["fields"]), template), float(values.get("threshold", 0.5))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pet.cloze.ragged import Encoded, Ragged
 from pet.data.pick import pick_rows
@@ -19,7 +20,7 @@ from pet.student.classifier import Classifier, encode_texts, model_inputs
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
-from pet.training.losses import distillation_loss, soft_cross_entropy
+from pet.training.losses import distillation_loss, independent_distillation_loss, soft_cross_entropy
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -56,7 +57,11 @@ class Distillation:
         return min(rows, max(1, self.batch // 4))
 
 
-Gold = tuple["Dataset", Array]  # texts, and their label indices: int array of shape (rows,)
+_CERTAIN = 1e-6  # a probability of an independent label that is closer to 0 or 1 counts as this
+
+Gold = tuple[
+    "Dataset", Array
+]  # texts, and their label indices, shape (rows,), or 0 and 1 for each label, shape (rows, L)
 
 
 class StudentObjective(nn.Module):
@@ -67,24 +72,31 @@ class StudentObjective(nn.Module):
     model : sequence classifier
     temperature : distillation temperature; None: cross-entropy with the targets
     gold_weight : weight of the gold rows' cross-entropy
+    independent : whether each label applies or not, whatever the others do
     """
 
-    def __init__(self, model: PreTrainedModel, temperature: float | None, gold_weight: float):
+    def __init__(
+        self, model: PreTrainedModel, temperature: float | None, gold_weight: float, *, independent: bool = False
+    ):
         super().__init__()
         self.model = model
+        self.independent = independent
         self.temperature = temperature
         self.gold_weight = gold_weight
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         logits = self.model(**model_inputs(self.model, batch)).logits.float()
         targets, soft = batch["targets"], len(batch["targets"]) - len(batch["gold"])
+        cross_entropy = F.binary_cross_entropy_with_logits if self.independent else soft_cross_entropy
         if self.temperature is None:
-            loss = soft_cross_entropy(logits[:soft], targets[:soft])
+            loss = cross_entropy(logits[:soft], targets[:soft])
+        elif self.independent:
+            loss = independent_distillation_loss(logits[:soft], targets[:soft].logit(_CERTAIN), self.temperature)
         else:
             teacher = targets[:soft].clamp_min(1e-12).log()
             loss = distillation_loss(logits[:soft], teacher, self.temperature)
         if len(batch["gold"]):
-            gold = soft_cross_entropy(logits[soft:], targets[soft:])
+            gold = cross_entropy(logits[soft:], targets[soft:])
             loss = (1 - self.gold_weight) * loss + self.gold_weight * gold
         return loss
 
@@ -98,6 +110,17 @@ def one_hot(labels: Array, count: int) -> Array:
     [[0.0, 1.0], [1.0, 0.0]]
     """
     return np.eye(count)[labels]
+
+
+def gold_targets(labels: Array, count: int) -> Array:
+    """Return gold labels as probabilities of shape (rows, count).
+
+    Parameters
+    ----------
+    labels : positions of shape (rows,); or what is returned already: a number for each label
+    count : number of labels
+    """
+    return one_hot(labels, count) if labels.ndim == 1 else np.asarray(labels, dtype=np.float64)
 
 
 def fit_classifier(
@@ -119,7 +142,7 @@ def fit_classifier(
     ----------
     classifier : a new or a trained classifier
     table : the texts
-    targets : probabilities of shape (rows, L); one-hot rows are gold labels
+    targets : probabilities of shape (rows, L); rows of 0 and 1 are gold labels
     how : updates, batches, temperature, w (`gold_weight`), seed
     accelerator : device and precision
     gold : labeled texts to mix in if w is above 0
@@ -135,8 +158,10 @@ def fit_classifier(
     kept = np.asarray(targets, dtype=np.float64)[used]
     if gold is not None and gold_rows.size:
         encoded = _concatenate([encoded, _encode(classifier, gold[0], np.arange(len(gold[1])))])
-        kept = np.concatenate([kept, one_hot(gold[1], len(classifier.labels))])
-    objective = StudentObjective(classifier.model, how.temperature, how.gold_weight).to(accelerator.device)
+        kept = np.concatenate([kept, gold_targets(gold[1], len(classifier.labels))])
+    objective = StudentObjective(
+        classifier.model, how.temperature, how.gold_weight, independent=classifier.independent
+    ).to(accelerator.device)
     plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
     batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)
     with seeded(derive_seed(how.seed, "dropout"), accelerator.device):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_rows
+from pet.evaluate_sets import HALF
 from pet.progress import Reporter
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier
@@ -34,7 +35,8 @@ def shortfall(targets: Array, labels: Array) -> float:
     Parameters
     ----------
     targets : soft labels, shape (rows, L)
-    labels : the student's label of each text, shape (rows,)
+    labels : the student's label of each text, shape (rows,); or which labels each text has, bool array of shape
+        (rows, L). In this case, F1 over all decisions takes the place of the accuracy
 
     Examples
     --------
@@ -44,8 +46,17 @@ def shortfall(targets: Array, labels: Array) -> float:
     >>> round(shortfall(soft, np.array([0, 0])), 3)  # (0.9 + 0.3) / (0.9 + 0.7)
     0.25
     """
+    if labels.ndim == 2:
+        best = _expected_f1(targets, targets >= HALF)
+        return 1 - _expected_f1(targets, labels) / best if best else 0.0
     own = targets[np.arange(len(targets)), labels]
     return float(1 - own.sum() / targets.max(axis=1).sum())
+
+
+def _expected_f1(probabilities: Array, said: Array) -> float:
+    """Return the F1 over all decisions that is to be expected if labels have these probabilities."""
+    total = probabilities.sum() + said.sum()
+    return float(2 * (probabilities * said).sum() / total) if total else 0.0
 
 
 def fit_student(
@@ -99,5 +110,6 @@ def _missed(classifier: Classifier, table: Dataset, targets: Array, seed: int, a
     """Return the shortfall of a student on some of its texts."""
     drawn = np.random.default_rng(derive_seed(seed, "watched")).permutation(len(table))[:_WATCHED_TEXTS]
     rows = np.sort(drawn)
-    labels = classifier.scores(pick_rows(table, rows), accelerator).argmax(axis=1)
+    scores = classifier.scores(pick_rows(table, rows), accelerator)
+    labels = scores >= 0 if classifier.independent else scores.argmax(axis=1)
     return shortfall(np.asarray(targets, dtype=np.float64)[rows], labels)

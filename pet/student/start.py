@@ -114,7 +114,8 @@ def fit_output_layer(
         classifier.write_outputs(pick_rows(table, rows), features, accelerator, max_tokens=max_tokens)
     finally:
         setattr(owner, child, layer)
-    weight, bias = logistic_weights(features, np.asarray(targets, dtype=np.float64)[rows], bias=layer.bias is not None)
+    kept = np.asarray(targets, dtype=np.float64)[rows]
+    weight, bias = logistic_weights(features, kept, bias=layer.bias is not None, independent=classifier.independent)
     with torch.no_grad():
         layer.weight.copy_(weight)
         if layer.bias is not None:
@@ -130,7 +131,9 @@ def _output_layer(model: PreTrainedModel, labels: int) -> str | None:
     return linear[-1][0] if linear and linear[-1][1].out_features == labels else None
 
 
-def logistic_weights(features: Array, targets: Array, *, bias: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+def logistic_weights(
+    features: Array, targets: Array, *, bias: bool = True, independent: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weights of a logistic regression with soft labels.
 
     They minimize the mean cross-entropy plus 1e-4 times the sum of the squared weights.
@@ -140,6 +143,7 @@ def logistic_weights(features: Array, targets: Array, *, bias: bool = True) -> t
     features : float32 array of shape (rows, D)
     targets : probabilities of shape (rows, L)
     bias : whether to fit a constant for each label; otherwise it is 0
+    independent : fit a regression of its own for each label
 
     Returns
     -------
@@ -159,7 +163,9 @@ def logistic_weights(features: Array, targets: Array, *, bias: bool = True) -> t
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = F.cross_entropy(F.linear(read, weight, constant), wanted) + _PENALTY * (weight**2).sum()
+        logits = F.linear(read, weight, constant)
+        fit = F.binary_cross_entropy_with_logits(logits, wanted) if independent else F.cross_entropy(logits, wanted)
+        value = fit + _PENALTY * (weight**2).sum()
         value.backward()
         return value
 

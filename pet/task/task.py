@@ -79,11 +79,6 @@ class Task:
     group: Group | None = None
     path: Path | None = field(default=None, compare=False)
 
-    @property
-    def separator(self) -> str | None:
-        """Character between the labels of a text in a cell; None if a text has exactly one label."""
-        return self.label_separator if self.multi_label else None
-
     @classmethod
     def load(cls, name_or_path: str | Path, *, words: bool = True) -> Task:
         """Read a task file.

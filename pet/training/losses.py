@@ -66,6 +66,19 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
     return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean") * temperature**2
 
 
+def independent_distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean over rows and labels of T^2 * KL(sigmoid(teacher / T) || sigmoid(student / T)), for independent labels.
+
+    Parameters
+    ----------
+    student, teacher : logits of shape (B, L)
+    temperature : T > 0
+    """
+    scaled = teacher / temperature
+    cross = F.binary_cross_entropy_with_logits(student / temperature, scaled.sigmoid())
+    return (cross - F.binary_cross_entropy_with_logits(scaled, scaled.sigmoid())) * temperature**2
+
+
 def soft_cross_entropy(student: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy between logits (B, L) and target probabilities (B, L)."""
     return -(target * F.log_softmax(student, dim=-1)).sum(dim=-1).mean()

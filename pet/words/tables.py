@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pet.data.read import read_table
 from pet.data.table_format import DETECT, TableFormat
-from pet.task.task import Task
+from pet.task.task import Task, one_label_only
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,6 +29,7 @@ def read_texts(
     PetError
         With every mistake in the tables.
     """
+    one_label_only(task, "`pet words`", "look for words with the same task without it")
     columns = {**task.columns, **columns}
     found = {}
     if "train" in sources:

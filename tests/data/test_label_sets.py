@@ -12,6 +12,7 @@ import pytest
 from pet.data.checks import check_tables, column_labels
 from pet.data.folds import NEVER, stratified_folds
 from pet.data.given_table import check_given_table
+from pet.data.label_sets import LabelSets
 from pet.data.memory import table_of
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
@@ -30,7 +31,7 @@ TASK: dict[str, Any] = {
 
 def indicator_of(rows: list[list[str]], write_jsonl: Callable[..., Path]) -> np.ndarray[Any, Any]:
     path = write_jsonl("sets.jsonl", [{"text": f"text {i}", "label": labels} for i, labels in enumerate(rows)])
-    return column_labels(read_table(str(path), ["text"], labels=LABELS, separator=";"))
+    return column_labels(read_table(str(path), ["text"], labels=LabelSets(LABELS, {}, ";")))
 
 
 def test_lists_and_empty_lists_are_read(write_jsonl: Callable[..., Path]) -> None:
@@ -40,7 +41,7 @@ def test_lists_and_empty_lists_are_read(write_jsonl: Callable[..., Path]) -> Non
 def test_cells_are_split_at_the_separator_and_may_be_empty(tmp_path: Path) -> None:
     path = tmp_path / "sets.csv"
     path.write_text("text,label\na,bug\nb,\nc,log in | billing\n")
-    table = read_table(str(path), ["text"], labels=LABELS, separator="|")
+    table = read_table(str(path), ["text"], labels=LabelSets(LABELS, {}, "|"))
     assert column_labels(table).tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 1]]
 
 
@@ -48,7 +49,7 @@ def test_a_cell_with_another_separator_names_the_line_and_the_cure(tmp_path: Pat
     path = tmp_path / "sets.csv"
     path.write_text('text,label\na,"bug,billing"\n')
     with pytest.raises(PetError, match=r'sets\.csv:2: .*label_separator: ","'):
-        read_table(str(path), ["text"], labels=LABELS, separator=";")
+        read_table(str(path), ["text"], labels=LabelSets(LABELS, {}, ";"))
 
 
 @pytest.mark.parametrize(
@@ -57,14 +58,14 @@ def test_a_cell_with_another_separator_names_the_line_and_the_cure(tmp_path: Pat
 def test_other_mistakes_name_the_value(value: Any, named: str, write_jsonl: Callable[..., Path]) -> None:
     path = write_jsonl("sets.jsonl", [{"text": "a", "label": ["bug"]}, {"text": "b", "label": value}])
     with pytest.raises(PetError, match=rf"sets\.jsonl:2: .*{named}"):
-        read_table(str(path), ["text"], labels=LABELS, separator=";")
+        read_table(str(path), ["text"], labels=LabelSets(LABELS, {}, ";"))
 
 
 def test_a_task_is_the_same_after_a_round_trip() -> None:
     task = Task.from_dict({**TASK, "multi_label": True, "label_separator": "|"})
     assert Task.from_dict(task.to_dict()) == task
-    assert (task.separator, task.metrics) == ("|", ("micro_f1", "macro_f1"))
-    assert Task.from_dict(TASK).separator is None
+    assert (task.label_separator, task.metrics) == ("|", ("micro_f1", "macro_f1"))
+    assert not Task.from_dict(TASK).multi_label
 
 
 @pytest.mark.parametrize(

@@ -93,15 +93,17 @@ def test_other_tables_have_no_column_for_several_labels(foreign, tmp_path: Path)
 
 
 @pytest.mark.parametrize("config", [{"num_labels": 1}, {"id2label": ABC, "problem_type": "multi_label_classification"}])
-def test_what_needs_one_label_for_each_text_refuses_a_multi_label_classifier(
-    foreign, tmp_path: Path, config: dict[str, Any]
-) -> None:
+def test_what_needs_one_label_for_each_text_refuses_a_multi_label_classifier(foreign, config: dict[str, Any]) -> None:
     folder = str(foreign(**config))
     with pytest.raises(PetError, match="multi-label"):
         load_classifier(folder)
-    (tmp_path / "test.jsonl").write_text('{"text": "a", "label": "a"}\n', encoding="utf-8")
-    with pytest.raises(PetError, match="multi-label"):
-        evaluate_file(folder, str(tmp_path / "test.jsonl"))
+
+
+def test_a_multi_label_classifier_is_evaluated_on_sets_of_labels(foreign, tmp_path: Path) -> None:
+    folder = str(foreign(id2label=ABC, problem_type="multi_label_classification"))
+    (tmp_path / "test.jsonl").write_text('{"text": "a", "label": ["a", "b"]}\n{"text": "b", "label": "c"}\n')
+    metrics = evaluate_file(folder, str(tmp_path / "test.jsonl"))
+    assert metrics["n"] == 2 and "micro_f1" in metrics and "accuracy" not in metrics
 
 
 def test_a_regression_model_is_refused_and_nothing_is_written(foreign, tmp_path: Path) -> None:

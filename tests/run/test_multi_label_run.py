@@ -1,0 +1,151 @@
+"""A run of a task whose texts may have several labels, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+from small_run import TASK, contents, pet, refused, run_options, write_inputs, write_rows
+from tiny_text import LABELS, news_rows
+
+from pet.ensemble.soft_label_files import read_soft_labels
+from pet.ensemble.soft_labels import read_probabilities
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+METRICS = ["micro_f1", "macro_f1", "lrap", "exact_match"]
+
+
+def two_texts(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Return rows of one or two texts, with the labels of both; the last has none."""
+    made: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        other = rows[number - 1] if number % 2 else None
+        text = f"{row['text']} {other['text']}" if other else row["text"]
+        labels = sorted({row["label"], other["label"]}) if other else [row["label"]]
+        made.append({"id": row["id"], "text": text, "label": labels})
+    return [*made[:-1], {**made[-1], "text": "The soup was cold.", "label": []}]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+    (folder / "task.yaml").write_text(TASK + "multi_label: true\n")
+    rows = two_texts(news_rows())
+    again = [row | {"id": f"{row['id']}-2", "text": f"{row['text']} Again."} for row in rows[:12]]
+    write_rows(folder / "train.jsonl", rows[:12] + again)
+    write_rows(folder / "test.jsonl", rows[28:])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("multi") / "run"
+    pet(*run_options(inputs, tiny_model), "--set", "merge=learned", "-q", "-o", folder)
+    return folder
+
+
+def test_the_figures_are_those_of_label_sets(run: Path) -> None:
+    results = json.loads((run / "metrics.json").read_text())
+    for figures in (results["student"], results["ensemble"], results["baselines"]["tfidf"]["ensemble"]):
+        assert set(METRICS) <= set(figures) and not {"accuracy", "confusion"} & set(figures)
+    shares = results["class_ratio"]
+    assert sum(shares["labeled"].values()) > 1 and set(shares["predicted"]) == set(LABELS)
+    report = (run / "report.html").read_text()
+    assert "micro F1" in report and "MCC" not in report
+
+
+def test_each_label_has_a_probability_of_its_own(run: Path) -> None:
+    table = read_soft_labels(run / "g0" / "labels.parquet")
+    assert table.independent and table.labels == list(LABELS)
+    assert np.abs(table.probabilities.sum(axis=1) - 1).max() > 0.01
+    np.testing.assert_array_equal(table.probabilities, read_probabilities(run / "g0" / "labels.parquet"))
+    row = json.loads((run / "g0" / "labels.jsonl").read_text().splitlines()[0])
+    ensemble = json.loads((run / "manifest.json").read_text())["stages"]["g0/labels"]["info"]
+    assert row["labels"] == [label for label, p in row["probabilities"].items() if p >= ensemble["threshold"]]
+
+
+def test_the_student_gives_the_same_probabilities_in_plain_transformers(
+    run: Path, inputs: Path, tmp_path: Path
+) -> None:
+    config = json.loads((run / "student" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+    pet("predict", run, "--input", inputs / "test.jsonl", "-o", tmp_path / "p.jsonl", "-q")
+    rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    texts = [json.loads(line)["text"] for line in (inputs / "test.jsonl").read_text().splitlines()]
+    classify = transformers.pipeline("text-classification", str(run / "student"), top_k=None, device="cpu")
+    for row, found in zip(rows, classify(texts, truncation=True), strict=True):
+        assert {item["label"]: pytest.approx(item["score"], abs=1e-5) for item in found} == row["probabilities"]
+
+
+def test_evaluate_gives_the_figures_of_the_run(run: Path, inputs: Path) -> None:
+    found = json.loads(pet("evaluate", run, "--input", inputs / "test.jsonl", "--json", "-q").stdout)
+    student = json.loads((run / "metrics.json").read_text())["student"]
+    assert {name: found[name] for name in METRICS} == {name: pytest.approx(student[name]) for name in METRICS}
+
+
+def test_label_gives_the_probabilities_of_the_run_and_counts_every_label(
+    run: Path, inputs: Path, tmp_path: Path
+) -> None:
+    said = json.loads(
+        pet("label", run, "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.csv", "--json", "-q").stdout
+    )
+    table, kept = read_soft_labels(tmp_path / "l.csv"), read_soft_labels(run / "g0" / "labels.parquet")
+    np.testing.assert_allclose(table.probabilities, kept.probabilities, atol=1e-6)
+    ensemble = json.loads((run / "manifest.json").read_text())["stages"]["g0/labels"]["info"]
+    counts = (table.probabilities >= ensemble["threshold"]).sum(axis=0)
+    assert said["kept"] == 16 and list(said["per_label"].values()) == counts.tolist()
+
+
+def test_a_classifier_is_distilled_from_soft_labels_of_several_labels(
+    run: Path, inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    labels = run / "g0" / "labels.jsonl"
+    how = ["--input", inputs / "pool.jsonl", "--model", tiny_model, "--set", "student_steps=1", "--max-length", 64]
+    pet("distill", "--labels", labels, *how, "--task", inputs / "task.yaml", "-o", tmp_path / "small", "-q")
+    assert json.loads((tmp_path / "small" / "config.json").read_text())["problem_type"] == "multi_label_classification"
+    (tmp_path / "one.yaml").write_text(TASK)
+    message = refused("distill", "--labels", labels, *how, "--task", tmp_path / "one.yaml", "-o", tmp_path / "no")
+    assert "several labels" in message and not (tmp_path / "no").exists()
+
+
+def test_a_finished_run_is_not_repeated(run: Path) -> None:
+    before = contents(run)
+    pet("run", run / "config.yaml", "-q")
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--method", "ipet"], ["--method ipet", "multi_label", "--method pet"]),
+        (["--set", "prior=estimated"], ["prior=estimated", "multi_label"]),
+        (["--set", "prior=World:1.5,Sports:0.2,Business:0.1,Tech:0.1"], ["prior", "less than 1"]),
+    ],
+)
+def test_what_requires_one_label_per_text_is_refused(
+    inputs: Path, tiny_model: Path, tmp_path: Path, options: list[str], named: list[str]
+) -> None:
+    options = [option.replace("Tech", LABELS[-1]) for option in options]
+    message = refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
+    assert all(text in message for text in named) and not (tmp_path / "run").exists()
+
+
+def test_zero_shot_predicts_labels_in_the_given_shares(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    shares = dict(zip(LABELS, (0.6, 0.5, 0.2, 0.1), strict=True))
+    prior = ",".join(f"{label}:{share}" for label, share in shares.items())
+    pet(
+        *run_options(inputs, tiny_model, parts=["unlabeled"]), "--method", "zero-shot", "--set", f"prior={prior}", "-q",
+        "-o", tmp_path / "run",
+    )  # fmt: skip
+    means = read_probabilities(tmp_path / "run" / "g0" / "labels.parquet").mean(axis=0)
+    np.testing.assert_allclose(means, list(shares.values()), atol=1e-4)
+
+
+def test_check_ranks_labels_and_estimates_the_time(inputs: Path, tiny_model: Path) -> None:
+    options = ["--train", inputs / "train.jsonl", "--unlabeled", inputs / "pool.jsonl", "--max-length", 64]
+    said = pet("check", inputs / "task.yaml", *options, "--model", tiny_model, "--device", "cpu", "-q").stdout
+    assert "ranking precision" in said and "A run takes about" in said
