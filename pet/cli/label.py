@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ EXAMPLES = """\b
 Examples:
   pet label runs/agnews --input more.jsonl -o labels.parquet
   pet label runs/agnews --input more.csv --column body=text --keep url -o labels.csv --min-confidence 0.9
+  pet label runs/agnews --input more.csv -o labels.csv --max-error 0.05 --held-out checked.csv
   pet label /shared/runs/agnews --input /shared/pool/ -o /shared/labels --executor ray
 """
 
@@ -41,6 +43,14 @@ Examples:
     "-o", "--output", required=True, metavar="F", help="Soft labels: .parquet, .jsonl, .csv or .tsv; on Ray a folder."
 )
 @min_confidence_option
+@click.option(
+    "--max-error",
+    type=float,
+    metavar="X",
+    help="Keep only labels that are so sure that at most this share of them should be wrong. Requires labeled texts "
+    "that the run has not learned from.",
+)
+@click.option("--held-out", metavar="F", help="Labeled texts for --max-error.  [default: the run's test texts]")
 @table_options
 @keep_option
 @as_is_option
@@ -66,6 +76,8 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         "compute": compute_options_of(options),
         "reporter": reporter_for(quiet),
     }
+    least = _least_confidence(run, options["max_error"], options["held_out"], how)
+    how["min_confidence"] = max(how["min_confidence"], least)
     if execution.executor == "ray":
         from pet.inference.label_shards import label_on_ray
 
@@ -90,3 +102,15 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
     echo(f"{counts.texts} texts labeled, {kept} written to {output}")
     echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
+
+
+def _least_confidence(run: str, error: float | None, held_out: str | None, how: Mapping[str, Any]) -> float:
+    """Return the least confidence that ``--max-error`` allows; 0 without it."""
+    if error is None:
+        if held_out is not None:
+            raise PetError("--held-out has no effect without --max-error X")
+        return 0.0
+    from pet.review.max_error import least_confidence
+
+    given = {name: how[name] for name in ("table", "compute", "reporter")}
+    return least_confidence(run, error, held_out, **given).confidence

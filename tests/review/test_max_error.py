@@ -1,0 +1,84 @@
+"""`pet label --max-error`: labels that are kept with a guarantee."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import pet, refused, run_options, write_inputs, write_rows
+
+from pet.ensemble.selective import select
+from pet.review.finished import open_finished
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("error")
+    pet(*run_options(write_inputs(place / "in"), tiny_model), "-q", "-o", place / "run")
+    return place / "run"
+
+
+def held_out(finished: Path, folder: Path) -> Path:
+    """Write twenty new texts whose labels are those that the run predicts, and one with another label."""
+    rows = [{"id": f"h{number}", "text": f"A text with the number {number}."} for number in range(21)]
+    write_rows(folder / "new.jsonl", rows)
+    pet("label", finished, "--input", folder / "new.jsonl", "-q", "-o", folder / "labels.jsonl")
+    found = [json.loads(line) for line in (folder / "labels.jsonl").open()]
+    least = int(np.argmin([row["confidence"] for row in found]))
+    names = list(found[0]["probabilities"])
+    for number, (row, soft) in enumerate(zip(rows, found, strict=True)):
+        others = [name for name in names if name != soft["label"]]
+        row["label"] = others[0] if number == least else soft["label"]
+    return write_rows(folder / "held.jsonl", rows)
+
+
+def test_only_labels_above_the_confidence_are_written(finished: Path, tmp_path: Path) -> None:
+    file = held_out(finished, tmp_path)
+    pool = finished.parent / "in" / "pool.jsonl"
+    pet("label", finished, "--input", pool, "-q", "-o", tmp_path / "all.jsonl")
+    pet(
+        "label",
+        finished,
+        "--input",
+        pool,
+        "-q",
+        "-o",
+        tmp_path / "kept.jsonl",
+        "--max-error",
+        "0.3",
+        "--held-out",
+        file,
+    )
+    all_rows, kept = ([json.loads(line) for line in (tmp_path / name).open()] for name in ("all.jsonl", "kept.jsonl"))
+    labels = [json.loads(line) for line in (tmp_path / "labels.jsonl").open()]
+    sure = np.array([row["confidence"] for row in labels])
+    chosen = select(sure, sure > sure.min(), open_finished(finished).pool.confidence, 0.3)
+    assert 0 < len(kept) <= len(all_rows)
+    assert [row["id"] for row in kept] == [
+        row["id"] for row in all_rows if row["confidence"] >= chosen.confidence - 1e-6
+    ]
+
+
+def test_too_few_held_out_texts_are_told_with_the_number_that_is_needed(finished: Path, tmp_path: Path) -> None:
+    message = refused(
+        "label",
+        finished,
+        "--input",
+        finished.parent / "in" / "pool.jsonl",
+        "-o",
+        tmp_path / "x.csv",
+        "--max-error",
+        "0.01",
+    )
+    assert "at least 99" in message
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_texts_that_the_run_learned_from_are_refused(finished: Path, tmp_path: Path) -> None:
+    inputs = finished.parent / "in"
+    options = ["--input", inputs / "pool.jsonl", "-o", tmp_path / "x.csv", "--max-error", "0.3"]
+    assert "learned from 12" in refused("label", finished, *options, "--held-out", inputs / "train.jsonl")
+    assert "--max-error" in refused("label", finished, *options[:4], "--held-out", inputs / "train.jsonl")
+    assert "1.5" in refused("label", finished, *options[:5], "1.5")
