@@ -15,6 +15,7 @@ from pet.data.label_codes import LabelCodes
 from pet.data.targets import class_values, label_positions
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
+from pet.estimator.label_sets import indicator_of
 from pet.task.task import Task
 
 Array = NDArray[Any]
@@ -37,7 +38,8 @@ class Targets:
 
     Attributes
     ----------
-    positions : int64 array of shape (n,): position of each label in the labels of the task; None without labels
+    positions : int64 array of shape (n,): position of each label in the labels of the task; None without labels. If a
+        text may have several, 0 or 1 for each label, shape (n, L)
     classes : array of shape (L,): the value that predictions have for each label, in the order of the task
     """
 
@@ -59,6 +61,9 @@ def read_targets(y: Any, task: Task, names: Sequence[Any] = ()) -> Targets:
     PetError
         If a value is not a label, or scikit-learn may have replaced labels with numbers whose meaning is ambiguous.
     """
+    if task.multi_label:
+        classes = class_values(task.labels, task.label_map, (), names)
+        return Targets(None if y is None else indicator_of(y, task), classes)
     if y is None:
         return Targets(None, class_values(task.labels, task.label_map, (), names))
     values = target_values(y)

@@ -19,6 +19,7 @@ from pet.data.values import label_text
 from pet.errors import PetError
 from pet.estimator.classes import class_order, read_targets
 from pet.estimator.inputs import as_value_error, fit_tables, make_task, plain_settings, target_values
+from pet.estimator.label_sets import indicator_of
 from pet.progress import Reporter
 from pet.recipe import make_recipe
 from pet.resources import expand
@@ -84,7 +85,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     classes_ : array of shape (L,)
         All labels of the task in sorted order, as in every classifier of scikit-learn; spelled as in `y`, or else as in
-        the task.
+        the task. If the task has ``multi_label``, they are in the order of the task, as the columns of `y`.
     class_positions_ : int64 array of shape (L,)
         Position of each class in ``task_.labels``. The task's order is that of `student_`, `ensemble_` and all files.
     task_ : Task
@@ -180,7 +181,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array-like of shape (n,)
             Their labels: strings, whole numbers or booleans whose text is a label of the task or a key of its
             ``label_map``, in any NumPy, pandas or Arrow type, without missing values. May be None for
-            ``zero-shot`` and ``ipet``.
+            ``zero-shot`` and ``ipet``. If the task has ``multi_label``: a list with the labels of each text, or 0 and 1
+            for each label, as an array of shape (n, L) in the order of the task, or a DataFrame with their names.
         unlabeled : as `X`, optional
             Texts without labels, for the auxiliary MLM loss and the student.
 
@@ -197,7 +199,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with as_value_error():
             task = make_task(self.task, self.patterns, self.verbalizer)
             targets = read_targets(y, task, [] if self.verbalizer is None else list(self.verbalizer))
-            positions = class_order(targets.classes)
+            positions = np.arange(len(task.labels)) if task.multi_label else class_order(targets.classes)
             recipe = make_recipe(self.recipe, plain_settings(self.settings, task))
             primes = self.method == "zero-shot" and recipe.priming.count > 0
             tables = fit_tables(self.method, task, X, targets.positions, unlabeled, primes=primes)
@@ -292,9 +294,12 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        array of shape (n,), with values of ``classes_``
+        array of shape (n,), with values of ``classes_``. If the task has ``multi_label``, int64 array of shape (n, L)
+        with 1 for each label whose probability is at least the threshold that was learned from the labeled texts
         """
         check_is_fitted(self, "classes_")
+        if self.task_.multi_label:
+            return (self.predict_proba(X) >= self._fitted.threshold).astype(np.int64)
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -312,12 +317,18 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         float
-            Share of texts whose most probable label is the gold label.
+            Share of texts whose most probable label is the gold label; or if the task has ``multi_label``, whose labels
+            are all right.
         """
         from sklearn.metrics import accuracy_score
 
         check_is_fitted(self, "classes_")
         with as_value_error():
+            if self.task_.multi_label:
+                truth, said = indicator_of(y, self.task_), self.predict(X)
+                if len(truth) != len(said):
+                    raise PetError(f"X has {len(said)} texts, but y has {len(truth)} rows; pass one row per text")
+                return float(accuracy_score(truth, said, sample_weight=sample_weight))
             labels = [self.task_.labels[i] for i in self.class_positions_]
             spellings = {str(label_text(value)): label for value, label in zip(self.classes_, labels, strict=True)}
             gold = label_positions(target_values(y), labels, {**self.task_.label_map, **spellings})

@@ -53,6 +53,11 @@ class Fitted:
         """The ensemble, or None if a classifier predicts."""
         return self.predictor if isinstance(self.predictor, SavedEnsemble) else None
 
+    @property
+    def threshold(self) -> float:
+        """Probability from which a label applies, if a text may have several."""
+        return (self.predictor if isinstance(self.predictor, Classifier) else self.predictor.ensemble).threshold
+
     def probabilities(self, table: Dataset, device: str, precision: str, reporter: Reporter) -> Array:
         """Return a float64 array of shape (rows, L).
 
@@ -109,7 +114,9 @@ def _open_run(place: Path, task: Task, results: dict[str, Any], allow_pickle: bo
     """Open the student or the ensemble of a finished run, and its soft labels."""
     has_student = (place / "student").is_dir()
     predictor = (
-        load_classifier(str(place / "student")) if has_student else open_ensemble(place, allow_pickle=allow_pickle)
+        load_classifier(str(place / "student"), independent=task.multi_label)
+        if has_student
+        else open_ensemble(place, allow_pickle=allow_pickle)
     )
     labels = place / f"g{results.get('generation', 0)}" / "labels.parquet"
     return Fitted(predictor, read_soft_labels(labels, task.labels) if labels.is_file() else None, results)
