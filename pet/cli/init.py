@@ -3,44 +3,113 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pet.cli.echo import echo
-from pet.cli.options import force_option, format_options, labeled_input_option, table_format_of
+from pet.cli.options import (
+    compute_options,
+    force_option,
+    format_options,
+    labeled_input_option,
+    max_length_option,
+    quiet_option,
+    reporter_for,
+    table_format_of,
+)
+from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from pet.scaffold.model_words import ModelOptions
+    from pet.scaffold.write import WrittenTask
 
 EXAMPLES = """\b
 Examples:
-  pet init reviews --input train.jsonl -o reviews.yaml
-  pet init intents --input train.csv --text utterance --label intent -o intents.yaml
+  pet init reviews --input train.jsonl --unlabeled pool.jsonl -m roberta-base -o reviews.yaml
+  pet init intents --input train.csv --text utterance --label intent -m roberta-base -o intents.yaml
   pet init pairs --input train.tsv --text premise --text hypothesis -o pairs.yaml
 """
+_MOST_SHOWN = 30  # labels whose words are printed
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("name", metavar="NAME")
 @labeled_input_option
+@click.option("--unlabeled", metavar="F", help="Unlabeled texts, to find frequent words in. Requires -m.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="M",
+    help="Language model that finds the words of the labels: a folder or a hub name.  [default: the words are guesses]",
+)
+@max_length_option
 @click.option("--text", multiple=True, metavar="COLUMN", help="A text column. Repeatable.  [default: a guess]")
 @click.option("--label", metavar="COLUMN", help="The label column.  [default: a guess]")
+@click.option("--merge-labels", is_flag=True, help="Merge labels that differ only in case or spaces.")
 @click.option("-o", "--output", required=True, metavar="F", help="The task file: .yaml.")
 @format_options
+@compute_options
 @force_option
+@quiet_option
 def init(
     name: str, source: str, text: tuple[str, ...], label: str | None, output: str, force: bool, **options: Any
 ) -> None:
     """Write a task file for your own data.
 
-    NAME is the name of the task. The command looks for text columns and labels in the data. The task file
-    works as it is; its comments say what to improve.
+    NAME is the name of the task. The command looks for text columns, ids and labels in the data. With -m, it also
+    finds words for the labels, as `pet words` does, and `pet check` accepts the file with this model. The comments in
+    the file say what to improve.
     """
-    from pet.scaffold.write import write_new_task
+    from pet.scaffold.write import NewTaskOptions, write_new_task
     from pet.terminal import clean
 
-    table_format = table_format_of(options)
-    made = write_new_task(name, source, output, text=text, label=label, force=force, table_format=table_format)
-    columns = [part for pair in made.columns.items() for part in ("--column", "=".join(pair))]
-    given = [part for name, value in table_format.to_dict().items() for part in (f"--{name}", value)]
-    command = ["pet", "check", output, "--train", source, *columns, *given]
+    reporter = reporter_for(options["quiet"])
+    table_format, model = table_format_of(options), _model_of(options)
+    how = NewTaskOptions(text, label, options["merge_labels"], force, table_format, model)
+    made = write_new_task(name, source, output, how, reporter)
+    for warning in _warnings(made, output, model is not None):
+        reporter.warn(warning)
     echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
+    for named, words in [*made.words.items()][:_MOST_SHOWN] if model else ():
+        echo(f"  {clean(named)}: {', '.join(words)}")
+    given = [part for key, value in table_format.to_dict().items() for part in (f"--{key}", value)]
+    command = ["pet", "check", output, "--train", source, *_model_arguments(model), *given]
     echo(f"next: {clean(shlex.join(command))}")
+
+
+def _model_of(options: dict[str, Any]) -> ModelOptions | None:
+    from pet.scaffold.model_words import ModelOptions
+
+    if options["model"] is None:
+        if options["unlabeled"] is not None:
+            raise PetError("--unlabeled is read to find words with a model; give one with -m, or leave out --unlabeled")
+        return None
+    return ModelOptions(
+        options["model"],
+        options["unlabeled"],
+        options["max_length"],
+        options["device"] or "auto",
+        options["precision"] or "auto",
+        bool(options["allow_pickle"]),
+    )
+
+
+def _model_arguments(model: ModelOptions | None) -> list[str]:
+    if model is None:
+        return []
+    given = {"-m": model.model, "--unlabeled": model.unlabeled, "--max-length": model.max_length}
+    return [part for option, value in given.items() if value is not None for part in (option, str(value))]
+
+
+def _warnings(made: WrittenTask, output: str, checked: bool) -> list[str]:
+    found = [
+        f"the labels {', '.join(map(repr, group))} differ only in case or spaces; add --merge-labels to merge them"
+        for group in made.similar
+    ]
+    if not checked:
+        found.append(
+            f"{output}: no model has checked the words, which are guesses from the names of the labels; find better "
+            "ones with -m MODEL, or later with `pet words`"
+        )
+    return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pet.data.columns import near, same_columns, some
+from pet.data.infer_ids import IdProfile, guess_id
+from pet.data.label_spellings import similar_labels
 from pet.data.open_source import open_source
 from pet.data.read import read_table
 from pet.data.rows import whole_rows
@@ -44,6 +46,8 @@ class ColumnProfile:
         Distinct values and how often each appears. Counting stops when there are too many to be labels.
     names : tuple of str
         Names of the classes, in order, if the file itself has them.
+    ids : IdProfile
+        Whether the values could be ids.
     """
 
     name: str
@@ -53,9 +57,11 @@ class ColumnProfile:
     longest: int = 0
     values: dict[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    ids: IdProfile = field(default_factory=IdProfile)
 
     def add(self, text: str) -> None:
         """Count a value."""
+        self.ids.add(text)
         if not text.strip():
             return
         self.filled += 1
@@ -109,6 +115,12 @@ class InferredColumns:
         Rows of each label.
     others : tuple of str
         All other columns.
+    id : str or None
+        Column of the ids, if the file has one.
+    similar : tuple of tuples of str
+        Labels that differ only in case or spaces; see `pet.data.label_spellings.similar_labels`.
+    label_map : mapping of str to str
+        Value -> label, for values that were merged into another label.
     """
 
     rows: int
@@ -117,10 +129,18 @@ class InferredColumns:
     labels: tuple[str, ...]
     counts: tuple[int, ...]
     others: tuple[str, ...]
+    id: str | None = None
+    similar: tuple[tuple[str, ...], ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
 
 
 def infer_columns(
-    source: str, *, text: Sequence[str] = (), label: str | None = None, table_format: TableFormat = DETECT
+    source: str,
+    *,
+    text: Sequence[str] = (),
+    label: str | None = None,
+    merge_labels: bool = False,
+    table_format: TableFormat = DETECT,
 ) -> InferredColumns:
     """Read a file and find its text columns and its labels.
 
@@ -132,6 +152,8 @@ def infer_columns(
         Text columns; default: a guess.
     label : str, optional
         Label column; default: a guess.
+    merge_labels : bool
+        Merge labels that differ only in case or spaces.
     table_format : TableFormat
         Encoding, delimiter and quoting; default: detected.
 
@@ -146,16 +168,23 @@ def infer_columns(
     label = None if label is None else _written(label, columns)
     _check_names(source, columns, text, label)
     chosen_label = _merged(columns[label] if label is not None else _guess_label(source, columns, text))
+    similar = similar_labels(chosen_label.values)
+    label_map = {other: group[0] for group in similar for other in group[1:]} if merge_labels else {}
+    chosen_label = _with_labels_merged(chosen_label, label_map)
     labels = _labels(source, chosen_label)
     texts = tuple(text) or _guess_text(source, columns, chosen_label.name)
     used = {*texts, chosen_label.name}
+    ids = "id" if "id" in columns else guess_id(((c.name, c.ids) for c in columns.values() if c.name not in used), rows)
     return InferredColumns(
         rows,
         texts,
         chosen_label.name,
         labels,
         tuple(chosen_label.values.get(name, 0) for name in labels),
-        tuple(name for name in columns if name not in used),
+        tuple(name for name in columns if name not in used and name != ids),
+        ids,
+        () if merge_labels else tuple(similar),
+        label_map,
     )
 
 
@@ -193,6 +222,14 @@ def _merged(column: ColumnProfile) -> ColumnProfile:
         first = names.add(value) or value
         counts[first] = counts.get(first, 0) + count
     return replace(column, values=counts)
+
+
+def _with_labels_merged(column: ColumnProfile, label_map: Mapping[str, str]) -> ColumnProfile:
+    counts: dict[str, int] = {}
+    for value, count in column.values.items():
+        label = label_map.get(value, value)
+        counts[label] = counts.get(label, 0) + count
+    return replace(column, values=counts, names=tuple(name for name in column.names if name not in label_map))
 
 
 def _check_names(source: str, columns: dict[str, ColumnProfile], text: Sequence[str], label: str | None) -> None:

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pet.data.infer_columns import InferredColumns
+from pet.task.edit import NewWords
 from pet.task.grammar import NAME, RESERVED
-from pet.task.yaml_text import yaml_quoted, yaml_scalar
+from pet.task.yaml_text import yaml_list, yaml_quoted, yaml_scalar
 
 _ON_WORDS = (
     "# The word that fills the blank for each label, or several, as in [great, wonderful]. A word must be one",
     "# token of the model (frequent words are), fit into the patterns, and belong to one label only.",
 )
 _ON_GUESSES = (
-    "# If the name of a label is not a single word, the guess is a part of it, a number or a letter.",
-    "# Replace it with a better word.",
+    "# Words marked as a guess come from the name of the label, or are a part of it, a number or a letter.",
+    "# Replace them with better ones.",
 )
 _ON_PATTERNS = (
     "# Each pattern turns a text into a cloze: the model fills {mask}. Write patterns in the language of the",
@@ -82,11 +83,11 @@ def guess_words(labels: Sequence[str]) -> WordGuesses:
     used: set[str] = set()
     # Whole names first, so that "card" gets its own word before "card payment" takes it.
     for label in sorted(labels, key=lambda name: len(_parts(name)) != 1):
-        parts = [part for part in _parts(label) if _folded(part) not in used]
+        parts = [part for part in _parts(label) if folded(part) not in used]
         if not parts or parts[0] != label.strip().lower() or parts[0].isdigit():
             unsure.add(label)
-        word = parts[0] if parts else next(filler for filler in _fillers() if _folded(filler) not in used)
-        used.add(_folded(word))
+        word = parts[0] if parts else next(filler for filler in fillers() if folded(filler) not in used)
+        used.add(folded(word))
         words[label] = word
     return WordGuesses({label: words[label] for label in labels}, frozenset(unsure))
 
@@ -98,13 +99,14 @@ def _parts(label: str) -> list[str]:
     return [part.lower() for part in parts if len(part) < 30]
 
 
-def _folded(word: str) -> str:
+def folded(word: str) -> str:
     """A word as an uncased tokenizer that strips accents sees it."""
     plain = unicodedata.normalize("NFKD", word.casefold())
     return "".join(char for char in plain if not unicodedata.combining(char)) or word
 
 
-def _fillers() -> Iterable[str]:
+def fillers() -> Iterable[str]:
+    """Words for labels that have no better one: letters, then numbers."""
     yield from string.ascii_lowercase
     yield from map(str, range(1000))
 
@@ -120,68 +122,107 @@ def generic_patterns(fields: Sequence[str]) -> list[str]:
     ]
 
 
-def task_file_text(name: str, found: InferredColumns, source: str) -> str:
+@dataclass(frozen=True)
+class Draft:
+    """What a task file will say.
+
+    Attributes
+    ----------
+    name : name of the task
+    source : the data file, for a comment
+    found : the columns and labels of the data
+    words : words of the labels
+    patterns : the patterns
+    model : model that the words were found with; empty if there was none
+    """
+
+    name: str
+    source: str
+    found: InferredColumns
+    words: NewWords
+    patterns: tuple[str, ...]
+    model: str = ""
+
+
+def first_draft(name: str, source: str, found: InferredColumns) -> Draft:
+    """Return a draft with generic patterns, and words guessed from the names of the labels."""
+    guesses = guess_words(found.labels)
+    words = {label: (word,) for label, word in guesses.words.items()}
+    notes = {label: "a guess" for label in found.labels if label in guesses.unsure}
+    patterns = generic_patterns(list(field_names(found.text)))
+    return Draft(name, source, found, NewWords(words, notes), tuple(patterns))
+
+
+def named_columns(found: InferredColumns) -> dict[str, str]:
+    """Return field (or ``id``, ``label``) -> column, where the names differ."""
+    named = {field: column for field, column in field_names(found.text).items() if field != column}
+    others = {"id": found.id, "label": found.label}
+    return named | {name: column for name, column in others.items() if column not in (None, name)}  # type: ignore[misc]
+
+
+def task_file_text(draft: Draft) -> str:
     """Return the text of a commented task file.
 
     The names of columns and labels may be any text. They are quoted, also in comments.
-
-    Parameters
-    ----------
-    name : str
-        Name of the task.
-    found : InferredColumns
-        The columns and labels of the data.
-    source : str
-        The data file, for a comment.
     """
-    fields = field_names(found.text)
-    words = guess_words(found.labels)
-    renamed = {field: column for field, column in fields.items() if field != column}
-    if found.label != "label":
-        renamed["label"] = found.label
+    found, words = draft.found, draft.words
     unused = ", ".join(map(_quoted, found.others[:12])) + (", ..." if len(found.others) > 12 else "")
     lines = [
-        f"# A first task file for {_quoted(source)}.",
-        "# It works as it is, but its words and patterns are guesses, and half of the accuracy depends on them.",
-        "# `pet check` shows what they do.",
-        f"task: {yaml_scalar(name)}",
+        f"# A first task file for {_quoted(draft.source)}.",
+        *_about_words(draft.model),
+        f"task: {yaml_scalar(draft.name)}",
         "",
         "# The text columns of the data. Patterns name them in braces.",
         *([f"# Not used: {unused}"] if found.others else []),
-        *_renaming(renamed),
         "fields:",
-        *(f"  - {yaml_scalar(field)}" for field in fields),
+        *(f"  - {yaml_scalar(field)}" for field in field_names(found.text)),
+        *_mapping("columns", named_columns(found), "# Where the data has other names for them."),
         "",
         f"# Values of the column {_quoted(found.label)}, and how many rows have each of them.",
         "# Results keep this order.",
         "labels:",
         *(f"  - {yaml_scalar(label)}  # {count}" for label, count in zip(found.labels, found.counts, strict=True)),
+        *_mapping("label_map", found.label_map, "# Other spellings in the data -> label."),
+        "",
+        "# What a label means, in one sentence. `pet words` reads it, and it is shown in the report.",
+        "# descriptions:",
+        f"#   {yaml_scalar(found.labels[0])}: ...",
         "",
         "metrics: [accuracy, macro_f1]",
         "",
         *_ON_WORDS,
-        *(_ON_GUESSES if words.unsure else []),
+        *(_ON_GUESSES if words.notes else []),
         "verbalizer:",
         *(_word_line(label, words) for label in found.labels),
         "",
         *_ON_PATTERNS,
         "patterns:",
-        *(f"  - {yaml_quoted(pattern)}" for pattern in generic_patterns(list(fields))),
+        *(f"  - {yaml_quoted(pattern)}" for pattern in draft.patterns),
         "",
     ]
     return "\n".join(lines)
 
 
-def _word_line(label: str, words: WordGuesses) -> str:
-    line = f"  {yaml_scalar(label)}: {yaml_scalar(words.words[label])}"
-    return f"{line}  # a guess" if label in words.unsure else line
+def _about_words(model: str) -> list[str]:
+    if model:
+        return [
+            f"# The words were found with the model {_quoted(model)}. Half of the accuracy depends on them and on the",
+            "# patterns: improve both. `pet check` shows what they do.",
+        ]
+    return [
+        "# The words are guesses from the names of the labels, and no model has checked them. `pet words FILE --write`",
+        "# finds better ones, and `pet check` shows what they do.",
+    ]
 
 
-def _renaming(renamed: Mapping[str, str]) -> list[str]:
-    if not renamed:
-        return []
-    pairs = ", ".join(f"{field} is column {_quoted(column)}" for field, column in renamed.items())
-    return [f"# The data has other names for them, so commands need --column: {pairs}."]
+def _mapping(key: str, pairs: Mapping[str, str], comment: str) -> list[str]:
+    lines = [f"  {yaml_scalar(name)}: {yaml_scalar(value)}" for name, value in pairs.items()]
+    return ["", comment, f"{key}:", *lines] if lines else []
+
+
+def _word_line(label: str, words: NewWords) -> str:
+    note = f"  # {words.notes[label]}" if label in words.notes else ""
+    return f"  {yaml_scalar(label)}: {yaml_list(list(words.words[label]))}{note}"
 
 
 def _quoted(text: str) -> str:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pet.data.infer_columns import infer_columns
-from pet.data.read import read_table
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
-from pet.scaffold.scaffold import field_names, task_file_text
+from pet.progress import Reporter
+from pet.scaffold.model_words import ModelOptions, with_model
+from pet.scaffold.scaffold import first_draft, named_columns, task_file_text
 from pet.store.files import writing
 from pet.store.outputs import check_output
-from pet.task.document import read_yaml
+from pet.task.document import from_yaml
 from pet.task.parse import parse_task
+from pet.task.task import Task
+from pet.words.tables import read_texts
 
 
 @dataclass(frozen=True)
@@ -26,23 +29,48 @@ class WrittenTask:
     fields, labels : tuple of str
         Of the task.
     columns : mapping of str to str
-        Field (or ``label``) -> column of the data, where the names differ.
+        Field (or ``label``, ``id``) -> column of the data, where the names differ.
+    words : mapping of str to tuple of str
+        Label -> its words.
+    similar : tuple of tuples of str
+        Labels that differ only in case or spaces.
     """
 
     fields: tuple[str, ...]
     labels: tuple[str, ...]
     columns: Mapping[str, str]
+    words: Mapping[str, tuple[str, ...]]
+    similar: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class NewTaskOptions:
+    """How to read the data and where the words come from.
+
+    Attributes
+    ----------
+    text : text columns; default: a guess (`pet.data.infer_columns.infer_columns`)
+    label : label column; default: a guess
+    merge_labels : merge labels that differ only in case or spaces
+    force : replace a file that exists
+    table_format : encoding, delimiter and quoting of the data; default: detected
+    model : the model to find words with; None: words are guessed from the names of the labels
+    """
+
+    text: Sequence[str] = ()
+    label: str | None = None
+    merge_labels: bool = False
+    force: bool = False
+    table_format: TableFormat = DETECT
+    model: ModelOptions | None = None
 
 
 def write_new_task(
     name: str,
     source: str,
     output: str | Path,
-    *,
-    text: Sequence[str] = (),
-    label: str | None = None,
-    force: bool = False,
-    table_format: TableFormat = DETECT,
+    options: NewTaskOptions | None = None,
+    reporter: Reporter | None = None,
 ) -> WrittenTask:
     """Inspect a data file and write a commented task file for it.
 
@@ -54,32 +82,41 @@ def write_new_task(
         Labeled texts, as for `pet.data.read.read_table`.
     output : str or Path
         A .yaml file.
-    text : sequence of str
-        Text columns; default: a guess (`pet.data.infer_columns.infer_columns`).
-    label : str, optional
-        Label column; default: a guess.
-    force : bool
-        Replace a file that exists.
-    table_format : TableFormat
-        Encoding, delimiter and quoting of the data; default: detected.
+    options : NewTaskOptions, optional
+        Columns, labels and model.
+    reporter : Reporter, optional
+        Shows progress.
 
     Raises
     ------
     PetError
         For every mistake in the input or the options. Nothing is written then.
     """
-    place = check_output(output, (".yaml", ".yml"), source, force)
+    options = options or NewTaskOptions()
+    place = check_output(output, (".yaml", ".yml"), source, options.force)
     if not name.strip():
         raise PetError("NAME is empty; give the task a name")
-    found = infer_columns(source, text=text, label=label, table_format=table_format)
-    fields = field_names(found.text)
-    columns = {field: column for field, column in fields.items() if field != column}
-    if found.label != "label":
-        columns["label"] = found.label
+    found = infer_columns(
+        source,
+        text=options.text,
+        label=options.label,
+        merge_labels=options.merge_labels,
+        table_format=options.table_format,
+    )
+    draft = first_draft(name, source, found)
+    task = _task_of(task_file_text(draft), output)
     # Finds missing texts and labels now, with their lines.
-    read_table(source, list(fields), labels=found.labels, columns=columns, table_format=table_format)
-    written = task_file_text(name, found, source)
+    read_texts(task, {"train": source}, table_format=options.table_format)
+    if options.model is not None:
+        draft = with_model(draft, task, options.model, reporter or Reporter("quiet"), options.table_format)
+    written = task_file_text(draft)
+    task = _task_of(written, output)
     with writing(place) as temporary:
         temporary.write_text(written, encoding="utf-8", newline="\n")
-        values = parse_task(read_yaml(temporary, str(output)))  # a file that does not parse is not kept
-    return WrittenTask(values["fields"], values["labels"], columns)
+    words = {label: tuple(words) for label, words in draft.words.words.items()}
+    return WrittenTask(task.fields, task.labels, named_columns(found), words, found.similar)
+
+
+def _task_of(written: str, output: str | Path) -> Task:
+    """Parse the text of a task file, so that one with a mistake is never written."""
+    return Task(**parse_task(from_yaml(written, str(output))))

@@ -68,7 +68,23 @@ def read_yaml(path: Path, shown: str | None = None) -> Item:
         If the file cannot be read, is not UTF-8, is not valid YAML, or contains a tag that would construct an object.
     """
     shown = shown or str(path)
-    node = compose_yaml(decode(read_bytes(path, shown, MAX_BYTES), shown), shown)
+    return from_yaml(decode(read_bytes(path, shown, MAX_BYTES), shown), shown)
+
+
+def from_yaml(text: str, shown: str) -> Item:
+    """Build the tree from the text of a YAML document.
+
+    Parameters
+    ----------
+    text : the document
+    shown : name to use in messages
+
+    Raises
+    ------
+    PetError
+        If the text is not valid YAML, or contains a tag that would construct an object.
+    """
+    node = compose_yaml(text, shown)
     return Item(None, f"{shown}:1", 1) if node is None else _Converter(shown).convert(node)
 
 

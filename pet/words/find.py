@@ -146,9 +146,9 @@ class _Search:
     ):
         self.shared, self.options, self.reporter = shared, options, reporter
         self.task, self.labels = shared.task, len(shared.task.labels)
-        self.counts = np.zeros(self.labels, np.int64)
-        self.gold = np.zeros(0, np.int64)
+        self.belongs = np.zeros((0, self.labels), bool)
         self.train = self._drawn(train) if train is not None else None
+        self.counts = self.belongs.sum(axis=0)
         tables = [table for table in (pool, train) if table is not None]
         self.candidates = self._candidates(tables)
         self.pool = _spread(tables[0], options.texts)
@@ -204,7 +204,7 @@ class _Search:
             for number, encoder in enumerate(encoders):
                 if labeled is not None:
                     found = log_probabilities(self.shared, encoder, labeled, self.candidates.tokens, bar.update)
-                    ratios, likely[number] = likelihood_ratios(found, self.gold, self.labels)
+                    ratios, likely[number] = likelihood_ratios(found, self.belongs)
                     scores[number] = with_names(ratios, similar, self.counts)
                 if unlabeled is not None:
                     found = log_probabilities(self.shared, encoder, unlabeled, self.candidates.tokens, bar.update)
@@ -241,16 +241,14 @@ class _Search:
         return found
 
     def _drawn(self, train: Dataset) -> Dataset:
-        """Draw labeled texts as a run does, and remember their labels."""
-        gold = column_labels(train)
-        rows = sample_shots(
-            gold,
-            self.labels,
-            examples=min(self.options.texts, len(gold)),
-            seed=derive_seed(self.options.seed, "sample"),
-        )
-        self.gold = gold[rows]
-        self.counts = np.bincount(self.gold, minlength=self.labels)
+        """Draw labeled texts, evenly over the labels if a text has only one, and remember their labels."""
+        gold, most = column_labels(train), min(self.options.texts, len(train))
+        if gold.ndim == 2:
+            drawn = _spread(train, most)
+            self.belongs = column_labels(drawn) > 0
+            return drawn
+        rows = sample_shots(gold, self.labels, examples=most, seed=derive_seed(self.options.seed, "sample"))
+        self.belongs = np.eye(self.labels, dtype=bool)[gold[rows]]
         return pick_rows(train, rows)
 
 

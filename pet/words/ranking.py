@@ -21,14 +21,13 @@ SEEDS = 3  # neighbors that stand for a label beside its own name
 NAME_EXAMPLES = 2  # labeled texts that count as much as the name of the label
 
 
-def likelihood_ratios(log_probabilities: Array, gold: Array, labels: int) -> tuple[Array, Array]:
+def likelihood_ratios(log_probabilities: Array, belongs: Array) -> tuple[Array, Array]:
     """Return how much more likely words are in the texts of a label than in the others (PETAL, section 3).
 
     Parameters
     ----------
     log_probabilities : of each word at the mask of each labeled text, shape (rows, C)
-    gold : int array of shape (rows,), positions of the labels
-    labels : number of labels L
+    belongs : bool array of shape (rows, L): whether a text has a label
 
     Returns
     -------
@@ -38,16 +37,17 @@ def likelihood_ratios(log_probabilities: Array, gold: Array, labels: int) -> tup
 
     Examples
     --------
-    >>> ratios, _ = likelihood_ratios(np.log([[0.5], [0.2], [0.2]]), np.array([0, 1, 1]), 2)
+    >>> belongs = np.array([[True, False], [False, True], [False, True]])
+    >>> ratios, _ = likelihood_ratios(np.log([[0.5], [0.2], [0.2]]), belongs)
     >>> ratios.round(4).tolist()
     [[1.3863, -1.3863]]
     """
     values = log_probabilities.astype(np.float64)
     odds = values - np.log1p(-np.exp(np.minimum(values, -1e-6)))
-    ratios = np.zeros((values.shape[1], labels))
-    means = np.full((values.shape[1], labels), -np.inf)
-    for label in np.unique(gold):
-        of_label = gold == label
+    ratios = np.zeros((values.shape[1], belongs.shape[1]))
+    means = np.full(ratios.shape, -np.inf)
+    for label in np.flatnonzero(belongs.any(axis=0)):
+        of_label = belongs[:, label]
         means[:, label] = values[of_label].mean(axis=0)
         if not of_label.all():
             ratios[:, label] = odds[of_label].mean(axis=0) - odds[~of_label].mean(axis=0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pet.data.label_sets import labels_of
 from pet.data.read import read_table
 from pet.data.table_format import DETECT, TableFormat
-from pet.task.task import Task, one_label_only
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,14 +30,13 @@ def read_texts(
     PetError
         With every mistake in the tables.
     """
-    one_label_only(task, "`pet words`", "look for words with the same task without it")
     columns = {**task.columns, **columns}
     found = {}
     if "train" in sources:
         found["train"] = read_table(
             sources["train"],
             task.fields,
-            labels=list(task.labels),
+            labels=labels_of(task),
             label_map=task.label_map,
             columns=columns,
             name="train",

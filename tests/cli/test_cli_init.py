@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from pet.cli.main import main
 from pet.data.draw import DrawOptions, draw_file
-from pet.data.infer_columns import MOST_LABELS
+from pet.data.infer_columns import MOST_LABELS, infer_columns
 from pet.data.read import read_table
 from pet.data.table_options import TableOptions
+from pet.preflight.check_task import CheckOptions, check_task
 from pet.scaffold.scaffold import field_names, guess_words
-from pet.scaffold.write import write_new_task
+from pet.scaffold.write import NewTaskOptions, write_new_task
 from pet.task.grammar import NAME
 from pet.task.task import Task
 
@@ -53,7 +54,7 @@ def test_the_task_file_loads_and_the_next_command_is_printed(tmp_path: Path, wri
     assert len(task.patterns) == 4
     assert task.patterns[0].verbalizer.words == {"Sports": ("sports",), "World": ("world",)}
     written = target.read_text()
-    assert "# 5" in written and '"id"' in written
+    assert "# 5" in written
     assert "TODO" not in written
     assert f"pet check {target} --train {source}" in result.stdout
 
@@ -68,9 +69,62 @@ def test_columns_are_guessed_from_their_values(tmp_path: Path) -> None:
         )
     made = write_new_task("pairs", str(source), tmp_path / "task.yaml")
     assert (made.fields, made.labels) == (("first", "second"), ("no", "yes"))
-    assert made.columns == {"label": "verdict"}
+    assert made.columns == {"id": "guid", "label": "verdict"}
     task = Task.load(tmp_path / "task.yaml")
-    assert len(read_table(source, task.fields, labels=task.labels, columns=made.columns)) == 8
+    assert task.columns == made.columns
+    table = read_table(source, task.fields, labels=task.labels, columns=task.columns)
+    assert table["id"] == [str(i) for i in range(8)]
+
+
+def test_ids_are_unique_and_have_a_name_or_a_form_that_says_so(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    rows = labeled(["a", "b"] * 3)
+    more = [{"price": 10 + i, "docId": i // 2, "case": f"T-{100 + i}", "at": f"1{i}:00"} for i in range(6)]
+    source = str(write_jsonl("train.jsonl", [row | other for row, other in zip(rows, more, strict=True)]))
+    assert infer_columns(source).id == "case"
+    source = str(write_jsonl("more.jsonl", [row | {"case": "T-1", "row_no": i} for i, row in enumerate(rows)]))
+    assert infer_columns(source).id == "row_no"
+    assert infer_columns(str(write_jsonl("none.jsonl", rows))).id is None
+
+
+def test_labels_that_differ_in_case_or_spaces_are_named_and_merged_on_request(
+    tmp_path: Path, write_jsonl: WriteRows
+) -> None:
+    source = write_jsonl("train.jsonl", labeled(["Sports", "sports ", "World", "Sports"] * 2))
+    target = tmp_path / "task.yaml"
+    said = call("x", "--input", source, "-o", target).stderr
+    assert "'Sports'" in said and "'sports '" in said and "--merge-labels" in said
+    said = call("x", "--input", source, "-o", target, "--force", "--merge-labels").stderr
+    assert "--merge-labels" not in said
+    task = Task.load(target)
+    assert (task.labels, task.label_map) == (("Sports", "World"), {"sports ": "Sports"})
+    table = read_table(source, task.fields, labels=task.labels, label_map=task.label_map)
+    assert table["label"] == [0, 0, 1, 0] * 2
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_pet_check_accepts_the_file_with_the_model_that_found_the_words(
+    family: str, tmp_path: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows, family_model: Any
+) -> None:
+    rows = [{"ticket_no": row["id"], "body": row["text"], "kind": row["label"].upper()} for row in news_rows]
+    source, pool = write_jsonl("train.jsonl", rows[:24]), write_jsonl("pool.jsonl", rows[24:])
+    target, model = tmp_path / "task.yaml", str(family_model(family))
+    result = call("news", "--input", source, "--unlabeled", pool, "-m", model, "--max-length", 64, "-o", target, "-q")
+    assert result.exit_code == 0, result.output
+    assert "--column" not in result.stdout and f"-m {model}" in result.stdout
+    task = Task.load(target)
+    assert task.columns == {"id": "ticket_no", "label": "kind"}
+    assert len(task.patterns) == (4 if family == "bert" else 2)
+    sources = {"train": str(source), "unlabeled": str(pool)}
+    options = CheckOptions(sources=sources, settings={"max_length": "64"}, weights=False)
+    assert check_task(task, model, options).errors == []
+
+
+def test_without_a_model_the_command_says_that_the_words_are_guesses(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source = write_jsonl("train.jsonl", labeled(["a", "b"] * 3))
+    said = call("x", "--input", source, "-o", tmp_path / "task.yaml").stderr
+    assert "guesses" in said and "-m MODEL" in said
+    said = failure("x", "--input", source, "--unlabeled", source, "-o", tmp_path / "other.yaml")
+    assert "--unlabeled" in said and "-m" in said
 
 
 def test_numbers_as_labels_are_sorted_by_value_and_their_words_are_marked_as_guesses(
@@ -85,7 +139,7 @@ def test_numbers_as_labels_are_sorted_by_value_and_their_words_are_marked_as_gue
 def test_named_columns_take_precedence_over_guesses(tmp_path: Path, write_jsonl: WriteRows) -> None:
     rows = [row | {"tone": "warm" if i % 3 else "cold"} for i, row in enumerate(labeled(["a", "b"] * 6))]
     source = write_jsonl("train.jsonl", rows)
-    made = write_new_task("tone", str(source), tmp_path / "task.yaml", text=["text"], label="tone")
+    made = write_new_task("tone", str(source), tmp_path / "task.yaml", NewTaskOptions(["text"], "tone"))
     assert (made.labels, made.columns) == (("cold", "warm"), {"label": "tone"})
 
 
@@ -136,7 +190,7 @@ HOSTILE = [
 def test_labels_and_columns_that_look_like_syntax_are_plain_text(tmp_path: Path, write_jsonl: WriteRows) -> None:
     text, label = "{mask}: \n!!python", " = la bel: #"
     source = write_jsonl("train.jsonl", labeled([x for x in HOSTILE if x.strip()] * 3, text, label))
-    made = write_new_task("n: {a}\n# b", str(source), tmp_path / "task.yaml", text=[text], label=label)
+    made = write_new_task("n: {a}\n# b", str(source), tmp_path / "task.yaml", NewTaskOptions([text], label))
     task = Task.load(tmp_path / "task.yaml")
     assert task.name == "n: {a}\n# b"
     assert set(task.labels) == {x for x in HOSTILE if x.strip()}
@@ -161,7 +215,7 @@ def test_any_names_give_a_task_that_reads_its_data(
     rows = labeled(labels * 2, text, label)
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     target = tmp_path / "task.yaml"
-    made = write_new_task(name, str(source), target, text=[text], label=label, force=True)
+    made = write_new_task(name, str(source), target, NewTaskOptions([text], label, force=True))
     task = Task.load(target)
     assert task.name == name
     assert set(task.labels) == set(labels)

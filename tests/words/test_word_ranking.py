@@ -10,7 +10,7 @@ from pet.words.ranking import choose, likelihood_ratios, relevance, scale_to, si
 
 def test_a_ratio_is_the_difference_of_mean_log_odds() -> None:
     p = np.array([[0.5, 0.1], [0.8, 0.1], [0.2, 0.4], [0.2, 0.1]])
-    ratios, means = likelihood_ratios(np.log(p), np.array([0, 0, 1, 1]), 3)
+    ratios, means = likelihood_ratios(np.log(p), np.eye(3, dtype=bool)[[0, 0, 1, 1]])
     log_odds = np.log(p / (1 - p))
     assert ratios[0] == pytest.approx([np.log(4) / 2 + np.log(4), -np.log(4) / 2 - np.log(4), 0])
     assert ratios[1, 1] == pytest.approx(log_odds[2:, 1].mean() - log_odds[:2, 1].mean())
@@ -20,8 +20,8 @@ def test_a_ratio_is_the_difference_of_mean_log_odds() -> None:
 
 def test_sizes_of_the_classes_cancel() -> None:
     p = np.array([[0.5], [0.2]])
-    few, _ = likelihood_ratios(np.log(p), np.array([0, 1]), 2)
-    many, _ = likelihood_ratios(np.log(np.repeat(p, [1, 9], axis=0)), np.array([0] + [1] * 9), 2)
+    few, _ = likelihood_ratios(np.log(p), np.eye(2, dtype=bool))
+    many, _ = likelihood_ratios(np.log(np.repeat(p, [1, 9], axis=0)), np.eye(2, dtype=bool)[[0] + [1] * 9])
     assert many == pytest.approx(few)
 
 
