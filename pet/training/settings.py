@@ -44,7 +44,7 @@ class MemberSettings(Settings):
     )
     steps: int = setting(
         40,
-        "training steps of a member with up to 32 labeled texts; unless it is given, it grows with the power 3/4 of "
+        "training steps of a member with up to 32 labeled texts; unless it is given, it grows with the power 0.6 of "
         "their number",
         low=0,
         high=MOST_STEPS,
@@ -146,7 +146,7 @@ class SupervisedSettings(Settings):
     steps: int = setting(
         80,
         "training steps of the supervised classifier with up to 32 labeled texts; unless it is given, it grows with "
-        "the power 3/4 of their number",
+        "the power 0.6 of their number",
         low=0,
         high=MOST_STEPS,
         name="supervised_steps",
