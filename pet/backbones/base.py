@@ -69,6 +69,10 @@ class LanguageModel(nn.Module):
         per row, which the softmax over labels cancels.
         """
 
+    def log_probabilities(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        """Return the log-probabilities of the tokens of label words among all tokens; see `word_scores`."""
+        return self.word_scores(batch, words, pvp)
+
     def rows_per_text(self, pvp: PVP) -> int:
         """Number of rows that `word_scores` holds per text: one, or one per distinct prefix of multi-token words."""
         return len(plan_paths(pvp.before).rows)

@@ -183,9 +183,12 @@ class MaskedLM(LanguageModel):
         return len(plan_masks(pvp.before).sizes)
 
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
-        plan = plan_masks(pvp.before)
-        if plan.is_single:
+        if plan_masks(pvp.before).is_single:
             return self.word_logits(batch, batch["rows"], batch["positions"], words)
+        return self.log_probabilities(batch, words, pvp)
+
+    def log_probabilities(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        plan = plan_masks(pvp.before)
         masks = repeat_masks(batch, batch["positions"], plan.sizes)
         features = self.features(masks, masks["rows"], masks["positions"])
         logits = (self.project(part, None) for part in features.split(_VOCABULARIES))

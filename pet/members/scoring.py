@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from pet.training.batching import to_tensors, token_budget_batches, write_back
 from pet.training.device import Accelerator, batch_tokens
-from pet.training.losses import label_scores
+from pet.training.losses import label_scores, word_mass
 from pet.training.memory import kept_memory
 
 if TYPE_CHECKING:
@@ -52,24 +53,86 @@ def score_rows(
     -------
     float32 array of shape (rows, L), in the order of the rows
     """
-    count = len(tokens[pvp.encoder.keys[0]])
     if out is None:
-        out = np.empty((count, pvp.word_to_label.shape[1]), dtype=np.float32)
+        out = np.empty((_texts(tokens, pvp), pvp.word_to_label.shape[1]), dtype=np.float32)
     device = accelerator.device
-    lm = lm.to(device).eval()
     words = torch.from_numpy(pvp.words).to(device)
     word_to_label = torch.from_numpy(pvp.word_to_label).to(device)
-    pad_id = int(tokenizer.pad_token_id or 0)
-    budget = batch_tokens(max_tokens, device) // lm.rows_per_text(pvp)
 
-    def scored() -> Iterator[tuple[Array, Tensor]]:
+    def scores(batch: Mapping[str, Tensor]) -> Tensor:
+        return label_scores(lm.word_scores(batch, words, pvp), word_to_label)
+
+    _for_each_batch(scores, lm, tokenizer, pvp, tokens, accelerator, _Batches(max_tokens, out, on_rows))
+    return out
+
+
+def mass_rows(
+    lm: LanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pvp: PVP,
+    tokens: TokenTable,
+    accelerator: Accelerator,
+    *,
+    max_tokens: int,
+    on_rows: Callable[[int], object] = lambda n: None,
+) -> Array:
+    """Compute the log of the total probability of all label words at the blank of every row.
+
+    Parameters
+    ----------
+    lm, tokenizer, pvp, tokens, accelerator, max_tokens, on_rows : see `score_rows`
+
+    Returns
+    -------
+    float32 array of shape (rows,)
+    """
+    out = np.empty(_texts(tokens, pvp), dtype=np.float32)
+    words = torch.from_numpy(pvp.words).to(accelerator.device)
+    starts = torch.tensor([not context for context in pvp.before], device=accelerator.device)
+    word_of_token = starts.long().cumsum(dim=0) - 1
+
+    def mass(batch: Mapping[str, Tensor]) -> Tensor:
+        return word_mass(lm.log_probabilities(batch, words, pvp), word_of_token)
+
+    _for_each_batch(mass, lm, tokenizer, pvp, tokens, accelerator, _Batches(max_tokens, out, on_rows))
+    return out
+
+
+def _texts(tokens: TokenTable, pvp: PVP) -> int:
+    return len(tokens[pvp.encoder.keys[0]])
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Size of the batches, and where their results go."""
+
+    max_tokens: int
+    out: Array
+    on_rows: Callable[[int], object]
+
+
+def _for_each_batch(
+    compute: Callable[[Mapping[str, Tensor]], Tensor],
+    lm: LanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pvp: PVP,
+    tokens: TokenTable,
+    accelerator: Accelerator,
+    batches: _Batches,
+) -> None:
+    """Write what `compute` returns for each batch into the rows of an array."""
+    count, device = _texts(tokens, pvp), accelerator.device
+    lm = lm.to(device).eval()
+    pad_id = int(tokenizer.pad_token_id or 0)
+    budget = batch_tokens(batches.max_tokens, device) // lm.rows_per_text(pvp)
+
+    def computed() -> Iterator[tuple[Array, Tensor]]:
         for start in range(0, count, CHUNK_ROWS):
             rows = np.arange(start, min(start + CHUNK_ROWS, count))
             encoded = pvp.encoder.encode(tokens, rows)
             for chosen in token_budget_batches(encoded.ids.lengths, budget):
                 batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id), device)
-                yield rows[chosen], label_scores(lm.word_scores(batch, words, pvp), word_to_label)
+                yield rows[chosen], compute(batch)
 
     with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):
-        write_back(out, scored(), on_rows)
-    return out
+        write_back(batches.out, computed(), batches.on_rows)

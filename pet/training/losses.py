@@ -26,6 +26,30 @@ def label_scores(word_logits: Tensor, word_to_label: Tensor) -> Tensor:
         return word_logits.float() @ word_to_label
 
 
+def word_mass(log_probabilities: Tensor, word_of_token: Tensor) -> Tensor:
+    """Return the log of the total probability of all label words.
+
+    Parameters
+    ----------
+    log_probabilities : of each token of the words, shape (B, W)
+    word_of_token : int64 of shape (W,): the number of the word that a token belongs to
+
+    Returns
+    -------
+    float32, shape (B,)
+
+    Examples
+    --------
+    Words of probability 0.5, and 0.5 × 0.25:
+
+    >>> tokens = torch.tensor([[0.5, 0.5, 0.25]]).log()
+    >>> word_mass(tokens, torch.tensor([0, 1, 1])).exp()
+    tensor([0.6250])
+    """
+    words = log_probabilities.new_zeros(len(log_probabilities), int(word_of_token.max()) + 1, dtype=torch.float32)
+    return words.index_add(1, word_of_token, log_probabilities.float()).logsumexp(dim=1)
+
+
 def hinge_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Mean over texts of the sum over wrong labels of max(0, 1 + s_wrong - s_right) (arXiv 2009.07118, equation 5).
 
