@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from pet.settings import Settings, setting
 
+NOT_CALIBRATED, CONTEXTUAL, PMI = "none", "contextual", "pmi"
+
 
 @dataclass(frozen=True)
 class MergingSettings(Settings):
@@ -31,4 +33,11 @@ class MergingSettings(Settings):
         "members; untrained patterns are corrected to even shares, or without --unlabeled by an empty text), none, "
         "balanced (even shares), labeled (as in the labeled texts), estimated (from predictions and labeled texts), "
         "shares such as good:0.8,bad:0.2, or a file with columns label and count, or of reviewed texts drawn at random",
+    )
+    calibration: str = setting(
+        NOT_CALIBRATED,
+        "what is taken off the scores of patterns, which needs neither labels nor unlabeled texts: contextual (the "
+        "probabilities of texts without content), pmi (the scores of an empty text), or none; unless it is none, "
+        "`prior=auto` corrects nothing",
+        choices=(NOT_CALIBRATED, CONTEXTUAL, PMI),
     )

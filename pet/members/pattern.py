@@ -11,8 +11,8 @@ from pet.cloze.tokens import join_rows
 from pet.compat import save_model
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
+from pet.members.null_text import score_texts
 from pet.members.offset import label_log_odds, null_offset, read_offset, save_offset
-from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
@@ -91,16 +91,7 @@ class PatternMember:
         """See `pet.members.seam.Scorer.scores`."""
         if self.folder is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
-        score_rows(
-            self.shared.models.member(self.folder),
-            self.shared.tokenizer,
-            self.pvp,
-            texts.tokens,
-            self.shared.accelerator,
-            max_tokens=self.shared.recipe.inference.tokens,
-            out=out,
-            on_rows=on_rows,
-        )
+        score_texts(self.shared, self.shared.models.member(self.folder), self.pvp, texts, out, on_rows)
         if self.shared.task.multi_label:
             out -= read_offset(self.folder, out.shape[1])
 

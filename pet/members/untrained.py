@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pet.backbones.masks import plan_masks
 from pet.cloze.pvp import PVP
 from pet.ensemble.scale import Scale
-from pet.members.null_text import NULL_TEXTS, null_texts
+from pet.members.null_text import NULL_TEXTS, null_texts, score_texts
 from pet.members.pattern import pattern_notes, position_of
-from pet.members.scoring import score_rows
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, Scorer, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
@@ -50,29 +48,8 @@ class UntrainedMember:
         self.shared.models.untrained()
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
-        """See `pet.members.seam.Scorer.scores`.
-
-        Masked language models prefer words of fewer tokens. So if the numbers of tokens differ, the scores are relative
-        to those of texts without content. So are the scores of labels that do not exclude each other.
-        """
-        self._score(texts, out, on_rows)
-        mixed = self.pvp.encoder.blank.repeated and len(plan_masks(self.pvp.before).sizes) > 1
-        if mixed or self.shared.task.multi_label:
-            null = np.empty((len(NULL_TEXTS), out.shape[1]), dtype=np.float32)
-            self._score(null_texts(self.shared), null, ignore)
-            out -= null.mean(axis=0)
-
-    def _score(self, texts: Texts, out: Array, on_rows: OnRows) -> None:
-        score_rows(
-            self.shared.models.untrained(),
-            self.shared.tokenizer,
-            self.pvp,
-            texts.tokens,
-            self.shared.accelerator,
-            max_tokens=self.shared.recipe.inference.tokens,
-            out=out,
-            on_rows=on_rows,
-        )
+        """See `pet.members.seam.Scorer.scores`."""
+        score_texts(self.shared, self.shared.models.untrained(), self.pvp, texts, out, on_rows, untrained=True)
 
 
 def null_scores(scorers: Sequence[Scorer], shared: Shared) -> list[Array]:

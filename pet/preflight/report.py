@@ -22,6 +22,8 @@ class ZeroShot:
     patterns : figures of each pattern; see `pet.preflight.zero_shot.untrained_accuracy`
     together : figures of all patterns as one ensemble
     multi_label : whether a text may have several labels
+    favorite, favorite_share : the label that the ensemble predicts most often, and the share of texts that get it
+    without_bias : setting that removes the bias -> accuracy of the ensemble with it
     """
 
     table: str
@@ -30,6 +32,9 @@ class ZeroShot:
     patterns: list[dict[str, float]]
     together: dict[str, float]
     multi_label: bool = False
+    favorite: str = ""
+    favorite_share: float = 0.0
+    without_bias: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from pet.terminal import clean
 _BESIDE_MASK = 12  # tokens shown on each side of the mask
 _AT_ENDS = 6
 _MOST_LABELS = 30
+_WORTHWHILE = 0.05  # gain in accuracy
 
 
 def check_text(report: CheckReport) -> str:
@@ -100,7 +101,24 @@ def _zero_shot(found: ZeroShot) -> str:
     table = text_table(rows, ["untrained", figure, "centered"])
     return (
         f"{table}\nOn {found.rows} texts of {found.table}; {constant}: "
-        f"{found.majority:.3f}. Centered: with each label's mean score subtracted."
+        f"{found.majority:.3f}. Centered: with each label's mean score subtracted.{_conclusion(found)}"
+    )
+
+
+def _conclusion(found: ZeroShot) -> str:
+    """Say how to remove the bias of the untrained patterns if that helps."""
+    as_is, best = found.together["accuracy"], max(found.without_bias.values(), default=0.0)
+    if best < as_is + _WORTHWHILE:
+        return ""
+    share = "All" if found.favorite_share == 1 else f"{found.favorite_share:.0%} of the"
+    settings = " or ".join(
+        f"{setting} ({accuracy:.0%})"
+        for setting, accuracy in sorted(found.without_bias.items(), key=lambda item: -item[1])
+        if accuracy >= as_is + _WORTHWHILE
+    )
+    return (
+        f"\n{share} texts fall on one label, {clean(found.favorite)}: {as_is:.0%} are right as they are, {best:.0%} "
+        f"without this bias. Use --set {settings}; runs without training correct it by default (prior=auto)."
     )
 
 

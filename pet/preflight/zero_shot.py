@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
 from pet.data.sample import sample_shots
 from pet.ensemble.combine import Ensemble
+from pet.ensemble.settings import CONTEXTUAL
 from pet.evaluate_sets import ranking_precision
 from pet.members import untrained
 from pet.members.kinds import make_scorer
+from pet.members.null_text import label_bias, null_texts
+from pet.members.seam import Scorer
 from pet.members.shared import Shared
 from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
@@ -73,7 +76,48 @@ def try_patterns(
         together=untrained_accuracy(ensemble.merge(scores), gold),
         multi_label=shared.task.multi_label,
     )
-    return found, speed
+    if shared.task.multi_label:
+        return found, speed
+    predicted = np.bincount(ensemble.merge(scores).argmax(axis=1), minlength=len(shared.task.labels))
+    return replace(
+        found,
+        favorite=shared.task.labels[int(predicted.argmax())],
+        favorite_share=float(predicted.max() / len(gold)),
+        without_bias=accuracy_without_bias(shared, ensemble, scores, gold),
+    ), speed
+
+
+def accuracy_without_bias(shared: Shared, ensemble: Ensemble, scores: Sequence[Array], gold: Array) -> dict[str, float]:
+    """Return the accuracy of untrained patterns with each setting that removes their bias toward some labels.
+
+    Parameters
+    ----------
+    shared : task, recipe, model, and device
+    ensemble : all patterns
+    scores : of each pattern, shape (rows, L)
+    gold : int array of shape (rows,)
+    """
+    even = np.full(len(shared.task.labels), 1 / len(shared.task.labels))
+    calibrated = [own - label_bias(null, CONTEXTUAL) for own, null in zip(scores, _null_scores(shared), strict=True)]
+    merged = {
+        "prior=balanced": ensemble.corrected(scores, even).merge(scores),
+        f"calibration={CONTEXTUAL}": ensemble.merge(calibrated),
+    }
+    return {setting: float((own.argmax(axis=1) == gold).mean()) for setting, own in merged.items()}
+
+
+def _null_scores(shared: Shared) -> list[Array]:
+    """Return the scores of texts without content by each untrained pattern, shape (texts, L)."""
+    texts, found = null_texts(shared), []
+    for scorer in _untrained(shared):
+        found.append(np.empty((len(texts), len(shared.task.labels)), dtype=np.float32))
+        scorer.scores(texts, found[-1])
+    return found
+
+
+def _untrained(shared: Shared) -> list[Scorer]:
+    specs = [pattern_spec(untrained.KIND, number, 0) for number in range(len(shared.task.patterns))]
+    return [make_scorer(spec, shared) for spec in specs]
 
 
 def _majority(gold: Array) -> float:
@@ -90,8 +134,7 @@ def score_untrained(shared: Shared, table: Dataset, reporter: Reporter) -> tuple
     -------
     a float32 array of shape (rows, L) for each pattern, and the number of tokens scored per second
     """
-    specs = [pattern_spec(untrained.KIND, number, 0) for number in range(len(shared.task.patterns))]
-    scorers = [make_scorer(spec, shared) for spec in specs]
+    scorers = _untrained(shared)
     texts = Texts(table, lambda: shared.plan)
     out = np.empty((len(scorers), len(table), len(shared.task.labels)), dtype=np.float32)
     # The first batch includes one-time work, so it is not timed.

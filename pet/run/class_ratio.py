@@ -33,6 +33,7 @@ from pet.ensemble.class_ratio import (
 )
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.ratio_estimate import estimate_ratio
+from pet.ensemble.settings import NOT_CALIBRATED
 from pet.errors import PetError
 from pet.members import untrained
 from pet.members.kinds import KINDS, open_scorer
@@ -94,7 +95,8 @@ def target_ratio(context: RunContext, members: Sequence[Member]) -> Array | None
     count, prior = len(context.task.labels), context.recipe.merging.prior
     if context.task.multi_label:
         return _target_shares(context, members)
-    if prior == NONE or (prior == AUTO and not _has_untrained(members)):
+    calibrated = context.recipe.merging.calibration != NOT_CALIBRATED
+    if prior == NONE or (prior == AUTO and (calibrated or not _has_untrained(members))):
         return None
     if prior == ESTIMATED:
         return estimated_ratio(context).shares
@@ -181,7 +183,7 @@ def without_bias(ensemble: Ensemble, scorers: Sequence[Scorer], shared: Shared, 
 def untrained_target(recipe: Recipe, task: Task) -> Array | None:
     """Return the ratio for untrained patterns without a run; None: no correction."""
     prior = recipe.merging.prior
-    if prior == NONE:
+    if prior == NONE or (prior == AUTO and recipe.merging.calibration != NOT_CALIBRATED):
         return None
     if prior in WORDS:
         return np.full(len(task.labels), 1 / len(task.labels))

@@ -156,7 +156,7 @@ def test_truncated_texts_are_counted(task: Path, tiny_model: Path, write_jsonl: 
 
 def test_all_bad_words_of_all_patterns_come_at_once(task: Path, tiny_model: Path) -> None:
     task.write_text(
-        TASK.replace("World: world", "World: internationalism")
+        TASK.replace("World: world", "World: 🐙")
         + '  - {template: "{mask}: {text}", '
         + "verbalizer: {World: world, Sports: 🦄, Business: business, Technology: World}}\n"
     )
@@ -165,7 +165,7 @@ def test_all_bad_words_of_all_patterns_come_at_once(task: Path, tiny_model: Path
     for message, words in zip(
         said,
         [
-            ("topics.yaml:4", "'internationalism'", "'World'", "tokens"),
+            ("topics.yaml:4", "'🐙'", "'World'", "unknown"),
             ("'🦄'", "'Sports'"),
             ("'World'", "'Technology'", "'world'"),
         ],
@@ -175,7 +175,7 @@ def test_all_bad_words_of_all_patterns_come_at_once(task: Path, tiny_model: Path
 
 
 def test_mistakes_in_data_model_and_words_come_together(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
-    task.write_text(TASK.replace("Sports: sports", "Sports: internationalism"))
+    task.write_text(TASK.replace("Sports: sports", "Sports: 🐙"))
     train = write_jsonl("train.jsonl", [{"text": "a", "label": "world"}])
     pool = write_jsonl("pool.jsonl", [{"body": "a"}])
     test = task.parent / "none.jsonl"
@@ -186,7 +186,7 @@ def test_mistakes_in_data_model_and_words_come_together(task: Path, tiny_model: 
         "'text'",
         "none.jsonl",
         "5000",
-        "internationalism",
+        "🐙",
     ):
         assert part in said
 
