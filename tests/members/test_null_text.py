@@ -103,5 +103,7 @@ def conclusion(accuracy: float, without: dict[str, float], share: float) -> str:
 
     figures = {"accuracy": accuracy, "centered": 0.6}
     report = CheckReport("t", "m", 64)
-    report.zero_shot = ZeroShot("train", 40, 0.2, [figures], figures, "bug", share, without)
+    report.zero_shot = ZeroShot(
+        "train", 40, 0.2, [figures], figures, favorite="bug", favorite_share=share, without_bias=without
+    )
     return check_text(report)
