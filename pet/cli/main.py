@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": "Classify texts with a saved classifier.",
     "evaluate": "Evaluate a saved classifier on labeled texts.",
     "suggest": "Suggest texts of a run to label next.",
+    "review": "Review the labels of a run on a local page.",
     "check": "Check a task, its data and a model before training.",
     "sample": "Draw a few-shot training set.",
     "tasks": "List the task files that come with the package, or print one.",
@@ -33,7 +34,19 @@ COMMANDS = {
     "adapt": "Pretrain a masked language model on your own text.",
 }
 # Commands that use torch.
-COMPUTING = {"run", "label", "distill", "predict", "evaluate", "suggest", "check", "words", "prompts", "adapt"}
+COMPUTING = {
+    "run",
+    "label",
+    "distill",
+    "predict",
+    "evaluate",
+    "suggest",
+    "review",
+    "check",
+    "words",
+    "prompts",
+    "adapt",
+}
 
 
 class LazyGroup(click.Group):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pet.numerics import softmax
 
 Array = NDArray[Any]
-_CANDIDATES = 10  # doubtful texts for each text to choose
+CANDIDATES = 10  # doubtful texts for each text to choose
 
 
 def divergence(scores: Sequence[Array], weights: Array) -> Array:
@@ -86,28 +86,38 @@ def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 
     >>> choose(np.array([0.4, 0.5, 0.1, 0.2]), np.zeros(4, dtype=int), vectors, 2).tolist()
     [1, 3]
     """
+    candidates = most_doubtful(doubt, labels, CANDIDATES * count)
+    return np.asarray(candidates[diverse(doubt[candidates], vectors[candidates], count, seed)])
+
+
+def diverse(doubt: Array, vectors: Array, count: int, seed: int = 0) -> Array:
+    """Choose one of each cluster of candidates, which are sorted by doubt; for the parameters see `choose`.
+
+    Returns
+    -------
+    int64 array of positions
+    """
     from sklearn.cluster import KMeans
 
-    candidates = _candidates(doubt, labels, _CANDIDATES * count)
-    if len(candidates) <= count:
-        return candidates
-    places = np.asarray(vectors[candidates], dtype=np.float64)
+    if len(doubt) <= count:
+        return np.arange(len(doubt))
+    places = np.asarray(vectors, dtype=np.float64)
     different = len(np.unique(places, axis=0))
     clusters = KMeans(min(count, different), n_init=3, random_state=seed).fit_predict(places)
     # Candidates are sorted by doubt, so clusters come in the order of their most doubtful texts.
     order = clusters[np.sort(np.unique(clusters, return_index=True)[1])]
-    farness = np.ones(len(candidates))  # from the texts that are chosen so far
+    farness = np.ones(len(doubt))  # from the texts that are chosen so far
     chosen: list[int] = []
     for cluster in [*order, *[None] * (count - len(order))]:
-        free = np.ones(len(candidates), dtype=bool) if cluster is None else clusters == cluster
+        free = np.ones(len(doubt), dtype=bool) if cluster is None else clusters == cluster
         free[chosen] = False
-        best = int(np.where(free, doubt[candidates] * farness, -1.0).argmax())
+        best = int(np.where(free, doubt * farness, -1.0).argmax())
         chosen.append(best)
         farness = np.minimum(farness, np.maximum(1 - places @ places[best], 0.0))
-    return np.asarray(candidates[chosen])
+    return np.asarray(chosen)
 
 
-def _candidates(doubt: Array, labels: Array, count: int) -> Array:
+def most_doubtful(doubt: Array, labels: Array, count: int) -> Array:
     """Return the most doubtful texts, about as many of each predicted label, sorted by doubt."""
     order = np.lexsort((np.arange(len(doubt)), -doubt))
     ranks = np.empty(len(order), dtype=np.int64)  # place of each text among those of its label

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class FinishedRun:
     ensemble: Ensemble
     generation: int
     reporter: Reporter
+    _vectors: dict[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def texts(self, part: str) -> Any:
         """Return the table of a part: ``train``, ``pool`` or ``test``.
@@ -78,6 +79,11 @@ class FinishedRun:
 
     def vectors(self, part: str) -> Array:
         """Return a vector of unit length for each text: those that the run kept, or of the run's untrained model."""
+        if part not in self._vectors:
+            self._vectors[part] = self._embed(part)
+        return self._vectors[part]
+
+    def _embed(self, part: str) -> Array:
         kept = self.folder / "vectors" / embeddings.KIND / part / embeddings.VECTORS
         if kept.is_file():
             vectors = read_scores(kept, (len(self.texts(part)), np.load(kept, mmap_mode="r").shape[1]))

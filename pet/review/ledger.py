@@ -93,8 +93,10 @@ class Ledger:
             try:
                 decision = self._parse(line, place)
                 wrong = self._check(decision)
-                problems += [f"{place}: {wrong}"] if wrong else []
-                self.decisions.add(number, decision)
+                if wrong:
+                    problems.append(f"{place}: {wrong}")
+                else:
+                    self.decisions.add(number, decision)
             except PetError as error:
                 problems += error.problems
             self.revision = number

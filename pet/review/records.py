@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pet.review.reviewed import Decision
 from pet.review.suggest import Suggestion
 from pet.store.files import write_atomically
 from pet.store.outputs import check_output
@@ -20,7 +21,13 @@ AGENT = "pet"
 
 
 def write_suggestions(
-    task: Task, suggestions: Sequence[Suggestion], output: str | Path, tool: str | None = None, *, force: bool = False
+    task: Task,
+    suggestions: Sequence[Suggestion],
+    output: str | Path,
+    tool: str | None = None,
+    *,
+    reviewed: Mapping[str, Decision] | None = None,
+    force: bool = False,
 ) -> Path:
     """Write suggestions to a file; return its path.
 
@@ -30,6 +37,7 @@ def write_suggestions(
     suggestions : what to write
     output : .csv, .tsv, .jsonl or .parquet with an empty column ``label``; .json for an annotation tool
     tool : one of `TOOLS`; default: a table
+    reviewed : id -> decision to fill in; the table then also has the columns ``verdict`` and ``note``
     force : replace a file that exists
 
     Raises
@@ -44,13 +52,21 @@ def write_suggestions(
         return place
     place = check_output(output, TABLE_ENDINGS, force=force)
     text, number = pa.string(), pa.float64()
-    kinds = {"id": text, **dict.fromkeys(task.fields, text), "label": text, "proposed": text}
+    kinds = {"id": text, **dict.fromkeys(task.fields, text), "label": text}
+    kinds |= {"proposed": text} if reviewed is None else {"verdict": text, "note": text, "proposed": text}
     kinds |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
     columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
     with writing_table(place, columns) as table:
-        rows = [{"label": "", **suggestion.row()} for suggestion in suggestions]
+        rows = [_filled_in(suggestion.id, reviewed or {}) | suggestion.row() for suggestion in suggestions]
         table.write({name: [row[name] for row in rows] for name in kinds})
     return place
+
+
+def _filled_in(name: str, reviewed: Mapping[str, Decision]) -> Record:
+    decision = reviewed.get(name)
+    if decision is None:
+        return {"label": "", "verdict": "", "note": ""}
+    return {"label": decision.label or "", "verdict": decision.verdict, "note": decision.note}
 
 
 def as_json(suggestion: Suggestion) -> Record:

@@ -1,0 +1,52 @@
+"""Sort texts for review as `pet suggest` does: a batch at a time, so that a large pool is never sorted whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.review.choose import CANDIDATES, diverse, most_doubtful
+
+Array = NDArray[Any]
+BATCH = 20  # texts that are chosen together; as many as `pet suggest` chooses by default
+
+
+class Order:
+    """Some rows of a table in the order of review.
+
+    The first batch is what `pet.review.choose.choose` chooses. The next ones are chosen from the rest.
+
+    Parameters
+    ----------
+    rows : row numbers
+    doubt, labels, vectors : of all rows; see `pet.review.choose.choose`
+    seed : random seed of the clustering
+
+    Examples
+    --------
+    >>> order = Order(np.arange(3), np.array([0.1, 0.3, 0.2]), np.zeros(3, dtype=int), np.eye(3))
+    >>> order.first(2), len(order)
+    ([1, 2], 3)
+    """
+
+    def __init__(self, rows: Array, doubt: Array, labels: Array, vectors: Array, seed: int = 0):
+        self._doubt, self._labels, self._vectors, self._seed = doubt, labels, vectors, seed
+        self._left = np.asarray(rows, dtype=np.int64)
+        self._total = len(self._left)
+        self._sorted: list[int] = []
+
+    def __len__(self) -> int:
+        return self._total
+
+    def first(self, count: int) -> list[int]:
+        """Return the first rows; all of them if there are fewer than `count`."""
+        while len(self._sorted) < min(count, self._total):
+            left = self._left
+            likely = most_doubtful(self._doubt[left], self._labels[left], CANDIDATES * BATCH)
+            rows = left[likely]
+            chosen = diverse(self._doubt[rows], self._vectors[rows], BATCH, self._seed)
+            self._sorted += rows[chosen].tolist()
+            self._left = np.delete(left, likely[chosen])
+        return self._sorted[:count]

@@ -1,0 +1,291 @@
+// Go through texts, one after another, and save each decision before the next text is shown.
+
+import { get, post } from "./api.js";
+import { byId, make, number, show, texts } from "./dom.js";
+import { openSimilar, setUpSimilar } from "./similar.js";
+import { MOST_WITH_KEYS, labelKeys, labelName, showDecision, showEvidence, showLabels, showProgress, showText, verdictText } from "./view.js";
+
+const PAGE = 10; // texts that are loaded at a time
+const POLL = 4000; // milliseconds
+
+const app = {
+  about: null,
+  items: [], // texts that were loaded, in the order in which they are shown
+  index: 0,
+  next: 0, // where the server goes on; null at the end
+  revision: 0,
+  mine: [], // what this tab has decided: [{ row, line }, ...] for each action
+  notes: new Map(), // row -> note that is not saved yet
+  queue: Promise.resolve(),
+  view: 0, // grows when the filter changes
+};
+
+const current = () => app.items[app.index];
+
+// Run one action after another, so that a key always acts on the text that is then shown.
+function enqueue(action) {
+  app.queue = app.queue.then(action).then(
+    () => show(byId("alert"), ""),
+    (error) => {
+      if (!error.message) throw error;
+      show(byId("alert"), error.message);
+    },
+  );
+  return app.queue;
+}
+
+function say(text) {
+  byId("said").textContent = text;
+}
+
+// ---- what the server says ----
+
+function take(state, own = []) {
+  app.revision = state.revision;
+  app.left = state.counts.left;
+  const lines = new Map();
+  let others = 0;
+  for (const change of state.changed) {
+    const item = app.items.find((one) => one.row === change.row);
+    if (item) Object.assign(item, change);
+    lines.set(change.row, change.line);
+    if (!own.includes(change.row)) others += 1;
+  }
+  showProgress(app.about, state);
+  if (others) show(byId("notice"), `Another tab or program has decided about ${texts(others)}.`);
+  return lines;
+}
+
+async function poll() {
+  if (!document.hidden && app.about) {
+    try {
+      const state = await get("state", { after: app.revision });
+      const row = current()?.row;
+      if (state.revision > app.revision) {
+        take(state);
+        if (state.changed.some((change) => change.row === row)) render();
+      }
+      if (byId("alert").dataset.offline) {
+        show(byId("alert"), "");
+        delete byId("alert").dataset.offline;
+      }
+    } catch (error) {
+      show(byId("alert"), error.message);
+      byId("alert").dataset.offline = "yes";
+    }
+  }
+  setTimeout(() => enqueuePoll(), POLL);
+}
+
+const enqueuePoll = () => (app.queue = app.queue.then(poll, poll));
+
+// ---- which text is shown ----
+
+function filterValues() {
+  return { state: byId("state").value, label: byId("label").value, search: byId("search").value.trim() };
+}
+
+async function more() {
+  const view = app.view;
+  const reply = await get("texts", { ...filterValues(), start: app.next, count: PAGE });
+  if (view !== app.view) return;
+  app.next = reply.next;
+  app.total = reply.total;
+  const known = new Set(app.items.map((item) => item.row));
+  app.items.push(...reply.items.filter((item) => !known.has(item.row)));
+}
+
+async function restart() {
+  app.view += 1;
+  Object.assign(app, { items: [], index: 0, next: 0 });
+  await more();
+  render();
+}
+
+async function forward() {
+  if (current()) current().visited = true;
+  do {
+    app.index += 1;
+    if (app.index >= app.items.length && app.next !== null) await more();
+  } while (isPassed(current()));
+  app.index = Math.min(app.index, app.items.length);
+  render(true);
+}
+
+// Texts that were decided elsewhere, or with others, are passed over.
+const isPassed = (item) => item && item.decision && !item.visited && byId("state").value === "to_do";
+
+function back() {
+  if (app.index > 0) app.index -= 1;
+  while (app.index > 0 && isPassed(current())) app.index -= 1;
+  render(true);
+}
+
+function render(moved = false) {
+  const item = current();
+  for (const id of ["deciding", "evidence"]) byId(id).hidden = !item;
+  byId("back").disabled = app.index === 0;
+  byId("similar").disabled = !item;
+  if (!item) {
+    renderEnd();
+  } else {
+    showText(item, title());
+    showLabels(app.about, item, (label) => enqueue(() => decide("labeled", label)));
+    showDecision(app.about, item);
+    showEvidence(app.about, item);
+    byId("note").value = app.notes.get(item.row) ?? item.decision?.note ?? "";
+  }
+  if (moved) {
+    const title = byId("text-title");
+    title.focus({ preventScroll: true });
+    if (title.getBoundingClientRect().top < 0) title.scrollIntoView();
+  }
+}
+
+const isFiltered = () => Object.entries(filterValues()).some(([name, value]) => value !== (name === "state" ? "to_do" : ""));
+
+function title() {
+  const place = `Text ${number(app.index + 1)}`;
+  return isFiltered() ? `${place} of ${number(Math.max(app.total, app.items.length))}` : `${place} (${number(app.left)} to do)`;
+}
+
+function renderEnd() {
+  const filtered = isFiltered();
+  byId("text-title").textContent = filtered ? "No more texts of this kind" : "All texts are decided";
+  byId("text").replaceChildren(make("p", {}, "Choose above which texts to show."));
+  byId("decision").hidden = true;
+}
+
+// ---- decisions ----
+
+async function decide(verdict, label = null) {
+  const item = current();
+  if (!item) return;
+  const note = byId("note").value.trim();
+  const reply = await post("decide", { rows: [item.row], lines: [item.line], verdict, label, note, after: app.revision });
+  app.notes.delete(item.row);
+  remember(reply, [item.row]);
+  say(`${verdictText(app.about, item.decision)}.`);
+  await forward();
+}
+
+// Note what to undo, and tell about decisions of others that this one replaced.
+function remember(reply, rows) {
+  show(byId("notice"), "");
+  const lines = take(reply, rows);
+  const gone = new Set(reply.replaced.map((one) => one.row));
+  app.mine = app.mine.map((action) => action.filter((one) => !gone.has(one.row))).filter((action) => action.length);
+  app.mine.push(rows.map((row) => ({ row, line: lines.get(row) })));
+  if (!gone.size) return;
+  const [first] = reply.replaced;
+  const before = first.label ?? first.verdict ?? "taken back";
+  const which = gone.size === 1 ? `That text was “${before}” in another tab or program` : `${texts(gone.size)} were decided elsewhere`;
+  show(byId("notice"), `${which}; your decision replaces it. Undo brings it back.`);
+}
+
+async function undo() {
+  const action = app.mine[app.mine.length - 1];
+  const rows = action?.map((one) => one.row) ?? [];
+  const lines = action?.map((one) => one.line) ?? [];
+  let reply;
+  try {
+    reply = await post("undo", { rows, lines, last: !action, after: app.revision });
+  } finally {
+    app.mine.pop();
+  }
+  const changed = take(reply, reply.rows);
+  for (const one of app.mine.flat()) one.line = changed.get(one.row) ?? one.line;
+  if (!reply.rows.length) {
+    say("Nothing to undo.");
+    show(byId("notice"), "There is nothing to undo.");
+    return;
+  }
+  show(byId("notice"), "");
+  goTo(reply.items[0]);
+  say(`Undone: ${texts(reply.rows.length)}.`);
+}
+
+function goTo(item) {
+  const place = app.items.findIndex((one) => one.row === item.row);
+  if (place < 0) app.items.splice(app.index, 0, item);
+  else app.index = place;
+  Object.assign(current(), item, { visited: true });
+  render(true);
+}
+
+async function acceptSimilar(rows, lines, label) {
+  const note = "accepted with similar texts";
+  const reply = await post("decide", { rows, lines, verdict: "labeled", label, note, after: app.revision });
+  remember(reply, rows);
+  const text = `${texts(rows.length)} labeled ${labelName(app.about, label)}.`;
+  say(text);
+  show(byId("notice"), `${text} Undo takes all of them back.`);
+  await forward();
+}
+
+// ---- keys ----
+
+const COMMANDS = {
+  n: () => decide("none_of_these"),
+  q: () => decide("unsure"),
+  s: () => decide("skipped"),
+  u: undo,
+  ArrowRight: forward,
+  ArrowLeft: back,
+  Enter: () => current() && decide("labeled", current().proposed),
+};
+const MOVES = {
+  m: () => byId("note").focus(),
+  f: () => byId("search").focus(),
+  "/": () => (byId("find-label") ?? byId("labels").querySelector("button"))?.focus(),
+  b: () => current() && openSimilar(app.about, current()),
+  "?": () => byId("help-dialog").showModal(),
+};
+
+function onKey(event) {
+  const target = event.target;
+  if (event.key === "Escape" && target.matches("input, select")) target.blur();
+  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (target.matches("input, select, textarea") || document.querySelector("dialog[open]") || !byId("shortcuts").checked) return;
+  if (event.key === "Enter" && target.matches("button, a")) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (Object.hasOwn(MOVES, key)) {
+    event.preventDefault();
+    enqueue(MOVES[key]);
+  } else if (Object.hasOwn(COMMANDS, key)) {
+    event.preventDefault();
+    enqueue(COMMANDS[key]);
+  } else if (/^[1-9a-z]$/.test(key)) {
+    event.preventDefault();
+    enqueue(() => {
+      const label = current() && labelKeys(app.about, current()).keys.get(key);
+      return label === undefined ? undefined : decide("labeled", label);
+    });
+  }
+}
+
+function setUp() {
+  document.addEventListener("keydown", onKey);
+  const buttons = { none: "n", unsure: "q", skip: "s", undo: "u", next: "ArrowRight", back: "ArrowLeft" };
+  for (const [id, key] of Object.entries(buttons)) byId(id).addEventListener("click", () => enqueue(COMMANDS[key]));
+  for (const [id, key] of Object.entries({ help: "?", similar: "b" })) byId(id).addEventListener("click", () => enqueue(MOVES[key]));
+  byId("note").addEventListener("input", () => current() && app.notes.set(current().row, byId("note").value));
+  byId("note").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
+  byId("filter").addEventListener("submit", (event) => event.preventDefault());
+  byId("filter").addEventListener("change", () => enqueue(restart));
+  setUpSimilar((rows, lines, label) => enqueue(() => acceptSimilar(rows, lines, label)));
+}
+
+async function begin() {
+  app.about = await get("about");
+  document.title = `${app.about.task}: pet review`;
+  app.about.labels.forEach(([name], label) => byId("label").append(make("option", { value: label }, name)));
+  byId("file").textContent = app.about.file;
+  if (app.about.labels.length > MOST_WITH_KEYS) byId("digits-help").textContent = "the nine most probable labels of this text";
+  else if (app.about.labels.length > 9) byId("digits-help").textContent = "the first nine labels; letters for the next ones";
+  take(app.about);
+  await restart();
+}
+
+setUp();
+enqueue(begin).then(() => setTimeout(enqueuePoll, POLL));

@@ -1,0 +1,284 @@
+"""A review of one run: which text is next, what was decided, and how to save it."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pet.data.pick import pick_columns
+from pet.errors import PetError
+from pet.review.agreement import agreement
+from pet.review.finished import FinishedRun
+from pet.review.ledger import NAME, Ledger, Replaced
+from pet.review.order import Order
+from pet.review.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
+from pet.review.suggest import doubts
+from pet.review.texts import Texts
+from pet.terminal import visible
+
+Array = NDArray[Any]
+TO_DO, ALL, DECIDED = "to_do", "all", "decided"
+STATES = (TO_DO, ALL, DECIDED, *(verdict for verdict in VERDICTS if verdict != UNDONE))
+LONGEST_SEARCH = 200
+MOST_SIMILAR = 200
+SAMPLE = 5
+_KEPT_ORDERS = 8
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which texts to show.
+
+    Attributes
+    ----------
+    state : one of `STATES`
+    label : position of the proposed label; None: any
+    search : text that must occur in a field
+    """
+
+    state: str = TO_DO
+    label: int | None = None
+    search: str = ""
+
+
+class Review:
+    """A review of the unlabeled texts of a run.
+
+    Parameters
+    ----------
+    run : the run
+    output : file of the decisions; default: ``reviewed.jsonl`` in the run directory
+    seed : random seed of the order
+
+    Raises
+    ------
+    PetError
+        If the file cannot be written, or its decisions are about texts that the run does not have.
+    """
+
+    def __init__(self, run: FinishedRun, output: str | Path | None = None, seed: int = 0):
+        self.run, self.task, self.seed = run, run.task, seed
+        ids = [str(name) for name in run.texts("pool")["id"][:]]
+        self.rows = {name: row for row, name in enumerate(ids)}
+        self.ids = ids
+        self.path = run.folder / NAME if output is None else Path(output)
+        self.ledger = Ledger(self.path, run.task, self._problem)
+        self._orders: OrderedDict[Filter, Order] = OrderedDict()
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The texts, with their vectors."""
+        return Texts.of(self.run)
+
+    @cached_property
+    def doubt(self) -> Array:
+        """How much the members disagree about each text."""
+        return doubts(self.run)
+
+    def prepare(self) -> None:
+        """Compute what the first text needs, so that the page opens at once."""
+        self.suggested(1)
+
+    def about(self) -> dict[str, Any]:
+        """Return what does not change during a review, in plain values."""
+        described = self.task.descriptions
+        return {
+            "run": visible(str(self.run.folder)),
+            "task": visible(self.task.name),
+            "file": visible(str(self.path)),
+            "labels": [[visible(label), visible(described.get(label, ""))] for label in self.task.labels],
+            "texts": len(self.ids),
+        }
+
+    def state(self, after: int) -> dict[str, Any]:
+        """Return the progress, and the decisions on lines after this one, by all writers."""
+        self.ledger.sync()
+        final = [decision for _, decision in self.ledger.decisions.final().values()]
+        counts = Counter(decision.verdict for decision in final)
+        return {
+            "revision": self.ledger.revision,
+            "counts": {**dict(counts), "left": len(self.ids) - len(final)},
+            "agreement": agreement(final),
+            "changed": [self.decision(self.rows[name]) for name in self.ledger.decisions.since(after)],
+        }
+
+    def decision(self, row: int) -> dict[str, Any]:
+        """Return the decision about a row that holds, in plain values."""
+        name = self.ids[row]
+        held = self.ledger.decisions.latest(name)
+        decision = None
+        if held is not None:
+            label = None if held[1].label is None else self.task.labels.index(held[1].label)
+            decision = {"verdict": held[1].verdict, "label": label, "note": visible(held[1].note)}
+        return {"row": row, "line": self.ledger.decisions.changed(name), "decision": decision}
+
+    def page(self, wanted: Filter, start: int, count: int) -> dict[str, Any]:
+        """Return some texts in the order of review.
+
+        Parameters
+        ----------
+        wanted : which texts
+        start : where to go on: ``next`` of the page before; 0 at the beginning
+        count : number of texts
+
+        Returns
+        -------
+        dict
+            ``items``: the texts; ``next``: where to go on, None at the end; ``total``: number of texts in this filter
+        """
+        self.ledger.sync()
+        final = self.ledger.decisions.final()
+        rows: list[int] = []
+        if wanted.state in (TO_DO, ALL):
+            order = self._order(wanted)
+            total, place = len(order), start
+            while place < total and len(rows) < count:
+                (row,) = order.first(place + 1)[place:]
+                place += 1
+                if wanted.state == ALL or self.ids[row] not in final:
+                    rows.append(row)
+        else:
+            matching = set(self._matching(wanted).tolist())
+            states = VERDICTS if wanted.state == DECIDED else (wanted.state,)
+            found = [self.rows[name] for name, (_, decision) in reversed(final.items()) if decision.verdict in states]
+            found = [row for row in found if row in matching]
+            rows, total, place = found[start : start + count], len(found), start + count
+        return {"items": self.items(rows), "next": place if place < total else None, "total": total}
+
+    def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return what to show of some rows, with the decisions about them."""
+        final = self.ledger.decisions.final().values()
+        labeled = {
+            self.rows[decision.id]: self.task.labels.index(decision.label)
+            for _, decision in final
+            if decision.label is not None
+        }
+        return [{**item, **self.decision(item["row"])} for item in self.texts.described(rows, labeled)]
+
+    def decide(
+        self, rows: Sequence[int], seen: Sequence[int], verdict: str, label: int | None = None, note: str = ""
+    ) -> list[Replaced]:
+        """Save the same decision about some texts.
+
+        Parameters
+        ----------
+        rows : row numbers
+        seen : for each of them the last line about it that the reviewer has seen
+        verdict, label, note : the decision; the label as its position
+
+        Returns
+        -------
+        list of Replaced
+            Decisions of others that the reviewer had not seen.
+
+        Raises
+        ------
+        PetError
+            If the decision makes no sense, or cannot be saved.
+        """
+        self._check_rows(rows)
+        if verdict not in VERDICTS or verdict == UNDONE or (label is None) == (verdict == LABELED):
+            raise PetError(
+                f"verdict {verdict!r} with label {label}: choose a label, or one of {', '.join(VERDICTS[1:-1])}"
+            )
+        if label is not None and not 0 <= label < len(self.task.labels):
+            raise PetError(f"there is no label {label}")
+        name = None if label is None else str(self.task.labels[label])
+        note = note.encode("utf-8", "replace").decode()[:LONGEST_NOTE]
+        proposed = self.run.pool.label[list(rows)]
+        decisions = [
+            Decision(self.ids[row], values, name, verdict, note, proposed=str(self.task.labels[best]))
+            for row, values, best in zip(rows, self.texts.values(rows), proposed.tolist(), strict=True)
+        ]
+        return self.ledger.decide(decisions, seen)
+
+    def undo(self, seen: Mapping[int, int] | None) -> list[int]:
+        """Take back decisions about some rows, or the last one; see `Ledger.undo`. Return the rows."""
+        if seen is not None:
+            self._check_rows(list(seen))
+        names = None if seen is None else {self.ids[row]: line for row, line in seen.items()}
+        return [self.rows[name] for name in self.ledger.undo(names)]
+
+    def similar(self, row: int, count: int) -> dict[str, Any]:
+        """Return texts that are similar to a text, have the same proposed label and are not decided yet.
+
+        More than half of the members agree with the proposed label of each. Ask reviewers to look at ``sample``: the
+        least similar text, the most doubtful one, and others at even distances.
+
+        Returns
+        -------
+        dict
+            ``rows``, most similar first, and ``lines`` for each; ``sample``, described
+        """
+        self._check_rows([row])
+        soft, final = self.run.pool, self.ledger.decisions.final()
+        labels = soft.label
+        alike = (labels == labels[row]) & (soft.agreement > 0.5)
+        alike[[self.rows[name] for name in final]] = False
+        alike[row] = False
+        rows = self.texts.similar(row, np.flatnonzero(alike), min(count, MOST_SIMILAR))
+        sample: list[int] = []
+        if rows:
+            places = np.linspace(len(rows) - 1, 0, min(SAMPLE - 1, len(rows))).round().astype(int)
+            sample = list(
+                dict.fromkeys([rows[-1], max(rows, key=lambda at: self.doubt[at]), *(rows[i] for i in places)])
+            )
+        return {
+            "rows": rows,
+            "lines": [self.ledger.decisions.changed(self.ids[at]) for at in rows],
+            "sample": self.items(sample),
+        }
+
+    def suggested(self, count: int) -> list[int]:
+        """Return the first rows in the order of review, decided or not."""
+        return self._order(Filter(ALL)).first(count)
+
+    def _order(self, wanted: Filter) -> Order:
+        """Return the order of the texts in a filter; those decided since it was made are still in it."""
+        if wanted not in self._orders:
+            rows = self._matching(wanted)
+            if wanted.state == TO_DO:
+                decided = np.zeros(len(self.ids), dtype=bool)
+                decided[[self.rows[name] for name in self.ledger.decisions.final()]] = True
+                rows = rows[~decided[rows]]
+            self._orders[wanted] = Order(rows, self.doubt, self.run.pool.label, self.texts.vectors, self.seed)
+            if len(self._orders) > _KEPT_ORDERS:
+                self._orders.popitem(last=False)
+        self._orders.move_to_end(wanted)
+        return self._orders[wanted]
+
+    def _matching(self, wanted: Filter) -> Array:
+        """Return the rows that match label and search of a filter."""
+        chosen = np.ones(len(self.ids), dtype=bool)
+        if wanted.label is not None:
+            chosen &= self.run.pool.label == wanted.label
+        if wanted.search:
+            table = pick_columns(self.run.texts("pool"), self.task.fields).with_format("arrow")[:]
+            found = np.zeros(len(self.ids), dtype=bool)
+            for name in self.task.fields:
+                found |= pc.match_substring(table[name], wanted.search, ignore_case=True).to_numpy()
+            chosen &= found
+        return np.flatnonzero(chosen)
+
+    def _check_rows(self, rows: Iterable[int]) -> None:
+        wrong = [row for row in rows if not 0 <= row < len(self.ids)]
+        if wrong:
+            raise PetError(f"there is no text {wrong[0]}; the run has {len(self.ids)}")
+
+    def _problem(self, decision: Decision) -> str | None:
+        """Return what is wrong with a decision in the file."""
+        row = self.rows.get(decision.id)
+        cure = "use the file of this run, or name another one with -o"
+        if row is None:
+            return f"id {decision.id[:60]!r} is not one of the unlabeled texts of {self.run.folder}; {cure}"
+        if dict(decision.fields) != {name: self.run.texts("pool")[row][name] for name in self.task.fields}:
+            return f"the text with id {decision.id[:60]!r} is another one in {self.run.folder}; {cure}"
+        return None

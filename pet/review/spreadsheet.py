@@ -1,0 +1,161 @@
+"""Review in a spreadsheet instead of the page: write a table to fill in, and read it back with the same checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pet.data.columns import label_mistake, lay_out, near, shorten, some
+from pet.data.label_codes import LabelCodes
+from pet.data.open_source import open_source
+from pet.data.problems import Place, Problems
+from pet.data.row_reader import records
+from pet.data.source import column_names
+from pet.data.values import as_text
+from pet.errors import PetError
+from pet.review.records import write_suggestions
+from pet.review.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
+from pet.review.session import Review
+from pet.review.suggest import described
+from pet.spelling import Names, compose
+
+READABLE = (".csv", ".tsv", ".jsonl")
+_OPTION = "--read"
+_CELL = 32_000  # characters; spreadsheets cut longer cells
+_GIVEN = tuple(verdict for verdict in VERDICTS if verdict != UNDONE)
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What a table said: numbers of texts with a decision that is new, that replaces another, or that was there."""
+
+    new: int
+    replaced: int
+    known: int
+
+
+def write_table(review: Review, output: str | Path, count: int, *, force: bool = False) -> int:
+    """Write the first texts in the order of review as a table to fill in; return their number.
+
+    Columns ``label``, ``verdict`` and ``note`` have what is decided already.
+
+    Raises
+    ------
+    PetError
+        If `count` is below 1, the ending does not fit, or the file exists.
+    """
+    if count < 1:
+        raise PetError(f"-n {count}: write at least 1 text")
+    rows = np.asarray(review.suggested(count), dtype=np.int64)
+    found = list(described(review.run, rows, review.doubt[rows], review.run.pool.take(rows)))
+    reviewed = {name: decision for name, (_, decision) in review.ledger.decisions.final().items()}
+    write_suggestions(review.task, found, output, reviewed=reviewed, force=force)
+    return len(found)
+
+
+def read_table_back(review: Review, source: str | Path) -> ReadBack:
+    """Save the decisions in a table that `write_table` or `pet suggest` has written and people have filled in.
+
+    Rows without label and verdict are not decided. A row with a label has the verdict ``labeled``.
+
+    Raises
+    ------
+    PetError
+        With every mistake, its line and its cure; nothing is saved then.
+    """
+    decisions = list(_decisions(review, source).values())
+    review.ledger.sync()
+    held = {decision.id: review.ledger.decisions.latest(decision.id) for decision in decisions}
+    changed = [decision for decision in decisions if _said(decision) != _said(held[decision.id])]
+    if changed:
+        review.ledger.decide(changed, [review.ledger.decisions.changed(decision.id) for decision in changed])
+    replaced = sum(held[decision.id] is not None for decision in changed)
+    return ReadBack(len(changed) - replaced, replaced, len(decisions) - len(changed))
+
+
+def _said(decision: Decision | tuple[int, Decision] | None) -> tuple[str, str | None, str] | None:
+    if isinstance(decision, tuple):
+        decision = decision[1]
+    return None if decision is None else (decision.verdict, decision.label, decision.note)
+
+
+def _decisions(review: Review, source: str | Path) -> dict[str, Decision]:
+    if Path(source).suffix.lower() not in READABLE:
+        raise PetError(f"{_OPTION} {source}: give a file that ends in {', '.join(READABLE)}")
+    again = f"write the table again with `pet review {review.run.folder} --format csv -o F.csv`"
+    opened = open_source(source, _OPTION)
+    layout = lay_out(column_names(opened), review.task.fields, None, {}, f"{_OPTION}: {opened.shown}", strict=True)
+    missing = [name for name in ("id", "label") if name not in (column_names(opened) or ())]
+    if missing:
+        raise PetError(f"{_OPTION}: {opened.shown}: column {missing[0]} is missing; {again}")
+    reader = _Reader(review, Problems(opened, _OPTION), again)
+    found: dict[str, Decision] = {}
+    for place, record in records(opened, layout, reader.problems):
+        decision = reader.read(place, record)
+        if decision is not None and decision.id in found:
+            reader.problems.add(
+                place, "twice", "has an id that is in the table before; remove one of them", decision.id
+            )
+        elif decision is not None:
+            found[decision.id] = decision
+    reader.problems.raise_if_any()
+    return found
+
+
+class _Reader:
+    """Turns the rows of a table into decisions; mistakes go to `problems`."""
+
+    def __init__(self, review: Review, problems: Problems, again: str):
+        self.review, self.problems, self.again = review, problems, again
+        self._ids = Names(review.ids)
+        self._labels = LabelCodes(review.task.labels, review.task.label_map)
+
+    def read(self, place: Place, record: Mapping[str, Any]) -> Decision | None:
+        """Return the decision in a row; None if it has none, or a mistake."""
+        label, verdict, note = ((as_text(record.get(name)) or "").strip() for name in ("label", "verdict", "note"))
+        if not label and not verdict:
+            return None
+        decision = self._decision(place, label, verdict.lower(), note)
+        name = self._ids.find(as_text(record.get("id")) or "")
+        if name is None:
+            shown = shorten(as_text(record.get("id")) or "")
+            message = f"id {shown} is not one of the unlabeled texts of {self.review.run.folder}; {self.again}"
+            self.problems.add(place, "unknown id", message, shown)
+            return None
+        row = self.review.rows[name]
+        (values,) = self.review.texts.values([row])
+        for field, text in values.items():
+            if not _same(as_text(record.get(field)) or "", text):
+                message = f"{field} is not the text of id {shorten(name)}; change nothing but label, verdict and note"
+                self.problems.add(place, "text", f"{message}, or {self.again}", name)
+                return None
+        proposed = str(self.review.task.labels[int(self.review.run.pool.label[row])])
+        return None if decision is None else replace(decision, id=name, fields=values, proposed=proposed)
+
+    def _decision(self, place: Place, label: str, verdict: str, note: str) -> Decision | None:
+        if verdict and verdict not in _GIVEN:
+            message = f"verdict {shorten(verdict)} is not one of {some(_GIVEN)}{near(verdict, _GIVEN)}; correct it"
+            self.problems.add(place, "verdict", message, verdict)
+        elif label and verdict not in ("", LABELED):
+            self.problems.add(place, "both", f"has a label and the verdict {verdict}; remove one of them", verdict)
+        elif not label and verdict == LABELED:
+            self.problems.add(place, "no label", f"has the verdict {LABELED}, but no label; fill it in")
+        elif len(note) > LONGEST_NOTE:
+            self.problems.add(place, "note", f"note has {len(note)} characters; shorten it to {LONGEST_NOTE}")
+        elif not label:
+            return Decision("", {}, None, verdict, note)
+        elif (code := self._labels.find(label)) is None:
+            self.problems.add(place, "unknown label", label_mistake(label, self.review.task.labels), label)
+        else:
+            return Decision("", {}, str(self.review.task.labels[code]), LABELED, note)
+        return None
+
+
+def _same(given: str, text: str) -> bool:
+    """Return True if a cell has this text. Spreadsheets change line breaks and cut long cells."""
+    given, text = (" ".join(compose(one).split()) for one in (given, text))
+    return given == text or (len(given) >= _CELL and text.startswith(given[:_CELL]))
