@@ -54,6 +54,7 @@ Examples:
   pet run yelp --method zero-shot --test test.csv --column text=review -o runs/zero
   pet run my.yaml --train train.csv --unlabeled pool.csv --test test.csv --seeds 5 --baselines -o runs/five
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
+  pet run runs/agnews/config.yaml --corrections runs/agnews/reviewed.jsonl -o runs/corrected
   pet run yelp --tuning prompt --init-prompt similar --train few.jsonl --test test.jsonl -o runs/started
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --workers 2 --device cpu -o runs/two
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --executor ray -o /shared/runs/cluster
@@ -77,6 +78,11 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @draw_options
 @click.option(
     "--pool-gold", metavar="F", help="Labels of --unlabeled, only to report the accuracy of soft and pseudo-labels."
+)
+@click.option(
+    "--corrections",
+    metavar="F",
+    help="Decisions of `pet review`: their labels are added to those of --train, and the texts leave the pool.",
 )
 @click.option("--pool-size", type=int, metavar="N", help="Draw N unlabeled texts.  [default: all]")
 @click.option("--seed", type=int, metavar="S", help="Random seed.  [default: 0]")

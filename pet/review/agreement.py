@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pet.review.reviewed import LABELED, NONE_OF_THESE, Decision
+from pet.data.reviewed import LABELED, NONE_OF_THESE, Decision
 from pet.statistics import wilson
 
 POINTS = 60  # of the curve

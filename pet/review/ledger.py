@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser
 from pet.errors import PetError
 from pet.resources import expand
-from pet.review.reviewed import UNDONE, Decision, Decisions, LineParser
 from pet.store.outputs import check_folder
 from pet.store.shared_lines import SharedLines
 from pet.task.task import Task

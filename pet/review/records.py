@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pet.review.reviewed import Decision
+from pet.data.reviewed import Decision
 from pet.review.suggest import Suggestion
 from pet.store.files import write_atomically
 from pet.store.outputs import check_output

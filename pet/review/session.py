@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns
+from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
 from pet.errors import PetError
 from pet.review.agreement import agreement
 from pet.review.finished import FinishedRun
 from pet.review.ledger import NAME, Ledger, Replaced
 from pet.review.order import Order
-from pet.review.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
 from pet.review.suggest import doubts
 from pet.review.texts import Texts
 from pet.terminal import visible

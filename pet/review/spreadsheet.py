@@ -13,12 +13,12 @@ from pet.data.columns import label_mistake, lay_out, near, shorten, some
 from pet.data.label_codes import LabelCodes
 from pet.data.open_source import open_source
 from pet.data.problems import Place, Problems
+from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
 from pet.data.row_reader import records
 from pet.data.source import column_names
 from pet.data.values import as_text
 from pet.errors import PetError
 from pet.review.records import write_suggestions
-from pet.review.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
 from pet.review.session import Review
 from pet.review.suggest import described
 from pet.spelling import Names, compose

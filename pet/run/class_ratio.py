@@ -68,8 +68,7 @@ def resolve_prior(settings: RunSettings, task: Task) -> tuple[RunSettings, Given
     if task.multi_label:
         check_label_shares(prior, task)
         return settings, None
-    no_labels = settings.train is None or settings.shots == 0 or settings.examples == 0
-    if prior == ESTIMATED and (no_labels or settings.unlabeled is None or not settings.trains_members):
+    if prior == ESTIMATED and (not settings.has_labels or settings.unlabeled is None or not settings.trains_members):
         raise PetError(
             "prior=estimated compares predictions for labeled and for unlabeled texts; give --train and --unlabeled "
             "and use a method that trains members, or give the shares"

@@ -84,7 +84,7 @@ def open_init_prompt(settings: RunSettings, recipe: Recipe, info: ModelInfo, rep
                 f"prompt {prompt.name} has {prompt.length} vectors, but prompt_length is {given}; remove prompt_length"
             )
         return InitPrompt([prompt], 0, settings.project_prompt)
-    if settings.train is None or settings.shots == 0 or settings.examples == 0:
+    if not settings.has_labels:
         raise PetError(f"--init-prompt {text} requires labeled texts to rank prompts; give --train, or name one prompt")
     if recipe.library.similarity == "neurons":
         check_neurons(info.meta, info.tokenizer)

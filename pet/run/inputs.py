@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import check_tables, column_labels, label_counts, rows_without
+from pet.data.corrections import read_corrections
 from pet.data.given_table import check_given_table
 from pet.data.label_sets import labels_of
 from pet.data.pick import pick_columns, pick_rows
@@ -101,6 +102,9 @@ def load_data(
                 names=task.labels,
             )
             train = pick_rows(train, rows)
+    corrections = None if settings.corrections is None else read_corrections(settings.corrections, task)
+    if corrections is not None:
+        train = corrections.add_to(train, task.fields)
     if settings.unlabeled is not None:
         text_columns = {key: value for key, value in columns.items() if key != "label"}
         pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns, table_format=table_format)
@@ -112,6 +116,8 @@ def load_data(
     removed, keys = 0, {part: found.keys[name] for part, name in _NAMES.items() if name in found.keys}
     if pool is not None:
         rows = np.arange(len(pool)) if train is None else rows_without(keys["pool"], keys["train"])
+        if corrections is not None:
+            rows = rows[~np.isin(keys["pool"][rows], corrections.outside)]
         removed = len(pool) - len(rows)
         if not len(rows) and removed and settings.method != "supervised":
             raise PetError("unlabeled: every text is also in train; give other texts, or none")

@@ -35,6 +35,7 @@ _CONFIG = record(
                 "examples": maybe(_WHOLE),
                 "balanced": flag(),
                 "pool_size": maybe(_WHOLE),
+                "corrections": maybe(text()),
                 "seed": _WHOLE,
                 "recipe": text(100),
                 "settings": mapping_of(anything(), text(100)),

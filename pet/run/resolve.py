@@ -34,6 +34,7 @@ from pet.recipe import (
     student_rate_for,
     without_auxiliary_loss,
 )
+from pet.resources import expand
 from pet.run.class_ratio import resolve_prior
 from pet.run.context import make_shared
 from pet.run.execution.data_parallel import check_share
@@ -282,6 +283,8 @@ def _configuration(
         "unlabeled": source_fingerprint(settings.unlabeled, data.pool),
         "test": source_fingerprint(settings.test, data.test),
     }
+    if settings.corrections is not None:
+        hashes["corrections"] = hash_file(expand(settings.corrections))
     if settings.student_model:
         hashes["student_model"] = models[settings.student_model].fingerprint
     brought = {spec.name: hash_file(str(spec.options["file"])) for spec in specs if spec.kind == external.KIND}

@@ -37,6 +37,7 @@ class RunSettings:
     shots, examples : number of labeled texts to draw, per label or in total; default: the whole file
     balanced : draw labels evenly; False: in the proportions of the file
     pool_size : number of unlabeled texts to draw; default: all
+    corrections : a ``reviewed.jsonl`` of `pet review`: its labels are added to those of `train`
     seed : random seed
     recipe, settings : named recipe, and changed settings
     columns : field (or ``label``, ``id``) -> column of the data files
@@ -73,6 +74,7 @@ class RunSettings:
     examples: int | None = None
     balanced: bool = True
     pool_size: int | None = None
+    corrections: str | None = None
     seed: int = 0
     recipe: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -95,8 +97,7 @@ class RunSettings:
             problems.append("--shots (per label) and --examples (in total) cannot be combined; give one")
         problems += out_of_range(self, {"shots": (0, MOST), "examples": (0, MOST), "pool_size": (1, MOST)})
         problems += out_of_range(self, {"seed": (-SEEDS, SEEDS)})
-        no_labels = self.train is None or self.shots == 0 or self.examples == 0
-        if self.method in ("pet", "pcp", "supervised") and no_labels:
+        if self.method in ("pet", "pcp", "supervised") and not self.has_labels:
             problems.append(
                 f"--method {self.method} requires labeled texts; give --train (and not 0 for --shots or --examples), "
                 "or use --method zero-shot"
@@ -117,6 +118,12 @@ class RunSettings:
             raise PetError(problems)
 
     @property
+    def has_labels(self) -> bool:
+        """True if the run has labeled texts."""
+        drawn = self.train is not None and self.shots != 0 and self.examples != 0
+        return drawn or self.corrections is not None
+
+    @property
     def trains_members(self) -> bool:
         """True if the method trains an ensemble."""
         return self.method in ("pet", "ipet", "pcp")
@@ -125,12 +132,12 @@ class RunSettings:
     def makes_classifier(self) -> bool:
         """True if a run trains a student, or a classifier as a baseline."""
         distills = self.trains_members and self.unlabeled is not None
-        return distills or self.method == "supervised" or (self.baselines and self.train is not None)
+        return distills or self.method == "supervised" or (self.baselines and self.has_labels)
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
         values["members"] = [absolute_member(text) for text in self.members]
-        for name in ("train", "unlabeled", "test"):
+        for name in ("train", "unlabeled", "test", "corrections"):
             values[name] = absolute(values[name])
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)

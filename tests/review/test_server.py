@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pet.review.reviewed import read_reviewed
+from pet.data.reviewed import read_reviewed
 from pet.review.session import Review
 
 try:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pet.data.reviewed import VERDICTS, Decision, read_reviewed
 from pet.errors import PetError
 from pet.review.ledger import Conflict, Ledger
-from pet.review.reviewed import VERDICTS, Decision, read_reviewed
 from pet.task.task import Task
 
 TASK = Task.from_dict(

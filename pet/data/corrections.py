@@ -1,0 +1,78 @@
+"""Texts that people reviewed become labeled texts, and leave the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pet.data.checks import Keys, rows_without, text_key, text_keys
+from pet.data.pick import pick_columns, pick_rows
+from pet.data.reviewed import LABELED, NONE_OF_THESE, read_reviewed
+from pet.errors import PetError
+from pet.task.task import Task, one_label_only
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What people said about texts, as a run needs it.
+
+    Attributes
+    ----------
+    labeled : table with ``id``, the task's fields, and ``label`` (position in the task's labels)
+    outside : `pet.data.checks.text_key` of each text that has none of the labels
+    """
+
+    labeled: Dataset
+    outside: Keys
+
+    def add_to(self, train: Dataset | None, fields: Sequence[str]) -> Dataset:
+        """Return labeled texts with the corrections behind them; a corrected text replaces its earlier label."""
+        import datasets
+
+        if train is None:
+            return self.labeled
+        kept = rows_without(text_keys(train, fields), text_keys(self.labeled, fields))
+        added = self.labeled.data.table
+        before = pick_columns(pick_rows(train, kept), added.column_names).with_format("arrow")[:]
+        return datasets.Dataset(pa.concat_tables([before.cast(added.schema), added]))
+
+
+def read_corrections(path: str, task: Task) -> Corrections:
+    """Read the ``reviewed.jsonl`` that `pet review` writes.
+
+    Texts that were skipped, or about which somebody was unsure, stay where they are.
+
+    Parameters
+    ----------
+    path : the file
+    task : of the run
+
+    Raises
+    ------
+    PetError
+        For mistakes in the file, or if no text in it is labeled.
+    """
+    import datasets
+
+    one_label_only(task, "--corrections")
+    decisions = read_reviewed(path, task).values()
+    labeled = [decision for decision in decisions if decision.verdict == LABELED]
+    if not labeled:
+        raise PetError(f"{path}: no text is labeled yet; label some with `pet review RUN`")
+    places = {str(label): number for number, label in enumerate(task.labels)}
+    columns: dict[str, list[str] | list[int]] = {"id": [decision.id for decision in labeled]}
+    columns |= {name: [decision.fields[name] for decision in labeled] for name in task.fields}
+    columns["label"] = [places[str(decision.label)] for decision in labeled]
+    outside = [
+        text_key([decision.fields[name] for name in task.fields])
+        for decision in decisions
+        if decision.verdict == NONE_OF_THESE
+    ]
+    return Corrections(datasets.Dataset.from_dict(columns), np.asarray(outside, dtype=np.uint64))
