@@ -25,7 +25,7 @@ LAYERS = [
     "backbones",
     "tuning",
     "ensemble",
-    "groups",
+    "groups, ordered",
     "evaluate, evaluate_sets, ipet",
     "recipe",
     "student",

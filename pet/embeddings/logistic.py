@@ -82,7 +82,13 @@ class Logistic:
 
 
 def fit_logistic(
-    features: Any, targets: Array, labels: int, seed: int = 0, strength: float | None = None
+    features: Any,
+    targets: Array,
+    labels: int,
+    seed: int = 0,
+    strength: float | None = None,
+    *,
+    weights: Array | None = None,
 ) -> tuple[Logistic, float]:
     """Fit a logistic regression, and choose its regularization by cross-validation on the same rows.
 
@@ -96,6 +102,7 @@ def fit_logistic(
     labels : number of labels, L
     seed : random seed of the folds
     strength : ``C``; default: chosen by cross-validation
+    weights : weight of each label, shape (L,); default: 1
 
     Returns
     -------
@@ -104,11 +111,12 @@ def fit_logistic(
         The chosen ``C`` of scikit-learn: the inverse of the regularization strength.
     """
     if targets.ndim == 2:
-        rows, codes, weights = _expand(targets)
+        rows, codes, shares = _expand(targets)
         strength = DEFAULT_STRENGTH if strength is None else strength
-        return _fit(features[rows], codes, labels, strength, weights), strength
+        counted = shares if weights is None else shares * weights[codes]
+        return _fit(features[rows], codes, labels, strength, counted), strength
     strength = choose_strength(features, targets, seed) if strength is None else strength
-    return _fit(features, targets, labels, strength), strength
+    return _fit(features, targets, labels, strength, None if weights is None else weights[targets]), strength
 
 
 def choose_strength(features: Any, codes: Array, seed: int = 0) -> float:

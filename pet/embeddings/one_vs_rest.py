@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from pet.embeddings.logistic import DEFAULT_STRENGTH, FILE, STRENGTHS, Logistic, fit_logistic, fitted_row
 from pet.errors import PetError
 from pet.task.task import Task
+from pet.training.losses import class_weights
 
 Array = NDArray[Any]
 _FOLDS = 4
@@ -111,11 +112,17 @@ def _choose_strength(features: Any, targets: Array, seed: int) -> float:
     return max(likelihood, key=lambda strength: likelihood[strength])
 
 
-def fit_regression(features: Any, targets: Array, task: Task, seed: int) -> tuple[Logistic | OneVsRest, float]:
-    """Fit what predicts one label of each text, or any number for a multi-label task; return it and its ``C``."""
+def fit_regression(
+    features: Any, targets: Array, task: Task, seed: int, *, balanced: bool = False
+) -> tuple[Logistic | OneVsRest, float]:
+    """Fit what predicts one label of each text, or any number for a multi-label task; return it and its ``C``.
+
+    With `balanced`, every label counts the same, however few texts it has. It does not apply to multi-label tasks.
+    """
     if task.multi_label:
         return fit_one_vs_rest(features, targets, seed)
-    return fit_logistic(features, targets, len(task.labels), seed)
+    weights = class_weights(targets, len(task.labels)) if balanced else None
+    return fit_logistic(features, targets, len(task.labels), seed, weights=weights)
 
 
 def load_regression(folder: Path, task: Task) -> Logistic | OneVsRest:

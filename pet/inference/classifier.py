@@ -42,6 +42,8 @@ class SavedClassifier:
         Texts that the run's task judges together.
     separator : str
         Character between the labels of a text in a cell, as in the run's task.
+    ordered : bool
+        Whether the labels are in an order, as in the run's task.
     """
 
     classifier: Classifier
@@ -49,6 +51,7 @@ class SavedClassifier:
     label_map: Mapping[str, str]
     group: Group | None = None
     separator: str = SEPARATOR
+    ordered: bool = False
 
 
 def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> SavedClassifier:
@@ -79,7 +82,7 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
         return SavedClassifier(classifier, {}, {})
     task = Task.from_dict(settings.task)
     where = {**task.columns, **settings.columns}
-    return SavedClassifier(classifier, where, task.label_map, task.group, task.label_separator)
+    return SavedClassifier(classifier, where, task.label_map, task.group, task.label_separator, task.ordered)
 
 
 def classify_chunks(

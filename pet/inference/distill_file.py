@@ -39,6 +39,7 @@ from pet.task.parse import SEPARATOR
 from pet.task.task import Task
 from pet.training.device import Accelerator, make_accelerator
 from pet.training.loop import Schedule
+from pet.training.settings import NOT_ORDERED, ORDINAL
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -236,7 +237,8 @@ def _fit(
     schedule = Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
     temperature = None if options.hard else recipe.student.temperature
     batch, rounds = recipe.student.batch, recipe.student.rounds
-    how = Distillation(schedule, batch, temperature, options.gold_weight, options.seed, rounds)
+    ordinal = recipe.student.loss == ORDINAL
+    how = Distillation(schedule, batch, temperature, options.gold_weight, options.seed, rounds, ordinal)
     return fit_student(student, examples.table, targets, how, accelerator, reporter, gold=examples.gold)
 
 
@@ -245,6 +247,8 @@ def _check_shares(options: DistillOptions) -> None:
     for name, value in (("--min-confidence", options.min_confidence), ("--gold-weight", options.gold_weight)):
         if not 0 <= value <= 1:
             problems.append(f"{name} is {value}; it must be from 0 to 1")
+    if options.recipe.student.loss == ORDINAL and not (options.task and options.task.ordered):
+        problems.append(NOT_ORDERED)
     if options.train is None and options.gold_weight > 0:
         problems.append("--gold-weight requires labeled texts; name them with --train")
     if options.train is not None and options.gold_weight == 0:

@@ -17,6 +17,7 @@ from pet.evaluate_sets import evaluate_sets
 from pet.groups import groups_of
 from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
 from pet.inference.options import ComputeOptions
+from pet.ordered import ordered_metrics
 from pet.progress import Reporter
 from pet.task.group import Group
 from pet.task.task import Task
@@ -62,8 +63,7 @@ def evaluate_file(
     table, compute = table or TableOptions(), compute or ComputeOptions()
     saved = _as_in(open_classifier(model, allow_pickle=compute.allow_pickle, independent=True), task)
     classifier, group = saved.classifier, _group_of(saved)
-    given = saved.label_map if label_map is None else label_map
-    known = {text: label for text, label in given.items() if label in classifier.labels}
+    known = _known_names(saved, label_map)
     names = (*classifier.text_input.fields, "label", "id")
     chunks = iter_table(
         source,
@@ -81,7 +81,14 @@ def evaluate_file(
     merged, right = map(np.concatenate, (probabilities, gold))
     if classifier.independent:
         return evaluate_sets(merged, right, classifier.labels, classifier.threshold)
-    return evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
+    figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
+    return figures | (ordered_metrics(figures["confusion"]) if saved.ordered else {})
+
+
+def _known_names(saved: SavedClassifier, label_map: Mapping[str, str] | None) -> dict[str, str]:
+    """Return text in the data -> label of the classifier."""
+    given = saved.label_map if label_map is None else label_map
+    return {text: label for text, label in given.items() if label in saved.classifier.labels}
 
 
 def _as_in(saved: SavedClassifier, task: Task | None) -> SavedClassifier:
@@ -94,6 +101,7 @@ def _as_in(saved: SavedClassifier, task: Task | None) -> SavedClassifier:
         label_map=task.label_map,
         group=task.group,
         separator=task.label_separator,
+        ordered=task.ordered and task.labels == saved.classifier.labels,
     )
 
 

@@ -68,8 +68,15 @@ class EmbeddingsMember:
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Embed the labeled texts, fit the regression, and save it."""
+        shared = self.shared
         vectors = np.concatenate([self._vectors(texts)[rows] for texts, rows in data.parts])
-        model, strength = fit_regression(vectors, data.labels, self.shared.task, self.seed)
+        model, strength = fit_regression(
+            vectors,
+            data.labels,
+            shared.task,
+            self.seed,
+            balanced=shared.recipe.member.weights_labels,
+        )
         model.save(folder)
         self._model, self.folder = model, folder
         return Report(len(data.labels), trained=model.weight.size + model.bias.size, notes={"C": strength})

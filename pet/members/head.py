@@ -21,6 +21,7 @@ from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, load_classifier, new_classifier
 from pet.student.distill import Distillation, fit_classifier, gold_targets
 from pet.training.loop import Schedule
+from pet.training.losses import class_weights
 
 KIND = "head"
 CHUNK_ROWS = 16384  # texts tokenized at a time
@@ -65,6 +66,8 @@ class HeadMember:
             [pick_columns(pick_rows(texts.table, rows), shared.task.fields) for texts, rows in data.parts]
         )
         targets = gold_targets(data.labels, len(shared.task.labels))
+        if recipe.member.weights_labels:
+            targets = targets * class_weights(data.labels, len(shared.task.labels))  # the loss is linear in them
         classifier = new_classifier(
             shared.head_model or shared.models.info.name,
             shared.text_input,

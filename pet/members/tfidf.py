@@ -81,8 +81,14 @@ class TfidfMember:
             step = -(-len(data.pool) // COUNTED_ROWS)
             counted += self._read(pick_rows(data.pool.table, range(0, len(data.pool), step)))
         vectorizers = [_count(counted, view) for view in VIEWS]
-        features = _features(vectorizers, labeled)
-        model, strength = fit_regression(features, data.labels, self.shared.task, self.seed)
+        features, shared = _features(vectorizers, labeled), self.shared
+        model, strength = fit_regression(
+            features,
+            data.labels,
+            shared.task,
+            self.seed,
+            balanced=shared.recipe.member.weights_labels,
+        )
         model.save(folder)
         _save(vectorizers, folder)
         self._fitted, self.folder = (vectorizers, model), folder

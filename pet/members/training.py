@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from torch.nn import functional as F
 from pet.cloze.pvp import PVP
 from pet.process import seeded
 from pet.seeds import derive_seed
-from pet.training.batching import shuffled_batches, to_tensors
+from pet.training.batching import balanced_batches, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
-from pet.training.losses import hinge_loss, label_scores, member_loss
+from pet.training.losses import class_weights, hinge_loss, label_scores, member_loss, weighted_cross_entropy
 from pet.training.settings import HINGE
 
 if TYPE_CHECKING:
@@ -94,9 +95,11 @@ def member_batches(
 ) -> Iterator[dict[str, Tensor]]:
     """Yield endless micro-batches for `MemberObjective`. They depend only on the data, the settings, and the seed."""
     labeled = pvp.encoder.encode(data.labeled)
-    labeled_rows = shuffled_batches(
-        len(labeled), settings.labeled_batch, np.random.default_rng(derive_seed(seed, "labeled"))
-    )
+    drawn = np.random.default_rng(derive_seed(seed, "labeled"))
+    if settings.balanced_batches:
+        labeled_rows = balanced_batches(data.labels, settings.labeled_batch, drawn)
+    else:
+        labeled_rows = shuffled_batches(len(labeled), settings.labeled_batch, drawn)
     generator = np.random.default_rng(derive_seed(seed, "masking"))
     make = lm.batch_maker(pvp.encoder.plain.tokenizer, settings.mlm_probability, generator)
     pool_size = 0
@@ -112,6 +115,16 @@ def member_batches(
             unlabeled = pvp.encoder.encode(data.unlabeled, next(pool_rows))
         batch = make(labeled, chosen, unlabeled)
         yield to_tensors(batch | {"labels": data.labels[chosen]}, device)
+
+
+def _loss(recipe: Recipe, data: ClozeData, pvp: PVP) -> Loss:
+    """Return the loss of the labels."""
+    if recipe.member.loss == HINGE:
+        return hinge_loss
+    if recipe.member.weights_labels:
+        weights = torch.from_numpy(class_weights(data.labels, pvp.word_to_label.shape[1]))
+        return partial(weighted_cross_entropy, weights=weights)
+    return F.cross_entropy
 
 
 def train_member(
@@ -140,8 +153,8 @@ def train_member(
     -------
     list of float: mean loss over every 10 updates
     """
-    loss = hinge_loss if recipe.member.loss == HINGE else F.cross_entropy
-    objective = MemberObjective(lm, pvp, recipe.member.alpha, loss, data.offset).to(accelerator.device)
+    objective = MemberObjective(lm, pvp, recipe.member.alpha, _loss(recipe, data, pvp), data.offset)
+    objective.to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels))
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)

@@ -12,7 +12,7 @@ from pet.terminal import clean, display_width, pad
 # Headline metrics with their display names.
 HEADLINE = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "MCC", "ece": "ECE"}
 # Metrics that only some tasks have.
-SPECIAL = {"f1a": "F1a", "em": "EM", "token_f1": "token F1"}
+SPECIAL = {"f1a": "F1a", "em": "EM", "token_f1": "token F1", "qwk": "quadratic kappa", "mae": "MAE"}
 # The headline of tasks whose texts may have several labels.
 SETS_HEADLINE = {
     "micro_f1": "micro F1", "macro_f1": "macro F1", "lrap": "ranking precision", "exact_match": "exact match",

@@ -23,6 +23,7 @@ from pet.student.distill import Distillation, Gold, gold_targets
 from pet.student.rounds import fit_student
 from pet.student.start import fit_output_layer, read_mask_first, take_encoder
 from pet.training.loop import Schedule
+from pet.training.settings import ORDINAL
 
 Array = NDArray[Any]
 TEST_LOGITS = "test-logits.npy"
@@ -72,6 +73,7 @@ def make_student(context: RunContext, members: Sequence[Member], prefix: str = "
             recipe.student.gold_weight,
             derive_seed(context.settings.seed, "student"),
             recipe.student.rounds,
+            recipe.student.loss == ORDINAL,
         )
         classifier = _new_classifier(context, how.seed)
         if classifier.independent:

@@ -22,6 +22,7 @@ from pet.run.differences import MOST_FREQUENT, baseline_labels, differences, pre
 from pet.run.execution.executor import InProcess
 from pet.run.execution.work import MemberWork
 from pet.run.merging import evaluate_ensemble
+from pet.run.rare_labels import rare_labels
 from pet.run.stages import Member, member_scores
 
 Array = NDArray[Any]
@@ -63,6 +64,7 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
         labels[kind] = said(ensemble.combine(member_scores(context, [member], "test")))
     advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)
+    advice += rare_labels(context.data.report["train_per_label"], results.get("student") or results["ensemble"])
     figures = {"baselines": baselines, "advice": advice}
     if context.task.multi_label:
         return figures

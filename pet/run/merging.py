@@ -17,6 +17,7 @@ from pet.evaluate import evaluate
 from pet.evaluate_sets import HALF, evaluate_sets
 from pet.groups import groups_of
 from pet.numerics import sigmoid, softmax
+from pet.ordered import ordered_metrics
 from pet.run.class_ratio import corrected_alone, target_ratio
 from pet.run.context import RunContext
 from pet.run.stages import Member, member_scores
@@ -129,4 +130,6 @@ def measure(
     if task.multi_label:
         return evaluate_sets(probabilities, gold, task.labels, threshold)
     groups = groups_of(task.group, task.labels, [context.texts("test").table])
-    return evaluate(probabilities, gold, task.labels, groups if groups is None or rows is None else groups.take(rows))
+    some = groups if groups is None or rows is None else groups.take(rows)
+    figures = evaluate(probabilities, gold, task.labels, some)
+    return figures | (ordered_metrics(figures["confusion"]) if task.ordered else {})

@@ -46,7 +46,7 @@ from pet.run.unused import unused_settings
 from pet.store.files import hash_file
 from pet.task.task import Task, one_label_only
 from pet.training.group import Group
-from pet.training.settings import HINGE
+from pet.training.settings import BALANCED, HINGE, NOT_ORDERED, ORDINAL
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
 
@@ -160,7 +160,9 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
 
 
 def _check_labels(settings: RunSettings, task: Task) -> None:
-    """Refuse what requires one label per text, if texts may have several."""
+    """Refuse what requires one label per text, if texts may have several, or labels in an order."""
+    if make_recipe(settings.recipe, settings.settings).student.loss == ORDINAL and not task.ordered:
+        raise PetError(NOT_ORDERED)
     if settings.method in ("ipet", "pcp"):
         one_label_only(task, f"--method {settings.method}", "use --method pet")
     if settings.init_prompt is not None:
@@ -168,6 +170,10 @@ def _check_labels(settings: RunSettings, task: Task) -> None:
     recipe = make_recipe(settings.recipe, settings.settings)
     if recipe.priming.count:
         one_label_only(task, "priming", "set it to 0")
+    if recipe.member.weights_labels:
+        one_label_only(task, f"class_weight={BALANCED}", "use balanced_batches=true")
+        if recipe.member.loss == HINGE:
+            raise PetError(f"class_weight={BALANCED} applies to the cross-entropy, not to loss={HINGE}; change one")
     if recipe.member.loss == HINGE:
         one_label_only(task, f"loss={HINGE}", "leave it out")
     for text in (*task.members, *settings.members):

@@ -20,7 +20,12 @@ from pet.student.classifier import Classifier, encode_texts, model_inputs
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
-from pet.training.losses import distillation_loss, independent_distillation_loss, soft_cross_entropy
+from pet.training.losses import (
+    distillation_loss,
+    independent_distillation_loss,
+    ordinal_distillation_loss,
+    soft_cross_entropy,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,6 +46,7 @@ class Distillation:
     temperature : distillation temperature; None: cross-entropy with the targets
     gold_weight : weight of the gold rows' loss, between 0 and 1
     seed : random seed, for the order of rows and dropout
+    ordinal : a label is the more wrong the farther it is from the right one
     rounds : at most so many trainings, one after the other; see `pet.student.rounds`
     """
 
@@ -50,6 +56,7 @@ class Distillation:
     gold_weight: float = 0.0
     seed: int = 0
     rounds: int = 1
+    ordinal: bool = False
 
     def gold_batch(self, gold: Gold | None) -> int:
         """Return the number of gold rows per micro-batch."""
@@ -73,14 +80,22 @@ class StudentObjective(nn.Module):
     temperature : distillation temperature; None: cross-entropy with the targets
     gold_weight : weight of the gold rows' cross-entropy
     independent : whether each label applies or not, whatever the others do
+    ordinal : whether labels are in an order
     """
 
     def __init__(
-        self, model: PreTrainedModel, temperature: float | None, gold_weight: float, *, independent: bool = False
+        self,
+        model: PreTrainedModel,
+        temperature: float | None,
+        gold_weight: float,
+        *,
+        independent: bool = False,
+        ordinal: bool = False,
     ):
         super().__init__()
         self.model = model
         self.independent = independent
+        self.distillation_loss = ordinal_distillation_loss if ordinal else distillation_loss
         self.temperature = temperature
         self.gold_weight = gold_weight
 
@@ -94,7 +109,7 @@ class StudentObjective(nn.Module):
             loss = independent_distillation_loss(logits[:soft], targets[:soft].logit(_CERTAIN), self.temperature)
         else:
             teacher = targets[:soft].clamp_min(1e-12).log()
-            loss = distillation_loss(logits[:soft], teacher, self.temperature)
+            loss = self.distillation_loss(logits[:soft], teacher, self.temperature)
         if len(batch["gold"]):
             gold = cross_entropy(logits[soft:], targets[soft:])
             loss = (1 - self.gold_weight) * loss + self.gold_weight * gold
@@ -160,7 +175,7 @@ def fit_classifier(
         encoded = _concatenate([encoded, _encode(classifier, gold[0], np.arange(len(gold[1])))])
         kept = np.concatenate([kept, gold_targets(gold[1], len(classifier.labels))])
     objective = StudentObjective(
-        classifier.model, how.temperature, how.gold_weight, independent=classifier.independent
+        classifier.model, how.temperature, how.gold_weight, independent=classifier.independent, ordinal=how.ordinal
     ).to(accelerator.device)
     plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
     batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)

@@ -29,6 +29,7 @@ KEYS = (
     "label_map",
     "multi_label",
     "label_separator",
+    "ordered",
     "input",
     "verbalizer",
     "patterns",
@@ -42,6 +43,7 @@ _MOST_PROBLEMS = 501  # the last one is counted and not shown
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
 MULTI_LABEL_METRICS = ("micro_f1", "macro_f1", "lrap", "exact_match")
 SEPARATOR = ";"  # between the labels of a cell
+ORDERED_METRICS = ("qwk", "mae")  # require `ordered`
 GROUP_METRICS = ("f1a", "em", "token_f1")  # require `group`
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
@@ -63,6 +65,7 @@ class TaskValues(TypedDict):
     descriptions: dict[str, str]
     multi_label: bool
     label_separator: str
+    ordered: bool
     group: Group | None
 
 
@@ -112,8 +115,11 @@ class _Parser:
         labels = self._labels(item) if (item := get("labels")) else ()
         multi_label = self._flag(item, "multi_label") if (item := get("multi_label")) else False
         separator = self._separator(item) if (item := get("label_separator")) else SEPARATOR
-        known = MULTI_LABEL_METRICS if multi_label else METRICS + GROUP_METRICS * ("group" in pairs)
-        metrics = self._metrics(item, known) if (item := get("metrics")) else known[:2]
+        ordered = self._ordered(item, multi_label) if (item := get("ordered")) else False
+        known = METRICS + GROUP_METRICS * ("group" in pairs) + ORDERED_METRICS * ordered
+        known = MULTI_LABEL_METRICS if multi_label else known
+        usual = known[:2] + ORDERED_METRICS * ordered
+        metrics = self._metrics(item, known) if (item := get("metrics")) else usual
         group = self._group(item, fields, labels) if (item := get("group")) else None
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
         input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
@@ -143,6 +149,7 @@ class _Parser:
             descriptions=descriptions,
             multi_label=multi_label,
             label_separator=separator,
+            ordered=ordered,
             group=group,
         )
 
@@ -256,7 +263,9 @@ class _Parser:
     def _metrics(self, item: Item, known: Sequence[str]) -> tuple[str, ...]:
         entries = self._texts(item, "metrics") or []
         for name, entry in entries:
-            if name in GROUP_METRICS and name not in known:
+            if name in ORDERED_METRICS and name not in known:
+                self.wrong(entry, f"metric {name} requires labels in an order; add `ordered: true`")
+            elif name in GROUP_METRICS and name not in known:
                 self.wrong(entry, f"metric {name!r} requires groups; add `group: {{by: [question], right: LABEL}}`")
             elif name not in known:
                 self.wrong(entry, f"unknown metric {name!r}; {suggest(name, known)}")
@@ -268,6 +277,13 @@ class _Parser:
         if text and text not in ("true", "false"):
             self.wrong(item, f"{name} is {text!r}; write true or false")
         return text == "true"
+
+    def _ordered(self, item: Item, multi_label: bool) -> bool:
+        """Return whether the labels are in an order."""
+        ordered = self._flag(item, "ordered")
+        if ordered and multi_label:
+            self.wrong(item, "ordered labels exclude each other; remove `ordered`, or `multi_label`")
+        return ordered and not multi_label
 
     def _separator(self, item: Item) -> str:
         """Return the character between the labels of a cell."""

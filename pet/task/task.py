@@ -45,6 +45,7 @@ class Task:
     descriptions : label -> what it means, one sentence, for some or all labels
     multi_label : a text may have any number of labels
     label_separator : character between the labels of a text in a cell of a table
+    ordered : the labels are in an order, such as one to five stars
     path : the task file
 
     Examples
@@ -76,6 +77,7 @@ class Task:
     descriptions: Mapping[str, str] = field(default_factory=dict)
     multi_label: bool = False
     label_separator: str = SEPARATOR
+    ordered: bool = False
     group: Group | None = None
     path: Path | None = field(default=None, compare=False)
 
@@ -146,6 +148,8 @@ class Task:
         if self.descriptions:
             result["descriptions"] = dict(self.descriptions)
         result["metrics"] = list(self.metrics)
+        if self.ordered:
+            result["ordered"] = "true"
         if self.multi_label:
             result |= {"multi_label": "true", "label_separator": self.label_separator}
         if self.group is not None:

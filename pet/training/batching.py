@@ -68,6 +68,40 @@ def shuffled_batches(rows: int, size: int, generator: np.random.Generator) -> It
         pending = pending[size:]
 
 
+def balanced_batches(labels: Array, size: int, generator: np.random.Generator) -> Iterator[Array]:
+    """Yield batches of row numbers forever, with rows of all labels in turn.
+
+    The labels come in a new random order in every turn, and the rows of each label in a new order when all were used.
+
+    Parameters
+    ----------
+    labels : positions of the labels, shape (rows,); or probabilities, shape (rows, L); a text has the labels
+        of at least 0.5, and one without any is drawn as if it had a label of its own
+    size, generator : see `shuffled_batches`
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 0, 1])
+    >>> rows = next(balanced_batches(labels, 4, np.random.default_rng(0)))
+    >>> np.bincount(labels[rows]).tolist()
+    [2, 2]
+    """
+    if labels.ndim == 1:
+        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    else:
+        has = np.asarray(labels >= 0.5)
+        groups = [np.flatnonzero(own) for own in (*has.T, ~has.any(axis=1)) if own.any()]
+    left: list[list[int]] = [[] for _ in groups]
+    pending: list[int] = []
+    while True:
+        while len(pending) < size:
+            for place in generator.permutation(len(groups)).tolist():
+                left[place] = left[place] or generator.permutation(groups[place]).tolist()
+                pending.append(left[place].pop())
+        yield np.array(pending[:size], dtype=np.int64)
+        pending = pending[size:]
+
+
 def pad_rows(encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False) -> tuple[dict[str, Array], Array]:
     """Copy rows into rectangular arrays, padded to the longest row.
 

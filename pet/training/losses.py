@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+Array = NDArray[Any]
 
 
 def label_scores(word_logits: Tensor, word_to_label: Tensor) -> Tensor:
@@ -50,6 +56,43 @@ def word_mass(log_probabilities: Tensor, word_of_token: Tensor) -> Tensor:
     return words.index_add(1, word_of_token, log_probabilities.float()).logsumexp(dim=1)
 
 
+def class_weights(labels: Array, count: int) -> Array:
+    """Return weights that make every label with examples count the same, and the mean text 1.
+
+    Parameters
+    ----------
+    labels : positions of the labels of a training set, shape (rows,); or probabilities, shape (rows, L)
+    count : number of labels, L
+
+    Returns
+    -------
+    float32 array of shape (L,); 1 for a label without examples
+
+    Examples
+    --------
+    >>> class_weights(np.array([0, 0, 0, 1]), 3).round(3).tolist()
+    [0.6669999957084656, 2.0, 1.0]
+    """
+    sums = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=count)
+    seen = sums > 0
+    return np.where(seen, len(labels) / (seen.sum() * np.where(seen, sums, 1)), 1).astype(np.float32)
+
+
+def weighted_cross_entropy(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Mean over texts of the cross-entropy, each label multiplied by its weight.
+
+    Parameters
+    ----------
+    scores : shape (B, L)
+    labels : int64 of shape (B,), or probabilities of shape (B, L)
+    weights : see `class_weights`
+    """
+    weights = weights.to(scores.device)
+    if labels.ndim == 1:
+        return (F.cross_entropy(scores, labels, reduction="none") * weights[labels]).mean()
+    return soft_cross_entropy(scores, labels * weights)
+
+
 def hinge_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Mean over texts of the sum over wrong labels of max(0, 1 + s_wrong - s_right) (arXiv 2009.07118, equation 5).
 
@@ -88,6 +131,30 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
     log_q = F.log_softmax(student / temperature, dim=-1)
     log_p = F.log_softmax(teacher / temperature, dim=-1)
     return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean") * temperature**2
+
+
+def ordinal_distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 times the mean over rows and thresholds k of KL(P_teacher(label > k) || P_student(label > k)).
+
+    Both probabilities are sums of a softmax, so the student stays a plain classifier. The farther a label is from the
+    right one, the more thresholds lie between them.
+
+    Parameters
+    ----------
+    student, teacher : logits of shape (B, L), labels in their order
+    temperature : T > 0
+    """
+    wanted, given = (_log_cumulative(logits / temperature) for logits in (teacher, student))
+    terms = wanted.exp() * (wanted - given)  # of label <= k, and of label > k
+    return terms.sum(dim=1).mean() * temperature**2
+
+
+def _log_cumulative(logits: Tensor) -> Tensor:
+    """Return log P(label <= k) and log P(label > k) for the thresholds between labels, shape (B, 2, L - 1)."""
+    logs = F.log_softmax(logits, dim=-1)
+    up = torch.logcumsumexp(logs, dim=-1)[:, :-1]
+    down = torch.logcumsumexp(logs.flip(-1), dim=-1).flip(-1)[:, 1:]
+    return torch.stack([up, down], dim=1)
 
 
 def independent_distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

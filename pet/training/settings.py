@@ -9,6 +9,9 @@ from typing import ClassVar
 from pet.settings import Settings, setting
 
 CROSS_ENTROPY, HINGE = "cross-entropy", "hinge"  # losses of a member
+NOT_ORDERED = "student_loss=ordinal requires labels in an order; if those of the task are, add `ordered: true` to it"
+NOMINAL, ORDINAL = "kl", "ordinal"  # losses of a student
+UNWEIGHTED, BALANCED = "none", "balanced"  # weights of the labels
 MOST_STEPS = 10**7
 MOST_TEXTS = 10**5  # in a batch
 
@@ -63,8 +66,23 @@ class MemberSettings(Settings):
         "one)",
         choices=(CROSS_ENTROPY, HINGE),
     )
+    class_weight: str = setting(
+        UNWEIGHTED,
+        "weight of the labels in the loss of members: none (each text counts the same), or balanced (each label counts "
+        "the same, however few texts it has)",
+        choices=(UNWEIGHTED, BALANCED),
+    )
+    balanced_batches: bool = setting(
+        False,
+        "draw the texts of each micro-batch of a member from all labels in turn, so that rare labels come up often",
+    )
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
+
+    @property
+    def weights_labels(self) -> bool:
+        """Whether every label counts the same, however few texts it has."""
+        return self.class_weight == BALANCED
 
     def updates(self, rows: int) -> int:
         """Return the number of steps of a member that learns from this many texts.
@@ -99,6 +117,13 @@ class StudentSettings(Settings):
     title: ClassVar[str] = "Student"
 
     temperature: float = setting(2.0, "temperature of the distillation", low=1e-3, high=1000)
+    loss: str = setting(
+        NOMINAL,
+        "loss of the distillation: kl (a wrong label is wrong, whichever it is) or ordinal (for tasks with `ordered: "
+        "true`: a label is the more wrong the farther it is from the right one)",
+        choices=(NOMINAL, ORDINAL),
+        name="student_loss",
+    )
     learning_rate: float = setting(
         0.0,
         "peak learning rate of the student and the supervised classifier; 0: twice that of members, because their head "

@@ -1,0 +1,53 @@
+"""Weights of labels, balanced batches, and what rare labels got."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pet.embeddings.logistic import fit_logistic
+from pet.run.rare_labels import rare_labels
+from pet.training.batching import balanced_batches
+from pet.training.losses import class_weights, weighted_cross_entropy
+
+LABELS = np.array([0] * 18 + [1] * 2)
+
+
+def test_weights_make_every_label_count_the_same() -> None:
+    weights = class_weights(LABELS, 3)
+    np.testing.assert_allclose([weights[LABELS][label == LABELS].sum() for label in (0, 1)], 10)
+    scores = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    each = F.cross_entropy(scores, torch.from_numpy(LABELS), reduction="none")
+    expected = (each[:18].mean() + each[18:].mean()) / 2
+    found = weighted_cross_entropy(scores, torch.from_numpy(LABELS), torch.from_numpy(weights))
+    soft = weighted_cross_entropy(scores, torch.eye(3)[LABELS], torch.from_numpy(weights))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5) == soft.item()
+
+
+def test_balanced_batches_use_every_text_and_rare_labels_often() -> None:
+    batches = balanced_batches(LABELS, 4, np.random.default_rng(0))
+    rows = np.concatenate([next(batches) for _ in range(9)])
+    assert np.bincount(LABELS[rows]).tolist() == [18, 18] and set(rows.tolist()) == set(range(20))
+    sets = np.array([[1, 1], [1, 0], [1, 0], [0, 0]])
+    drawn = np.concatenate([next(balanced_batches(sets, 6, np.random.default_rng(seed))) for seed in range(4)])
+    assert (drawn == 0).mean() > 1 / 3 and (drawn == 3).sum() == 8
+
+
+def test_a_regression_with_weights_finds_the_rare_label() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(20, 2)) + LABELS[:, None]
+    plain, weighted = (
+        (fit_logistic(features, LABELS, 2, strength=1.0, weights=w)[0].scores(features).argmax(axis=1) == 1).sum()
+        for w in (None, class_weights(LABELS, 2))
+    )
+    assert weighted > plain
+
+
+def test_nothing_is_said_if_labels_have_equally_many_texts() -> None:
+    rows = {label: {"f1": 0.5, "recall": 0.5, "support": 5} for label in "ab"}
+    assert rare_labels({"a": 4, "b": 4}, {"per_class": rows}) == []
+    assert rare_labels({"a": 40, "b": 0}, {"per_class": {**rows, "b": rows["b"] | {"support": 0}}}) == []
+    (said,) = rare_labels({"a": 40, "b": 0}, {"per_class": rows})
+    assert "'b' (0 labeled texts)" in said and "balanced_batches" in said
