@@ -19,7 +19,16 @@ from pet.seeds import derive_seed
 from pet.training.batching import balanced_batches, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
-from pet.training.losses import class_weights, hinge_loss, label_scores, member_loss, weighted_cross_entropy
+from pet.training.losses import (
+    class_weights,
+    hinge_loss,
+    independent_loss,
+    label_scores,
+    label_sums,
+    loss_of_seen,
+    member_loss,
+    weighted_cross_entropy,
+)
 from pet.training.settings import HINGE
 
 if TYPE_CHECKING:
@@ -39,17 +48,13 @@ class MemberObjective(nn.Module):
 
     words: Tensor
     word_to_label: Tensor
-    offset: Tensor | None
 
-    def __init__(
-        self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy, offset: Array | None = None
-    ):
+    def __init__(self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy):
         super().__init__()
         self.lm = lm
         self.pvp = pvp
         self.alpha = alpha
         self.loss = loss
-        self.register_buffer("offset", None if offset is None else torch.from_numpy(offset), persistent=False)
         self.register_buffer("words", torch.from_numpy(pvp.words), persistent=False)
         self.register_buffer("word_to_label", torch.from_numpy(pvp.word_to_label), persistent=False)
 
@@ -57,13 +62,7 @@ class MemberObjective(nn.Module):
         """Return the loss of a micro-batch from `member_batches`."""
         words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
         scores = label_scores(words, self.word_to_label)
-        return member_loss(self._label_loss(scores, batch["labels"]), auxiliary, self.alpha)
-
-    def _label_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of the labels; with an offset, labels are independent: their mean binary cross-entropy."""
-        if self.offset is None:
-            return self.loss(scores, labels)
-        return F.binary_cross_entropy_with_logits(scores - self.offset, labels)
+        return member_loss(self.loss(scores, batch["labels"]), auxiliary, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -117,14 +116,26 @@ def member_batches(
         yield to_tensors(batch | {"labels": data.labels[chosen]}, device)
 
 
-def _loss(recipe: Recipe, data: ClozeData, pvp: PVP) -> Loss:
-    """Return the loss of the labels."""
-    if recipe.member.loss == HINGE:
-        return hinge_loss
+def label_loss(recipe: Recipe, data: ClozeData, count: int) -> Loss:
+    """Return the loss of the labels, given scores of shape (B, L).
+
+    A label without examples is left out. Otherwise a member would learn that no text has it, whatever its words say.
+
+    Parameters
+    ----------
+    recipe : which loss, and weights of the labels
+    data : labels of the training set
+    count : number of labels, L
+    count : number of labels, L
+    """
+    if data.offset is not None:
+        seen, offset = torch.from_numpy(np.asarray(data.labels.any(axis=0))), torch.from_numpy(data.offset)
+        return partial(independent_loss, offset=offset, seen=seen)
+    loss: Loss = hinge_loss if recipe.member.loss == HINGE else F.cross_entropy
     if recipe.member.weights_labels:
-        weights = torch.from_numpy(class_weights(data.labels, pvp.word_to_label.shape[1]))
-        return partial(weighted_cross_entropy, weights=weights)
-    return F.cross_entropy
+        loss = partial(weighted_cross_entropy, weights=torch.from_numpy(class_weights(data.labels, count)))
+    seen = torch.from_numpy(np.flatnonzero(label_sums(data.labels, count)))
+    return partial(loss_of_seen, loss=loss, seen=seen)
 
 
 def train_member(
@@ -153,7 +164,7 @@ def train_member(
     -------
     list of float: mean loss over every 10 updates
     """
-    objective = MemberObjective(lm, pvp, recipe.member.alpha, _loss(recipe, data, pvp), data.offset)
+    objective = MemberObjective(lm, pvp, recipe.member.alpha, label_loss(recipe, data, pvp.word_to_label.shape[1]))
     objective.to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels))

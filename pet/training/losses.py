@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Array = NDArray[Any]
+_FAR = -1e4  # score of a label that cannot be the right one
 
 
 def label_scores(word_logits: Tensor, word_to_label: Tensor) -> Tensor:
@@ -56,6 +58,45 @@ def word_mass(log_probabilities: Tensor, word_of_token: Tensor) -> Tensor:
     return words.index_add(1, word_of_token, log_probabilities.float()).logsumexp(dim=1)
 
 
+def label_sums(labels: Array, count: int) -> Array:
+    """Return how many texts of a training set each label has, shape (count,).
+
+    Parameters
+    ----------
+    labels : positions of the labels, shape (rows,); or probabilities, shape (rows, count)
+    count : number of labels
+    """
+    return np.asarray(labels.sum(axis=0)) if labels.ndim == 2 else np.bincount(labels, minlength=count)
+
+
+def loss_of_seen(scores: Tensor, labels: Tensor, loss: Callable[[Tensor, Tensor], Tensor], seen: Tensor) -> Tensor:
+    """Return a loss that does not see the scores of labels without examples, so that it does not change them.
+
+    Parameters
+    ----------
+    scores, labels : see `weighted_cross_entropy`
+    loss : function of scores and labels
+    seen : int64, positions of the labels that have examples
+    """
+    if len(seen) == scores.shape[1]:
+        return loss(scores, labels)
+    columns = seen.to(scores.device)
+    return loss(torch.full_like(scores, _FAR).index_copy(1, columns, scores[:, columns]), labels)
+
+
+def independent_loss(scores: Tensor, labels: Tensor, offset: Tensor, seen: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of independent labels; those without examples are left out.
+
+    Parameters
+    ----------
+    scores, labels : shape (B, L)
+    offset : subtracted from the scores, shape (L,)
+    seen : bool, shape (L,): whether a label has examples
+    """
+    logits, seen = scores - offset.to(scores.device), seen.to(scores.device)
+    return F.binary_cross_entropy_with_logits(logits[:, seen], labels[:, seen])
+
+
 def class_weights(labels: Array, count: int) -> Array:
     """Return weights that make every label with examples count the same, and the mean text 1.
 
@@ -73,7 +114,7 @@ def class_weights(labels: Array, count: int) -> Array:
     >>> class_weights(np.array([0, 0, 0, 1]), 3).round(3).tolist()
     [0.6669999957084656, 2.0, 1.0]
     """
-    sums = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=count)
+    sums = label_sums(labels, count)
     seen = sums > 0
     return np.where(seen, len(labels) / (seen.sum() * np.where(seen, sums, 1)), 1).astype(np.float32)
 

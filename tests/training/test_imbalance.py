@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,13 @@ from torch.nn import functional as F
 from pet.embeddings.logistic import fit_logistic
 from pet.run.rare_labels import rare_labels
 from pet.training.batching import balanced_batches
-from pet.training.losses import class_weights, weighted_cross_entropy
+from pet.training.losses import (
+    class_weights,
+    hinge_loss,
+    independent_loss,
+    loss_of_seen,
+    weighted_cross_entropy,
+)
 
 LABELS = np.array([0] * 18 + [1] * 2)
 
@@ -51,3 +59,16 @@ def test_nothing_is_said_if_labels_have_equally_many_texts() -> None:
     assert rare_labels({"a": 40, "b": 0}, {"per_class": {**rows, "b": rows["b"] | {"support": 0}}}) == []
     (said,) = rare_labels({"a": 40, "b": 0}, {"per_class": rows})
     assert "'b' (0 labeled texts)" in said and "balanced_batches" in said
+
+
+def test_a_label_without_examples_is_not_pushed_down() -> None:
+    scores = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels, seen = torch.tensor([0, 2, 0, 2]), torch.tensor([0, 2])
+    for loss in (F.cross_entropy, hinge_loss, partial(weighted_cross_entropy, weights=torch.ones(3))):
+        found = loss_of_seen(scores, labels, loss, seen)
+        (slope,) = torch.autograd.grad(found, scores)
+        assert slope[:, 1].abs().max() == 0 < slope[:, 0].abs().max()
+        assert found.item() == pytest.approx(loss(scores[:, [0, 2]], labels // 2).item(), rel=1e-5)
+    sets = torch.tensor([[1.0, 0, 0], [0, 0, 1], [1, 0, 1], [0, 0, 0]])
+    found = independent_loss(scores, sets, torch.zeros(3), torch.tensor([True, False, True]))
+    assert torch.autograd.grad(found, scores)[0][:, 1].abs().max() == 0
