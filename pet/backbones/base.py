@@ -77,6 +77,16 @@ class LanguageModel(nn.Module):
         """Number of rows that `word_scores` holds per text: one, or one per distinct prefix of multi-token words."""
         return len(plan_paths(pvp.before).rows)
 
+    def extra_loss(self, outputs: Tensor, labels: Tensor) -> Tensor | None:
+        """Return a loss of labeled rows in addition to that of their label scores; most models have none.
+
+        Parameters
+        ----------
+        outputs : scores from `training_pass`, shape (B, W)
+        labels : int64 of shape (B,), or probabilities of shape (B, L)
+        """
+        return None
+
     @abstractmethod
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         """Return the word scores of the labeled rows and the auxiliary loss of the unlabeled rows.

@@ -113,6 +113,11 @@ def position_limit(model: PreTrainedModel) -> int:
     return int(min(limit, 1 << 20))
 
 
+def knows_head(config: Any) -> bool:
+    """Return True if the output layer of this family is known, so that what it gets can be read."""
+    return config.model_type in _HEADS
+
+
 def has_token_types(model: PreTrainedModel) -> bool:
     """Whether a model distinguishes segments: by token type embeddings or, in XLNet, relative segment encodings."""
     has_embeddings = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
@@ -272,6 +277,13 @@ class MaskedLM(LanguageModel):
         finally:
             handle.remove()
         return logits[0] if is_cut else logits[rows, positions]
+
+    def output_embedding(self) -> tuple[Tensor, Tensor | None]:
+        """Return the output embedding, shape (V, D), and its bias, for families with a known head."""
+        if self._find_head is None:
+            raise ValueError(f"the output layer of {self.model.config.model_type} is unknown")
+        _, weight, bias = self._find_head(self.model)
+        return weight, bias
 
     def project(self, features: Tensor, words: Tensor | None) -> Tensor:
         """Compute the logits of some or all words from features: shape (N, W)."""

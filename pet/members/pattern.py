@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pet.backbones.base import LanguageModel
+from pet.backbones.label_head import LabelHead
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import join_rows
 from pet.compat import save_model
@@ -18,6 +20,8 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.members.training import ClozeData, train_member
+from pet.members.verbalizers import FILE, read_head, save_head, start_head, verbalizer_of
+from pet.training.settings import WORDS
 from pet.tuning.members import learned_in, save_member, start_member
 
 KIND = "pattern"
@@ -66,20 +70,32 @@ class PatternMember:
         tables = [table for table in (cloze.labeled, cloze.unlabeled) if table is not None]
         before = shared.initial if self.start is None else learned_in(self.start)
         lm = start_member(backbone, recipe.tuning, self.pvp, tables, self.seed, shared.accelerator.device, before)
+        kind, pvp = verbalizer_of(shared, self.spec), self.pvp
+        if kind != WORDS:
+            head = self._head(lm, kind, cloze)
+            lm, pvp = head, head.bind(pvp)
         if shared.task.multi_label:
-            offset = null_offset(lm, self.pvp, shared) - label_log_odds(data.labels)
+            offset = null_offset(lm, pvp, shared) - label_log_odds(data.labels)
             cloze = replace(cloze, offset=offset)
             save_offset(folder, offset)
         trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-        losses = train_member(lm, self.pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
+        losses = train_member(lm, pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
         if shared.group is not None and not shared.group.is_main:
             return Report(len(data.labels), losses, trained)  # only the main process saves
         save_member(backbone, recipe.tuning, folder)
         if recipe.tuning.trains_backbone:
             save_model(lm.model, folder)
             shared.tokenizer.save_pretrained(folder)
+        if isinstance(lm, LabelHead):
+            save_head(lm, folder)
         self.folder = folder
         return Report(len(data.labels), losses, trained, pattern_notes(self.shared, self.spec))
+
+    def _head(self, lm: LanguageModel, kind: str, cloze: ClozeData) -> LabelHead:
+        """Return the learned verbalizer to train: that of the member to continue from, or a new one."""
+        if self.start is not None and (self.start / FILE).is_file():
+            return read_head(lm, kind, self.start, len(self.shared.task.labels))
+        return start_head(lm, self.shared, self.pvp, kind, (cloze.labeled, cloze.labels), self.seed)
 
     def load(self) -> None:
         """See `pet.members.seam.Scorer.load`."""
@@ -91,7 +107,12 @@ class PatternMember:
         """See `pet.members.seam.Scorer.scores`."""
         if self.folder is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
-        score_texts(self.shared, self.shared.models.member(self.folder), self.pvp, texts, out, on_rows)
+        lm, pvp = self.shared.models.member(self.folder), self.pvp
+        kind = verbalizer_of(self.shared, self.spec)
+        if kind != WORDS:
+            head = read_head(lm, kind, self.folder, len(self.shared.task.labels))
+            lm, pvp = head, head.bind(pvp)
+        score_texts(self.shared, lm, pvp, texts, out, on_rows)
         if self.shared.task.multi_label:
             out -= read_offset(self.folder, out.shape[1])
 

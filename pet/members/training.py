@@ -62,7 +62,8 @@ class MemberObjective(nn.Module):
         """Return the loss of a micro-batch from `member_batches`."""
         words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
         scores = label_scores(words, self.word_to_label)
-        return member_loss(self.loss(scores, batch["labels"]), auxiliary, self.alpha)
+        loss, extra = self.loss(scores, batch["labels"]), self.lm.extra_loss(words, batch["labels"])
+        return member_loss(loss if extra is None else loss + extra, auxiliary, self.alpha)
 
 
 @dataclass(frozen=True)

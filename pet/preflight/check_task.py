@@ -23,6 +23,7 @@ from pet.ipet.selection import parse_ratio
 from pet.ipet.settings import NO_POOL
 from pet.members.models import Models
 from pet.members.shared import Shared
+from pet.members.verbalizers import check_verbalizers
 from pet.preflight.cost import Speed, estimate_run, mean_tokens, training_sets
 from pet.preflight.members import check_members
 from pet.preflight.patterns import PatternCheck, check_patterns, note_cost, problems_of
@@ -177,6 +178,7 @@ def _model_problems(info: ModelInfo, task: Task, recipe: Recipe, weights: bool) 
         check_length(info.meta, recipe.encoding.max_length, info.name)
         freeze(info.meta, recipe.tuning.freeze_layers)
         check_tuning(recipe.tuning, task, info.meta)
+        check_verbalizers(task, recipe, info)
     except PetError as error:
         return error.problems
     return []

@@ -24,6 +24,7 @@ from pet.members.continued import check_continued
 from pet.members.kinds import KINDS, QUICK, parse_member
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
+from pet.members.verbalizers import check_verbalizers
 from pet.progress import Reporter
 from pet.recipe import (
     EFFORTS,
@@ -149,6 +150,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     shared.use(settings.device, settings.precision)
     if settings.method == "pcp":
         check_continued(shared)
+    if settings.trains_members:
+        check_verbalizers(task, recipe, shared.models.info)
     _bind(settings, shared)
     plan = None
     if settings.method == "ipet":

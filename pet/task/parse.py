@@ -45,6 +45,7 @@ MULTI_LABEL_METRICS = ("micro_f1", "macro_f1", "lrap", "exact_match")
 SEPARATOR = ";"  # between the labels of a cell
 ORDERED_METRICS = ("qwk", "mae")  # require `ordered`
 GROUP_METRICS = ("f1a", "em", "token_f1")  # require `group`
+VERBALIZER_KINDS = ("words", "learned", "prototype")
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
 
@@ -478,23 +479,32 @@ class _Patterns:
             found.append(pattern)
         return tuple(found)
 
+    def _kind(self, item: Item | None) -> str:
+        if item is None:
+            return ""
+        kind = self.parser._text(item, "verbalizer_kind")
+        if kind and kind not in VERBALIZER_KINDS:
+            self.parser.wrong(item, f"unknown verbalizer_kind {kind!r}; {suggest(kind, VERBALIZER_KINDS)}")
+        return kind
+
     def _one(self, item: Item) -> Pattern | None:
         parser = self.parser
-        text, words = item, None
+        text, words, kind = item, None, ""
         if item.pairs is not None:
             names = [key.value for key, _ in item.pairs]
             if item.flow and "template" not in names:
                 parser.wrong(item, 'a pattern parses as a YAML mapping; put it in quotes: "{text} It is {mask}."')
                 return None
-            pairs = parser.mapping(item, "a pattern", ("template", "verbalizer")) or {}
+            pairs = parser.mapping(item, "a pattern", ("template", "verbalizer", "verbalizer_kind")) or {}
             if "template" not in pairs:
                 parser.wrong(item, "pattern has no 'template'; add `template: \"...\"`")
                 return None
             text, words = pairs["template"], pairs.get("verbalizer")
+            kind = self._kind(pairs.get("verbalizer_kind"))
         verbalizer = parser.verbalizer(words, self.labels) if words else self.shared
         if words is None and not self.has_shared:
             parser.wrong(item, "pattern has no verbalizer; add `verbalizer:` to the task or to this pattern")
         template = parser.template(text, self.fields, mask=True)
         if template is None or verbalizer is None:
             return None
-        return Pattern(template, verbalizer, text.place)
+        return Pattern(template, verbalizer, kind, text.place)

@@ -158,12 +158,7 @@ class Task:
             result["label_map"] = dict(self.label_map)
         result["input"] = self.input.source
         result["verbalizer"] = _plain_words(shared)
-        result["patterns"] = [
-            pattern.template.source
-            if pattern.verbalizer == shared
-            else {"template": pattern.template.source, "verbalizer": _plain_words(pattern.verbalizer)}
-            for pattern in self.patterns
-        ]
+        result["patterns"] = [_plain_pattern(pattern, shared) for pattern in self.patterns]
         if self.members:
             result["members"] = list(self.members)
         return result
@@ -203,6 +198,12 @@ def absolute_member(text: str, folder: str | Path = "") -> str:
 def _most_common(verbalizers: list[Verbalizer]) -> Verbalizer:
     counts = Counter(tuple(verbalizer.words.items()) for verbalizer in verbalizers)
     return Verbalizer(dict(counts.most_common(1)[0][0]))
+
+
+def _plain_pattern(pattern: Pattern, shared: Verbalizer) -> str | dict[str, Any]:
+    own = {} if pattern.verbalizer == shared else {"verbalizer": _plain_words(pattern.verbalizer)}
+    kind = {"verbalizer_kind": pattern.verbalizer_kind} if pattern.verbalizer_kind else {}
+    return {"template": pattern.template.source} | own | kind if own or kind else pattern.template.source
 
 
 def _plain_words(verbalizer: Verbalizer) -> dict[str, list[str]]:

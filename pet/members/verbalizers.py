@@ -1,0 +1,143 @@
+"""Learned verbalizers of pattern members: started, saved and read; see `pet.backbones.label_head`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pet.backbones.base import LanguageModel
+from pet.backbones.info import ModelInfo
+from pet.backbones.label_head import HEADS, SIZE, LabelHead, LabelVectors
+from pet.backbones.masked import MaskedLM, knows_head
+from pet.cloze.pvp import PVP
+from pet.cloze.tokens import TokenTable
+from pet.errors import PetError
+from pet.members.scoring import score_rows
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec
+from pet.recipe import Recipe
+from pet.seeds import derive_seed
+from pet.task.task import Task
+from pet.training.settings import WORDS
+
+Array = NDArray[Any]
+FILE = "verbalizer.safetensors"  # in the folder of a member
+
+
+def verbalizer_of(shared: Shared, spec: MemberSpec) -> str:
+    """Return the verbalizer of a member: that of its pattern in the task file, or the setting."""
+    return shared.task.patterns[spec.pattern or 0].verbalizer_kind or shared.recipe.member.verbalizer
+
+
+def check_verbalizers(task: Task, recipe: Recipe, info: ModelInfo) -> None:
+    """Check that the model can have the verbalizers of all patterns.
+
+    Raises
+    ------
+    PetError
+        If a verbalizer is learned and the model is not a masked language model of a known family.
+    """
+    learned = {pattern.verbalizer_kind or recipe.member.verbalizer for pattern in task.patterns} - {WORDS}
+    if learned and not (info.kind.wrap is MaskedLM and knows_head(info.config)):
+        raise PetError(
+            f"verbalizer={min(learned)} requires a masked language model (BERT, RoBERTa, ...), and {info.name} is "
+            f"{info.config.model_type}; use verbalizer=words (also in the patterns of the task file)"
+        )
+
+
+def start_head(
+    lm: LanguageModel, shared: Shared, pvp: PVP, kind: str, labeled: tuple[TokenTable, Array], seed: int
+) -> LabelHead:
+    """Return a new learned verbalizer.
+
+    Vectors start as the mean output embedding of the label's words, so that the first scores are those of the words.
+    Prototypes start as the mean of the label's texts, or as its words if it has none.
+
+    Parameters
+    ----------
+    lm : the model, on its device
+    shared, pvp : what members share, and the pattern
+    kind : ``learned`` or ``prototype``
+    labeled : token table of the labeled texts, and their labels: positions, or probabilities of shape (rows, L)
+    seed : random seed of the projection
+    """
+    if not isinstance(lm, MaskedLM):
+        raise PetError(f"verbalizer={kind} requires a masked language model")
+    words = _word_vectors(lm, pvp)
+    if kind == "learned":
+        return LabelVectors(lm, words).to(shared.accelerator.device)
+    tokens, labels = labeled
+    size = words["weight"].shape[1]
+    generator = torch.Generator().manual_seed(derive_seed(seed, "prototypes"))
+    projection = torch.randn(SIZE, size, generator=generator) / size**0.5
+    features = torch.from_numpy(_features(lm, shared, pvp, tokens, size))
+    center = features.mean(dim=0)
+    belongs = np.eye(len(words["bias"]), dtype=np.float32)[labels] if labels.ndim == 1 else labels
+    shares = torch.from_numpy(np.asarray(belongs, np.float32)).T  # (L, rows)
+    means = shares @ (features - center) / shares.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    none = shares.sum(dim=1) == 0
+    means[none] = words["weight"][none] - words["weight"].mean(dim=0)
+    prototypes = torch.nn.functional.normalize(means @ projection.T, dim=1)
+    arrays = {"projection": projection, "center": center, "prototypes": prototypes}
+    return HEADS[kind](lm, arrays).to(shared.accelerator.device)
+
+
+def save_head(head: LabelHead, folder: Path) -> None:
+    """Write a learned verbalizer into the folder of its member."""
+    arrays = {name: value.cpu().contiguous() for name, value in head.arrays.items()}
+    save_file(arrays, folder / FILE)
+
+
+def read_head(lm: LanguageModel, kind: str, folder: Path, labels: int) -> LabelHead:
+    """Return the learned verbalizer in the folder of a member.
+
+    Parameters
+    ----------
+    lm : the model of the member
+    kind : ``learned`` or ``prototype``
+    folder : of the member
+    labels : number of labels
+
+    Raises
+    ------
+    PetError
+        If the file is missing, damaged, or for other labels or another model.
+    """
+    path, again = folder / FILE, "train this member again"
+    if not isinstance(lm, MaskedLM):
+        raise PetError(f"{path}: requires a masked language model; {again}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise PetError(f"{path}: cannot read the verbalizer ({error}); {again}") from error
+    expected = HEADS[kind].shapes(labels, lm.output_embedding()[0].shape[1])
+    if {name: tuple(array.shape) for name, array in arrays.items()} != expected:
+        raise PetError(f"{path}: is not the {kind} verbalizer of {labels} labels for this model; {again}")
+    if not all(torch.isfinite(array).all() for array in arrays.values()):
+        raise PetError(f"{path}: has numbers that are NaN or infinite; {again}")
+    return HEADS[kind](lm, arrays).to(next(lm.parameters()).device)
+
+
+def _word_vectors(lm: MaskedLM, pvp: PVP) -> dict[str, Tensor]:
+    """Return the mean output embedding and bias of each label's words."""
+    embedding, bias = lm.output_embedding()
+    shares = torch.from_numpy(pvp.word_to_label / pvp.word_to_label.sum(axis=0)).T.to(embedding.device)
+    words = torch.from_numpy(pvp.words).to(embedding.device)
+    weight = shares @ embedding.detach()[words].float()
+    mean = shares.new_zeros(len(shares)) if bias is None else shares @ bias.detach()[words].float()
+    return {"weight": weight.cpu(), "bias": mean.cpu()}
+
+
+def _features(lm: MaskedLM, shared: Shared, pvp: PVP, tokens: TokenTable, size: int) -> Array:
+    """Return what the output embedding gets for each text, shape (rows, size)."""
+    head = LabelVectors(lm, {"weight": torch.eye(size), "bias": torch.zeros(size)})
+    most = shared.recipe.inference.tokens
+    return score_rows(head, shared.tokenizer, head.bind(pvp), tokens, shared.accelerator, max_tokens=most)
