@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = {"width": 360, "height": 740}
+
+
+AXE = "PET_AXE"  # environment variable: path of axe.min.js of the npm package axe-core
 
 
 def missing() -> str | None:
@@ -68,3 +73,14 @@ def watch(page: Any) -> Watched:
     page.on("pageerror", lambda error: watched.errors.append(str(error)))
     page.on("request", lambda request: watched.requests.append(request.url))
     return watched
+
+
+def broken_rules(page: Any) -> list[tuple[str, str]]:
+    """Check a page with axe-core (accessibility); returns each broken rule with the first element that breaks it."""
+    import pytest
+
+    script = os.environ.get(AXE)
+    if not script:
+        pytest.skip(f"{AXE} is not set to axe.min.js (npm pack axe-core)")
+    page.evaluate(Path(script).read_text(encoding="utf-8"))
+    return [(each["id"], each["nodes"][0]["html"]) for each in page.evaluate("axe.run(document)")["violations"]]

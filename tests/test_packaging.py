@@ -102,8 +102,9 @@ def test_wheel_holds_the_shipped_files_and_finds_them(tmp_path: Path):
         archive.extractall(tmp_path / "site")
 
     expected = {"pet/py.typed"}
-    expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "pet").rglob("*.py")}
-    expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "pet" / "review" / "page").iterdir()}
+    pages = [ROOT / "pet" / "report" / "templates", ROOT / "pet" / "review" / "page"]
+    code = [*(ROOT / "pet").rglob("*.py"), *(path for folder in pages for path in folder.iterdir())]
+    expected |= {path.relative_to(ROOT).as_posix() for path in code}
     for package, folder in SHIPPED.items():
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
         assert files, f"{folder}/ has no files"

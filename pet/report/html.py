@@ -1,32 +1,31 @@
-"""report.html of a run: one self-contained file without scripts or external resources."""
+"""report.html of a run: one file that loads nothing and can be read without scripts."""
 
 from __future__ import annotations
 
-import html
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pet.report import charts
 from pet.report.generations import generation_rows, generations_overview
-from pet.report.tables import Metrics, comparison_rows, first_seed, headline, is_multi_label, majority_line
-from pet.terminal import visible
+from pet.report.pages import render
+from pet.report.summary import best_result, summary
+from pet.report.tables import (
+    PAIRED,
+    Metrics,
+    comparison_rows,
+    difference_rows,
+    first_seed,
+    headline,
+    interval,
+    is_multi_label,
+    legend,
+    majority_line,
+)
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
-th, td { padding: .2rem .6rem; border: 1px solid #ddd; text-align: left; overflow-wrap: anywhere; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } th { background: #f5f5f5; }
-.track { width: 14rem; height: .8rem; background: #eee; position: relative; }
-.bar { height: 100%; background: #4a7ebb; }
-.mark { position: absolute; top: -2px; bottom: -2px; width: 2px; background: #c33; }
-.note { background: #fff6dd; padding: .3rem .6rem; }
-"""
-# A second line of defense: even text that slipped through the escaping could not run, load or send anything.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
-
+MOST_IN_MATRIX = 20  # labels of a confusion matrix that a page can show with its numbers
+_MOST_LABELS = 300  # rows of a table of labels
+_MOST_CURVES = 24
+_FAR = 0.3  # a difference between accuracies that needs no drawing
 # Columns of the table of class ratios -> their headers.
 _RATIO = {
     "labeled": "labeled texts", "predicted": "predicted", "target": "corrected to", "estimated": "estimated",
@@ -42,16 +41,12 @@ def html_report(result: Mapping[str, Any]) -> str:
     result : mapping
         Any of these keys; absent or empty ones are omitted from the report.
 
-        - ``task``, ``method``: str
-        - ``config``: mapping of plain values, nested to any depth
-        - ``messages``, ``advice``: sequences of str, warnings and recommendations of the run
-        - ``members``: mapping, name -> metrics; ``ensemble``, ``student``: metrics. Metrics are results of
-          `pet.evaluate.evaluate`, or a sequence of them, one per seed; confusion matrix and reliability
-          diagram then show the first seed.
-        - ``baselines``: mapping, other method -> mapping with ``student`` or ``ensemble`` as above
-        - ``class_ratio``: shares of the labels; see `pet.run.ratio_figures`
-        - ``generations``: one entry per iPET generation, and ``labels``, the label names;
-          see `pet.report.generations`
+        - the content of metrics.json; see `pet.run.pipeline.run`. ``members``, ``ensemble``, ``student`` and
+          ``baselines`` have results of `pet.evaluate.evaluate`, or a sequence of them, one per seed; matrices and
+          charts then show the first seed
+        - ``labels``, ``config``, ``messages``: label names, plain values nested to any depth, warnings of the run
+        - ``tables``, ``weights``, ``student_losses``, ``pool``, ``coverage``, ``confused``, ``texts``:
+          see `pet.run.evidence`
 
     Returns
     -------
@@ -59,34 +54,116 @@ def html_report(result: Mapping[str, Any]) -> str:
         HTML. Every text in `result` is escaped; control characters are shown as escapes, such as ``\\u202e``.
     """
     title = f"{result.get('task', 'run')}: {result.get('method', 'pet')}"
-    body = [f"<h1>{_isolated(title)}</h1>"]
-    body += [
-        f'<p class="note">{_isolated(message)}</p>'
-        for message in (*(result.get("messages") or ()), *(result.get("advice") or ()))
+    settings = (result.get("config") or {}).get("settings")
+    task = (settings.get("task") if isinstance(settings, Mapping) else None) or {}
+    results = _results(result)
+    found = {
+        "data": _data(result, task),
+        "quality": _quality(result, results, task.get("metrics", ())),
+        "members": _members(result),
+        "confusion": _confusion(result),
+        "charts": _charts(result),
+        "texts": result.get("texts") or {},
+        "curves": _curves(result),
+        "generations": _generations(result.get("generations") or (), result.get("labels") or ()),
+        "config": list(_flat(result["config"])) if result.get("config") else [],
+    }
+    notes = [*(result.get("messages") or ()), *(result.get("advice") or ())]
+    return render("report.html", title=title, summary=summary(result), notes=notes, sections=_sections(found), **found)
+
+
+def _sections(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return anchor and title of the sections that the page has, in their order."""
+    there = {
+        "data": found["data"]["tables"] or found["data"]["rows"],
+        "quality": found["quality"]["rows"] or found["quality"]["estimate"],
+        "members": found["members"]["rows"],
+        "confusion": found["confusion"],
+        "confidence": found["charts"],
+        "texts": found["texts"],
+        "training": found["curves"],
+        "generations": found["generations"],
+        "settings": found["config"],
+    }
+    titles = {"quality": "Expected quality"}
+    return [(name, titles.get(name, name.capitalize())) for name, content in there.items() if content]
+
+
+# ---- data --------------------------------------------------------------------------------------
+
+
+def _data(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+    ratio = result.get("class_ratio") or {}
+    labeled = (result.get("data") or {}).get("train_per_label") or {}
+    descriptions = task.get("descriptions") or {}
+    columns = {name: header for name, header in _RATIO.items() if ratio.get(name)}
+    labels = list(dict.fromkeys([*labeled, *(ratio.get("predicted") or ()), *descriptions]))[:_MOST_LABELS]
+    header = ["label", *(["meaning"] if descriptions else []), *(["labeled texts"] if labeled else [])]
+    header += [f"share {name}" if name == "predicted" else f"share of {name}" if name == "labeled texts" else name
+               for name in columns.values()]  # fmt: skip
+    rows = [
+        [
+            label,
+            *([descriptions.get(label, "")] if descriptions else []),
+            *([labeled.get(label, 0)] if labeled else []),
+            *(ratio[name].get(label) for name in columns),
+        ]
+        for label in labels
     ]
-    results, task = _results(result), result.get("config", {}).get("settings", {}).get("task", {})
-    if task.get("descriptions"):
-        body += ["<h2>Labels</h2>", _table(["label", "meaning"], [list(row) for row in task["descriptions"].items()])]
+    return {"tables": result.get("tables") or {}, "header": header, "rows": rows,
+            "removed": (result.get("data") or {}).get("removed_from_pool", 0)}  # fmt: skip
+
+
+# ---- quality -----------------------------------------------------------------------------------
+
+
+def _quality(result: Mapping[str, Any], results: Mapping[str, Any], first: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"rows": [], "estimate": result.get("estimate"), "differences": [], "labels": []}
     if results:
-        shown = task.get("metrics", ())
-        header = ["result", *headline(shown, multi_label=is_multi_label(results)).values()]
-        body += ["<h2>Results</h2>", _table(header, comparison_rows(results, shown))]
-        first = first_seed(next(iter(results.values())))
-        body += [f"<p>{_isolated(majority_line(first))}</p>"] if first.get("per_class") else []
-    for name in ("student", "ensemble"):
-        if result.get(name):
-            body += _details(name, first_seed(result[name]))
-    body += _class_ratio(result.get("class_ratio") or {})
-    body += _generations(result.get("generations") or (), result.get("labels") or ())
-    if result.get("config"):
-        body += ["<h2>Config</h2>", _table(["key", "value"], [list(row) for row in _flat(result["config"])])]
-    head = (
-        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{_escape(title)}</title><style>{_STYLE}</style>"
-    )
-    content = "\n".join(body)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{content}\n</body></html>\n'
+        figures = first_seed(next(iter(results.values())))
+        columns = {
+            name: header
+            for name, header in headline(first, multi_label=is_multi_label(results)).items()
+            if any(name in first_seed(each) for each in results.values())
+        }
+        found |= {"header": ["result", *columns.values()], "rows": comparison_rows(results, list(columns))}
+        found["rows"] = [row[: len(columns) + 1] for row in found["rows"]]
+        found["legend"] = legend(next(iter(results.values()))) if "n" in figures else ""
+        found["majority"] = majority_line(figures) if figures.get("per_class") else ""
+    differences = result.get("differences")
+    if differences:
+        found["against"] = differences["result"]
+        found["figures"] = list(PAIRED.values())
+        found["differences"] = _spans(differences)
+    best = best_result(result)
+    if best is not None and best[1].get("per_class"):
+        found["of"], found["labels"] = best[0], _per_label(best[1])
+    return found
+
+
+def _spans(differences: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return rows of the table of differences, and where their intervals are drawn."""
+    others: Mapping[str, Any] = differences["others"]
+    # Nearly everything is far better than always the same label. The others would be too small to see.
+    close = [found for found in others.values() if abs(found["accuracy"]["difference"]) < _FAR] or list(others.values())
+    scale = max([0.01, *(abs(end) for found in close for end in found["accuracy"]["interval"])])
+    rows = []
+    for cells, (name, found) in zip(difference_rows([differences]), others.items(), strict=True):
+        low, high = found["accuracy"]["interval"]
+        drawn = charts.span(low, found["accuracy"]["difference"], high, scale)
+        rows.append({"name": name, "cells": cells[1:], "span": drawn, "wins": found["wins"], "losses": found["losses"]})
+    return rows
+
+
+def _per_label(metrics: Metrics) -> list[list[Any]]:
+    """Return figures by label; of very many labels, those that are recognized worst."""
+    rows = [
+        [label, row.get("precision"), row.get("recall"), row.get("f1"), row.get("support")]
+        for label, row in metrics["per_class"].items()
+    ]
+    if len(rows) > _MOST_LABELS:
+        rows = sorted(rows, key=lambda row: row[3])[:_MOST_LABELS]
+    return rows
 
 
 def _results(result: Mapping[str, Any]) -> dict[str, Metrics | Sequence[Metrics]]:
@@ -95,73 +172,134 @@ def _results(result: Mapping[str, Any]) -> dict[str, Metrics | Sequence[Metrics]
         metrics = baseline.get("student") or baseline.get("ensemble")
         if metrics:
             found[f"baseline {name}"] = metrics
-    members = result.get("members") or {}
-    found.update({f"member {name}": metrics for name, metrics in members.items() if metrics})
     found.update({name: result[name] for name in ("ensemble", "student") if result.get(name)})
     return found
 
 
-def _details(name: str, metrics: Metrics) -> list[str]:
-    per_class = metrics.get("per_class") or {}
-    parts = [f"<h2>{_escape(name.capitalize())}</h2>"]
-    if per_class:
-        columns = ["precision", "recall", "f1", "support"]
-        rows = [[label, *(row.get(column) for column in columns)] for label, row in per_class.items()]
-        parts.append(_table(["label", *columns], rows))
-    if metrics.get("confusion"):
-        labels = list(per_class) or [str(i) for i in range(len(metrics["confusion"]))]
-        rows = [[label, *counts] for label, counts in zip(labels, metrics["confusion"], strict=True)]
-        parts += ["<h3>Confusion matrix</h3>", _table(["gold \\ predicted", *labels], rows)]
-    if metrics.get("calibration"):
-        parts += _reliability(metrics["calibration"])
-    return parts
+# ---- members -----------------------------------------------------------------------------------
 
 
-def _reliability(calibration: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a reliability diagram: a bar for the accuracy of each bin and a mark at its mean confidence."""
+def _members(result: Mapping[str, Any]) -> dict[str, Any]:
+    weights = {row["name"]: row for row in result.get("weights") or ()}
+    figures = result.get("members") or {}
     rows = []
-    for row in calibration:
-        if not row["n"]:
-            continue
-        bar = f'<div class="bar" style="width:{_percent(row["accuracy"])}"></div>'
-        mark = f'<div class="mark" style="left:{_percent(row["confidence"])}"></div>'
+    for name in dict.fromkeys([*weights, *figures]):
+        about, metrics = weights.get(name, {}), figures.get(name) or {}
         rows.append(
-            f"<tr><td>{float(row['lower']):.2f} to {float(row['upper']):.2f}</td>"
-            f'<td class="number">{int(row["n"])}</td><td class="number">{float(row["accuracy"]):.3f}</td>'
-            f'<td><div class="track">{bar}{mark}</div></td></tr>'
+            {
+                "name": name,
+                "pattern": about.get("pattern", ""),
+                "weight": about.get("weight"),
+                "left_out": about.get("left_out"),
+                "agreement": about.get("agreement"),
+                "accuracy": metrics.get("accuracy"),
+                "interval": interval(metrics["accuracy_interval"]) if "accuracy_interval" in metrics else "",
+            }
         )
-    names = ["confidence", "examples", "accuracy", "accuracy (bar), confidence (mark)"]
-    head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
-    return ["<h3>Reliability</h3>", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>']
+    shown = {
+        key for key in ("weight", "left_out", "agreement", "accuracy") if any(row[key] is not None for row in rows)
+    }
+    return {"rows": rows, "shown": shown, "patterns": any(row["pattern"] for row in rows)}
 
 
-def _class_ratio(figures: Mapping[str, Any]) -> list[str]:
-    """Return a table of the shares of each label that `pet.run.ratio_figures` reports."""
-    columns = [name for name in _RATIO if figures.get(name)]
-    if not columns:
-        return []
-    rows = [[label, *(figures[name].get(label) for name in columns)] for label in figures[columns[0]]]
-    title = "<h2>Class ratio of the unlabeled texts</h2>"
-    return [title, _table(["label", *(_RATIO[name] for name in columns)], rows)]
+# ---- confusion ---------------------------------------------------------------------------------
 
 
-def _percent(share: float) -> str:
-    return f"{100 * min(max(float(share), 0.0), 1.0):.1f}%"
+def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
+    best = best_result(result)
+    if best is None or not best[1].get("confusion"):
+        return {}
+    counts: Sequence[Sequence[int]] = best[1]["confusion"]
+    labels = list(best[1].get("per_class") or map(str, range(len(counts))))
+    found: dict[str, Any] = {"of": best[0], "labels": labels, "rows": [], "cells": [], "size": len(labels)}
+    confused = result.get("confused") or {}
+    found["pairs"] = confused.get("pairs") or _pairs(counts, labels)
+    if len(labels) <= MOST_IN_MATRIX:
+        found["rows"] = [
+            {"label": label, "cells": [(count, _shade(count, sum(row), i == j)) for j, count in enumerate(row)]}
+            for i, (label, row) in enumerate(zip(labels, counts, strict=True))
+        ]
+    else:
+        found["cells"] = _cells(counts)
+    return found
 
 
-def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
+def _shade(count: int, support: int, right: bool) -> str:
+    share = count / support if support else 0.0
+    if not count:
+        return ""
+    if right:
+        return f"h{1 + min(3, int(share * 4))}"
+    return f"b{1 + min(2, int(share * 6))}"
+
+
+_MOST_CELLS = 3000
+
+
+def _cells(counts: Sequence[Sequence[int]]) -> list[tuple[float, float, float, float, bool]]:
+    """Return the squares of a heat map: x, y, size, opacity, and whether the label is right."""
+    size = round(300 / len(counts), 3)
+    cells = [
+        (round(10 + j * size, 2), round(10 + i * size, 2), size, round(0.25 + 0.75 * count / sum(row), 2), i == j)
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if count
+    ]
+    return sorted(cells, key=lambda cell: -cell[3])[:_MOST_CELLS]
+
+
+def _pairs(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the ten most confused pairs of labels, without texts."""
+    found: list[dict[str, Any]] = [
+        {"gold": labels[i], "predicted": labels[j], "count": count, "of": sum(row), "texts": []}
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(found, key=lambda pair: -pair["count"])[:10]
+
+
+# ---- charts ------------------------------------------------------------------------------------
+
+
+def _charts(result: Mapping[str, Any]) -> list[charts.Chart]:
+    found, best, pool = [], best_result(result), result.get("pool") or {}
+    if best is not None and best[1].get("calibration"):
+        found.append(charts.reliability(best[1]["calibration"], best[1].get("ece", 0.0)))
+    if result.get("coverage"):
+        found.append(charts.coverage(result["coverage"]))
+    if pool.get("confidence"):
+        found.append(charts.histogram("Confidence in the unlabeled texts", "confidence", pool["confidence"]))
+    if pool.get("agreement"):
+        found.append(charts.histogram("Members that agree, by unlabeled text", "members that agree", pool["agreement"]))
+    return found
+
+
+def _curves(result: Mapping[str, Any]) -> list[charts.Chart]:
+    curves = {"student": result.get("student_losses") or []}
+    curves |= {row["name"]: row["losses"] for row in result.get("weights") or () if row.get("losses")}
+    return [charts.losses(f"Loss of {name}", values) for name, values in curves.items() if values][:_MOST_CURVES]
+
+
+def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
     if not history:
-        return []
+        return {}
     header, rows = generations_overview(history)
-    parts = ["<h2>Generations</h2>", _table(header, rows)]
+    each = []
     for entry in history:
         _, *of_labels = generation_rows([entry], labels)
         columns = [name for name in of_labels[0] if any(row[name] is not None for row in of_labels)]
         columns.remove("generation")
-        title = f"<h3>Generation {int(entry['generation'])}</h3>"
-        decision = [f"<p>{_isolated(line)}</p>" for line in _verdict(entry)]
-        parts += [title, *decision, _table(columns, [[row[name] for name in columns] for row in of_labels])]
-    return parts
+        shown = of_labels[:_MOST_LABELS]
+        each.append(
+            {
+                "number": int(entry["generation"]),
+                "verdict": _verdict(entry),
+                "header": columns,
+                "rows": [[row[name] for name in columns] for row in shown],
+            }
+        )
+    return {"header": header, "rows": rows, "each": each}
 
 
 def _verdict(entry: Mapping[str, Any]) -> list[str]:
@@ -176,30 +314,3 @@ def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{name}.{key}" if name else str(key))
     else:
         yield name, config
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f"<th>{_isolated(name)}</th>" for name in header)
-    lines = ["<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows]
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        # Three decimals are enough for metrics, but would turn settings such as 1e-05 into 0.
-        text = f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else repr(value)
-        return f'<td class="number">{text}</td>'
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f'<td class="number">{value}</td>'
-    return f"<td>{_isolated('-' if value is None else value)}</td>"
-
-
-def _escape(value: object) -> str:
-    # Control characters are invalid in HTML even as references, and bidirectional ones would reorder the page.
-    return html.escape(visible(str(value)))
-
-
-def _isolated(value: object) -> str:
-    """Escape text, and keep right-to-left text from reordering its surroundings."""
-    text = _escape(value)
-    return f"<bdi>{text}</bdi>" if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text) else text

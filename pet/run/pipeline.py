@@ -15,6 +15,7 @@ from pet.run.classifiers import evaluate_classifier, make_student, make_supervis
 from pet.run.comparison import compare
 from pet.run.context import RunContext
 from pet.run.continued import continued_work, make_pretrained
+from pet.run.evidence import evidence
 from pet.run.execution.executor import Executor
 from pet.run.execution.options import Execution
 from pet.run.execution.start import make_executor
@@ -93,11 +94,11 @@ def run(
     executor = make_executor(execution or Execution(), settings.device, given.group)
     # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.
     with directory, BORROWED:
-        return write_results(directory, resolved, _results(resolved, directory, executor))
+        return write_results(directory, resolved, *_results(resolved, directory, executor))
 
 
-def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor) -> Results:
-    """Build all stages and return the figures."""
+def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor) -> tuple[Results, Results]:
+    """Build all stages and return the figures, and what only the report shows."""
     context = RunContext(
         settings=resolved.settings,
         task=resolved.task,
@@ -123,7 +124,8 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
             figures |= estimate_figures(context, figures.get("generation", 0))
         compared = compare(context, figures)
         baselines = {**compared.get("baselines", {}), **figures.get("baselines", {})}
-        return figures | compared | ({"baselines": baselines} if baselines else {})
+        results = figures | compared | ({"baselines": baselines} if baselines else {})
+        return results, evidence(context, results)
     finally:
         executor.close()
         context.close()

@@ -15,8 +15,15 @@ from pet.store.files import write_atomically
 Results = dict[str, Any]
 
 
-def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results) -> Results:
-    """Write metrics.json, report.html, and the student's model card; return the content of metrics.json."""
+def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results, shown: Results) -> Results:
+    """Write metrics.json, report.html, and the student's model card; return the content of metrics.json.
+
+    Parameters
+    ----------
+    directory, run : the run
+    figures : of the run
+    shown : what only the report has; see `pet.run.evidence`
+    """
     results = {
         "task": run.task.name,
         "method": run.settings.method,
@@ -27,8 +34,8 @@ def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results) -
     }
     root = directory.path
     write_atomically(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    shown = {"labels": run.task.labels, "config": directory.config, "messages": run.data.report["messages"]}
-    write_atomically(root / "report.html", html_report(results | shown))
+    about = {"labels": run.task.labels, "config": directory.config, "messages": run.data.report["messages"]}
+    write_atomically(root / "report.html", html_report(results | about | shown))
     if (root / "student").is_dir():
         write_atomically(root / "student" / "README.md", _card(run, results))
     return results

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pet.errors import PetError
 from pet.progress import Reporter
+from pet.report.seeds import seeds_report
 from pet.report.tables import summarize
 from pet.run.execution.options import Execution
 from pet.run.pipeline import run
@@ -54,11 +55,13 @@ def run_seeds(
         "summary": {name: summarize(rows) for name, rows in headlines_by_seed(list(runs.values())).items()},
     }
     write_atomically(Path(output) / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    page = seeds_report(results, headlines_by_seed(list(runs.values())), settings.task.get("metrics", ()))
+    write_atomically(Path(output) / "report.html", page)
     return results
 
 
 def _refuse_other_files(output: Path) -> None:
-    known = re.compile(rf"seed-\d+|metrics\.json|{re.escape(TEMPORARY)}.*")
+    known = re.compile(rf"seed-\d+|metrics\.json|report\.html|{re.escape(TEMPORARY)}.*")
     others = sorted(p.name for p in output.iterdir() if not known.fullmatch(p.name)) if output.is_dir() else []
     if others:
         raise PetError(

@@ -90,7 +90,7 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
 
 def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
     """Return the ensemble with weights learned from labeled texts; without these, each kind has its prior weight."""
-    stacked, gold = _stacked(context, members)
+    stacked, gold = stacked_evidence(context, members)
     _tell(context, stacked, gold)
     ensemble = Ensemble.of(
         [member.name for member in members],
@@ -106,8 +106,11 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     return calibrated(context, members, ensemble, estimated(context, stacked, gold))
 
 
-def _stacked(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
-    """Return the learned weights of members, and the labels of the texts that they were learned from."""
+def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
+    """Return the learned weights of members, and the labels of the texts that they were learned from.
+
+    The texts are all labeled texts of the run, or none if the run learns no weights.
+    """
     labels = len(context.task.labels)
     gold = context.texts("train").labels if learns_weights(context) else no_labels(context)
     scores = [np.full((len(gold), labels), np.nan) for _ in members]
@@ -124,7 +127,7 @@ def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
     learned = context.recipe.merging.merge == "learned" and context.settings.trains_members
     if not learned or context.task.multi_label:
         return {}
-    estimate = estimated(context, *_stacked(context, trained_members(context, generation)))
+    estimate = estimated(context, *stacked_evidence(context, trained_members(context, generation)))
     return {} if estimate is None else {"estimate": asdict(estimate)}
 
 

@@ -137,6 +137,8 @@ def test_seeds_give_the_mean_over_runs(inputs: Path, tiny_model: Path, tmp_path:
     accuracies = [found["runs"][seed]["student"]["accuracy"] for seed in ("0", "1")]
     assert found["summary"]["supervised"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
     assert json.loads(pet(*options, "--seeds", 2, "--json").stdout) == found
+    page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    assert all(f"{accuracy:.3f} [" in page for accuracy in accuracies) and 'href="seed-1/report.html"' in page
     assert re.search("--seeds.*--seed|--seed.*--seeds", refused(*options, "--seeds", 2, "--seed", 1))
     assert "--seeds" in refused(*options, "--seeds", 0)
 

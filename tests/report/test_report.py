@@ -1,19 +1,18 @@
-"""Tables, model cards and the HTML report: correct figures, and no text breaks out of its place."""
+"""Tables and model cards: correct figures, and no text breaks out of its place."""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from hostile_report import HOSTILE, metrics
 
 from pet.evaluate import evaluate
 from pet.report.card import CardTask, student_card
-from pet.report.html import html_report
 from pet.report.tables import (
     comparison_table,
     differences_table,
@@ -24,37 +23,6 @@ from pet.report.tables import (
     text_table,
 )
 from pet.statistics import paired
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "</table></body><iframe src='//example.org'>",
-    "a\n---\nlicense: stolen\n---\n",
-    "---",
-    "no",
-    "1",
-    "null",
-    "- x: !!python/object/apply:os.system [ls]",
-    "| a | b |",
-    "`code` **bold** [link](javascript:alert(1)) ![i](x)",
-    "&lt;&amp;",
-    "{{7*7}} ${x} %s {0}",
-    "# head",
-    "tab\there \x1b[31m\x00\x7f\x85",
-    "\u202eevil\u2028",
-    "\ud800",
-    "😀 情感",
-    " ",
-    "trailing:",
-    "#",
-]
-
-
-def metrics(labels: list[str], seed: int = 0) -> dict[str, Any]:
-    draw = np.random.default_rng(seed)
-    return evaluate(draw.dirichlet(np.ones(len(labels)), 40), draw.integers(len(labels), size=40), labels)
-
 
 # ---- tables
 
@@ -253,130 +221,3 @@ def test_the_card_shows_only_the_last_part_of_a_local_path(tmp_path: Path, monke
     data, body = front_matter(student_card(CardTask(name="t", labels=["a"]), "pet", "models/small", metrics={}))
     assert "base_model" not in data and "| base model | small |" in body
     assert "Results" not in body
-
-
-# ---- the HTML report
-
-
-class Page(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.cells: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag != "meta":
-            self.open.append(tag)
-        if tag in ("td", "th"):
-            self.cells.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("td", "th"):
-            self.cells[-1] += data
-
-
-def generation(number: int, labels: int) -> dict[str, Any]:
-    """One entry of a run's history; the first generation has no pseudo-labeled texts."""
-    each = [0.5] * labels
-    pool = {"confidence": 0.75, "agreement": 0.875, "changed": 0.125 if number else None, "shares": each}
-    pool |= {"label_confidence": each, "label_agreement": each}
-    entry = {"generation": number, "trained": True, "labeled": 10, "pool": pool}
-    return entry | ({"wanted": [20] * labels, "available": [7.0] * labels, "chosen": [7.0] * labels} if number else {})
-
-
-def hostile_report() -> str:
-    result = metrics(HOSTILE)
-    return html_report(
-        {
-            "task": HOSTILE[0],
-            "method": HOSTILE[1],
-            "config": {"training": {"lr": 1e-05, "on": True, HOSTILE[2]: HOSTILE}, "empty": {}, "none": None},
-            "messages": HOSTILE,
-            "members": {HOSTILE[3]: result, "p2-r1": metrics(HOSTILE, 1)},
-            "ensemble": [result, metrics(HOSTILE, 2)],
-            "student": result,
-            "baselines": {HOSTILE[0]: {"student": result}, "none": {"members": {}, "ensemble": {}}},
-            "labels": HOSTILE,
-            "generations": [generation(0, len(HOSTILE)), generation(1, len(HOSTILE))],
-        }
-    )
-
-
-def test_texts_from_right_to_left_are_isolated_and_controls_are_shown():
-    labels = ["\u05d0\u05d1", "\u202egood", "good"]
-    page = html_report({"task": "t", "student": evaluate(np.eye(3), [0, 1, 2], labels)})
-    assert "<bdi>\u05d0\u05d1</bdi>" in page and "<bdi>good" not in page
-    assert "\u202e" not in page and "\\u202egood" in page
-
-
-def test_texts_in_the_report_are_escaped():
-    page = Page(hostile_report())
-    assert page.open == []
-    head, body = {"html", "head", "meta", "title", "style"}, {"body", "h1", "h2", "h3", "p", "div"}
-    assert set(page.tags) == head | body | {"table", "tr", "th", "td"}
-    names = {name for name, _ in page.attributes}
-    assert names == {"lang", "charset", "http-equiv", "content", "name", "class", "style"}
-    styles = {value for name, value in page.attributes if name == "style"}
-    assert all(re.fullmatch(r"(width|left):\d+\.\d%", value or "") for value in styles)
-    for text in HOSTILE[:4]:
-        assert text in page.cells
-    hostile_report().encode("utf-8")
-
-
-def test_the_report_loads_nothing_from_elsewhere():
-    text = hostile_report()
-    assert not re.search(r"<(script|link|img|iframe|a)\b|@import|url\(", text)
-    assert "default-src 'none'" in text
-
-
-def test_the_report_shows_results_confusion_reliability_generations_and_config():
-    result = evaluate(np.eye(2)[[0, 1, 1]], [0, 1, 0], ["good", "bad"])
-    result = {name: value for name, value in result.items() if not name.endswith("_interval")}
-    page = Page(
-        html_report(
-            {
-                "task": "sst2",
-                "config": {"training": {"lr": 1e-05, "steps": 250}},
-                "members": {"p1-r1": result},
-                "student": [result, {**result, "accuracy": 1.0}],
-                "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25}}},
-                "labels": ["good", "bad"],
-                "generations": [generation(0, 2), generation(1, 2)],
-            }
-        )
-    )
-    cells = page.cells
-    assert cells[:5] == ["result", "accuracy", "macro F1", "MCC", "ECE"]
-    assert cells[5:7] == ["baseline zero-shot", "0.250"]
-    assert cells[10:12] == ["member p1-r1", "0.667"]
-    assert cells[15:17] == ["student", "0.833 ± 0.236"]
-    matrix = cells.index("gold \\ predicted")
-    assert cells[matrix : matrix + 9] == [
-        "gold \\ predicted",
-        "good",
-        "bad",
-        "good",
-        "1",
-        "1",
-        "bad",
-        "0",
-        "1",
-    ]
-    assert ("style", "width:66.7%") in page.attributes and ("style", "left:100.0%") in page.attributes
-    good = cells.index("good", cells.index("wanted"))
-    assert cells[good : good + 7] == ["good", "20", "7.000", "7.000", "0.500", "0.500", "0.500"]
-    assert cells[-6:] == ["key", "value", "training.lr", "1e-05", "training.steps", "250"]
-
-
-def test_the_report_of_an_empty_run_is_valid():
-    page = Page(html_report({}))
-    assert page.open == [] and "table" not in page.tags

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_run import contents, pet, run_options, write_inputs
+from tiny_text import LABELS
 
 from pet.run.comparison import is_better
 
@@ -71,6 +73,18 @@ def test_the_student_is_compared_with_every_other_result_on_the_same_texts(finis
     assert "95 % interval, from 12 test texts" in said
 
 
+def test_the_report_shows_wrong_texts_with_their_labels(finished: tuple[Path, str], inputs: Path):
+    page = (finished[0] / "report.html").read_text(encoding="utf-8")
+    scores = np.load(finished[0] / "student" / "test-logits.npy")
+    rows = [json.loads(line) for line in (inputs / "test.jsonl").read_text().splitlines()]
+    wrong = [row for row, own in zip(rows, scores, strict=True) if LABELS[own.argmax()] != row["label"]]
+    shown = page[page.index('id="wrong"') :]
+    shown = shown[: shown.index('id="doubtful"')]
+    assert f"({len(wrong)})" in shown and wrong
+    for row in rows:
+        assert (html.escape(row["text"]).replace("&#x27;", "&#39;") in shown) == (row in wrong)
+
+
 def test_a_baseline_that_is_a_member_is_not_trained_twice(inputs: Path, tiny_model: Path, tmp_path: Path):
     pet(*run_options(inputs, tiny_model), "--member", "tfidf", "-o", tmp_path / "run")
     assert not (tmp_path / "run" / "baselines" / "tfidf").exists()
@@ -102,6 +116,8 @@ def test_without_labels_or_test_texts_there_is_no_comparison(
     metrics = _metrics(tmp_path / "run")
     assert "baselines" not in metrics and ("differences" in metrics) == (missing == "train")
     assert not (tmp_path / "run" / "baselines").exists()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert 'id="doubtful"' in page and ('id="wrong"' in page) == (missing == "train")
 
 
 def test_two_workers_write_the_same_bytes(finished: tuple[Path, str], inputs: Path, tiny_model: Path, tmp_path: Path):

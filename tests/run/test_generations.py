@@ -160,7 +160,7 @@ def test_figures_of_a_generation_agree_with_its_files(finished: Finished, inputs
 
 def test_the_report_shows_the_generations(finished: Finished):
     page = (finished[0] / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Generations</h2>" in page and "<h3>Generation 2</h3>" in page
+    assert '<h2 id="generations">' in page and "<h3>Generation 2</h3>" in page
 
 
 def test_a_finished_run_labels_new_texts_with_the_last_generation(finished: Finished, inputs: Path, tmp_path: Path):

@@ -66,6 +66,16 @@ def test_each_pattern_leaves_out_its_own_fold(finished: Path) -> None:
     )
 
 
+def test_the_report_shows_weights_left_out_texts_and_labels_that_others_contradict(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    row = page[page.index("<bdi>embeddings</bdi>", page.index('id="members"')) :]
+    right = (_evidence(finished, "embeddings").argmax(axis=1) == np.arange(24) % 4).sum()
+    weights = np.asarray(_info(finished)["weights"])
+    assert f"{right} of 24" in row and f"{weights[2] / weights.sum():.3f}" in row
+    assert 'id="contradicted"' in page and "Loss of p2-r1" in page and "Loss of student" in page
+    assert "Nearest labeled text" in page
+
+
 def test_quick_members_are_fitted_again_without_each_fold(finished: Path) -> None:
     for name in ("embeddings", "tfidf"):
         assert not np.isnan(_evidence(finished, name)).any()

@@ -48,7 +48,7 @@ def test_a_named_ratio_is_the_mean_of_the_soft_labels_and_in_the_report(named: P
     np.testing.assert_allclose(_mean(named), list(SHARES.values()), atol=1e-3)
     ratio = _metrics(named)["class_ratio"]
     assert ratio["target"] == pytest.approx(SHARES) and set(ratio["predicted"]) == set(LABELS)
-    assert "Class ratio" in (named / "report.html").read_text()
+    assert "share predicted" in (named / "report.html").read_text()
 
 
 def test_a_file_gives_the_same_run_as_the_shares_in_it(named: Path, inputs: Path, tiny_model: Path, tmp_path: Path):

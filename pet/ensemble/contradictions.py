@@ -1,0 +1,46 @@
+"""Labeled texts whose label the others contradict: confident learning (Northcutt et al. 2021, arXiv 1911.00068)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def contradictions(probabilities: Array, gold: Array) -> Array:
+    """Return the labeled texts whose label is probably wrong, the most suspicious first.
+
+    A label is credible for a text if its probability is at least the mean probability that texts with this label have
+    for it. A text is suspicious if its most probable credible label is another one than its own. This needs no
+    threshold, and a label that models are always unsure of does not make its texts suspicious.
+
+    Parameters
+    ----------
+    probabilities : shape (n, L), from models that did not learn from the text; rows of NaN are unknown
+    gold : int array of shape (n,)
+
+    Returns
+    -------
+    int64 array: positions of suspicious texts, ordered by the probability of the other label less that of their own
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.9, 0.1], [0.2, 0.8]])
+    >>> contradictions(probabilities, np.array([0, 0, 1, 1, 1])).tolist()
+    [3]
+    """
+    known = ~np.isnan(probabilities).any(axis=1)
+    given = np.nan_to_num(probabilities)
+    rows = np.arange(len(gold))
+    threshold = np.full(probabilities.shape[1], np.inf)
+    for label in np.unique(gold[known]):
+        threshold[label] = given[known & (gold == label), label].mean()
+    credible = np.where(given >= threshold, given, -1.0)
+    other = credible.argmax(axis=1)
+    suspicious = known & (credible[rows, other] >= 0) & (other != gold)
+    margin = given[rows, other] - given[rows, gold]
+    found = np.flatnonzero(suspicious & (margin > 0))
+    return np.asarray(found[np.argsort(-margin[found], kind="stable")])

@@ -1,0 +1,114 @@
+"""The first section of a report: what was done and what to do next, in at most five sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pet.report.pages import percent
+from pet.report.tables import Metrics, first_seed, probability
+
+_METHODS = {
+    "pet": "PET", "ipet": "iPET", "pcp": "PET with continued pretraining (PCP)", "zero-shot": "The untrained model",
+    "supervised": "Supervised fine-tuning",
+}  # fmt: skip
+_FEW = 24  # labeled texts below which more labels help most
+
+
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """Return the sentences. Each number is one of the run's figures; see `pet.report.html.html_report`."""
+    sentences = [_done(result), _quality(result), _compared(result), _weakest(result), *_next(result)]
+    return [sentence for sentence in sentences if sentence][:5]
+
+
+def best_result(result: Mapping[str, Any]) -> tuple[str, Metrics] | None:
+    """Return name and figures of what a user would deploy: the student, or the ensemble without one."""
+    for name in ("student", "ensemble"):
+        if result.get(name):
+            return name, first_seed(result[name])
+    return None
+
+
+def _done(result: Mapping[str, Any]) -> str:
+    data, method = result.get("data") or {}, str(result.get("method", "pet"))
+    if not data:
+        return ""
+    members = len(result.get("weights") or ())
+    first = f"{_METHODS.get(method, method)} learned from {_texts(data['train'], 'labeled')}"
+    if method == "zero-shot":
+        first = f"{_METHODS[method]} answered cloze questions without training"
+    if members and method != "zero-shot":
+        first += f" with {members} members"
+    if data.get("pool") and method != "supervised":
+        first += f", labeled {_texts(data['pool'], 'unlabeled')}"
+        first += " and distilled a student from these labels" if result.get("student_losses") else ""
+    return f"{first}."
+
+
+def _texts(count: int, kind: str) -> str:
+    return f"{count} {kind} text{'' if count == 1 else 's'}"
+
+
+def _quality(result: Mapping[str, Any]) -> str:
+    best, estimate = best_result(result), result.get("estimate")
+    if best is not None and "accuracy_interval" in best[1]:
+        low, high = best[1]["accuracy_interval"]
+        return (
+            f"The {best[0]} labels {percent(best[1]['accuracy'])} of {best[1]['n']} test texts correctly; of all texts "
+            f"like these, {100 * low:.1f} to {percent(high)}."
+        )
+    if estimate is not None:
+        return (
+            f"There are no test texts, but about {percent(estimate['accuracy'], 0)} of the soft labels should be right "
+            f"({100 * estimate['low']:.0f} to {percent(estimate['high'], 0)})."
+        )
+    return "Nothing here says how good the labels are: give labeled texts with --test." if best is None else ""
+
+
+def _compared(result: Mapping[str, Any]) -> str:
+    """Compare with the baseline that is hardest to beat."""
+    differences = result.get("differences") or {}
+    others = {name: found for name, found in (differences.get("others") or {}).items() if name != "ensemble"}
+    if not others:
+        return ""
+    name = min(others, key=lambda other: others[other]["accuracy"]["better"])
+    found = others[name]["accuracy"]
+    low, high = found["interval"]
+    return (
+        f"The strongest baseline is {_BASELINES.get(name, name)}: the difference is {100 * found['difference']:+.1f} "
+        f"points ({100 * low:+.1f} to {100 * high:+.1f}), and the {differences['result']} is better with a probability "
+        f"of {probability(found['better']).replace('> ', 'more than ').replace('< ', 'less than ')}."
+    )
+
+
+_BASELINES = {
+    "most frequent label": "always giving the most frequent label", "embeddings": "logistic regression on embeddings",
+    "tfidf": "logistic regression on words", "supervised": "supervised fine-tuning",
+    "zero-shot": "the untrained model", "pet": "PET",
+}  # fmt: skip
+
+
+def _weakest(result: Mapping[str, Any]) -> str:
+    pairs = (result.get("confused") or {}).get("pairs") or ()
+    if not pairs:
+        return ""
+    pair = pairs[0]
+    return (
+        f"The most frequent mistake: {pair['count']} of {pair['of']} texts labeled {pair['gold']} were taken for "
+        f"{pair['predicted']}."
+    )
+
+
+def _next(result: Mapping[str, Any]) -> list[str]:
+    texts: Mapping[str, Any] = result.get("texts") or {}
+    advice: Sequence[str] = result.get("advice") or ()
+    if advice:
+        return [f"Next: {advice[0]}."]
+    wrong = texts.get("contradicted", {}).get("total", 0)
+    if wrong:
+        return [f"Next: check {_texts(wrong, 'labeled')} below, whose label the other labeled texts contradict."]
+    train = (result.get("data") or {}).get("train", 0)
+    if texts.get("doubtful", {}).get("total"):
+        few = "more labels help most now: " if train < _FEW else ""
+        return [f"Next: {few}look at the doubtful texts below, and label those that `pet suggest` chooses."]
+    return []

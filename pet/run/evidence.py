@@ -1,0 +1,187 @@
+"""What the report of a run shows besides its figures: members, losses, confidence, and single texts.
+
+Everything is read from files of finished stages, so a run that was resumed has the same report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.pick import pick_columns, pick_rows
+from pet.ensemble.combine import Ensemble, SoftLabels
+from pet.members.kinds import NOTE
+from pet.members.texts import Texts
+from pet.numerics import softmax
+from pet.run.classifiers import TEST_LOGITS
+from pet.run.context import PARTS, RunContext
+from pet.run.merging import kept_ensemble
+from pet.run.shown_texts import confused_pairs, contradicted_texts, doubtful_texts, wrong_texts
+from pet.run.stages import Member, member_scores, read_scores, trained_members
+from pet.store.json_reader import read_json
+from pet.store.schema import list_of, maybe, number, record
+
+Array = NDArray[Any]
+_MOST_ROWS = 20_000  # evenly spaced rows that figures about large tables are computed from
+_TOKENIZED = 500  # texts of each part whose length in tokens is looked at
+_BINS = 10
+_POINTS = 20  # of the curve of accuracy over coverage
+_LOSSES = record({}, {"losses": list_of(maybe(number()))})
+
+
+def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what the report shows.
+
+    Parameters
+    ----------
+    context : a run whose stages are finished
+    results : its figures
+
+    Returns
+    -------
+    dict
+        Keys without content are missing.
+
+        - ``tables``: part -> ``rows``, ``duplicates``, words (``median``, ``most``: 95 %, ``longest``), and ``cut``,
+          the share of texts that are truncated
+        - ``weights``: for each member ``name``, ``pattern``, ``weight``, ``losses``, ``agreement`` with the ensemble on
+          the pool, and ``left_out``: right ones among the labeled texts that it left out, and their number
+        - ``student_losses``: mean losses
+        - ``pool``: ``confidence`` and ``agreement``, numbers of unlabeled texts in classes
+        - ``coverage``: see `pet.report.charts.coverage`
+        - ``confused``, ``texts``: see `pet.run.shown_texts`
+    """
+    found: dict[str, Any] = {"tables": {part: _table(context, part) for part in PARTS if context.has(part)}}
+    if "student" in results or context.settings.method == "supervised":
+        found["student_losses"] = context.directory.info("student", _LOSSES).get("losses", [])
+    if context.task.multi_label:
+        return found
+    soft: dict[str, SoftLabels] = {}
+    if context.settings.method != "supervised":
+        members = trained_members(context, results.get("generation", 0))
+        ensemble = kept_ensemble(context, members)
+        rows = _spaced(len(context.texts("pool"))) if context.has("pool") else np.zeros(0, dtype=np.int64)
+        for part in ("pool", "test"):
+            if context.has(part):
+                chosen = rows if part == "pool" else slice(None)
+                soft[part] = ensemble.combine([own[chosen] for own in member_scores(context, members, part)])
+        found["weights"] = [_member(context, member, ensemble, soft.get("pool")) for member in members]
+        if "pool" in soft:
+            found["pool"] = {"confidence": _confidence(soft["pool"]), "agreement": _agreement(soft["pool"])}
+        found["texts"] = contradicted_texts(context, members) | doubtful_texts(context, soft.get("pool"), rows)
+    if context.has("test"):
+        probabilities = _probabilities(context, results, soft)
+        gold = context.texts("test").labels
+        found["coverage"] = _coverage(probabilities, gold)
+        found["confused"] = confused_pairs(context, probabilities)
+        found["texts"] = {**found.get("texts", {}), **wrong_texts(context, probabilities, soft.get("test"))}
+    return {name: content for name, content in found.items() if content}
+
+
+def _spaced(rows: int) -> Array:
+    return np.arange(0, rows, max(1, rows // _MOST_ROWS))
+
+
+def _probabilities(context: RunContext, results: Mapping[str, Any], soft: Mapping[str, SoftLabels]) -> Array:
+    """Return the probabilities of the test texts: those of the student, or of the ensemble without one."""
+    if "student" not in results:
+        return soft["test"].probabilities
+    shape = len(context.texts("test")), len(context.task.labels)
+    return softmax(read_scores(context.directory.path / "student" / TEST_LOGITS, shape))
+
+
+# ---- data --------------------------------------------------------------------------------------
+
+
+def _table(context: RunContext, part: str) -> dict[str, Any]:
+    texts, keys = context.texts(part), context.data.keys.get(part)
+    columns = pick_columns(pick_rows(texts.table, _spaced(len(texts))), list(context.task.fields))
+    words = np.asarray([sum(len(str(value).split()) for value in row.values()) for row in columns])
+    return {
+        "rows": len(texts),
+        "duplicates": 0 if keys is None else len(keys) - len(np.unique(keys)),
+        "median": int(np.median(words)),
+        "most": int(np.quantile(words, 0.95)),
+        "longest": int(words.max()),
+        "cut": _cut(context, texts),
+    }
+
+
+def _cut(context: RunContext, texts: Texts) -> float | None:
+    """Return the share of texts that are truncated, with the pattern that truncates most; None without patterns."""
+    if context.settings.method == "supervised" and not context.settings.baselines:
+        return None
+    rows = np.linspace(0, len(texts) - 1, min(_TOKENIZED, len(texts))).astype(np.int64)
+    tokens = context.shared.plan.tokenize(pick_rows(texts.table, rows))
+    return max(float(pvp.encoder.encode(tokens).cut.mean()) for pvp in context.shared.pvps)
+
+
+# ---- members -----------------------------------------------------------------------------------
+
+
+def _member(context: RunContext, member: Member, ensemble: Ensemble, pool: SoftLabels | None) -> dict[str, Any]:
+    place = ensemble.names.index(member.name)
+    pattern = member.spec.pattern
+    found = {
+        "name": member.name,
+        "pattern": "" if pattern is None else context.task.patterns[pattern].template.source,
+        "weight": float(ensemble.weights[place] / ensemble.weights.sum()),
+        "losses": _losses(context, member),
+        "left_out": _left_out(context, member),
+    }
+    if pool is not None:
+        voted = pool.votes[:, place] >= 0
+        same = (pool.votes[:, place] == pool.label)[voted]
+        found["agreement"] = float(same.mean()) if len(same) else None
+    return found
+
+
+def _losses(context: RunContext, member: Member) -> list[float | None]:
+    note = context.directory.path / member.stage / NOTE
+    if not note.is_file():
+        return []
+    return list(read_json(note, "train this member again", _LOSSES).get("losses", []))
+
+
+def _left_out(context: RunContext, member: Member) -> list[int] | None:
+    """Return how many labeled texts that the member left out it gets right, and how many there are."""
+    file = context.directory.path / member.stage / "train-logits.npy"
+    if not context.has("train") or not file.is_file():
+        return None
+    (scores,) = member_scores(context, [member], "train")
+    known = ~np.isnan(scores).any(axis=1)
+    right = scores[known].argmax(axis=1) == context.texts("train").labels[known]
+    return [int(right.sum()), int(known.sum())] if known.any() else None
+
+
+# ---- confidence --------------------------------------------------------------------------------
+
+
+def _confidence(soft: SoftLabels) -> dict[str, int]:
+    counts = np.histogram(np.clip(soft.confidence, 0, 1), bins=_BINS, range=(0, 1))[0]
+    return {f"{k / _BINS:.1f} to {(k + 1) / _BINS:.1f}": int(count) for k, count in enumerate(counts)}
+
+
+def _agreement(soft: SoftLabels) -> dict[str, int]:
+    """Return for each number of members, how many texts have so many that name the label of the ensemble."""
+    agree = np.count_nonzero(soft.votes == soft.label[:, None], axis=1)
+    return {str(number): int((agree == number).sum()) for number in range(soft.votes.shape[1] + 1)}
+
+
+def _coverage(probabilities: Array, gold: Array) -> list[dict[str, Any]]:
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right = np.cumsum(probabilities[order].argmax(axis=1) == gold[order])
+    counts = np.unique(np.ceil(np.linspace(0, len(gold), _POINTS + 1)[1:]).astype(np.int64))
+    return [
+        {
+            "n": int(n),
+            "right": int(right[n - 1]),
+            "share": float(n / len(gold)),
+            "confidence": float(confidence[order[n - 1]]),
+        }
+        for n in counts
+    ]

@@ -1,0 +1,161 @@
+"""Texts that a report shows: wrong ones, doubtful ones, and labeled ones that the others contradict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.pick import pick_columns, pick_rows
+from pet.ensemble.combine import ABSTAINS, SoftLabels
+from pet.ensemble.contradictions import contradictions
+from pet.members import embeddings
+from pet.numerics import unit_length
+from pet.run.context import RunContext
+from pet.run.stages import Member
+from pet.run.weights import stacked_evidence
+
+Array = NDArray[Any]
+MOST_TEXTS = 30  # of each list
+_MOST_CHARACTERS = 600  # of each field
+_PAIRS, _TEXTS_PER_PAIR = 10, 3
+
+
+def wrong_texts(context: RunContext, probabilities: Array, members: SoftLabels | None) -> dict[str, Any]:
+    """Return the test texts with wrong labels under ``wrong``, the most confident mistakes first.
+
+    Parameters
+    ----------
+    context : the run
+    probabilities : of the test texts, shape (rows, L)
+    members : what the members say about them; only their votes are shown
+    """
+    gold, confidence = context.texts("test").labels, probabilities.max(axis=1)
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != gold)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    rows = wrong[:MOST_TEXTS]
+    shown = _shown(context, "test", rows, probabilities[rows], gold[rows])
+    if members is not None:
+        _add_votes(context, shown, members.votes[rows])
+    return {"wrong": {"total": len(wrong), "rows": shown}}
+
+
+def doubtful_texts(context: RunContext, pool: SoftLabels | None, rows: Array) -> dict[str, Any]:
+    """Return the unlabeled texts about which most members disagree under ``doubtful``; empty without a pool.
+
+    Parameters
+    ----------
+    context : the run
+    pool : merged labels of some unlabeled texts
+    rows : which ones
+    """
+    if pool is None:
+        return {}
+    doubtful = np.flatnonzero((pool.agreement < 1) | (pool.confidence < 0.5))
+    doubtful = doubtful[np.lexsort((pool.confidence[doubtful], pool.agreement[doubtful]))]
+    chosen = doubtful[:MOST_TEXTS]
+    shown = _shown(context, "pool", rows[chosen], pool.probabilities[chosen])
+    _add_votes(context, shown, pool.votes[chosen])
+    return {"doubtful": {"total": len(doubtful), "rows": shown}}
+
+
+def contradicted_texts(context: RunContext, members: Sequence[Member]) -> dict[str, Any]:
+    """Return the labeled texts whose label is probably wrong under ``contradicted``.
+
+    Each is judged by members that did not learn from it, merged as for the unlabeled texts. Empty if members left out
+    no labeled texts.
+    """
+    if context.recipe.merging.merge != "learned" or not context.settings.trains_members:
+        return {}
+    stacked, gold = stacked_evidence(context, members)
+    if not len(gold) or not stacked.known.any():
+        return {}
+    probabilities = np.exp(stacked.log_probabilities)
+    found = contradictions(probabilities, gold)
+    rows = found[:MOST_TEXTS]
+    return {
+        "contradicted": {"total": len(found), "rows": _shown(context, "train", rows, probabilities[rows], gold[rows])}
+    }
+
+
+def confused_pairs(context: RunContext, probabilities: Array) -> dict[str, Any]:
+    """Return the pairs of labels that are confused most, with test texts, under ``pairs``."""
+    gold, predicted, names = context.texts("test").labels, probabilities.argmax(axis=1), context.task.labels
+    wrong = np.flatnonzero(predicted != gold)
+    counts = Counter(zip(gold[wrong].tolist(), predicted[wrong].tolist(), strict=True))
+    confidence, support = probabilities.max(axis=1), np.bincount(gold, minlength=len(names))
+    pairs = []
+    for (right, said), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]:
+        rows = wrong[(gold[wrong] == right) & (predicted[wrong] == said)]
+        rows = rows[np.argsort(-confidence[rows], kind="stable")][:_TEXTS_PER_PAIR]
+        texts = _fields(context, "test", rows)
+        pairs.append(
+            {"gold": names[right], "predicted": names[said], "count": count, "of": int(support[right]), "texts": texts}
+        )
+    return {"pairs": pairs} if pairs else {}
+
+
+def _shown(
+    context: RunContext, part: str, rows: Array, probabilities: Array, gold: Array | None = None
+) -> list[dict[str, Any]]:
+    """Return texts with their most probable labels, their gold label, and the nearest labeled text."""
+    names, shown = context.task.labels, []
+    for place, (fields, near) in enumerate(
+        zip(_fields(context, part, rows), _nearest(context, part, rows), strict=True)
+    ):
+        order = np.argsort(-probabilities[place], kind="stable")[:2]
+        about: dict[str, Any] = {
+            "fields": fields,
+            "predicted": names[order[0]],
+            "confidence": float(probabilities[place, order[0]]),
+        }
+        if len(order) > 1:
+            about |= {"second": names[order[1]], "second_confidence": float(probabilities[place, order[1]])}
+        if gold is not None:
+            about["gold"] = names[gold[place]]
+        shown.append(about | {"nearest": near, "votes": []})
+    return shown
+
+
+def _add_votes(context: RunContext, shown: list[dict[str, Any]], votes: Array) -> None:
+    for about, row in zip(shown, votes.tolist(), strict=True):
+        counts = Counter(vote for vote in row if vote != ABSTAINS)
+        about["votes"] = [(context.task.labels[vote], count) for vote, count in counts.most_common()]
+
+
+def _fields(context: RunContext, part: str, rows: Array) -> list[list[tuple[str, str]]]:
+    """Return name and text of each field of some rows. The name of an only field is empty."""
+    fields = context.task.fields
+    names = fields if len(fields) > 1 else ("",)
+    table = pick_columns(pick_rows(context.texts(part).table, rows), list(fields))
+    return [[(name, _short(str(row[field]))) for name, field in zip(names, fields, strict=True)] for row in table]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS].rstrip()} …"
+
+
+def _nearest(context: RunContext, part: str, rows: Array) -> list[dict[str, Any] | None]:
+    """Return the nearest labeled text of each row, by the vectors that the run has kept; None without vectors."""
+    spec = next((spec for spec in context.specs if spec.kind == embeddings.KIND), None)
+    nothing: list[dict[str, Any] | None] = [None] * len(rows)
+    if spec is None or not context.has("train") or not len(rows):
+        return nothing
+    encoder = embeddings.encoder_of(spec)
+    known = context.texts("train").vectors.get(encoder), context.texts(part).vectors.get(encoder)
+    if known[0] is None or known[1] is None:
+        return nothing
+    labeled = np.asarray(known[0], dtype=np.float64)
+    center = labeled.mean(axis=0)  # what all texts have in common says nothing
+    similarity = unit_length(np.asarray(known[1][rows], dtype=np.float64) - center) @ unit_length(labeled - center).T
+    if part == "train":
+        similarity[np.arange(len(rows)), rows] = -np.inf
+    best = similarity.argmax(axis=1)
+    texts, gold = _fields(context, "train", best), context.texts("train").labels
+    return [
+        {"fields": fields, "label": context.task.labels[gold[row]], "similarity": float(similarity[place, row])}
+        for place, (row, fields) in enumerate(zip(best.tolist(), texts, strict=True))
+    ]
