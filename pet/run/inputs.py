@@ -90,18 +90,7 @@ def load_data(
     labeled |= {"columns": columns, "table_format": table_format}
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:
-        train = _table("train", settings.train, tables, task, **labeled)
-        if settings.shots is not None or settings.examples is not None:
-            rows = sample_shots(
-                column_labels(train),
-                len(task.labels),
-                shots=settings.shots,
-                examples=settings.examples,
-                seed=derive_seed(settings.seed, "sample"),
-                balanced=settings.balanced,
-                names=task.labels,
-            )
-            train = pick_rows(train, rows)
+        train = _drawn(_table("train", settings.train, tables, task, **labeled), settings, task)
     corrections = None if settings.corrections is None else read_corrections(settings.corrections, task)
     if corrections is not None:
         train = corrections.add_to(train, task.fields)
@@ -135,6 +124,22 @@ def load_data(
         "messages": found.messages,
     }
     return RunData(train, pool, test, report, keys)
+
+
+def _drawn(train: Dataset, settings: RunSettings, task: Task) -> Dataset:
+    """Return the labeled examples that the settings draw; the whole table if they draw none."""
+    if settings.shots is None and settings.examples is None:
+        return train
+    rows = sample_shots(
+        column_labels(train),
+        len(task.labels),
+        shots=settings.shots,
+        examples=settings.examples,
+        seed=derive_seed(settings.seed, "sample"),
+        balanced=settings.balanced,
+        names=task.labels,
+    )
+    return pick_rows(train, rows)
 
 
 def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: Task, **how: Any) -> Dataset:
