@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,10 +27,14 @@ from pet.cli.options import (
 )
 from pet.errors import PetError
 
+if TYPE_CHECKING:
+    from pet.inference.label_file import Labeled
+
 EXAMPLES = """\b
 Examples:
   pet label runs/agnews --input more.jsonl -o labels.parquet
   pet label runs/agnews --input more.csv --column body=text --keep url -o labels.csv --min-confidence 0.9
+  pet label runs/agnews --input more.jsonl -o labels.parquet --none-of-these 0.05
   pet label runs/agnews --input more.csv -o labels.csv --max-error 0.05 --held-out checked.csv
   pet label /shared/runs/agnews --input /shared/pool/ -o /shared/labels --executor ray
 """
@@ -51,6 +55,20 @@ Examples:
     "that the run has not learned from.",
 )
 @click.option("--held-out", metavar="F", help="Labeled texts for --max-error.  [default: the run's test texts]")
+@click.option(
+    "--none-of-these",
+    type=float,
+    metavar="X",
+    help="Leave out texts that fit no label: those that fit worse than all but a share X of the labeled texts, such as "
+    "0.05. Adds the column `fit`.",
+)
+@click.option(
+    "--none-of-these-by",
+    type=click.Choice(["embeddings", "mass"]),
+    default="embeddings",
+    show_default=True,
+    help="How to measure the fit: by the distance to the labeled texts, or by the probability of all label words.",
+)
 @table_options
 @keep_option
 @as_is_option
@@ -78,6 +96,12 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     }
     least = _least_confidence(run, options["max_error"], options["held_out"], how)
     how["min_confidence"] = max(how["min_confidence"], least)
+    if options["none_of_these"] is not None:
+        from pet.inference.none_of_these import NoneOfThese
+
+        if execution.executor == "ray":
+            raise PetError("--none-of-these works in one process only; leave it out with --executor ray")
+        how["none_of_these"] = NoneOfThese(options["none_of_these"], options["none_of_these_by"])
     if execution.executor == "ray":
         from pet.inference.label_shards import label_on_ray
 
@@ -95,12 +119,19 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
                 "texts": counts.texts,
                 "kept": counts.kept,
                 "per_label": dict(counts.per_label),
+                **_fit(counts),
                 **({} if counts.agreement is None else {"int8_agreement": counts.agreement}),
             }
         )
         return
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
     echo(f"{counts.texts} texts labeled, {kept} written to {output}")
+    fit = _fit(counts)
+    if fit:
+        echo(
+            f"{fit['none_of_these']} texts fit no label (fit below {fit['threshold']:.3f}) and were left out; so would "
+            f"{fit['labeled_dropped']} of {fit['labeled']} labeled texts"
+        )
     echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
 
 
@@ -114,3 +145,15 @@ def _least_confidence(run: str, error: float | None, held_out: str | None, how: 
 
     given = {name: how[name] for name in ("table", "compute", "reporter")}
     return least_confidence(run, error, held_out, **given).confidence
+
+
+def _fit(counts: Labeled) -> dict[str, Any]:
+    """Return what is known about texts that fit no label; empty if it was not asked for."""
+    if counts.threshold is None:
+        return {}
+    return {
+        "none_of_these": counts.none_of_these,
+        "threshold": counts.threshold.least,
+        "labeled": counts.threshold.labeled,
+        "labeled_dropped": counts.threshold.dropped,
+    }

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import NOTED, REPEAT, Ensemble, SoftLabels
 from pet.errors import PetError
 from pet.members.kinds import make_scorer, open_scorer
+from pet.members.pattern import PatternMember
 from pet.members.seam import OnRows, Scorer, ignore
 from pet.members.shared import Shared
 from pet.members.spec import old_pattern_spec, pattern_spec
 from pet.members.texts import Texts
 from pet.members.untrained import KIND as UNTRAINED
+from pet.members.untrained import UntrainedMember
 from pet.process import Lock
 from pet.recipe import Recipe, make_recipe
 from pet.resources import expand
@@ -101,6 +103,29 @@ class SavedEnsemble:
                 scorer.scores(texts, out, on_rows)
                 scores.append(out)
         return scores
+
+    def vectors(self, table: Dataset) -> Array:
+        """Return the vector of each text by the pretrained encoder: float32 array of shape (rows, D)."""
+        texts = Texts(table)
+        with self._lock, closing(texts):
+            return self.shared.vectors(texts)
+
+    def mass(self, table: Dataset) -> Array:
+        """Return the mean over the patterns of `pet.members.null_text.text_mass`: float64 array of shape (rows,).
+
+        Raises
+        ------
+        PetError
+            If no member has a pattern.
+        """
+        texts = Texts(table, lambda: self.shared.plan)
+        with self._lock, closing(texts):
+            found = [
+                scorer.mass(texts) for scorer in self.scorers if isinstance(scorer, (PatternMember, UntrainedMember))
+            ]
+        if not found:
+            raise PetError("--none-of-these-by mass requires members with patterns; use embeddings")
+        return np.asarray(np.mean(found, axis=0, dtype=np.float64))
 
     def label(self, table: Dataset, on_rows: OnRows = ignore) -> SoftLabels:
         """Return the merged soft labels of a table."""

@@ -16,11 +16,13 @@ from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
 from pet.inference.options import ComputeOptions
 from pet.inference.quantize import first_chunk, quantize_ensemble
 from pet.progress import Progress, Reporter
+from pet.resources import expand
 from pet.store.outputs import check_output
-from pet.store.tables import TABLE_ENDINGS, OutputColumn, needs_types
+from pet.store.tables import TABLE_ENDINGS, OutputColumn, Values, needs_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,12 +45,18 @@ class Labeled:
         Written texts of each label.
     agreement : float or None
         With int8: the share of the first 256 texts that have the same label without it.
+    none_of_these : int or None
+        Texts that were left out because they fit no label.
+    threshold : pet.inference.none_of_these.FitThreshold or None
+        How well texts must fit, and what that means for the labeled texts.
     """
 
     texts: int
     kept: int
     per_label: Mapping[str, int]
     agreement: float | None = None
+    none_of_these: int | None = None
+    threshold: FitThreshold | None = None
 
 
 def label_file(
@@ -57,6 +65,7 @@ def label_file(
     output: str | Path,
     *,
     min_confidence: float = 0.0,
+    none_of_these: NoneOfThese | None = None,
     table: TableOptions | None = None,
     compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
@@ -70,6 +79,7 @@ def label_file(
     output : a .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled
     min_confidence : leave out texts whose best label is less probable than this; if texts may have several labels,
         those of which any label is less certain than this
+    none_of_these : also leave out texts that fit no label, and write the column ``fit``
     table, compute : how to read, write and compute; columns that are not named are those of the run
     reporter : shows progress
 
@@ -94,23 +104,34 @@ def label_file(
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
     labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
     mapping = text_columns(ensemble, table.columns)
-    kept = keep_columns(source, table, mapping, _columns(ensemble), typed=needs_types(place))
+    fits = [] if none_of_these is None else [FIT]
+    kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
+    threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
-    agreement, texts, written = None, 0, 0
+    agreement, texts, written, foreign = None, 0, 0, 0
     if compute.quantize:
         first, chunks = first_chunk(chunks)
         agreement = quantize_ensemble(ensemble, first, reporter)
     with (
-        writing_soft_labels(place, labels, members, kept.columns, as_is=table.as_is, independent=several) as append,
+        writing_soft_labels(
+            place, labels, members, [*fits, *kept.columns], as_is=table.as_is, independent=several
+        ) as append,
         reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
         counts = np.zeros(len(labels), dtype=np.int64)
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
-            append(ids_of(chunk, rows), soft, kept.take(len(chunk), rows))
+            fit = None if threshold is None else threshold.measure(chunk)
+            if fit is not None and threshold is not None:
+                good = fit[rows] >= threshold.least
+                rows, soft = rows[good], soft.take(np.flatnonzero(good))
+                foreign += int((fit < threshold.least).sum())
+            values: dict[str, Values] = {} if fit is None else {FIT.name: fit[rows]}
+            append(ids_of(chunk, rows), soft, {**values, **kept.take(len(chunk), rows)})
             counts += count_soft(soft)
             texts, written = texts + len(chunk), written + len(rows)
-    return Labeled(texts, written, dict(zip(labels, counts.tolist(), strict=True)), agreement)
+    per_label = dict(zip(labels, counts.tolist(), strict=True))
+    return Labeled(texts, written, per_label, agreement, foreign if threshold else None, threshold)
 
 
 def _columns(ensemble: SavedEnsemble) -> list[OutputColumn]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pet.backbones.masks import plan_masks
 from pet.ensemble.settings import CONTEXTUAL, NOT_CALIBRATED, PMI
-from pet.members.scoring import score_rows
+from pet.members.scoring import mass_rows, score_rows
 from pet.members.seam import OnRows, ignore
 from pet.members.texts import Texts
 from pet.numerics import softmax
@@ -96,3 +96,25 @@ def score_texts(
         null = np.empty((len(NULL_TEXTS), out.shape[1]), dtype=np.float32)
         score(null_texts(shared), null)
         out -= label_bias(null, calibration).astype(np.float32)
+
+
+def text_mass(shared: Shared, lm: LanguageModel, pvp: PVP, texts: Texts) -> Array:
+    """Return how much more probable label words are at the blank than in texts without content.
+
+    Parameters
+    ----------
+    shared : tokenizer, recipe and device
+    lm, pvp : the language model and the pattern
+    texts : the table
+
+    Returns
+    -------
+    float32 array of shape (rows,): the log of the total probability of all label words, minus its mean over
+    `NULL_TEXTS`
+    """
+
+    def mass(texts: Texts) -> Array:
+        most = shared.recipe.inference.tokens
+        return mass_rows(lm, shared.tokenizer, pvp, texts.tokens, shared.accelerator, max_tokens=most)
+
+    return np.asarray(mass(texts) - mass(null_texts(shared)).mean())

@@ -13,7 +13,7 @@ from pet.cloze.tokens import join_rows
 from pet.compat import save_model
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
-from pet.members.null_text import score_texts
+from pet.members.null_text import score_texts, text_mass
 from pet.members.offset import label_log_odds, null_offset, read_offset, save_offset
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
@@ -115,6 +115,12 @@ class PatternMember:
         score_texts(self.shared, lm, pvp, texts, out, on_rows)
         if self.shared.task.multi_label:
             out -= read_offset(self.folder, out.shape[1])
+
+    def mass(self, texts: Texts) -> Array:
+        """Return `pet.members.null_text.text_mass` of each text."""
+        if self.folder is None:
+            raise ValueError(f"member {self.name} must be fitted before it scores")
+        return text_mass(self.shared, self.shared.models.member(self.folder), self.pvp, texts)
 
 
 def position_of(spec: MemberSpec, shared: Shared) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pet.cloze.pvp import PVP
 from pet.ensemble.scale import Scale
-from pet.members.null_text import NULL_TEXTS, null_texts, score_texts
+from pet.members.null_text import NULL_TEXTS, null_texts, score_texts, text_mass
 from pet.members.pattern import pattern_notes, position_of
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, Scorer, ignore
 from pet.members.shared import Shared
@@ -50,6 +50,10 @@ class UntrainedMember:
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         score_texts(self.shared, self.shared.models.untrained(), self.pvp, texts, out, on_rows, untrained=True)
+
+    def mass(self, texts: Texts) -> Array:
+        """Return `pet.members.null_text.text_mass` of each text."""
+        return text_mass(self.shared, self.shared.models.untrained(), self.pvp, texts)
 
 
 def null_scores(scorers: Sequence[Scorer], shared: Shared) -> list[Array]:

@@ -1,0 +1,55 @@
+"""Texts that fit no label: the mass of the label words, and the distance to the labeled texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_run import pet, refused
+
+from pet.inference.none_of_these import NoneOfThese, held_out_fit, label_centers, unit_rows
+from pet.training.losses import word_mass
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_mass_adds_up_words_and_multiplies_their_tokens() -> None:
+    # words of probability .2, and .5 × .4 = .2, in the first text; .1 and .3 × .1 = .03 in the second
+    tokens = torch.tensor([[0.2, 0.5, 0.4], [0.1, 0.3, 0.1]]).log()
+    np.testing.assert_allclose(word_mass(tokens, torch.tensor([0, 1, 1])).exp(), [0.4, 0.13], atol=1e-6)
+
+
+def test_a_labeled_text_is_compared_with_the_others_of_its_label() -> None:
+    # two labels at a right angle, and one text alone with its label
+    vectors = unit_rows(np.array([[1.0, 0, 0], [1.0, 0, 0], [0, 3.0, 0], [0, 4.0, 3.0], [0.6, 0, 0.8]]))
+    gold = np.array([0, 0, 2, 2, 1])
+    np.testing.assert_allclose(held_out_fit(vectors, gold), [1, 1, 0.8, 0.8, 0.6], atol=1e-6)
+    np.testing.assert_allclose(label_centers(vectors, gold)[:2], [[1, 0, 0], [0.6, 0, 0.8]], atol=1e-6)
+
+
+@pytest.mark.parametrize("by", ["embeddings", "mass"])
+def test_texts_that_fit_no_label_are_left_out(by: str, workplace: Path, tmp_path: Path) -> None:
+    run, pool = workplace / "runs" / "reviews", workplace / "pool.jsonl"
+    options: list[Any] = ["label", run, "--input", pool, "--json", "-q", "--device", "cpu"]
+    some = [*options, "--none-of-these", 0.4, "--none-of-these-by", by]
+    found = json.loads(pet(*some, "-o", tmp_path / "some.jsonl").stdout)
+    rows = [json.loads(line) for line in (tmp_path / "some.jsonl").read_text().splitlines()]
+    assert found["kept"] + found["none_of_these"] == found["texts"]
+    assert len(rows) == found["kept"] and found["labeled"] == 8
+    assert found["labeled_dropped"] <= 0.4 * 8
+    assert all(row["fit"] >= found["threshold"] for row in rows)
+    json.loads(pet(*options, "-o", tmp_path / "all.jsonl").stdout)
+    every = {row["id"]: row for row in map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())}
+    assert all("fit" not in row for row in every.values())
+    assert all(row["probabilities"] == every[row["id"]]["probabilities"] for row in rows)
+
+
+def test_a_share_outside_its_range_is_refused(workplace: Path, tmp_path: Path) -> None:
+    run, pool = workplace / "runs" / "reviews", workplace / "pool.jsonl"
+    said = refused("label", run, "--input", pool, "-o", tmp_path / "o.jsonl", "--none-of-these", 1.5)
+    assert "--none-of-these" in said and "1.5" in said
+    assert NoneOfThese(0.0).by == "embeddings"
