@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,30 +108,56 @@ def label_file(
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
     threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
-    agreement, texts, written, foreign = None, 0, 0, 0
-    if compute.quantize:
-        first, chunks = first_chunk(chunks)
-        agreement = quantize_ensemble(ensemble, first, reporter)
+    agreement, chunks = _quantized(ensemble, chunks, reporter) if compute.quantize else (None, chunks)
+    columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
-        writing_soft_labels(
-            place, labels, members, [*fits, *kept.columns], as_is=table.as_is, independent=several
-        ) as append,
+        writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
         reporter.task(f"label with {len(members)} members", None, "text") as bar,
     ):
-        counts = np.zeros(len(labels), dtype=np.int64)
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
-            fit = None if threshold is None else threshold.measure(chunk)
-            if fit is not None and threshold is not None:
-                good = fit[rows] >= threshold.least
-                rows, soft = rows[good], soft.take(np.flatnonzero(good))
-                foreign += int((fit < threshold.least).sum())
-            values: dict[str, Values] = {} if fit is None else {FIT.name: fit[rows]}
+            rows, soft, values = done.note(threshold, chunk, rows, soft)
             append(ids_of(chunk, rows), soft, {**values, **kept.take(len(chunk), rows)})
-            counts += count_soft(soft)
-            texts, written = texts + len(chunk), written + len(rows)
-    per_label = dict(zip(labels, counts.tolist(), strict=True))
-    return Labeled(texts, written, per_label, agreement, foreign if threshold else None, threshold)
+    return done.labeled(labels, agreement, threshold)
+
+
+def _quantized(
+    ensemble: SavedEnsemble, chunks: Iterator[Dataset], reporter: Reporter
+) -> tuple[float | None, Iterator[Dataset]]:
+    """Let an ensemble compute in int8; return how often it agrees with itself, and all chunks."""
+    first, chunks = first_chunk(chunks)
+    return quantize_ensemble(ensemble, first, reporter), chunks
+
+
+@dataclass
+class _Done:
+    """Counts of what has been labeled so far."""
+
+    per_label: NDArray[np.int64]
+    texts: int = 0
+    written: int = 0
+    foreign: int = 0
+
+    def note(
+        self, threshold: FitThreshold | None, chunk: Dataset, rows: NDArray[np.int64], soft: SoftLabels
+    ) -> tuple[NDArray[np.int64], SoftLabels, dict[str, Values]]:
+        """Count a chunk; return the rows to write, without texts that fit no label, and their values of `FIT`."""
+        values: dict[str, Values] = {}
+        if threshold is not None:
+            fit = threshold.measure(chunk)
+            good = fit[rows] >= threshold.least
+            rows, soft = rows[good], soft.take(np.flatnonzero(good))
+            values = {FIT.name: fit[rows]}
+            self.foreign += int((fit < threshold.least).sum())
+        self.per_label += count_soft(soft)
+        self.texts, self.written = self.texts + len(chunk), self.written + len(rows)
+        return rows, soft, values
+
+    def labeled(self, labels: Sequence[str], agreement: float | None, threshold: FitThreshold | None) -> Labeled:
+        """Return the final counts."""
+        per_label = dict(zip(labels, self.per_label.tolist(), strict=True))
+        foreign = None if threshold is None else self.foreign
+        return Labeled(self.texts, self.written, per_label, agreement, foreign, threshold)
 
 
 def _columns(ensemble: SavedEnsemble) -> list[OutputColumn]:
