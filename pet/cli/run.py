@@ -67,6 +67,12 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.argument("task", metavar="TASK")
 @data_options
 @model_option
+@click.option(
+    "--from",
+    "reuse",
+    metavar="RUN",
+    help="After adding labels or patterns: keep members of an earlier run that are still right, and train the others.",
+)
 @click.option("--student-model", metavar="M", help="Model that the student starts from.  [default: that of --model]")
 @click.option("-o", "--output", metavar="DIR", help="Folder of the run. The same command resumes it.")
 @click.option(

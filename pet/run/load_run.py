@@ -49,6 +49,7 @@ _CONFIG = record(
                 "prompt_library": maybe(text()),
                 "project_prompt": maybe(text()),
                 "members": list_of(text()),
+                "reuse": maybe(text()),
             },
         )
     },

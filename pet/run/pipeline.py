@@ -32,6 +32,7 @@ from pet.run.pool_gold import pseudo_label_accuracy
 from pet.run.ratio_figures import ratio_figures
 from pet.run.resolve import Given, ResolvedRun, resolve
 from pet.run.results import Results, write_results
+from pet.run.reuse import reuse_members
 from pet.run.settings import RunSettings
 from pet.run.stages import keep_primers, trained_members, untrained_members
 from pet.run.vectors import keep_vectors
@@ -113,6 +114,8 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
         if resolved.initial is not None:
             context.shared.initial = make_init_prompt(context, resolved.initial)
         keep_vectors(context)
+        if resolved.settings.reuse is not None:
+            reuse_members(context)
         if resolved.plan is not None:
             figures = _run_ipet(context, executor, resolved)
         else:

@@ -50,6 +50,7 @@ class RunSettings:
     prompt_library : folder of the prompt library
     project_prompt : another model, whose prompts may be used: they are mapped to `model`
     members : members besides the patterns, as text for `pet.members.kinds.parse_member`
+    reuse : folder of an earlier run, whose members are kept as far as they are still right (`pet.run.reuse`)
 
     Raises
     ------
@@ -88,6 +89,7 @@ class RunSettings:
     prompt_library: str | None = None
     project_prompt: str | None = None
     members: tuple[str, ...] = ()
+    reuse: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -114,6 +116,8 @@ class RunSettings:
             problems.append(f"--init-prompt requires a method that trains members, not --method {self.method}")
         if self.init_prompt is None and (self.prompt_library or self.project_prompt):
             problems.append("--prompt-library and --project-prompt require --init-prompt")
+        if self.reuse is not None and not self.trains_members:
+            problems.append(f"--from reuses trained members, but --method {self.method} trains none; leave it out")
         if problems:
             raise PetError(problems)
 
@@ -141,6 +145,10 @@ class RunSettings:
             values[name] = absolute(values[name])
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
+        if self.reuse is None:
+            del values["reuse"]  # so that earlier runs stay the same
+        else:
+            values["reuse"] = os.path.abspath(expand(self.reuse))
         if self.init_prompt is not None:
             library = os.path.abspath(expand(self.prompt_library or DEFAULT_LIBRARY))
             values["prompt_library"] = library

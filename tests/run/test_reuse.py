@@ -1,0 +1,90 @@
+"""`pet run --from`: members of an earlier run after a label or a pattern was added."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_run import TASK, contents, pet, refused, run_options, write_inputs
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MODEL = "g0/p1-r1/model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+
+
+def run(inputs: Path, model: Path, task: str, output: Path, *options: Any) -> str:
+    (inputs / "task.yaml").write_text(task)
+    arguments = run_options(inputs, model, parts=["train", "unlabeled"])
+    return pet(*arguments, "--set", "student_steps=1", *options, "-o", output).stderr
+
+
+@pytest.fixture(scope="module")
+def earlier(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("earlier") / "run"
+    run(inputs, tiny_model, TASK, folder)
+    return folder
+
+
+def added(task: str, *, label: bool = True) -> str:
+    """Return the task with a label and a pattern more."""
+    if label:
+        task = task.replace("labels: [", "labels: [Food, ").replace("verbalizer: {", "verbalizer: {Food: good, ")
+    return task + '  - "News of {mask}: {text}"\n'
+
+
+def test_a_new_label_keeps_the_models_and_a_new_pattern_is_trained(
+    inputs: Path, tiny_model: Path, earlier: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "earlier"
+    shutil.copytree(earlier, copy)
+    said = run(inputs, tiny_model, added(TASK), tmp_path / "new", "--from", copy)
+    assert "keeps the models of p1-r1, p2-r1" in said and "trains p3-r1: the earlier run has no such member" in said
+    new = tmp_path / "new"
+    assert (new / MODEL).read_bytes() == (earlier / MODEL).read_bytes()
+    old_scores, scores = (np.load(folder / "g0" / "p1-r1" / "pool-logits.npy") for folder in (earlier, new))
+    np.testing.assert_allclose(scores[:, 1:], old_scores, atol=1e-5)
+    assert json.loads((new / "g0" / "p1-r1" / "member.json").read_text())["verbalizer"]["Food"] == ["good"]
+    shutil.rmtree(copy)  # the new run stands alone
+    before = contents(new)
+    pet("run", new / "config.yaml", "-q")
+    assert contents(new) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "reason"),
+    [
+        (["--examples", "8"], ("", ""), "the labeled texts changed"),
+        ([], ("{text} It is {mask}.", "{text} That is {mask}."), "trains p2-r1: the pattern at this place changed"),
+    ],
+)
+def test_what_changed_is_trained_and_the_reason_is_said(
+    inputs: Path,
+    tiny_model: Path,
+    earlier: Path,
+    tmp_path: Path,
+    options: list[str],
+    change: tuple[str, str],
+    reason: str,
+) -> None:
+    said = run(
+        inputs, tiny_model, TASK.replace(*change) if change[0] else TASK, tmp_path / "new", "--from", earlier, *options
+    )
+    assert reason in said
+
+
+def test_a_folder_that_is_no_run_and_a_method_without_members_are_refused(
+    inputs: Path, tiny_model: Path, earlier: Path, tmp_path: Path
+) -> None:
+    (inputs / "task.yaml").write_text(TASK)
+    arguments = run_options(inputs, tiny_model)
+    assert "nothing" in refused(*arguments, "--from", tmp_path / "nothing", "-o", tmp_path / "new")
+    message = refused(*arguments, "--from", earlier, "--method", "zero-shot", "-o", tmp_path / "new")
+    assert "--from" in message and "zero-shot" in message
