@@ -19,8 +19,8 @@ from pet.numerics import log_softmax
 
 Array = NDArray[Any]
 # Measured on labeled texts of the development sets that were not drawn (benchmarks/README.md).
-_ERRORS_PER_DISAGREEMENT = 1.37  # errors of the merged labels for each disagreement of two patterns
-_SPREAD = 0.1  # of the logarithm of that ratio; its tails are those of Student's t with 3 degrees of freedom
+_ERRORS_PER_DISAGREEMENT = 1.46  # errors of the merged labels for each disagreement of two patterns
+_SPREAD = 0.12  # of the logarithm of that ratio; its tails are those of Student's t with 3 degrees of freedom
 _GRID = 2000
 _LEAST = 1e-3  # the least error, as a share of that of chance
 _FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that of the weights
@@ -64,7 +64,7 @@ class ErrorEstimate:
 def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -> ErrorEstimate:
     """Estimate how many merged labels are wrong.
 
-    The prior of the error's logarithm is a Student's t around 1.37 times the disagreement, cut off at the error of
+    The prior of the error's logarithm is a Student's t around 1.46 times the disagreement, cut off at the error of
     chance; the evidence is binomial.
 
     Parameters
@@ -76,7 +76,7 @@ def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -
     Examples
     --------
     >>> round(estimate_error(0.2, 2).mean, 2)
-    0.28
+    0.29
     >>> round(estimate_error(0.2, 2, wrong=60, judged=600).mean, 2)  # many labeled texts decide
     0.11
     """

@@ -20,7 +20,7 @@ def test_disagreement_is_the_mean_over_pairs_and_texts() -> None:
 def test_the_expected_error_is_the_posterior_mean_on_a_fine_grid() -> None:
     """A disagreement of .2 and 10 wrong of 40: integrate the posterior with 100,000 points."""
     errors = (np.arange(100_000) + 0.5) / 100_000 * 0.75
-    prior = (1 + (np.log(errors / (1.37 * 0.2)) / 0.1) ** 2 / 3) ** -2 / errors
+    prior = (1 + (np.log(errors / (1.46 * 0.2)) / 0.12) ** 2 / 3) ** -2 / errors
     posterior = prior * errors**10 * (1 - errors) ** 30
     found = estimate_error(0.2, 4, wrong=10, judged=40)
     assert found.mean == pytest.approx((errors * posterior).sum() / posterior.sum(), abs=2e-3)
