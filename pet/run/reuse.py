@@ -6,6 +6,7 @@ training, so the model stays the same; only its scores have the words of the new
 - the model, the seed, the training settings, the labeled texts and, with the auxiliary loss, the unlabeled texts are
   the same,
 - its pattern is at the same place in the task, and has the same words for the labels that the earlier run had,
+- it scores labels by words, or the labels are the same (`pet.members.verbalizers`),
 - it left out the same labeled texts (`pet.run.held_out`).
 
 Everything else is trained as in any other run. The new run keeps copies and does not need the old one afterwards.
@@ -45,6 +46,7 @@ from pet.store.json_reader import read_json
 from pet.store.manifest import read_config, read_stages
 from pet.store.recorded import check_recorded
 from pet.task.task import Task
+from pet.training.settings import WORDS
 
 Array = NDArray[Any]
 _SCORES = "*-logits.npy"
@@ -174,6 +176,9 @@ def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> s
         return "the pattern at this place changed"
     if any(tuple(old.verbalizer.words[label]) != tuple(new.verbalizer.words[label]) for label in before.labels):
         return "the words of a label changed"
+    kinds = {pattern.verbalizer_kind or context.recipe.member.verbalizer for pattern in (old, new)}
+    if len(kinds) > 1 or (kinds != {WORDS} and before.labels != after.labels):
+        return "its verbalizer changed, or is learned for the labels of the earlier run"
     if not np.array_equal(held_out(context, member.spec), _held_out(earlier, member)):
         return "the number of members changed, and with it the labeled texts that each leaves out"
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
 from pet.members.verbalizers import FILE, check_verbalizers, start_head
 from pet.recipe import make_recipe
+from pet.run.reuse import _cannot_reuse
 from pet.task.task import Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,6 +111,18 @@ def test_a_pattern_may_have_a_verbalizer_kind_of_its_own(tmp_path: Path, shared_
     patterns = [{"template": "{text} {mask}", "verbalizer_kind": "vectors"}]
     with pytest.raises(PetError, match="'vectors'"):
         Task.from_dict(TASK | {"patterns": patterns})
+
+
+def test_a_learned_verbalizer_is_not_reused_for_other_labels() -> None:
+    before = Task.from_dict(TASK)
+    words = TASK["verbalizer"] | {"Food": "food"}
+    after = Task.from_dict(TASK | {"labels": [*LABELS, "Food"], "verbalizer": words})
+    stages = {"g0/p1-r1": {"state": "done"}}
+    member: Any = SimpleNamespace(spec=pattern_spec("pattern", 0, 0), name="p1-r1")
+    recipe = make_recipe("default", {"verbalizer": "learned"})
+    context: Any = SimpleNamespace(task=after, recipe=recipe)
+    earlier: Any = SimpleNamespace(task=before, stages=stages)
+    assert "verbalizer" in _cannot_reuse(context, earlier, member)
 
 
 def test_a_damaged_verbalizer_is_named(tmp_path: Path, shared_for: Callable[..., Shared]) -> None:
