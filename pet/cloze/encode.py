@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pet.cloze.blank import Blank, check_mask_at_end, line_break, mask_blank
+from pet.cloze.choices import Choices
 from pet.cloze.frame import Frame, probe_frame
 from pet.cloze.priming import Primers, field_texts
 from pet.cloze.ragged import Encoded, Ragged, ragged_index
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array:
+def truncate_lengths(lengths: Array, budget: int | Array, keep: Sequence[bool]) -> Array:
     """Compute how many tokens of each field to keep, truncating the longest field first.
 
     Equivalent to removing single tokens from the end of the longest field (the last one on ties)
@@ -32,7 +33,7 @@ def truncate_lengths(lengths: Array, budget: int, keep: Sequence[bool]) -> Array
     Parameters
     ----------
     lengths : int array of shape (rows, fields)
-    budget : maximum number of tokens per row
+    budget : maximum number of tokens per row, the same for all rows or of shape (rows,)
     keep : for each field, True if it must not be truncated
 
     Returns
@@ -105,6 +106,7 @@ class ClozeEncoder:
     learned : for each soft token, the token to initialize it from, or None. Soft token k has the id ``-k - 1``,
         which is in no vocabulary; see `pet.tuning.soft`.
     primers : labeled examples to prepend to every text, or None
+    choices : label words that come from each row, or None
 
     Raises
     ------
@@ -133,6 +135,7 @@ class ClozeEncoder:
         self.max_length = max_length - more_words
         self.plain = PlainTextTokenizer(tokenizer, max_length, self.blank.reserved)
         self.primers: Primers | None = None
+        self.choices: Choices | None = None
         self._unknown_id = tokenizer.unk_token_id
         self.learned: list[int | None] = []
         self._pieces = self._plan(tokenizer, before, soft)
@@ -152,6 +155,11 @@ class ClozeEncoder:
     def keys(self) -> list[FieldKey]:
         """Keys of the fields, in pattern order; a field used twice appears twice."""
         return [piece.key for piece in self._fields if piece.key is not None]
+
+    @property
+    def all_keys(self) -> list[FieldKey]:
+        """Keys of the fields in the pattern and of those that label words come from."""
+        return [*self.keys, *(self.choices.fields if self.choices is not None else [])]
 
     def _learn(self, starts: Sequence[int | None]) -> tuple[int, ...]:
         """Allocate one soft token per start and return their ids."""
@@ -270,7 +278,10 @@ class ClozeEncoder:
         """Return filled rows and their number of tokens per piece, shape (rows, pieces)."""
         ragged = [tokens[key] for key in self.keys]
         lengths = np.stack([r.lengths[rows] for r in ragged], axis=1)
-        budget = self.max_length - self.fixed_length
+        budget: int | Array = self.max_length - self.fixed_length
+        words = None if self.choices is None else self.choices.tokens(tokens, rows)
+        if words is not None:  # a word takes as many masks as it has tokens
+            budget = budget + 1 - (words >= 0).sum(axis=2).max(axis=1)
         stay = truncate_lengths(lengths, budget, [piece.keep for piece in self._fields])
         self._check_kept(stay, budget, rows)
         piece_lengths = np.zeros((len(rows), len(self._pieces)), dtype=np.int64)
@@ -281,9 +292,10 @@ class ClozeEncoder:
             else:
                 piece_lengths[:, i] = stay[:, field]
                 field += 1
-        return self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1))), piece_lengths
+        encoded = self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1)))
+        return replace(encoded, choices=words), piece_lengths
 
-    def _check_kept(self, stay: Array, budget: int, rows: Array) -> None:
+    def _check_kept(self, stay: Array, budget: int | Array, rows: Array) -> None:
         too_long = np.flatnonzero(stay.sum(axis=1) > budget)
         if len(too_long):
             names = ", ".join(piece.key.name for piece in self._fields if piece.keep and piece.key)
@@ -325,4 +337,4 @@ class ClozeEncoder:
 
 def token_keys(encoders: Iterable[ClozeEncoder]) -> list[FieldKey]:
     """Return the distinct field keys that all the patterns need, in order."""
-    return list(dict.fromkeys(key for encoder in encoders for key in encoder.keys))
+    return list(dict.fromkeys(key for encoder in encoders for key in encoder.all_keys))

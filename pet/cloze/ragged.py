@@ -64,6 +64,7 @@ class Encoded:
     mask_position : int64 array of shape (rows,), relative to the start of the row; the row length if the
         word comes after the end of the row
     cut : bool array of shape (rows,), True where text was truncated
+    choices : tokens of the label words of each row (`pet.cloze.choices.Choices.tokens`), if they come from the row
     """
 
     ids: Ragged
@@ -71,6 +72,7 @@ class Encoded:
     ordinary: Array
     mask_position: Array
     cut: Array
+    choices: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -309,6 +309,32 @@ def _parse_slot(inside: str, fields: Sequence[str]) -> tuple[Field | Mask | Soft
     return (None if problems else Field(name, filters, keep)), problems
 
 
+def parse_word_field(word: str, fields: Sequence[str]) -> Field:
+    """Parse a label word that is the text of a field.
+
+    Parameters
+    ----------
+    word : such as ``{choice1}`` or ``{choice1|lower_first}``
+    fields : allowed field names
+
+    Raises
+    ------
+    PetError
+        Every mistake.
+
+    Examples
+    --------
+    >>> parse_word_field("{choice1|strip_punct}", ["choice1"])
+    Field(name='choice1', filters=('strip_punct',), keep=False, space_before=False)
+    """
+    slot, problems = _parse_slot(word[1:-1], fields)
+    if not problems and (not isinstance(slot, Field) or slot.keep):
+        problems = [f"{word}: a word is plain text, or a field and filters, such as {{{fields[0]}}}"]
+    if problems or not isinstance(slot, Field):
+        raise PetError(problems)
+    return slot
+
+
 def _parse_soft(shown: str, rest: str) -> tuple[Soft | None, list[str]]:
     given = " ".join(rest[1:].split())
     if not rest.startswith(":") or not given:

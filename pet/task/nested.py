@@ -7,6 +7,9 @@
 ``mark(text, word, number)``        the text with asterisks around `word`, which begins in word `number`,
                                     counted from 0; words are separated by spaces
 ``one_of(value, answers[].text)``   ``true`` if the value is in the list, otherwise ``false``
+``before(text, WORD)``              the text before the first `WORD`, which is written as it is; the whole text without it
+``after(text, WORD)``               the text after the first `WORD`; nothing without it
+``choose(value, A=x, B=y)``         ``x`` if the value is ``A``, and so on
 ==================================  =====================================================================
 
 Arguments of functions are paths, or names of fields of the task, which have columns of their own. Several lists give
@@ -23,7 +26,15 @@ from typing import Any
 _NAME = r"[^\W\d][\w-]*(?:\[\])?"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
 _CALL = re.compile(r"(\w+)\s*\((.*)\)")
-_ARGUMENTS = {"span": 3, "mark": 3, "one_of": 2}
+# Function -> number of arguments that are paths, and an example.
+_FUNCTIONS = {
+    "span": (3, "span(text, first, last)"),
+    "mark": (3, "mark(text, word, number)"),
+    "one_of": (2, "one_of(value, list[].item)"),
+    "before": (1, "before(text, WORD)"),
+    "after": (1, "after(text, WORD)"),
+    "choose": (1, "choose(value, A=x, B=y)"),
+}
 
 Row = Mapping[str, Any]
 Steps = tuple[str, ...]  # names on the way to a value; those of lists end in []
@@ -37,11 +48,13 @@ class Nested:
     ----------
     steps : the path; empty for a function
     function, arguments : name and arguments of a function
+    constants : its arguments that are no paths
     """
 
     steps: Steps = ()
     function: str = ""
     arguments: tuple[Nested, ...] = ()
+    constants: tuple[str, ...] = ()
 
     @property
     def roots(self) -> frozenset[str]:
@@ -80,29 +93,28 @@ def parse_nested(column: str, others: Mapping[str, str] | None = None) -> Nested
     True
     """
     call = _CALL.fullmatch(column.strip())
-    if call is None or call[1] not in _ARGUMENTS:
+    if call is None or call[1] not in _FUNCTIONS:
         path = column.strip()
         return Nested(_steps(path)) if _PATH.fullmatch(path) and ("." in path or "[]" in path) else None
     name, texts = call[1], [text.strip() for text in call[2].split(",")]
-    wrong = [text for text in texts if not _PATH.fullmatch(text)]
-    if wrong or len(texts) != _ARGUMENTS[name]:
-        what = f"{wrong[0]!r} is not a path" if wrong else f"{len(texts)} arguments instead of {_ARGUMENTS[name]}"
-        raise ValueError(f"cannot read {column!r} ({what}); write {usage(name)}")
+    count, example = _FUNCTIONS[name]
+    paths, constants = texts[:count], tuple(texts[count:])
+    wrong = [text for text in paths if not _PATH.fullmatch(text)]
+    if wrong or not _are_right(name, len(paths) == count, constants):
+        what = f"{wrong[0]!r} is not a path" if wrong else "it has other arguments"
+        raise ValueError(f"cannot read {column!r} ({what}); write {example}")
     arguments = []
-    for text in texts:
+    for text in paths:
         other = (others or {}).get(text, column)
         arguments.append(Nested(_steps(text)) if other == column else parse_nested(other) or Nested((other,)))
-    return Nested((), name, tuple(arguments))
+    return Nested((), name, tuple(arguments), constants)
 
 
-def usage(name: str) -> str:
-    """Return an example of a function, for messages."""
-    examples = {
-        "span": "span(text, first, last)",
-        "mark": "mark(text, word, number)",
-        "one_of": "one_of(value, list[].item)",
-    }
-    return examples[name]
+def _are_right(name: str, complete: bool, constants: Sequence[str]) -> bool:
+    """Whether a function has the right number of paths, and the constants that it needs."""
+    if name == "choose":
+        return complete and bool(constants) and all("=" in text for text in constants)
+    return complete and len(constants) == (name in ("before", "after")) and all(constants)
 
 
 def _steps(path: str) -> Steps:
@@ -183,7 +195,12 @@ def _value(value: Nested, row: Row, items: Mapping[Steps, Any]) -> Any:
         return given[0][int(given[1]) : int(given[2]) + 1]
     if value.function == "mark":
         return _marked(given[0], given[1], int(given[2]))
-    return str(given[0] in given[1]).lower()
+    if value.function == "one_of":
+        return str(given[0] in given[1]).lower()
+    if value.function == "choose":
+        return dict(text.split("=", 1) for text in value.constants)[given[0]]
+    before, _, after = given[0].partition(value.constants[0])
+    return before if value.function == "before" else after
 
 
 def _marked(text: str, word: str, number: int) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from pet.errors import PetError
 from pet.spelling import Names, compose, unlike
 from pet.suggest import suggest
 from pet.task.document import Item
-from pet.task.grammar import NAME, RESERVED, Template, parse_template
+from pet.task.grammar import NAME, RESERVED, Field, Template, parse_template, parse_word_field
 from pet.task.group import Group
 from pet.task.nested import parse_nested
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
-from pet.task.verbalizer import Verbalizer
+from pet.task.verbalizer import OTHER, Verbalizer
 
 KEYS = (
     "task",
@@ -46,6 +47,7 @@ SEPARATOR = ";"  # between the labels of a cell
 ORDERED_METRICS = ("qwk", "mae")  # require `ordered`
 GROUP_METRICS = ("f1a", "em", "token_f1")  # require `group`
 VERBALIZER_KINDS = ("words", "learned", "prototype")
+_SLOT = re.compile(r"\{[^{}]*\}")  # a word that is the text of a field
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
 
@@ -92,6 +94,7 @@ class _Parser:
     def __init__(self, words: bool = True) -> None:
         self._need_words = words
         self._found: list[tuple[int, str]] = []
+        self.fields: tuple[str, ...] = ()
 
     def wrong(self, item: Item, message: str) -> None:
         self._found.append((item.line, f"{item.place}: {message}"))
@@ -112,7 +115,7 @@ class _Parser:
                 self.wrong(root, f"{key!r} is missing; write `{key}: ...`")
         get = pairs.get
         name = self._text(item, "the task name") if (item := get("task")) else ""
-        fields = self._fields(item) if (item := get("fields")) else ()
+        fields = self.fields = self._fields(item) if (item := get("fields")) else ()
         labels = self._labels(item) if (item := get("labels")) else ()
         multi_label = self._flag(item, "multi_label") if (item := get("multi_label")) else False
         separator = self._separator(item) if (item := get("label_separator")) else SEPARATOR
@@ -404,7 +407,34 @@ class _Parser:
             else:
                 words[label] = self._words(pairs[label], label, owners)
         places = {label: value.place for label, value in pairs.items()}
-        return Verbalizer(words, places) if len(self._found) == before else None
+        row_words = self._row_words(item, pairs, words)
+        return Verbalizer(words, places, row_words) if len(self._found) == before else None
+
+    def _row_words(
+        self, item: Item, pairs: Mapping[str, Item], words: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, Field]:
+        """Return label -> field, for words such as ``{choice1}``."""
+        found: dict[str, Field] = {}
+        others = []
+        for label, listed in words.items():
+            slots = [word for word in listed if _SLOT.fullmatch(word)]
+            if slots == [OTHER] and "other" not in self.fields:
+                others.append(label)
+            elif slots and self.fields:
+                try:
+                    found[label] = parse_word_field(slots[0], self.fields)
+                except PetError as error:
+                    for problem in error.problems:
+                        self.wrong(pairs[label], f"the word of label {label!r}: {problem}")
+        if others and (not found or len(others) > 1):
+            cure = f"give one label the word {OTHER}, and another the text of a field, such as {{{self.fields[0]}}}"
+            self.wrong(item, f"{OTHER} stands for all words but that of another label; {cure}")
+        several = [label for label, listed in words.items() if len(listed) > 1]
+        if found and several:
+            self.wrong(
+                pairs[several[0]], f"label {several[0]!r} has several words; with words from fields, write one each"
+            )
+        return found
 
     def _words(self, item: Item, label: str, owners: dict[str, str]) -> tuple[str, ...]:
         """Return one word or a list of them; `owners` maps each word in use to its label."""
