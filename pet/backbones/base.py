@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pet.backbones.choices import CHOICES, choice_scores
 from pet.backbones.words import plan_paths
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from pet.cloze.choices import Choices
     from pet.cloze.pvp import PVP
     from pet.cloze.ragged import Encoded
 
@@ -73,8 +75,18 @@ class LanguageModel(nn.Module):
         """Return the log-probabilities of the tokens of label words among all tokens; see `word_scores`."""
         return self.word_scores(batch, words, pvp)
 
+    @abstractmethod
+    def choice_logits(self, batch: Batch, pvp: PVP) -> Iterable[Tensor]:
+        """Return parts of the logits at the place of each token of ``batch["choices"]``, in order, of shape (n, V)."""
+
+    def choice_scores(self, batch: Batch, pvp: PVP, plan: Choices) -> Tensor:
+        """Return the scores of labels whose words come from each row: shape (B, L)."""
+        return choice_scores(self.choice_logits(batch, pvp), batch[CHOICES], plan)
+
     def rows_per_text(self, pvp: PVP) -> int:
         """Number of rows that `word_scores` holds per text: one, or one per distinct prefix of multi-token words."""
+        if pvp.choices is not None:
+            return len(pvp.choices.keys)
         return len(plan_paths(pvp.before).rows)
 
     def extra_loss(self, outputs: Tensor, labels: Tensor) -> Tensor | None:

@@ -8,6 +8,7 @@ a recurrent state instead of a key-value cache read the text again for each word
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.choices import CHOICES
 from pet.backbones.words import Paths, plan_paths, score_tokens
 from pet.compat import repeat_cache
 from pet.training.batching import pad_rows
@@ -68,6 +70,8 @@ class CausalLM(LanguageModel):
         return make
 
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        if pvp.choices is not None:
+            return self.choice_scores(batch, pvp, pvp.choices)
         paths = plan_paths(pvp.before)
         ids, attention = batch["input_ids"], batch["attention_mask"]
         if not paths.width:
@@ -80,6 +84,15 @@ class CausalLM(LanguageModel):
             for context, row in zip(paths.contexts, paths.row_of, strict=True)
         ]
         return score_tokens(logits, words, pvp.before, paths)
+
+    def choice_logits(self, batch: Batch, pvp: PVP) -> Iterable[Tensor]:
+        ids, attention, choices = batch["input_ids"], batch["attention_mask"], batch[CHOICES]
+        words, longest = choices.shape[1:]
+        context = choices[..., :-1].reshape(len(ids) * words, longest - 1)
+        whole = torch.cat([ids.repeat_interleave(words, dim=0), context.clamp(min=0)], dim=1)
+        longer = torch.cat([attention.repeat_interleave(words, dim=0), (context >= 0).to(attention.dtype)], dim=1)
+        logits = self._logits(whole, longer, keep=longest)[0][:, -longest:]
+        yield logits.reshape(*choices.shape, -1)[choices >= 0]
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores = self.word_scores(batch, words, pvp)

@@ -45,9 +45,8 @@ def spread_masks(batch: Mapping[str, Tensor], positions: Tensor, choices: Tensor
     mask = positions.repeat_interleave(words)
     width = batch["input_ids"].shape[1]
     columns = torch.arange(width + longest - 1, device=choices.device)
-    source = torch.where(
-        columns <= mask[:, None], columns, torch.maximum(mask[:, None], columns - (sizes - 1)[:, None])
-    )
+    shifted = torch.maximum(mask[:, None], columns - (sizes - 1)[:, None])
+    source = torch.where(columns <= mask[:, None], columns, shifted)
     inside, source = source < width, source.clamp(max=width - 1)
     origin = torch.arange(count, device=choices.device).repeat_interleave(words)[:, None]
     names = ("input_ids", "attention_mask", "token_type_ids")

@@ -6,7 +6,7 @@ The decoder's first position is not needed, so it skips the output layer, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.choices import CHOICES
 from pet.backbones.words import plan_paths, score_tokens
 from pet.cloze.blank import sentinels
 from pet.training.batching import pad_rows
@@ -57,6 +58,8 @@ class EncoderDecoderLM(LanguageModel):
         return make
 
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        if pvp.choices is not None:
+            return self.choice_scores(batch, pvp, pvp.choices)
         paths = plan_paths(pvp.before)
         attention = batch["attention_mask"]
         rows, count = len(attention), len(paths.rows)
@@ -73,6 +76,22 @@ class EncoderDecoderLM(LanguageModel):
         logits = logits.view(rows, count, *logits.shape[1:])
         wanted = [logits[:, row, len(c)] for c, row in zip(paths.contexts, paths.row_of, strict=True)]
         return score_tokens(wanted, words, pvp.before, paths)
+
+    def choice_logits(self, batch: Batch, pvp: PVP) -> Iterable[Tensor]:
+        attention, choices = batch["attention_mask"], batch[CHOICES]
+        words, longest = choices.shape[1:]
+        encoder: Any = self.model.get_encoder()
+        hidden: Tensor = encoder(input_ids=batch["input_ids"], attention_mask=attention)[0]
+        context = choices[..., :-1].reshape(len(attention) * words, longest - 1).clamp(min=0)
+        begin = torch.tensor([[self._start, *pvp.encoder.blank.ids]], device=attention.device).expand(len(context), -1)
+        with self._only_behind_the_sentinel():
+            logits = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=hidden.repeat_interleave(words, dim=0)),
+                attention_mask=attention.repeat_interleave(words, dim=0),
+                decoder_input_ids=torch.cat([begin, context], dim=1),
+                use_cache=False,
+            ).logits
+        yield logits.view(*choices.shape, -1)[choices >= 0]
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores = self.word_scores(batch, words, pvp)

@@ -11,7 +11,7 @@ because those at different positions have different sums over the vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from pet.backbones import xlnet
 from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.choices import CHOICES, spread_masks
 from pet.backbones.masks import MaskPlan, plan_masks, repeat_masks
 from pet.backbones.packed import packed_features, packed_features_on_gpu, plain_layers
 from pet.backbones.turns import score_in_turn
@@ -185,14 +186,24 @@ class MaskedLM(LanguageModel):
 
     def rows_per_text(self, pvp: PVP) -> int:
         """Number of rows that a text takes: one for each distinct number of tokens of a label word."""
-        return len(plan_masks(pvp.before).sizes)
+        return len(plan_masks(pvp.before).sizes if pvp.choices is None else pvp.choices.keys)
+
+    def choice_logits(self, batch: Batch, pvp: PVP) -> Iterable[Tensor]:
+        choices = batch[CHOICES]
+        masks = spread_masks(batch, batch["positions"][: len(choices)], choices)
+        features = self.features(masks, masks["rows"], masks["positions"])
+        return (self.project(part, None) for part in features.split(_VOCABULARIES))
 
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        if pvp.choices is not None:
+            return self.choice_scores(batch, pvp, pvp.choices)
         if plan_masks(pvp.before).is_single:
             return self.word_logits(batch, batch["rows"], batch["positions"], words)
         return self.log_probabilities(batch, words, pvp)
 
     def log_probabilities(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
+        if pvp.choices is not None:
+            return self.choice_scores(batch, pvp, pvp.choices)
         plan = plan_masks(pvp.before)
         masks = repeat_masks(batch, batch["positions"], plan.sizes)
         features = self.features(masks, masks["rows"], masks["positions"])
@@ -206,6 +217,8 @@ class MaskedLM(LanguageModel):
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         plan, targets = plan_masks(pvp.before), batch["targets"]
+        if pvp.choices is not None:
+            return self.choice_scores(batch, pvp, pvp.choices), self._hidden_loss(batch)
         if not plan.is_single:
             batch = _repeat_labeled(batch, plan)
         features = self.features(batch, batch["rows"], batch["positions"])
@@ -219,6 +232,17 @@ class MaskedLM(LanguageModel):
         else:
             scores = _tokens_at(_log_probabilities(logits[:labeled], words), plan)
         return scores, F.cross_entropy(logits[labeled:].float(), targets) if len(targets) else None
+
+    def _hidden_loss(self, batch: Batch) -> Tensor | None:
+        """Return the auxiliary loss of the unlabeled rows, which follow the labeled ones, or None without any."""
+        targets = batch["targets"]
+        if not len(targets):
+            return None
+        labeled = len(batch["rows"]) - len(targets)
+        names = ("input_ids", "attention_mask", "token_type_ids", "lengths")
+        unlabeled = {name: batch[name][labeled:] for name in names if name in batch}
+        rows, positions = batch["rows"][labeled:] - labeled, batch["positions"][labeled:]
+        return F.cross_entropy(self.word_logits(unlabeled, rows, positions, None).float(), targets)
 
     def _log_probability(self, batch: Batch, rows: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
         """Return the log-probability of one token at each of N positions: shape (N,)."""

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.ragged import ragged_index
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable
 from pet.cloze.words import word_token
 from pet.task.grammar import Field, Mask, Template
 from pet.task.verbalizer import OTHER, Verbalizer
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 Array = NDArray[Any]
-MOST_TOKENS = 64  # longer words are cut at their end
+_MOST_TOKENS = 64  # longer words are cut at their end
 NO_TOKEN = -1
 
 
@@ -37,6 +35,7 @@ class Choices:
     fixed : for each word that is scored, its tokens if it is the same in all rows
     of_label : for each label, which word is scored
     other : for each label, True if its score is that of the most probable tokens besides those of the word
+    most : longest word, in tokens; longer ones are cut at their end
     empty : token that stands for a word without tokens
     """
 
@@ -44,6 +43,7 @@ class Choices:
     fixed: tuple[tuple[int, ...], ...]
     of_label: tuple[int, ...]
     other: tuple[bool, ...]
+    most: int = _MOST_TOKENS
     empty: int = 0
 
     @property
@@ -64,11 +64,8 @@ class Choices:
                 found.append((np.tile(np.asarray(ids, dtype=np.int64), len(rows)), np.full(len(rows), len(ids))))
             else:
                 ragged = table[key]
-                lengths = np.minimum(ragged.lengths[rows], MOST_TOKENS)
-                parts = [
-                    ragged.values[start : start + n] for start, n in zip(ragged.offsets[rows], lengths, strict=True)
-                ]
-                found.append((np.concatenate([np.zeros(0, dtype=np.int64), *parts]), lengths))
+                lengths = np.minimum(ragged.lengths[rows], self.most)
+                found.append((ragged.values[ragged_index(ragged.offsets[rows], lengths)], lengths))
         longest = max(1, *(int(lengths.max(initial=1)) for _, lengths in found))
         result = np.full((len(rows), len(found), longest), NO_TOKEN, dtype=np.int64)
         for word, (values, lengths) in enumerate(found):
@@ -83,7 +80,7 @@ def bind_choices(
     labels: Sequence[str],
     template: Template,
     plain: PlainTextTokenizer,
-    tokenizer: PreTrainedTokenizerBase,
+    room: int,
 ) -> Choices:
     """Find out how to tokenize the words of each row.
 
@@ -92,8 +89,10 @@ def bind_choices(
     verbalizer : with words that are fields
     labels : in task order
     template : the pattern, whose mask the words replace
-    plain, tokenizer : the tokenizer
+    plain : the tokenizer
+    room : tokens of a text that are not the pattern's own words; a word takes up to half of them
     """
+    tokenizer = plain.tokenizer
     first, space_before = _mask_of(template)
     keys: list[FieldKey | None] = []
     fixed: list[tuple[int, ...]] = []
@@ -116,6 +115,7 @@ def bind_choices(
         fixed=tuple(fixed),
         of_label=tuple(scored.get(label, main) for label in labels),
         other=tuple(label not in scored for label in labels),
+        most=max(1, min(_MOST_TOKENS, room // 2)),
         empty=int(tokenizer.unk_token_id or 0),
     )
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.cloze.blank import Blank, line_break, mask_blank
+from pet.cloze.choices import Choices, bind_choices
 from pet.cloze.encode import ClozeEncoder
 from pet.cloze.priming import Document, Neighbors, Primers, choose_primers, documents_of, field_texts
 from pet.cloze.settings import TOGETHER
 from pet.cloze.words import word_tokens
+from pet.errors import PetError
 from pet.task.pattern import Pattern
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class PVP:
     before : for each of the W tokens, the preceding tokens of its word (empty for single-token words)
     first_words : for each label, the tokens of its first word
     multi_token : how a masked language model scores several tokens; see `pet.cloze.settings.EncodingSettings`
+    choices : the words of each row, if they come from the data; `words` then stand for the labels themselves
     """
 
     encoder: ClozeEncoder
@@ -44,6 +47,7 @@ class PVP:
     before: tuple[tuple[int, ...], ...]
     first_words: tuple[tuple[int, ...], ...]
     multi_token: str = TOGETHER
+    choices: Choices | None = None
 
 
 def bind_pattern(
@@ -73,6 +77,12 @@ def bind_pattern(
         If a word is unknown to the tokenizer, or the pattern leaves no room for text.
     """
     blank = blank or mask_blank(tokenizer)
+    if pattern.verbalizer.by_row:
+        return bind_by_row(
+            pattern,
+            labels,
+            ClozeEncoder(tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank),
+        )
     continuation = blank.at_end and pattern.template.mask_follows_directly
     groups = word_tokens(pattern.verbalizer, tokenizer, labels, continuation=continuation)
     tokens: list[int] = []
@@ -95,6 +105,15 @@ def bind_pattern(
     return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context), first_words)
 
 
+def bind_by_row(pattern: Pattern, labels: Sequence[str], encoder: ClozeEncoder) -> PVP:
+    """Return a pattern whose label words come from each row: the model scores labels, not words."""
+    room = encoder.max_length - encoder.fixed_length
+    choices = encoder.choices = bind_choices(pattern.verbalizer, labels, pattern.template, encoder.plain, room)
+    count = len(labels)
+    scores = np.eye(count, dtype=np.float32)
+    return PVP(encoder, np.zeros(count, dtype=np.int64), scores, ((),) * count, ((),) * count, choices=choices)
+
+
 def prime_pattern(
     pvp: PVP, tokens: TokenTable, labels: NDArray[Any], count: int, selection: str, generator: np.random.Generator
 ) -> PVP:
@@ -109,6 +128,11 @@ def prime_pattern(
     selection : ``random`` or ``balanced``, the same for every text, or ``similar``
     generator : random generator
     """
+    if pvp.choices is not None:
+        raise PetError(
+            f"pattern {pvp.encoder.template.source!r}: priming requires the same label words for all texts, but these "
+            "come from fields; leave priming out"
+        )
     encoder = copy(pvp.encoder)
     separator = line_break(encoder.plain.tokenizer)
     every = np.arange(len(labels))

@@ -125,6 +125,8 @@ def filled_batches(
     batches = shuffled_batches(len(data.labels), settings.batch, order)
     vocabulary = ordinary_vocabulary(int(lm.model.config.vocab_size), [int(i) for i in tokenizer.all_special_ids])
     rule = MaskingRule(int(tokenizer.mask_token_id), vocabulary, shared.recipe.member.mlm_probability)
+    if any(pvp.choices is not None for pvp in pvps):
+        raise PetError("--method pcp requires label words that are the same for all texts, but some come from fields")
     for pvp in cycle(pvps):
         rows = next(batches)
         words = Ragged.from_rows([pvp.first_words[label] for label in data.labels[rows]])

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pet.backbones.choices import choice_batch
 from pet.training.batching import to_tensors, token_budget_batches, write_back
 from pet.training.device import Accelerator, batch_tokens
 from pet.training.losses import label_scores, word_mass
@@ -131,7 +132,7 @@ def _for_each_batch(
             rows = np.arange(start, min(start + CHUNK_ROWS, count))
             encoded = pvp.encoder.encode(tokens, rows)
             for chosen in token_budget_batches(encoded.ids.lengths, budget):
-                batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id), device)
+                batch = to_tensors(lm.scoring_batch(encoded, chosen, pad_id) | choice_batch(encoded, chosen), device)
                 yield rows[chosen], compute(batch)
 
     with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):

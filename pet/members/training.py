@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pet.backbones.choices import choice_batch
 from pet.cloze.pvp import PVP
 from pet.process import seeded
 from pet.seeds import derive_seed
@@ -113,7 +114,7 @@ def member_batches(
         unlabeled = None
         if pool_size and data.unlabeled is not None:
             unlabeled = pvp.encoder.encode(data.unlabeled, next(pool_rows))
-        batch = make(labeled, chosen, unlabeled)
+        batch = make(labeled, chosen, unlabeled) | choice_batch(labeled, chosen)
         yield to_tensors(batch | {"labels": data.labels[chosen]}, device)
 
 

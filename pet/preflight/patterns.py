@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pet.backbones.masks import cost_per_text
 from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder, token_keys
+from pet.cloze.pvp import bind_by_row
 from pet.cloze.ragged import Encoded
 from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.cloze.words import word_token, word_tokens
@@ -87,11 +88,13 @@ def check_patterns(
     for number, (check, pattern) in enumerate(zip(checks, task.patterns, strict=True)):
         _look_up_words(check, pattern, tokenizer, task.labels, blank)
         try:
-            longest = max(len(tokens) for words in check.words.values() for tokens in words.values())
+            longest = max(1, *(len(tokens) for words in check.words.values() for tokens in words.values()))
             encoders[number] = ClozeEncoder(
                 tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, longest_word=longest
             )
             check.fixed_length = encoders[number].fixed_length
+            if pattern.verbalizer.by_row:
+                bind_by_row(pattern, task.labels, encoders[number])
         except PetError as error:
             check.problems += error.problems
     for name, table in tables.items():
@@ -111,7 +114,7 @@ def note_cost(check: PatternCheck, *, in_turn: bool) -> None:
     in_turn : whether the tokens of a word are scored one after the other
     """
     sizes = [len(tokens) for words in check.words.values() for tokens in words.values()]
-    if max(sizes) > 1:
+    if max(sizes) > 1 and not check.tokens_read:
         check.tokens_read = {name: cost_per_text(length, sizes, in_turn) for name, length in check.mean_length.items()}
 
 
@@ -151,6 +154,9 @@ def _look_up_words(
     blank: Blank | None,
 ) -> None:
     continuation = blank is not None and blank.at_end and pattern.template.mask_follows_directly
+    if pattern.verbalizer.by_row:
+        check.words.update({label: {pattern.verbalizer.words[label][0]: ()} for label in labels})
+        return
     for label in labels:
         check.words[label] = {
             word: tuple(
@@ -172,6 +178,9 @@ def _fill(check: PatternCheck, encoder: ClozeEncoder, tokens: TokenTable, name: 
         return
     check.cut[name] = float(encoded.cut.mean())
     check.mean_length[name] = float(encoded.ids.lengths.mean())
+    if encoded.choices is not None:  # every word of a row is read with the row
+        sizes = (encoded.choices >= 0).sum(axis=2)
+        check.tokens_read[name] = float((encoded.ids.lengths[:, None] + sizes - 1).sum(axis=1).mean())
     check.filled += [_row(encoded, row, encoder.plain.tokenizer) for row in range(min(shown, len(encoded)))]
 
 

@@ -54,6 +54,8 @@ def _pattern(number: int, pattern: PatternCheck, *, with_words: bool) -> str:
 def _cost(pattern: PatternCheck) -> str:
     sizes = sorted({len(tokens) for words in pattern.words.values() for tokens in words.values()})
     name, read = next(iter(pattern.tokens_read.items()))
+    if sizes == [0]:
+        return f"label words from the data: the model reads {read:.0f} tokens per text of {name}"
     listed = " and ".join([", ".join(map(str, sizes[:-1])), str(sizes[-1])] if sizes[1:] else map(str, sizes))
     return (
         f"label words of {listed} tokens: the model reads {read:.0f} tokens per text of {name}, "
@@ -71,7 +73,7 @@ def _words(pattern: PatternCheck) -> str:
 
 
 def _word(word: str, tokens: tuple[str, ...]) -> str:
-    whole = len(tokens) == 1 and word.casefold() in tokens[0].casefold()
+    whole = not tokens or (len(tokens) == 1 and word.casefold() in tokens[0].casefold())
     return clean(word if whole else f"{word} ({' '.join(tokens)})")
 
 

@@ -7,8 +7,8 @@
 ``mark(text, word, number)``        the text with asterisks around `word`, which begins in word `number`,
                                     counted from 0; words are separated by spaces
 ``one_of(value, answers[].text)``   ``true`` if the value is in the list, otherwise ``false``
-``before(text, WORD)``              the text before the first `WORD`, which is written as it is; the whole text without it
-``after(text, WORD)``               the text after the first `WORD`; nothing without it
+``before(text, WORD)``              the text before the first `WORD`, which is written as it is; all of it without one
+``after(text, WORD)``               the text after the first `WORD`; nothing without one
 ``choose(value, A=x, B=y)``         ``x`` if the value is ``A``, and so on
 ==================================  =====================================================================
 

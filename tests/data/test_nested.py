@@ -114,7 +114,13 @@ def test_a_value_that_a_row_lacks_is_named_with_its_line(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("column", "named"), [("span(text, first)", "span(text, first, last)"), ("mark(text, a b, c)", "a b")]
+    ("column", "named"),
+    [
+        ("span(text, first)", "span(text, first, last)"),
+        ("mark(text, a b, c)", "a b"),
+        ("choose(text)", "choose(value, A=x, B=y)"),
+        ("before(text)", "before(text, WORD)"),
+    ],
 )
 def test_a_function_that_cannot_be_read_is_named(column: str, named: str) -> None:
     with pytest.raises(PetError) as caught:
@@ -134,16 +140,21 @@ def test_rows_with_several_texts_are_not_copied(tmp_path: Path) -> None:
 SUPERGLUE = {
     "boolq": {"question": "is it so", "passage": "It is so.", "label": True, "idx": 0},
     "cb": {"premise": "It may be.", "hypothesis": "it is", "label": "neutral", "idx": 0},
+    "copa": {"premise": "It rained.", "choice1": "A.", "choice2": "B.", "question": "effect", "label": 1, "idx": 0},
     "multirc": QUESTIONS[0],
+    "record": ENTITIES[0],
     "rte": {"premise": "It is so.", "hypothesis": "It is.", "label": "entailment", "idx": 0},
     "wic": {"word": "a", "sentence1": "A b.", "sentence2": "C a.", "start1": 0, "end1": 1, "label": False, "idx": 0},
+    "wsc": {**PRONOUN, "label": True, "idx": 0},
 }
 
 
 @pytest.mark.parametrize("name", SUPERGLUE)
 def test_a_task_of_superglue_reads_the_rows_of_its_files(tmp_path: Path, name: str) -> None:
     rows = read(name, jsonl(tmp_path / "train.jsonl", [SUPERGLUE[name]]))
-    assert rows and all(text for row in rows for key, text in row.items() if key != "label")
+    assert rows and all(text for row in rows for key, text in row.items() if key not in ("label", "before"))
+    assert name != "copa" or (rows[0]["link"], rows[0]["label"]) == ("so", 1)
+    assert name != "record" or (rows[1]["before"], rows[1]["after"], rows[1]["entity"]) == ("", " was met.", "Bob")
 
 
 @pytest.mark.shared
