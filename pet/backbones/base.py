@@ -75,9 +75,12 @@ class LanguageModel(nn.Module):
         """Return the log-probabilities of the tokens of label words among all tokens; see `word_scores`."""
         return self.word_scores(batch, words, pvp)
 
-    @abstractmethod
     def choice_logits(self, batch: Batch, pvp: PVP) -> Iterable[Tensor]:
-        """Return parts of the logits at the place of each token of ``batch["choices"]``, in order, of shape (n, V)."""
+        """Return parts of the logits at the place of each token of ``batch["choices"]``, in order, of shape (n, V).
+
+        Models that score labels without their words need not have it.
+        """
+        raise NotImplementedError
 
     def choice_scores(self, batch: Batch, pvp: PVP, plan: Choices) -> Tensor:
         """Return the scores of labels whose words come from each row: shape (B, L)."""

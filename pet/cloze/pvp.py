@@ -78,11 +78,8 @@ def bind_pattern(
     """
     blank = blank or mask_blank(tokenizer)
     if pattern.verbalizer.by_row:
-        return bind_by_row(
-            pattern,
-            labels,
-            ClozeEncoder(tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank),
-        )
+        encoder = ClozeEncoder(tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank)
+        return bind_by_row(pattern, labels, encoder)
     continuation = blank.at_end and pattern.template.mask_follows_directly
     groups = word_tokens(pattern.verbalizer, tokenizer, labels, continuation=continuation)
     tokens: list[int] = []

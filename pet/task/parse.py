@@ -426,7 +426,7 @@ class _Parser:
                 except PetError as error:
                     for problem in error.problems:
                         self.wrong(pairs[label], f"the word of label {label!r}: {problem}")
-        if others and (not found or len(others) > 1):
+        if others and self.fields and (not found or len(others) > 1):
             cure = f"give one label the word {OTHER}, and another the text of a field, such as {{{self.fields[0]}}}"
             self.wrong(item, f"{OTHER} stands for all words but that of another label; {cure}")
         several = [label for label, listed in words.items() if len(listed) > 1]
