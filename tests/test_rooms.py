@@ -25,7 +25,7 @@ LAYERS = [
     "backbones",
     "tuning",
     "ensemble",
-    "groups, ordered",
+    "groups, ordered, levels",
     "evaluate, evaluate_sets, ipet",
     "recipe",
     "student",

@@ -261,6 +261,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
         if result.get("generations"):
             which = f" of seed {seed}" if len(runs) > 1 else ""
             parts.append(f"Generations{which}:\n{generations_table(result['generations'])}")
+    parts += _level_lines(table)
     members = _member_line(runs)
     parts += [members] if members else []
     parts += [f"note: {sentence}" for result in runs[:1] for sentence in result.get("advice", ())]
@@ -282,6 +283,15 @@ def _estimate_line(result: Mapping[str, Any]) -> str:
         f"About {accuracy} % of the soft labels should be right ({low} to {high}): two patterns disagree on "
         f"{share:.0f} % of the texts{left_out}."
     )
+
+
+def _level_lines(table: Mapping[str, Any]) -> list[str]:
+    """Return the figures of each result on the levels of a hierarchy of labels."""
+    from pet.levels import level_lines
+    from pet.report.tables import first_seed
+
+    lines = [f"{name}: {line}" for name, figures in table.items() for line in level_lines(first_seed(figures))]
+    return ["\n".join(lines)] if lines else []
 
 
 def _member_line(runs: Sequence[dict[str, Any]]) -> str:

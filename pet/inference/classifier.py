@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class SavedClassifier:
         Character between the labels of a text in a cell, as in the run's task.
     ordered : bool
         Whether the labels are in an order, as in the run's task.
+    ancestors : mapping of str to tuple of str
+        Label -> its ancestors, as in the run's task.
     """
 
     classifier: Classifier
@@ -52,6 +54,7 @@ class SavedClassifier:
     group: Group | None = None
     separator: str = SEPARATOR
     ordered: bool = False
+    ancestors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> SavedClassifier:
@@ -82,7 +85,18 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
         return SavedClassifier(classifier, {}, {})
     task = Task.from_dict(settings.task)
     where = {**task.columns, **settings.columns}
-    return SavedClassifier(classifier, where, task.label_map, task.group, task.label_separator, task.ordered)
+    return _as_in(SavedClassifier(classifier, where, task.label_map), task)
+
+
+def _as_in(saved: SavedClassifier, task: Task) -> SavedClassifier:
+    """Return a classifier whose labels are read and judged as in a task."""
+    return replace(
+        saved,
+        group=task.group,
+        separator=task.label_separator,
+        ordered=task.ordered,
+        ancestors=task.ancestors,
+    )
 
 
 def classify_chunks(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
 from pet.data.label_sets import LabelSets
@@ -17,6 +18,7 @@ from pet.evaluate_sets import evaluate_sets
 from pet.groups import groups_of
 from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
 from pet.inference.options import ComputeOptions
+from pet.levels import level_metrics
 from pet.ordered import ordered_metrics
 from pet.progress import Reporter
 from pet.task.group import Group
@@ -82,7 +84,17 @@ def evaluate_file(
     if classifier.independent:
         return evaluate_sets(merged, right, classifier.labels, classifier.threshold)
     figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
-    return figures | (ordered_metrics(figures["confusion"]) if saved.ordered else {})
+    return figures | _special(saved, merged, right, figures)
+
+
+def _special(
+    saved: SavedClassifier, probabilities: NDArray[Any], gold: NDArray[Any], figures: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the figures that only tasks with an order or a hierarchy have."""
+    found: dict[str, Any] = ordered_metrics(figures["confusion"]) if saved.ordered else {}
+    if saved.ancestors:
+        found["levels"] = level_metrics(probabilities, gold, saved.classifier.labels, saved.ancestors)
+    return found
 
 
 def _known_names(saved: SavedClassifier, label_map: Mapping[str, str] | None) -> dict[str, str]:
@@ -102,6 +114,7 @@ def _as_in(saved: SavedClassifier, task: Task | None) -> SavedClassifier:
         group=task.group,
         separator=task.label_separator,
         ordered=task.ordered and task.labels == saved.classifier.labels,
+        ancestors={label: path for label, path in task.ancestors.items() if label in saved.classifier.labels},
     )
 
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pet.levels import level_lines
 from pet.terminal import clean, display_width, pad
 
 # Headline metrics with their display names.
@@ -260,6 +261,7 @@ def format_metrics(metrics: Metrics) -> str:
         [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
         ["label", "precision", "recall", "F1", "support"],
     )
+    classes = "\n".join([*level_lines(metrics), *([""] if metrics.get("levels") else []), classes])
     confusion = ["", _format_confusion(metrics)] if "confusion" in metrics else []
     return "\n".join([first_line, "", classes, *confusion])
 

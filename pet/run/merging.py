@@ -16,6 +16,7 @@ from pet.ensemble.soft_labels import write_soft_labels
 from pet.evaluate import evaluate
 from pet.evaluate_sets import HALF, evaluate_sets
 from pet.groups import groups_of
+from pet.levels import level_metrics
 from pet.numerics import sigmoid, softmax
 from pet.ordered import ordered_metrics
 from pet.run.class_ratio import corrected_alone, target_ratio
@@ -132,4 +133,8 @@ def measure(
     groups = groups_of(task.group, task.labels, [context.texts("test").table])
     some = groups if groups is None or rows is None else groups.take(rows)
     figures = evaluate(probabilities, gold, task.labels, some)
-    return figures | (ordered_metrics(figures["confusion"]) if task.ordered else {})
+    if task.ordered:
+        figures |= ordered_metrics(figures["confusion"])
+    if task.ancestors:
+        figures["levels"] = level_metrics(probabilities, gold, task.labels, task.ancestors)
+    return figures

@@ -18,7 +18,7 @@ from pet.store.text import MEGABYTE, decode, read_bytes
 from pet.store.yaml_reader import compose_yaml
 
 MAX_BYTES = 2 * MEGABYTE
-SWITCHES = ("multi_label", "ordered")  # keys whose value is true or false
+SWITCHES = ("multi_label", "ordered", "hierarchy")  # keys whose value is true or false
 _TAG = "tag:yaml.org,2002:"
 
 

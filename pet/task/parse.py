@@ -12,6 +12,7 @@ from pet.suggest import suggest
 from pet.task.document import Item
 from pet.task.grammar import NAME, RESERVED, Field, Template, parse_template, parse_word_field
 from pet.task.group import Group
+from pet.task.hierarchy import slash_ancestors
 from pet.task.nested import parse_nested
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
@@ -31,6 +32,7 @@ KEYS = (
     "multi_label",
     "label_separator",
     "ordered",
+    "hierarchy",
     "input",
     "verbalizer",
     "patterns",
@@ -69,6 +71,7 @@ class TaskValues(TypedDict):
     multi_label: bool
     label_separator: str
     ordered: bool
+    ancestors: dict[str, tuple[str, ...]]
     group: Group | None
 
 
@@ -125,6 +128,7 @@ class _Parser:
         usual = known[:2] + ORDERED_METRICS * ordered
         metrics = self._metrics(item, known) if (item := get("metrics")) else usual
         group = self._group(item, fields, labels) if (item := get("group")) else None
+        ancestors = self._hierarchy(get("hierarchy"), labels, multi_label)
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
         input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
         columns = self._columns(item, fields) if (item := get("columns")) else {}
@@ -154,6 +158,7 @@ class _Parser:
             multi_label=multi_label,
             label_separator=separator,
             ordered=ordered,
+            ancestors=ancestors,
             group=group,
         )
 
@@ -288,6 +293,30 @@ class _Parser:
         if ordered and multi_label:
             self.wrong(item, "ordered labels exclude each other; remove `ordered`, or `multi_label`")
         return ordered and not multi_label
+
+    def _hierarchy(self, item: Item | None, labels: Sequence[str], multi_label: bool) -> dict[str, tuple[str, ...]]:
+        """Return the ancestors of each label, from the top; empty without a hierarchy."""
+        if item is None:
+            return {}
+        if multi_label:
+            self.wrong(item, "hierarchy requires one label per text; remove it, or `multi_label`")
+        if item.pairs is None:
+            found = slash_ancestors(labels) if self._flag(item, "hierarchy") else {}
+            if found and not any(found.values()):
+                self.wrong(item, "no label is written parent/child; write so, or give hierarchy as parent: [labels]")
+            return found
+        parents: dict[str, str] = {}
+        for key, value in item.pairs:
+            parent = self._text(key, "a parent in hierarchy")
+            if parent in labels:
+                self.wrong(key, f"hierarchy: {parent!r} is itself a label; choose another name for the parent")
+            for label, entry in self._texts(value, f"the labels of {parent!r}", MOST_LABELS) or ():
+                if label not in labels:
+                    self.wrong(entry, f"hierarchy: unknown label {label!r}; {suggest(label, labels)}")
+                elif label in parents:
+                    self.wrong(entry, f"hierarchy: {label!r} has the parent {parents[label]!r} already; remove one")
+                parents.setdefault(label, parent)
+        return {label: (parents[label],) if label in parents else () for label in labels}
 
     def _separator(self, item: Item) -> str:
         """Return the character between the labels of a cell."""

@@ -15,6 +15,7 @@ from pet.suggest import suggest
 from pet.task.document import from_plain, read_yaml
 from pet.task.grammar import Template
 from pet.task.group import Group
+from pet.task.hierarchy import parents_of, slash_ancestors
 from pet.task.parse import SEPARATOR, parse_task
 from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
@@ -46,6 +47,7 @@ class Task:
     multi_label : a text may have any number of labels
     label_separator : character between the labels of a text in a cell of a table
     ordered : the labels are in an order, such as one to five stars
+    ancestors : label -> its ancestors in the hierarchy, from the top; empty without a hierarchy
     path : the task file
 
     Examples
@@ -78,6 +80,7 @@ class Task:
     multi_label: bool = False
     label_separator: str = SEPARATOR
     ordered: bool = False
+    ancestors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group: Group | None = None
     path: Path | None = field(default=None, compare=False)
 
@@ -148,6 +151,9 @@ class Task:
         if self.descriptions:
             result["descriptions"] = dict(self.descriptions)
         result["metrics"] = list(self.metrics)
+        if self.ancestors:
+            written = self.ancestors == slash_ancestors(self.labels)
+            result["hierarchy"] = "true" if written else parents_of(self.ancestors)
         if self.ordered:
             result["ordered"] = "true"
         if self.multi_label:
