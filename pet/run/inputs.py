@@ -85,9 +85,7 @@ def load_data(
     reporter : gets warnings
     tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
     """
-    table_format, columns = TableFormat(**settings.table_format), {**task.columns, **settings.columns}
-    labeled: dict[str, Any] = {"labels": labels_of(task), "label_map": task.label_map}
-    labeled |= {"columns": columns, "table_format": table_format}
+    labeled = _reading(settings, task)
     train = pool = test = None
     if settings.train is not None and settings.shots != 0 and settings.examples != 0:
         train = _drawn(_table("train", settings.train, tables, task, **labeled), settings, task)
@@ -95,10 +93,10 @@ def load_data(
     if corrections is not None:
         train = corrections.add_to(train, task.fields)
     if settings.unlabeled is not None:
-        text_columns = {key: value for key, value in columns.items() if key != "label"}
-        pool = _table("unlabeled", settings.unlabeled, tables, task, columns=text_columns, table_format=table_format)
-    if settings.test is not None:
-        test = _table("test", settings.test, tables, task, **labeled)
+        text_columns = {key: value for key, value in labeled["columns"].items() if key != "label"}
+        how = {"columns": text_columns, "table_format": labeled["table_format"]}
+        pool = _table("unlabeled", settings.unlabeled, tables, task, **how)
+    test = read_test(settings, task, tables)
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)
@@ -140,6 +138,23 @@ def _drawn(train: Dataset, settings: RunSettings, task: Task) -> Dataset:
         names=task.labels,
     )
     return pick_rows(train, rows)
+
+
+def read_test(settings: RunSettings, task: Task, tables: Mapping[str, Dataset] | None = None) -> Dataset | None:
+    """Read the test texts of a run, or return None if it has none; for the parameters see `load_data`."""
+    if settings.test is None:
+        return None
+    return _table("test", settings.test, tables, task, **_reading(settings, task))
+
+
+def _reading(settings: RunSettings, task: Task) -> dict[str, Any]:
+    """Return how labeled texts are read."""
+    return {
+        "labels": labels_of(task),
+        "label_map": task.label_map,
+        "columns": {**task.columns, **settings.columns},
+        "table_format": TableFormat(**settings.table_format),
+    }
 
 
 def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: Task, **how: Any) -> Dataset:
