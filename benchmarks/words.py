@@ -102,8 +102,10 @@ def trained(shared: Shared, train: Dataset, table: Dataset, scratch: Path) -> di
     return accuracies(found, column_labels(table))
 
 
-def measure(name: str, model: Path, examples: int, draws: int, length: int) -> list[dict[str, Any]]:
-    """Measure all sources of words on a task."""
+def measure(
+    name: str, model: Path, examples: int, draws: int, length: int, only: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Measure all sources of words on a task, or some."""
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
@@ -142,8 +144,9 @@ def measure(name: str, model: Path, examples: int, draws: int, length: int) -> l
         rows.append(row)
         click.echo(f"{name} {source} {draw}: {row['untrained']} {row.get('trained', '')}", err=True)
 
-    add("people", 0, task, 0.0)
-    for source, draw, asked, table in sources:
+    if not only or "people" in only:
+        add("people", 0, task, 0.0)
+    for source, draw, asked, table in [one for one in sources if not only or one[0] in only]:
         start = time.process_time()
         (group,) = find_words(shared_of(asked, model, length), table, pool, WordOptions())
         seconds = time.process_time() - start
@@ -177,17 +180,25 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
 @click.option("--examples", type=int, default=32, show_default=True, help="Labeled texts of a draw.")
 @click.option("--draws", type=int, default=2, show_default=True, help="Number of draws.")
 @click.option("--max-length", type=int, default=64, show_default=True, help="Longest input in tokens.")
+@click.option("--only", multiple=True, help="Measure only this source of words, such as people or names. Repeatable.")
 @click.option("--threads", type=int, help="Number of threads.  [default: those of torch]")
 @output_option(RESULTS)
 def main(
-    tasks: tuple[str, ...], model: Path, examples: int, draws: int, max_length: int, threads: int | None, output: Path
+    tasks: tuple[str, ...],
+    model: Path,
+    examples: int,
+    draws: int,
+    max_length: int,
+    only: tuple[str, ...],
+    threads: int | None,
+    output: Path,
 ) -> None:
     """Compare words that people wrote with found ones. TASKS are agnews and yelp."""
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
-    rows = [row for name in tasks for row in measure(name, model, examples, draws, max_length)]
+    rows = [row for name in tasks for row in measure(name, model, examples, draws, max_length, only)]
     for row in rows:
         append(output, row)
     click.echo(table_of(rows))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 COUNTED = 20_000  # unlabeled texts whose words are counted
-FREQUENT = 100  # most frequent words, which say nothing in a description
+FREQUENT = 30  # most frequent words, which say nothing in a description; 1 % of the candidates if that is more
 FEW = 4  # labeled texts of a label below which its name says more, and its words are a guess
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -266,17 +266,23 @@ def named_words(task: Task) -> list[list[str]]:
 def seed_words(task: Task, candidates: Candidates) -> list[list[str]]:
     """Return the words of each label's name and description.
 
-    Numbers and words that several labels share are left out, unless nothing else remains, and so are the most frequent
-    words of the texts in a description.
+    Numbers, words that several labels share and words that are not in the texts are left out, unless nothing else
+    remains, and so are the most frequent words of the texts in a description.
     """
-    frequent = {word.casefold() for word in candidates.words[:FREQUENT]}
+    most = max(FREQUENT, len(candidates) // 100)
+    frequent = {word.casefold() for word in candidates.words[:most]}
     found: list[dict[str, str]] = []  # for each label, words without case -> as they are written
     for label, named in zip(task.labels, named_words(task), strict=True):
         described = _LETTERS.findall(task.descriptions.get(label, ""))
         words = [*named, *(word for word in described if word.casefold() not in frequent)]
         found.append({word.casefold(): word for word in reversed(words)})
     labels_of = Counter(key for words in found for key in words)
-    return [[word for key, word in words.items() if labels_of[key] == 1] or list(words.values()) for words in found]
+    seen = {word.casefold() for word, count in zip(candidates.words, candidates.counts, strict=True) if count}
+    chosen = []
+    for every in found:
+        own = {key: word for key, word in every.items() if labels_of[key] == 1} or every
+        chosen.append([word for key, word in own.items() if key in seen] or list(own.values()))
+    return chosen
 
 
 def _spread(table: Dataset, most: int) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def test_shared_words_and_frequent_words_of_descriptions_do_not_stand_for_a_labe
     task = Task.from_dict({"task": "t", "fields": ["x"], "verbalizer": verbalizer, "patterns": ["{x} {mask}"]} | labels)
     candidates = find_candidates(["the of it the of it"], shared.tokenizer)
     assert [sorted(words) for words in seed_words(task, candidates)] == [["payment"], ["Arrival"], ["friend"]]
+
+
+def test_words_that_the_texts_lack_do_not_stand_for_a_label_with_others(shared: Shared) -> None:
+    candidates = find_candidates(["the world of sports"], shared.tokenizer, ["war"])
+    task = replace(shared.task, descriptions={"World": "War in the world."})
+    assert seed_words(task, candidates)[0] == ["World"]
 
 
 def test_candidates_are_frequent_whole_words_of_one_token(shared: Shared) -> None:
