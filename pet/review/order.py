@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,13 @@ class Order:
 
     Parameters
     ----------
-    rows : row numbers
+    rows : row numbers, ascending
     doubt, labels, vectors : of all rows; see `pet.review.choose.choose`
     seed : random seed of the clustering
+
+    Attributes
+    ----------
+    rows : the row numbers as they were given
 
     Examples
     --------
@@ -34,19 +39,34 @@ class Order:
     def __init__(self, rows: Array, doubt: Array, labels: Array, vectors: Array, seed: int = 0):
         self._doubt, self._labels, self._vectors, self._seed = doubt, labels, vectors, seed
         self._left = np.asarray(rows, dtype=np.int64)
-        self._total = len(self._left)
+        self.rows = self._left
         self._sorted: list[int] = []
 
     def __len__(self) -> int:
-        return self._total
+        return len(self.rows)
+
+    def at(self, place: int) -> int:
+        """Return the row at a place in the order, from 0."""
+        self._sort(place + 1)
+        return self._sorted[place]
 
     def first(self, count: int) -> list[int]:
         """Return the first rows; all of them if there are fewer than `count`."""
-        while len(self._sorted) < min(count, self._total):
+        self._sort(count)
+        return self._sorted[:count]
+
+    def number_of(self, rows: Sequence[int]) -> int:
+        """Return how many of some rows are in the order."""
+        if not len(self.rows):
+            return 0
+        places = np.searchsorted(self.rows, np.asarray(rows, dtype=np.int64))
+        return int((self.rows[np.minimum(places, len(self.rows) - 1)] == rows).sum())
+
+    def _sort(self, count: int) -> None:
+        while len(self._sorted) < min(count, len(self.rows)):
             left = self._left
             likely = most_doubtful(self._doubt[left], self._labels[left], CANDIDATES * BATCH)
             rows = left[likely]
             chosen = diverse(self._doubt[rows], self._vectors[rows], BATCH, self._seed)
             self._sorted += rows[chosen].tolist()
             self._left = np.delete(left, likely[chosen])
-        return self._sorted[:count]

@@ -58,8 +58,14 @@ def write_suggestions(
     columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
     with writing_table(place, columns) as table:
         rows = [_filled_in(suggestion.id, reviewed or {}) | suggestion.row() for suggestion in suggestions]
-        table.write({name: [row[name] for row in rows] for name in kinds})
+        table.write({name: [_cell(row[name], place) for row in rows] for name in kinds})
     return place
+
+
+def _cell(value: Any, place: Path) -> Any:
+    """Return a value without NUL characters if it goes into a CSV or TSV file, which could not be read otherwise."""
+    delimited = place.suffix.lower() in (".csv", ".tsv")
+    return value.replace("\x00", "") if delimited and isinstance(value, str) else value
 
 
 def _filled_in(name: str, reviewed: Mapping[str, Decision]) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -135,23 +135,35 @@ class Review:
             ``items``: the texts; ``next``: where to go on, None at the end; ``total``: number of texts in this filter
         """
         self.ledger.sync()
-        final = self.ledger.decisions.final()
+        rows, following, total = (
+            self._in_order(wanted, start, count)
+            if wanted.state in (TO_DO, ALL)
+            else self._latest_first(wanted, start, count)
+        )
+        return {"items": self.items(rows), "next": following, "total": total}
+
+    def _in_order(self, wanted: Filter, start: int, count: int) -> tuple[list[int], int | None, int]:
+        """Return rows, where to go on, and the number of texts, in the order of review."""
+        order, final = self._order(wanted), self.ledger.decisions.final()
         rows: list[int] = []
-        if wanted.state in (TO_DO, ALL):
-            order = self._order(wanted)
-            total, place = len(order), start
-            while place < total and len(rows) < count:
-                (row,) = order.first(place + 1)[place:]
-                place += 1
-                if wanted.state == ALL or self.ids[row] not in final:
-                    rows.append(row)
-        else:
-            matching = set(self._matching(wanted).tolist())
-            states = VERDICTS if wanted.state == DECIDED else (wanted.state,)
-            found = [self.rows[name] for name, (_, decision) in reversed(final.items()) if decision.verdict in states]
-            found = [row for row in found if row in matching]
-            rows, total, place = found[start : start + count], len(found), start + count
-        return {"items": self.items(rows), "next": place if place < total else None, "total": total}
+        place = start
+        while place < len(order) and len(rows) < count:
+            row = order.at(place)
+            place += 1
+            if wanted.state == ALL or self.ids[row] not in final:
+                rows.append(row)
+        decided = 0 if wanted.state == ALL else order.number_of([self.rows[name] for name in final])
+        return rows, place if place < len(order) else None, len(order) - decided
+
+    def _latest_first(self, wanted: Filter, start: int, count: int) -> tuple[list[int], int | None, int]:
+        """Return the same of texts that are decided, the latest decision first."""
+        states = VERDICTS if wanted.state == DECIDED else (wanted.state,)
+        final = reversed(self.ledger.decisions.final().items())
+        matching = set(self._matching(wanted).tolist())
+        found = [self.rows[name] for name, (_, decision) in final if decision.verdict in states]
+        found = [row for row in found if row in matching]
+        stop = start + count
+        return found[start:stop], stop if stop < len(found) else None, len(found)
 
     def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return what to show of some rows, with the decisions about them."""
@@ -242,13 +254,10 @@ class Review:
         return self._order(Filter(ALL)).first(count)
 
     def _order(self, wanted: Filter) -> Order:
-        """Return the order of the texts in a filter; those decided since it was made are still in it."""
+        """Return the order of the texts that match label and search of a filter, decided or not."""
+        wanted = replace(wanted, state=ALL)
         if wanted not in self._orders:
             rows = self._matching(wanted)
-            if wanted.state == TO_DO:
-                decided = np.zeros(len(self.ids), dtype=bool)
-                decided[[self.rows[name] for name in self.ledger.decisions.final()]] = True
-                rows = rows[~decided[rows]]
             self._orders[wanted] = Order(rows, self.doubt, self.run.pool.label, self.texts.vectors, self.seed)
             if len(self._orders) > _KEPT_ORDERS:
                 self._orders.popitem(last=False)

@@ -156,6 +156,6 @@ class _Reader:
 
 
 def _same(given: str, text: str) -> bool:
-    """Return True if a cell has this text. Spreadsheets change line breaks and cut long cells."""
-    given, text = (" ".join(compose(one).split()) for one in (given, text))
+    """Return True if a cell has this text. Spreadsheets change line breaks and cut long cells; none can hold a NUL."""
+    given, text = (" ".join(compose(one.replace("\x00", "")).split()) for one in (given, text))
     return given == text or (len(given) >= _CELL and text.startswith(given[:_CELL]))

@@ -150,9 +150,14 @@ function title() {
 }
 
 function renderEnd() {
-  const filtered = isFiltered();
-  byId("text-title").textContent = filtered ? "No more texts of this kind" : "All texts are decided";
-  byId("text").replaceChildren(make("p", {}, "Choose above which texts to show."));
+  const title = isFiltered() ? "No more texts of this kind" : app.left ? "No more texts" : "All texts are decided";
+  byId("text-title").textContent = title;
+  const button = (text, action) => make("button", { type: "button", onclick: () => enqueue(action) }, text);
+  const left = app.left ? `${texts(app.left)} still to do. ` : "";
+  byId("text").replaceChildren(
+    make("p", {}, `${left}Choose above which texts to show.`),
+    make("p", { class: "row" }, app.index > 0 ? button("Back", back) : null, app.left ? button("Start from the first one", restart) : null),
+  );
   byId("decision").hidden = true;
 }
 

@@ -1,0 +1,221 @@
+"""The page of `pet review` in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import PHONE, Watched, watch
+
+from pet.data.reviewed import read_reviewed
+from pet.review.session import Review
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parents[2]
+Serve = Callable[[Review], str]
+
+
+def opened(watched: Watched, address: str) -> Any:
+    watched.page.goto(address)
+    watched.page.wait_for_selector("#labels button")
+    return watched.page
+
+
+def progress(page: Any, text: str) -> None:
+    """Wait until the line about the progress begins like this."""
+    page.wait_for_function("text => document.getElementById('progress').textContent.startsWith(text)", arg=text)
+
+
+def shown(page: Any) -> str:
+    return str(page.inner_text("#text"))
+
+
+def nothing_odd(watched: Watched, address: str) -> None:
+    """Assert that the page had no errors, and asked only its own server."""
+    assert watched.errors == []
+    assert [url for url in watched.requests if not url.startswith(address)] == []
+
+
+@pytest.fixture
+def start(hostile_run: Path) -> Iterator[Callable[[Path], tuple[subprocess.Popen[str], str]]]:
+    """``start(file)``: start the command as a process; return it and the address that it prints."""
+    processes = []
+
+    def command(output: Path) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pet", "review", str(hostile_run), "--no-browser", "-o", str(output)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    yield command
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_label_by_keys_undo_kill_and_go_on(start: Any, watched: Watched, review: Review) -> None:
+    process, address = start(review.path)
+    assert address.startswith("http://127.0.0.1:")
+    page = opened(watched, address)
+    first = shown(page)
+    for key in ("1", "2", "Enter", "n", "4"):  # without waiting: each acts on the text that is then shown
+        page.keyboard.press(key)
+    progress(page, "5 of 21 texts decided: 4 labeled, 1 none of these")
+    page.keyboard.press("u")
+    progress(page, "4 of 21")
+    fifth = shown(page)
+    found = list(read_reviewed(review.path, review.task).values())
+    assert [decision.label for decision in found[:2]] == list(review.task.labels[:2])
+    assert [decision.verdict for decision in found] == ["labeled", "labeled", "labeled", "none_of_these"]
+    assert found[2].label == found[2].proposed
+    nothing_odd(watched, address)
+
+    process.kill()
+    process.wait()
+    page.keyboard.press("1")
+    page.wait_for_function("() => !document.getElementById('alert').hidden")
+    assert "pet review" in page.inner_text("#alert")
+    assert shown(page) == fifth  # nothing is taken for saved
+    with review.path.open("a") as stream:  # what a kill in the middle of a write leaves
+        stream.write('{"id": "n')
+
+    process, address = start(review.path)
+    page = opened(watched, address)
+    progress(page, "4 of 21")
+    assert shown(page) == fifth
+    page.keyboard.press("s")
+    progress(page, "5 of 21")
+    for left in (4, 3, 2, 1, 0):
+        page.keyboard.press("u")
+        progress(page, f"{left} of 21")
+    assert shown(page) == first
+    assert read_reviewed(review.path, review.task) == {}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+    assert process.stderr is not None
+    assert "0 of 21" in process.stderr.read()
+
+
+def test_two_tabs_do_not_lose_each_others_work(served: Serve, watched: Watched, review: Review, chromium: Any) -> None:
+    address = served(review)
+    other = watch(watched.page.context.new_page())
+    first, second = opened(watched, address), opened(other, address)
+    assert shown(first) == shown(second)
+    first.keyboard.press("1")
+    progress(first, "1 of 21")
+    second.keyboard.press("2")  # it has not heard of the other decision yet
+    second.wait_for_function("() => document.getElementById('notice').textContent.includes('World')")
+    progress(first, "1 of 21 texts decided: 1 labeled")
+    first.wait_for_function("() => !document.getElementById('notice').hidden")
+    first.keyboard.press("u")
+    first.wait_for_function("() => !document.getElementById('alert').hidden")
+    second.keyboard.press("u")
+    progress(second, "1 of 21")
+    (decision,) = read_reviewed(review.path, review.task).values()
+    assert decision.label == "World"
+    lines = [json.loads(line)["label"] for line in review.path.read_text().splitlines()]
+    assert lines == ["World", "Sports", None]
+
+
+@pytest.mark.parametrize(
+    "watched", [{"viewport": PHONE}, {"viewport": PHONE, "is_mobile": True, "has_touch": True}], indirect=True
+)
+def test_nothing_is_wider_than_a_phone_and_nothing_in_a_text_runs(
+    served: Serve, watched: Watched, review: Review
+) -> None:
+    address = served(review)
+    page = opened(watched, address)
+    for count in range(21):
+        assert watched.overflow() == 0, shown(page)[:80]
+        page.click("#next")
+        page.wait_for_function(
+            "n => document.getElementById('text-title').textContent.includes(n)",
+            arg=f"Text {count + 2} " if count < 20 else "No more texts",
+        )
+    assert page.title() == "topics: pet review"
+    page.click("text=Back")
+    for opener, dialog, closer in (
+        ("#help", "#help-dialog", "#help-dialog button"),
+        ("#similar", "#similar-dialog", "#similar-close"),
+    ):
+        page.click(opener)
+        page.wait_for_selector(f"{dialog}[open]")
+        assert watched.overflow() == 0
+        page.click(closer)
+    nothing_odd(watched, address)
+
+
+def test_hostile_texts_are_shown_as_they_are(served: Serve, watched: Watched, review: Review) -> None:
+    address = served(review)
+    page = opened(watched, address)
+    for search, expected in (("img src", "<script>"), ("revocer", "\\u202erevocer"), ("שוב", "הבנק")):
+        page.fill("#search", search)
+        page.press("#search", "Tab")
+        page.wait_for_function("text => document.getElementById('text').textContent.includes(text)", arg=expected)
+        assert page.locator("#text img, #text script").count() == 0
+    page.fill("#search", "ministers signed an agreement. The")
+    page.press("#search", "Tab")
+    page.click("text=Show all 105,000 characters")
+    assert len(shown(page)) > 100_000
+    assert "<b>Business</b>" in page.inner_text("#labels")
+    nothing_odd(watched, address)
+
+
+def test_a_note_and_a_click_and_the_filter(served: Serve, watched: Watched, review: Review) -> None:
+    page = opened(watched, served(review))
+    page.keyboard.press("m")
+    page.keyboard.type("1 is not a label here")
+    page.keyboard.press("Enter")
+    page.click("#labels button >> nth=1")
+    progress(page, "1 of 21")
+    assert page.evaluate("document.activeElement.id") == "text-title"
+    page.select_option("#state", "decided")
+    page.wait_for_function("() => document.getElementById('decision').textContent.includes('1 is not a label here')")
+    assert page.locator("#labels button[aria-pressed=true]").count() == 1
+    (decision,) = read_reviewed(review.path, review.task).values()
+    assert (decision.label, decision.note) == (review.task.labels[1], "1 is not a label here")
+
+
+def test_similar_texts_are_accepted_after_a_look_at_a_sample(served: Serve, watched: Watched, review: Review) -> None:
+    page = opened(watched, served(review))
+    best = max(range(21), key=lambda row: len(review.similar(row, 10)["rows"]))
+    page.fill("#search", review.texts.values([best])[0]["text"][:150])
+    page.press("#search", "Tab")
+    page.wait_for_function("() => document.getElementById('text-title').textContent.includes('of 1')")
+    page.keyboard.press("b")
+    page.wait_for_selector("#sample li")
+    assert page.is_disabled("#accept")
+    for box in page.locator("#sample input").all():
+        box.check()
+    page.click("#accept")
+    page.wait_for_function("() => document.getElementById('notice').textContent.includes('labeled')")
+    found = read_reviewed(review.path, review.task)
+    assert len(found) == 1 + len(review.similar(best, 0)["rows"]) + len(found) - 1 > 1
+    page.keyboard.press("u")
+    progress(page, "0 of 21")
+
+
+def test_a_screen_reader_finds_names_and_states(served: Serve, watched: Watched, review: Review) -> None:
+    page = opened(watched, served(review))
+    page.keyboard.press("1")
+    progress(page, "1 of 21")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    unnamed = """[...document.querySelectorAll('button, input, select, svg[role=img]')].filter(
+        (e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"""
+    assert page.evaluate(unnamed) == 0
+    assert page.inner_text("#said").strip()
+    assert "agree" in page.get_attribute("#agreement svg", "aria-label")
+    assert page.locator("main").count() == page.locator("h1").count() == 1
