@@ -52,7 +52,7 @@ class Ledger:
 
     Examples
     --------
-    >>> ledger = Ledger("reviewed.jsonl", task)
+    >>> ledger = Ledger("reviewed.jsonl", Task.load("reviews.yaml"))
     >>> ledger.decide([Decision("a", {"text": "Good."}, "good", "labeled")], [0])
     []
     >>> ledger.decisions.latest("a")[0]
