@@ -120,7 +120,7 @@ def shared_threshold(log_odds: Array, gold: Array) -> float:
     --------
     >>> sure, unsure = np.full((40, 1), -0.5), np.full((40, 1), -2.0)
     >>> round(shared_threshold(np.concatenate([sure, unsure]), np.repeat([[1], [0]], 40, axis=0)), 3)
-    0.43
+    0.398
     """
     truth = np.asarray(gold) > 0
     if not truth.any():

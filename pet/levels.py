@@ -74,9 +74,8 @@ def level_metrics(
 
     Examples
     --------
-    >>> found = level_metrics(
-    ...     np.array([[0.4, 0.35, 0.25], [0.2, 0.3, 0.5]]), np.array([1, 0]), ["a", "b", "c"], {"a": ["x"], "b": ["x"]}
-    ... )
+    >>> shares = np.array([[0.4, 0.35, 0.25], [0.2, 0.25, 0.55]])
+    >>> found = level_metrics(shares, np.array([1, 0]), ["a", "b", "c"], {"a": ["x"], "b": ["x"]})
     >>> found[0]["labels"], found[0]["accuracy"]
     (2, 0.5)
     """

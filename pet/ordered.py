@@ -23,7 +23,7 @@ def ordered_metrics(confusion: ArrayLike) -> dict[str, float]:
     --------
     >>> metrics = ordered_metrics(np.array([[1, 1, 0], [0, 2, 0], [1, 0, 1]]))
     >>> round(metrics["qwk"], 6), metrics["mae"]
-    (0.4, 0.5)
+    (0.285714, 0.5)
     """
     counts = np.asarray(confusion, dtype=np.float64)
     steps = np.arange(len(counts))
