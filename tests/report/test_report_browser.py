@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from browser import Watched, broken_rules
-from hostile_report import HOSTILE, full_report
+from hostile_report import HOSTILE, full_report, metrics
 
+from pet.report.comparison import comparison_page
 from pet.report.html import html_report
+from pet.report.seeds import seeds_report
+from pet.statistics import paired
 
 pytestmark = pytest.mark.browser
 WINDOWS = [
@@ -24,7 +29,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     few, many = folder / "few.html", folder / "many.html"
     few.write_text(html_report(full_report(fields=2)), encoding="utf-8", errors="replace")
     many.write_text(html_report(full_report(MANY)), encoding="utf-8", errors="replace")
-    return [few, many]
+    seeds, compared = folder / "seeds.html", folder / "compared.html"
+    figures = {f"{name} student": [metrics(HOSTILE, 0), metrics(HOSTILE, 1)] for name in HOSTILE[:3]}
+    runs = {str(seed): {"data": {"train": 8}, "advice": HOSTILE[:1]} for seed in (0, 1)}
+    seeds.write_text(seeds_report({"task": HOSTILE[0], "runs": runs}, figures), encoding="utf-8", errors="replace")
+    compared.write_text(comparison_page(comparison()), encoding="utf-8", errors="replace")
+    return [few, many, seeds, compared]
+
+
+def comparison() -> dict[str, Any]:
+    """Two runs with long names, as `pet compare` describes them."""
+    runs = [{"run": "/very/long/path/" * 6 + str(seed), "figures": metrics(HOSTILE, seed)} for seed in (0, 1)]
+    gold = np.arange(40) % 4
+    runs[1] |= {"difference": paired(gold, gold, 0 * gold, 4), "fixed": 3, "broken": 1}
+    text = {"fields": {"a": HOSTILE[0] * 9, "b": "x" * 999}, "gold": HOSTILE[1]}
+    changed = [text | {"labels": HOSTILE[:2], "confidences": [0.5, 0.9]}]
+    return {"runs": runs, "n": 40, "labels": HOSTILE, "changed": changed}
 
 
 @pytest.mark.parametrize("watched", WINDOWS, indirect=True)
