@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pet.preflight.patterns import Filled, PatternCheck
 from pet.preflight.report import CheckReport, ZeroShot
-from pet.report.tables import text_table
+from pet.report.tables import interval, text_table
+from pet.statistics import wilson
 from pet.terminal import clean
 
 _BESIDE_MASK = 12  # tokens shown on each side of the mask
@@ -101,10 +102,15 @@ def _zero_shot(found: ZeroShot) -> str:
     if found.multi_label:
         figure, constant = "ranking precision", "ranking the labels by frequency"
     table = text_table(rows, ["untrained", figure, "centered"])
+    certain = "" if found.multi_label else f" (95 % interval of the ensemble: {_interval(found)})"
     return (
-        f"{table}\nOn {found.rows} texts of {found.table}; {constant}: "
+        f"{table}\nOn {found.rows} texts of {found.table}{certain}; {constant}: "
         f"{found.majority:.3f}. Centered: with each label's mean score subtracted.{_conclusion(found)}"
     )
+
+
+def _interval(found: ZeroShot) -> str:
+    return interval(wilson(round(found.together["accuracy"] * found.rows), found.rows))
 
 
 def _conclusion(found: ZeroShot) -> str:
