@@ -103,9 +103,9 @@ def trained(shared: Shared, train: Dataset, table: Dataset, scratch: Path) -> di
 
 
 def measure(
-    name: str, model: Path, examples: int, draws: int, length: int, only: Sequence[str] = ()
+    name: str, model: Path, examples: int, draws: int, length: int, only: Sequence[str], output: Path
 ) -> list[dict[str, Any]]:
-    """Measure all sources of words on a task, or some."""
+    """Measure all sources of words on a task, or some, and append each to the output."""
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
@@ -142,6 +142,7 @@ def measure(
             with TemporaryDirectory() as scratch:
                 row["trained"] = trained(shared, drawn[0], held_out, Path(scratch))
         rows.append(row)
+        append(output, row)
         click.echo(f"{name} {source} {draw}: {row['untrained']} {row.get('trained', '')}", err=True)
 
     if not only or "people" in only:
@@ -198,9 +199,7 @@ def main(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    rows = [row for name in tasks for row in measure(name, model, examples, draws, max_length, only)]
-    for row in rows:
-        append(output, row)
+    rows = [row for name in tasks for row in measure(name, model, examples, draws, max_length, only, output)]
     click.echo(table_of(rows))
 
 
