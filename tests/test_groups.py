@@ -98,6 +98,7 @@ def test_a_task_file_states_its_groups(tmp_path: Path) -> None:
         ("right: good", "right: best", "bad, good"),
         ("choose: one", "choose: two", "two"),
         ("choose: one, ", "", "choose"),
+        ("metrics: [em, token_f1]", "multi_label: true", "multi_label"),
     ],
 )
 def test_mistakes_in_groups_are_named(tmp_path: Path, old: str, new: str, named: str) -> None:

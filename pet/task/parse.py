@@ -128,6 +128,8 @@ class _Parser:
         usual = known[:2] + ORDERED_METRICS * ordered
         metrics = self._metrics(item, known) if (item := get("metrics")) else usual
         group = self._group(item, fields, labels) if (item := get("group")) else None
+        if item is not None and multi_label:
+            self.wrong(item, "a task with multi_label has no groups; remove group or multi_label")
         ancestors = self._hierarchy(get("hierarchy"), labels, multi_label)
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
         input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
