@@ -6,6 +6,7 @@ import { openSimilar, setUpSimilar } from "./similar.js";
 import { MOST_WITH_KEYS, labelKeys, labelName, showDecision, showEvidence, showLabels, showProgress, showText, verdictText } from "./view.js";
 
 const PAGE = 10; // texts that are loaded at a time
+const AHEAD = 4; // texts that are loaded before they are needed
 const POLL = 4000; // milliseconds
 
 const app = {
@@ -103,13 +104,20 @@ async function restart() {
 }
 
 async function forward() {
+  const before = app.index;
   if (current()) current().visited = true;
-  do {
-    app.index += 1;
-    if (app.index >= app.items.length && app.next !== null) await more();
-  } while (isPassed(current()));
+  try {
+    do {
+      app.index += 1;
+      if (app.index >= app.items.length && app.next !== null) await more();
+    } while (isPassed(current()));
+  } catch (error) {
+    app.index = before;
+    throw error;
+  }
   app.index = Math.min(app.index, app.items.length);
   render(true);
+  if (app.items.length - app.index < AHEAD && app.next !== null) enqueue(more);
 }
 
 // Texts that were decided elsewhere, or with others, are passed over.
