@@ -158,7 +158,9 @@ def losses(title: str, values: Sequence[float | None]) -> Chart:
     last = max(len(values) - 1, 1)
     line = [(_x(number / last), _y(max(value, 0.0) / most)) for number, value in known]
     ends = f"It falls from {known[0][1]:.3f} to {known[-1][1]:.3f}." if known else "It has no finite values."
-    if known and known[-1][1] >= known[0][1]:
+    if len(known) == 1:
+        ends = f"Its only reading is {known[0][1]:.3f}."
+    elif known and known[-1][1] >= known[0][1]:
         ends = f"It goes from {known[0][1]:.3f} to {known[-1][1]:.3f}."
     return Chart(
         title,

@@ -222,6 +222,7 @@ def test_coverage_and_losses_are_drawn_from_left_to_right():
     )
     assert "goes from" in charts.losses("loss", [1.0, 2.0]).description
     assert "no finite" in charts.losses("loss", [None]).description and charts.losses("loss", [1.0]).points
+    assert "only reading is 1.000" in charts.losses("loss", [1.0]).description
 
 
 # ---- several seeds
