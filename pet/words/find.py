@@ -137,6 +137,8 @@ def find_words(
     options, reporter = options or WordOptions(), reporter or Reporter("quiet")
     if train is None and pool is None:
         raise PetError("words are found in texts; give --unlabeled, --train or both")
+    if any(pattern.verbalizer.by_row for pattern in shared.task.patterns):
+        raise PetError(f"the words of {shared.task.name} are fields of the data ({{field}}); there are none to find")
     return _Search(shared, train, pool, options, reporter).run()
 
 

@@ -145,6 +145,8 @@ def test_models_without_a_known_mask_are_refused(family_model: Callable[[str], P
     with pytest.raises(PetError, match=r"verbalizer=prototype.*gpt2.*verbalizer=words"):
         check_verbalizers(Task.from_dict(TASK), recipe, info)
     check_verbalizers(Task.from_dict(TASK), make_recipe("default"), info)
+    with pytest.raises(PetError, match=r"copa.*verbalizer=words"):
+        check_verbalizers(Task.load("copa"), recipe, info)
 
 
 def test_contrast_is_the_share_of_similarity_within_a_label() -> None:

@@ -102,6 +102,12 @@ def test_labels_with_few_texts_are_guessed_from_their_names(found: list[WordGrou
     assert "technology" in [word.word for word in found[0].words["Technology"]]
 
 
+def test_a_task_whose_words_are_fields_has_none_to_find(shared: Shared) -> None:
+    table: Any = object()
+    with pytest.raises(PetError, match=r"copa.*fields"):
+        find_words(replace(shared, task=Task.load("copa")), table, None)
+
+
 def test_shared_words_and_frequent_words_of_descriptions_do_not_stand_for_a_label(shared: Shared) -> None:
     labels = {"labels": ["card payment", "cardArrival", "1"], "descriptions": {"1": "The card of it, friend."}}
     verbalizer = {"card payment": "a", "cardArrival": "b", "1": "c"}
