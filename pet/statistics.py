@@ -63,7 +63,7 @@ def metric_intervals(confusion: ArrayLike) -> dict[str, list[float]]:
     --------
     >>> found = metric_intervals([[9, 1], [0, 10]])
     >>> {name: [round(end, 2) for end in ends] for name, ends in found.items()}
-    {'accuracy_interval': [0.76, 0.99], 'macro_f1_interval': [0.77, 0.99], 'mcc_interval': [0.58, 0.98]}
+    {'accuracy_interval': [0.76, 0.99], 'macro_f1_interval': [0.75, 0.97], 'mcc_interval': [0.56, 0.94]}
     """
     counts = np.asarray(confusion)
     labels, n = len(counts), int(counts.sum())
@@ -116,7 +116,7 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
     --------
     >>> found = paired([0, 0, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 0, 1], 2)
     >>> found["wins"], found["losses"], round(found["accuracy"]["better"], 2)
-    (3, 0, 0.98)
+    (3, 0, 0.97)
     """
     from scipy.special import betainc
 

@@ -62,6 +62,7 @@ def write_workplace(folder: Path, model: Path) -> Path:
     write_rows(folder / "train.jsonl", rows[:8])
     write_rows(folder / "test.jsonl", rows[:12])
     write_rows(folder / "pool.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows[8:]])
+    write_rows(folder / "checked.jsonl", rows[12:])
     (folder / "reviews.yaml").write_text(REVIEWS, encoding="utf-8")
     files = ["--train", folder / "train.jsonl", "--unlabeled", folder / "pool.jsonl"]
     pet("run", folder / "reviews.yaml", *files, "--model", model, *QUICK, "-q", "-o", folder / "runs" / "reviews")

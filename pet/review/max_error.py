@@ -50,9 +50,9 @@ def least_confidence(
 
     Examples
     --------
-    >>> chosen = least_confidence("runs/reviews", 0.9)
-    >>> chosen.held_out
-    12
+    >>> chosen = least_confidence("runs/reviews", 0.9, held_out="checked.jsonl")
+    >>> 0 < chosen.kept <= 1
+    True
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     if not 0 < error < 1:

@@ -81,7 +81,7 @@ def run(
     ... )  # fmt: skip
     >>> results = run(settings, "runs/example")
     >>> sorted(results["student"])[:3]
-    ['accuracy', 'calibration', 'confusion']
+    ['accuracy', 'accuracy_interval', 'calibration']
     """
     reporter, given = reporter or Reporter("quiet"), given or Given()
     if given.group is None and in_a_group():
