@@ -87,7 +87,12 @@ def show_pairs(documents: list[str], found: Overlap, count: int) -> None:
 
 @click.command()
 @click.option(
-    "--text", "texts", multiple=True, type=click.Path(path_type=Path), show_default="corpus/*.txt but words.txt"
+    "--text",
+    "texts",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    show_default="corpus/*.txt but words.txt",
+    help="Texts, one a line. Repeatable.",
 )
 @click.option("--test", "tests", multiple=True, type=click.Path(path_type=Path), help="Test sets.  [default: seven]")
 @click.option("--words", default=8, show_default=True, help="Shared words in a row that count as overlap.")
