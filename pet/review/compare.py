@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import text_keys
-from pet.data.pick import pick_columns
+from pet.data.pick import pick_columns, pick_rows
 from pet.errors import PetError
 from pet.evaluate import evaluate
 from pet.review.tested import TestedRun, open_tested
@@ -82,7 +82,7 @@ def _changed(runs: Sequence[TestedRun], predicted: Array) -> list[dict[str, Any]
     decided = (predicted == gold).any(axis=0)
     rows = np.flatnonzero(differs)
     rows = rows[np.lexsort((-confidences[:, rows].max(axis=0), ~decided[rows]))]
-    table = pick_columns(first.table.select(rows), ["id", *fields])
+    table = pick_columns(pick_rows(first.table, rows), ["id", *fields])
     return [
         {
             "id": texts["id"],

@@ -25,7 +25,7 @@ _HEADLINES = ("accuracy", "macro_f1", "mcc", "ece")
 
 
 class RunResult:
-    """A finished run.
+    """A finished run: its figures, its labels, and texts that are worth a look.
 
     Parameters
     ----------

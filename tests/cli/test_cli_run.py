@@ -264,7 +264,6 @@ BAD_DATA: dict[str, tuple[Change, list[str]]] = {
         _task("labels: [World, Sports, Business, Technology]", "labels: [World]"),
         ["task.yaml", "label"],
     ),
-    "a word that splits": (_task("Sports: sports", "Sports: zeppelin"), ["task.yaml:4", "'zeppelin'"]),
 }
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,10 @@ WRITERS: dict[str, Callable[[list[Row], Path], None]] = {
 
 
 def expected(rows: list[Row]) -> list[Row]:
+    composed = [{name: unicodedata.normalize("NFC", str(value)) for name, value in row.items()} for row in rows]
     return [
         {"id": str(number), "title": row["title"], "text": row["text"], "label": LABELS.index(row["label"])}
-        for number, row in enumerate(rows)
+        for number, row in enumerate(composed)
     ]
 
 

@@ -330,7 +330,6 @@ def test_labels_are_found_in_any_spelling_and_others_are_counted() -> None:
         ({"task": "agnews", "patterns": PATTERNS}, "task.*patterns"),
         ({"patterns": ["no blank"]}, "mask"),
         ({"verbalizer": {1: "good", "1": "bad"}}, "label"),
-        ({"verbalizer": {**WORDS, "World": "worldwidest"}}, "worldwidest"),
         ({"method": "magic"}, "'magic'"),
         ({"recipe": "cake"}, "'cake'"),
         ({"settings": {"step": 1}}, "'step'.*steps"),

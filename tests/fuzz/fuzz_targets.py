@@ -36,7 +36,7 @@ from pet.ensemble.combine import Ensemble
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
-from pet.inference.ensemble import _merging, _recipe
+from pet.inference.ensemble import _recipe, noted_merging
 from pet.members.external import read_external
 from pet.members.kinds import NOTE as MEMBER
 from pet.members.kinds import read_spec
@@ -147,7 +147,7 @@ def manifest(folder: Path, data: bytes) -> None:
     for name in stages:
         if not (folder / name).resolve().is_relative_to(folder.resolve()):
             raise Failure("a stage outside the run")
-        noted = _merging(folder, stages, name)
+        noted = noted_merging(folder, stages, name)
         if noted:
             Ensemble.from_dict(noted, labels=2)
 
