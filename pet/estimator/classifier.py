@@ -205,14 +205,57 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             tables = fit_tables(self.method, task, X, targets.positions, unlabeled, primes=primes)
             self._forget()
             fitted = self._fit(task, tables)
+        self._keep(fitted, task)
+        self._sort(targets.classes, positions, fitted.soft_labels)
+        return self
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto", allow_pickle: bool = False) -> PetClassifier:
+        """Return a fitted classifier from the folder of a finished run, of `fit` with ``output`` or of ``pet run``.
+
+        Its parameters are those of the run, as far as the run has them; ``fit`` trains anew.
+
+        Parameters
+        ----------
+        folder : run directory
+        device : where to predict
+        allow_pickle : also open pickled weights
+
+        Raises
+        ------
+        PetError
+            If the folder is no finished run.
+
+        Examples
+        --------
+        >>> from pet import PetClassifier
+        >>> classifier = PetClassifier.load("runs/reviews")
+        >>> classifier.classes_.tolist(), len(classifier.predict(["A fine film."]))
+        (['bad', 'good'], 1)
+        """
+        from pet.estimator.fitted import open_run
+
+        with as_value_error():
+            settings, task, fitted = open_run(expand(folder), allow_pickle)
+            loaded = cls(
+                task=task, model=settings.model, method=settings.method, student_model=settings.student_model,
+                recipe=settings.recipe, settings=dict(settings.settings), random_state=settings.seed,
+                device=device, precision=settings.precision, allow_pickle=allow_pickle,
+            )  # fmt: skip
+            classes = read_targets(None, task).classes
+            positions = np.arange(len(classes)) if task.multi_label else class_order(classes)
+            loaded._keep(fitted, task)
+            loaded._sort(classes, positions, fitted.soft_labels)
+        return loaded
+
+    def _keep(self, fitted: Fitted, task: Task) -> None:
+        """Set the attributes of a fit that do not depend on the order of the classes."""
         self._fitted: Fitted = fitted
         self.student_: Classifier | None = fitted.student
         self.ensemble_: SavedEnsemble | None = fitted.ensemble
         self.results_: dict[str, Any] = fitted.results
         self.task_ = task
         self.n_features_in_ = len(task.fields)
-        self._sort(targets.classes, positions, fitted.soft_labels)
-        return self
 
     def _sort(self, classes: Array, positions: Array, soft_labels: SoftLabelTable | None) -> None:
         """Set the attributes that follow the order of the sorted classes, from values in task order."""

@@ -1,0 +1,46 @@
+"""`PetClassifier.load`: the folder of a finished run as a fitted classifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from small_run import pet, run_options, write_inputs
+from tiny_text import LABELS
+
+from pet import PetClassifier
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("loaded")
+    pet(*run_options(write_inputs(place / "in"), tiny_model), "-q", "-o", place / "run")
+    return place / "run"
+
+
+def test_it_predicts_like_the_saved_student(finished: Path, tmp_path: Path) -> None:
+    test = finished.parent / "in" / "test.jsonl"
+    pet("predict", finished, "--input", test, "-q", "-o", tmp_path / "p.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "p.jsonl").open()]
+    texts = [json.loads(line)["text"] for line in test.open()]
+    classifier = PetClassifier.load(finished)
+    assert classifier.predict(texts).tolist() == [row["label"] for row in rows]
+    assert classifier.classes_.tolist() == sorted(LABELS)
+    wanted = [[row["probabilities"][label] for label in classifier.classes_] for row in rows]
+    assert classifier.predict_proba(texts) == pytest.approx(np.array(wanted), abs=1e-4)
+    assert len(classifier.soft_labels_.ids) == 16
+
+
+def test_its_parameters_are_those_of_the_run(finished: Path) -> None:
+    classifier = PetClassifier.load(finished)
+    assert classifier.random_state == 0
+    assert classifier.settings["steps"] == "3"
+    assert not hasattr(clone(classifier), "classes_")
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pet run"):
+        PetClassifier.load(tmp_path)
