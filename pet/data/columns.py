@@ -280,8 +280,10 @@ def composed(array: pa.Array) -> pa.Array:
     """Return texts with accents composed (Unicode NFC), as in patterns, so that both give the same tokens."""
     if pc.all(pc.string_is_ascii(array)).as_py():
         return array
-    normal = all(is_normalized("NFC", text) for text in array.to_pylist())
-    return array if normal else pc.utf8_normalize(array, "NFC")
+    texts = array.to_pylist()
+    if all(is_normalized("NFC", text) for text in texts):
+        return array
+    return pa.array([compose(text) for text in texts], array.type)  # utf8_normalize of pyarrow 15 composes nothing
 
 
 def _is_string(kind: pa.DataType) -> bool:
