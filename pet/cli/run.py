@@ -153,7 +153,7 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
         from pet.run.execution.data_parallel import follow
 
         follow(group)
-    group.close()
+    group.leave()
 
 
 def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: Group | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,17 @@ class Group:
     def close(self) -> None:
         """Leave the group."""
         torch.distributed.destroy_process_group()
+
+    def leave(self) -> None:
+        """Leave the group and end this process, which has finished its work.
+
+        Threads of torch.distributed can outlive the group. They abort a process whose interpreter is shutting down, and
+        then the launcher reports a failure. So the interpreter does not shut down.
+        """
+        self.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def in_a_group() -> bool:
