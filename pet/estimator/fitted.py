@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
-from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.progress import Reporter
 from pet.run.load_run import read_settings
 from pet.run.pipeline import run
 from pet.run.resolve import Given
+from pet.run.results import read_results
 from pet.run.settings import RunSettings
-from pet.store.json_reader import read_json
-from pet.store.schema import anything, mapping_of
 from pet.store.temporary import Scratch
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
@@ -122,12 +120,9 @@ def open_run(place: Path, allow_pickle: bool) -> tuple[RunSettings, Task, Fitted
     PetError
         If it is no finished run.
     """
-    settings, figures = read_settings(place), place / "metrics.json"
-    if not figures.is_file():
-        raise PetError(f"{place}: this run is not finished; finish it with `pet run {place / 'config.yaml'}`")
+    settings = read_settings(place)
     task = Task.from_dict(settings.task)
-    results: dict[str, Any] = read_json(figures, "repeat the run", mapping_of(anything()))
-    return settings, task, _open_run(place, task, results, allow_pickle)
+    return settings, task, _open_run(place, task, read_results(place), allow_pickle)
 
 
 def _open_run(place: Path, task: Task, results: dict[str, Any], allow_pickle: bool) -> Fitted:

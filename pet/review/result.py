@@ -5,18 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pet.data.pick import pick_rows
-from pet.errors import PetError
 from pet.resources import expand
 from pet.review.finished import FinishedRun, open_finished
 from pet.review.suggest import suggest
-from pet.run.results import headline_metrics
-from pet.store.json_reader import read_json
-from pet.store.schema import anything, mapping_of
+from pet.run.results import headline_metrics, read_results
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -52,10 +49,7 @@ class RunResult:
 
     def __init__(self, folder: str | Path):
         self.folder = expand(folder)
-        path = self.folder / "metrics.json"
-        if not path.is_file():
-            raise PetError(f"{self.folder} is not a finished run (it has no metrics.json); finish it with `pet run`")
-        self.figures: dict[str, Any] = read_json(path, "repeat the run", mapping_of(anything()))
+        self.figures = read_results(self.folder)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"

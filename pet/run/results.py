@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pet.errors import PetError
 from pet.report.card import CardTask, student_card
 from pet.report.html import html_report
 from pet.run.resolve import ResolvedRun
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
+from pet.store.json_reader import read_json
+from pet.store.schema import anything, mapping_of
 
 Results = dict[str, Any]
+METRICS = "metrics.json"
 
 
 def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results, shown: Results) -> Results:
@@ -33,11 +38,26 @@ def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results, s
         **figures,
     }
     root = directory.path
-    write_atomically(root / "metrics.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(root / METRICS, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     about = {"labels": run.task.labels, "config": directory.config, "messages": run.data.report["messages"]}
     write_atomically(root / "report.html", html_report(results | about | shown))
     if (root / "student").is_dir():
         write_atomically(root / "student" / "README.md", _card(run, results))
+    return results
+
+
+def read_results(folder: Path) -> Results:
+    """Read the metrics.json of a finished run.
+
+    Raises
+    ------
+    PetError
+        If there is none, or it is damaged.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        raise PetError(f"{folder} is not a finished run (it has no {METRICS}); finish it with `pet run`")
+    results: Results = read_json(path, "repeat the run", mapping_of(anything()))
     return results
 
 

@@ -101,7 +101,7 @@ def fit_student(
         if missed <= FARTHEST:
             break
         reporter.info(
-            f"the {label} is {100 * missed:.0f} % worse than its soft labels, by their own account: train it on"
+            f"the {label} should be {100 * missed:.0f} % less accurate than its soft labels; training it again"
         )
     return losses
 

@@ -149,8 +149,8 @@ class StudentSettings(Settings):
     )
     rounds: int = setting(
         3,
-        "train the student again, up to this many times in all, while its labels are more than 5 % worse than the soft "
-        "labels, by the soft labels' own account; 1 if `student_steps` is given",
+        "most trainings of the student: it is trained again while, judging by its soft labels, it is more than 5 % "
+        "less accurate than they are; 1 if `student_steps` is given",
         low=1,
         high=100,
         name="student_rounds",
