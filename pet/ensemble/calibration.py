@@ -27,7 +27,7 @@ _FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that 
 
 
 def disagreement(labels: Sequence[Array]) -> float:
-    """Return how often two members name different labels, on the mean over all pairs and texts.
+    """Return how often two members name different labels, on average over all pairs and texts.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
 def doubts(run: FinishedRun) -> Array:
     """Return how much the members disagree about each unlabeled text: float64 array of shape (rows,).
 
-    Untrained patterns prefer labels whatever the text. What they prefer on the mean is taken off first.
+    Untrained patterns prefer some labels whatever the text. Their mean scores are subtracted first.
     """
     scores = run.scores("pool")
     if run.settings.method == "zero-shot" or (run.generation == 0 and run.data.train is None):

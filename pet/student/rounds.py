@@ -54,7 +54,7 @@ def shortfall(targets: Array, labels: Array) -> float:
 
 
 def _expected_f1(probabilities: Array, said: Array) -> float:
-    """Return the F1 over all decisions that is to be expected if labels have these probabilities."""
+    """Return the expected F1 over all decisions if labels have these probabilities."""
     total = probabilities.sum() + said.sum()
     return float(2 * (probabilities * said).sum() / total) if total else 0.0
 
