@@ -13,12 +13,18 @@ import browser
 import pytest
 import tiny_text
 from families import build_family
+from hypothesis import settings
 
 # Tests must not use the network: a name that is not a local folder has to fail immediately.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Property tests try the same examples each time. Others: HYPOTHESIS_PROFILE=random pytest.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 NO_SHARED = f"no folder {SHARED}: real models and data are not part of the repository"

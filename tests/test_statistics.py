@@ -117,7 +117,7 @@ def test_swapping_two_classifiers_swaps_the_signs(rows):
     assert one["accuracy"]["better"] == pytest.approx(1 - two["accuracy"]["better"])
     for figure in ("accuracy", "macro_f1"):
         assert one[figure]["difference"] == pytest.approx(-two[figure]["difference"])
-    assert one["macro_f1"]["better"] == pytest.approx(1 - two["macro_f1"]["better"], abs=0.06)
+    assert one["macro_f1"]["better"] == pytest.approx(1 - two["macro_f1"]["better"], abs=0.1)
 
 
 def test_texts_must_be_the_same():

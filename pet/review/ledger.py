@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser
@@ -116,9 +116,9 @@ class Ledger:
         list of Replaced
             Decisions of others that the writer had not seen.
         """
-        time = self._clock().isoformat(timespec="milliseconds")
         with self._lines.exclusive():
             self.sync()
+            time = self._time()
             replaced = [
                 Replaced(decision, None if held is None else held[1])
                 for decision, line in zip(decisions, seen, strict=True)
@@ -147,9 +147,9 @@ class Ledger:
         Conflict
             If somebody else has decided about one of the texts since. Nothing is taken back then.
         """
-        time = self._clock().isoformat(timespec="milliseconds")
         with self._lines.exclusive():
             self.sync()
+            time = self._time()
             names = self._last() if seen is None else list(seen)
             for name in names:
                 if seen is not None and self.decisions.changed(name) != seen[name]:
@@ -160,6 +160,14 @@ class Ledger:
                 self._lines.append([replace(decision, **undone).to_json() for decision in held])  # type: ignore[arg-type]
                 self.sync()
         return [decision.id for decision in held]
+
+    def _time(self) -> str:
+        """Return the time, but never that of the last decision: equal times mean that decisions were made at once."""
+        now = self._clock()
+        times = [decision.time for _, decision in self.decisions.final().values()][-1:]
+        if now.isoformat(timespec="milliseconds") in times:
+            now += timedelta(milliseconds=1)
+        return now.isoformat(timespec="milliseconds")
 
     def _last(self) -> list[str]:
         """Return the texts whose decisions were made last: one, or several that were made at once."""

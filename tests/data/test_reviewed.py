@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def test_the_last_decision_counts_and_undo_brings_the_one_before_back(tmp_path: 
 
 def test_undo_after_a_restart_takes_back_what_was_decided_last(tmp_path: Path) -> None:
     path = tmp_path / "reviewed.jsonl"
-    first = Ledger(path, TASK)
+    noon = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
+    first = Ledger(path, TASK, clock=lambda: noon)  # two calls within a millisecond
     first.decide([said("a", "good")], [0])
     first.decide([said(name, "bad") for name in "bcd"], [0, 0, 0])
     second = Ledger(path, TASK)
