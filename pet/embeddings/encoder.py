@@ -20,11 +20,12 @@ from torch.nn import functional as F
 from pet.backbones.load import load_tokenizer, model_file
 from pet.backbones.masked import position_limit
 from pet.backbones.packed import packed_features, plain_layers
+from pet.backbones.sequence import model_inputs
 from pet.backbones.trained import load_encoder
 from pet.errors import PetError
 from pet.store.json_reader import read_json
 from pet.store.schema import anything, check, inside, list_of, mapping_of, record, text
-from pet.student.classifier import TextInput, encode_texts, model_inputs, set_padding
+from pet.student.classifier import TextInput, encode_texts, set_padding
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ import transformers
 from numpy.typing import NDArray
 
 from pet.backbones.load import load_config, load_model, load_tokenizer
-from pet.backbones.masked import check_length, has_token_types, position_limit
+from pet.backbones.masked import check_length, position_limit
+from pet.backbones.sequence import SequenceLogits
 from pet.backbones.trained import load_new_classifier
 from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
@@ -114,14 +116,6 @@ def encode_texts(
     return Encoded(rows_of, flat_types, nothing, np.zeros(len(rows_of), np.int64), np.zeros(len(rows_of), bool))
 
 
-def model_inputs(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the inputs of the model in a padded batch: token types only if it has more than one."""
-    names = ["input_ids", "attention_mask"]
-    if has_token_types(model):
-        names.append("token_type_ids")
-    return {name: tensors[name] for name in names}
-
-
 @dataclass
 class Classifier:
     """A sequence classifier with its tokenizer and input text.
@@ -141,6 +135,11 @@ class Classifier:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({"_lock": Lock()} | state)  # earlier versions pickled no lock
+
+    @cached_property
+    def logits(self) -> SequenceLogits:
+        """Computes the logits of a batch."""
+        return SequenceLogits(self.model)
 
     @property
     def pads_left(self) -> bool:
@@ -187,14 +186,15 @@ class Classifier:
         """Write what the model computes for every row into a float32 array with one row per text; see `scores`."""
         with self._lock:  # threads can share a model, but not a tokenizer
             encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
-            model = self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
+            self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
         pad_id = int(self.tokenizer.pad_token_id or 0)
         device = accelerator.device
 
         def scored() -> Iterator[tuple[Array, torch.Tensor]]:
             for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
                 batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
-                yield rows, model(**model_inputs(model, to_tensors(batch, device))).logits
+                batch["lengths"] = encoded.ids.lengths[rows]
+                yield rows, self.logits(to_tensors(batch, device))
 
         precision = nullcontext() if exact else accelerator.autocast()
         with torch.inference_mode(), precision, kept_memory(device.type):

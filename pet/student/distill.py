@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pet.backbones.sequence import SequenceLogits
 from pet.cloze.ragged import Encoded, Ragged
 from pet.data.pick import pick_rows
 from pet.process import seeded
 from pet.seeds import derive_seed
-from pet.student.classifier import Classifier, encode_texts, model_inputs
+from pet.student.classifier import Classifier, encode_texts
 from pet.training.batching import pad_rows, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
@@ -94,13 +95,14 @@ class StudentObjective(nn.Module):
     ):
         super().__init__()
         self.model = model
+        self.logits = SequenceLogits(model)
         self.independent = independent
         self.distillation_loss = ordinal_distillation_loss if ordinal else distillation_loss
         self.temperature = temperature
         self.gold_weight = gold_weight
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        logits = self.model(**model_inputs(self.model, batch)).logits.float()
+        logits = self.logits(batch).float()
         targets, soft = batch["targets"], len(batch["targets"]) - len(batch["gold"])
         cross_entropy = F.binary_cross_entropy_with_logits if self.independent else soft_cross_entropy
         if self.temperature is None:
@@ -220,6 +222,7 @@ def _batches(
     for rows in plan:
         batch, _ = pad_rows(encoded, rows, pad_id, left=classifier.pads_left)
         batch |= {"targets": targets[rows].astype(np.float32), "gold": rows[len(rows) - gold :]}
+        batch["lengths"] = encoded.ids.lengths[rows]
         yield to_tensors(batch, device)
 
 
