@@ -17,6 +17,7 @@ from pet.cloze.ragged import Encoded, Ragged, ragged_index
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable
 from pet.errors import PetError
 from pet.task.grammar import Field, Mask, Soft, Template, Text
+from pet.task.pattern import LABEL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -188,7 +189,9 @@ class ClozeEncoder:
                     else:
                         pieces.append(_Piece(kind, ids=tuple(words), ordinary=True))
                 elif isinstance(part, Field):
-                    pieces.append(_Piece(kind, key=self.plain.key(part, first=first), keep=part.keep))
+                    pieces.append(
+                        _Piece(kind, key=self.plain.key(part, first=first), keep=part.keep or part.name == LABEL)
+                    )
                 elif isinstance(part, Mask):
                     pieces.append(_Piece(kind, ids=self.blank.ids, mask=True))
                     if self._mask_last:
@@ -336,5 +339,6 @@ class ClozeEncoder:
 
 
 def token_keys(encoders: Iterable[ClozeEncoder]) -> list[FieldKey]:
-    """Return the distinct field keys that all the patterns need, in order."""
-    return list(dict.fromkeys(key for encoder in encoders for key in encoder.all_keys))
+    """Return the distinct keys of the data's fields that all the patterns need, in order."""
+    keys = dict.fromkeys(key for encoder in encoders for key in encoder.all_keys)
+    return [key for key in keys if key.name != LABEL]

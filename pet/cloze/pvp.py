@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.asked import name_tokens, pair_rows
 from pet.cloze.blank import Blank, line_break, mask_blank
 from pet.cloze.choices import Choices, bind_choices
 from pet.cloze.encode import ClozeEncoder
 from pet.cloze.priming import Document, Neighbors, Primers, choose_primers, documents_of, field_texts
+from pet.cloze.ragged import Encoded
 from pet.cloze.settings import TOGETHER
+from pet.cloze.tokens import TokenTable
 from pet.cloze.words import word_tokens
 from pet.errors import PetError
-from pet.task.pattern import Pattern
+from pet.task.pattern import ANSWERS, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
-
-    from pet.cloze.tokens import TokenTable
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class PVP:
     first_words : for each label, the tokens of its first word
     multi_token : how a masked language model scores several tokens; see `pet.cloze.settings.EncodingSettings`
     choices : the words of each row, if they come from the data; `words` then stand for the labels themselves
+    names : tokens of the labels' names, if the pattern asks about each label by itself; its two "labels", L, are then
+        no and yes. See `pet.cloze.asked`
     """
 
     encoder: ClozeEncoder
@@ -48,6 +51,14 @@ class PVP:
     first_words: tuple[tuple[int, ...], ...]
     multi_token: str = TOGETHER
     choices: Choices | None = None
+    names: TokenTable | None = None
+
+    def fill(self, tokens: TokenTable) -> Encoded:
+        """Fill the pattern with every text; if it asks about each label by itself, once for each label."""
+        if self.names is not None:
+            texts, labels = len(next(iter(tokens.values()))), len(next(iter(self.names.values())))
+            tokens = pair_rows(tokens, np.arange(texts), self.names, np.arange(labels))
+        return self.encoder.encode(tokens)
 
 
 def bind_pattern(
@@ -81,7 +92,8 @@ def bind_pattern(
         encoder = ClozeEncoder(tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank)
         return bind_by_row(pattern, labels, encoder)
     continuation = blank.at_end and pattern.template.mask_follows_directly
-    groups = word_tokens(pattern.verbalizer, tokenizer, labels, continuation=continuation)
+    answers = ANSWERS if pattern.asks else labels
+    groups = word_tokens(pattern.verbalizer, tokenizer, answers, continuation=continuation)
     tokens: list[int] = []
     context: list[tuple[int, ...]] = []
     shares: list[tuple[int, float]] = []
@@ -91,7 +103,7 @@ def bind_pattern(
             tokens += word
             context += [word[:i] for i in range(len(word))]
             shares += [(column, share)] * len(word)
-    matrix = np.zeros((len(tokens), len(labels)), dtype=np.float32)
+    matrix = np.zeros((len(tokens), len(answers)), dtype=np.float32)
     for row, (column, share) in enumerate(shares):
         matrix[row, column] = share
     longest = max(len(word) for words in groups for word in words)
@@ -99,7 +111,8 @@ def bind_pattern(
         tokenizer, pattern.template, max_length, before=before, soft=soft, blank=blank, longest_word=longest
     )
     first_words = tuple(words[0] for words in groups)
-    return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context), first_words)
+    names = name_tokens(encoder, labels) if pattern.asks else None
+    return PVP(encoder, np.asarray(tokens, dtype=np.int64), matrix, tuple(context), first_words, names=names)
 
 
 def bind_by_row(pattern: Pattern, labels: Sequence[str], encoder: ClozeEncoder) -> PVP:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pet.backbones.base import LanguageModel
 from pet.backbones.label_head import LabelHead
 from pet.cloze.pvp import PVP
@@ -19,7 +21,7 @@ from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
-from pet.members.training import ClozeData, train_member
+from pet.members.training import ClozeData, asked_data, train_member
 from pet.members.verbalizers import FILE, read_head, save_head, start_head, verbalizer_of
 from pet.training.settings import WORDS
 from pet.tuning.members import learned_in, save_member, start_member
@@ -66,6 +68,8 @@ class PatternMember:
         shared.models.release()
         tokens = join_rows([(texts.tokens, rows) for texts, rows in data.parts])
         cloze = ClozeData(tokens, data.labels, None if data.pool is None else data.pool.tokens)
+        if self.pvp.names is not None:
+            cloze = asked_data(cloze, self.pvp.names)
         backbone = shared.models.backbone(self.start)
         tables = [table for table in (cloze.labeled, cloze.unlabeled) if table is not None]
         before = shared.initial if self.start is None else learned_in(self.start)
@@ -74,7 +78,9 @@ class PatternMember:
         if kind != WORDS:
             head = self._head(lm, kind, cloze)
             lm, pvp = head, head.bind(pvp)
-        if shared.task.multi_label:
+        if self.pvp.names is not None:
+            save_offset(folder, np.zeros(len(shared.task.labels)))
+        elif shared.task.multi_label:
             offset = null_offset(lm, pvp, shared) - label_log_odds(data.labels)
             cloze = replace(cloze, offset=offset)
             save_offset(folder, offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pet.backbones.choices import choice_batch
+from pet.cloze.asked import pair_rows
 from pet.training.batching import to_tensors, token_budget_batches, write_back
 from pet.training.device import Accelerator, batch_tokens
 from pet.training.losses import label_scores, word_mass
@@ -41,6 +42,8 @@ def score_rows(
 ) -> Array:
     """Compute the raw label scores s(l|x) of every row.
 
+    If the pattern asks about each label by itself, they are s(yes|x,l) - s(no|x,l).
+
     Parameters
     ----------
     lm, tokenizer, pvp : language model, its tokenizer, and the pattern
@@ -54,6 +57,8 @@ def score_rows(
     -------
     float32 array of shape (rows, L), in the order of the rows
     """
+    if pvp.names is not None:
+        return _score_pairs(lm, tokenizer, pvp, tokens, accelerator, _Asked(pvp.names, max_tokens, out, on_rows))
     if out is None:
         out = np.empty((_texts(tokens, pvp), pvp.word_to_label.shape[1]), dtype=np.float32)
     device = accelerator.device
@@ -64,6 +69,39 @@ def score_rows(
         return label_scores(lm.word_scores(batch, words, pvp), word_to_label)
 
     _for_each_batch(scores, lm, tokenizer, pvp, tokens, accelerator, _Batches(max_tokens, out, on_rows))
+    return out
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The labels that a pattern asks about, the size of the batches, and where the results go."""
+
+    names: TokenTable
+    max_tokens: int
+    out: Array | None
+    on_rows: Callable[[int], object]
+
+
+def _score_pairs(
+    lm: LanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pvp: PVP,
+    tokens: TokenTable,
+    accelerator: Accelerator,
+    asked: _Asked,
+) -> Array:
+    """Score every label of every text with a row of its own."""
+    labels = np.arange(len(next(iter(asked.names.values()))))
+    texts = len(next(iter(tokens.values())))
+    out = np.empty((texts, len(labels)), dtype=np.float32) if asked.out is None else asked.out
+    step = max(1, CHUNK_ROWS // len(labels))
+    for start in range(0, texts, step):
+        rows = np.arange(start, min(start + step, texts))
+        pairs = pair_rows(tokens, rows, asked.names, labels)
+        single = replace(pvp, names=None)
+        answers = score_rows(lm, tokenizer, single, pairs, accelerator, max_tokens=asked.max_tokens)
+        out[start : start + len(rows)] = (answers[:, 1] - answers[:, 0]).reshape(len(rows), len(labels))
+        asked.on_rows(len(rows))
     return out
 
 

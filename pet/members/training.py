@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pet.backbones.choices import choice_batch
+from pet.cloze.asked import about, pair_rows
 from pet.cloze.pvp import PVP
 from pet.process import seeded
 from pet.seeds import derive_seed
@@ -78,12 +79,14 @@ class ClozeData:
     unlabeled : token table of the pool, or None
     offset : float32 array of shape (L,) that is subtracted from the scores; given if a text may have several labels,
         which are then float32 of shape (rows, L)
+    rows_per_text : number of rows of each text; more than 1 if the pattern asks about each label by itself
     """
 
     labeled: TokenTable
     labels: Array
     unlabeled: TokenTable | None
     offset: Array | None = None
+    rows_per_text: int = 1
 
 
 def member_batches(
@@ -116,6 +119,32 @@ def member_batches(
             unlabeled = pvp.encoder.encode(data.unlabeled, next(pool_rows))
         batch = make(labeled, chosen, unlabeled) | choice_batch(labeled, chosen)
         yield to_tensors(batch | {"labels": data.labels[chosen]}, device)
+
+
+def asked_data(data: ClozeData, names: TokenTable) -> ClozeData:
+    """Return the training data of a pattern that asks about each label by itself: a row for each text and label.
+
+    Labels without examples are not asked about. Otherwise a member would learn that no text has them.
+
+    Parameters
+    ----------
+    data : training data with a number for each label
+    names : tokens of the labels' names
+
+    Returns
+    -------
+    ClozeData; its labels are 0 (no) or 1 (yes), or probabilities of both, shape (rows, 2)
+    """
+    rows, count = np.arange(len(data.labels)), data.labels.shape[1]
+    seen = np.flatnonzero(data.labels.any(axis=0))
+    asked = seen if len(seen) else np.arange(count)
+    pairs, share = pair_rows(data.labeled, rows, names, asked), data.labels[:, asked].reshape(-1)
+    whole = np.isin(share, (0, 1)).all()
+    labels = share.astype(np.int64) if whole else np.stack([1 - share, share], axis=1).astype(np.float32)
+    pool = data.unlabeled
+    if pool is not None:
+        pool = about(pool, names, np.arange(len(next(iter(pool.values())))) % count)
+    return ClozeData(pairs, labels, pool, rows_per_text=len(asked))
 
 
 def label_loss(recipe: Recipe, data: ClozeData, count: int) -> Loss:
@@ -169,7 +198,7 @@ def train_member(
     objective = MemberObjective(lm, pvp, recipe.member.alpha, label_loss(recipe, data, pvp.word_to_label.shape[1]))
     objective.to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
-    steps = recipe.member.updates(len(data.labels))
+    steps = recipe.member.updates(len(data.labels) // data.rows_per_text)
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
     drawn = derive_seed(seed, "dropout", *([group.rank] if group and group.rank else []))
     with seeded(drawn, accelerator.device):

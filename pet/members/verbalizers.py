@@ -46,6 +46,8 @@ def check_verbalizers(task: Task, recipe: Recipe, info: ModelInfo) -> None:
     """
     if any(p.verbalizer.by_row and (p.verbalizer_kind or recipe.member.verbalizer) != WORDS for p in task.patterns):
         raise PetError(f"the words of {task.name} are fields of the data and need verbalizer=words")
+    if recipe.member.verbalizer != WORDS and all(pattern.asks for pattern in task.patterns):
+        raise PetError(f"the patterns of {task.name} ask about each {{label}} and need verbalizer=words")
     learned = {pattern.verbalizer_kind or recipe.member.verbalizer for pattern in task.patterns} - {WORDS}
     if learned and not (info.kind.wrap is MaskedLM and knows_head(info.config)):
         raise PetError(

@@ -233,5 +233,6 @@ def _try_model(
         sizes = [len(tables["train"])]
     if sizes:
         reporter.info("time a few updates")
-        tokens = float(np.mean([mean_tokens(pattern.mean_length, report.rows) for pattern in report.patterns]))
+        read = [pattern.tokens_read if pattern.asks else pattern.mean_length for pattern in report.patterns]
+        tokens = float(np.mean([mean_tokens(lengths, report.rows) for lengths in read]))
         report.seconds = estimate_run(shared, tables, Speed(load, scored), sizes, tokens)

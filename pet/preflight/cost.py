@@ -15,7 +15,7 @@ from pet.cloze.pvp import PVP
 from pet.data.checks import column_labels
 from pet.ipet.plan import Plan
 from pet.members.shared import Shared
-from pet.members.training import ClozeData, train_member
+from pet.members.training import ClozeData, asked_data, train_member
 from pet.preflight.tables import evenly_spaced
 from pet.recipe import Recipe
 from pet.student.classifier import new_classifier
@@ -177,6 +177,8 @@ def estimate_run(
 def time_member(shared: Shared, data: ClozeData) -> float:
     """Return the seconds per update of a member with the first pattern. The model's weights are changed."""
     lm, pvp = start_first_member(shared, data)
+    if pvp.names is not None:
+        data = asked_data(data, pvp.names)
     recipe = shared.recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0, learning_rate=_RATE)
     accelerator = shared.accelerator
     return mean_update(lambda note: train_member(lm, pvp, data, recipe, 0, accelerator, note), accelerator)

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pet.backbones.masks import cost_per_text
+from pet.cloze.asked import about, name_tokens
 from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder, token_keys
 from pet.cloze.pvp import bind_by_row
@@ -42,6 +45,7 @@ class PatternCheck:
     Attributes
     ----------
     template : the pattern, as in the task file
+    asks : whether it asks about each label by itself
     words : label -> word -> its tokens
     fixed_length : tokens of the pattern without texts, including special tokens and the mask; None if the pattern
         cannot be used
@@ -49,11 +53,12 @@ class PatternCheck:
     cut : table -> share of its texts that are truncated
     mean_length : table -> mean number of tokens per row
     tokens_read : table -> mean number of tokens that a masked language model reads to score a text, if a word has
-        several tokens
+        several tokens, or the pattern asks about each label
     problems : problems that would stop a run
     """
 
     template: str
+    asks: bool = False
     words: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     fixed_length: int | None = None
     filled: list[Filled] = field(default_factory=list)
@@ -83,10 +88,10 @@ def check_patterns(
     shown : number of filled rows to keep, from the first table
     before, soft, blank : see `pet.cloze.encode.ClozeEncoder`
     """
-    checks = [PatternCheck(pattern.template.source) for pattern in task.patterns]
+    checks = [PatternCheck(pattern.template.source, pattern.asks) for pattern in task.patterns]
     encoders: dict[int, ClozeEncoder] = {}
     for number, (check, pattern) in enumerate(zip(checks, task.patterns, strict=True)):
-        _look_up_words(check, pattern, tokenizer, task.labels, blank)
+        _look_up_words(check, pattern, tokenizer, task.answers(pattern), blank)
         try:
             longest = max(1, *(len(tokens) for words in check.words.values() for tokens in words.values()))
             encoders[number] = ClozeEncoder(
@@ -101,7 +106,13 @@ def check_patterns(
         tokens = tokenize_for(list(encoders.values()), table)
         first = name == next(iter(tables))
         for number, encoder in encoders.items():
-            _fill(checks[number], encoder, tokens, name, shown if first else 0)
+            asks, own = checks[number].asks, tokens
+            if asks:  # about the labels in turn
+                turns = np.arange(len(table)) % len(task.labels)
+                own = about(tokens, name_tokens(encoder, task.labels), turns)
+            _fill(checks[number], encoder, own, name, shown if first else 0)
+            if asks and name in checks[number].mean_length:
+                checks[number].tokens_read[name] = checks[number].mean_length[name] * len(task.labels)
     return checks
 
 

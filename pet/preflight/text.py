@@ -55,6 +55,8 @@ def _pattern(number: int, pattern: PatternCheck, *, with_words: bool) -> str:
 def _cost(pattern: PatternCheck) -> str:
     sizes = sorted({len(tokens) for words in pattern.words.values() for tokens in words.values()})
     name, read = next(iter(pattern.tokens_read.items()))
+    if pattern.asks:
+        return f"asks about each label: the model reads {read:.0f} tokens per text of {name}"
     if sizes == [0]:
         return f"label words from the data: the model reads {read:.0f} tokens per text of {name}"
     listed = " and ".join([", ".join(map(str, sizes[:-1])), str(sizes[-1])] if sizes[1:] else map(str, sizes))

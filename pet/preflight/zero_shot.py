@@ -146,7 +146,7 @@ def score_untrained(shared: Shared, table: Dataset, reporter: Reporter) -> tuple
         for scorer, scores in zip(scorers, out, strict=True):
             scorer.scores(texts, scores, bar.update)
     seconds = time.perf_counter() - start
-    total = sum(len(pvp.encoder.encode(tokens).ids.values) for pvp in shared.pvps)
+    total = sum(len(pvp.fill(tokens).ids.values) for pvp in shared.pvps)
     return list(out), total / max(seconds, 1e-9)
 
 

@@ -116,7 +116,7 @@ def _cut(context: RunContext, texts: Texts) -> float | None:
         return None
     rows = np.linspace(0, len(texts) - 1, min(_TOKENIZED, len(texts))).astype(np.int64)
     tokens = context.shared.plan.tokenize(pick_rows(texts.table, rows))
-    return max(float(pvp.encoder.encode(tokens).cut.mean()) for pvp in context.shared.pvps)
+    return max(float(pvp.fill(tokens).cut.mean()) for pvp in context.shared.pvps)
 
 
 # ---- members -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pet.task.grammar import NAME, RESERVED, Field, Template, parse_template, pa
 from pet.task.group import Group
 from pet.task.hierarchy import slash_ancestors
 from pet.task.nested import parse_nested
-from pet.task.pattern import Pattern
+from pet.task.pattern import ANSWERS, LABEL, Pattern
 from pet.task.usual import UsualColumn
 from pet.task.verbalizer import OTHER, Verbalizer
 
@@ -139,7 +139,9 @@ class _Parser:
         dataset = self._dataset(item, fields) if (item := get("dataset")) else None
         shared = self._shared_words(get("verbalizer"), labels)
         members = self._members(item) if (item := get("members")) else ()
-        read = _Patterns(self, fields, labels, shared, "verbalizer" in pairs or not self._need_words)
+        read = _Patterns(
+            self, fields, labels, shared, "verbalizer" in pairs or not self._need_words, multi_label=multi_label
+        )
         patterns = read.all(item) if (item := get("patterns")) else ()
         if self.problems:
             raise PetError(self.problems)
@@ -514,12 +516,15 @@ class _Patterns:
         labels: Sequence[str],
         shared: Verbalizer | None,
         has_shared: bool,
+        *,
+        multi_label: bool,
     ):
         self.parser = parser
         self.fields = fields
         self.labels = labels
         self.shared = shared
         self.has_shared = has_shared  # True even if the shared verbalizer is invalid and `shared` is None
+        self.slots = (*fields, LABEL) if multi_label else tuple(fields)
 
     def all(self, item: Item) -> tuple[Pattern, ...]:
         wrong = self.parser.wrong
@@ -562,10 +567,22 @@ class _Patterns:
                 return None
             text, words = pairs["template"], pairs.get("verbalizer")
             kind = self._kind(pairs.get("verbalizer_kind"))
+        template = parser.template(text, self.slots, mask=True)
+        if template is not None and any(field.name == LABEL for field in template.fields):
+            return self._asking(template, text, words, kind)
         verbalizer = parser.verbalizer(words, self.labels) if words else self.shared
         if words is None and not self.has_shared:
             parser.wrong(item, "pattern has no verbalizer; add `verbalizer:` to the task or to this pattern")
-        template = parser.template(text, self.fields, mask=True)
         if template is None or verbalizer is None:
             return None
         return Pattern(template, verbalizer, kind, text.place)
+
+    def _asking(self, template: Template, text: Item, words: Item | None, kind: str) -> Pattern | None:
+        """Return a pattern that asks about each label by itself, with words for no and yes."""
+        if kind not in ("", "words"):
+            self.parser.wrong(text, f"a pattern with {{{LABEL}}} needs words for no and yes; remove verbalizer_kind")
+        if all(field.name == LABEL for field in template.fields):
+            self.parser.wrong(text, f"the pattern has no field beside {{{LABEL}}}; add one of {', '.join(self.fields)}")
+        usual = Verbalizer({answer: (answer,) for answer in ANSWERS})
+        verbalizer = self.parser.verbalizer(words, ANSWERS) if words else usual
+        return None if verbalizer is None else Pattern(template, verbalizer, "words", text.place)

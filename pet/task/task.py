@@ -17,7 +17,7 @@ from pet.task.grammar import Template
 from pet.task.group import Group
 from pet.task.hierarchy import parents_of, slash_ancestors
 from pet.task.parse import SEPARATOR, parse_task
-from pet.task.pattern import Pattern
+from pet.task.pattern import ANSWERS, Pattern
 from pet.task.usual import UsualColumn
 from pet.task.verbalizer import Verbalizer
 
@@ -134,9 +134,13 @@ class Task:
             )
         return replace(self, patterns=tuple(self.patterns[number - 1] for number in numbers))
 
+    def answers(self, pattern: Pattern) -> tuple[str, ...]:
+        """Return what a pattern has words for: the labels, or ``no`` and ``yes`` if it asks about each label."""
+        return ANSWERS if pattern.asks else self.labels
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain text, lists and mappings from which `from_dict` creates an equal task."""
-        shared = _most_common([pattern.verbalizer for pattern in self.patterns])
+        shared = _most_common([pattern.verbalizer for pattern in self.patterns if not pattern.asks])
         result: dict[str, Any] = {"task": self.name}
         if self.description:
             result["description"] = self.description
@@ -163,7 +167,8 @@ class Task:
         if self.label_map:
             result["label_map"] = dict(self.label_map)
         result["input"] = self.input.source
-        result["verbalizer"] = _plain_words(shared)
+        if shared is not None:
+            result["verbalizer"] = _plain_words(shared)
         result["patterns"] = [_plain_pattern(pattern, shared) for pattern in self.patterns]
         if self.members:
             result["members"] = list(self.members)
@@ -201,14 +206,16 @@ def absolute_member(text: str, folder: str | Path = "") -> str:
     return f"{kind}:{os.path.abspath(path)}" if colon and path.exists() else text
 
 
-def _most_common(verbalizers: list[Verbalizer]) -> Verbalizer:
+def _most_common(verbalizers: list[Verbalizer]) -> Verbalizer | None:
+    if not verbalizers:
+        return None
     counts = Counter(tuple(verbalizer.words.items()) for verbalizer in verbalizers)
     return Verbalizer(dict(counts.most_common(1)[0][0]))
 
 
-def _plain_pattern(pattern: Pattern, shared: Verbalizer) -> str | dict[str, Any]:
+def _plain_pattern(pattern: Pattern, shared: Verbalizer | None) -> str | dict[str, Any]:
     own = {} if pattern.verbalizer == shared else {"verbalizer": _plain_words(pattern.verbalizer)}
-    kind = {"verbalizer_kind": pattern.verbalizer_kind} if pattern.verbalizer_kind else {}
+    kind = {"verbalizer_kind": pattern.verbalizer_kind} if pattern.verbalizer_kind and not pattern.asks else {}
     return {"template": pattern.template.source} | own | kind if own or kind else pattern.template.source
 
 

@@ -33,7 +33,8 @@ def two_texts(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_inputs(tmp_path_factory.mktemp("inputs") / "in")
-    (folder / "task.yaml").write_text(TASK + "multi_label: true\n")
+    asks = '  - "{text} Is it about {label}? {mask}."\n'  # a pattern with yes or no for each label
+    (folder / "task.yaml").write_text(TASK + asks + "multi_label: true\n")
     rows = two_texts(news_rows())
     again = [row | {"id": f"{row['id']}-2", "text": f"{row['text']} Again."} for row in rows[:12]]
     write_rows(folder / "train.jsonl", rows[:12] + again)
