@@ -31,6 +31,12 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @labeled_input_option
 @click.option("--task", metavar="T", help="A task whose columns, label_map and groups describe the data.")
+@click.option(
+    "--none-of-these",
+    type=float,
+    metavar="X",
+    help="Also say what `pet predict --none-of-these X` would keep and leave out, and how accurate both are.",
+)
 @table_options
 @exact_compute_options
 @quantize_option
@@ -50,6 +56,7 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
         model,
         source,
         task=load_task(task) if task else None,
+        none_of_these=options["none_of_these"],
         table=table_options_of(options),
         compute=compute_options_of(options),
         reporter=reporter_for(quiet),

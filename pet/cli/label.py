@@ -126,12 +126,8 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         return
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
     echo(f"{counts.texts} texts labeled, {kept} written to {output}")
-    fit = _fit(counts)
-    if fit:
-        echo(
-            f"{fit['none_of_these']} texts fit no label (fit below {fit['threshold']:.3f}) and were left out; so would "
-            f"{fit['labeled_dropped']} of {fit['labeled']} labeled texts"
-        )
+    if counts.threshold is not None:
+        echo(counts.threshold.text(counts.none_of_these or 0, counts.texts))
     echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
 
 

@@ -26,6 +26,7 @@ EXAMPLES = """\b
 Examples:
   pet predict runs/agnews/student --input new.jsonl -o predictions.jsonl
   pet predict runs/agnews --input new.csv --column body=text --keep url -o predictions.csv
+  pet predict runs/agnews --input new.jsonl -o predictions.jsonl --none-of-these 0.05
   pet predict OWNER/CLASSIFIER --input new.parquet -o - | head
 """
 
@@ -39,6 +40,13 @@ Examples:
     required=True,
     metavar="F",
     help="Predictions: .jsonl, .csv, .tsv or .parquet; - prints JSON lines.",
+)
+@click.option(
+    "--none-of-these",
+    type=float,
+    metavar="X",
+    help="Leave out texts that fit no label: those that are farther from the labeled texts of the run than all but a "
+    "share X of these are, such as 0.05. Adds the column `fit`.",
 )
 @table_options
 @keep_option
@@ -60,6 +68,7 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
         model,
         source,
         sys.stdout if output == "-" else output,
+        none_of_these=options["none_of_these"],
         table=table_options_of(options),
         compute=compute_options_of(options),
         reporter=reporter_for(quiet),

@@ -13,10 +13,12 @@ from pet.data.checks import column_labels
 from pet.data.label_sets import LabelSets
 from pet.data.read import iter_table
 from pet.data.table_options import TableOptions
+from pet.embeddings.fit import fit_figures
 from pet.evaluate import evaluate
 from pet.evaluate_sets import evaluate_sets
 from pet.groups import groups_of
 from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
+from pet.inference.none_of_these import fit_of_classifier
 from pet.inference.options import ComputeOptions
 from pet.levels import level_metrics
 from pet.ordered import ordered_metrics
@@ -31,6 +33,7 @@ def evaluate_file(
     *,
     task: Task | None = None,
     label_map: Mapping[str, str] | None = None,
+    none_of_these: float | None = None,
     table: TableOptions | None = None,
     compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
@@ -43,6 +46,8 @@ def evaluate_file(
     source : the texts with their labels, as for `pet.data.read.read_table`
     task : for its columns, label map and groups; default: the task of the classifier's run
     label_map : text in the data -> label of the classifier; default: as in the classifier's run
+    none_of_these : add ``none_of_these``: `pet.embeddings.fit.fit_figures` of the texts, with the threshold that this
+        share of the run's labeled texts are below
     table, compute : how to read and compute; columns that are not named are those of the run
     reporter : shows progress
 
@@ -75,15 +80,22 @@ def evaluate_file(
         columns={**{key: column for key, column in saved.columns.items() if key in names}, **table.columns},
         **table.reading,
     )
-    probabilities, gold, texts = [], [], []
-    for chunk, found in classify_chunks(classifier, model, chunks, compute, "evaluate", reporter or Reporter("quiet")):
+    reporter, threshold = reporter or Reporter("quiet"), None
+    if none_of_these is not None:
+        threshold = fit_of_classifier(model, none_of_these, compute, reporter)
+    probabilities, gold, texts, fits = [], [], [], []
+    for chunk, found in classify_chunks(classifier, model, chunks, compute, "evaluate", reporter):
         gold.append(column_labels(chunk))
         probabilities.append(found)
+        fits += [] if threshold is None else [threshold.measure(chunk)]
         texts += [] if group is None else [chunk]
     merged, right = map(np.concatenate, (probabilities, gold))
     if classifier.independent:
         return evaluate_sets(merged, right, classifier.labels, classifier.threshold)
     figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
+    if threshold is not None:
+        said = merged.argmax(axis=1) == right
+        figures["none_of_these"] = fit_figures(np.concatenate(fits), threshold.least, said)
     return figures | _special(saved, merged, right, figures)
 
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
+from pet.embeddings.fit import held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
 from pet.errors import PetError
-from pet.inference.ensemble import SavedEnsemble
+from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
+from pet.resources import expand
 from pet.run.inputs import load_data
-from pet.run.load_run import read_settings
+from pet.run.load_run import is_run, read_settings
 from pet.store.tables import OutputColumn
 from pet.task.task import one_label_only
 
@@ -67,6 +69,45 @@ class FitThreshold:
     labeled: int
     dropped: int
 
+    def text(self, foreign: int, texts: int) -> str:
+        """Say how many texts were left out, and how many labeled texts would be.
+
+        Parameters
+        ----------
+        foreign, texts : how many texts were left out, of how many
+        """
+        return (
+            f"{foreign} of {texts} texts fit no label (fit below {self.least:.3f}) and were left out; so would "
+            f"{self.dropped} of {self.labeled} labeled texts"
+        )
+
+
+def fit_of_classifier(name: str, share: float, compute: ComputeOptions, reporter: Reporter) -> FitThreshold:
+    """Return how well texts must fit the labels of a run, for its student; see `fit_threshold`.
+
+    The fit is measured by embeddings, with the encoder of the run, so it is the same as in `pet label`.
+
+    Parameters
+    ----------
+    name : folder of the run, or of its student
+    share : largest share of the labeled texts that would be left out
+    compute : device and so on
+    reporter : gets warnings about the labeled texts
+
+    Raises
+    ------
+    PetError
+        If the classifier is not that of a run, or as `fit_threshold` does.
+    """
+    asked, place = NoneOfThese(share), expand(name)
+    run = next((folder for folder in (place, place.absolute().parent) if is_run(folder)), None)
+    if run is None:
+        raise PetError(f"{name}: --none-of-these compares texts with the labeled texts of a run; name the run's folder")
+    ensemble = open_ensemble(
+        run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision or None
+    )
+    return fit_threshold(ensemble, run, asked, reporter)
+
 
 def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, reporter: Reporter) -> FitThreshold:
     """Measure how well the labeled texts of a run fit their labels, and return the threshold that follows.
@@ -97,51 +138,7 @@ def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, report
         centers, own = label_centers(vectors, gold), held_out_fit(vectors, gold)
 
         def measure(table: Dataset) -> Array:
-            return np.asarray((unit_rows(ensemble.vectors(table)) @ centers.T).max(axis=1))
+            return nearest_fit(ensemble.vectors(table), centers)
 
-    least = float(np.sort(own)[int(asked.share * len(own))])
+    least = least_fit(own, asked.share)
     return FitThreshold(measure, least, len(own), int((own < least).sum()))
-
-
-def unit_rows(vectors: Array) -> Array:
-    """Return rows of length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
-
-
-def label_centers(vectors: Array, gold: Array) -> Array:
-    """Return the mean direction of the texts of each label that has some: shape (labels, D).
-
-    Parameters
-    ----------
-    vectors : unit rows, shape (rows, D)
-    gold : int labels of shape (rows,)
-    """
-    return unit_rows(np.stack([vectors[gold == label].sum(axis=0) for label in np.unique(gold)]))
-
-
-def held_out_fit(vectors: Array, gold: Array) -> Array:
-    """Return how close each labeled text is to the nearest label, whose mean is that of its other texts.
-
-    Parameters
-    ----------
-    vectors, gold : see `label_centers`
-
-    Returns
-    -------
-    array of shape (rows,); a text that is the only one of its label is compared with the other labels, and -1 if there
-    are none
-
-    Examples
-    --------
-    >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.0, 1.0]])
-    >>> held_out_fit(vectors, np.array([0, 0, 1, 1])).round(3).tolist()
-    [0.8, 0.8, 1.0, 1.0]
-    """
-    labels, places = np.unique(gold, return_inverse=True)
-    sums = np.stack([vectors[gold == label].sum(axis=0) for label in labels])
-    found = vectors @ unit_rows(sums).T
-    rows, others = np.arange(len(gold)), sums[places] - vectors
-    alone = np.bincount(places)[places] == 1
-    found[rows, places] = np.where(alone, -1.0, (vectors * unit_rows(others)).sum(axis=1))
-    return np.asarray(found.max(axis=1))

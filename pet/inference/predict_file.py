@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pet.data.kept import keep_columns
 from pet.data.read import iter_table
 from pet.data.table_options import TableOptions
 from pet.inference.classifier import classify_chunks, open_classifier
+from pet.inference.none_of_these import FIT, fit_of_classifier
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.store.outputs import check_output
 from pet.store.tables import PROBABILITY_COLUMN, TABLE_ENDINGS, OutputColumn, needs_types, writing_table
+from pet.student.classifier import Classifier
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def predict_file(
@@ -24,6 +30,7 @@ def predict_file(
     source: str,
     output: str | Path | IO[str],
     *,
+    none_of_these: float | None = None,
     table: TableOptions | None = None,
     compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
@@ -38,13 +45,15 @@ def predict_file(
         receives JSON lines. Each row holds id, label, confidence and the probability of each label. If the labels of
         the classifier do not exclude each other, ``label`` is the most probable one, and ``labels`` all whose
         probability is at least the classifier's threshold: that of the run, or 0.5
+    none_of_these : leave out texts that fit no label of the run: those that fit worse than all but this share of its
+        labeled texts. Adds the column ``fit``
     table, compute : how to read, write and compute; columns that are not named are those of the run
     reporter : shows progress
 
     Returns
     -------
     int
-        Number of texts.
+        Number of texts, including those that were left out.
 
     Raises
     ------
@@ -61,24 +70,41 @@ def predict_file(
     saved = open_classifier(model, allow_pickle=compute.allow_pickle, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
+    threshold = None
+    if none_of_these is not None:
+        threshold = fit_of_classifier(model, none_of_these, compute, reporter)
+        columns.append(FIT)
     mapping = {key: value for key, value in {**saved.columns, **table.columns}.items() if key != "label"}
     kept = keep_columns(source, table, mapping, columns, typed=needs_types(place))
     chunks = iter_table(source, fields, columns=mapping, **table.reading)
-    names, order = np.asarray(labels, dtype=object), {"labels": json.dumps(list(labels), ensure_ascii=False)}
-    total = 0
+    order = {"labels": json.dumps(list(labels), ensure_ascii=False)}
+    total = foreign = 0
     with writing_table(place, [*columns, *kept.columns], order, as_is=table.as_is) as writer:
         for chunk, probabilities in classify_chunks(saved.classifier, model, chunks, compute, "predict", reporter):
-            values = {
-                "id": list(chunk["id"]),
-                "label": names[probabilities.argmax(axis=1)],
-                "confidence": probabilities.max(axis=1),
-                "probabilities": probabilities,
-            }
-            if saved.classifier.independent:
-                values["labels"] = [names[row].tolist() for row in probabilities >= saved.classifier.threshold]
-            writer.write(values | kept.take(len(chunk)))
-            total += len(chunk)
+            fit = None if threshold is None else threshold.measure(chunk)
+            rows = np.arange(len(chunk)) if fit is None or threshold is None else np.flatnonzero(fit >= threshold.least)
+            values = _values(saved.classifier, chunk, probabilities, rows)
+            if fit is not None:
+                values[FIT.name] = fit[rows]
+            writer.write(values | kept.take(len(chunk), rows))
+            total, foreign = total + len(chunk), foreign + len(chunk) - len(rows)
+    if threshold is not None:
+        reporter.info(threshold.text(foreign, total))
     return total
+
+
+def _values(classifier: Classifier, chunk: Dataset, probabilities: NDArray[Any], rows: NDArray[Any]) -> dict[str, Any]:
+    """Return the columns of some rows of a chunk."""
+    names, ids, chosen = np.asarray(classifier.labels, dtype=object), list(chunk["id"]), probabilities[rows]
+    values: dict[str, Any] = {
+        "id": [ids[row] for row in rows],
+        "label": names[chosen.argmax(axis=1)],
+        "confidence": chosen.max(axis=1),
+        "probabilities": chosen,
+    }
+    if classifier.independent:
+        values["labels"] = [names[row].tolist() for row in chosen >= classifier.threshold]
+    return values
 
 
 def prediction_columns(labels: tuple[str, ...], *, independent: bool = False) -> list[OutputColumn]:

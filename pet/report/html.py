@@ -45,7 +45,7 @@ def html_report(result: Mapping[str, Any]) -> str:
           ``baselines`` have results of `pet.evaluate.evaluate`, or a sequence of them, one per seed; matrices and
           charts then show the first seed
         - ``labels``, ``config``, ``messages``: label names, plain values nested to any depth, warnings of the run
-        - ``tables``, ``weights``, ``student_losses``, ``pool``, ``coverage``, ``confused``, ``texts``:
+        - ``tables``, ``weights``, ``student_losses``, ``pool``, ``coverage``, ``fit``, ``confused``, ``texts``:
           see `pet.run.evidence`
 
     Returns
@@ -63,6 +63,10 @@ def html_report(result: Mapping[str, Any]) -> str:
         "members": _members(result),
         "confusion": _confusion(result),
         "charts": _charts(result),
+        "fit": [
+            [row["share"], row["threshold"], row["kept"], row["kept_right"], row["dropped"], row["dropped_right"]]
+            for row in result.get("fit") or ()
+        ],
         "texts": result.get("texts") or {},
         "curves": _curves(result),
         "generations": _generations(result.get("generations") or (), result.get("labels") or ()),

@@ -256,6 +256,8 @@ def format_metrics(metrics: Metrics) -> str:
             ends = metrics.get(f"{figure}_interval") if figure in WITH_INTERVAL else None
             parts.append(f"{name} {metrics[figure]:.3f}" + (f" {interval(ends)}" if ends else ""))
     first_line = f"{', '.join(parts)}\n{majority_line(metrics)}"
+    if metrics.get("none_of_these"):
+        first_line += f"\n{_fit_line(metrics['none_of_these'])}"
     per_class = metrics["per_class"]
     classes = text_table(
         [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
@@ -264,6 +266,16 @@ def format_metrics(metrics: Metrics) -> str:
     classes = "\n".join([*level_lines(metrics), *([""] if metrics.get("levels") else []), classes])
     confusion = ["", _format_confusion(metrics)] if "confusion" in metrics else []
     return "\n".join([first_line, "", classes, *confusion])
+
+
+def _fit_line(found: Mapping[str, Any]) -> str:
+    """Say what a threshold of the fit would keep and leave out."""
+    right = {part: found[f"{part}_right"] for part in ("kept", "dropped")}
+    accuracy = {part: "" if share is None else f" (accuracy {share:.3f})" for part, share in right.items()}
+    return (
+        f"fit at least {found['threshold']:.3f}: keeps {found['kept']} texts{accuracy['kept']}, leaves out "
+        f"{found['dropped']}{accuracy['dropped']}"
+    )
 
 
 def _format_confusion(metrics: Metrics) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns, pick_rows
+from pet.embeddings.fit import fit_figures, held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
 from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.members.kinds import NOTE
 from pet.members.texts import Texts
@@ -29,6 +30,7 @@ _MOST_ROWS = 20_000  # evenly spaced rows that figures about large tables are co
 _TOKENIZED = 500  # texts of each part whose length in tokens is looked at
 _BINS = 10
 _POINTS = 20  # of the curve of accuracy over coverage
+_SHARES = (0.01, 0.05, 0.1, 0.2)  # of the labeled texts that fit no label by a threshold
 _LOSSES = record({}, {"losses": list_of(maybe(number()))})
 
 
@@ -52,6 +54,8 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         - ``student_losses``: mean losses
         - ``pool``: ``confidence`` and ``agreement``, numbers of unlabeled texts in classes
         - ``coverage``: see `pet.report.charts.coverage`
+        - ``fit``: what `pet predict --none-of-these X` would keep and leave out of the test texts, for some ``share``;
+          see `pet.embeddings.fit.fit_figures`
         - ``confused``, ``texts``: see `pet.run.shown_texts`
     """
     found: dict[str, Any] = {"tables": {part: _table(context, part) for part in PARTS if context.has(part)}}
@@ -76,6 +80,7 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         probabilities = _probabilities(context, results, soft)
         gold = context.texts("test").labels
         found["coverage"] = _coverage(probabilities, gold)
+        found["fit"] = _fit(context, probabilities.argmax(axis=1) == gold)
         found["confused"] = confused_pairs(context, probabilities)
         found["texts"] = {**found.get("texts", {}), **wrong_texts(context, probabilities, soft.get("test"))}
     return {name: content for name, content in found.items() if content}
@@ -185,3 +190,14 @@ def _coverage(probabilities: Array, gold: Array) -> list[dict[str, Any]]:
         }
         for n in counts
     ]
+
+
+def _fit(context: RunContext, right: Array) -> list[dict[str, Any]]:
+    """Return what thresholds of the fit would do; empty without labeled texts, or if the run embeds no texts."""
+    parts = [context.texts(part) for part in ("train", "test") if context.has(part)]
+    if len(parts) < 2 or any("" not in texts.vectors for texts in parts):
+        return []
+    train, test = (np.asarray(texts.vectors[""]) for texts in parts)
+    vectors, gold = unit_rows(train), parts[0].labels
+    own, fit = held_out_fit(vectors, gold), nearest_fit(test, label_centers(vectors, gold))
+    return [{"share": share, **fit_figures(fit, least_fit(own, share), right)} for share in _SHARES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from small_run import pet, refused
 
-from pet.inference.none_of_these import NoneOfThese, held_out_fit, label_centers, unit_rows
+from pet.embeddings.fit import held_out_fit, label_centers, unit_rows
+from pet.inference.none_of_these import NoneOfThese
 from pet.training.losses import word_mass
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -53,3 +55,33 @@ def test_a_share_outside_its_range_is_refused(workplace: Path, tmp_path: Path) -
     said = refused("label", run, "--input", pool, "-o", tmp_path / "o.jsonl", "--none-of-these", 1.5)
     assert "--none-of-these" in said and "1.5" in said
     assert NoneOfThese(0.0).by == "embeddings"
+
+
+def test_predictions_leave_out_the_same_texts_as_labels(workplace: Path, tmp_path: Path) -> None:
+    run, pool = workplace / "runs" / "reviews", workplace / "pool.jsonl"
+    options: list[Any] = [run, "--input", pool, "--device", "cpu", "--none-of-these", 0.4]
+    pet("label", *options, "-q", "-o", tmp_path / "labels.jsonl")
+    said = pet("predict", *options, "-o", tmp_path / "p.jsonl").stderr
+    labels, found = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("labels.jsonl", "p.jsonl")
+    )
+    assert [(row["id"], row["fit"]) for row in found] == [(row["id"], row["fit"]) for row in labels]
+    assert f"{32 - len(found)} of 32 texts" in said and "of 8 labeled texts" in said
+
+
+def test_an_evaluation_says_what_would_be_kept_and_left_out(workplace: Path) -> None:
+    run, test = workplace / "runs" / "reviews", workplace / "test.jsonl"
+    options: list[Any] = ["evaluate", run, "--input", test, "-q", "--device", "cpu", "--none-of-these", 0.4]
+    figures = json.loads(pet(*options, "--json").stdout)
+    found = figures["none_of_these"]
+    rights = [(found[f"{part}_right"] or 0) * found[part] for part in ("kept", "dropped")]
+    assert found["kept"] + found["dropped"] == 12 and sum(rights) == pytest.approx(12 * figures["accuracy"])
+    assert f"keeps {found['kept']} texts" in pet(*options).stdout
+
+
+def test_only_the_classifier_of_a_run_knows_what_fits(workplace: Path, tmp_path: Path) -> None:
+    shutil.copytree(workplace / "runs" / "reviews" / "student", tmp_path / "alone")
+    options: list[Any] = ["--input", workplace / "pool.jsonl", "-o", tmp_path / "o.jsonl", "--none-of-these", 0.1]
+    said = refused("predict", tmp_path / "alone", *options)
+    assert "--none-of-these" in said and "run" in said and not (tmp_path / "o.jsonl").exists()
