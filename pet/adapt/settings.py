@@ -32,9 +32,12 @@ class TextSettings(OptionSettings):
     title: ClassVar[str] = "Text"
 
     sources: tuple[str, ...] = setting(
-        (), "Text, JSONL (also .xz, .gz) or hub:OWNER/NAME[:CONFIG][@SPLIT]. Repeatable.", name="--text"
+        (),
+        "A text file, a folder of them, or a table: JSONL, CSV, TSV, Parquet, Arrow, Excel, sqlite:FILE#TABLE, "
+        "hub:OWNER/NAME, ... Repeatable.",
+        name="--text",
     )
-    fields: tuple[str, ...] = setting((), "Field of JSONL or hub rows that holds the text. Repeatable.", name="--field")
+    fields: tuple[str, ...] = setting((), "Column of a table that holds the text. Repeatable.", name="--field")
     document: str = setting(
         "line",
         "What counts as one document of a text file: a line, the text between blank lines, or the file.",

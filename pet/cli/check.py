@@ -21,6 +21,7 @@ from pet.cli.options import (
     reporter_for,
     setting_pairs,
     settings_option,
+    split_data,
     table_format_of,
     table_options,
 )
@@ -30,6 +31,7 @@ EXAMPLES = """\b
 Examples:
   pet check agnews
   pet check my.yaml --train train.jsonl --unlabeled pool.jsonl --test test.jsonl -m roberta-base
+  pet check my.yaml --data tickets.xlsx -m roberta-base
   pet check my.yaml --method ipet --unlabeled pool.jsonl
   pet check my.yaml --train train.csv --column text=review --max-length 128 --no-model
 """
@@ -83,6 +85,7 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
     reporter = reporter_for(quiet)
     settings = setting_pairs(options["settings"], options["max_length"])
     loaded = Task.load(task)
+    split_data(options)
     tables = {name: options[name] for name in ("train", "unlabeled", "test") if options[name] is not None}
     report = check_task(
         loaded if options["patterns"] is None else loaded.with_patterns(options["patterns"]),

@@ -71,10 +71,14 @@ def init(
     for warning in _warnings(made, output, model is not None):
         reporter.warn(warning)
     echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
+    if made.unlabeled:
+        rows = "1 row has" if made.unlabeled == 1 else f"{made.unlabeled:,} rows have"
+        echo(f"{rows} no label; with --data, they are the unlabeled texts")
     for named, words in [*made.words.items()][:_MOST_SHOWN] if model else ():
         echo(f"  {clean(named)}: {', '.join(words)}")
     given = [part for key, value in table_format.to_dict().items() for part in (f"--{key}", value)]
-    command = ["pet", "check", output, "--train", source, *_model_arguments(model), *given]
+    data = ["--data" if made.unlabeled else "--train", source]
+    command = ["pet", "check", output, *data, *_model_arguments(model), *given]
     echo(f"next: {clean(shlex.join(command))}")
 
 

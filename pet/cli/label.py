@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,14 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     from pet.inference.label_file import Labeled
 
+STANDARD = "-"
 EXAMPLES = """\b
 Examples:
   pet label runs/agnews --input more.jsonl -o labels.parquet
   pet label runs/agnews --input more.csv --column body=text --keep url -o labels.csv --min-confidence 0.9
   pet label runs/agnews --input more.jsonl -o labels.parquet --none-of-these 0.05
   pet label runs/agnews --input more.csv -o labels.csv --max-error 0.05 --held-out checked.csv
+  zcat more.csv.gz | pet label runs/agnews --input - -o - | head
   pet label /shared/runs/agnews --input /shared/pool/ -o /shared/labels --executor ray
 """
 
@@ -44,7 +47,11 @@ Examples:
 @click.argument("run", metavar="RUN")
 @input_option
 @click.option(
-    "-o", "--output", required=True, metavar="F", help="Soft labels: .parquet, .jsonl, .csv or .tsv; on Ray a folder."
+    "-o",
+    "--output",
+    required=True,
+    metavar="F",
+    help="Soft labels: .parquet, .jsonl, .csv or .tsv; - prints JSON lines; on Ray a folder.",
 )
 @min_confidence_option
 @click.option(
@@ -88,6 +95,8 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     folder of Parquet files in the order of the texts. To resume after a stop, run the same command again.
     """
     execution = execution_of(options)
+    if output == STANDARD and (as_json or execution.executor == "ray"):
+        raise PetError(f"-o -: prints the labels themselves; leave out {'--json' if as_json else '--executor ray'}")
     how: dict[str, Any] = {
         "min_confidence": options["min_confidence"],
         "table": table_options_of(options),
@@ -111,7 +120,9 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
 
         if execution.workers is not None or execution.worker_cpus is not None:
             raise PetError("--workers and --worker-cpus require --executor ray; otherwise one process labels")
-        counts = label_file(run, source, output, **how)
+        counts = label_file(run, source, sys.stdout if output == STANDARD else output, **how)
+    if output == STANDARD:
+        return
     if as_json:
         echo_json(
             {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pet.cli.echo import echo
+from pet.data.source_names import LABELED, UNLABELED
 from pet.errors import PetError
 from pet.extras import install_command
 from pet.recipe import EFFORTS
@@ -51,14 +52,16 @@ input_option = click.option(
     "source",
     required=True,
     metavar="F",
-    help="Texts: a JSONL, CSV, TSV or Parquet file, a folder of Parquet files, or hub:NAME.",
+    help="Texts: a JSONL, CSV, TSV, Parquet, Arrow or Excel file, a folder of Parquet or text files, "
+    "sqlite:FILE#TABLE, duckdb:FILE#TABLE, hub:NAME, or - for standard input.",
 )
 labeled_input_option = click.option(
     "--input",
     "source",
     required=True,
     metavar="F",
-    help="Labeled texts: a JSONL, CSV, TSV or Parquet file, a folder of Parquet files, or hub:NAME.",
+    help="Labeled texts: a JSONL, CSV, TSV, Parquet, Arrow or Excel file, a folder of Parquet files or with text "
+    "files for each label, sqlite:FILE#TABLE, duckdb:FILE#TABLE, hub:NAME, or - for standard input.",
 )
 keep_option = click.option(
     "--keep",
@@ -84,7 +87,9 @@ max_length_option = click.option(
     "--max-length", type=int, metavar="N", help="Longest input in tokens; short for --set max_length=N."
 )
 train_option = click.option(
-    "--train", metavar="F", help="Labeled texts to train on: JSONL, CSV, TSV, Parquet, or hub:OWNER/NAME@SPLIT."
+    "--train",
+    metavar="F",
+    help="Labeled texts to train on: JSONL, CSV, TSV, Parquet, Excel, sqlite:FILE#TABLE, hub:OWNER/NAME@SPLIT, ...",
 )
 unlabeled_option = click.option("--unlabeled", metavar="F", help="Unlabeled texts: the pool that trains the student.")
 test_option = click.option("--test", metavar="F", help="Labeled texts to evaluate on.")
@@ -201,7 +206,13 @@ executor_options = combined(
         help="Address of a running Ray cluster.  [default: $RAY_ADDRESS, one on this machine, or a new one]",
     ),
 )
-data_options = combined(train_option, unlabeled_option, test_option)
+one_table_option = click.option(
+    "--data",
+    metavar="F",
+    help="One table instead of --train and --unlabeled: rows with a label are trained on, and rows without are the "
+    "unlabeled texts.",
+)
+data_options = combined(one_table_option, train_option, unlabeled_option, test_option)
 draw_options = combined(shots_option, examples_option, as_drawn_option)
 compute_options = combined(device_option, precision_option, pickle_option)
 exact_compute_options = combined(device_option, exact_precision_option, pickle_option)
@@ -301,6 +312,17 @@ def setting_pairs(values: Iterable[str], max_length: int | None = None) -> dict[
     """Parse the values of ``--set`` and ``--max-length``: setting -> value as text."""
     found = pairs(values, "--set", "KEY=VALUE, as --set steps=200")
     return found if max_length is None else found | {"max_length": str(max_length)}
+
+
+def split_data(options: dict[str, Any]) -> None:
+    """Replace the value of ``--data`` in `options` by those of ``--train`` and ``--unlabeled``."""
+    data = options.pop("data", None)
+    if data is None:
+        return
+    given = [f"--{name}" for name in ("train", "unlabeled") if options[name] is not None]
+    if given:
+        raise PetError(f"--data {data}: stands for --train and --unlabeled; leave out {' and '.join(given)}")
+    options["train"], options["unlabeled"] = f"{LABELED}{data}", f"{UNLABELED}{data}"
 
 
 def table_format_of(options: dict[str, Any]) -> TableFormat:

@@ -189,7 +189,8 @@ def train(
     multiple=True,
     required=True,
     metavar="F",
-    help="Text, JSONL (also .xz, .gz) or hub:OWNER/NAME[:CONFIG][@SPLIT]. Repeatable.",
+    help="A text file, a folder of them, or a table: JSONL, CSV, TSV, Parquet, Excel, sqlite:FILE#TABLE, "
+    "hub:OWNER/NAME, ... Repeatable.",
 )
 @click.option("--field", "fields", multiple=True, metavar="NAME", help="Field of JSONL or hub rows. Repeatable.")
 @click.option(

@@ -30,6 +30,7 @@ from pet.cli.options import (
     reporter_for,
     setting_pairs,
     settings_option,
+    split_data,
     table_format_of,
     table_options,
 )
@@ -48,6 +49,7 @@ EXAMPLES = """\b
 Examples:
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --test test.jsonl -o runs/agnews
   pet run agnews --train train.jsonl --shots 10 --unlabeled pool.jsonl -m roberta-base -o runs/ten
+  pet run my.yaml --data tickets.xlsx -m roberta-base -o runs/tickets
   pet run agnews --method ipet --train train.jsonl --unlabeled pool.jsonl --baselines -o runs/ipet
   pet run agnews --method ipet --unlabeled pool.jsonl -o runs/no-labels
   pet run agnews --method pcp --train train.jsonl --unlabeled pool.jsonl -o runs/pcp
@@ -190,6 +192,7 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
     from pet.run.load_run import is_config, read_settings
     from pet.task.task import Task
 
+    split_data(options)
     given = {name: value for name, value in options.items() if value is not None}
     columns = column_pairs(given.pop("columns"))
     table_format = table_format_of(dict.fromkeys(FORMAT_OPTIONS) | given).to_dict()

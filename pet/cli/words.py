@@ -15,11 +15,13 @@ from pet.cli.options import (
     json_option,
     max_length_option,
     model_option,
+    one_table_option,
     patterns_option,
     quiet_option,
     reporter_for,
     seed_option,
     setting_pairs,
+    split_data,
     table_format_of,
     table_options,
     train_option,
@@ -36,6 +38,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
+@one_table_option
 @train_option
 @unlabeled_option
 @model_option
@@ -84,6 +87,7 @@ def words(task: str, count: int, texts: int, write: bool, as_json: bool, quiet: 
         if options["patterns"] is not None:
             raise PetError("--write needs the words of all patterns; leave out --patterns")
     chosen = whole if options["patterns"] is None else whole.with_patterns(options["patterns"])
+    split_data(options)
     columns, table_format = column_pairs(options["columns"]), table_format_of(options)
     sources = {name: options[name] for name in ("train", "unlabeled") if options[name] is not None}
     tables = read_texts(chosen, sources, columns, table_format)

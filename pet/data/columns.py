@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pet.data.label_codes import LabelCodes
 from pet.data.label_sets import LabelSets
+from pet.data.only import Only
 from pet.data.source import Source, Unsound
 from pet.data.table_format import TableNotice
 from pet.data.values import as_text, is_missing_label
@@ -41,6 +42,8 @@ class Layout:
         An id column that the first JSON line lacks. Rows are numbered then, and no line may have it.
     nested : mapping of str to (str, Nested)
         Column of the table -> its column in `columns`, and what it stands for, if that is a value inside a row.
+    only : Only or None
+        Read only these rows. Ids that are row numbers count all rows.
     """
 
     columns: Mapping[str, str]
@@ -48,12 +51,14 @@ class Layout:
     codes: LabelCodes | LabelSets | None
     stray_id: str | None = None
     nested: Mapping[str, tuple[str, Nested]] = field(default_factory=dict)
+    only: Only | None = None
 
     @property
     def file_columns(self) -> list[str]:
         """The needed columns of the file, each once."""
         wanted = [column for name, column in self.columns.items() if name not in self.nested]
         wanted += [self.id_column] if self.id_column is not None else []
+        wanted += [self.only.column] if self.only is not None else []
         return list(
             dict.fromkeys([*wanted, *(root for _, value in self.nested.values() for root in sorted(value.roots))])
         )
@@ -240,9 +245,13 @@ def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int)
     Unsound
         If a value is null or cannot be text, or a label is unknown.
     """
+    rows = pa.array(range(start, start + batch.num_rows), pa.int64())
+    if layout.only is not None:
+        read = layout.only.mask(batch.column(layout.only.column))
+        batch, rows = batch.filter(read), rows.filter(read)
     arrays = {name: _texts(batch, column, source) for name, column in layout.columns.items()}
     if layout.id_column is None:
-        ids = pc.cast(pa.array(range(start, start + batch.num_rows), pa.int64()), pa.string())
+        ids = pc.cast(rows, pa.string())
     else:
         ids = _texts(batch, layout.id_column, source)
         if pc.any(pc.equal(ids, "")).as_py():

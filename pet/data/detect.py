@@ -57,7 +57,7 @@ def detect(path: Path, kind: str, given: TableFormat) -> Detected:
     ------
     WrongText
         If the file cannot be read, or can be read in two ways that give different rows.
-    OSError, EOFError, zlib.error
+    OSError, BrokenFile
         If the file cannot be opened or decompressed.
     """
     state = os.stat(path)

@@ -1,25 +1,34 @@
-"""Read unlabeled text as documents, from text files, JSON lines and the hub."""
+"""Read unlabeled text as documents, from text files and from every kind of table."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import lzma
-import zlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from pet.data.columns import same_columns, some, two_columns
-from pet.data.hub import open_hub
+from pet.data.columns import Layout, same_columns, some, two_columns
+from pet.data.compressed import COMPRESSED, BrokenFile, open_unpacked
+from pet.data.open_source import ARROW_SUFFIXES, open_source
+from pet.data.problems import Problems
+from pet.data.row_reader import records
+from pet.data.saved_dataset import SPLITS, STATE
+from pet.data.source import Source, column_names
+from pet.data.source_names import DATABASES, HUB, LABELED, SHEETS, STANDARD_INPUT, UNLABELED, file_of
 from pet.data.text_file import START_BYTES, WrongText, marked_encoding, refuse_wide
+from pet.data.text_folder import text_files
 from pet.errors import PetError
 from pet.spelling import compose
+from pet.store.tree import check_inside
 
-_RECORDS = {".jsonl", ".ndjson"}
-_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+_RECORDS = (".jsonl", ".ndjson")
+_TABLES = (".csv", ".tsv", ".parquet", *ARROW_SUFFIXES, *SHEETS)
+_PREFIXES = (HUB, *DATABASES, LABELED, UNLABELED)
+_SAVED = (STATE, SPLITS)
+_INPUT = "text"  # what messages call a table
 
 
 def read_documents(sources: Sequence[str], fields: Sequence[str] = (), document: str = "line") -> list[str]:
@@ -28,10 +37,9 @@ def read_documents(sources: Sequence[str], fields: Sequence[str] = (), document:
     Parameters
     ----------
     sources : sequence of str
-        Text files, JSON-lines files (``.jsonl``), both also as ``.xz`` or ``.gz``, or hub data sets
-        (``hub:OWNER/NAME[:CONFIG][@SPLIT]``).
+        Text files, which may be compressed, folders of them, or tables, as for `pet.data.open_source.open_source`.
     fields : sequence of str
-        Fields of a JSON object or hub row that are joined into one document.
+        Columns of a table that are joined into one document for each row.
     document : {"line", "blank", "file"}
         What counts as one document of a text file: a line, the text between blank lines, or the file.
 
@@ -50,15 +58,18 @@ def read_documents(sources: Sequence[str], fields: Sequence[str] = (), document:
 
 
 def read_strings(path: str) -> list[str]:
-    """Read all strings in the records of a JSON-lines file, whatever their fields, or the lines of a text file."""
-    if _kind(Path(path)) not in _RECORDS:
+    """Read all texts in a table, whatever their columns, or the lines of a text file."""
+    if _is_table(path):
+        opened = open_source(path, _INPUT)
+        return [text for _, row in _rows(opened, column_names(opened) or ()) for text in _strings(row)]
+    if not path.lower().endswith(_endings(_RECORDS)):
         return read_documents([path])
     with _opened(path) as stream:
         return [text for _, record in _records(stream, path) for text in _strings(record)]
 
 
 def read_lines(path: str) -> list[tuple[int, str]]:
-    """Read the lines of a text file, also ``.xz`` or ``.gz``, with their numbers, counted from 1.
+    """Read the lines of a text file, which may be compressed, with their numbers, counted from 1.
 
     Raises
     ------
@@ -70,11 +81,15 @@ def read_lines(path: str) -> list[tuple[int, str]]:
 
 
 def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
-    if source.startswith("hub:"):
-        yield from _read_hub(source, fields)
+    if files := _files_in(source):
+        for file in files:
+            yield from _read(str(file), fields, document)
+        return
+    if _is_table(source):
+        yield from _read_rows(open_source(source, _INPUT), source, fields)
         return
     with _opened(source) as stream:
-        if _kind(Path(source)) not in _RECORDS:
+        if not source.lower().endswith(_endings(_RECORDS)):
             yield from _split(stream, document)
             return
         if not fields:
@@ -85,21 +100,34 @@ def _read(source: str, fields: Sequence[str], document: str) -> Iterator[str]:
             yield _join(record, where, fields)
 
 
-def _kind(path: Path) -> str:
-    return Path(path.stem).suffix if path.suffix in _OPENERS else path.suffix
+def _files_in(source: str) -> list[Path]:
+    """Return the text files in a folder, unless it is a folder of Parquet shards or a saved data set."""
+    folder = Path(source)
+    if not folder.is_dir() or any(folder.glob("*.parquet")) or any((folder / name).is_file() for name in _SAVED):
+        return []
+    check_inside(folder, "folder of texts")
+    return text_files(folder)[0]
+
+
+def _is_table(source: str) -> bool:
+    """Return True for what `open_source` reads, except for JSON lines, whose records may differ."""
+    place = str(file_of(source))
+    table = source == STANDARD_INPUT or source.startswith(_PREFIXES) or place.lower().endswith(_endings(_TABLES))
+    return table or os.path.isdir(place)
+
+
+def _endings(suffixes: Sequence[str]) -> tuple[str, ...]:
+    return (*suffixes, *(f"{suffix}{packed}" for suffix in suffixes for packed in COMPRESSED))
 
 
 @contextmanager
 def _opened(source: str) -> Iterator[Iterable[str]]:
     """Open a text file, decompressed."""
     path = Path(source)
-    if path.is_dir():
-        raise PetError(f"{source}: is a folder; name the files in it")
     if not path.is_file():
         raise PetError(f"{source}: no such file; check the path")
     try:
-        opener = _OPENERS.get(path.suffix, open)
-        with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding=_encoding(raw)) as stream:
+        with open_unpacked(path) as raw, io.TextIOWrapper(raw, encoding=_encoding(raw)) as stream:
             yield stream
     except WrongText:
         raise PetError(
@@ -110,16 +138,13 @@ def _opened(source: str) -> Iterator[Iterable[str]]:
             f"{source}: is not UTF-8 text (byte {error.object[error.start]:#x}, {error.reason}); "
             "convert it first (`iconv -t utf-8`)"
         ) from None
-    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise PetError(
-            f"{source}: is truncated or not a {path.suffix} file ({error}); download or compress it again"
-        ) from None
+    except BrokenFile as error:
+        raise PetError(f"{source}: {error}") from None
 
 
-def _encoding(raw: IO[bytes]) -> str:
+def _encoding(raw: Any) -> str:
     """Return the encoding that a byte order mark names, else UTF-8."""
-    start = raw.read(START_BYTES)
-    raw.seek(0)
+    start = raw.peek(START_BYTES)[:START_BYTES]
     marked = marked_encoding(start)
     if marked is None:
         refuse_wide(start)
@@ -178,12 +203,29 @@ def _join(record: dict[str, object], where: str, fields: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def _read_hub(source: str, fields: Sequence[str]) -> Iterator[str]:
-    rows: Any = open_hub(source, "text").dataset
+def _read_rows(opened: Source, source: str, fields: Sequence[str]) -> Iterator[str]:
+    header = column_names(opened) or []
     if not fields:
-        raise PetError(f"{source}: name the column that contains the text, as in --field {rows.column_names[0]}")
-    for number, row in enumerate(rows, start=1):
-        yield _join(row, f"{source}, row {number}", fields)
+        raise PetError(
+            f"{source}: name the column that contains the text with --field COLUMN; its columns are {some(header)}"
+        )
+    missing = [field for field in fields if not same_columns(field, header)]
+    if missing and opened.kind != "json":
+        raise PetError(f"{source}: has no field {missing[0]!r}; set --field to one of {some(header)}")
+    wanted = [column for field in fields for column in same_columns(field, header) or [field]]
+    for place, row in _rows(opened, wanted):
+        yield _join(row, opened.where(place), fields)
+
+
+def _rows(opened: Source, columns: Sequence[str]) -> Iterator[tuple[tuple[int, int], Any]]:
+    """Yield the rows of a table with their places; name every mistake at the end."""
+    problems = Problems(opened, _INPUT)
+    only = [] if opened.only is None else [opened.only.column]
+    layout = Layout({column: column for column in [*columns, *only]}, None, None)
+    for place, row in records(opened, layout, problems, numbers=True):
+        if opened.only is None or opened.only(row):
+            yield place, row
+    problems.raise_if_any()
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pet.data.read import read_table
 from pet.data.rows import Row, chunks_of_rows, column_values, output_columns, whole_rows
 from pet.data.sample import sample_shots
 from pet.data.source import Source, column_names
+from pet.data.source_names import file_of
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.seeds import derive_seed
@@ -105,11 +106,12 @@ def draw_file(
         For every mistake in the input or the options. Nothing is written then.
     """
     table = replace(table or TableOptions(), columns={**task.columns, **(table.columns if table else {})})
-    targets = [check_output(place, TABLE_ENDINGS, source, table.force) for place in (output, rest) if place is not None]
+    given = file_of(source)
+    targets = [check_output(place, TABLE_ENDINGS, given, table.force) for place in (output, rest) if place is not None]
     if len(targets) == 2 and os.path.realpath(targets[0]) == os.path.realpath(targets[1]):
         raise PetError(f"{output}: is given both for the draw and for the rest; name two files")
     gold, drawn = _draw(task, source, draw, table)
-    opened = open_source(source, "input", table.table_format)
+    opened = open_source(source, "input", table.table_format, table.columns)
     rows, names = _pick(opened, drawn.tolist())
     table = replace(table, columns=present_columns(table.columns, names))
     names = _chosen(names, task, table, opened.shown)

@@ -12,10 +12,11 @@ import pyarrow.csv as pc_csv
 import pyarrow.json as pc_json
 
 from pet.data.columns import Layout, canonical
+from pet.data.compressed import BrokenFile
 from pet.data.delimited import Dialect
 from pet.data.label_sets import LabelSets
 from pet.data.source import Source, Unsound, arrow_batches
-from pet.data.text_file import BLOCK, BROKEN_GZIP, line_blocks, open_bytes
+from pet.data.text_file import BLOCK, line_blocks, open_bytes
 from pet.store.spreadsheet import MARK, ORIGINAL, QUOTED
 
 JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
@@ -40,7 +41,7 @@ def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
             if batch.num_rows:
                 yield canonical(batch, layout, source, start)
                 start += batch.num_rows
-    except (pa.ArrowException, UnicodeDecodeError, KeyError, *BROKEN_GZIP) as error:
+    except (pa.ArrowException, UnicodeDecodeError, KeyError, BrokenFile) as error:
         raise Unsound(str(error)) from error
     except OSError as error:  # Arrow raises it for a broken page of a Parquet file
         if source.kind != "parquet":

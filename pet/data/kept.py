@@ -152,7 +152,7 @@ def keep_columns(
     if not table.keep:
         return KeptColumns(None, ())
     refuse_many_texts("--keep", mapping)
-    opened = open_source(source, _NAME, table.table_format)
+    opened = open_source(source, _NAME, table.table_format, mapping)
     names = choose_columns(table.keep, column_names(opened) or [], opened.shown)
     refuse_taken(names, output)
     return KeptColumns(opened, output_columns(opened, names, _NAME, typed=typed))

@@ -58,7 +58,7 @@ class Problems:
         if group.count == 1:
             return ""
         others = [
-            str(line) if file == group.places[0][0] else self.source.where((file, line))
+            self.source.number((file, line)) if file == group.places[0][0] else self.source.where((file, line))
             for file, line in group.places[1:]
         ]
         more = ", …" if group.count > len(group.places) else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -47,9 +48,8 @@ def read_table(
 
     Parameters
     ----------
-    source : a `.jsonl`, `.ndjson`, `.json` (one object per line), `.csv`, `.tsv` (each also with `.gz`) or `.parquet`
-        file, a folder of Parquet shards, or `hub:OWNER/NAME[:CONFIG][@SPLIT]`; or a table in memory: a data frame, a
-        data set, an Arrow table, a mapping of columns, or a list of mappings
+    source : a file, folder, database or data set, as for `pet.data.open_source.open_source`; or a table in memory: a
+        data frame, a data set, an Arrow table, a mapping of columns, or a list of mappings
     fields : the text columns; numbers and booleans become text
     labels : the task's labels in order; if given, the table has a column with their indices. `LabelSets` if a text may
         have several labels
@@ -145,10 +145,11 @@ def prepare(
 ) -> tuple[Source, Layout]:
     """Open a source and find its columns; parameters and errors are those of `read_table`."""
     codes = label_reader(labels, label_map)
-    opened = open_source(source, name, table_format)
+    opened = open_source(source, name, table_format, columns)
     header = column_names(opened)
     place = f"{name}: {opened.shown}"
-    return opened, lay_out(header, fields, codes, columns, place, strict=opened.kind != "json")
+    layout = lay_out(header, fields, codes, columns, place, strict=opened.kind != "json")
+    return opened, replace(layout, only=opened.only)
 
 
 def _checked(batches: Iterator[pa.RecordBatch], layout: Layout, name: str) -> Iterator[pa.RecordBatch]:
@@ -181,7 +182,8 @@ def _walked(source: Source, layout: Layout, name: str) -> Iterator[pa.RecordBatc
             _name_duplicates(source, layout, problems, duplicates)
     problems.raise_if_any()
     if not total + len(rows):
-        raise PetError(f"{name}: {source.shown}: is empty; it needs at least one row")
+        what = "is empty; it needs at least one row" if layout.only is None else layout.only.none_found
+        raise PetError(f"{name}: {source.shown}: {what}")
 
 
 def _batch(rows: list[tuple[Any, ...]], layout: Layout, ledger: IdLedger) -> pa.RecordBatch:
@@ -200,7 +202,7 @@ def _name_duplicates(source: Source, layout: Layout, problems: Problems, duplica
             continue
         if text in first:
             cure = "make the ids unique, or number the rows with --column id="
-            message = f"has the same id {text[:60]!r} as {source.unit} {first[text][1]}; {cure}"
+            message = f"has the same id {text[:60]!r} as {source.unit} {source.number(first[text])}; {cure}"
             problems.add(place, "duplicate ids", message, text)
         else:
             first[text] = place

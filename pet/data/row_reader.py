@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from pet.data.columns import Layout, label_mistake, missing_column, same_columns, two_columns
+from pet.data.compressed import BrokenFile
 from pet.data.delimited import Dialect, split_records
 from pet.data.dialect import shown
 from pet.data.label_codes import LabelCodes
 from pet.data.label_sets import LabelSets, UnknownLabel
 from pet.data.problems import Place, Problems
 from pet.data.source import Source, arrow_batches, column_names, first_line
-from pet.data.text_file import BOM, BROKEN_GZIP, not_utf8, open_bytes
+from pet.data.text_file import BOM, not_utf8, open_bytes
 from pet.data.values import as_text, is_unicode, kind_of
 from pet.spelling import compose
 from pet.store.spreadsheet import unquoted
@@ -26,6 +27,8 @@ def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[P
     """Yield place and values (id, fields, label or label set) of every valid row; mistakes go to `problems`."""
     found = ((place, row) for place, record in records(source, layout, problems) for row in layout.rows(record))
     for number, (place, record) in enumerate(found):
+        if layout.only is not None and not layout.only(record):
+            continue
         values = checked_row(place, record, layout, problems)
         if values is not None:
             yield place, (values[0] if layout.id_column is not None else str(number), *values[1:])
@@ -155,12 +158,8 @@ def _lines(source: Source, problems: Problems) -> Iterator[tuple[int, str | None
                 except UnicodeDecodeError as error:
                     problems.add((0, number), "UTF-8", not_utf8(line, error))
                     yield number, None
-    except BROKEN_GZIP as error:
-        problems.add(
-            (0, number + 1),
-            "gzip",
-            f"the gzip file is truncated or broken here ({first_line(error)}); download it again",
-        )
+    except BrokenFile as error:
+        problems.add((0, number + 1), "compressed", str(error))
 
 
 class _Duplicates(dict[str, Any]):

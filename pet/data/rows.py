@@ -10,12 +10,11 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pet.data.columns import Layout
 from pet.data.problems import Problems
 from pet.data.row_reader import records
-from pet.data.source import Source, column_names
+from pet.data.source import Source, arrow_schema, column_names
 from pet.store.tables import MISSING, OutputColumn, mixed_column
 
 Row = Mapping[str, Any]
@@ -42,12 +41,14 @@ def whole_rows(
     PetError
         After the last row, with every line that could not be read.
     """
-    wanted = (column_names(source) or []) if columns is None else columns
+    wanted = list((column_names(source) or []) if columns is None else columns)
+    wanted += [] if source.only is None or source.kind == "json" else [source.only.column]
     problems = Problems(source, name)
     for _, record in records(
         source, Layout({column: column for column in wanted}, None, None), problems, numbers=numbers
     ):
-        yield record
+        if source.only is None or source.only(record):
+            yield record
     problems.raise_if_any()
 
 
@@ -85,12 +86,8 @@ def output_columns(source: Source, names: Sequence[str], name: str, *, typed: bo
         return [OutputColumn(column, pa.null()) for column in names]
     if source.kind == "json":
         schema = _json_schema(source, names, name)
-    elif source.dataset is not None:
-        schema = source.dataset.features.arrow_schema
-    elif source.kind == "parquet":
-        schema = pq.read_schema(source.paths[0])
     else:
-        schema = pa.schema([(column, pa.string()) for column in names])
+        schema = arrow_schema(source) or pa.schema([(column, pa.string()) for column in names])
     # Integers that stand for class names are written as the names.
     return [
         OutputColumn(column, pa.string() if column in source.class_names else schema.field(column).type)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+from pet.data.compressed import open_unpacked
+
 BOM = codecs.BOM_UTF8
 BLOCK = 8 << 20  # bytes
 START_BYTES = 4096  # that show what a file is
@@ -39,15 +38,9 @@ class WrongText(Exception):
 
 
 def open_bytes(path: Path, encoding: str = "utf-8") -> IO[bytes]:
-    """Open a text file for reading as UTF-8 bytes; decompress it if its name ends in `.gz`."""
-    file = _unpacked(path)
+    """Open a text file for reading as UTF-8 bytes; see `pet.data.compressed.open_unpacked`."""
+    file = open_unpacked(path)
     return file if encoding == "utf-8" else io.BufferedReader(_Recoded(file, encoding))
-
-
-def _unpacked(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))  # type: ignore[arg-type]
-    return open(path, "rb")
 
 
 class _Recoded(io.RawIOBase):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +51,7 @@ class SoftLabelWriter(Protocol):
 
 @contextmanager
 def writing_soft_labels(
-    path: str | Path,
+    path: str | Path | IO[str],
     labels: Sequence[str],
     members: Sequence[str],
     kept: Sequence[OutputColumn] = (),
@@ -63,8 +63,9 @@ def writing_soft_labels(
 
     Parameters
     ----------
-    path : str or Path
-        The file; the ending of its name selects the format (`pet.store.tables.TABLE_ENDINGS`).
+    path : str, Path or text stream
+        The file; the ending of its name selects the format (`pet.store.tables.TABLE_ENDINGS`). A stream receives JSON
+        lines.
     labels, members : sequence of str
         Names, in the order of the columns of `SoftLabels`.
     kept : sequence of OutputColumn
@@ -86,7 +87,7 @@ def writing_soft_labels(
     names = np.asarray([*labels, None], dtype=object)  # a vote of -1 selects the last entry: no vote
     order = {"labels": json.dumps(list(labels), ensure_ascii=False), "members": json.dumps(list(members))}
     columns = [*soft_label_columns(labels, members, independent=independent), *kept]
-    with writing_table(Path(path), columns, order, as_is=as_is) as table:
+    with writing_table(Path(path) if isinstance(path, str) else path, columns, order, as_is=as_is) as table:
 
         def append(ids: Sequence[str], soft: SoftLabels, kept: Mapping[str, Values] = {}) -> None:
             made: dict[str, Values] = {

@@ -18,6 +18,7 @@ from pet.data.ids import match_ids
 from pet.data.label_sets import LabelSets
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
+from pet.data.source_names import text_columns
 from pet.data.table_format import DETECT, TableFormat
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
@@ -208,8 +209,7 @@ def _announce(labels: str | Path, examples: _Examples, reporter: Reporter) -> No
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:
     soft = _checked_labels(labels, options)
     columns = {**(options.task.columns if options.task else {}), **options.columns}
-    text_columns = {key: column for key, column in columns.items() if key != "label"}
-    table = read_table(source, options.names, columns=text_columns, table_format=options.table_format)
+    table = read_table(source, options.names, columns=text_columns(source, columns), table_format=options.table_format)
     table, targets, counts = _join(labels, soft, table, options.min_confidence)
     gold = None
     if options.train is not None:

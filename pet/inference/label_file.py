@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from pet.data.kept import keep_columns
 from pet.data.read import iter_table
+from pet.data.source_names import file_of, text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
@@ -62,7 +63,7 @@ class Labeled:
 def label_file(
     run: str | Path,
     source: str,
-    output: str | Path,
+    output: str | Path | IO[str],
     *,
     min_confidence: float = 0.0,
     none_of_these: NoneOfThese | None = None,
@@ -76,7 +77,7 @@ def label_file(
     ----------
     run : folder of a finished run; one of ``--method zero-shot`` labels with the pretrained model
     source : the texts, as for `pet.data.read.read_table`
-    output : a .parquet, .jsonl, .csv or .tsv file, which appears when all texts are labeled
+    output : a .parquet, .jsonl, .csv or .tsv file, which appears when all is labeled; or a stream, for JSON lines
     min_confidence : leave out texts whose best label is less probable than this; if texts may have several labels,
         those of which any label is less certain than this
     none_of_these : also leave out texts that fit no label, and write the column ``fit``
@@ -100,10 +101,10 @@ def label_file(
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
-    place = check_output(output, TABLE_ENDINGS, source, table.force)
+    place = check_place(output, source, table)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
     labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
-    mapping = text_columns(ensemble, table.columns)
+    mapping = text_columns(source, {**ensemble.columns, **table.columns})
     fits = [] if none_of_these is None else [FIT]
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
     threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
@@ -119,6 +120,13 @@ def label_file(
             rows, soft, values = done.note(threshold, chunk, rows, soft)
             append(ids_of(chunk, rows), soft, {**values, **kept.take(len(chunk), rows)})
     return done.labeled(labels, agreement, threshold)
+
+
+def check_place(output: str | Path | IO[str], source: str, table: TableOptions) -> Path | IO[str]:
+    """Return where a table goes: the path of a file that can be written, or a stream as it is."""
+    if not isinstance(output, (str, Path)):
+        return output
+    return check_output(output, TABLE_ENDINGS, file_of(source), table.force)
 
 
 def _quantized(
@@ -176,13 +184,6 @@ def check_confidence(least: float) -> None:
     """Refuse a confidence that is not a probability."""
     if not 0 <= least <= 1:
         raise PetError(f"--min-confidence is {least}; it must be from 0 to 1")
-
-
-def text_columns(ensemble: SavedEnsemble, columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns of the fields: those of the run, unless others are given."""
-    mapping = {**ensemble.columns, **columns}
-    mapping.pop("label", None)
-    return mapping
 
 
 def label_chunk(

@@ -27,11 +27,12 @@ from pet.data.read import prepare
 from pet.data.rows import output_columns
 from pet.data.shards import Shard, cut_files, cut_rows
 from pet.data.source import Source, column_names
+from pet.data.source_names import STANDARD_INPUT, absolute, split_rows, text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.soft_labels import soft_label_columns
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
-from pet.inference.label_file import Labeled, check_confidence, text_columns
+from pet.inference.label_file import Labeled, check_confidence
 from pet.inference.options import ComputeOptions
 from pet.inference.shard_worker import ABOUT, ATTEMPTS, KEPT, ShardLabeler, ShardWork, cut_table
 from pet.progress import Reporter
@@ -146,7 +147,9 @@ def _holds_parts(folder: Path) -> bool:
 
 
 def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Input:
-    mapping = text_columns(ensemble, table.columns)
+    if split_rows(source)[0] == STANDARD_INPUT:
+        raise PetError(f"{source}: standard input cannot be read on other machines; write it to a file")
+    mapping = text_columns(source, {**ensemble.columns, **table.columns})
     opened, layout = prepare(source, ensemble.task.fields, None, {}, mapping, "input", table.table_format)
     if table.keep:
         refuse_many_texts("--keep", mapping)
@@ -223,7 +226,7 @@ def _shards(
     given: _Input, ensemble: SavedEnsemble, folder: Path, rows: int, reporter: Reporter
 ) -> tuple[Source, Layout, dict[str, OutputColumn], list[Shard]]:
     """Return the Parquet files to read, their columns, the columns to keep, and the shards."""
-    if given.source.kind == "parquet" and not given.layout.nested:
+    if given.source.kind == "parquet" and not given.layout.nested and given.layout.only is None:
         paths = tuple(path.absolute() for path in given.source.paths)
         source = Source("parquet", given.source.shown, paths, None, given.source.class_names)
         columns = output_columns(source, given.table.keep, "input", typed=True)
@@ -242,9 +245,8 @@ def _cut_on_ray(given: _Input, fields: Sequence[str], folder: Path, reporter: Re
 
     if not folder.is_dir():
         reporter.info("cutting the input into shards")
-        place = given.given if given.source.kind == "hub" else str(expand(given.given).absolute())
         worker = ray.remote(num_cpus=1)(cut_table)
-        problems = ray.get(worker.remote(place, list(fields), given.mapping, given.table, str(folder)))
+        problems = ray.get(worker.remote(absolute(given.given), list(fields), given.mapping, given.table, str(folder)))
         if problems:
             raise PetError(problems)
     return open_source(folder, "input")

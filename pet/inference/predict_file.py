@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from pet.data.kept import keep_columns
 from pet.data.read import iter_table
+from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
 from pet.inference.classifier import classify_chunks, open_classifier
+from pet.inference.label_file import check_place
 from pet.inference.none_of_these import FIT, fit_of_classifier
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
-from pet.store.outputs import check_output
-from pet.store.tables import PROBABILITY_COLUMN, TABLE_ENDINGS, OutputColumn, needs_types, writing_table
+from pet.store.tables import PROBABILITY_COLUMN, OutputColumn, needs_types, writing_table
 from pet.student.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def predict_file(
     32
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
-    place = check_output(output, TABLE_ENDINGS, source, table.force) if isinstance(output, (str, Path)) else output
+    place = check_place(output, source, table)
     saved = open_classifier(model, allow_pickle=compute.allow_pickle, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
@@ -74,7 +75,7 @@ def predict_file(
     if none_of_these is not None:
         threshold = fit_of_classifier(model, none_of_these, compute, reporter)
         columns.append(FIT)
-    mapping = {key: value for key, value in {**saved.columns, **table.columns}.items() if key != "label"}
+    mapping = text_columns(source, {**saved.columns, **table.columns})
     kept = keep_columns(source, table, mapping, columns, typed=needs_types(place))
     chunks = iter_table(source, fields, columns=mapping, **table.reading)
     order = {"labels": json.dumps(list(labels), ensure_ascii=False)}

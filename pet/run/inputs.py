@@ -18,6 +18,7 @@ from pet.data.label_sets import labels_of
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
 from pet.data.sample import sample_shots
+from pet.data.source_names import text_columns
 from pet.data.table_format import TableFormat
 from pet.errors import PetError
 from pet.progress import Reporter
@@ -93,8 +94,8 @@ def load_data(
     if corrections is not None:
         train = corrections.add_to(train, task.fields)
     if settings.unlabeled is not None:
-        text_columns = {key: value for key, value in labeled["columns"].items() if key != "label"}
-        how = {"columns": text_columns, "table_format": labeled["table_format"]}
+        columns = text_columns(settings.unlabeled, labeled["columns"])
+        how = {"columns": columns, "table_format": labeled["table_format"]}
         pool = _table("unlabeled", settings.unlabeled, tables, task, **how)
     test = read_test(settings, task, tables)
     found = check_tables(task.fields, list(task.labels), train, pool, test)
@@ -173,7 +174,7 @@ def _counts(table: Dataset, task: Task) -> dict[str, int]:
 
 
 def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
-    """Identify a data source: a hash of its bytes, or the fingerprint of a hub data set."""
+    """Identify a data source: a hash of the bytes of its files, or of the texts that are read from anything else."""
     if source is None or table is None:
         return None
     if source.startswith(MEMORY):
@@ -181,9 +182,9 @@ def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
     path = expand(source)
     if path.is_file():
         return hash_file(path)
-    if path.is_dir():
+    if path.is_dir() and not any(p.is_dir() for p in path.iterdir()):
         return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.is_file()})
-    return str(table._fingerprint)
+    return _content_hash(table)
 
 
 def _content_hash(table: Dataset) -> str:

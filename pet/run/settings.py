@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pet.data.source_names import absolute as absolute_table
 from pet.errors import PetError
 from pet.ipet.settings import NO_POOL
 from pet.recipe import DEFAULT_LIBRARY
@@ -141,8 +142,9 @@ class RunSettings:
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
         values["members"] = [absolute_member(text) for text in self.members]
-        for name in ("train", "unlabeled", "test", "corrections"):
-            values[name] = absolute(values[name])
+        for name in ("train", "unlabeled", "test"):
+            values[name] = None if values[name] is None else absolute_table(values[name])
+        values["corrections"] = absolute(values["corrections"])
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
         if self.reuse is None:

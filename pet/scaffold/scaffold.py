@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pet.data.infer_columns import InferredColumns
+from pet.data.source_names import split_rows
 from pet.task.edit import NewWords
 from pet.task.grammar import NAME, RESERVED
 from pet.task.yaml_text import yaml_list, yaml_quoted, yaml_scalar
@@ -168,7 +169,7 @@ def task_file_text(draft: Draft) -> str:
     found, words = draft.found, draft.words
     unused = ", ".join(map(_quoted, found.others[:12])) + (", ..." if len(found.others) > 12 else "")
     lines = [
-        f"# A first task file for {_quoted(draft.source)}.",
+        f"# A first task file for {_quoted(split_rows(draft.source)[0])}.",
         *_about_words(draft.model),
         f"task: {yaml_scalar(draft.name)}",
         "",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pet.data.infer_columns import infer_columns
+from pet.data.source_names import LABELED
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
 from pet.progress import Reporter
@@ -34,6 +35,8 @@ class WrittenTask:
         Label -> its words.
     similar : tuple of tuples of str
         Labels that differ only in case or spaces.
+    unlabeled : int
+        Rows without a label.
     """
 
     fields: tuple[str, ...]
@@ -41,6 +44,7 @@ class WrittenTask:
     columns: Mapping[str, str]
     words: Mapping[str, tuple[str, ...]]
     similar: tuple[tuple[str, ...], ...]
+    unlabeled: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def write_new_task(
     name : str
         Name of the task.
     source : str
-        Labeled texts, as for `pet.data.read.read_table`.
+        Labeled texts, as for `pet.data.read.read_table`; some rows may have no label.
     output : str or Path
         A .yaml file.
     options : NewTaskOptions, optional
@@ -103,10 +107,12 @@ def write_new_task(
         merge_labels=options.merge_labels,
         table_format=options.table_format,
     )
-    draft = first_draft(name, source, found)
+    unlabeled = found.rows - sum(found.counts)
+    labeled = f"{LABELED}{source}" if unlabeled else source
+    draft = first_draft(name, labeled, found)
     task = _task_of(task_file_text(draft), output)
     # Finds missing texts and labels now, with their lines.
-    read_texts(task, {"train": source}, table_format=options.table_format)
+    read_texts(task, {"train": labeled}, table_format=options.table_format)
     if options.model is not None:
         draft = with_model(draft, task, options.model, reporter or Reporter("quiet"), options.table_format)
     written = task_file_text(draft)
@@ -114,7 +120,7 @@ def write_new_task(
     with writing(place) as temporary:
         temporary.write_text(written, encoding="utf-8", newline="\n")
     words = {label: tuple(words) for label, words in draft.words.words.items()}
-    return WrittenTask(task.fields, task.labels, named_columns(found), words, found.similar)
+    return WrittenTask(task.fields, task.labels, named_columns(found), words, found.similar, unlabeled)
 
 
 def _task_of(written: str, output: str | Path) -> Task:

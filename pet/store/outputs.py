@@ -16,7 +16,9 @@ from pet.store.temporary import remove_leftovers, temporary_folder
 REPLACED = ".old-"  # begins the name of a folder that is being replaced
 
 
-def check_output(path: str | Path, endings: Sequence[str], source: str | None = None, force: bool = False) -> Path:
+def check_output(
+    path: str | Path, endings: Sequence[str], source: str | Path | None = None, force: bool = False
+) -> Path:
     """Return the path of an output file after checking that it can be written.
 
     Parameters
@@ -24,8 +26,8 @@ def check_output(path: str | Path, endings: Sequence[str], source: str | None = 
     path : str or Path
     endings : sequence of str
         The supported ones.
-    source : str, optional
-        The input, which is read while the output is written.
+    source : str or Path, optional
+        The file of the input, which is read while the output is written.
     force : bool
         Allow a file that exists; it will be replaced.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pet.data.label_sets import labels_of
 from pet.data.read import read_table
+from pet.data.source_names import text_columns
 from pet.data.table_format import DETECT, TableFormat
 from pet.task.task import Task
 
@@ -43,7 +44,7 @@ def read_texts(
             table_format=table_format,
         )
     if "unlabeled" in sources:
-        columns = {key: column for key, column in columns.items() if key != "label"}
+        columns = text_columns(sources["unlabeled"], columns)
         found["unlabeled"] = read_table(
             sources["unlabeled"], task.fields, columns=columns, name="unlabeled", table_format=table_format
         )

@@ -270,14 +270,6 @@ BAD = {
     "one label": (b'{"text": "a b c", "label": "x"}\n' * 3, "'x'"),
     "no text": (b'{"label": "x"}\n{"label": "y"}\n', "--text"),
     "no label": (b'{"text": "a b c"}\n{"text": "d e f"}\n', "--label"),
-    "null label": (
-        b'{"text": "a b c", "label": "x"}\n{"text": "d e f", "label": "y"}\n{"text": "g", "label": null}\n',
-        "train.jsonl:3",
-    ),
-    "blank label": (
-        b'{"text": "a b", "label": "x"}\n{"text": "d e", "label": "y"}\n{"text": "g", "label": ""}\n',
-        "train.jsonl:3",
-    ),
     "half a character": (
         b'{"text": "a b c", "label": "x"}\n{"text": "d e f", "label": "\\ud800"}\n',
         "train.jsonl:2",
@@ -320,3 +312,14 @@ def test_the_output_must_be_yaml_and_the_name_not_blank(tmp_path: Path, write_js
     source = write_jsonl("train.jsonl", labeled(["a", "b"]))
     assert ".yaml" in failure("x", "--input", source, "-o", tmp_path / "task.json")
     assert "NAME" in failure(" ", "--input", source, "-o", tmp_path / "task.yaml")
+
+
+@pytest.mark.parametrize("missing", ["null", '" "'])
+def test_rows_without_a_label_are_counted_and_left_to_data(missing: str, tmp_path: Path) -> None:
+    source = tmp_path / "all.jsonl"
+    rows = ['{"text": "a b", "label": "x"}', '{"text": "d e", "label": "y"}', f'{{"text": "g", "label": {missing}}}']
+    source.write_text("\n".join(rows), encoding="utf-8")
+    made = call("x", "--input", source, "-o", tmp_path / "task.yaml")
+    assert made.exit_code == 0, made.output
+    assert "1 row has no label" in made.stdout and f"--data {source}" in made.stdout
+    assert Task.load(tmp_path / "task.yaml").labels == ("x", "y")

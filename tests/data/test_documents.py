@@ -7,6 +7,8 @@ import json
 import lzma
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pet.data.documents import read_documents, read_strings
@@ -69,3 +71,24 @@ def test_text_with_a_byte_order_mark_is_read_and_without_one_it_is_refused(tmp_p
     path.write_bytes(pack("one\ntwo\n".encode("utf-16-le")))
     with pytest.raises(PetError, match=r"a\.txt.*UTF-16"):
         read_documents([str(path)])
+
+
+def test_a_table_gives_the_text_of_its_column_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,title,body\n1,Late,"It came, ""late"",\nand wet"\n2,,fine\n', encoding="utf-8")
+    assert read_documents([str(path)], ["title", "body"]) == ['Late It came, "late", and wet', "fine"]
+    assert read_strings(str(path))[:3] == ["1", "Late", 'It came, "late",\nand wet']
+    with pytest.raises(PetError, match=r"a\.csv.*--field.*'title', 'body'"):
+        read_documents([str(path)])
+    with pytest.raises(PetError, match=r"a\.csv.*'text'.*--field.*'title', 'body'"):
+        read_documents([str(path)], ["text"])
+    table = pa.Table.from_pylist([{"text": "one", "label": "x"}, {"text": "two", "label": None}])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read_documents([f"unlabeled:{tmp_path}/a.parquet"], ["text"]) == ["two"]
+
+
+def test_a_folder_gives_the_documents_of_its_text_files(tmp_path: Path) -> None:
+    for name, text in {"b/2.txt": "two\nthree", "1.txt": "one", "notes.md": "left out"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_documents([str(tmp_path)], document="file") == ["one", "two three"]
