@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from pet.cloze.encode import ClozeEncoder, token_keys
 from pet.cloze.tokens import tokenize_fields
-from pet.cloze.words import word_token
 from pet.data.checks import column_labels
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.sample import sample_shots
 from pet.errors import PetError
+from pet.members.null_text import NULL_TEXTS
 from pet.members.shared import Shared
 from pet.progress import Reporter
 from pet.seeds import derive_seed
 from pet.settings import out_of_range
-from pet.task.task import Task
 from pet.words.candidates import Candidates, find_candidates
+from pet.words.function_words import ASSOCIATED, UPPER, association, presence, telling
 from pet.words.mask import log_probabilities
+from pet.words.names import most_frequent, name_tokens, named_words, seed_words
 from pet.words.ranking import (
     LIKELY,
     LIKELY_IN_POOL,
@@ -40,13 +40,11 @@ from pet.words.ranking import (
 )
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
 Array = NDArray[Any]
 COUNTED = 20_000  # unlabeled texts whose words are counted
-FREQUENT = 30  # most frequent words, which say nothing in a description; 1 % of the candidates if that is more
 FEW = 4  # labeled texts of a label below which its name says more, and its words are a guess
-_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,12 @@ def find_words(
         raise PetError("words are found in texts; give --unlabeled, --train or both")
     if any(pattern.verbalizer.by_row for pattern in shared.task.patterns):
         raise PetError(f"the words of {shared.task.name} are fields of the data ({{field}}); there are none to find")
-    return _Search(shared, train, pool, options, reporter).run()
+    having = [position for position, pattern in enumerate(shared.task.patterns) if not pattern.asks]
+    if not having:
+        raise PetError(f"the patterns of {shared.task.name} ask about each {{label}}; their words are no and yes")
+    asked = replace(shared, task=shared.task.with_patterns([position + 1 for position in having]))
+    groups = _Search(asked, train, pool, options, reporter).run()
+    return [replace(group, patterns=tuple(having[position] for position in group.patterns)) for group in groups]
 
 
 class _Search:
@@ -160,9 +163,11 @@ class _Search:
         length = self.shared.recipe.encoding.max_length
         encoders = [ClozeEncoder(info.tokenizer, p.template, length, blank=info.blank) for p in task.patterns]
         seeds = seed_words(task, self.candidates)
-        similar = self._similarities(seeds)
+        tokens = [name_tokens(self.shared.tokenizer, words) for words in seeds]
+        similar = self._similarities([found for found, _ in tokens])
         self.by_name = (self.counts < FEW) & similar.any(axis=0)
-        scores, likely = self._scores(encoders, similar)
+        scores, likely, lift = self._scores(encoders, similar)
+        self.telling = self._telling(lift.mean(axis=0), tokens)
         notes = {label: self._note(number) for number, label in enumerate(task.labels) if self.counts[number] < FEW}
         groups: dict[tuple[Any, ...], list[int]] = {}
         for position, pattern in enumerate(task.patterns):
@@ -176,6 +181,7 @@ class _Search:
         allowed = np.stack(
             [highest(mean_likely[:, [label]], int(most[label]))[:, 0] for label in range(self.labels)], axis=1
         )
+        allowed &= self.telling
         chosen = choose(mean, allowed, self.options.count)
         words = {
             label: tuple(
@@ -191,29 +197,52 @@ class _Search:
         }
         return WordGroup(tuple(positions), words, notes)
 
-    def _scores(self, encoders: Sequence[ClozeEncoder], similar: Array) -> tuple[Array, Array]:
-        """Return scores and log-probabilities of each word for each label, both of shape (patterns, C, L)."""
+    def _scores(self, encoders: Sequence[ClozeEncoder], similar: Array) -> tuple[Array, Array, Array]:
+        """Return scores, log-probabilities and lift of each word for each label, of shape (patterns, C, L).
+
+        The lift is how much more likely a word is in the texts that favor it than without text.
+        """
         by_name = np.flatnonzero(self.by_name)
         shape = (len(encoders), len(self.candidates), self.labels)
-        scores, likely = np.full(shape, -np.inf), np.full(shape, -np.inf)
+        scores, likely, lift = np.full(shape, -np.inf), np.full(shape, -np.inf), np.zeros(shape)
         rows = len(self.train or ()) + (len(self.pool) if len(by_name) else 0)
         near = highest(similar, NEAREST)
         keys = token_keys(encoders)
         plain = encoders[0].plain
         labeled = tokenize_fields(self.train, keys, plain) if self.train is not None else None
         unlabeled = tokenize_fields(self.pool, keys, plain) if len(by_name) else None
+        nothing = tokenize_fields(Dataset.from_dict({name: list(NULL_TEXTS) for name in self.task.fields}), keys, plain)
         with self.reporter.task("fill the mask", rows * len(encoders), "text") as bar:
             for number, encoder in enumerate(encoders):
+                alone = log_probabilities(self.shared, encoder, nothing, self.candidates.tokens).mean(axis=0)
                 if labeled is not None:
                     found = log_probabilities(self.shared, encoder, labeled, self.candidates.tokens, bar.update)
                     ratios, likely[number] = likelihood_ratios(found, self.belongs)
                     scores[number] = with_names(ratios, similar, self.counts)
+                    for label in np.flatnonzero(self.counts):
+                        lift[number, :, label] = np.quantile(found[self.belongs[:, label]], UPPER, axis=0) - alone
                 if unlabeled is not None:
                     found = log_probabilities(self.shared, encoder, unlabeled, self.candidates.tokens, bar.update)
                     fits = relevance(found, similar) + against_others(similar)
                     scores[number][:, by_name] = np.where(near, fits, -np.inf)[:, by_name]
                     likely[number][:, by_name] = found.mean(axis=0)[:, None]
-        return scale_to(scores, self.by_name), likely
+                    lift[number][:, by_name] = (np.quantile(found, UPPER, axis=0) - alone)[:, None]
+        return scale_to(scores, self.by_name), likely, lift
+
+    def _telling(self, lift: Array, tokens: Sequence[tuple[list[int], list[int]]]) -> Array:
+        """Return which words may stand for a label: bool array of shape (C, L); see `function_words`."""
+        frequent = np.arange(len(self.candidates)) < most_frequent(self.candidates)
+        associated = np.zeros(lift.shape, dtype=bool)
+        if self.train is not None:
+            words = self.candidates.words[: int(frequent.sum())]
+            seen = presence((" ".join(row) for row in zip(*self._columns(self.train), strict=True)), words)
+            associated[: len(words)] = association(seen, self.belongs) >= ASSOCIATED
+        whole = [[token for token in found if token not in parts] for found, parts in tokens]
+        named = np.stack([np.isin(self.candidates.tokens, found) for found in whole], axis=1)
+        return telling(lift, frequent, associated, named)
+
+    def _columns(self, table: Dataset) -> list[list[str]]:
+        return [list(pick_columns(table, self.task.fields)[name]) for name in self.task.fields]
 
     def _note(self, label: int) -> str:
         """Return why the words of a label are a guess."""
@@ -223,11 +252,11 @@ class _Search:
         described = self.task.labels[label] in self.task.descriptions
         return f"a guess from its {'name and description' if described else 'name'}"
 
-    def _similarities(self, seeds: Sequence[Sequence[str]]) -> Array:
-        model, tokenizer = self.shared.models.untrained().model, self.shared.tokenizer
+    def _similarities(self, names: Sequence[list[int]]) -> Array:
+        """Return the similarity of each word to the tokens of each label's name, shape (C, L)."""
+        model = self.shared.models.untrained().model
         layer = model.get_output_embeddings() or model.get_input_embeddings()
         matrix = layer.weight.detach().float().cpu().numpy()
-        names = [[token for word in words for token in word_token(tokenizer, word)] for words in seeds]
         return similarities(matrix[self.candidates.tokens], [matrix[tokens] for tokens in names])
 
     def _candidates(self, tables: Sequence[Dataset]) -> Candidates:
@@ -252,39 +281,6 @@ class _Search:
         rows = sample_shots(gold, self.labels, examples=most, seed=derive_seed(self.options.seed, "sample"))
         self.belongs = np.eye(self.labels, dtype=bool)[gold[rows]]
         return pick_rows(train, rows)
-
-
-def named_words(task: Task) -> list[list[str]]:
-    """Return the words in the name of each label.
-
-    Examples
-    --------
-    >>> named_words(Task.load("agnews"))[3]
-    ['Sci', 'Tech']
-    """
-    return [_LETTERS.findall(re.sub(r"([a-z])([A-Z])", r"\1 \2", label)) for label in task.labels]
-
-
-def seed_words(task: Task, candidates: Candidates) -> list[list[str]]:
-    """Return the words of each label's name and description.
-
-    Numbers, words that several labels share and words that are not in the texts are left out, unless nothing else
-    remains, and so are the most frequent words of the texts in a description.
-    """
-    most = max(FREQUENT, len(candidates) // 100)
-    frequent = {word.casefold() for word in candidates.words[:most]}
-    found: list[dict[str, str]] = []  # for each label, words without case -> as they are written
-    for label, named in zip(task.labels, named_words(task), strict=True):
-        described = _LETTERS.findall(task.descriptions.get(label, ""))
-        words = [*named, *(word for word in described if word.casefold() not in frequent)]
-        found.append({word.casefold(): word for word in reversed(words)})
-    labels_of = Counter(key for words in found for key in words)
-    seen = {word.casefold() for word, count in zip(candidates.words, candidates.counts, strict=True) if count}
-    chosen = []
-    for every in found:
-        own = {key: word for key, word in every.items() if labels_of[key] == 1} or every
-        chosen.append([word for key, word in own.items() if key in seen] or list(own.values()))
-    return chosen
 
 
 def _spread(table: Dataset, most: int) -> Dataset:

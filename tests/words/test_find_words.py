@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -21,7 +22,9 @@ from pet.resources import folder
 from pet.task.edit import NewWords, replace_words
 from pet.task.task import Task
 from pet.words.candidates import find_candidates
-from pet.words.find import WordGroup, WordOptions, find_words, seed_words
+from pet.words.find import WordGroup, WordOptions, find_words
+from pet.words.function_words import ASSOCIATED, association, presence
+from pet.words.names import FREQUENT, name_tokens, seed_words
 from pet.words.tables import read_texts
 
 TASK = """\
@@ -100,6 +103,44 @@ def test_labels_with_few_texts_are_guessed_from_their_names(found: list[WordGrou
     assert set(found[0].notes) == {"World", "Technology"}
     assert "description" in found[0].notes["World"] and "description" not in found[0].notes["Technology"]
     assert "technology" in [word.word for word in found[0].words["Technology"]]
+
+
+def test_frequent_words_that_have_nothing_to_do_with_a_label_are_not_proposed(
+    found: list[WordGroup], files: dict[str, Path], shared: Shared
+) -> None:
+    rows = [[json.loads(line) for line in files[part].read_text().splitlines()] for part in ("train", "pool")]
+    texts = [f"{row['headline']} {row['body']}" for row in (*rows[1], *rows[0])]
+    frequent = find_candidates(texts, shared.tokenizer).words[:FREQUENT]
+    assert {"the", "of"} < set(frequent)
+    labels = list(shared.task.labels)
+    belongs = np.array([[row["label"] == label for label in labels] for row in rows[0]])
+    associated = association(presence(texts[len(rows[1]) :], frequent), belongs) >= ASSOCIATED
+    for words in (group.words for group in found):
+        for number, label in enumerate(labels):
+            empty = {word for word, own in zip(frequent, associated, strict=True) if not own[number]}
+            assert not empty & {word.word for word in words[label]}
+
+
+def test_a_part_of_a_name_does_not_stand_for_the_label(shared: Shared) -> None:
+    tokenizer = shared.tokenizer
+    parts = tokenizer.tokenize("infile")
+    assert parts[0] == "in"  # a word of its own, too
+    ids = tokenizer.convert_tokens_to_ids(["money", *parts])
+    assert name_tokens(tokenizer, ["infile", "money"]) == (ids[:1], ids[1:])
+    assert name_tokens(tokenizer, ["infile"]) == (ids[1:], ids[1:])
+
+
+def test_patterns_that_ask_about_each_label_get_no_words(shared: Shared, files: dict[str, Path]) -> None:
+    mapping = shared.task.to_dict() | {"multi_label": "true", "metrics": ["micro_f1"]}
+    mapping["verbalizer"] = {label: label.lower() for label in shared.task.labels}
+    mapping["patterns"] = ["{headline} Is it {label}? {mask}.", "{headline} This is {mask}."]
+    (files["task"].parent / "asks.yaml").write_text(json.dumps(mapping))
+    task = Task.load(files["task"].parent / "asks.yaml")
+    pool = read_texts(task, {"unlabeled": str(files["pool"])})["unlabeled"]
+    (group,) = find_words(replace(shared, task=task), None, pool, WordOptions(count=2, texts=5))
+    assert group.patterns == (1,)
+    with pytest.raises(PetError, match="no and yes"):
+        find_words(replace(shared, task=task.with_patterns([1])), None, pool)
 
 
 def test_a_task_whose_words_are_fields_has_none_to_find(shared: Shared) -> None:
