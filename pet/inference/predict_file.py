@@ -16,7 +16,7 @@ from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
 from pet.inference.classifier import classify_chunks, open_classifier
 from pet.inference.label_file import check_place
-from pet.inference.none_of_these import FIT, fit_of_classifier
+from pet.inference.none_of_these import FIT, FitThreshold, fit_of_classifier
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.store.tables import PROBABILITY_COLUMN, OutputColumn, needs_types, writing_table
@@ -82,16 +82,22 @@ def predict_file(
     total = foreign = 0
     with writing_table(place, [*columns, *kept.columns], order, as_is=table.as_is) as writer:
         for chunk, probabilities in classify_chunks(saved.classifier, model, chunks, compute, "predict", reporter):
-            fit = None if threshold is None else threshold.measure(chunk)
-            rows = np.arange(len(chunk)) if fit is None or threshold is None else np.flatnonzero(fit >= threshold.least)
-            values = _values(saved.classifier, chunk, probabilities, rows)
-            if fit is not None:
-                values[FIT.name] = fit[rows]
+            rows, fit = _fitting(threshold, chunk)
+            values = _values(saved.classifier, chunk, probabilities, rows) | fit
             writer.write(values | kept.take(len(chunk), rows))
             total, foreign = total + len(chunk), foreign + len(chunk) - len(rows)
     if threshold is not None:
         reporter.info(threshold.text(foreign, total))
     return total
+
+
+def _fitting(threshold: FitThreshold | None, chunk: Dataset) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return the rows of a chunk that fit a label, and their values of `FIT`; all rows without a threshold."""
+    if threshold is None:
+        return np.arange(len(chunk)), {}
+    fit = threshold.measure(chunk)
+    rows = np.flatnonzero(fit >= threshold.least)
+    return rows, {FIT.name: fit[rows]}
 
 
 def _values(classifier: Classifier, chunk: Dataset, probabilities: NDArray[Any], rows: NDArray[Any]) -> dict[str, Any]:
