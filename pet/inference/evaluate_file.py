@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from pet.ordered import ordered_metrics
 from pet.progress import Reporter
 from pet.task.group import Group
 from pet.task.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def evaluate_file(
@@ -70,16 +73,7 @@ def evaluate_file(
     table, compute = table or TableOptions(), compute or ComputeOptions()
     saved = _as_in(open_classifier(model, allow_pickle=compute.allow_pickle, independent=True), task)
     classifier, group = saved.classifier, _group_of(saved)
-    known = _known_names(saved, label_map)
-    names = (*classifier.text_input.fields, "label", "id")
-    chunks = iter_table(
-        source,
-        classifier.text_input.fields,
-        labels=LabelSets(classifier.labels, known, saved.separator) if classifier.independent else classifier.labels,
-        label_map=known,
-        columns={**{key: column for key, column in saved.columns.items() if key in names}, **table.columns},
-        **table.reading,
-    )
+    chunks = _read(saved, source, label_map, table)
     reporter, threshold = reporter or Reporter("quiet"), None
     if none_of_these is not None:
         threshold = fit_of_classifier(model, none_of_these, compute, reporter)
@@ -97,6 +91,23 @@ def evaluate_file(
         said = merged.argmax(axis=1) == right
         figures["none_of_these"] = fit_figures(np.concatenate(fits), threshold.least, said)
     return figures | _special(saved, merged, right, figures)
+
+
+def _read(
+    saved: SavedClassifier, source: str, label_map: Mapping[str, str] | None, table: TableOptions
+) -> Iterator[Dataset]:
+    """Read labeled texts in chunks."""
+    classifier = saved.classifier
+    known = _known_names(saved, label_map)
+    names = (*classifier.text_input.fields, "label", "id")
+    return iter_table(
+        source,
+        classifier.text_input.fields,
+        labels=LabelSets(classifier.labels, known, saved.separator) if classifier.independent else classifier.labels,
+        label_map=known,
+        columns={**{key: column for key, column in saved.columns.items() if key in names}, **table.columns},
+        **table.reading,
+    )
 
 
 def _special(

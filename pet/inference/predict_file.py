@@ -71,10 +71,8 @@ def predict_file(
     saved = open_classifier(model, allow_pickle=compute.allow_pickle, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
-    threshold = None
-    if none_of_these is not None:
-        threshold = fit_of_classifier(model, none_of_these, compute, reporter)
-        columns.append(FIT)
+    threshold = None if none_of_these is None else fit_of_classifier(model, none_of_these, compute, reporter)
+    columns += [] if threshold is None else [FIT]
     mapping = text_columns(source, {**saved.columns, **table.columns})
     kept = keep_columns(source, table, mapping, columns, typed=needs_types(place))
     chunks = iter_table(source, fields, columns=mapping, **table.reading)
@@ -83,8 +81,7 @@ def predict_file(
     with writing_table(place, [*columns, *kept.columns], order, as_is=table.as_is) as writer:
         for chunk, probabilities in classify_chunks(saved.classifier, model, chunks, compute, "predict", reporter):
             rows, fit = _fitting(threshold, chunk)
-            values = _values(saved.classifier, chunk, probabilities, rows) | fit
-            writer.write(values | kept.take(len(chunk), rows))
+            writer.write(_values(saved.classifier, chunk, probabilities, rows) | fit | kept.take(len(chunk), rows))
             total, foreign = total + len(chunk), foreign + len(chunk) - len(rows)
     if threshold is not None:
         reporter.info(threshold.text(foreign, total))
