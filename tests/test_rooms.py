@@ -38,7 +38,7 @@ LAYERS = [
     "run.settings",
     "run.inputs",
     "run.context",
-    "run.held_out, run.vectors, run.stages, run.class_ratio, run.calibration, run.weights, run.merging, "
+    "run.held_out, run.vectors, run.stages, run.class_ratio, run.halves, run.calibration, run.weights, run.merging, "
     "run.init_prompt",
     "run.execution",
     "run",

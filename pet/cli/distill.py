@@ -33,6 +33,8 @@ EXAMPLES = """\b
 Examples:
   pet distill --labels labels.parquet --input more.jsonl --task agnews -m roberta-base -o student
   pet distill --labels theirs.csv --input texts.csv --field body -m distilroberta-base -o student
+  pet distill --labels runs/a/g0/labels.parquet --input pool.jsonl --task agnews \\
+    --corrections runs/a/reviewed.jsonl -o student
   pet distill --labels labels.jsonl --input more.jsonl --train gold.jsonl --gold-weight 0.2 -o student
 """
 
@@ -51,6 +53,11 @@ Examples:
 )  # fmt: skip
 @click.option("--train", metavar="F", help="Labeled texts to train on as well; requires --gold-weight.")
 @click.option("--gold-weight", type=float, metavar="W", help="Weight of the labeled texts in the loss, from 0 to 1.")
+@click.option(
+    "--corrections",
+    metavar="F",
+    help="Decisions of `pet review`: their labels replace the soft labels of these texts. Requires --task.",
+)
 @click.option("--temperature", type=float, metavar="T", help="Distillation temperature.  [default: 2]")
 @click.option("--hard", is_flag=True, help="Train on the most probable label instead of the probabilities.")
 @min_confidence_option
@@ -103,6 +110,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
             min_confidence=options["min_confidence"],
             recipe=recipe,
             seed=options["seed"],
+            corrections=options["corrections"],
         ),
         compute=compute_options_of(options),
         force=options["force"],
@@ -112,6 +120,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
         echo_json({"output": output, **outcome})
         return
     gold = f" and {outcome['gold']} labeled ones" if outcome["gold"] else ""
+    gold += f", {outcome['corrected']} of them reviewed" if "corrected" in outcome else ""
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
     echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
     echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")

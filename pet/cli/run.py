@@ -61,6 +61,7 @@ Examples:
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --workers 2 --device cpu -o runs/two
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --executor ray -o /shared/runs/cluster
 """
+_NO_TEST = "There are no test texts (--test)."
 MOST_SEEDS = 1000
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
@@ -130,6 +131,12 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @max_length_option
 @list_settings_option
 @table_options
+@click.option(
+    "--estimate/--no-estimate",
+    default=None,
+    help="Estimate the accuracy: train further members on halves of the labeled texts, and let them label the others. "
+    "[default: without --test, if it takes at most half as long as the run]",
+)
 @click.option("--baselines", is_flag=True, default=None, help="Also run the other methods with the same examples.")
 @compute_options
 @executor_options
@@ -247,6 +254,7 @@ def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
 
 def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str:
     """Return the text to print at the end of a run: metrics, where things are, what to do next."""
+    from pet.report.estimate import estimate_lines
     from pet.report.generations import generations_table
     from pet.report.tables import comparison_table, differences_table, first_seed, legend, majority_line
     from pet.run.results import headline_metrics, headlines_by_seed
@@ -269,23 +277,9 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     parts += [members] if members else []
     parts += [f"note: {sentence}" for result in runs[:1] for sentence in result.get("advice", ())]
     if not table:
-        parts.append("\n".join(["Metrics require --test.", *map(_estimate_line, runs[:1])]).rstrip())
+        parts.append("\n".join([_NO_TEST, *estimate_lines(runs[0].get("estimate"))]))
     parts.append(_outcome(output if "runs" not in results else output / "seed-0", settings))
     return "\n\n".join(parts)
-
-
-def _estimate_line(result: Mapping[str, Any]) -> str:
-    """Return a sentence on how good the soft labels probably are; empty without an estimate."""
-    estimate = result.get("estimate")
-    if estimate is None:
-        return ""
-    accuracy, low, high = (f"{100 * estimate[name]:.0f}" for name in ("accuracy", "low", "high"))
-    share, judged = 100 * estimate["disagreement"], estimate["judged"]
-    left_out = f", and {judged - estimate['wrong']} of {judged} left-out labeled texts were right" if judged else ""
-    return (
-        f"About {accuracy} % of the soft labels should be right ({low} to {high}): two patterns disagree on "
-        f"{share:.0f} % of the texts{left_out}."
-    )
 
 
 def _level_lines(table: Mapping[str, Any]) -> list[str]:

@@ -34,14 +34,23 @@ class Corrections:
 
     def add_to(self, train: Dataset | None, fields: Sequence[str]) -> Dataset:
         """Return labeled texts with the corrections behind them; a corrected text replaces its earlier label."""
-        import datasets
-
         if train is None:
             return self.labeled
         kept = rows_without(text_keys(train, fields), text_keys(self.labeled, fields))
-        added = self.labeled.data.table
-        before = pick_columns(pick_rows(train, kept), added.column_names).with_format("arrow")[:]
-        return datasets.Dataset(pa.concat_tables([before.cast(added.schema), added]))
+        return _joined(pick_rows(train, kept), self.labeled)
+
+    def add_texts(self, table: Dataset, fields: Sequence[str]) -> Dataset:
+        """Return texts without labels with the reviewed texts behind them."""
+        return _joined(table, pick_columns(self.labeled, ["id", *fields]))
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    """Return the rows of both tables, with the columns of the second one."""
+    import datasets
+
+    added = second.with_format("arrow")[:]
+    before = pick_columns(first, added.column_names).with_format("arrow")[:]
+    return datasets.Dataset(pa.concat_tables([before.cast(added.schema), added]))
 
 
 def read_corrections(path: str, task: Task) -> Corrections:

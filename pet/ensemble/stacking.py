@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pet.numerics import log_softmax, sigmoid
 
 Array = NDArray[Any]
+FEWEST_TEXTS = 24  # with fewer labeled texts, members lose more by leaving some out than the weights gain
 _FARTHEST = 5.0  # a weight is at most e^5 times as large or small as that of the prior
 
 

@@ -18,7 +18,14 @@ from pet.data.targets import label_positions
 from pet.data.values import label_text
 from pet.errors import PetError
 from pet.estimator.classes import class_order, read_targets
-from pet.estimator.inputs import as_value_error, fit_tables, make_task, plain_settings, target_values
+from pet.estimator.inputs import (
+    as_value_error,
+    fit_tables,
+    make_task,
+    plain_settings,
+    setting_names,
+    target_values,
+)
 from pet.estimator.label_sets import indicator_of
 from pet.progress import Reporter
 from pet.recipe import make_recipe
@@ -64,7 +71,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Named set of hyperparameters: ``default``, ``paper`` or ``fewglue``.
     settings : mapping, optional
         Hyperparameters to change, such as ``{"steps": 100}``; see `pet.make_recipe`. The class ratio of the unlabeled
-        texts may be a mapping: ``{"prior": {"good": 0.8, "bad": 0.2}}``.
+        texts may be a mapping: ``{"prior": {"good": 0.8, "bad": 0.2}}``. Each can also be a parameter of its own:
+        ``PetClassifier(task, steps=100)``.
     student_model : str, optional
         Model that the student starts from; None: `model`.
     random_state : int, RandomState or None
@@ -80,6 +88,9 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Also open pickled weights, which can run code. Only for models that you trust.
     verbose : bool
         Show progress on standard error.
+    **hyperparameters
+        Settings by their names, such as ``steps=100``. `set_params` changes them, so ``GridSearchCV`` and optuna can
+        search them.
 
     Attributes
     ----------
@@ -153,6 +164,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         output: str | Path | None = None,
         allow_pickle: bool = False,
         verbose: bool = False,
+        **hyperparameters: Any,
     ):
         self.task = task
         self.patterns = patterns
@@ -168,6 +180,50 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.output = output
         self.allow_pickle = allow_pickle
         self.verbose = verbose
+        self._set(hyperparameters)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, among them the settings that are parameters of their own.
+
+        Parameters
+        ----------
+        deep : bool
+            Has no effect: no parameter is an estimator.
+
+        Examples
+        --------
+        >>> from pet import PetClassifier
+        >>> PetClassifier("reviews.yaml", steps=10).set_params(steps=20).get_params()["steps"]
+        20
+        """
+        return {**super().get_params(deep), **self._hyperparameters()}
+
+    def set_params(self, **params: Any) -> PetClassifier:
+        """Change parameters, and settings by their names.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter or setting.
+        """
+        known = setting_names() | self._hyperparameters().keys()
+        own = {name: value for name, value in params.items() if name in known}
+        super().set_params(**{name: value for name, value in params.items() if name not in own})
+        self._set(own)
+        return self
+
+    def _set(self, hyperparameters: Mapping[str, Any]) -> None:
+        for name, value in hyperparameters.items():
+            setattr(self, name, value)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        """Return the settings that are parameters of their own. `fit` checks them, as it checks all parameters."""
+        others = self._get_param_names()
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in others and not name.startswith("_") and not name.endswith("_")
+        }
 
     def fit(self, X: Any, y: Any = None, unlabeled: Any = None) -> PetClassifier:
         """Train on labeled and unlabeled texts.
@@ -200,7 +256,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             task = make_task(self.task, self.patterns, self.verbalizer)
             targets = read_targets(y, task, [] if self.verbalizer is None else list(self.verbalizer))
             positions = np.arange(len(task.labels)) if task.multi_label else class_order(targets.classes)
-            recipe = make_recipe(self.recipe, plain_settings(self.settings, task))
+            recipe = make_recipe(self.recipe, plain_settings(self.settings, task, self._hyperparameters()))
             primes = self.method == "zero-shot" and recipe.priming.count > 0
             tables = fit_tables(self.method, task, X, targets.positions, unlabeled, primes=primes)
             self._forget()
@@ -294,10 +350,11 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             student_model=None if self.student_model is None else str(self.student_model),
             seed=self._seed(),
             recipe=self.recipe,
-            settings=plain_settings(self.settings, task),
+            settings=plain_settings(self.settings, task, self._hyperparameters()),
             device=self.device,
             precision=self.precision,
             allow_pickle=self.allow_pickle,
+            estimate=False,
         )
 
     def _seed(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,15 @@ from pet.data.memory import listed, table_of
 from pet.data.targets import refuse_no_labels
 from pet.data.values import kind_of, label_text
 from pet.errors import PetError
+from pet.recipe import make_recipe
 from pet.run.settings import METHODS
+from pet.settings import to_flat
 from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+_TAKEN = {"verbalizer"}  # parameters of the estimator that mean something else
 
 
 class InputError(PetError, ValueError):
@@ -77,8 +82,27 @@ def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, s
     return Task.from_dict({**mapping, "verbalizer": words, "patterns": templates})
 
 
-def plain_settings(settings: Mapping[str, Any] | None, task: Task) -> dict[str, Any]:
+@cache
+def setting_names() -> frozenset[str]:
+    """Return the names of the settings that can be parameters of their own."""
+    return frozenset(to_flat(make_recipe())) - _TAKEN
+
+
+def plain_settings(
+    settings: Mapping[str, Any] | None, task: Task, hyperparameters: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return settings in plain values: a class ratio may be a mapping of label to share or count.
+
+    Parameters
+    ----------
+    settings : the parameter ``settings``
+    task : names the labels
+    hyperparameters : settings that are parameters of their own
+
+    Raises
+    ------
+    PetError
+        If a setting is in both, with different values.
 
     Examples
     --------
@@ -86,7 +110,11 @@ def plain_settings(settings: Mapping[str, Any] | None, task: Task) -> dict[str, 
     >>> plain_settings({"steps": 5, "prior": {1: 3, 0: 1}}, task)
     {'steps': 5, 'prior': '1,3'}
     """
-    values = dict(settings or {})
+    values, own = dict(settings or {}), dict(hyperparameters or {})
+    if twice := [name for name in own if name in values and values[name] != own[name]]:
+        name = twice[0]
+        raise PetError(f"{name} is {own[name]!r} as a parameter, and {values[name]!r} in settings=; give one of them")
+    values |= own
     if isinstance(values.get("prior"), Mapping):
         shares = {str(label_text(label)): f"{share}" for label, share in values["prior"].items()}
         if set(shares) == set(task.labels):

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pet.data.checks import column_labels
+from pet.data.checks import column_labels, text_keys
 from pet.data.columns import some
+from pet.data.corrections import Corrections, read_corrections
 from pet.data.ids import match_ids
 from pet.data.label_sets import LabelSets
 from pet.data.pick import pick_columns, pick_rows
@@ -75,6 +76,9 @@ class DistillOptions:
         Steps, batches, learning rate and temperature.
     seed : int
         Random seed.
+    corrections : str, optional
+        A ``reviewed.jsonl`` of `pet review`: its labels replace the soft labels of these texts, and texts with none of
+        the labels are left out. Requires a task.
 
     Examples
     --------
@@ -92,6 +96,7 @@ class DistillOptions:
     min_confidence: float = 0.0
     recipe: Recipe = field(default_factory=make_recipe)
     seed: int = 0
+    corrections: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,7 +153,8 @@ def distill_file(
     -------
     dict
         ``texts``: number of texts it was trained on, ``gold``: number of labeled ones, ``left_out``: below
-        the confidence, ``unlabeled``: texts of the input without soft labels, ``losses``.
+        the confidence, ``unlabeled``: texts of the input without soft labels, ``corrected``: reviewed ones (only with
+        corrections), ``losses``.
 
     Raises
     ------
@@ -211,6 +217,10 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
     columns = {**(options.task.columns if options.task else {}), **options.columns}
     table = read_table(source, options.names, columns=text_columns(source, columns), table_format=options.table_format)
     table, targets, counts = _join(labels, soft, table, options.min_confidence)
+    if options.corrections is not None and options.task is not None:
+        corrections = read_corrections(options.corrections, options.task)
+        table, targets = _corrected(table, targets, corrections, options.names)
+        counts |= {"texts": len(table), "corrected": len(corrections.labeled)}
     gold = None
     if options.train is not None:
         label_map = options.task.label_map if options.task else {}
@@ -253,6 +263,8 @@ def _check_shares(options: DistillOptions) -> None:
         problems.append("--gold-weight requires labeled texts; name them with --train")
     if options.train is not None and options.gold_weight == 0:
         problems.append("--train has no effect without a weight; add --gold-weight, for example 0.2")
+    if options.corrections is not None and options.task is None:
+        problems.append("--corrections requires the task of the review; name it with --task, as --task RUN/config.yaml")
     if problems:
         raise PetError(problems)
 
@@ -294,6 +306,16 @@ def _join(
     return pick_rows(table, rows), soft.probabilities[at[rows]], counts
 
 
+def _corrected(
+    table: Dataset, targets: Array, corrections: Corrections, fields: Sequence[str]
+) -> tuple[Dataset, Array]:
+    """Return texts and probabilities with the reviewed labels; texts with none of the labels are left out."""
+    keys = text_keys(table, fields)
+    kept = np.flatnonzero(~np.isin(keys, np.append(text_keys(corrections.labeled, fields), corrections.outside)))
+    certain = one_hot(column_labels(corrections.labeled), targets.shape[1])
+    return corrections.add_texts(pick_rows(table, kept), fields), np.concatenate([targets[kept], certain])
+
+
 def _card(model: str, examples: _Examples, options: DistillOptions) -> str:
     task, template = options.task, options.text_input.template
     about = CardTask(
@@ -306,6 +328,7 @@ def _card(model: str, examples: _Examples, options: DistillOptions) -> str:
     facts = {
         "texts with soft labels": len(examples.table),
         "labeled examples": None if examples.gold is None else len(examples.gold[1]),
+        "reviewed texts": examples.counts.get("corrected"),
         "temperature": None if options.hard else options.recipe.student.temperature,
         "hard labels": "yes" if options.hard else None,
     }

@@ -16,6 +16,7 @@ from pet.data.checks import column_labels
 from pet.ipet.plan import Plan
 from pet.members.shared import Shared
 from pet.members.training import ClozeData, asked_data, train_member
+from pet.preflight.halves import DRAWS, FEWEST, MOST_COST, half_recipe, relative_cost, size_of
 from pet.preflight.tables import evenly_spaced
 from pet.recipe import Recipe
 from pet.student.classifier import new_classifier
@@ -171,7 +172,26 @@ def estimate_run(
     )
     recipe = shared.recipe
     work = Work(rounds_of(recipe, sizes, len(shared.task.patterns), tokens), recipe.student.steps)
-    return estimate(speed, work)
+    found = estimate(speed, work)
+    if "train" in tables and "test" not in tables and not shared.task.multi_label:
+        found |= _with_estimate(shared, tables, speed, found)
+    return found
+
+
+def _with_estimate(
+    shared: Shared, tables: Mapping[str, Dataset], speed: Speed, found: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the time of estimating the accuracy, and the new total; empty if a run does not do that by default."""
+    recipe, texts, pool = shared.recipe, len(tables["train"]), len(tables.get("unlabeled", ()))
+    size = size_of(recipe, len(shared.task.patterns), texts, pool)
+    if texts < FEWEST or relative_cost(recipe, size) > MOST_COST or speed.member_update is None:
+        return {}
+    member, half = recipe.member, half_recipe(recipe).member
+    plain = member.labeled_batch / (member.labeled_batch + (member.unlabeled_batch if pool else 0))
+    tokens = float(shared.plan.tokenize(tables["train"])[shared.pvps[0].encoder.keys[0]].lengths.sum())
+    each = 2 * speed.load + half.updates(texts // 2) * speed.member_update * plain + tokens / speed.scored_tokens
+    seconds = (DRAWS + size.folds) * each
+    return {"estimate": seconds, "total": found["total"] + seconds}
 
 
 def time_member(shared: Shared, data: ClozeData) -> float:

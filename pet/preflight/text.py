@@ -135,7 +135,8 @@ def _conclusion(found: ZeroShot) -> str:
 def _time(seconds: Mapping[str, float], sizes: Sequence[int]) -> str:
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if name != "total" and value)
     learning = f"\nIts generations train on at most {', '.join(map(str, sizes))} texts." if sizes else ""
-    return f"A run takes about {_duration(seconds['total'])} on this machine ({parts}).{learning}"
+    saved = "" if "estimate" not in seconds else " --no-estimate leaves out the estimate of the accuracy."
+    return f"A run takes about {_duration(seconds['total'])} on this machine ({parts}).{saved}{learning}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pet.report import charts
+from pet.report.estimate import estimate_lines
 from pet.report.generations import generation_rows, generations_overview
 from pet.report.pages import render
 from pet.report.summary import best_result, summary
@@ -122,7 +123,12 @@ def _data(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _quality(result: Mapping[str, Any], results: Mapping[str, Any], first: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"rows": [], "estimate": result.get("estimate"), "differences": [], "labels": []}
+    found: dict[str, Any] = {
+        "rows": [],
+        "estimate": estimate_lines(result.get("estimate")),
+        "differences": [],
+        "labels": [],
+    }
     if results:
         figures = first_seed(next(iter(results.values())))
         columns = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pet.report.estimate import estimate_lines
 from pet.report.pages import percent
 from pet.report.tables import Metrics, first_seed, probability
 
@@ -58,10 +59,8 @@ def _quality(result: Mapping[str, Any]) -> str:
             f"like these, {100 * low:.1f} to {percent(high)}."
         )
     if estimate is not None:
-        return (
-            f"There are no test texts, but about {percent(estimate['accuracy'], 0)} of the soft labels should be right "
-            f"({100 * estimate['low']:.0f} to {percent(estimate['high'], 0)})."
-        )
+        line = estimate_lines(estimate)[0]
+        return f"There are no test texts, but {line[0].lower()}{line[1:]}"
     return "Nothing here says how good the labels are: give labeled texts with --test." if best is None else ""
 
 

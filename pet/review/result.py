@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pet.data.pick import pick_rows
+from pet.report.estimate import estimate_lines
 from pet.resources import expand
 from pet.review.finished import FinishedRun, open_finished
 from pet.review.suggest import suggest
@@ -102,4 +103,5 @@ class RunResult:
         shown = self.table()
         what = escape(f"{self.figures.get('task', '')}, {self.figures.get('method', '')}, {self.folder}")
         figures = shown.to_html(escape=True, border=0, na_rep="", float_format="{:.3f}".format) if len(shown) else ""
-        return f"<p>{what}</p>{figures}"
+        lines = [] if len(shown) else estimate_lines(self.figures.get("estimate"))
+        return f"<p>{what}</p>{figures}" + "".join(f"<p>{escape(line)}</p>" for line in lines)

@@ -14,6 +14,7 @@ from pet.ensemble.combine import Ensemble
 from pet.ensemble.stacking import Stacked
 from pet.members import pattern
 from pet.run.context import RunContext
+from pet.run.halves import Halves
 from pet.run.stages import Member, member_scores, trained_members
 
 Array = NDArray[Any]
@@ -27,19 +28,22 @@ class Estimate:
     Attributes
     ----------
     accuracy, low, high : the expected accuracy, and its 95 % interval
-    disagreement : how often two patterns name different labels for an unlabeled text
+    disagreement : how often two patterns name different labels for an unlabeled text; None without unlabeled texts or
+        with a single pattern
     judged, wrong : labeled texts that members left out, and how many of them got a wrong label
+    halves : the same for members that were trained on half of the labeled texts; see `pet.run.halves.Halves`
     """
 
     accuracy: float
     low: float
     high: float
-    disagreement: float
+    disagreement: float | None
     judged: int
     wrong: int
+    halves: Halves | None = None
 
 
-def estimated(context: RunContext, stacked: Stacked, gold: Array) -> Estimate | None:
+def estimated(context: RunContext, stacked: Stacked, gold: Array, halves: Halves | None = None) -> Estimate | None:
     """Estimate the accuracy of the merged labels of the pool.
 
     Members of later generations learned from each other's labels, so they agree on mistakes, too. What counts is the
@@ -50,19 +54,26 @@ def estimated(context: RunContext, stacked: Stacked, gold: Array) -> Estimate | 
     context : the run
     stacked : what the weights were learned from
     gold : labels of the texts in `stacked`
+    halves : what members get right that were trained on half of the labeled texts; it counts where the members of the
+        run have left out no texts
 
     Returns
     -------
-    Estimate; None without labeled texts, without a pool, or with a single pattern
+    Estimate; None if nothing says how good the labels are
     """
+    known = stacked.known
+    wrong, judged = int((stacked.log_probabilities[known].argmax(axis=1) != gold[known]).sum()), int(known.sum())
     first = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
     if len(first) < 2 or not (context.has("pool") and context.has("train")):
-        return None
+        if halves is None:
+            return None
+        return Estimate(halves.accuracy, halves.low, halves.high, None, judged, wrong, halves)
     share = disagreement([own.argmax(axis=1) for own in _some_scores(context, first)])
-    known = stacked.known
-    wrong = int((stacked.log_probabilities[known].argmax(axis=1) != gold[known]).sum())
-    error = estimate_error(share, len(context.task.labels), wrong, int(known.sum()))
-    return Estimate(1 - error.mean, 1 - error.high, 1 - error.low, share, int(known.sum()), wrong)
+    evidence = (wrong, judged)
+    if halves is not None and not judged:
+        evidence = (round(halves.judged * (1 - halves.accuracy)), halves.judged)
+    error = estimate_error(share, len(context.task.labels), *evidence)
+    return Estimate(1 - error.mean, 1 - error.high, 1 - error.low, share, judged, wrong, halves)
 
 
 def calibrated(
@@ -76,7 +87,7 @@ def calibrated(
     members, ensemble : whose labels are calibrated
     estimate : of their accuracy; None: nothing changes
     """
-    if estimate is None:
+    if estimate is None or estimate.disagreement is None:
         return ensemble
     context.reporter.info(
         f"about {100 * estimate.accuracy:.0f} % of the soft labels should be right ({100 * estimate.low:.0f} to "

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.folds import stratified_folds
+from pet.ensemble.stacking import FEWEST_TEXTS
 from pet.members.kinds import KINDS
 from pet.members.spec import MemberSpec
 from pet.run.context import RunContext
 
 Array = NDArray[Any]
 FEWEST_FOLDS = 5  # no member leaves out more than a fifth of the labeled texts
-FEWEST_TEXTS = 24  # with fewer, members lose more by leaving out texts than the weights gain
 
 
 def learns_weights(context: RunContext) -> bool:

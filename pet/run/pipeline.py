@@ -124,7 +124,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
                 figures["baselines"] = {**_run_baselines(context, executor), **figures.get("baselines", {})}
         if context.has("pool") and resolved.settings.method != "supervised":
             figures["class_ratio"] = ratio_figures(context, figures.get("generation", 0), resolved.ratio)
-            figures |= estimate_figures(context, figures.get("generation", 0))
+        figures |= estimate_figures(context, figures.get("generation", 0))
         compared = compare(context, figures)
         baselines = {**compared.get("baselines", {}), **figures.get("baselines", {})}
         results = figures | compared | ({"baselines": baselines} if baselines else {})

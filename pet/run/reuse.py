@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
 from pet.data.folds import stratified_folds
+from pet.ensemble.stacking import FEWEST_TEXTS
 from pet.members import pattern
 from pet.members.kinds import KINDS, NOTE
 from pet.members.pattern import pattern_notes
@@ -35,7 +36,7 @@ from pet.recipe import Recipe, make_recipe
 from pet.resources import expand
 from pet.run.context import RunContext
 from pet.run.execution.work import MemberWork, Step
-from pet.run.held_out import FEWEST_FOLDS, FEWEST_TEXTS, held_out
+from pet.run.held_out import FEWEST_FOLDS, held_out
 from pet.run.inputs import RunData, load_data
 from pet.run.load_run import is_run, read_settings
 from pet.run.resolve import member_specs

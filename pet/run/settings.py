@@ -52,6 +52,8 @@ class RunSettings:
     project_prompt : another model, whose prompts may be used: they are mapped to `model`
     members : members besides the patterns, as text for `pet.members.kinds.parse_member`
     reuse : folder of an earlier run, whose members are kept as far as they are still right (`pet.run.reuse`)
+    estimate : train further members on halves of the labeled texts to estimate the accuracy; default: if there are no
+        test texts and it takes at most half as long as the run
 
     Raises
     ------
@@ -91,6 +93,7 @@ class RunSettings:
     project_prompt: str | None = None
     members: tuple[str, ...] = ()
     reuse: str | None = None
+    estimate: bool | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -119,6 +122,8 @@ class RunSettings:
             problems.append("--prompt-library and --project-prompt require --init-prompt")
         if self.reuse is not None and not self.trains_members:
             problems.append(f"--from reuses trained members, but --method {self.method} trains none; leave it out")
+        if self.estimate and not (self.trains_members and self.has_labels):
+            problems.append("--estimate trains members on halves of the labeled texts; give --train, with pet or ipet")
         if problems:
             raise PetError(problems)
 
@@ -147,9 +152,10 @@ class RunSettings:
         values["corrections"] = absolute(values["corrections"])
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
-        if self.reuse is None:
-            del values["reuse"]  # so that earlier runs stay the same
-        else:
+        for name in ("reuse", "estimate"):
+            if values[name] is None:
+                del values[name]  # so that earlier runs stay the same
+        if self.reuse is not None:
             values["reuse"] = os.path.abspath(expand(self.reuse))
         if self.init_prompt is not None:
             library = os.path.abspath(expand(self.prompt_library or DEFAULT_LIBRARY))

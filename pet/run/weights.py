@@ -22,7 +22,9 @@ from pet.numerics import sigmoid
 from pet.run.calibration import calibrated, estimated
 from pet.run.class_ratio import labeled_ratio, target_ratio
 from pet.run.context import RunContext
+from pet.run.halves import estimate_from_halves
 from pet.run.held_out import learns_weights
+from pet.run.merging import kept_ensemble
 from pet.run.stages import Member, member_scores, no_labels, trained_members
 from pet.store.schema import Check, list_of, number, record
 
@@ -124,10 +126,15 @@ def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[St
 
 def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
     """Return the estimated accuracy of a generation's labels under ``estimate``; empty where there is no estimate."""
-    learned = context.recipe.merging.merge == "learned" and context.settings.trains_members
-    if not learned or context.task.multi_label:
+    if context.task.multi_label or not context.settings.trains_members:
         return {}
-    estimate = estimated(context, *stacked_evidence(context, trained_members(context, generation)))
+    members = trained_members(context, generation)
+    stacked, gold = stacked_evidence(context, members)
+    left_out = stacked.log_probabilities if learns_weights(context) else stacked.log_probabilities[:0]
+    halves = estimate_from_halves(context, members, kept_ensemble(context, members), left_out)
+    if context.recipe.merging.merge != "learned" and halves is None:
+        return {}
+    estimate = estimated(context, stacked, gold, halves)
     return {} if estimate is None else {"estimate": asdict(estimate)}
 
 

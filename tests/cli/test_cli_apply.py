@@ -15,19 +15,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from families import build_family
 from small_run import pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
 from pet.backbones.info import ModelInfo
+from pet.data.corrections import read_corrections
 from pet.data.table_options import TableOptions
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
+from pet.inference import distill_file as distill_module
 from pet.inference import ensemble
 from pet.inference.distill_file import DistillOptions, distill_file, unused_settings
 from pet.inference.label_file import label_file
 from pet.inference.predict_file import predict_file
 from pet.members import models
+from pet.task.task import Task
 
 QUICK = [
     "--set",
@@ -509,6 +513,26 @@ def test_every_option_of_distill_changes_the_student(soft: Path, distill: Any, i
     assert len(set(made.values())) == len(variants)
 
 
+def test_distill_takes_reviewed_labels_as_certain(soft: Path, distill: Any, inputs: Path, tmp_path: Path):
+    pool = json_lines(inputs / "pool.jsonl")
+    outside = {"id": "new", "text": "Nobody has seen this text before."}
+    rows = [(pool[0], "labeled", LABELS[1]), (outside, "labeled", LABELS[2]), (pool[1], "none_of_these", None)]
+    decisions = [
+        {"id": row["id"], "fields": {"text": row["text"]}, "label": label, "verdict": verdict}
+        for row, verdict, label in (*rows, (pool[2], "unsure", None))
+    ]
+    reviewed = write_rows(tmp_path / "reviewed.jsonl", decisions)
+    options = ["--task", inputs / "task.yaml", "--corrections", reviewed]
+    outcome = json.loads(pet(*distill(soft, tmp_path / "student", "--json", *options)).stdout)
+    assert (outcome["texts"], outcome["corrected"]) == (len(pool), 2)  # one joins, one leaves
+    table = Dataset.from_list([{"id": row["id"], "text": row["text"]} for row in pool])
+    corrections = read_corrections(str(reviewed), Task.load(inputs / "task.yaml"))
+    found, targets = distill_module._corrected(table, np.full((len(pool), 4), 0.25), corrections, ["text"])
+    assert found["id"][-2:] == [pool[0]["id"], "new"]
+    assert found["id"][0] == pool[2]["id"]
+    assert targets[-2:].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+
+
 def test_distill_learns_the_labels(inputs: Path, tiny_model: Path, tmp_path: Path):
     names = ("World", "Sports")
     gold = [row for row in news_rows() if row["label"] in names]
@@ -588,6 +612,7 @@ def test_distill_names_options_that_contradict_each_other(soft: Path, distill: A
         (["--min-confidence", 1.0], "--min-confidence 1.0"),
         (["--set", "stepz=1"], "steps?"),
         (["--temperature", 0], "temperature"),
+        (["--corrections", inputs / "train.jsonl"], "--task"),
     ]
     for options, word in cases:
         message = refused(*distill(soft, tmp_path / "student", *options))

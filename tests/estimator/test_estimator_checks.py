@@ -146,3 +146,37 @@ def test_repeated_training_and_a_pickled_copy_agree() -> None:
     again = make("supervised").fit(X, y)
     np.testing.assert_array_equal(first.predict_proba(X), again.predict_proba(X))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(first)).predict_proba(X), first.predict_proba(X))
+
+
+def test_settings_are_parameters_that_a_search_can_set() -> None:
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+
+    quick = {"max_length": 64, "supervised_steps": 1, "supervised_batch": 4}
+    estimator = NumbersAsTexts(model=TINY, method="supervised", device="cpu", precision="fp32", **quick)
+    copy = clone(estimator).set_params(supervised_batch=2, student_learning_rate=1e-3)
+    assert copy.get_params()["supervised_batch"] == 2
+    assert estimator.get_params()["supervised_batch"] == 4
+    assert clone(copy).get_params() == copy.get_params()
+    assert "supervised_batch=2" in repr(copy)
+    X, y = np.arange(12.0).reshape(6, 2) / 7, [0, 1, 0, 1, 0, 1]
+    search = GridSearchCV(estimator, {"supervised_steps": [1, 2]}, cv=2, refit=False).fit(X, y)
+    assert [found["supervised_steps"] for found in search.cv_results_["params"]] == [1, 2]
+
+
+def test_unknown_and_contradicting_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"supervised_stepz.*supervised_steps"):
+        make("supervised", supervised_stepz=3).fit(np.arange(12.0).reshape(6, 2), [0, 1, 0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"supervised_stepz.*supervised_steps"):
+        NumbersAsTexts(supervised_stepz=3).fit(np.arange(12.0).reshape(6, 2), [0, 1, 0, 1, 0, 1])
+    with pytest.raises(ValueError, match="stepz"):
+        PetClassifier().set_params(stepz=3)
+    twice = make("supervised").set_params(supervised_steps=2)
+    with pytest.raises(ValueError, match=r"supervised_steps.*2.*1"):
+        twice.fit(np.arange(12.0).reshape(6, 2), [0, 1, 0, 1, 0, 1])
+
+
+def test_no_setting_hides_an_attribute_of_the_estimator() -> None:
+    from pet.estimator.inputs import setting_names
+
+    assert [name for name in setting_names() if hasattr(PetClassifier(), name)] == []

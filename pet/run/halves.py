@@ -1,0 +1,239 @@
+"""Accuracy without test texts: members trained on half of the labeled texts label the other half.
+
+Several draws of a half are labeled, each by one pattern and the members that are fitted in seconds, merged with the
+weights of the run. What they get right is a little less than what the run gets right: they learned from fewer texts,
+and fewer patterns vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.folds import stratified_folds
+from pet.ensemble.combine import Ensemble
+from pet.members import pattern
+from pet.members.kinds import KINDS, fit_scorer, make_scorer
+from pet.members.seam import MemberData
+from pet.members.shared import Shared
+from pet.members.spec import MemberSpec
+from pet.numerics import log_softmax
+from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_recipe, relative_cost, size_of
+from pet.run.context import RunContext
+from pet.run.held_out import learns_weights
+from pet.run.stages import Member, member_scores, read_scores
+from pet.seeds import derive_seed
+from pet.statistics import mean_interval, wilson
+from pet.store.temporary import Scratch
+
+Array = NDArray[Any]
+STAGE, FILE = "halves", "scores.npy"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What more labels brought.
+
+    Attributes
+    ----------
+    texts : number of additional labeled texts
+    difference, low, high : additional accuracy, and its 95 % interval
+    """
+
+    texts: int
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Halves:
+    """How many labeled texts get the right label from members that were trained on half of the texts.
+
+    Attributes
+    ----------
+    draws, labeled : number of draws, and of labeled texts
+    judged : texts that at least one draw has labeled
+    accuracy, low, high : mean share of right labels, and its 95 % interval
+    gain : from half of the texts to all of them but a fold; None if nothing says so
+    """
+
+    draws: int
+    labeled: int
+    judged: int
+    accuracy: float
+    low: float
+    high: float
+    gain: Gain | None = None
+
+
+def wants_halves(context: RunContext) -> bool:
+    """Return True if the run estimates its accuracy from halves of the labeled texts.
+
+    By default it does if there are no test texts, and it takes at most half as long as the rest of the run.
+    """
+    settings = context.settings
+    possible = settings.trains_members and context.has("train") and not context.task.multi_label
+    if settings.estimate is False or not possible or context.shared.group is not None:
+        return False
+    if _judged(context.texts("train").labels) < FEWEST:
+        return False
+    if settings.estimate is None:
+        return not context.has("test") and relative_cost(context.recipe, _size(context)) <= MOST_COST
+    return True
+
+
+def _size(context: RunContext) -> Size:
+    pool = len(context.texts("pool")) if context.has("pool") else 0
+    return size_of(context.recipe, len(context.task.patterns), len(context.texts("train")), pool)
+
+
+def _judged(gold: Array) -> int:
+    """Return how many labeled texts are not the only one of their label."""
+    counts = np.bincount(gold)
+    return int(counts[counts > 1].sum())
+
+
+def estimate_from_halves(
+    context: RunContext, members: Sequence[Member], ensemble: Ensemble, left_out: Array
+) -> Halves | None:
+    """Estimate the accuracy of the merged labels from halves of the labeled texts.
+
+    Parameters
+    ----------
+    context : the run
+    members, ensemble : whose weights merge the scores
+    left_out : merged log-probabilities of each labeled text by members that were trained without it, shape (n, L), with
+        NaN where there are none; shape (0, L): train further members for that
+
+    Returns
+    -------
+    Halves; None unless the run wants it (`wants_halves`)
+    """
+    if not wants_halves(context):
+        return None
+    gold, labels = context.texts("train").labels, len(context.task.labels)
+    draws = _draws(context)
+    weights = _kind_weights(members, ensemble)
+
+    def build(folder: Path) -> None:
+        np.save(folder / FILE, _scores(context, draws, weights).astype(np.float32).reshape(-1, labels))
+
+    context.directory.stage(STAGE, {"config": context.config_hash}, build)
+    merged = read_scores(context.directory.path / STAGE / FILE, (len(draws) * len(gold), labels))
+    merged = merged.reshape(len(draws), len(gold), labels)
+    right = np.where(np.isnan(merged).any(axis=2), np.nan, merged.argmax(axis=2) == gold)
+    if len(left_out):
+        more = np.where(np.isnan(left_out).any(axis=1), np.nan, left_out.argmax(axis=1) == gold)
+    else:
+        more = _mean(right[DRAWS:])
+    return figures(right[:DRAWS], more)
+
+
+def figures(right: Array, more: Array) -> Halves:
+    """Return the estimate.
+
+    Parameters
+    ----------
+    right : 1 where a draw labels a text correctly, 0 where it does not, NaN where it learned from the text; shape
+        (draws, n)
+    more : the same of members that learned from more texts, shape (n,)
+
+    Examples
+    --------
+    >>> right = np.array([[1, 0, np.nan, np.nan], [np.nan, np.nan, 1, 1]])
+    >>> found = figures(right, np.array([1, 1, 1, 1]))
+    >>> found.accuracy, found.judged, found.gain.difference
+    (0.75, 4, 0.25)
+    """
+    share = _mean(right)
+    known = ~np.isnan(share)
+    low, high = wilson(float(share[known].sum()), int(known.sum()))
+    gain, both = None, known & ~np.isnan(more)
+    if both.any():
+        steps = (more - share)[both]
+        gain = Gain(len(share) - len(share) // 2, float(steps.mean()), *mean_interval(steps))
+    return Halves(len(right), len(share), int(known.sum()), float(share[known].mean()), low, high, gain)
+
+
+def _mean(right: Array) -> Array:
+    """Return the mean over draws, NaN where no draw has labeled a text."""
+    known = ~np.isnan(right)
+    return np.asarray(np.where(known, right, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
+
+
+# ---- draws -------------------------------------------------------------------------------------
+
+
+def _draws(context: RunContext) -> list[Array]:
+    """Return which labeled texts the members of each draw learn from: halves, then all but a fold if there are such."""
+    gold, seed = context.texts("train").labels, context.settings.seed
+    halves = []
+    for number in range(DRAWS):  # two draws share the texts between them
+        fold = stratified_folds(gold, 2, derive_seed(seed, "halves", number // 2))
+        halves.append(fold != number % 2)
+    if learns_weights(context):
+        return halves
+    fold = stratified_folds(gold, FOLDS, derive_seed(seed, "halves"))
+    return [*halves, *(fold != number for number in range(FOLDS))]
+
+
+def _kind_weights(members: Sequence[Member], ensemble: Ensemble) -> dict[str, float]:
+    """Return what all members of a kind weigh together."""
+    weights: dict[str, float] = {}
+    by_name = dict(zip(ensemble.names, ensemble.weights.tolist(), strict=True))
+    for member in members:
+        weights[member.spec.kind] = weights.get(member.spec.kind, 0.0) + by_name[member.name]
+    return weights
+
+
+def _scores(context: RunContext, draws: Sequence[Array], weights: dict[str, float]) -> Array:
+    """Return the merged scores of each draw: shape (draws, n, L), with NaN for texts that it learned from."""
+    train = context.texts("train")
+    shared = replace(context.shared, recipe=half_recipe(context.recipe))
+    out = np.full((len(draws), len(train), len(context.task.labels)), np.nan)
+    with context.reporter.task("estimate the accuracy from labeled texts", len(draws), "draw") as bar:
+        for number, kept in enumerate(draws):
+            rows = np.flatnonzero(~kept)
+            if len(rows):
+                out[number, rows] = _merged(context, shared, kept, number, weights)[rows]
+            bar.update(1)
+    context.shared.models.forget()
+    return out
+
+
+def _merged(context: RunContext, shared: Shared, kept: Array, number: int, weights: dict[str, float]) -> Array:
+    """Train members on some labeled texts, and return their merged scores of all of them."""
+    total = np.zeros((len(kept), len(context.task.labels)))
+    for spec in _specs(context, number):
+        if KINDS[spec.kind].trains:
+            own = _trained_scores(context, shared, spec, kept)
+        else:
+            (own,) = member_scores(context, [Member(spec)], "train")
+        total += weights[spec.kind] * np.nan_to_num(log_softmax(np.asarray(own, dtype=np.float64)))
+    return total
+
+
+def _specs(context: RunContext, number: int) -> Iterator[MemberSpec]:
+    """Yield the members of a draw: one pattern, and all that take no time."""
+    patterns = [spec for spec in context.specs if spec.kind == pattern.KIND]
+    yield patterns[number % len(patterns)]
+    yield from (spec for spec in context.specs if KINDS[spec.kind].evidence in ("refit", "given"))
+
+
+def _trained_scores(context: RunContext, shared: Shared, spec: MemberSpec, kept: Array) -> Array:
+    train, rows = context.texts("train"), np.flatnonzero(kept)
+    pool = context.texts("pool") if context.has("pool") and spec.kind != pattern.KIND else None
+    scorer = make_scorer(spec, shared, derive_seed(context.settings.seed, "halves", spec.name))
+    out = np.empty((len(train), len(context.task.labels)), dtype=np.float32)
+    with Scratch() as scratch:
+        folder = scratch / "member"
+        folder.mkdir()
+        fit_scorer(spec, scorer, MemberData([(train, rows)], train.labels[rows], pool), folder)
+        scorer.scores(train, out)
+    return out

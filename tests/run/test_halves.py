@@ -1,0 +1,101 @@
+"""The estimate of accuracy without test texts, from halves of the labeled texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from small_run import pet, refused, run_options, write_inputs
+
+from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
+from pet.recipe import make_recipe
+from pet.report.estimate import estimate_lines
+from pet.run.halves import figures, wants_halves
+from pet.run.settings import RunSettings
+
+NO_TEST = ("train", "unlabeled")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("inputs") / "in")
+
+
+@pytest.fixture(scope="module")
+def estimated(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    place = tmp_path_factory.mktemp("estimated") / "run"
+    said = pet(*run_options(inputs, tiny_model, parts=NO_TEST), "--estimate", "-q", "-o", place).stdout
+    return place, said
+
+
+def test_a_run_without_test_texts_says_how_good_it_is_and_what_more_labels_brought(
+    estimated: tuple[Path, str], inputs: Path
+) -> None:
+    place, said = estimated
+    found = json.loads((place / "metrics.json").read_text())["estimate"]
+    assert (found["halves"]["draws"], found["halves"]["labeled"], found["halves"]["judged"]) == (5, 12, 12)
+    assert found["low"] <= found["accuracy"] <= found["high"]
+    gain = found["halves"]["gain"]
+    assert gain["texts"] == 6 and gain["low"] <= gain["difference"] <= gain["high"]
+    lines = estimate_lines(found)
+    assert "5 × half of 12 labeled texts" in lines[0] and "6 labels" in lines[1]
+    assert all(line in said for line in lines)
+    assert all(line in (place / "report.html").read_text() for line in lines)
+
+
+def test_the_estimate_is_the_same_after_it_was_lost(
+    estimated: tuple[Path, str], inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    place, _ = estimated
+    scores = np.load(place / "halves" / "scores.npy").reshape(9, 12, 4)
+    assert (np.isnan(scores[0]).any(axis=1) != np.isnan(scores[1]).any(axis=1)).all()  # two draws share the texts
+    assert (~np.isnan(scores[5:]).any(axis=2)).sum(axis=0).tolist() == [1] * 12  # and each fold is left out once
+    (place / "halves" / "scores.npy").unlink()
+    pet("run", place / "config.yaml", "-q")
+    np.testing.assert_array_equal(np.load(place / "halves" / "scores.npy").reshape(9, 12, 4), scores)
+
+
+def wants(tests: bool, **settings: bool) -> bool:
+    """Return whether a default run with 32 labeled and 1,000 unlabeled texts wants the estimate."""
+    made = RunSettings(task={}, train="a", unlabeled="b", test=None, model="m", **settings)
+    task, gold = SimpleNamespace(multi_label=False, patterns=[None] * 4), np.arange(32) % 4
+    labeled = type("Labeled", (), {"labels": gold, "__len__": lambda self: 32})()
+    texts: dict[str, Any] = {"train": labeled, "pool": range(1000)}
+    context: Any = SimpleNamespace(
+        settings=made, task=task, recipe=make_recipe(), shared=SimpleNamespace(group=None), texts=texts.__getitem__,
+        has=lambda part: part != "test" or tests,
+    )  # fmt: skip
+    return wants_halves(context)
+
+
+def test_by_default_a_run_estimates_where_there_are_no_test_texts() -> None:
+    assert wants(tests=False)
+    assert not wants(tests=True)
+    assert wants(tests=True, estimate=True)
+    assert not wants(tests=False, estimate=False)
+
+
+def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    options = run_options(inputs, tiny_model, parts=["unlabeled"])
+    assert "--estimate" in refused(*options, "--method", "zero-shot", "--estimate", "-o", tmp_path / "run")
+
+
+def test_figures_weigh_every_text_alike() -> None:
+    right = np.array([[1, 0, np.nan, np.nan], [1, np.nan, 0, np.nan], [np.nan, 1, 1, np.nan]])
+    found = figures(right, np.array([1, 1, np.nan, 1]))
+    assert (found.judged, found.accuracy) == (3, pytest.approx((1 + 0.5 + 0.5) / 3))
+    assert found.gain is not None
+    assert found.gain.difference == pytest.approx((0 + 0.5) / 2)
+    assert figures(right, np.full(4, np.nan)).gain is None
+
+
+def test_the_estimate_costs_less_than_the_run() -> None:
+    recipe = make_recipe()
+    assert half_recipe(recipe).member.unlabeled_batch == 0
+    assert size_of(recipe, 4, 32, 1000).folds == 0 < size_of(recipe, 4, 10, 1000).folds
+    cost = relative_cost(recipe, Size(4, 32, 1000))
+    assert 0 < cost < relative_cost(recipe, Size(2, 32, 1000)) < relative_cost(recipe, Size(2, 32, 0))
