@@ -1,7 +1,7 @@
 """The estimate of accuracy without test texts: what it trains, and what it costs compared with the run.
 
-Members trained on half of the labeled texts label the other half. They are trained cheaply: one pattern per draw, and no
-auxiliary MLM loss. The number of updates is that of the run, so that only the number of texts differs.
+Members trained on half of the labeled texts label the other half. They are trained cheaply: one pattern per draw, and
+no auxiliary MLM loss. The number of updates is that of the run, so that only the number of texts differs.
 """
 
 from __future__ import annotations
