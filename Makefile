@@ -26,7 +26,7 @@ OLDEST ?= .venv-oldest
 # One thread per worker: tiny models gain nothing from more, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
-EXTRAS := test,dev,lora,review,excel,duckdb
+EXTRAS := test,dev,lora,review,excel,duckdb,onnx,openvino
 PYTEST := -m pytest -n 2 --dist loadfile
 
 .PHONY: all demo test test-oldest lint types

@@ -23,6 +23,7 @@ LAYERS = [
     "cloze",
     "training",
     "backbones",
+    "runtimes",
     "tuning",
     "ensemble",
     "groups, ordered, levels",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _VOCABULARIES = 256  # places whose logits of the whole vocabulary are in memory at once, in scoring
 # A head: the transform of hidden states before the output embedding, the output embedding, its bias.
+HiddenStates = Callable[[Batch, Tensor], Tensor]  # (inputs, one position a row) -> shape (B, D)
 Head = tuple[Callable[[Tensor], Tensor], Tensor, "Tensor | None"]
 
 
@@ -141,6 +142,8 @@ class MaskedLM(LanguageModel):
             find(model)  # fail now rather than in training if a version of the library uses other names
         self._find_head = find
         self._layers = None if find is None else plain_layers(model)
+        # Computes hidden states in place of the encoder, in inference; see `pet.members.engines`.
+        self.engine: HiddenStates | None = None
 
     @property
     def has_token_types(self) -> bool:
@@ -275,6 +278,8 @@ class MaskedLM(LanguageModel):
     def _hidden(self, batch: Batch, rows: Tensor, positions: Tensor) -> Tensor:
         """Return the last layer's hidden states at N positions: shape (N, D)."""
         inputs, base = self._inputs(batch), self.model.base_model
+        if self.engine is not None and torch.equal(rows, torch.arange(len(inputs["input_ids"]))):
+            return self.engine(inputs, positions)
         if self.model.config.model_type in xlnet.TYPES:
             return xlnet.permuted_features(base, inputs, rows, positions)
         if self._layers is not None and rows.device.type == "cpu":

@@ -41,6 +41,11 @@ _HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 }
 
 
+def find_head(model: PreTrainedModel) -> Callable[[Any, Tensor], Tensor] | None:
+    """Return the function that applies a classifier's head to hidden states of shape (B, 1, D); None if unknown."""
+    return _HEADS.get(model.config.model_type)
+
+
 def model_inputs(model: PreTrainedModel, tensors: Batch) -> dict[str, Tensor]:
     """Return the inputs of the model in a padded batch: token types only if it has more than one."""
     names = ["input_ids", "attention_mask"]
@@ -60,7 +65,7 @@ class SequenceLogits:
 
     def __init__(self, model: PreTrainedModel):
         self.model = model
-        self._head = _HEADS.get(model.config.model_type)
+        self._head = find_head(model)
         self._layers = None if self._head is None else plain_layers(model)
 
     @property

@@ -23,6 +23,7 @@ from pet.cli.options import (
     quantize_option,
     quiet_option,
     reporter_for,
+    runtime_option,
     table_options,
     table_options_of,
 )
@@ -82,6 +83,7 @@ Examples:
 @force_option
 @compute_options
 @quantize_option
+@runtime_option
 @executor_options
 @json_option
 @quiet_option

@@ -146,6 +146,12 @@ quantize_option = click.option(
     help="On a CPU, compute linear layers in int8: about 3 times as fast as fp32, little faster than bf16, and less "
     "accurate. Reports how many of the first 256 texts keep their label.",
 )
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(("auto", "torch", "onnx", "openvino")),
+    help="What runs the model on a CPU: torch, ONNX Runtime, OpenVINO, or auto: the fastest that is installed, by a "
+    f"short trial ({install_command('openvino')}).  [default: torch; for a folder of `pet export` auto]",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only warnings and results.")
 patterns_option = click.option(
     "--patterns", metavar="1,3", callback=lambda _context, _option, value: numbers_of(value),
@@ -354,6 +360,7 @@ def compute_options_of(options: Mapping[str, Any]) -> ComputeOptions:
         precision=options["precision"],
         allow_pickle=bool(options["allow_pickle"]),
         quantize=bool(options.get("quantize", False)),
+        runtime=options.get("runtime"),
     )
 
 

@@ -18,6 +18,7 @@ from pet.cli.options import (
     quantize_option,
     quiet_option,
     reporter_for,
+    runtime_option,
     table_options,
     table_options_of,
 )
@@ -54,6 +55,7 @@ Examples:
 @force_option
 @exact_compute_options
 @quantize_option
+@runtime_option
 @quiet_option
 def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -> None:
     """Classify texts with a saved classifier.

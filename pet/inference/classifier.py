@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.inference.options import ComputeOptions
-from pet.inference.quantize import first_chunk, quantize_classifier
+from pet.inference.quantize import first_chunk
+from pet.inference.runtime import prepare_classifier
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
+from pet.runtimes.engines import AUTO
 from pet.store.recorded import check_recorded
 from pet.student.classifier import Classifier, load_classifier
+from pet.student.exported import engine_of, is_exported, load_exported
 from pet.task.group import Group
 from pet.task.parse import SEPARATOR
 from pet.task.task import Task
@@ -57,15 +60,15 @@ class SavedClassifier:
     ancestors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool = False) -> SavedClassifier:
-    """Open a student, the student of a run, or any ``transformers`` sequence classifier.
+def open_classifier(name: str, compute: ComputeOptions, *, independent: bool = False) -> SavedClassifier:
+    """Open a student, the student of a run, a folder of `pet export`, or any ``transformers`` sequence classifier.
 
     Parameters
     ----------
     name : str
         Folder of a classifier or a run, or a hub name.
-    allow_pickle : bool
-        Also open pickled weights.
+    compute : ComputeOptions
+        Whether to open pickled weights, and what runs an exported classifier.
     independent : bool
         Accept a multi-label classifier.
 
@@ -77,10 +80,14 @@ def open_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     place = expand(name)
     if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
         _refuse(place)
-    settings = _settings_of(place)
+    settings = settings_of(place)
     if settings is not None:
         check_recorded(place / "student" if is_run(place) else place)
-    classifier = load_classifier(name, allow_pickle=allow_pickle, independent=independent)
+    if is_exported(place):
+        how = compute.runtime or AUTO, compute.precision or "fp32"
+        classifier = load_exported(place, *how, quantize=compute.quantize, independent=independent)
+    else:
+        classifier = load_classifier(name, allow_pickle=compute.allow_pickle, independent=independent)
     if settings is None:
         return SavedClassifier(classifier, {}, {})
     task = Task.from_dict(settings.task)
@@ -121,9 +128,9 @@ def classify_chunks(
     reporter : Reporter
     """
     accelerator = make_accelerator(compute.device, compute.precision or "fp32")
-    if compute.quantize:
+    if compute.quantize or compute.runtime or engine_of(classifier):
         first, chunks = first_chunk(chunks)
-        quantize_classifier(classifier, name, first, accelerator, compute.max_tokens, reporter)
+        prepare_classifier(classifier, name, first, accelerator, compute, reporter)
     with reporter.task(doing, None, "text") as bar:
         for chunk in chunks:
             yield (
@@ -144,7 +151,7 @@ def _refuse(place: Path) -> None:
         read_settings(place)  # raises an error that names the runs of the seeds
 
 
-def _settings_of(place: Path) -> RunSettings | None:
+def settings_of(place: Path) -> RunSettings | None:
     """Return the settings of the run in a folder, or of the run whose student is in it; None if there is no run."""
     for folder in (place, place.absolute().parent):
         if place.is_dir() and is_run(folder) and (folder == place or place.name == "student"):

@@ -71,7 +71,7 @@ def evaluate_file(
     (12, True)
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
-    saved = _as_in(open_classifier(model, allow_pickle=compute.allow_pickle, independent=True), task)
+    saved = _as_in(open_classifier(model, compute, independent=True), task)
     classifier, group = saved.classifier, _group_of(saved)
     chunks = _read(saved, source, label_map, table)
     reporter, threshold = reporter or Reporter("quiet"), None

@@ -19,7 +19,8 @@ from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
 from pet.inference.options import ComputeOptions
-from pet.inference.quantize import first_chunk, quantize_ensemble
+from pet.inference.quantize import first_chunk
+from pet.inference.runtime import prepare_ensemble
 from pet.progress import Progress, Reporter
 from pet.resources import expand
 from pet.store.outputs import check_output
@@ -109,7 +110,7 @@ def label_file(
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
     threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
-    agreement, chunks = _quantized(ensemble, chunks, reporter) if compute.quantize else (None, chunks)
+    agreement, chunks = _prepared(ensemble, chunks, compute, reporter)
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
         writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
@@ -129,12 +130,14 @@ def check_place(output: str | Path | IO[str], source: str, table: TableOptions) 
     return check_output(output, TABLE_ENDINGS, file_of(source), table.force)
 
 
-def _quantized(
-    ensemble: SavedEnsemble, chunks: Iterator[Dataset], reporter: Reporter
+def _prepared(
+    ensemble: SavedEnsemble, chunks: Iterator[Dataset], compute: ComputeOptions, reporter: Reporter
 ) -> tuple[float | None, Iterator[Dataset]]:
-    """Let an ensemble compute in int8; return how often it agrees with itself, and all chunks."""
+    """Let an engine or int8 run an ensemble; return how often it agrees with itself, and all chunks."""
+    if not (compute.quantize or compute.runtime):
+        return None, chunks
     first, chunks = first_chunk(chunks)
-    return quantize_ensemble(ensemble, first, reporter), chunks
+    return prepare_ensemble(ensemble, first, compute, reporter), chunks
 
 
 @dataclass

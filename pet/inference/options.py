@@ -20,6 +20,9 @@ class ComputeOptions:
         Also open pickled weights, which can run code. The config.yaml of a run cannot allow this.
     quantize : bool
         Compute linear layers in int8, on a CPU. The first 256 texts are also scored without it and compared.
+    runtime : str, optional
+        What runs the encoder: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``, or ``auto``: the fastest that is
+        installed, by a short trial. Default: torch; for a folder of `pet export` auto.
     max_tokens : int
         Tokens of a batch of a saved classifier, padding included.
 
@@ -33,4 +36,5 @@ class ComputeOptions:
     precision: str | None = None
     allow_pickle: bool = False
     quantize: bool = False
+    runtime: str | None = None
     max_tokens: int = 8192

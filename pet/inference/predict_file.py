@@ -68,7 +68,7 @@ def predict_file(
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     place = check_place(output, source, table)
-    saved = open_classifier(model, allow_pickle=compute.allow_pickle, independent=True)
+    saved = open_classifier(model, compute, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
     threshold = None if none_of_these is None else fit_of_classifier(model, none_of_these, compute, reporter)

@@ -55,15 +55,17 @@ def quantize_ensemble(ensemble: SavedEnsemble, chunk: Dataset, reporter: Reporte
     """
     check_processor(ensemble.shared.accelerator.device, reporter)
     ensemble.check_quantizable()
-    sample = _sample(chunk)
+    sample = sample_of(chunk)
 
-    def labels() -> Array:
-        soft = ensemble.label(sample)
-        return soft.applies if isinstance(soft, SoftLabelSets) else soft.label
-
-    before = labels()
+    before = ensemble_labels(ensemble, sample)
     ensemble.quantize()
-    return _agreement(before, labels(), reporter)
+    return note_agreement(before, ensemble_labels(ensemble, sample), reporter)
+
+
+def ensemble_labels(ensemble: SavedEnsemble, table: Dataset) -> Array:
+    """Return the label of each text, or whether each label applies."""
+    soft = ensemble.label(table)
+    return soft.applies if isinstance(soft, SoftLabelSets) else soft.label
 
 
 def quantize_classifier(
@@ -71,26 +73,30 @@ def quantize_classifier(
 ) -> float | None:
     """Switch a classifier to int8; see `quantize_ensemble`."""
     check_processor(accelerator.device, reporter)
-    sample = _sample(chunk)
+    sample = sample_of(chunk)
 
-    def labels() -> Array:
-        scores = classifier.scores(sample, accelerator, max_tokens=max_tokens)
-        return sigmoid(scores) >= classifier.threshold if classifier.independent else scores.argmax(axis=1)
-
-    before = labels()
+    before = classifier_labels(classifier, sample, accelerator, max_tokens)
     quantize_linears(classifier.model, name)
-    return _agreement(before, labels(), reporter)
+    return note_agreement(before, classifier_labels(classifier, sample, accelerator, max_tokens), reporter)
 
 
-def _sample(chunk: Dataset) -> Dataset:
+def classifier_labels(classifier: Classifier, table: Dataset, accelerator: Accelerator, max_tokens: int) -> Array:
+    """Return the label of each text, or whether each label applies."""
+    scores = classifier.scores(table, accelerator, max_tokens=max_tokens)
+    return sigmoid(scores) >= classifier.threshold if classifier.independent else scores.argmax(axis=1)
+
+
+def sample_of(chunk: Dataset) -> Dataset:
+    """Return the first texts of a chunk, which are scored in two ways and compared."""
     return pick_rows(chunk, range(min(SAMPLE_ROWS, len(chunk))))
 
 
-def _agreement(before: Array, after: Array, reporter: Reporter) -> float | None:
+def note_agreement(before: Array, after: Array, reporter: Reporter, how: str = "int8") -> float | None:
+    """Report and return the share of texts that keep their label; None without texts."""
     if not len(before):
         return None
     equal = before == after
     same = int(np.count_nonzero(equal if equal.ndim == 1 else equal.all(axis=1)))
     share = same / len(before)
-    reporter.info(f"int8: {same} of the first {len(before)} texts keep their label ({100 * share:.1f} %)")
+    reporter.info(f"{how}: {same} of the first {len(before)} texts keep their label ({100 * share:.1f} %)")
     return share

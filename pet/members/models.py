@@ -11,7 +11,7 @@ from pet.backbones.info import ModelInfo
 from pet.backbones.int8 import quantize_linears
 from pet.backbones.kinds import language_model
 from pet.backbones.load import resolve_model
-from pet.backbones.masked import check_length
+from pet.backbones.masked import HiddenStates, MaskedLM, check_length
 from pet.embeddings.encoder import TextEncoder, open_encoder
 from pet.student.classifier import TextInput
 from pet.tuning.members import Backbone, Learned, attach, learned_in, read_member
@@ -30,6 +30,7 @@ class Models:
     shared : True if members attach few parameters to one pretrained model, False if each has its own model
     named : name of the pretrained model in saved members; default: `info.name`
     quantized : True if models compute in int8
+    engines : name of a model -> what computes its hidden states in place of torch; see `pet.members.engines`
     """
 
     info: ModelInfo
@@ -37,6 +38,7 @@ class Models:
     shared: bool
     named: str = ""
     quantized: bool = False
+    engines: dict[str, HiddenStates] = field(default_factory=dict)
     _keep: bool = False
     _kept: dict[str, LanguageModel] = field(default_factory=dict)
     _learned: dict[str, Learned] = field(default_factory=dict)
@@ -97,6 +99,8 @@ class Models:
             if self.quantized:
                 quantize_linears(lm.model, name)
             self._kept[name] = lm
+            if isinstance(lm, MaskedLM):
+                lm.engine = self.engines.get(name)
         return self._kept[name]
 
     def keep(self, folders: Iterable[Path]) -> bool:
@@ -119,6 +123,7 @@ class Models:
     def forget(self) -> None:
         """Free all models."""
         self._kept.clear()
+        self.engines.clear()
         self._learned.clear()
         self._backbone = self._encoder = None
 

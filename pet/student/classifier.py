@@ -32,7 +32,7 @@ from pet.process import Lock, seeded
 from pet.resources import expand
 from pet.store.json_reader import read_json
 from pet.store.schema import list_of, number, record, text
-from pet.student.outputs import read_outputs
+from pet.student.outputs import Outputs, read_outputs
 from pet.task.filters import apply_filters
 from pet.task.grammar import NAME, Field, Template, Text, parse_template
 from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
@@ -208,6 +208,14 @@ class Classifier:
     def save(self, folder: Path) -> None:
         """Write a ``save_pretrained`` folder: safetensors, config with id2label, tokenizer, ``pet.json``."""
         save_model(self.model, folder)
+        self._save_input(folder)
+
+    def save_description(self, folder: Path) -> None:
+        """Write what `save` writes, without the weights."""
+        self.model.config.save_pretrained(folder)
+        self._save_input(folder)
+
+    def _save_input(self, folder: Path) -> None:
         # A pipeline then reads "[SEP]" in a text as five characters, as this package does, and truncates at the
         # length that the model was trained with.
         self.tokenizer.split_special_tokens = True
@@ -305,28 +313,34 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
             f"model {name}: it has no trained classification head; use a classifier, such as the `student` folder "
             "of a run"
         )
+    check_outputs(outputs, name, independent)
+    tokenizer = load_tokenizer(name)
+    set_padding(name, model, tokenizer)
+    max_length = int(min(tokenizer.model_max_length, position_limit(model)))
+    text_input, threshold = saved_input(folder)
+    return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent, threshold)
+
+
+def check_outputs(outputs: Outputs, name: str, independent: bool) -> None:
+    """Refuse a multi-label classifier unless `independent` labels are accepted."""
     if outputs.independent and not independent:
         raise PetError(
             f"model {name}: is a multi-label classifier (config.json asks for a sigmoid on each output), but one "
             "label per text is required here; only `pet predict` accepts a multi-label classifier"
         )
-    tokenizer = load_tokenizer(name)
-    set_padding(name, model, tokenizer)
-    max_length = int(min(tokenizer.model_max_length, position_limit(model)))
-    text_input, threshold = _saved_input(folder / _NOTE)
-    return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent, threshold)
 
 
 def read_threshold(folder: Path) -> float:
     """Return the probability from which a saved classifier gives a label, if a text may have several."""
-    return _saved_input(folder / _NOTE)[1]
+    return saved_input(folder)[1]
 
 
-def _saved_input(note: Path) -> tuple[TextInput, float]:
+def saved_input(folder: Path) -> tuple[TextInput, float]:
     """Return how a saved classifier makes its input text, and its threshold.
 
     Without a note it reads the field ``text``.
     """
+    note = folder / _NOTE
     if not note.is_file():
         return TextInput(("text",), parse_template("{text}", ["text"], mask=False)), 0.5
     cure = "copy it from the original folder"

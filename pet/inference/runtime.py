@@ -1,0 +1,196 @@
+"""``--runtime``: let the fastest engine run a saved classifier or ensemble, and tell how often labels stay the same."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pet.backbones.int8 import quantize_linears
+from pet.data.pick import pick_rows
+from pet.errors import PetError
+from pet.inference.ensemble import SavedEnsemble
+from pet.inference.options import ComputeOptions
+from pet.inference.quantize import (
+    classifier_labels,
+    ensemble_labels,
+    note_agreement,
+    quantize_classifier,
+    quantize_ensemble,
+    sample_of,
+)
+from pet.members.engines import EngineStates, check_engines, has_engine, member_engine, use_states
+from pet.members.seam import Scorer
+from pet.progress import Reporter
+from pet.runtimes.build import fastest
+from pet.runtimes.engines import AUTO, ONNX, TORCH, Engine, check_runtime, describe, installed_runtimes
+from pet.student.classifier import Classifier
+from pet.student.exported import classifier_engine, engine_of, use_engine
+from pet.training.device import Accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+WORTHWHILE = 1000  # texts: a trial takes as long as a few hundred
+_TRIAL = 64  # texts
+
+
+def prepare_classifier(
+    classifier: Classifier, name: str, chunk: Dataset, accelerator: Accelerator, compute: ComputeOptions,
+    reporter: Reporter,
+) -> None:  # fmt: skip
+    """Choose what runs a classifier, in int8 if asked, and report it.
+
+    Parameters
+    ----------
+    classifier, name : the classifier, and its name in messages
+    chunk : the first texts: they measure scales, and show how many labels stay the same
+    accelerator, compute : where and how to compute
+    reporter : reports the engine and the agreement
+
+    Raises
+    ------
+    PetError
+        If the runtime is missing, or cannot run this model, device or precision.
+    """
+    engine = engine_of(classifier)
+    if engine is not None:
+        reporter.info(f"runtime: {engine}")
+        return
+    names = _names(compute, accelerator, chunk, reporter)
+    if names == [TORCH]:
+        if compute.quantize:
+            quantize_classifier(classifier, name, chunk, accelerator, compute.max_tokens, reporter)
+        return
+    sample, most = sample_of(chunk), compute.max_tokens
+    before = classifier_labels(classifier, sample, accelerator, most)
+
+    def build(runtime: str) -> Engine | None:
+        precision = _precision(runtime, accelerator, compute)
+        return classifier_engine(classifier, name, runtime, precision, sample if compute.quantize else None)
+
+    def version(runtime: str) -> Classifier:
+        other = copy.copy(classifier)
+        if runtime == TORCH and compute.quantize:
+            other.model = copy.deepcopy(classifier.model)
+            vars(other).pop("logits", None)
+            _ = other.logits  # finds its layers before they are replaced
+            quantize_linears(other.model, name)
+        elif runtime != TORCH:
+            use_engine(other, engines[runtime])
+        return other
+
+    engines = _built(names, build)
+    chosen = next(iter(engines), TORCH)
+    if compute.runtime == AUTO:
+        few, versions = pick_rows(sample, range(min(_TRIAL, len(sample)))), {}
+        for runtime in [TORCH, *engines]:
+            other = version(runtime)
+            versions[runtime] = lambda other=other: other.scores(few, accelerator, max_tokens=most)
+        chosen = fastest(versions)
+    made = version(chosen)
+    classifier.model, vars(classifier)["logits"] = made.model, made.logits
+    reporter.info(f"runtime: {engines.get(chosen) or describe(TORCH)}")
+    note_agreement(before, classifier_labels(classifier, sample, accelerator, most), reporter, chosen)
+
+
+def prepare_ensemble(
+    ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOptions, reporter: Reporter
+) -> float | None:
+    """Choose what runs the members of an ensemble; see `prepare_classifier`.
+
+    Returns
+    -------
+    float or None
+        Share of the first 256 texts that keep their label; None if torch computes as before.
+    """
+    shared = ensemble.shared
+    names, scorers = _names(compute, shared.accelerator, chunk, reporter), list(ensemble.scorers)
+    if names != [TORCH]:
+        try:
+            check_engines(shared, scorers, str(compute.runtime))
+        except PetError as error:
+            if compute.runtime != AUTO:
+                raise
+            reporter.info(f"torch runs the members: {error}")
+            names = [TORCH]
+    if names == [TORCH]:
+        return quantize_ensemble(ensemble, chunk, reporter) if compute.quantize else None
+    sample = sample_of(chunk)
+    before = ensemble_labels(ensemble, sample)
+
+    def states(scorer: Scorer, runtime: str) -> EngineStates | None:
+        precision = _precision(runtime, shared.accelerator, compute)
+        return member_engine(scorer, runtime, precision, sample if compute.quantize else None)
+
+    chosen = names[0] if compute.runtime != AUTO else _fastest_of(ensemble, names, states, sample)
+    if chosen == TORCH:
+        reporter.info(f"runtime: {describe(TORCH)}")
+        return quantize_ensemble(ensemble, chunk, reporter) if compute.quantize else None
+    for scorer in scorers:
+        if not has_engine(scorer):
+            use_states(scorer, states(scorer, chosen))
+    used = [found.engine for found in shared.models.engines.values() if isinstance(found, EngineStates)]
+    reporter.info(f"runtime: {used[0] if used else describe(TORCH)}")
+    return note_agreement(before, ensemble_labels(ensemble, sample), reporter, chosen)
+
+
+def _fastest_of(
+    ensemble: SavedEnsemble, names: Sequence[str], states: Callable[[Scorer, str], EngineStates | None], sample: Dataset
+) -> str:
+    """Return the fastest runtime for the first member."""
+    few, scorer = pick_rows(sample, range(min(_TRIAL, len(sample)))), ensemble.scorers[0]
+    made = {TORCH: None, **{name: states(scorer, name) for name in names}}
+    alone = SavedEnsemble(ensemble.shared, [scorer], ensemble.ensemble)
+
+    def timed(name: str) -> Callable[[], object]:
+        def score() -> object:
+            use_states(scorer, made[name])
+            return alone.score(few)
+
+        return score
+
+    try:
+        return fastest({name: timed(name) for name in made})
+    finally:
+        use_states(scorer, None)
+
+
+def _names(compute: ComputeOptions, accelerator: Accelerator, chunk: Dataset, reporter: Reporter) -> list[str]:
+    """Return the runtimes to try; only torch if nothing else is possible or worth it."""
+    runtime = compute.runtime or TORCH
+    if runtime == TORCH:
+        return [TORCH]
+    on_cpu = accelerator.device.type == "cpu"
+    if runtime != AUTO:
+        check_runtime(runtime)
+        if not on_cpu:
+            raise PetError(f"--runtime {runtime} computes on a CPU; add --device cpu, or use --runtime torch")
+        return [runtime]
+    names = [
+        name for name in installed_runtimes() if name != ONNX or accelerator.precision == "fp32" or compute.quantize
+    ]
+    if not names or not on_cpu or len(chunk) < WORTHWHILE:
+        why = "no other is installed" if not names else "a GPU" if not on_cpu else f"fewer than {WORTHWHILE} texts"
+        reporter.info(f"runtime: {describe(TORCH)} ({why})")
+        return [TORCH]
+    return names
+
+
+def _precision(runtime: str, accelerator: Accelerator, compute: ComputeOptions) -> str:
+    return "fp32" if compute.quantize and runtime == ONNX else accelerator.precision
+
+
+def _built(names: Sequence[str], build: Callable[[str], Engine | None]) -> dict[str, Engine]:
+    """Build engines; if there is a choice, those that fail are left out."""
+    engines = {}
+    for name in names:
+        try:
+            engine = build(name)
+        except PetError:
+            if len(names) == 1:
+                raise
+            continue
+        if engine is not None:
+            engines[name] = engine
+    return engines

@@ -1,0 +1,1 @@
+"""Run models by other engines than torch: ONNX Runtime and OpenVINO."""

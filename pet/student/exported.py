@@ -1,0 +1,138 @@
+"""Classifiers that other engines run: folders of `pet export`, and classifiers that were opened with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pet.backbones.load import load_config, load_tokenizer
+from pet.backbones.sequence import Batch
+from pet.errors import PetError
+from pet.extras import install_command
+from pet.runtimes.build import build_engine
+from pet.runtimes.engines import ONNX, Engine, check_runtime, installed_runtimes, open_engine
+from pet.runtimes.graph import INPUTS, LogitsGraph
+from pet.student.classifier import Classifier, check_outputs, encode_texts, saved_input, set_padding
+from pet.student.outputs import read_outputs
+from pet.training.batching import pad_rows, token_budget_batches
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FOLDER, FULL, QUANTIZED = "onnx", "model.onnx", "model_quantized.onnx"
+_TOKENS = 1024  # of a batch that measures scales
+
+
+class EngineLogits:
+    """Computes the logits of a classifier with an engine, in place of `pet.backbones.sequence.SequenceLogits`."""
+
+    packs = False
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+
+    def __call__(self, batch: Batch) -> Tensor:
+        values = {name: batch[name].numpy() for name in INPUTS if name in batch}
+        return torch.from_numpy(self.engine(values))
+
+
+class _NoWeights(nn.Module):
+    """Stands for the model of an exported classifier: its configuration, without weights."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.config = config
+
+
+def is_exported(folder: Path) -> bool:
+    """Return True if a folder holds an ONNX classifier and no weights of torch."""
+    return (folder / FOLDER / FULL).is_file() and not any(folder.glob("*.safetensors"))
+
+
+def load_exported(
+    folder: Path, runtime: str, precision: str, *, quantize: bool = False, independent: bool = False
+) -> Classifier:
+    """Open a folder that `pet export --onnx` wrote, or another one of this layout.
+
+    Parameters
+    ----------
+    folder : holds config.json, the tokenizer, and onnx/model.onnx
+    runtime : ``onnx``, ``openvino``, or ``auto``: OpenVINO if it is installed, else ONNX Runtime
+    precision : ``fp32``, or ``bf16`` with OpenVINO
+    quantize : read onnx/model_quantized.onnx
+    independent : accept a classifier whose labels do not exclude each other
+
+    Raises
+    ------
+    PetError
+        If the folder is damaged, or the runtime is missing or cannot run it.
+    """
+    name, path = str(folder), folder / FOLDER / (QUANTIZED if quantize else FULL)
+    if runtime == "torch":
+        raise PetError(
+            f"{folder}: has no weights for torch; use --runtime onnx or openvino, or the original classifier"
+        )
+    # OpenVINO runs layers that are quantized as they run more slowly than fp32.
+    names = installed_runtimes() if runtime == "auto" else [runtime]
+    names = [ONNX] if quantize and runtime == "auto" else names
+    if not names:
+        raise PetError(
+            f"{folder}: ONNX files require ONNX Runtime or OpenVINO; install one with: {install_command('onnx')}"
+        )
+    check_runtime(names[0])
+    if not path.is_file():
+        raise PetError(f"{path}: no such file; export the classifier with --int8, or omit --quantize")
+    outputs = read_outputs(name)
+    if outputs is None:
+        raise PetError(f"{folder}: no config.json in this folder; export the classifier again")
+    check_outputs(outputs, name, independent)
+    config = load_config(name)
+    tokenizer = load_tokenizer(name, config)
+    model: Any = _NoWeights(config)
+    set_padding(name, model, tokenizer)
+    text_input, threshold = saved_input(folder)
+    longest = int(min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 0) or 1 << 20))
+    classifier = Classifier(model, tokenizer, text_input, outputs.labels, longest, outputs.independent, threshold)
+    use_engine(classifier, open_engine(names[0], path, precision, int8=quantize))
+    return classifier
+
+
+def use_engine(classifier: Classifier, engine: Engine) -> None:
+    """Let an engine compute the logits of a classifier."""
+    vars(classifier)["logits"] = EngineLogits(engine)
+
+
+def engine_of(classifier: Classifier) -> Engine | None:
+    """Return the engine that computes the logits of a classifier; None if torch does."""
+    logits = vars(classifier).get("logits")
+    return logits.engine if isinstance(logits, EngineLogits) else None
+
+
+def classifier_engine(
+    classifier: Classifier, name: str, runtime: str, precision: str, sample: Dataset | None = None
+) -> Engine:
+    """Return an engine for a classifier that was opened with torch.
+
+    Parameters
+    ----------
+    classifier, name : the classifier, and its name in messages
+    runtime, precision : see `pet.runtimes.build.build_engine`
+    sample : texts to measure scales on, to compute in int8
+    """
+    check_runtime(runtime)
+    graph = LogitsGraph(classifier.model)
+    batches = None if sample is None else list(_batches(classifier, sample, graph.inputs))
+    return build_engine(graph, runtime, precision, name, batches)
+
+
+def _batches(classifier: Classifier, table: Dataset, names: tuple[str, ...]) -> Iterator[tuple[Tensor, ...]]:
+    encoded = encode_texts(table, classifier.text_input, classifier.tokenizer, classifier.max_length)
+    pad_id = int(classifier.tokenizer.pad_token_id or 0)
+    for rows in token_budget_batches(np.asarray(encoded.ids.lengths), _TOKENS):
+        batch, _ = pad_rows(encoded, rows, pad_id, left=classifier.pads_left)
+        yield tuple(torch.from_numpy(batch[name]) for name in names)
