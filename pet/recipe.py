@@ -12,6 +12,7 @@ from pet.ensemble.settings import MergingSettings
 from pet.errors import PetError
 from pet.ipet.settings import IpetSettings
 from pet.settings import Settings, parse_flat, setting, to_flat, with_flat
+from pet.teachers.settings import TeacherSettings
 from pet.training.settings import (
     ContinuedSettings,
     InferenceSettings,
@@ -63,6 +64,7 @@ class Recipe(Settings):
     student: StudentSettings = field(default_factory=StudentSettings)
     supervised: SupervisedSettings = field(default_factory=SupervisedSettings)
     merging: MergingSettings = field(default_factory=MergingSettings)
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
     ipet: IpetSettings = field(default_factory=IpetSettings)
     continued: ContinuedSettings = field(default_factory=ContinuedSettings)
     priming: PrimingSettings = field(default_factory=PrimingSettings)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import browser
+import llm_server
 import pytest
 import tiny_text
 from families import build_family
@@ -125,6 +126,13 @@ def watched(chromium: Any, request: pytest.FixtureRequest) -> Iterator[browser.W
 
 
 @pytest.fixture(scope="session")
+def llm_address() -> Iterator[str]:
+    """``URL#MODEL`` of a running llama.cpp server with a small model; tests that use it have the marker `llm`."""
+    with llm_server.serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real models and data next to the checkout; tests are skipped without it."""
     if not SHARED.is_dir():
@@ -139,6 +147,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
     if item.get_closest_marker("browser") and (why := browser.missing()):
+        pytest.skip(why)
+    if item.get_closest_marker("llm") and (why := llm_server.missing()):
         pytest.skip(why)
     if item.get_closest_marker("shared") and not SHARED.is_dir():
         pytest.skip(NO_SHARED)

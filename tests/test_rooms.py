@@ -26,6 +26,7 @@ LAYERS = [
     "runtimes",
     "tuning",
     "ensemble",
+    "teachers",
     "groups, ordered, levels",
     "evaluate, evaluate_sets, ipet",
     "recipe",

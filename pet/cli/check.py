@@ -8,11 +8,13 @@ import click
 
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
+    access_of,
     chosen_model,
     column_pairs,
     compute_options,
     data_options,
     json_option,
+    limit_options,
     max_length_option,
     model_option,
     patterns_option,
@@ -24,6 +26,7 @@ from pet.cli.options import (
     split_data,
     table_format_of,
     table_options,
+    teachers_of,
 )
 from pet.errors import PetError
 
@@ -49,6 +52,15 @@ Examples:
     show_default=True,
     help="Method to estimate the time of.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="T",
+    help="Also check this teacher, as for `pet run`, and say what it costs. A server is asked about one text without "
+    "content. Repeatable.",
+)
+@limit_options
 @recipe_option
 @patterns_option
 @settings_option
@@ -102,6 +114,8 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
             device=options["device"] or "auto",
             precision=options["precision"] or "auto",
             allow_pickle=bool(options["allow_pickle"]),
+            members=teachers_of(options["teachers"]),
+            access=access_of(options),
         ),
         reporter,
     )

@@ -19,6 +19,7 @@ from pet.cli.options import (
     input_option,
     json_option,
     keep_option,
+    limit_options,
     min_confidence_option,
     quantize_option,
     quiet_option,
@@ -77,6 +78,14 @@ Examples:
     show_default=True,
     help="How to measure the fit: by the distance to the labeled texts, or by the probability of all label words.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="T",
+    help="Let the run's member openai:URL#MODEL send texts to its server; without this, it abstains. Repeatable.",
+)
+@limit_options
 @table_options
 @keep_option
 @as_is_option

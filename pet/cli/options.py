@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pet.inference.options import ComputeOptions
     from pet.progress import Reporter
     from pet.run.execution.options import Execution
+    from pet.teachers.access import Access
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -212,6 +214,21 @@ executor_options = combined(
         help="Address of a running Ray cluster.  [default: $RAY_ADDRESS, one on this machine, or a new one]",
     ),
 )
+limit_options = combined(
+    click.option(
+        "--max-calls", type=int, metavar="N", help="Most requests to each teacher; it abstains on the other texts."
+    ),
+    click.option(
+        "--max-tokens", type=int, metavar="N", help="Most tokens of each teacher; it abstains on the other texts."
+    ),
+    click.option(
+        "--parallel", type=int, metavar="N", help="Requests to a teacher at the same time.  [default: 4]"
+    ),
+    click.option(
+        "--teacher-cache", metavar="DIR", help="Folder for answers of teachers, so that no text is asked twice.  "
+        "[default: $PET_CACHE, or ~/.cache/pet]"
+    ),
+)  # fmt: skip
 one_table_option = click.option(
     "--data",
     metavar="F",
@@ -351,17 +368,53 @@ def table_options_of(options: dict[str, Any]) -> TableOptions:
     )
 
 
-def compute_options_of(options: Mapping[str, Any]) -> ComputeOptions:
-    """Collect the values of ``--device``, ``--precision``, ``--allow-pickle`` and ``--quantize``."""
+def compute_options_of(options: dict[str, Any]) -> ComputeOptions:
+    """Collect the values of ``--device``, ``--precision``, ``--allow-pickle``, ``--quantize``, and of teachers."""
     from pet.inference.options import ComputeOptions
 
-    return ComputeOptions(
+    access = access_of(options, options.pop("teachers")) if "teachers" in options else None
+
+    chosen = ComputeOptions(
         device=options["device"] or "auto",
         precision=options["precision"],
         allow_pickle=bool(options["allow_pickle"]),
         quantize=bool(options.get("quantize", False)),
         runtime=options.get("runtime"),
     )
+    return chosen if access is None else replace(chosen, access=access)
+
+
+def teachers_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the values of ``--teacher``, which are members. Raises PetError for other kinds of members."""
+    from pet.members.kinds import TEACHERS, parse_member
+
+    found = tuple(texts)
+    for text in found:
+        if (kind := parse_member(text).kind) not in TEACHERS:
+            raise PetError(f"--teacher {text}: {kind} is not a teacher, but a member that learns; use --member {text}")
+    return found
+
+
+def access_of(options: dict[str, Any], teachers: Iterable[str] = ()) -> Access:
+    """Take the values of `limit_options` out of `options`.
+
+    Parameters
+    ----------
+    options : the command's
+    teachers : ``openai:URL#MODEL``: texts may be sent there
+    """
+    from pet.teachers.access import Access
+    from pet.teachers.address import KIND, parse_address
+
+    names = {"max_calls": "max_calls", "max_tokens": "max_tokens", "parallel": "parallel", "teacher_cache": "cache"}
+    given = {new: options.pop(name) for name, new in names.items()}
+    addresses = []
+    for text in teachers:
+        kind, _, address = text.partition(":")
+        if kind.rpartition("=")[2] != KIND:
+            raise PetError(f"--teacher {text}: only members of the kind {KIND} send texts to a server")
+        addresses.append(str(parse_address(address)))
+    return Access(frozenset(addresses), **{name: value for name, value in given.items() if value is not None})
 
 
 def execution_of(options: dict[str, Any]) -> Execution:

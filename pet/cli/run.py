@@ -13,6 +13,7 @@ import click
 from pet.cli.echo import echo, echo_json
 from pet.cli.options import (
     FORMAT_OPTIONS,
+    access_of,
     chosen_model,
     column_pairs,
     compute_options,
@@ -22,6 +23,7 @@ from pet.cli.options import (
     execution_of,
     executor_options,
     json_option,
+    limit_options,
     list_settings_option,
     max_length_option,
     model_option,
@@ -33,6 +35,7 @@ from pet.cli.options import (
     split_data,
     table_format_of,
     table_options,
+    teachers_of,
 )
 from pet.errors import PetError
 from pet.resources import expand
@@ -58,6 +61,7 @@ Examples:
   pet run runs/agnews/config.yaml --seed 1 -o runs/again
   pet run runs/agnews/config.yaml --corrections runs/agnews/reviewed.jsonl -o runs/corrected
   pet run yelp --tuning prompt --init-prompt similar --train few.jsonl --test test.jsonl -o runs/started
+  pet run agnews --teacher openai:http://127.0.0.1:8080/v1#qwen --train few.jsonl --unlabeled pool.jsonl -o runs/taught
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --workers 2 --device cpu -o runs/two
   pet run agnews --train train.jsonl --unlabeled pool.jsonl --executor ray -o /shared/runs/cluster
 """
@@ -126,6 +130,15 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     help="Add a member besides the patterns: embeddings, embeddings:MODEL, tfidf, head, or external:FILE. "
     "NAME=M gives it a name. Repeatable.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="T",
+    help="Add a member that labels by itself: openai:URL#MODEL, a language model on a server with the OpenAI chat API. "
+    "Texts are sent to that URL. Repeatable.",
+)
+@limit_options
 @patterns_option
 @settings_option
 @max_length_option
@@ -171,7 +184,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     seeds = options.pop("seeds")
     output = options.pop("output")
     pool_gold = options.pop("pool_gold")
-    execution = execution_of(options)
+    execution, access = execution_of(options), access_of(options)
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
@@ -179,7 +192,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     from pet.run.resolve import Given
     from pet.run.seeds import run_seeds
 
-    given = Given(task=loaded, pool_gold=pool_gold, group=group)
+    given = Given(task=loaded, pool_gold=pool_gold, group=group, access=access)
     try:
         if seed_list is None:
             results = run_once(settings, output, reporter, given=given, execution=execution)
@@ -205,7 +218,7 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
     table_format = table_format_of(dict.fromkeys(FORMAT_OPTIONS) | given).to_dict()
     given = {name: value for name, value in given.items() if name not in FORMAT_OPTIONS}
     changed = setting_pairs(given.pop("settings"))
-    members = tuple(given.pop("members", ()))
+    members = (*given.pop("members", ()), *teachers_of(given.pop("teachers", ())))
     if members:
         given["members"] = members
     effort = given.pop("effort", None)

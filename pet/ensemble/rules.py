@@ -84,11 +84,26 @@ def weighted_mean(scores: Array, weights: Array) -> Array:
     return np.asarray(np.sort(terms, axis=0).sum(axis=0))
 
 
+def weighted_sum(scores: Array, weights: Array) -> Array:
+    """Weighted sum of scores, relative to the sum of all weights; members that abstain add nothing.
+
+    Unlike in a mean, a member that abstains does not make the others count more: it is no evidence for any label.
+
+    Examples
+    --------
+    >>> scores = np.array([[[2.0, 0.0], [np.nan, np.nan]], [[-1.0, 1.0], [4.0, 0.0]]])
+    >>> weighted_sum(scores, np.array([0.75, 0.25])).tolist()
+    [[1.25, 0.25], [1.0, 0.0]]
+    """
+    abstains = np.asarray(np.isnan(scores).any(axis=2))
+    return weighted_mean(np.where(abstains[:, :, None], 0.0, scores), weights)
+
+
 RULES: Mapping[str, Rule] = {
     rule.name: rule
     for rule in (
         Rule("weighted", accuracy_weights, weighted_mean),
         Rule("uniform", uniform_weights, weighted_mean),
-        Rule("learned", uniform_weights, weighted_mean),  # see pet.ensemble.stacking
+        Rule("learned", uniform_weights, weighted_sum),  # see pet.ensemble.stacking
     )
 }

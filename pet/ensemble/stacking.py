@@ -45,6 +45,7 @@ PRIORS: Mapping[str, Prior] = {
     "embeddings": Prior(0.2),
     "tfidf": Prior(0.1),
     "external": Prior(0.2),
+    "openai": Prior(0.2),
 }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.combine import NOTED, REPEAT, Ensemble, SoftLabels
 from pet.errors import PetError
+from pet.members.chat import ChatMember
 from pet.members.kinds import make_scorer, open_scorer
 from pet.members.pattern import PatternMember
 from pet.members.seam import OnRows, Scorer, ignore
@@ -34,7 +35,9 @@ from pet.store.json_reader import parse_json
 from pet.store.manifest import MANIFEST, read_config, read_stages, stage_info
 from pet.store.recorded import check_recorded
 from pet.store.schema import record, text, whole
+from pet.suggest import suggest
 from pet.task.task import Task
+from pet.teachers.access import Access
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -164,7 +167,12 @@ class SavedEnsemble:
 
 
 def open_ensemble(
-    folder: str | Path, *, allow_pickle: bool = False, device: str = "auto", precision: str | None = None
+    folder: str | Path,
+    *,
+    allow_pickle: bool = False,
+    device: str = "auto",
+    precision: str | None = None,
+    access: Access | None = None,
 ) -> SavedEnsemble:
     """Open the ensemble of a finished run: the members whose soft labels trained the student.
 
@@ -175,6 +183,7 @@ def open_ensemble(
     folder : run directory of a finished run
     allow_pickle : also open pickled weights of the pretrained model, whatever the run's config.yaml says
     device, precision : see `pet.training.device.make_accelerator`; default of precision: the run's setting
+    access : servers that texts may be sent to; default: none, whatever the run says
 
     Raises
     ------
@@ -197,13 +206,23 @@ def open_ensemble(
     recipe = _recipe(place, settings.recipe, settings.settings)
     data = RunData(train=_primers(place, task) if recipe.priming.count else None)
     shared = make_shared(settings, task, recipe, data)
+    shared.access = access or Access()
     generation = used_generation(place, stages, settings.method)
     folders = _member_folders(place, stages, generation, shared, settings)
     check_recorded(*folders)
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
+    _check_addresses(place, scorers, shared.access)
     ensemble = _ensemble(place, stages, generation, scorers, shared)
     return SavedEnsemble(shared, scorers, ensemble, folders, {**task.columns, **settings.columns})
+
+
+def _check_addresses(place: Path, scorers: Sequence[Scorer], access: Access) -> None:
+    """Refuse servers that no member of the run asks."""
+    there = {str(scorer.address) for scorer in scorers if isinstance(scorer, ChatMember)}
+    for address in access.addresses:
+        if address not in there:
+            raise PetError(f"--teacher openai:{address}: no member of {place} asks it; {suggest(address, there)}")
 
 
 def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | None = None) -> SavedEnsemble:

@@ -103,7 +103,7 @@ def label_file(
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
     place = check_place(output, source, table)
-    ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision)
+    ensemble = open_ensemble(run, **compute.opening)
     labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
     mapping = text_columns(source, {**ensemble.columns, **table.columns})
     fits = [] if none_of_these is None else [FIT]

@@ -108,7 +108,7 @@ def label_on_ray(
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
     place = _check_output(output, compute, table.force)
-    ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle)
+    ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, access=compute.access)
     given = _look_at(source, ensemble, table)
     folder = place.with_name(f"{TEMPORARY}{place.name}")
     cluster = Cluster(execution.ray_address)

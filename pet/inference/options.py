@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+from pet.teachers.access import Access
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class ComputeOptions:
         installed, by a short trial. Default: torch; for a folder of `pet export` auto.
     max_tokens : int
         Tokens of a batch of a saved classifier, padding included.
+    access : pet.teachers.access.Access
+        Servers that texts may be sent to, for runs whose members ask them. Default: none; these members then abstain,
+        except on texts whose answers are on disk.
 
     Examples
     --------
@@ -38,3 +44,9 @@ class ComputeOptions:
     quantize: bool = False
     runtime: str | None = None
     max_tokens: int = 8192
+    access: Access = field(default_factory=Access)
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """Keyword arguments for `pet.inference.ensemble.open_ensemble`."""
+        return {name: getattr(self, name) for name in ("allow_pickle", "device", "precision", "access")}

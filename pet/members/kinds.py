@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pet.errors import PetError
-from pet.members import embeddings, external, head, pattern, tfidf, untrained
+from pet.members import chat, embeddings, external, head, pattern, tfidf, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
 from pet.members.shared import Shared
 from pet.members.spec import SPEC, MemberSpec, old_pattern_spec
@@ -37,6 +37,7 @@ class MemberKind:
         ``fold`` (each member leaves out a fold), ``refit`` (it is fast enough to be fitted again without each fold), or
         empty (not at all)
     reads_texts : True if it reads ids or fields, False if it reads only token ids
+    asks : True if it asks a server. It is then made before the other members and in the leading process
     updates : (what members share, number of labeled texts) -> number of updates in its training
     """
 
@@ -45,6 +46,7 @@ class MemberKind:
     trains: bool = True
     evidence: Literal["", "given", "fold", "refit"] = ""
     reads_texts: bool = True
+    asks: bool = False
     updates: Callable[[Shared, int], int] = lambda shared, rows: 0
 
 
@@ -84,6 +86,13 @@ KINDS: dict[str, MemberKind] = {
         trains=False,
         evidence="given",
     ),
+    chat.KIND: MemberKind(
+        make=lambda spec, shared, seed, start: chat.ChatMember(spec, shared),
+        open=lambda spec, shared, folder: chat.ChatMember(spec, shared, folder),
+        trains=False,
+        evidence="given",
+        asks=True,
+    ),
 }
 QUICK = (embeddings.KIND, tfidf.KIND)  # kinds that take seconds
 # Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.
@@ -92,7 +101,10 @@ NAMED: Mapping[str, Callable[[str], MemberSpec]] = {
     tfidf.KIND: tfidf.parse,
     head.KIND: head.parse,
     external.KIND: external.parse,
+    chat.KIND: chat.parse,
 }
+ONE_LABEL = (external.KIND, chat.KIND)  # kinds that give each text exactly one label
+TEACHERS = (chat.KIND,)  # kinds that --teacher accepts
 
 
 def parse_member(text: str) -> MemberSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pet.members.texts import Texts, TokenPlan
 from pet.recipe import Recipe
 from pet.student.classifier import TextInput
 from pet.task.task import Task
+from pet.teachers.access import Access
 from pet.training.device import Accelerator, make_accelerator
 from pet.training.group import Group
 from pet.tuning.members import Learned, encoder_options
@@ -43,6 +44,7 @@ class Shared:
     initial : initial prompt vectors of members; default: set by the recipe
     primers : labeled texts to prepend, if the recipe has priming
     group : processes that train each member together with this one
+    access : whom teachers may ask
     """
 
     task: Task
@@ -55,6 +57,7 @@ class Shared:
     initial: Learned | None = None
     primers: Dataset | None = None
     group: Group | None = None
+    access: Access = field(default_factory=Access)
 
     @cached_property
     def accelerator(self) -> Accelerator:

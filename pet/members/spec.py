@@ -15,7 +15,9 @@ SPEC = record(
     {
         "kind": text(100),
         "name": text(500),
-        "options": record({}, {"pattern": _NUMBER, "repetition": _NUMBER, "file": text()}),
+        "options": record(
+            {}, {"pattern": _NUMBER, "repetition": _NUMBER, "file": text(), "address": text(), "model": text()}
+        ),
     }
 )
 

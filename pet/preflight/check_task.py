@@ -29,11 +29,13 @@ from pet.preflight.members import check_members
 from pet.preflight.patterns import PatternCheck, check_patterns, note_cost, problems_of
 from pet.preflight.report import CheckReport
 from pet.preflight.tables import read_tables, texts_to_fill
+from pet.preflight.teachers import check_teachers
 from pet.preflight.zero_shot import try_patterns
 from pet.progress import Reporter
 from pet.recipe import EFFORTS, Recipe, fit_to_data, make_recipe, without_auxiliary_loss
 from pet.settings import out_of_range
 from pet.task.task import Task
+from pet.teachers.access import Access
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning, encoder_options
 
@@ -59,6 +61,8 @@ class CheckOptions:
     weights : False: do not open the model's weights, so there is no accuracy and no time estimate
     device, precision : see `pet.training.device.make_accelerator`
     allow_pickle : whether pickled weights may be opened
+    members : members besides those of the task, as text
+    access : limits of teachers. Each is asked once, about a text without content
 
     Raises
     ------
@@ -77,6 +81,8 @@ class CheckOptions:
     device: str = "auto"
     precision: str = "auto"
     allow_pickle: bool = False
+    members: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
     def __post_init__(self) -> None:
         problems = out_of_range(self, {"rows": (1, 10**6)})
@@ -132,7 +138,8 @@ def check_task(
     if options.method == "ipet" and tables and not report.errors:
         with report.collect_errors():
             report.training_sets = _training_sets(task, recipe, tables)
-    check_members(task, tables, report)
+    members = check_members(task, options.members, tables, report)
+    check_teachers(members, task, recipe.teacher, tables, options.access, report)
     info = ModelInfo(model, allow_pickle=options.allow_pickle)
     model_problems = _model_problems(info, task, recipe, options.weights)
     report.errors += model_problems

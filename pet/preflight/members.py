@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -10,29 +10,40 @@ import pyarrow as pa
 from pet.data.ids import match_ids
 from pet.members import external
 from pet.members.external import read_external
-from pet.members.kinds import parse_member
+from pet.members.kinds import ONE_LABEL, parse_member
+from pet.members.spec import MemberSpec
 from pet.preflight.report import CheckReport
-from pet.task.task import Task
+from pet.task.task import Task, one_label_only
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def check_members(task: Task, tables: Mapping[str, Dataset], report: CheckReport) -> None:
+def check_members(
+    task: Task, members: Sequence[str], tables: Mapping[str, Dataset], report: CheckReport
+) -> list[MemberSpec]:
     """Report members that do not exist, files with mistakes, and tables that a file has no scores for.
+
+    Returns the members without mistakes.
 
     Parameters
     ----------
     task : the task
+    members : further members, as text
     tables : the tables that were read
     report : collects errors and warnings
     """
-    for text in task.members:
+    found = []
+    for text in (*task.members, *members):
         with report.collect_errors():
             spec = parse_member(text)
+            if spec.kind in ONE_LABEL:
+                one_label_only(task, f"the member {text}", "leave it out")
             if spec.kind == external.KIND:
                 ids, _ = read_external(spec.options["file"], task.labels, spec.name)
                 report.warnings += _coverage(spec.name, pa.array(ids, pa.string()), tables)
+            found.append(spec)
+    return found
 
 
 def _coverage(name: str, ids: pa.Array, tables: Mapping[str, Dataset]) -> list[str]:

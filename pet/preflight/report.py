@@ -37,6 +37,30 @@ class ZeroShot:
     without_bias: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TeacherCost:
+    """What a teacher would cost.
+
+    Attributes
+    ----------
+    name, address : the member
+    answers : ``logprobs`` or ``votes``; empty if the server was not asked
+    texts : number of texts that it would be asked about
+    calls, tokens : number of requests, and about how many tokens they have
+    seconds : about how long they take; None if the server was not asked
+    limited : the option that ends the requests before all texts are labeled; empty: none
+    """
+
+    name: str
+    address: str
+    answers: str
+    texts: int
+    calls: int
+    tokens: int
+    seconds: float | None
+    limited: str = ""
+
+
 @dataclass
 class CheckReport:
     """What `pet.preflight.check_task.check_task` found.
@@ -50,6 +74,7 @@ class CheckReport:
     zero_shot : accuracy without training; None if there are no labeled texts or no weights
     training_sets : for ``ipet``, number of training texts of a member in each generation; 0 for the untrained model
     seconds : expected time of each part of a run; see `pet.preflight.cost.estimate`
+    teachers : what each teacher costs
     warnings : problems that would not stop a run
     errors : problems that would stop a run
     """
@@ -63,6 +88,7 @@ class CheckReport:
     zero_shot: ZeroShot | None = None
     training_sets: list[int] = field(default_factory=list)
     seconds: dict[str, float] | None = None
+    teachers: list[TeacherCost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 

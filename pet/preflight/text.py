@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pet.preflight.patterns import Filled, PatternCheck
-from pet.preflight.report import CheckReport, ZeroShot
+from pet.preflight.report import CheckReport, TeacherCost, ZeroShot
 from pet.report.tables import interval, text_table
 from pet.statistics import wilson
 from pet.terminal import clean
@@ -26,7 +26,18 @@ def check_text(report: CheckReport) -> str:
         words = pattern.words
     parts += [_zero_shot(report.zero_shot)] if report.zero_shot else []
     parts += [_time(report.seconds, report.training_sets)] if report.seconds else []
+    parts += [_teacher(cost) for cost in report.teachers]
     return "\n\n".join(parts)
+
+
+def _teacher(cost: TeacherCost) -> str:
+    how = {"logprobs": "log-probabilities", "votes": "votes"}.get(cost.answers, "unknown: the server was not asked")
+    took = "" if cost.seconds is None else f", about {_duration(cost.seconds)}"
+    limited = f"; {cost.limited} ends it before all texts are labeled" if cost.limited else ""
+    return (
+        f"teacher {clean(cost.name)} ({clean(cost.address)}; answers: {how}): {cost.texts} texts, {cost.calls} calls, "
+        f"about {cost.tokens} tokens{took}{limited}. Answers on disk cost nothing."
+    )
 
 
 def _data(report: CheckReport) -> str:

@@ -16,7 +16,7 @@ from pet.run.comparison import compare
 from pet.run.context import RunContext
 from pet.run.continued import continued_work, make_pretrained
 from pet.run.evidence import evidence
-from pet.run.execution.executor import Executor
+from pet.run.execution.executor import Executor, TeachersFirst
 from pet.run.execution.options import Execution
 from pet.run.execution.start import make_executor
 from pet.run.execution.work import MemberWork
@@ -92,7 +92,7 @@ def run(
         )
     resolved = resolve(settings, reporter, given)
     directory = RunDirectory(output, resolved.config, reporter=reporter)
-    executor = make_executor(execution or Execution(), settings.device, given.group)
+    executor = TeachersFirst(make_executor(execution or Execution(), settings.device, given.group))
     # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.
     with directory, BORROWED:
         return write_results(directory, resolved, *_results(resolved, directory, executor))

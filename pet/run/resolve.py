@@ -21,7 +21,7 @@ from pet.ipet.plan import Plan, make_plan
 from pet.ipet.selection import parse_ratio
 from pet.members import external, pattern, untrained
 from pet.members.continued import check_continued
-from pet.members.kinds import KINDS, QUICK, parse_member
+from pet.members.kinds import KINDS, ONE_LABEL, QUICK, parse_member
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.members.verbalizers import check_verbalizers
@@ -46,6 +46,7 @@ from pet.run.settings import RunSettings
 from pet.run.unused import unused_settings
 from pet.store.files import hash_file
 from pet.task.task import Task, one_label_only
+from pet.teachers.access import Access
 from pet.training.group import Group
 from pet.training.settings import BALANCED, HINGE, NOT_ORDERED, ORDINAL
 from pet.tuning.freeze import freeze
@@ -67,12 +68,14 @@ class Given:
     tables : ``train``, ``unlabeled``, or ``test`` -> a table in memory
     pool_gold : file with labels of the unlabeled texts, for diagnosis only
     group : processes that train each member together with this one
+    access : limits of teachers. They may ask the addresses that the settings or the task name
     """
 
     task: Task | None = None
     tables: Mapping[str, Dataset] = field(default_factory=dict)
     pool_gold: str | None = None
     group: Group | None = None
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         config["hashes"] |= initial.hashes()
     shared = make_shared(settings, task, recipe, data, models[settings.model])
     shared.use(settings.device, settings.precision)
+    named = frozenset(str(spec.options["address"]) for spec in specs if KINDS[spec.kind].asks)
+    shared.access = replace(given.access, addresses=named)
     if settings.method == "pcp":
         check_continued(shared)
     if settings.trains_members:
@@ -180,7 +185,7 @@ def _check_labels(settings: RunSettings, task: Task) -> None:
     if recipe.member.loss == HINGE:
         one_label_only(task, f"loss={HINGE}", "leave it out")
     for text in (*task.members, *settings.members):
-        if parse_member(text).kind == external.KIND:
+        if parse_member(text).kind in ONE_LABEL:
             one_label_only(task, f"the member {text}", "leave it out")
 
 
@@ -274,7 +279,7 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
         specs.append(spec)
     twice = sorted(name for name, count in Counter(spec.name for spec in specs).items() if count > 1)
     if twice:
-        raise PetError(f"two members are named {twice[0]}; rename one, as in NAME=external:FILE")
+        raise PetError(f"two members are named {twice[0]}; rename one, as in NAME=KIND:...")
     return tuple(specs)
 
 
@@ -296,7 +301,7 @@ def _configuration(
         hashes["corrections"] = hash_file(expand(settings.corrections))
     if settings.student_model:
         hashes["student_model"] = models[settings.student_model].fingerprint
-    brought = {spec.name: hash_file(str(spec.options["file"])) for spec in specs if spec.kind == external.KIND}
+    brought = {spec.name: hash_file(str(spec.options["file"])) for spec in specs if "file" in spec.options}
     brought |= {spec.name: model_fingerprint(spec.options["model"]) for spec in specs if "model" in spec.options}
     if brought:
         hashes["members"] = brought

@@ -90,7 +90,9 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     pool = context.texts("pool") if context.has("pool") else None
     if not member.trains:
         known = [context.texts(part) for part in PARTS if context.has(part)]
-        return MemberData([], no_labels(context), pool, known)
+        labeled = [context.texts("train")] if context.has("train") else []
+        gold = labeled[0].labels if labeled else no_labels(context)
+        return MemberData([(texts, np.arange(len(texts))) for texts in labeled], gold, pool, known)
     gold, parts = no_labels(context), []
     if context.has("train"):
         train = context.texts("train")

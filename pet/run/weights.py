@@ -17,7 +17,7 @@ from pet.ensemble.stacking import PRIORS, Stacked, stack
 from pet.evaluate_sets import ranking_precision, shared_threshold
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
-from pet.members.spec import pattern_spec
+from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import sigmoid
 from pet.run.calibration import calibrated, estimated
 from pet.run.class_ratio import labeled_ratio, target_ratio
@@ -121,7 +121,17 @@ def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[St
             (scores[place],) = member_scores(context, [member], "train")
     target = None if context.task.multi_label else target_ratio(context, members)
     ratio = None if target is None or not len(gold) else target / labeled_ratio(context)
-    return stack([member.spec.kind for member in members], scores, gold, PRIORS, ratio), gold
+    groups = [weight_group(member.spec) for member in members]
+    priors = {group: PRIORS[member.spec.kind] for group, member in zip(groups, members, strict=True)}
+    return stack(groups, scores, gold, priors, ratio), gold
+
+
+def weight_group(spec: MemberSpec) -> str:
+    """Return the name of what has one weight: a kind of members, or a single member that does not learn.
+
+    Members of a kind that learns are alike. Two files or two teachers need not be.
+    """
+    return f"{spec.kind}:{spec.name}" if KINDS[spec.kind].evidence == "given" else spec.kind
 
 
 def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:

@@ -37,6 +37,7 @@ KEYS = (
     "verbalizer",
     "patterns",
     "members",
+    "teachers",
 )
 # Higher numbers are a mistake, such as a data file instead of a task file.
 MOST_FIELDS = 100
@@ -138,7 +139,7 @@ class _Parser:
         description = self._text(item, "the description") if (item := get("description")) else ""
         dataset = self._dataset(item, fields) if (item := get("dataset")) else None
         shared = self._shared_words(get("verbalizer"), labels)
-        members = self._members(item) if (item := get("members")) else ()
+        members = self._members(get("members"), "members") + self._members(get("teachers"), "teachers")
         read = _Patterns(
             self, fields, labels, shared, "verbalizer" in pairs or not self._need_words, multi_label=multi_label
         )
@@ -355,12 +356,15 @@ class _Parser:
             self.wrong(pairs["text"], "group: text requires `choose: one`; add it, or remove text")
         return Group(tuple(name for name, _ in by), right or "", choose_one, compose(values.get("text", "")))
 
-    def _members(self, item: Item) -> tuple[str, ...]:
-        """Return the members in addition to the patterns: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``."""
-        if item.items is None:
-            self.wrong(item, "members must be a list, such as [head, {external: votes.csv}]")
+    def _members(self, item: Item | None, key: str) -> tuple[str, ...]:
+        """Return the members in a list: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``."""
+        if item is None:
             return ()
-        if self.too_many(item, "members", MOST_PATTERNS):
+        if item.items is None:
+            example = "{external: votes.csv}" if key == "members" else "{rules: words.csv}"
+            self.wrong(item, f"{key} must be a list, such as [{example}]")
+            return ()
+        if self.too_many(item, key, MOST_PATTERNS):
             return ()
         found: list[str] = []
         for entry in item.items:

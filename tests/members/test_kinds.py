@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from fake_server import FakeServer, fake_server, knowing
 from tiny_text import LABELS, news_rows
 
 from pet.backbones.info import ModelInfo
@@ -23,10 +24,19 @@ from pet.members.spec import MemberSpec, pattern_spec
 from pet.members.texts import Texts
 from pet.recipe import make_recipe
 from pet.task.task import Task
+from pet.teachers.access import Access
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROWS = news_rows()
-SETTINGS = {"steps": 2, "supervised_steps": 2, "labeled_batch": 2, "unlabeled_batch": 1, "max_length": 48}
+SETTINGS = {
+    "teacher_examples": 0,
+    "teacher_calibrate": False,
+    "steps": 2,
+    "supervised_steps": 2,
+    "labeled_batch": 2,
+    "unlabeled_batch": 1,
+    "max_length": 48,
+}
 TASK = {
     "task": "topics",
     "fields": ["text"],
@@ -44,19 +54,31 @@ def _texts(shared: Shared, start: int, stop: int) -> Texts:
 
 
 @pytest.fixture(scope="module")
-def shared_of(tiny_model: Path) -> Callable[..., Shared]:
+def server() -> Iterator[FakeServer]:
+    with fake_server(knowing({label.lower(): label for label in LABELS})) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_of(tiny_model: Path, server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Shared]:
+    cache = str(tmp_path_factory.mktemp("cache"))
+
     def make(**settings: Any) -> Shared:
         recipe = make_recipe("default", SETTINGS | {"learning_rate": 1e-3, "student_learning_rate": 1e-3} | settings)
         models = Models(ModelInfo(str(tiny_model)), 48, shared=not recipe.tuning.trains_backbone)
         shared = Shared(Task.from_dict(TASK), recipe, models, device="cpu", precision="fp32")
+        shared.access = Access(frozenset([server.address]), cache=cache)
         return shared
 
     return make
 
 
 @pytest.fixture
-def spec_of(tmp_path: Path) -> Callable[[str], MemberSpec]:
+def spec_of(tmp_path: Path, server: FakeServer) -> Callable[[str], MemberSpec]:
     def spec(kind: str) -> MemberSpec:
+        if kind == "openai":
+            pytest.importorskip("httpx2")
+            return parse_member(f"openai:{server.address}")
         if kind == "external":
             lines = [json.dumps({"id": row["id"], "label": row["label"]}) + "\n" for row in ROWS]
             (tmp_path / "votes.jsonl").write_text("".join(lines))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
+from pet.members.kinds import KINDS
 from pet.run.context import RunContext
 from pet.run.execution.work import MemberWork, steps_of
 
@@ -35,3 +36,28 @@ class InProcess:
 
     def close(self) -> None:
         pass
+
+
+class TeachersFirst:
+    """Makes members that ask a server in this process, before another executor makes the others.
+
+    A server that does not answer is then found before anything is trained. Keys stay in this process.
+
+    Parameters
+    ----------
+    others : the executor for all other members
+    """
+
+    def __init__(self, others: Executor):
+        self._others = others
+
+    def make(self, context: RunContext, works: Sequence[MemberWork]) -> None:
+        first = [work for work in works if KINDS[work.member.spec.kind].asks]
+        InProcess().make(context, first)
+        self._others.make(context, [work for work in works if work not in first])
+
+    def release(self) -> None:
+        self._others.release()
+
+    def close(self) -> None:
+        self._others.close()

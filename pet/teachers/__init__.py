@@ -1,0 +1,1 @@
+"""Teachers: language models on a server that label texts, through the chat API that OpenAI introduced."""

@@ -1,0 +1,135 @@
+"""Read the answers of a server, which may be anything."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pet.errors import PetError
+from pet.store.schema import check, list_of, maybe, number, record, text
+from pet.teachers.prompt import Prompt
+
+_TOKEN = record({"token": text(10_000), "logprob": number(-1e300, 0.01)})
+_TOP = list_of(_TOKEN, 0, 1000)
+_SHAPE = record({"choices": list_of(record({"message": record({}, {"content": maybe(text(1 << 20))})}), 1, 100)})
+_LOGPROBS = record({"content": list_of(record({"top_logprobs": _TOP}), 1, 1000)})
+_USAGE = record({"usage": record({"total_tokens": number(0, 1e9)})})
+_CURE = "use another server"
+
+
+class NoLogprobs(Exception):
+    """The answer has no log-probabilities."""
+
+
+def read_logprobs(answer: Any, prompt: Prompt) -> list[float | None]:
+    """Return the log-probability of each mark as the first token, None for all if the server names none of them.
+
+    Marks that the server does not name get the smallest log-probability that it does name.
+
+    Parameters
+    ----------
+    answer : parsed JSON
+    prompt : how the teacher was asked
+
+    Raises
+    ------
+    NoLogprobs
+    PetError
+        If the answer is not one of the chat API.
+    """
+    choice = _choice(answer)
+    found = choice.get("logprobs")
+    if not isinstance(found, dict) or not found.get("content"):
+        raise NoLogprobs
+    check(found, _LOGPROBS, "the server's answer: logprobs", _CURE)
+    top = found["content"][0]["top_logprobs"]
+    if not top:
+        raise NoLogprobs
+    sums: list[float | None] = [None] * len(prompt.marks)
+    for entry in top:
+        mark = _mark_of_token(entry["token"], prompt)
+        if mark is not None:
+            before = sums[mark]
+            sums[mark] = entry["logprob"] if before is None else _add(before, entry["logprob"])
+    if all(value is None for value in sums):
+        return sums
+    least = min(entry["logprob"] for entry in top)
+    return [max(least if value is None else value, -1e4) for value in sums]
+
+
+def read_vote(answer: Any, prompt: Prompt) -> int | None:
+    """Return the place of the mark that an answer begins with, or that it is the only one to contain; else None.
+
+    Raises
+    ------
+    PetError
+        If the answer is not one of the chat API.
+    """
+    said = (_choice(answer)["message"].get("content") or "")[:2000].strip().strip("\"'*`#.([ ").strip()
+    if not prompt.by_name:
+        first = re.match(r"[^\W_]+", said)
+        if first is not None and first[0] in prompt.marks:
+            return prompt.marks.index(first[0])
+    names = [name.casefold() for name in prompt.task.labels]
+    begin = [place for place, name in enumerate(names) if said.casefold().startswith(name)]
+    if begin:
+        return max(begin, key=lambda place: len(names[place])) if prompt.by_name else None
+    if not prompt.by_name:
+        numbers = set(re.findall(r"[^\W_]+", said)) & set(prompt.marks)
+        return prompt.marks.index(numbers.pop()) if len(numbers) == 1 else None
+    inside = [place for place, name in enumerate(names) if name in said.casefold()]
+    return inside[0] if len(inside) == 1 else None
+
+
+def read_tokens(answer: Any) -> int | None:
+    """Return the number of tokens that the server counted; None if it does not say."""
+    try:
+        check(answer, _USAGE, "", "")
+    except PetError:
+        return None
+    return int(answer["usage"]["total_tokens"])
+
+
+def _choice(answer: Any) -> dict[str, Any]:
+    check(answer, _SHAPE, "the server's answer", _CURE)
+    choice: dict[str, Any] = answer["choices"][0]
+    return choice
+
+
+def _mark_of_token(token: str, prompt: Prompt) -> int | None:
+    """Return the place of the only mark that a token is, or begins if marks are names; else None."""
+    said = token.strip().rstrip(".:)")
+    if not said:
+        return None
+    if not prompt.by_name:
+        return prompt.marks.index(said) if said in prompt.marks else None
+    matches = [place for place, mark in enumerate(prompt.marks) if mark.casefold().startswith(said.casefold())]
+    return matches[0] if len(matches) == 1 else None
+
+
+def _add(first: float, second: float) -> float:
+    """Return the logarithm of the sum of two probabilities.
+
+    Examples
+    --------
+    >>> round(_add(math.log(0.25), math.log(0.5)), 6) == round(math.log(0.75), 6)
+    True
+    """
+    high, low = max(first, second), min(first, second)
+    return high + math.log1p(math.exp(max(low - high, -700.0)))
+
+
+def to_labels(values: Sequence[float | None], order: Sequence[int]) -> list[float | None]:
+    """Return values of places in a list as values of the labels that were listed there.
+
+    Examples
+    --------
+    >>> to_labels([0.1, 0.2, 0.3], [2, 0, 1])
+    [0.2, 0.3, 0.1]
+    """
+    found: list[float | None] = [None] * len(order)
+    for place, label in enumerate(order):
+        found[label] = values[place]
+    return found
