@@ -46,6 +46,8 @@ PRIORS: Mapping[str, Prior] = {
     "tfidf": Prior(0.1),
     "external": Prior(0.2),
     "openai": Prior(0.2),
+    "nli": Prior(0.2),
+    "rules": Prior(0.2),
 }
 
 

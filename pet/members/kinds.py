@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pet.errors import PetError
-from pet.members import chat, embeddings, external, head, pattern, tfidf, untrained
+from pet.members import chat, embeddings, external, head, nli, pattern, rules, tfidf, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
 from pet.members.shared import Shared
 from pet.members.spec import SPEC, MemberSpec, old_pattern_spec
@@ -93,6 +93,18 @@ KINDS: dict[str, MemberKind] = {
         evidence="given",
         asks=True,
     ),
+    nli.KIND: MemberKind(
+        make=lambda spec, shared, seed, start: nli.NliMember(spec, shared),
+        open=lambda spec, shared, folder: nli.NliMember(spec, shared, folder),
+        trains=False,
+        evidence="given",
+    ),
+    rules.KIND: MemberKind(
+        make=lambda spec, shared, seed, start: rules.RulesMember(spec, shared.task),
+        open=lambda spec, shared, folder: rules.RulesMember(spec, shared.task, folder),
+        trains=False,
+        evidence="given",
+    ),
 }
 QUICK = (embeddings.KIND, tfidf.KIND)  # kinds that take seconds
 # Kinds that users can name in the task file or with --member -> function that parses the argument after the colon.
@@ -102,9 +114,11 @@ NAMED: Mapping[str, Callable[[str], MemberSpec]] = {
     head.KIND: head.parse,
     external.KIND: external.parse,
     chat.KIND: chat.parse,
+    nli.KIND: nli.parse,
+    rules.KIND: rules.parse,
 }
-ONE_LABEL = (external.KIND, chat.KIND)  # kinds that give each text exactly one label
-TEACHERS = (chat.KIND,)  # kinds that --teacher accepts
+ONE_LABEL = (external.KIND, chat.KIND, rules.KIND)  # kinds that give each text exactly one label
+TEACHERS = (chat.KIND, nli.KIND, rules.KIND)  # kinds that --teacher accepts
 
 
 def parse_member(text: str) -> MemberSpec:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pet.backbones.load import check_model
 from pet.data.ids import match_ids
-from pet.members import external
+from pet.members import external, rules
 from pet.members.external import read_external
 from pet.members.kinds import ONE_LABEL, parse_member
+from pet.members.rules import read_rules
 from pet.members.spec import MemberSpec
 from pet.preflight.report import CheckReport
 from pet.task.task import Task, one_label_only
@@ -42,6 +44,10 @@ def check_members(
             if spec.kind == external.KIND:
                 ids, _ = read_external(spec.options["file"], task.labels, spec.name)
                 report.warnings += _coverage(spec.name, pa.array(ids, pa.string()), tables)
+            if spec.kind == rules.KIND:
+                read_rules(spec.options["file"], task.labels, spec.name)
+            if "model" in spec.options:
+                check_model(spec.options["model"])
             found.append(spec)
     return found
 

@@ -12,7 +12,7 @@ AUTO, NUMBERS, WORDS = "auto", "numbers", "words"
 
 @dataclass(frozen=True)
 class TeacherSettings(Settings):
-    """How teachers are asked: members such as ``openai:URL#MODEL``."""
+    """How members that label by themselves are asked, such as ``openai:URL#MODEL``."""
 
     title: ClassVar[str] = "Teachers"
 
@@ -61,3 +61,11 @@ class TeacherSettings(Settings):
         4000, "longest field in a prompt, in characters; the rest is cut off", low=1, high=10**6,
         name="teacher_characters",
     )  # fmt: skip
+    hypothesis: str = setting(
+        "This text is about {}.",
+        "hypothesis of a label for members `nli:MODEL`; its description, or else its first word, takes the place of {}",
+        name="nli_hypothesis",
+    )
+
+    def problems(self) -> list[str]:
+        return [] if "{}" in self.hypothesis else ["nli_hypothesis has no {} for the label; add it"]
