@@ -23,6 +23,7 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.members.texts import Texts
 from pet.recipe import make_recipe
+from pet.student.classifier import new_classifier
 from pet.task.task import Task
 from pet.teachers.access import Access
 
@@ -73,8 +74,17 @@ def shared_of(tiny_model: Path, server: FakeServer, tmp_path_factory: pytest.Tem
     return make
 
 
+@pytest.fixture(scope="module")
+def nli_model(tiny_model: Path, shared_of: Callable[..., Shared], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model of natural-language inference."""
+    folder, labels = tmp_path_factory.mktemp("nli"), ("entailment", "neutral", "contradiction")
+    new_classifier(str(tiny_model), shared_of().text_input, labels, 48, seed=0).save(folder)
+    (folder / "pet.json").unlink()
+    return folder
+
+
 @pytest.fixture
-def spec_of(tmp_path: Path, server: FakeServer) -> Callable[[str], MemberSpec]:
+def spec_of(tmp_path: Path, server: FakeServer, nli_model: Path) -> Callable[[str], MemberSpec]:
     def spec(kind: str) -> MemberSpec:
         if kind == "openai":
             pytest.importorskip("httpx2")
@@ -83,6 +93,12 @@ def spec_of(tmp_path: Path, server: FakeServer) -> Callable[[str], MemberSpec]:
             lines = [json.dumps({"id": row["id"], "label": row["label"]}) + "\n" for row in ROWS]
             (tmp_path / "votes.jsonl").write_text("".join(lines))
             return parse_member(f"external:{tmp_path / 'votes.jsonl'}")
+        if kind == "rules":
+            lines = [json.dumps({"word": row["text"].split()[-1], "label": row["label"]}) + "\n" for row in ROWS]
+            (tmp_path / "words.jsonl").write_text("".join(lines))
+            return parse_member(f"rules:{tmp_path / 'words.jsonl'}")
+        if kind == "nli":
+            return parse_member(f"nli:{nli_model}")
         return parse_member(kind) if kind in NAMED else pattern_spec(kind, 1, 0)
 
     return spec
