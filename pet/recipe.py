@@ -54,7 +54,7 @@ class Recipe(Settings):
     --------
     >>> recipe = make_recipe("default", {"student_steps": "50"})
     >>> recipe.student.steps, recipe.member.steps
-    (50, 40)
+    (50, 60)
     """
 
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
@@ -103,7 +103,7 @@ _FEWGLUE: dict[str, Any] = {
 EFFORTS = ("low", "default", "high")
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
-    "low": Recipe().with_settings(steps=20, student_steps=100),
+    "low": Recipe().with_settings(steps=30, student_steps=100),
     "high": Recipe().with_settings(repetitions=3, student_steps=400),
     "paper": Recipe().with_settings(**_PAPER),
     "fewglue": Recipe().with_settings(**_FEWGLUE),
@@ -159,8 +159,8 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
 def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int) -> Recipe:
     """Return the recipe for a number of labeled texts and of labels.
 
-    Members make 40 updates with up to 32 labeled texts. With more texts the updates grow with the power 0.6 of their
-    number: 79 with 100 texts, 120 with 200, 315 with 1,000; so do those of supervised classifiers. With more than ten
+    Members make 60 updates with up to 32 labeled texts. With more texts the updates grow with the power 0.6 of their
+    number: 119 with 100 texts, 180 with 200, 473 with 1,000; so do those of supervised classifiers. With more than ten
     labels, the learning rate of members grows with the square root of the number of labels, up to four times, and so
     do the updates of the student, up to three times. benchmarks/README.md has the measurements.
 
@@ -173,9 +173,9 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
     Examples
     --------
     >>> fit_to_data(Recipe(), [], texts=100, labels=4).member.steps
-    79
+    119
     >>> fit_to_data(Recipe(), ["steps"], texts=100, labels=4).member.steps
-    40
+    60
     """
     by_texts, by_labels = max(1.0, texts / _FEW_TEXTS) ** _GROWTH, math.sqrt(max(1.0, labels / _FEW_LABELS))
     changes: dict[str, Any] = {

@@ -121,7 +121,7 @@ def test_named_recipes_are_those_of_the_papers():
 def test_steps_that_are_given_are_exact():
     assert make_recipe("default", {"steps": 3}).member.updates(1000) == 3
     assert make_recipe("default", {"steps": 3, "min_epochs": 2}).member.updates(1000) == 250
-    assert make_recipe().member.updates(0) == make_recipe().member.updates(8) == 40
+    assert make_recipe().member.updates(0) == make_recipe().member.updates(8) == 60
 
 
 def test_without_unlabeled_text_paper_takes_fewer_and_larger_steps():
@@ -129,7 +129,7 @@ def test_without_unlabeled_text_paper_takes_fewer_and_larger_steps():
     assert (recipe.member.unlabeled_batch, recipe.member.steps, recipe.member.labeled_batch) == (0, 250, 4)
     given = {"steps": 7}
     assert without_auxiliary_loss("paper", make_recipe("paper", given), given).member.steps == 7
-    assert without_auxiliary_loss("default", make_recipe()).member.steps == 40
+    assert without_auxiliary_loss("default", make_recipe()).member.steps == 60
 
 
 def test_learning_rates_by_model_size_and_method():
@@ -224,7 +224,7 @@ def test_unknown_recipes_are_refused_with_the_known_ones():
 
 def test_members_make_more_updates_with_more_labeled_texts():
     steps = [fit_to_data(Recipe(), [], texts, 2).member.steps for texts in (0, 8, 32, 100, 200, 1000)]
-    assert steps == [40, 40, 40, 79, 120, 315]
+    assert steps == [60, 60, 60, 119, 180, 473]
     assert fit_to_data(Recipe(), {"steps": 5}, 1000, 2).member.steps == Recipe().member.steps
 
 

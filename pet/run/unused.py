@@ -71,6 +71,8 @@ def _reasons(settings: RunSettings, recipe: Recipe, kinds: set[str]) -> Mapping[
             unused.append((set(_names(config)) - set(shared), f"--tuning {name}"))
     if settings.unlabeled is None:
         unused.append((_AUXILIARY, "runs with --unlabeled"))
+    elif not recipe.member.unlabeled_batch:
+        unused.append((_AUXILIARY[1:], "runs with the auxiliary MLM loss (--set unlabeled_batch=N)"))
     return {name: reason for names, reason in reversed(unused) for name in names}
 
 

@@ -47,7 +47,7 @@ class MemberSettings(Settings):
         high=1,
     )
     steps: int = setting(
-        40,
+        60,
         "training steps of a member with up to 32 labeled texts; unless it is given, it grows with the power 0.6 of "
         "their number",
         low=0,
@@ -58,7 +58,7 @@ class MemberSettings(Settings):
     )
     labeled_batch: int = setting(8, "labeled texts per micro-batch", low=1, high=MOST_TEXTS)
     unlabeled_batch: int = setting(
-        4, "unlabeled texts per micro-batch, for the auxiliary MLM loss; 0 turns the loss off", low=0, high=MOST_TEXTS
+        0, "unlabeled texts per micro-batch, for the auxiliary MLM loss; 0 turns the loss off", low=0, high=MOST_TEXTS
     )
     accumulation: int = setting(1, "micro-batches per step of a member", low=1, high=MOST_TEXTS)
     loss: str = setting(
@@ -98,7 +98,7 @@ class MemberSettings(Settings):
         Examples
         --------
         >>> MemberSettings().updates(10), MemberSettings().updates(1000)
-        (40, 125)
+        (60, 125)
         """
         return max(self.steps, math.ceil(self.min_epochs * rows / (self.labeled_batch * self.accumulation)))
 

@@ -167,6 +167,16 @@ def test_a_setting_without_an_effect_is_named(settings: dict[str, str], method: 
     assert next(iter(settings)) in message and named in message
 
 
+def test_settings_of_the_auxiliary_loss_have_no_effect_without_it() -> None:
+    settings = {"alpha": "0.01"}
+    given = RunSettings({}, train="a", unlabeled="b", test=None, model="m", settings=settings)
+    (message,) = unused_settings(given, Recipe().with_settings(**settings), [])
+    assert "alpha" in message and "unlabeled_batch" in message
+    settings["unlabeled_batch"] = "4"
+    given = RunSettings({}, train="a", unlabeled="b", test=None, model="m", settings=settings)
+    assert unused_settings(given, Recipe().with_settings(**settings), []) == []
+
+
 def test_settings_with_an_effect_are_not_named() -> None:
     settings = {"steps": "2", "student_steps": "3", "merge": "uniform", "max_length": "64", "lora_rank": "4"}
     given = RunSettings({}, train="a", unlabeled="b", test=None, model="m", settings={**settings, "tuning": "lora"})
