@@ -43,8 +43,8 @@ def fast_batches(source: Source, layout: Layout) -> Iterator[pa.RecordBatch]:
                 start += batch.num_rows
     except (pa.ArrowException, UnicodeDecodeError, KeyError, BrokenFile) as error:
         raise Unsound(str(error)) from error
-    except OSError as error:  # Arrow raises it for a broken page of a Parquet file
-        if source.kind != "parquet":
+    except OSError as error:  # Arrow raises it for a broken part of a file
+        if source.kind not in ("parquet", "arrow"):
             raise
         raise Unsound(str(error)) from error
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import datasets
 
 ROWS_AT_ONCE = 1024
+MOST_ROWS, MOST_COLUMNS = 1 << 20, 1 << 14  # of a sheet in Excel; openpyxl would count to any number
 _DOCTYPE, _FORMULA = re.compile(rb"<!(?:DOCTYPE|ENTITY)"), re.compile(rb"<f[ />]")
 _ERROR = "e"  # openpyxl's type of a cell that holds an error such as #N/A
 
@@ -157,6 +158,8 @@ def _table(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> tuple[datase
 def _filled_rows(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> Iterator[tuple[int, list[str | None]]]:
     """Yield number and cells of every row that is not blank. A cell with an error such as #N/A is None."""
     for number, row in enumerate(_rows(sheet), start=1):
+        if number > MOST_ROWS or len(row) > MOST_COLUMNS:
+            raise Unreadable(f"has a cell outside the {MOST_ROWS:,} rows of a sheet; save it again, or as CSV")
         for cell in () if formulas is None else next(formulas):
             position = cell.column - 1 if cell.value is not None and cell.data_type == "f" else -1
             if position >= 0 and row[position].value is None:

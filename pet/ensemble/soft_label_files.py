@@ -19,6 +19,7 @@ from pet.data.problems import Place, Problems
 from pet.data.row_reader import records
 from pet.data.source import Source, column_names
 from pet.data.table_format import DETECT, TableFormat
+from pet.data.values import as_text
 from pet.ensemble.soft_label_parquet import lists_labels, read_parquet_file
 from pet.ensemble.soft_label_rows import (
     LOGITS,
@@ -104,7 +105,7 @@ def read_soft_labels(
     if source.kind == "parquet":
         return _read_parquet(source, labels)
     problems = Problems(source, "labels")
-    if source.dialect is not None:
+    if source.kind != "json" and "probabilities" not in (column_names(source) or ()):
         columns = _csv_columns(source, labels)
         order = list(columns) or list(labels or _only_labels(source))
         return _collect(_csv_rows(source, columns, problems), order, problems, independent=has_several(source))
@@ -118,7 +119,7 @@ def has_several(source: Source) -> bool:
         return False
     if source.kind == "parquet":
         return lists_labels(pq.read_schema(source.paths[0]))
-    rows = records(source, Layout({"labels": "labels"}, None, None), Problems(source, "labels"), numbers=True)
+    rows = _records(source, ("labels",), Problems(source, "labels"))
     first = next((row for _, row in rows), {}).get("labels")
     return isinstance(first, list) or (isinstance(first, str) and first.startswith("["))
 
@@ -167,7 +168,7 @@ def _only_labels(source: Source) -> list[str]:
     """Return the labels of a file without probabilities, sorted."""
     problems = Problems(source, "labels")
     found: set[str] = set()
-    for _, row in records(source, Layout({name: name for name in ("id", "label")}, None, None), problems, numbers=True):
+    for _, row in _records(source, ("id", "label"), problems):
         try:
             found.add(label_of(row.get("label")) or "")
         except ValueError:
@@ -180,8 +181,13 @@ def _only_labels(source: Source) -> list[str]:
 
 
 def _json_rows(source: Source, problems: Problems) -> Rows:
-    layout = Layout({name: name for name in ("id", "probabilities", "label")}, None, None)
-    return records(source, layout, problems, numbers=True)
+    return _records(source, ("id", "probabilities", "label"), problems)
+
+
+def _records(source: Source, names: Sequence[str], problems: Problems) -> Rows:
+    """Yield the rows with some columns. JSON lines may have other columns than the first one."""
+    header = names if source.kind == "json" else column_names(source) or ()
+    return records(source, Layout({n: n for n in names if n in header}, None, None), problems, numbers=True)
 
 
 def _csv_columns(source: Source, labels: Sequence[str] | None) -> dict[str, str]:
@@ -216,7 +222,8 @@ def _csv_columns(source: Source, labels: Sequence[str] | None) -> dict[str, str]
 def _csv_rows(source: Source, columns: Mapping[str, str], problems: Problems) -> Rows:
     has_label = "label" in (column_names(source) or []) and "label" not in columns.values()
     names = ("id", *columns.values(), *(["label"] if has_label else []))
-    for place, row in records(source, Layout({name: name for name in names}, None, None), problems):
+    for place, record in records(source, Layout({name: name for name in names}, None, None), problems):
+        row = {name: as_text(record[name]) or "" for name in names}
         cells = [row[column] for column in columns.values()]
         filled = any(cell.strip() for cell in cells)
         yield (

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from pet.data.columns import label_mistake, lay_out, near, shorten, some
+from pet.data.columns import Layout, label_mistake, lay_out, near, shorten, some
 from pet.data.label_codes import LabelCodes
 from pet.data.open_source import open_source
 from pet.data.problems import Place, Problems
 from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
 from pet.data.row_reader import records
 from pet.data.source import column_names
+from pet.data.source_names import SHEETS
 from pet.data.values import as_text
 from pet.errors import PetError
 from pet.review.records import write_suggestions
@@ -23,7 +24,7 @@ from pet.review.session import Review
 from pet.review.suggest import described
 from pet.spelling import Names, compose
 
-READABLE = (".csv", ".tsv", ".jsonl")
+READABLE = (".csv", ".tsv", ".jsonl", *SHEETS)
 _OPTION = "--read"
 _CELL = 32_000  # characters; spreadsheets cut longer cells
 _GIVEN = tuple(verdict for verdict in VERDICTS if verdict != UNDONE)
@@ -88,8 +89,10 @@ def _decisions(review: Review, source: str | Path) -> dict[str, Decision]:
         raise PetError(f"{_OPTION} {source}: give a file that ends in {', '.join(READABLE)}")
     again = f"write the table again with `pet review {review.run.folder} --format csv -o F.csv`"
     opened = open_source(source, _OPTION)
-    layout = lay_out(column_names(opened), review.task.fields, None, {}, f"{_OPTION}: {opened.shown}", strict=True)
-    missing = [name for name in ("id", "label") if name not in (column_names(opened) or ())]
+    header = column_names(opened) or []
+    lay_out(header, review.task.fields, None, {}, f"{_OPTION}: {opened.shown}", strict=True)
+    layout = Layout({name: name for name in header}, None, None)
+    missing = [name for name in ("id", "label") if name not in header]
     if missing:
         raise PetError(f"{_OPTION}: {opened.shown}: column {missing[0]} is missing; {again}")
     reader = _Reader(review, Problems(opened, _OPTION), again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,6 +22,7 @@ from pet.ensemble.combine import Ensemble, merge_scores
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import read_probabilities, write_soft_labels, writing_soft_labels
 from pet.errors import PetError
+from pet.members.external import read_external
 from pet.numerics import softmax
 from pet.store.temporary import temporary_folder
 
@@ -401,3 +404,20 @@ def test_a_folder_without_rows_is_refused(tmp_path: Path):
     _write([tmp_path / "a.parquet"], [], {n: s[:0] for n, s in _scores(1).items()})
     with pytest.raises(PetError, match="empty"):
         read_soft_labels(tmp_path)
+
+
+def test_sheets_databases_and_arrow_files_hold_soft_labels(tmp_path: Path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (["id", "p(a)", "p(b)", "label"], [1, 0.25, 0.75, None], ["r2", None, None, "a"]):
+        book.active.append(row)
+    book.save(tmp_path / "x.xlsx")
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("CREATE TABLE t (id, a, b, label)")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", [(1, 0.25, 0.75, None), ("r2", None, None, "a")])
+    given = {"id": ["1", "r2"], "probabilities": [[0.25, 0.75], None], "label": [None, "a"]}
+    feather.write_feather(pa.table(given), tmp_path / "x.feather")
+    for source in (tmp_path / "x.xlsx", f"sqlite:{tmp_path}/x.db", tmp_path / "x.feather"):
+        found = read_soft_labels(source, ["a", "b"])
+        assert (found.ids, found.probabilities.tolist(), found.certain) == (["1", "r2"], [[0.25, 0.75], [1, 0]], 1)
+        ids, scores = read_external(source, ["a", "b"], "m")
+        assert ids == ["1", "r2"] and scores[0].argmax() == 1 and scores[1].argmax() == 0

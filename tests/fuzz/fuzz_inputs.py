@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
+import lzma
 import random
 import re
+import sqlite3
+import tempfile
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
-from fuzz_targets import TABLE_FORMATS, parquet_bytes
+from fuzz_targets import TABLE_FORMATS, parquet_bytes, workbook
 
 _TASK = """\
 task: reviews
@@ -143,6 +151,24 @@ def _tables(columns: dict[str, list[Any]], jsonl: bytes, parquet: bytes) -> list
     return [bytes([number]) + content for number, content in enumerate(contents[: len(TABLE_FORMATS)])]
 
 
+def _sources() -> list[bytes]:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, pa.table(_ROWS).schema) as arrow:
+        arrow.write_table(pa.table(_ROWS))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.db")
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE t (id, text, label)")
+            connection.executemany("INSERT INTO t VALUES (?, ?, ?)", zip(*_ROWS.values(), strict=True))
+            connection.commit()
+        database = path.read_bytes()
+    packed = pa.compress(_csv(_ROWS, ","), "zstd", asbytes=True)
+    with zipfile.ZipFile(io.BytesIO(workbook())) as archive:
+        sheet = archive.read("xl/worksheets/sheet1.xml")
+    contents = [sheet, bytes(sink.getvalue()), database, packed, lzma.compress(_jsonl(_ROWS))]
+    return [bytes([number]) + content for number, content in enumerate(contents)] + [bytes([130]) + workbook()]
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
@@ -157,6 +183,7 @@ def seeds(target: str) -> list[bytes]:
             + [b"{soft:3} {text} {{x}} {soft:it is} {mask}", b"{mask}: {title|strip_punct|lower!keep} || {text}"]
         ),
         "table": lambda: _tables(_ROWS, _jsonl(_ROWS), parquet_bytes(_ROWS)),
+        "source": _sources,
         "memory": lambda: [_json(_ROWS), b"[" + b",".join(_jsonl(_ROWS).splitlines()) + b"]"],
         "soft_labels": lambda: _tables(
             _SOFT,

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ LONGEST = 3000  # characters of one message
 FIELDS = ("text", "title")
 LABELS = ("bad", "good")
 TABLE_FORMATS = (".jsonl", ".csv", ".tsv", ".parquet")
+SOURCE_FORMATS = (".xlsx", ".arrow", ".db", ".csv.zst", ".jsonl.xz")
 
 
 class Failure(AssertionError):
@@ -128,6 +130,24 @@ def documents(folder: Path, data: bytes) -> None:
     read = read_documents([str(path)], ["text"] if "jsonl" in ending else [], "blank" if len(data) % 3 else "line")
     if any(not text.strip() or "\n" in text for text in read):
         raise Failure("a document that is empty, or of several lines")
+
+
+def source(folder: Path, data: bytes) -> None:
+    """Tables in packed files, databases and sheets; the first byte selects the format."""
+    ending = SOURCE_FORMATS[data[0] % len(SOURCE_FORMATS)] if data else ".arrow"
+    path = folder / f"table{ending}"
+    if ending == ".xlsx" and data[0] < 128:  # only the sheet is changed
+        with zipfile.ZipFile(io.BytesIO(workbook())) as whole, zipfile.ZipFile(path, "w") as changed:
+            for name in whole.namelist():
+                changed.writestr(name, data[1:] if name.endswith("sheet1.xml") else whole.read(name))
+    else:
+        path.write_bytes(data[1:])
+    name = f"sqlite:{path}" if ending == ".db" else str(path)
+    with contextlib.suppress(PetError):
+        read_table(f"unlabeled:{name}", ["text"])
+    read = read_table(name, ["text"], labels=LABELS)
+    if not len(read) or set(read["label"]) - {0, 1}:
+        raise Failure("a table without rows, or with labels that the task does not have")
 
 
 def _table_file(folder: Path, data: bytes) -> Path:
@@ -205,6 +225,7 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
     "task": task_file,
     "template": template,
     "table": table,
+    "source": source,
     "memory": memory,
     "soft_labels": soft_labels,
     "external": external,
@@ -331,4 +352,16 @@ def parquet_bytes(columns: dict[str, list[Any]], metadata: dict[str, str] | None
     sink = io.BytesIO()
     made = pa.table(columns)
     pq.write_table(made.replace_schema_metadata(metadata) if metadata else made, sink)
+    return sink.getvalue()
+
+
+def workbook() -> bytes:
+    """Return an Excel file with a few labeled texts, written without openpyxl's styles."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["text", "label", "n"], ["Fine, I say.", "good", 1], ["A bad one", "bad", 2.5]):
+        book.active.append(row)
+    sink = io.BytesIO()
+    book.save(sink)
     return sink.getvalue()
