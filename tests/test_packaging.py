@@ -103,7 +103,7 @@ def test_wheel_holds_the_shipped_files_and_finds_them(tmp_path: Path):
         archive.extractall(tmp_path / "site")
 
     expected = {"pet/py.typed"}
-    pages = [ROOT / "pet" / "report" / "templates", ROOT / "pet" / "review" / "page"]
+    pages = [ROOT / "pet" / name for name in ("report/templates", "review/page", "export/page")]
     code = [*(ROOT / "pet").rglob("*.py"), *(path for folder in pages for path in folder.iterdir())]
     expected |= {path.relative_to(ROOT).as_posix() for path in code}
     for package, folder in SHIPPED.items():

@@ -45,7 +45,7 @@ LAYERS = [
     "run.execution",
     "run",
     "inference",
-    "review",
+    "review, export",
     "estimator",
     "__init__",
     "cli",

@@ -1,0 +1,189 @@
+"""Write a saved classifier as ONNX, in the layout that transformers.js and optimum read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pet.data.pick import pick_rows
+from pet.data.read import iter_table
+from pet.data.source_names import text_columns
+from pet.data.table_options import TableOptions
+from pet.errors import PetError
+from pet.export.page import write_page
+from pet.extras import install_command, is_installed
+from pet.inference.classifier import SavedClassifier, open_classifier, settings_of
+from pet.inference.options import ComputeOptions
+from pet.inference.quantize import SAMPLE_ROWS
+from pet.numerics import sigmoid
+from pet.progress import Reporter
+from pet.resources import expand
+from pet.runtimes.build import medians, quantize_file
+from pet.runtimes.engines import ONNX, describe, open_engine
+from pet.runtimes.graph import LogitsGraph, has_weights_beside, write_graph
+from pet.store.outputs import check_new_folder, writing_folder
+from pet.student.classifier import Classifier
+from pet.student.exported import FOLDER, FULL, QUANTIZED, is_exported, use_engine
+from pet.training.device import Accelerator, make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[Any]
+NOTE = "export.json"
+_EQUAL = 1e-3  # largest difference of logits that rounding in fp32 explains
+_TIMED = 64  # texts
+
+
+@dataclass(frozen=True)
+class Export:
+    """What to write.
+
+    Parameters
+    ----------
+    int8 : bool
+        Also write onnx/model_quantized.onnx.
+    texts : str, optional
+        Texts to compare the files on. Default: the unlabeled texts of the classifier's run.
+    node_modules : str, optional
+        Folder where npm installed transformers.js, whose scripts are then copied for ``demo.html``.
+    force : bool
+        Replace a folder that an earlier export wrote.
+    """
+
+    int8: bool = False
+    texts: str | None = None
+    node_modules: str | None = None
+    force: bool = False
+
+
+def export_classifier(
+    model: str,
+    output: str | Path,
+    export: Export,
+    *,
+    table: TableOptions | None = None,
+    compute: ComputeOptions | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Write a classifier to a folder as ONNX, and compare it with the original.
+
+    Parameters
+    ----------
+    model : a student, a run, or any ``transformers`` sequence classifier
+    output : the folder. It gets ``onnx/model.onnx``, the configuration, the tokenizer, ``pet.json``, ``demo.html``
+        (which classifies in a browser), and ``export.json`` with the figures
+    export, table, compute : what to write, how to read the texts, and how to open the model
+    reporter : shows progress
+
+    Returns
+    -------
+    dict
+        ``texts``: number of compared texts; ``files``: for each file its ``bytes``, ``difference`` (the largest of
+        logits), ``labels_kept`` (a share) and ``texts_per_second``; ``torch``: that of the original.
+        Speeds count processor seconds.
+
+    Raises
+    ------
+    PetError
+        If a package is missing, the texts cannot be read, or the graph computes something else than the model. Then
+        there is no folder.
+    """
+    table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
+    missing = [name for name in ("onnx", "onnxruntime") if not is_installed(name)]
+    if missing:
+        raise PetError(f"--onnx requires {' and '.join(missing)}; install it with: {install_command('onnx')}")
+    place = check_new_folder(output, force=export.force, replaceable=_is_export)
+    if is_exported(expand(model)):
+        raise PetError(f"{model}: is an ONNX export already; give the classifier that it was made from")
+    saved = open_classifier(model, compute, independent=True)
+    sample = _sample(model, saved, export, table)
+    reporter.info(f"writing {saved.classifier.model.config.model_type} as ONNX")
+    with writing_folder(place, replace=export.force) as beside:
+        write_page(beside, None if export.node_modules is None else expand(export.node_modules))
+        paths = _write_graphs(saved.classifier, model, beside / FOLDER, export.int8)
+        saved.classifier.save_description(beside)
+        figures = _compare(saved.classifier, paths, sample)
+        _check_equal(model, figures["files"][f"{FOLDER}/{FULL}"])
+        pair = len(saved.classifier.text_input.template.segments) > 1
+        figures |= {"runtime": describe(ONNX), "int8": export.int8, "pair": pair}
+        (beside / NOTE).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return figures
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / NOTE).is_file()
+
+
+def _sample(model: str, saved: SavedClassifier, export: Export, table: TableOptions) -> Dataset:
+    """Return the texts to compare on."""
+    settings = settings_of(expand(model))
+    source = export.texts or (None if settings is None else settings.unlabeled)
+    if source is None:
+        raise PetError(f"{model}: has no unlabeled texts to compare the files on; name some with --texts FILE")
+    fields = saved.classifier.text_input.fields
+    mapping = text_columns(source, {**saved.columns, **table.columns})
+    chunk = next(iter(islice(iter_table(source, fields, columns=mapping, **table.reading), 1)))
+    return pick_rows(chunk, range(min(SAMPLE_ROWS, len(chunk))))
+
+
+def _write_graphs(classifier: Classifier, name: str, folder: Path, int8: bool) -> list[Path]:
+    folder.mkdir()
+    paths = [folder / FULL]
+    write_graph(LogitsGraph(classifier.model), paths[0], name)
+    if int8:
+        paths.append(quantize_file(paths[0], folder / QUANTIZED))
+    if has_weights_beside(paths[0]):  # transformers.js must know which files have their weights in a second file
+        split = {path.name: has_weights_beside(path) for path in paths}
+        setattr(classifier.model.config, "transformers.js_config", {"use_external_data_format": split})
+    return paths
+
+
+def _compare(classifier: Classifier, paths: list[Path], sample: Dataset) -> dict[str, Any]:
+    """Return the sizes of ONNX files, and how they compare with torch."""
+    accelerator = make_accelerator("cpu", "fp32")
+    expected = classifier.scores(sample, accelerator)
+    few = pick_rows(sample, range(min(_TIMED, len(sample))))
+    found, work = {}, {"torch": _scoring(classifier, few, accelerator)}
+    for path in paths:
+        name = f"{FOLDER}/{path.name}"
+        other = Classifier(**{key: getattr(classifier, key) for key in _PARTS})
+        use_engine(other, open_engine(ONNX, path, int8=path.name == QUANTIZED))
+        scores = other.scores(sample, accelerator)
+        kept = _labels(classifier, scores) == _labels(classifier, expected)
+        found[name] = {
+            "bytes": sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")),
+            "difference": float(np.abs(scores - expected).max()),
+            "labels_kept": float(kept.reshape(len(kept), -1).all(axis=1).mean()),
+        }
+        work[name] = _scoring(other, few, accelerator)
+    speed = {name: round(len(few) / max(seconds, 1e-9), 1) for name, seconds in medians(work).items()}
+    for name, figures in found.items():
+        figures["texts_per_second"] = speed[name]
+    return {"texts": len(sample), "torch": {"texts_per_second": speed["torch"]}, "files": found}
+
+
+_PARTS = ("model", "tokenizer", "text_input", "labels", "max_length", "independent", "threshold")
+
+
+def _scoring(classifier: Classifier, table: Dataset, accelerator: Accelerator) -> Callable[[], object]:
+    return lambda: classifier.scores(table, accelerator)
+
+
+def _labels(classifier: Classifier, scores: Array) -> Array:
+    return sigmoid(scores) >= classifier.threshold if classifier.independent else scores.argmax(axis=1)
+
+
+def _check_equal(model: str, figures: dict[str, Any]) -> None:
+    if figures["difference"] > _EQUAL:
+        raise PetError(
+            f"{model}: its ONNX graph computes logits that differ from torch by {figures['difference']:.3g}, more than "
+            f"{_EQUAL}; nothing was written. Please report this with the name of the model family"
+        )
