@@ -195,7 +195,7 @@ def setfit_python(cache: Path, packages: tuple[str, ...]) -> Path:
 
 def setfit(draw: Draw, setting: Setting) -> Outcome:
     """Train SetFit with its defaults in its own environment, on the same encoder with mean pooling."""
-    from pet.backbones.load import resolve_model
+    from pet.backbones.place import resolve_model
 
     python = setfit_python(setting.cache, setting.setfit)
     run, texts = opened(draw, setting)

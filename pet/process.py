@@ -18,6 +18,10 @@ import torch
 import transformers
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+from pet.lean_imports import import_models
+
+import_models()
+
 
 class Lock:
     """A reentrant lock that is free in copies, in unpickled objects, and in forked processes.

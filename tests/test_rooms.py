@@ -14,7 +14,7 @@ MAX_PARAMETERS = 8
 
 # From the ground up. A module may import from its own layer and the layers below it. CONTRIBUTING.md has the same list.
 LAYERS = [
-    "library_defaults",
+    "library_defaults, lean_imports",
     "errors, seeds, terminal, process, shortage",
     "compat, resources, spelling, suggest, extras, numerics, progress, settings, statistics",
     "store",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.kinds import ModelKind, kind_of
-from pet.backbones.load import check_model, empty_model, load_config, load_tokenizer, model_fingerprint, resolve_model
+from pet.backbones.load import check_model, empty_model, load_config, load_tokenizer, model_fingerprint
+from pet.backbones.place import resolve_model
 from pet.cloze.blank import Blank
 
 if TYPE_CHECKING:

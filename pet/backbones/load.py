@@ -15,7 +15,6 @@ import torch
 import transformers
 from transformers.utils import cached_file
 
-from pet import resources
 from pet.backbones.budget import limited_size
 from pet.backbones.folder import (
     ADAPTER_CONFIG,
@@ -33,10 +32,10 @@ from pet.backbones.folder import (
     remote_code,
 )
 from pet.backbones.opened import check_finite, check_layers, check_vocabulary
+from pet.backbones.place import resolve_model
 from pet.compat import EMPTY_FIRST, dtype_argument
 from pet.errors import PetError
 from pet.process import environment, without_messages
-from pet.resources import expand
 from pet.shortage import shortage
 from pet.store.files import hash_file, hash_inputs
 
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DEFAULT_MODEL = "mini-en"
 # How models must return their outputs, and compute them: chunks would only save memory.
 _OUTPUTS = {
     "return_dict": True,
@@ -54,24 +52,6 @@ _OUTPUTS = {
     "torchscript": False,
     "chunk_size_feed_forward": 0,
 }
-
-
-def resolve_model(name: str) -> str:
-    """Resolve a folder, embedded model or hub name to an argument for ``from_pretrained``.
-
-    Raises
-    ------
-    PetError
-        If the name looks like a folder that does not exist.
-    """
-    if expand(name).is_dir():
-        return str(expand(name))
-    embedded = resources.folder("models") / name
-    if "/" not in name and "\\" not in name and embedded.is_dir():
-        return str(embedded)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise PetError(f"model {name}: folder not found; give a folder saved by save_pretrained, or a hub name")
-    return name
 
 
 def check_model(name: str, *, allow_pickle: bool = False) -> None:

@@ -13,6 +13,7 @@ import click
 
 from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import chosen_model, json_option, quiet_option, reporter_for
 from pet.settings import Declared, GroupT, Settings, declarations
 from pet.terminal import clean
@@ -79,7 +80,7 @@ def _option(names: list[str], about: Declared, default: Any, kind: Any) -> Any:
     return click.option(*names, **options)
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @_options
 @json_option
 @quiet_option

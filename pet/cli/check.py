@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     access_of,
     chosen_model,
@@ -40,7 +41,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
 @data_options
 @model_option
@@ -90,14 +91,17 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
 
     The exit status is 0 if a run would work, with or without warnings, and 2 if it would fail.
     """
-    from pet.preflight.check_task import CheckOptions, check_task
-    from pet.preflight.text import check_text
+    from pet.recipe import make_recipe
     from pet.task.task import Task
 
     reporter = reporter_for(quiet)
     settings = setting_pairs(options["settings"], options["max_length"])
     loaded = Task.load(task)
+    make_recipe(options["recipe"], settings)
     split_data(options)
+    from pet.preflight.check_task import CheckOptions, check_task
+    from pet.preflight.text import check_text
+
     tables = {name: options[name] for name in ("train", "unlabeled", "test") if options[name] is not None}
     report = check_task(
         loaded if options["patterns"] is None else loaded.with_patterns(options["patterns"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import force_option, json_option
 
 EXAMPLES = """\b
@@ -15,7 +16,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
 @click.option("--html", "page", metavar="F", help="Also write a page with all texts whose label changed.")
 @force_option

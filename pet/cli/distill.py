@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pet.cli.early import check_texts
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     chosen_model,
     column_pairs,
@@ -27,7 +30,12 @@ from pet.cli.options import (
     table_format_of,
     table_options,
 )
+from pet.data.source_names import text_columns
 from pet.errors import PetError
+from pet.resources import expand
+
+if TYPE_CHECKING:
+    from pet.data.table_format import TableFormat
 
 EXAMPLES = """\b
 Examples:
@@ -39,7 +47,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.option(
     "--labels", required=True, metavar="F", help="Soft labels: a JSONL, CSV, TSV or Parquet file, or a folder."
 )
@@ -83,9 +91,13 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
         raise PetError("--hard trains on labels, without a temperature; give --hard or --temperature")
     if options["task"] and options["fields"]:
         raise PetError("--task names the fields already; give --task or --field")
-    changed = setting_pairs(options["settings"], options["max_length"])
-    from pet.inference.distill_file import DistillOptions, distill_file, student_recipe, unused_settings
     from pet.run.load_run import load_task
+
+    changed = setting_pairs(options["settings"], options["max_length"])
+    task = load_task(options["task"]) if options["task"] else None
+    table_format, columns = table_format_of(options), column_pairs(options["columns"])
+    _check_files(labels, source, task.fields if task else options["fields"] or ("text",), columns, table_format)
+    from pet.inference.distill_file import DistillOptions, distill_file, student_recipe, unused_settings
 
     reporter = reporter_for(quiet)
     recipe = student_recipe(options["recipe"], changed, options["temperature"])
@@ -100,10 +112,10 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
         chosen_model(options["model"], reporter),
         output,
         options=DistillOptions(
-            task=load_task(options["task"]) if options["task"] else None,
+            task=task,
             fields=options["fields"] or ("text",),
-            columns=column_pairs(options["columns"]),
-            table_format=table_format_of(options),
+            columns=columns,
+            table_format=table_format,
             train=options["train"],
             gold_weight=gold_weight,
             hard=options["hard"],
@@ -124,3 +136,12 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
     echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
     echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")
+
+
+def _check_files(
+    labels: str, source: str, fields: Sequence[str], columns: Mapping[str, str], table_format: TableFormat
+) -> None:
+    """Check the texts, and that the soft labels exist, before torch is imported."""
+    if not expand(labels).exists():
+        raise PetError(f"{labels}: no such file; name soft labels of `pet label`, `pet predict` or another program")
+    check_texts(source, fields, columns=text_columns(source, columns), table_format=table_format)

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from pet.cli.early import check_classifier_input
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     compute_options_of,
     exact_compute_options,
@@ -27,7 +29,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @labeled_input_option
 @click.option("--task", metavar="T", help="A task whose columns, label_map and groups describe the data.")
@@ -48,16 +50,19 @@ def evaluate(model: str, source: str, task: str | None, as_json: bool, quiet: bo
     MODEL is the `student` folder of a run, the run itself, or any sequence classifier of transformers,
     which reads the field `text`. The data must have the labels of the classifier.
     """
+    from pet.run.load_run import load_task
+
+    named, table = load_task(task) if task else None, table_options_of(options)
+    check_classifier_input(model, source, table, named)
     from pet.inference.evaluate_file import evaluate_file
     from pet.report.tables import format_metrics
-    from pet.run.load_run import load_task
 
     metrics = evaluate_file(
         model,
         source,
-        task=load_task(task) if task else None,
+        task=named,
         none_of_these=options["none_of_these"],
-        table=table_options_of(options),
+        table=table,
         compute=compute_options_of(options),
         reporter=reporter_for(quiet),
     )

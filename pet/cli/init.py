@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pet.cli.echo import echo
+from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     compute_options,
     force_option,
     format_options,
+    json_option,
     labeled_input_option,
     max_length_option,
     quiet_option,
@@ -33,7 +35,7 @@ Examples:
 _MOST_SHOWN = 30  # labels whose words are printed
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("name", metavar="NAME")
 @labeled_input_option
 @click.option("--unlabeled", metavar="F", help="Unlabeled texts, to find frequent words in. Requires -m.")
@@ -51,6 +53,7 @@ _MOST_SHOWN = 30  # labels whose words are printed
 @format_options
 @compute_options
 @force_option
+@json_option
 @quiet_option
 def init(
     name: str, source: str, text: tuple[str, ...], label: str | None, output: str, force: bool, **options: Any
@@ -70,6 +73,10 @@ def init(
     made = write_new_task(name, source, output, how, reporter)
     for warning in _warnings(made, output, model is not None):
         reporter.warn(warning)
+    if options["as_json"]:
+        per_label = {label: list(found) for label, found in made.words.items()}
+        echo_json({"output": output, "fields": list(made.fields), "labels": list(made.labels), "words": per_label})
+        return
     echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
     if made.unlabeled:
         rows = "1 row has" if made.unlabeled == 1 else f"{made.unlabeled:,} rows have"

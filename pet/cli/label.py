@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pet.cli.early import check_labeling
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     as_is_option,
     compute_options,
@@ -29,6 +31,7 @@ from pet.cli.options import (
     table_options_of,
 )
 from pet.errors import PetError
+from pet.inference.options import check_confidence
 
 if TYPE_CHECKING:
     from pet.inference.label_file import Labeled
@@ -45,7 +48,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("run", metavar="RUN")
 @input_option
 @click.option(
@@ -108,9 +111,15 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     execution = execution_of(options)
     if output == STANDARD and (as_json or execution.executor == "ray"):
         raise PetError(f"-o -: prints the labels themselves; leave out {'--json' if as_json else '--executor ray'}")
+    table = table_options_of(options)
+    if execution.executor != "ray":
+        if execution.workers is not None or execution.worker_cpus is not None:
+            raise PetError("--workers and --worker-cpus require --executor ray; otherwise one process labels")
+        check_confidence(options["min_confidence"])
+        check_labeling(run, source, output, table)
     how: dict[str, Any] = {
         "min_confidence": options["min_confidence"],
-        "table": table_options_of(options),
+        "table": table,
         "compute": compute_options_of(options),
         "reporter": reporter_for(quiet),
     }
@@ -129,8 +138,6 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     else:
         from pet.inference.label_file import label_file
 
-        if execution.workers is not None or execution.worker_cpus is not None:
-            raise PetError("--workers and --worker-cpus require --executor ray; otherwise one process labels")
         counts = label_file(run, source, sys.stdout if output == STANDARD else output, **how)
     if output == STANDARD:
         return

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from pet import __version__
+from pet import __version__, lean_imports
 from pet.cli.echo import echo, visible_messages
+from pet.cli.help import Group
 from pet.errors import PetError
 from pet.library_defaults import set_environment
 from pet.shortage import check_address_space, shortage, within_limits
@@ -34,6 +35,7 @@ COMMANDS = {
     "words": "Find words for the labels of a task.",
     "prompts": "Manage trained prompts: store, rank, pretrain and project them.",
     "adapt": "Pretrain a masked language model on your own text.",
+    "doctor": "Show versions, devices, threads, folders and missing features.",
 }
 # Commands that use torch.
 COMPUTING = {
@@ -50,11 +52,17 @@ COMPUTING = {
     "words",
     "prompts",
     "adapt",
+    "doctor",
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are used."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the command in a process of its own."""
+        lean_imports.allow()
+        return super().__call__(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

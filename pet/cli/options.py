@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pet.cli.echo import echo
+from pet.cli.help import QUIET
 from pet.data.source_names import LABELED, UNLABELED
 from pet.errors import PetError
 from pet.extras import install_command
@@ -154,7 +155,7 @@ runtime_option = click.option(
     help="What runs the model on a CPU: torch, ONNX Runtime, OpenVINO, or auto: the fastest that is installed, by a "
     f"short trial ({install_command('openvino')}).  [default: torch; for a folder of `pet export` auto]",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only warnings and results.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help=QUIET)
 patterns_option = click.option(
     "--patterns", metavar="1,3", callback=lambda _context, _option, value: numbers_of(value),
     help="Use only these patterns of the task, counted from 1.  [default: all]",
@@ -386,9 +387,11 @@ def compute_options_of(options: dict[str, Any]) -> ComputeOptions:
 
 def teachers_of(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the values of ``--teacher``, which are members. Raises PetError for other kinds of members."""
-    from pet.members.kinds import TEACHERS, parse_member
-
     found = tuple(texts)
+    if not found:
+        return ()
+    from pet.members.kinds import TEACHERS, parse_member  # imports torch
+
     for text in found:
         if (kind := parse_member(text).kind) not in TEACHERS:
             raise PetError(f"--teacher {text}: {kind} is not a teacher, but a member that learns; use --member {text}")
@@ -437,7 +440,7 @@ def chosen_model(model: str | None, reporter: Reporter) -> str:
     """Return the named model, or the built-in one after a line that says so."""
     if model is not None:
         return model
-    from pet.backbones.load import DEFAULT_MODEL
+    from pet.backbones.place import DEFAULT_MODEL
 
     reporter.info(
         f"model: {DEFAULT_MODEL}, the small English model that comes with the package; "

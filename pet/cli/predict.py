@@ -7,13 +7,16 @@ from typing import Any
 
 import click
 
-from pet.cli.echo import echo
+from pet.cli.early import check_classifier_input
+from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     as_is_option,
     compute_options_of,
     exact_compute_options,
     force_option,
     input_option,
+    json_option,
     keep_option,
     quantize_option,
     quiet_option,
@@ -22,6 +25,8 @@ from pet.cli.options import (
     table_options,
     table_options_of,
 )
+from pet.data.source_names import file_of
+from pet.errors import PetError
 
 EXAMPLES = """\b
 Examples:
@@ -32,7 +37,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @input_option
 @click.option(
@@ -56,14 +61,24 @@ Examples:
 @exact_compute_options
 @quantize_option
 @runtime_option
+@json_option
 @quiet_option
-def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -> None:
+def predict(model: str, source: str, output: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Classify texts with a saved classifier.
 
     MODEL is the `student` folder of a run, the run itself, or any sequence classifier of transformers,
     which reads the field `text`. The input may be of any size. The output holds the id, the best label and
     its confidence, and the probability of each label.
     """
+    from pet.store.outputs import check_output
+    from pet.store.tables import TABLE_ENDINGS
+
+    if as_json and output == "-":
+        raise PetError("--json and -o - both print; name a file with -o")
+    table = table_options_of(options)
+    if output != "-":
+        check_output(output, TABLE_ENDINGS, file_of(source), table.force)
+    check_classifier_input(model, source, table)
     from pet.inference.predict_file import predict_file
 
     count = predict_file(
@@ -71,9 +86,11 @@ def predict(model: str, source: str, output: str, quiet: bool, **options: Any) -
         source,
         sys.stdout if output == "-" else output,
         none_of_these=options["none_of_these"],
-        table=table_options_of(options),
+        table=table,
         compute=compute_options_of(options),
         reporter=reporter_for(quiet),
     )
-    if output != "-":
+    if as_json:
+        echo_json({"output": output, "texts": count})
+    elif output != "-":
         echo(f"{count} texts classified, written to {output}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Group
 from pet.cli.options import (
     chosen_model,
     column_pairs,
@@ -57,7 +58,7 @@ def _example(line: str) -> str:
     return f"\b\nExample:\n  {line}"
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(cls=Group, epilog=EXAMPLES)
 def prompts() -> None:
     """Manage trained prompts, to start new tasks from them.
 
@@ -266,7 +267,8 @@ def pretrain(
 @click.argument("task", metavar="TASK")
 @click.option("-o", "--output", required=True, metavar="F", help="The new task file: .yaml.")
 @force_option
-def unify(task: str, output: str, force: bool) -> None:
+@json_option
+def unify(task: str, output: str, force: bool, as_json: bool) -> None:
     """Cast a task into the unified multiple-choice format.
 
     Its only pattern lists the labels' words as options A, B, ..., and the blank is a letter. Such a task suits prompts
@@ -284,7 +286,11 @@ def unify(task: str, output: str, force: bool) -> None:
     with writing(place) as beside:
         dumped = yaml.safe_dump(made.to_dict(), sort_keys=False, allow_unicode=True, width=100)
         beside.write_text(dumped, encoding="utf-8", newline="\n")
-    echo(f"{output}: {made.patterns[0].template.source}")
+    pattern = made.patterns[0].template.source
+    if as_json:
+        echo_json({"output": output, "pattern": pattern})
+    else:
+        echo(f"{output}: {pattern}")
 
 
 @prompts.command(epilog=_example("pet prompts project sst2-p1-r1 --from roberta-base --model roberta-large"))

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pet.cli.echo import echo
-from pet.cli.options import device_option, force_option, pickle_option, quiet_option, reporter_for, seed_option
+from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
+from pet.cli.options import (
+    device_option,
+    force_option,
+    json_option,
+    pickle_option,
+    quiet_option,
+    reporter_for,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from pet.review.session import Review
@@ -21,7 +30,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("run", metavar="RUN")
 @click.option(
     "-o",
@@ -42,9 +51,17 @@ Examples:
 @device_option
 @pickle_option
 @force_option
+@json_option
 @quiet_option
 def review(
-    run: str, output: str | None, table: str | None, number: int, read: str | None, quiet: bool, **options: Any
+    run: str,
+    output: str | None,
+    table: str | None,
+    number: int,
+    read: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Review the labels of a run's unlabeled texts on a page on this machine.
 
@@ -60,6 +77,8 @@ def review(
     if table is not None and output is None:
         raise PetError(f"--format {table} writes a file; name it with -o, such as -o next.{table}")
     if table is None and read is None:
+        if as_json:
+            raise PetError("--json prints the result of --format or --read; leave it out for the page")
         _check_server()
     reporter = reporter_for(quiet)
     opened = open_finished(
@@ -69,12 +88,20 @@ def review(
     if output is not None and table is not None:
         from pet.review.spreadsheet import write_table
 
-        echo(f"{write_table(made, output, number, force=options['force'])} texts to label in {output}")
+        count = write_table(made, output, number, force=options["force"])
+        if as_json:
+            echo_json({"output": output, "texts": count})
+        else:
+            echo(f"{count} texts to label in {output}")
     elif read is not None:
         from pet.review.spreadsheet import read_table_back
 
         found = read_table_back(made, read)
-        echo(f"{found.new} new decisions, {found.replaced} replaced, {found.known} known before, in {made.path}")
+        if as_json:
+            counts = {"new": found.new, "replaced": found.replaced, "known": found.known}
+            echo_json({"output": str(made.path), **counts})
+        else:
+            echo(f"{found.new} new decisions, {found.replaced} replaced, {found.known} known before, in {made.path}")
     else:
         _serve(made, options["port"], not options["no_browser"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pet.cli.early import check_files
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     FORMAT_OPTIONS,
     access_of,
@@ -41,11 +44,11 @@ from pet.errors import PetError
 from pet.resources import expand
 from pet.run.settings import METHODS, RunSettings
 from pet.settings import shorten
+from pet.task.task import Task
 from pet.tuning.methods import METHODS as TUNING_METHODS
 
 if TYPE_CHECKING:
     from pet.progress import Reporter
-    from pet.task.task import Task
     from pet.training.group import Group
 
 EXAMPLES = """\b
@@ -70,7 +73,11 @@ MOST_SEEDS = 1000
 INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(
+    cls=Command,
+    first=("train", "unlabeled", "test", "model", "output", "method", "shots", "examples", "effort", "seed"),
+    epilog=EXAMPLES,
+)
 @click.argument("task", metavar="TASK")
 @data_options
 @model_option
@@ -164,6 +171,8 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     You can stop a run at any time. The same command resumes it.
     """
+    if "WORLD_SIZE" not in os.environ:
+        return _run(task, as_json, quiet, options)
     from pet.training.group import in_a_group, join_group
 
     if not in_a_group():
@@ -189,6 +198,8 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"])
+    if group is None:
+        check_files(settings, loaded or Task.from_dict(settings.task))
     from pet.run.pipeline import run as run_once
     from pet.run.resolve import Given
     from pet.run.seeds import run_seeds
@@ -211,7 +222,6 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
 def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
     """The settings of an earlier run, if one is named, changed by the options; and the task file, if one is read."""
     from pet.run.load_run import is_config, read_settings
-    from pet.task.task import Task
 
     split_data(options)
     given = {name: value for name, value in options.items() if value is not None}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     as_is_option,
     draw_options,
@@ -27,7 +28,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
 @labeled_input_option
 @click.option("-o", "--output", required=True, metavar="F", help="Drawn rows: .jsonl, .csv, .tsv or .parquet.")

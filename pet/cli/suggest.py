@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     device_option,
     force_option,
@@ -26,7 +27,7 @@ Examples:
 _WIDTH = 100
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("run", metavar="RUN")
 @click.option("-n", "--number", type=int, default=20, show_default=True, metavar="N", help="Number of texts.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pet.cli.echo import echo, echo_file, echo_json
+from pet.cli.help import Command
 from pet.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Examples:
 WIDEST = 48  # characters of the column `labels`
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("name", required=False, metavar="[TASK]")
 @json_option
 def tasks(name: str | None, as_json: bool) -> None:

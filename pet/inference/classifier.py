@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from pet.errors import PetError
 from pet.inference.options import ComputeOptions
+from pet.inference.place import check_place, settings_of
 from pet.inference.quantize import first_chunk
 from pet.inference.runtime import prepare_classifier
 from pet.progress import Reporter
 from pet.resources import expand
-from pet.run.load_run import is_run, read_settings
-from pet.run.settings import RunSettings
+from pet.run.load_run import is_run
 from pet.runtimes.engines import AUTO
 from pet.store.recorded import check_recorded
 from pet.student.classifier import Classifier, load_classifier
@@ -78,8 +76,7 @@ def open_classifier(name: str, compute: ComputeOptions, *, independent: bool = F
         If it cannot be opened, or is a run without a classifier.
     """
     place = expand(name)
-    if place.is_dir() and not (place / "config.json").is_file() and not (place / "student").is_dir():
-        _refuse(place)
+    check_place(place)
     settings = settings_of(place)
     if settings is not None:
         check_recorded(place / "student" if is_run(place) else place)
@@ -137,23 +134,3 @@ def classify_chunks(
                 chunk,
                 classifier.probabilities(chunk, accelerator, max_tokens=compute.max_tokens, on_rows=bar.update),
             )
-
-
-def _refuse(place: Path) -> None:
-    if is_run(place):
-        settings = read_settings(place)
-        why = "it is zero-shot" if settings.method == "zero-shot" else "it is unfinished or had no unlabeled texts"
-        raise PetError(
-            f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, "
-            "or distill a classifier from its labels with `pet distill`"
-        )
-    if any(place.glob("seed-*/config.yaml")):
-        read_settings(place)  # raises an error that names the runs of the seeds
-
-
-def settings_of(place: Path) -> RunSettings | None:
-    """Return the settings of the run in a folder, or of the run whose student is in it; None if there is no run."""
-    for folder in (place, place.absolute().parent):
-        if place.is_dir() and is_run(folder) and (folder == place or place.name == "student"):
-            return read_settings(folder)
-    return None

@@ -88,8 +88,7 @@ def evaluate_file(
         return evaluate_sets(merged, right, classifier.labels, classifier.threshold)
     figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
     if threshold is not None:
-        said = merged.argmax(axis=1) == right
-        figures["none_of_these"] = fit_figures(np.concatenate(fits), threshold.least, said)
+        figures["none_of_these"] = fit_figures(np.concatenate(fits), threshold.least, merged.argmax(axis=1) == right)
     return figures | _special(saved, merged, right, figures)
 
 

@@ -15,10 +15,9 @@ from pet.data.source_names import file_of, text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
-from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
-from pet.inference.options import ComputeOptions
+from pet.inference.options import ComputeOptions, check_confidence
 from pet.inference.quantize import first_chunk
 from pet.inference.runtime import prepare_ensemble
 from pet.progress import Progress, Reporter
@@ -181,12 +180,6 @@ def count_soft(soft: SoftLabels) -> NDArray[np.int64]:
     if isinstance(soft, SoftLabelSets):
         return np.asarray(soft.applies.sum(axis=0), dtype=np.int64)
     return np.bincount(soft.label, minlength=soft.probabilities.shape[1])
-
-
-def check_confidence(least: float) -> None:
-    """Refuse a confidence that is not a probability."""
-    if not 0 <= least <= 1:
-        raise PetError(f"--min-confidence is {least}; it must be from 0 to 1")
 
 
 def label_chunk(

@@ -32,8 +32,8 @@ from pet.data.table_options import TableOptions
 from pet.ensemble.soft_labels import soft_label_columns
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
-from pet.inference.label_file import Labeled, check_confidence
-from pet.inference.options import ComputeOptions
+from pet.inference.label_file import Labeled
+from pet.inference.options import ComputeOptions, check_confidence
 from pet.inference.shard_worker import ABOUT, ATTEMPTS, KEPT, ShardLabeler, ShardWork, cut_table
 from pet.progress import Reporter
 from pet.resources import expand

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pet.errors import PetError
 from pet.teachers.access import Access
 
 
@@ -50,3 +51,9 @@ class ComputeOptions:
     def opening(self) -> dict[str, Any]:
         """Keyword arguments for `pet.inference.ensemble.open_ensemble`."""
         return {name: getattr(self, name) for name in ("allow_pickle", "device", "precision", "access")}
+
+
+def check_confidence(least: float) -> None:
+    """Refuse a confidence that is not a probability."""
+    if not 0 <= least <= 1:
+        raise PetError(f"--min-confidence is {least}; it must be from 0 to 1")

@@ -10,8 +10,8 @@ from pet.backbones.base import LanguageModel
 from pet.backbones.info import ModelInfo
 from pet.backbones.int8 import quantize_linears
 from pet.backbones.kinds import language_model
-from pet.backbones.load import resolve_model
 from pet.backbones.masked import HiddenStates, MaskedLM, check_length
+from pet.backbones.place import resolve_model
 from pet.embeddings.encoder import TextEncoder, open_encoder
 from pet.student.classifier import TextInput
 from pet.tuning.members import Backbone, Learned, attach, learned_in, read_member

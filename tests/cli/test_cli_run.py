@@ -179,7 +179,7 @@ def test_a_label_without_examples_gives_a_warning(inputs: Path, tiny_model: Path
 def test_the_default_model_is_named_with_the_option_to_change_it(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("pet.backbones.load.DEFAULT_MODEL", str(tiny_model))
+    monkeypatch.setattr("pet.backbones.place.DEFAULT_MODEL", str(tiny_model))
     options = run_options(inputs, tiny_model, parts=["train"])
     at = options.index("--model")
     result = pet(*options[:at], *options[at + 2 :], "--method", "supervised", "-o", tmp_path / "run")

@@ -1,0 +1,46 @@
+"""What the folder of a classifier says about it. This module does not import torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pet.errors import PetError
+from pet.run.load_run import is_run, read_settings
+from pet.run.settings import RunSettings
+from pet.store.json_reader import read_json
+
+_NOTE = "pet.json"
+
+
+def check_place(place: Path) -> None:
+    """Refuse a folder that contains no classifier, such as a run without one."""
+    if not place.is_dir() or (place / "config.json").is_file() or (place / "student").is_dir():
+        return
+    if is_run(place):
+        settings = read_settings(place)
+        why = "it is zero-shot" if settings.method == "zero-shot" else "it is unfinished or had no unlabeled texts"
+        raise PetError(
+            f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, "
+            "or distill a classifier from its labels with `pet distill`"
+        )
+    if any(place.glob("seed-*/config.yaml")):
+        read_settings(place)  # raises an error that names the runs of the seeds
+
+
+def settings_of(place: Path) -> RunSettings | None:
+    """Return the settings of the run in a folder, or of the run whose student is in it; None if there is no run."""
+    for folder in (place, place.absolute().parent):
+        if place.is_dir() and is_run(folder) and (folder == place or place.name == "student"):
+            return read_settings(folder)
+    return None
+
+
+def fields_of(place: Path) -> list[str]:
+    """Return the fields that a saved classifier reads: those in its pet.json, else ``text``."""
+    folder = place / "student" if (place / "student" / "config.json").is_file() else place
+    note = folder / _NOTE
+    if not note.is_file():
+        return ["text"]
+    found = read_json(note, "copy it from the original folder")
+    fields = found.get("fields") if isinstance(found, dict) else None
+    return [str(field) for field in fields] if isinstance(fields, list) else ["text"]

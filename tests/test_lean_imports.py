@@ -1,0 +1,44 @@
+"""The command imports the models of transformers without the compiler, and other programs import them whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+
+PROGRAM = """
+import sys
+from pet import lean_imports
+if sys.argv[1] == "lean":
+    lean_imports.allow()
+import torch
+from pet.backbones.load import load_model
+from transformers import AutoModelForMaskedLM
+
+model, _ = load_model(sys.argv[2], AutoModelForMaskedLM)
+layer = torch.nn.Linear(2, 2)
+optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+layer(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+print("torch._dynamo.eval_frame" in sys.modules, "accelerate" in sys.modules)
+ids = torch.tensor([[2, 5, 6, 3]])
+print(model(ids).logits.double().sum().item(), layer.weight.grad.sum().item())
+compiled = torch.compile(lambda x: x + 1, backend="eager")
+print(compiled(torch.ones(1)).item(), torch._dynamo.config.disable)
+from transformers.utils import is_accelerate_available
+print(is_accelerate_available())
+"""
+
+
+@pytest.mark.skipif(transformers.__version__ < "5", reason="only transformers 5 imports the compiler")
+def test_a_lean_process_computes_the_same_and_can_still_compile(tiny_model: Path) -> None:
+    said = {}
+    for mode in ("lean", "whole"):
+        command = [sys.executable, "-c", PROGRAM, mode, str(tiny_model)]
+        said[mode] = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    assert said["lean"][0] == "False False"
+    assert said["whole"][0] == "True True"
+    assert said["lean"][1:] == said["whole"][1:]
