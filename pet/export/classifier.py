@@ -19,8 +19,9 @@ from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.export.page import write_page
 from pet.extras import install_command, is_installed
-from pet.inference.classifier import SavedClassifier, open_classifier, settings_of
+from pet.inference.classifier import SavedClassifier, open_classifier
 from pet.inference.options import ComputeOptions
+from pet.inference.place import settings_of
 from pet.inference.quantize import SAMPLE_ROWS
 from pet.numerics import sigmoid
 from pet.progress import Reporter
