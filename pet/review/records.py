@@ -89,30 +89,40 @@ def as_json(suggestion: Suggestion) -> Record:
     }
 
 
-def label_studio(task: Task, suggestion: Suggestion) -> Record:
+def label_studio_task(name: str, values: Mapping[str, str], proposed: Sequence[str], score: float) -> Record:
     """Return a task of Label Studio with a prediction, for a project whose `Choices` are named ``label``.
 
     The control tag reads the first field (``toName``), as in ``<Text name="body" value="$body"/>``.
     """
     choice = {
         "from_name": "label",
-        "to_name": task.fields[0],
+        "to_name": next(iter(values)),
         "type": "choices",
-        "value": {"choices": [suggestion.proposed]},
+        "value": {"choices": list(proposed)},
     }
-    prediction = {"model_version": AGENT, "score": suggestion.probability, "result": [choice]}
-    return {"data": {"id": suggestion.id, **suggestion.values}, "predictions": [prediction]}
+    prediction = {"model_version": AGENT, "score": score, "result": [choice]}
+    return {"data": {"id": name, **values}, "predictions": [prediction]}
 
 
-def argilla(task: Task, suggestion: Suggestion) -> Record:
-    """Return a record of Argilla 2, for a data set with these fields and a `LabelQuestion` named ``label``."""
-    proposal = {"value": suggestion.proposed, "score": suggestion.probability, "agent": AGENT}
-    return {
-        "id": suggestion.id,
-        "fields": dict(suggestion.values),
-        "metadata": {"doubt": suggestion.doubt},
-        "suggestions": {"label": proposal},
-    }
+def argilla_record(
+    name: str, values: Mapping[str, str], proposed: Any, score: Any, metadata: Mapping[str, float]
+) -> Record:
+    """Return a record of Argilla 2, for a data set with these fields and a `LabelQuestion` named ``label``.
+
+    If a text may have several labels, `proposed` and `score` are lists, for a `MultiLabelQuestion`.
+    """
+    proposal = {"value": proposed, "score": score, "agent": AGENT}
+    return {"id": name, "fields": dict(values), "metadata": dict(metadata), "suggestions": {"label": proposal}}
 
 
-TOOLS: Mapping[str, Callable[[Task, Suggestion], Record]] = {"label-studio": label_studio, "argilla": argilla}
+def _label_studio(task: Task, suggestion: Suggestion) -> Record:
+    values = {name: suggestion.values[name] for name in task.fields}
+    return label_studio_task(suggestion.id, values, [suggestion.proposed], suggestion.probability)
+
+
+def _argilla(task: Task, suggestion: Suggestion) -> Record:
+    doubt = {"doubt": suggestion.doubt}
+    return argilla_record(suggestion.id, suggestion.values, suggestion.proposed, suggestion.probability, doubt)
+
+
+TOOLS: Mapping[str, Callable[[Task, Suggestion], Record]] = {"label-studio": _label_studio, "argilla": _argilla}
