@@ -110,6 +110,13 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     "--seeds", type=int, metavar="K", help="Run K times, with seeds 0 to K-1, and report mean and standard deviation."
 )
 @click.option(
+    "--draws",
+    type=int,
+    metavar="D",
+    help="With --examples or --shots: repeat with D draws of the examples, each with every seed of --seeds, and tell "
+    "the spread over draws from that over seeds.",
+)
+@click.option(
     "--recipe",
     metavar="R",
     help="Settings to start from: default, low, high, paper or fewglue; see --list-settings.  [default: default]",
@@ -191,13 +198,15 @@ def run(task: str, as_json: bool, quiet: bool, **options: Any) -> None:
 def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: Group | None = None) -> None:
     """The command, in the leading process."""
     reporter = reporter_for(quiet)
-    seeds = options.pop("seeds")
+    seeds, draws = options.pop("seeds"), options.pop("draws")
     output = options.pop("output")
     pool_gold = options.pop("pool_gold")
     execution, access = execution_of(options), access_of(options)
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
-    seed_list = _seed_list(seeds, options["seed"])
+    seed_list = _seed_list(seeds, options["seed"], draws)
+    if draws is not None and settings.shots is None and settings.examples is None:
+        raise PetError("--draws repeats the draw of the examples; give their number with --examples or --shots")
     if group is None:
         check_files(settings, loaded or Task.from_dict(settings.task))
     from pet.run.pipeline import run as run_once
@@ -209,7 +218,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
         if seed_list is None:
             results = run_once(settings, output, reporter, given=given, execution=execution)
         else:
-            results = run_seeds(settings, seed_list, output, reporter, given=given, execution=execution)
+            results = run_seeds(settings, seed_list, output, reporter, draws=draws, given=given, execution=execution)
     except KeyboardInterrupt:
         echo(f"interrupted; finished stages are kept in {output}: run the same command to resume", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -266,9 +275,12 @@ def _folder_of(task: str) -> str:
     raise PetError("the folder of the run is missing; name one with -o, as -o runs/first")
 
 
-def _seed_list(seeds: int | None, seed: int | None) -> list[int] | None:
+def _seed_list(seeds: int | None, seed: int | None, draws: int | None) -> list[int] | None:
+    """Return the seeds of several runs; None for a single run."""
+    if draws is not None and not 1 <= draws <= MOST_SEEDS:
+        raise PetError(f"--draws is {shorten(draws)}: it must be at least 1 and at most {MOST_SEEDS}")
     if seeds is None:
-        return None
+        return None if draws is None else [seed or 0]
     if seed is not None:
         raise PetError("--seed (one run) and --seeds (several runs) exclude each other; give one")
     if not 1 <= seeds <= MOST_SEEDS:
@@ -280,6 +292,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     """Return the text to print at the end of a run: metrics, where things are, what to do next."""
     from pet.report.estimate import estimate_lines
     from pet.report.generations import generations_table
+    from pet.report.seeds import run_folder, spread_lines
     from pet.report.tables import comparison_table, differences_table, first_seed, legend, majority_line
     from pet.run.results import headline_metrics, headlines_by_seed
 
@@ -302,7 +315,9 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     parts += [f"note: {sentence}" for result in runs[:1] for sentence in result.get("advice", ())]
     if not table:
         parts.append("\n".join([_NO_TEST, *estimate_lines(runs[0].get("estimate"))]))
-    parts.append(_outcome(output if "runs" not in results else output / "seed-0", settings))
+    parts += ["\n".join(spread_lines(results))] if "spread" in results else []
+    first = output / run_folder(next(iter(results["runs"]))) if "runs" in results else output
+    parts.append(_outcome(first, settings))
     return "\n\n".join(parts)
 
 

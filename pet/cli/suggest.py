@@ -48,8 +48,8 @@ def suggest(
 ) -> None:
     """Suggest unlabeled texts of a run to label next.
 
-    They are texts on which the members disagree, and that differ from each other: one from each cluster of the most
-    doubtful texts of every label. RUN may have no labeled texts at all. Fill in the column `label`, read the table
+    They differ from each other and from the labeled texts: one from each cluster, which many other texts resemble, and
+    on which the members disagree. RUN may have no labeled texts at all. Fill in the column `label`, read the table
     with `pet review RUN --read F`, and train again with `pet run RUN/config.yaml --corrections RUN/reviewed.jsonl`.
     """
     from pet.errors import PetError

@@ -7,6 +7,7 @@ from typing import Any
 
 from pet.report.pages import render
 from pet.report.tables import (
+    NAMES,
     PAIRED,
     comparison_rows,
     difference_rows,
@@ -26,7 +27,8 @@ def seeds_report(
 
     Parameters
     ----------
-    results : ``task``, ``method``, ``model``, and ``runs``: seed -> content of its metrics.json
+    results : ``task``, ``method``, ``model``, ``runs`` (seed or folder -> content of its metrics.json), and perhaps
+        ``spread``
     figures : name of a model -> its figures for each seed; empty without test texts
     shown : metrics to show first
     """
@@ -42,9 +44,49 @@ def seeds_report(
         names = [cell for name in PAIRED.values() for cell in (name, f"P(better), {name}")]
         found |= {"differences": difference_rows(differences), "against": differences[0]["result"]}
         found["differences_header"] = ["compared with", *names]
-    each = [(seed, [_accuracy(of_seed[place]) for of_seed in figures.values()]) for place, seed in enumerate(runs)]
-    title = f"{results.get('task', 'run')}: {results.get('method', 'pet')}, {len(runs)} seeds"
+    each = [
+        (*_named(name), [_accuracy(of_seed[place]) for of_seed in figures.values()]) for place, name in enumerate(runs)
+    ]
+    kind = "runs" if "spread" in results else "seeds"
+    title = f"{results.get('task', 'run')}: {results.get('method', 'pet')}, {len(runs)} {kind}"
     return render("seeds.html", title=title, columns=list(figures), runs=each, **found)
+
+
+def run_folder(name: str) -> str:
+    """Return the folder of a run by its key under ``runs``: a seed, or already a folder with a draw and a seed."""
+    return f"seed-{name}" if name.isdigit() else name
+
+
+def _named(name: str) -> tuple[str, str]:
+    """Return what a run is called, and its folder.
+
+    Examples
+    --------
+    >>> _named("2"), _named("draw-0-seed-1")
+    (('seed 2', 'seed-2'), ('draw 0, seed 1', 'draw-0-seed-1'))
+    """
+    folder = run_folder(name)
+    return folder.replace("-seed-", ", seed ").replace("seed-", "seed ").replace("draw-", "draw "), folder
+
+
+def spread_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each result on the spread of its accuracy over draws and over seeds; empty without draws.
+
+    Examples
+    --------
+    >>> spread_lines({"spread": {"pet student": {"accuracy": {"draws": 0.021, "seeds": 0.008}}}})
+    ['pet student: the accuracy varies by 2.1 points over draws of the examples, and by 0.8 over seeds']
+    """
+    lines = []
+    for name, figures in (results.get("spread") or {}).items():
+        metric = "accuracy" if "accuracy" in figures else "micro_f1"
+        if metric in figures:
+            draws, seeds = figures[metric]["draws"], figures[metric]["seeds"]
+            more = "" if seeds is None else f", and by {100 * seeds:.1f} over seeds"
+            lines.append(
+                f"{name}: the {NAMES[metric]} varies by {100 * draws:.1f} points over draws of the examples{more}"
+            )
+    return lines
 
 
 def _accuracy(figures: Mapping[str, Any]) -> str:
@@ -57,6 +99,8 @@ def _accuracy(figures: Mapping[str, Any]) -> str:
 def _summary(results: Mapping[str, Any]) -> list[str]:
     runs: Mapping[str, Any] = results["runs"]
     data = next(iter(runs.values()))["data"]
-    done = f"The same job ran {len(runs)} times, each time with another seed, on {data['train']} labeled texts."
+    other = "another draw of the examples or another seed" if "spread" in results else "another seed"
+    done = f"The same job ran {len(runs)} times, each time with {other}, on {data['train']} labeled texts."
     advice = next((run["advice"][0] for run in runs.values() if run.get("advice")), "")
-    return [done, *([f"Next: {advice}."] if advice else [])]
+    spread = [f"{line}." for line in spread_lines(results)]
+    return [done, *spread, *([f"Next: {advice}."] if advice else [])]

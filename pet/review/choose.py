@@ -1,9 +1,11 @@
-"""Which texts to label next: those on which members disagree, and that differ from each other.
+"""Which texts to label next: typical ones of every kind, rather those on which members disagree.
 
-Uncertainty alone picks texts that nobody can label, and many of a kind. With prompts, disagreement does better
-(arXiv 2211.08358). It is the Jensen-Shannon divergence of the members' probabilities: high if each member is sure of
-another label, low if all are equally undecided. Texts are chosen from every predicted label, one from each cluster of
-the most doubtful ones.
+Uncertainty alone picks texts that nobody can label, and many of a kind; with a few labels it does worse than chance. So
+the texts are clustered, with those that have labels, and each cluster without a label gives one text: one that many
+others resemble, and on which the members disagree. With prompts, disagreement does better than uncertainty (arXiv
+2211.08358); typical texts do better while labels are few (arXiv 2202.02794). Disagreement is the Jensen-Shannon
+divergence of the members' probabilities: high if each member is sure of another label, low if all are equally
+undecided. benchmarks/README.md compares the choices.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.numerics import softmax
+from pet.seeds import derive_seed
 
 Array = NDArray[Any]
-CANDIDATES = 10  # doubtful texts for each text to choose
+CANDIDATES = 1000  # doubtful texts that are clustered
+_MOST_KNOWN = 200  # labeled texts that are clustered with them
+_NEIGHBORS = 15
+_LEAST = 0.1  # what doubt counts at least
 
 
 def divergence(scores: Sequence[Array], weights: Array) -> Array:
@@ -59,20 +65,21 @@ def _entropy(probabilities: Array) -> Array:
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1))
 
 
-def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 0) -> Array:
-    """Choose texts to label next, about in the order of their doubt.
+def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 0, known: Array | None = None) -> Array:
+    """Choose texts to label next, the most doubtful first.
 
-    The candidates are the most doubtful texts of each predicted label, ten for each text to choose. They are clustered
-    by their vectors, and each cluster gives one text: the one whose doubt times its distance from the texts that are
-    chosen already is largest. So texts that say the same are not chosen twice.
+    The candidates are the most doubtful texts of each predicted label, at most `CANDIDATES`. They are clustered with
+    the labeled texts. The largest clusters without a labeled text come first, and each gives the text whose likeness to
+    its neighbors times the rank of its doubt is largest. So texts that say the same are not chosen twice.
 
     Parameters
     ----------
-    doubt : of each text, shape (rows,)
+    doubt : of each text, shape (rows,); equal values: only the vectors count
     labels : predicted label of each text, shape (rows,)
     vectors : of unit length, shape (rows, D)
     count : number of texts to choose
-    seed : random seed of the clustering
+    seed : random seed of the clustering, and of the order of texts with equal doubt
+    known : vectors of labeled texts, shape (n, D)
 
     Returns
     -------
@@ -86,43 +93,53 @@ def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 
     >>> choose(np.array([0.4, 0.5, 0.1, 0.2]), np.zeros(4, dtype=int), vectors, 2).tolist()
     [1, 3]
     """
-    candidates = most_doubtful(doubt, labels, CANDIDATES * count)
-    return np.asarray(candidates[diverse(doubt[candidates], vectors[candidates], count, seed)])
+    candidates = most_doubtful(doubt, labels, max(CANDIDATES, count), seed)
+    if len(candidates) > count:
+        near = vectors[:0] if known is None else known
+        candidates = candidates[_spread(doubt[candidates], vectors[candidates], near, count, seed)]
+    return np.asarray(candidates[np.argsort(-doubt[candidates], kind="stable")])
 
 
-def diverse(doubt: Array, vectors: Array, count: int, seed: int = 0) -> Array:
-    """Choose one of each cluster of candidates, which are sorted by doubt; for the parameters see `choose`.
-
-    Returns
-    -------
-    int64 array of positions
-    """
+def _spread(doubt: Array, vectors: Array, known: Array, count: int, seed: int) -> Array:
+    """Choose one candidate of each cluster: positions of shape (count,)."""
+    from scipy.stats import rankdata
     from sklearn.cluster import KMeans
 
-    if len(doubt) <= count:
-        return np.arange(len(doubt))
-    places = np.asarray(vectors, dtype=np.float64)
-    different = len(np.unique(places, axis=0))
-    clusters = KMeans(min(count, different), n_init=3, random_state=seed).fit_predict(places)
-    # Candidates are sorted by doubt, so clusters come in the order of their most doubtful texts.
-    order = clusters[np.sort(np.unique(clusters, return_index=True)[1])]
-    farness = np.ones(len(doubt))  # from the texts that are chosen so far
-    chosen: list[int] = []
-    for cluster in [*order, *[None] * (count - len(order))]:
-        free = np.ones(len(doubt), dtype=bool) if cluster is None else clusters == cluster
-        free[chosen] = False
-        best = int(np.where(free, doubt * farness, -1.0).argmax())
-        chosen.append(best)
-        farness = np.minimum(farness, np.maximum(1 - places @ places[best], 0.0))
-    return np.asarray(chosen)
+    near = known[:: -(-len(known) // _MOST_KNOWN) or 1]
+    places = _centered(np.concatenate([vectors, near]))
+    clusters = min(count + len(near), len(np.unique(places, axis=0)))
+    found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(places)
+    own, covered = found[: len(vectors)], np.isin(np.arange(clusters), found[len(vectors) :])
+    worth = _likeness(places[: len(vectors)]) * (_LEAST + rankdata(doubt) / len(doubt))
+    best = np.argsort(-worth, kind="stable")
+    cluster, first = np.unique(own[best], return_index=True)  # the most worthwhile text of each cluster
+    order = np.lexsort((-np.bincount(own, minlength=clusters)[cluster], covered[cluster]))
+    chosen = best[first[order]]
+    others = best[~np.isin(best, chosen)]
+    return np.asarray(np.concatenate([chosen, others])[:count])
 
 
-def most_doubtful(doubt: Array, labels: Array, count: int) -> Array:
-    """Return the most doubtful texts, about as many of each predicted label, sorted by doubt."""
-    order = np.lexsort((np.arange(len(doubt)), -doubt))
+def _centered(vectors: Array) -> Array:
+    """Return the vectors from their mean, of unit length: all texts of a task are alike to some degree."""
+    moved = np.asarray(vectors, dtype=np.float64) - np.mean(vectors, axis=0, dtype=np.float64)
+    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9))
+
+
+def _likeness(places: Array) -> Array:
+    """Return the mean likeness of each text to its neighbors, between 0 and 1."""
+    alike = (1 + places @ places.T) / 2
+    np.fill_diagonal(alike, 0)
+    neighbors = min(_NEIGHBORS, len(places) - 1)
+    return np.asarray(np.partition(alike, -neighbors, axis=1)[:, -neighbors:].mean(axis=1))
+
+
+def most_doubtful(doubt: Array, labels: Array, count: int, seed: int = 0) -> Array:
+    """Return the most doubtful texts, about as many of each predicted label, sorted by doubt; equal ones at random."""
+    chance = np.random.default_rng(derive_seed(seed, "doubt")).permutation(len(doubt))
+    order = np.lexsort((chance, -doubt))
     ranks = np.empty(len(order), dtype=np.int64)  # place of each text among those of its label
     for label in np.unique(labels):
         own = order[labels[order] == label]
         ranks[own] = np.arange(len(own))
-    chosen = np.lexsort((np.arange(len(doubt)), -doubt, ranks))[:count]
-    return np.asarray(chosen[np.lexsort((chosen, -doubt[chosen]))])
+    chosen = np.lexsort((chance, -doubt, ranks))[:count]
+    return np.asarray(chosen[np.argsort(-doubt[chosen], kind="stable")])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.review.choose import CANDIDATES, diverse, most_doubtful
+from pet.review.choose import choose
 
 Array = NDArray[Any]
 BATCH = 20  # texts that are chosen together; as many as `pet suggest` chooses by default
@@ -24,6 +24,7 @@ class Order:
     rows : row numbers, ascending
     doubt, labels, vectors : of all rows; see `pet.review.choose.choose`
     seed : random seed of the clustering
+    known : vectors of labeled texts, shape (n, D)
 
     Attributes
     ----------
@@ -36,7 +37,10 @@ class Order:
     ([1, 2], 3)
     """
 
-    def __init__(self, rows: Array, doubt: Array, labels: Array, vectors: Array, seed: int = 0):
+    def __init__(
+        self, rows: Array, doubt: Array, labels: Array, vectors: Array, seed: int = 0, known: Array | None = None
+    ):
+        self._known = vectors[:0] if known is None else known
         self._doubt, self._labels, self._vectors, self._seed = doubt, labels, vectors, seed
         self._left = np.asarray(rows, dtype=np.int64)
         self.rows = self._left
@@ -65,8 +69,8 @@ class Order:
     def _sort(self, count: int) -> None:
         while len(self._sorted) < min(count, len(self.rows)):
             left = self._left
-            likely = most_doubtful(self._doubt[left], self._labels[left], CANDIDATES * BATCH)
-            rows = left[likely]
-            chosen = diverse(self._doubt[rows], self._vectors[rows], BATCH, self._seed)
-            self._sorted += rows[chosen].tolist()
-            self._left = np.delete(left, likely[chosen])
+            doubt, labels, vectors = self._doubt[left], self._labels[left], self._vectors[left]
+            chosen = choose(doubt, labels, vectors, BATCH, self._seed, self._known)
+            self._sorted += left[chosen].tolist()
+            self._known = np.concatenate([self._known, vectors[chosen]])
+            self._left = np.delete(left, chosen)

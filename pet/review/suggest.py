@@ -62,7 +62,7 @@ class Suggestion:
 
 
 def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
-    """Return unlabeled texts whose labels would teach most, the most doubtful ones first.
+    """Return unlabeled texts whose labels would teach most; see `pet.review.choose`.
 
     Parameters
     ----------
@@ -85,7 +85,8 @@ def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
     if count < 1:
         raise PetError(f"-n {count}: suggest at least 1 text")
     doubt, soft = doubts(run), run.pool
-    rows = choose(doubt, soft.label, run.vectors("pool"), count, seed)
+    known = None if run.data.train is None else run.vectors("train")
+    rows = choose(usable_doubts(run, doubt), soft.label, run.vectors("pool"), count, seed, known)
     return list(described(run, rows, doubt[rows], soft.take(rows)))
 
 
@@ -95,10 +96,22 @@ def doubts(run: FinishedRun) -> Array:
     Untrained patterns prefer some labels whatever the text. Their mean scores are subtracted first.
     """
     scores = run.scores("pool")
-    if run.settings.method == "zero-shot" or (run.generation == 0 and run.data.train is None):
+    if _is_untrained(run):
         logs = [log_softmax(np.asarray(own, dtype=np.float64)) for own in scores]
         scores = [own - np.nanmean(own, axis=0) for own in logs]
     return divergence(scores, run.ensemble.weights)
+
+
+def usable_doubts(run: FinishedRun, doubt: Array) -> Array:
+    """Return the doubts to choose texts by: equal ones if no member was trained.
+
+    Untrained patterns disagree about texts that they do not understand, and labels of these teach less than others.
+    """
+    return np.zeros(len(doubt)) if _is_untrained(run) else doubt
+
+
+def _is_untrained(run: FinishedRun) -> bool:
+    return run.settings.method == "zero-shot" or (run.generation == 0 and run.data.train is None)
 
 
 def described(run: FinishedRun, rows: Array, doubt: Array, soft: SoftLabels) -> Iterator[Suggestion]:

@@ -134,7 +134,7 @@ def _drawn(train: Dataset, settings: RunSettings, task: Task) -> Dataset:
         len(task.labels),
         shots=settings.shots,
         examples=settings.examples,
-        seed=derive_seed(settings.seed, "sample"),
+        seed=derive_seed(settings.seed if settings.draw is None else settings.draw, "sample"),
         balanced=settings.balanced,
         names=task.labels,
     )

@@ -40,6 +40,7 @@ class RunSettings:
     pool_size : number of unlabeled texts to draw; default: all
     corrections : a ``reviewed.jsonl`` of `pet review`: its labels are added to those of `train`
     seed : random seed
+    draw : random seed of the draw of labeled examples; default: `seed`
     recipe, settings : named recipe, and changed settings
     columns : field (or ``label``, ``id``) -> column of the data files
     table_format : encoding, delimiter and quoting of CSV and TSV files, as for `pet.data.table_format.TableFormat`
@@ -94,6 +95,7 @@ class RunSettings:
     members: tuple[str, ...] = ()
     reuse: str | None = None
     estimate: bool | None = None
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -102,7 +104,7 @@ class RunSettings:
         if self.shots is not None and self.examples is not None:
             problems.append("--shots (per label) and --examples (in total) cannot be combined; give one")
         problems += out_of_range(self, {"shots": (0, MOST), "examples": (0, MOST), "pool_size": (1, MOST)})
-        problems += out_of_range(self, {"seed": (-SEEDS, SEEDS)})
+        problems += out_of_range(self, {"seed": (-SEEDS, SEEDS), "draw": (-SEEDS, SEEDS)})
         if self.method in ("pet", "pcp", "supervised") and not self.has_labels:
             problems.append(
                 f"--method {self.method} requires labeled texts; give --train (and not 0 for --shots or --examples), "
@@ -152,7 +154,7 @@ class RunSettings:
         values["corrections"] = absolute(values["corrections"])
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
-        for name in ("reuse", "estimate"):
+        for name in ("reuse", "estimate", "draw"):
             if values[name] is None:
                 del values[name]  # so that earlier runs stay the same
         if self.reuse is not None:

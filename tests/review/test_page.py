@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import PHONE, Watched, watch
+from browser import PHONE, Watched, broken_rules, watch
 
 from pet.data.reviewed import read_reviewed
 from pet.review.session import Review
@@ -220,3 +220,19 @@ def test_a_screen_reader_finds_names_and_states(served: Serve, watched: Watched,
     assert page.inner_text("#said").strip()
     assert "agree" in page.get_attribute("#agreement svg", "aria-label")
     assert page.locator("main").count() == page.locator("h1").count() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "watched", [{"viewport": PHONE, "color_scheme": scheme} for scheme in ("light", "dark")], indirect=True
+)
+def test_the_page_passes_the_rules_of_axe(served: Serve, watched: Watched, review: Review) -> None:
+    page = opened(watched, served(review))
+    page.keyboard.press("1")
+    progress(page, "1 of 21")
+    assert broken_rules(page) == []
+    for opener, dialog in (("#help", "#help-dialog"), ("#similar", "#similar-dialog")):
+        page.click(opener)
+        page.wait_for_selector(f"{dialog}[open]")
+        assert broken_rules(page) == []
+        page.keyboard.press("Escape")
