@@ -18,7 +18,8 @@ _SECTIONS = {
     "Reading and writing tables": ("columns", "delimiter", "encoding", "quoting", "keep", "as_is"),
     "Training": (
         "recipe", "effort", "settings", "list_settings", "max_length", "patterns", "tuning", "init_prompt",
-        "prompt_library", "project_prompt", "members", "student_model", "seeds", "baselines", "temperature", "hard",
+        "prompt_library", "project_prompt", "members", "student_model", "seeds", "draws", "estimate", "baselines",
+        "temperature", "hard",
     ),
     "Where to compute": (
         "device", "precision", "quantize", "allow_pickle", "executor", "workers", "worker_cpus", "worker_gpus",
