@@ -6,13 +6,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Literal, TextIO
 
 from pet.terminal import clean, display_width, fit
 
 Mode = Literal["auto", "plain", "quiet"]
+
+Watch = Callable[[str, int, Mapping[str, float | str]], object]  # label, completed units, new figures
 
 _REDRAW_SECONDS = 0.1
 _PLAIN_SECONDS = 30.0
@@ -46,6 +48,7 @@ class Reporter:
             raise ValueError(f"unknown mode {mode!r}: choose auto, plain or quiet")
         self.mode = mode
         self.clock = clock
+        self.watch: Watch | None = None  # gets the figures of every step, in every mode
         self._given = stream
         self._width = width or (lambda: shutil.get_terminal_size().columns)
         self._tasks: list[Progress] = []
@@ -149,7 +152,10 @@ class Progress:
         A figure of None keeps its previous value.
         """
         self.done += n
-        self.figures.update({name: value for name, value in figures.items() if value is not None})
+        new = {name: value for name, value in figures.items() if value is not None}
+        self.figures.update(new)
+        if new and self._reporter.watch is not None:
+            self._reporter.watch(self.label, self.done, new)
         if self._reporter.mode == "quiet":
             return
         now = self._reporter.clock()

@@ -43,6 +43,7 @@ from pet.cli.options import (
 from pet.errors import PetError
 from pet.resources import expand
 from pet.run.settings import METHODS, RunSettings
+from pet.run.trackers import check_trackers
 from pet.settings import shorten
 from pet.task.task import Task
 from pet.tuning.methods import METHODS as TUNING_METHODS
@@ -165,6 +166,13 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     help="Estimate the accuracy: train further members on halves of the labeled texts, and let them label the others. "
     "[default: without --test, if it takes at most half as long as the run]",
 )
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="T",
+    help="Log settings, losses and figures to tensorboard (into the folder of the run), wandb, mlflow or trackio. "
+    "Texts are not sent. Repeatable.",
+)
 @click.option("--baselines", is_flag=True, default=None, help="Also run the other methods with the same examples.")
 @compute_options
 @executor_options
@@ -200,7 +208,8 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     reporter = reporter_for(quiet)
     seeds, draws = options.pop("seeds"), options.pop("draws")
     output = options.pop("output")
-    pool_gold = options.pop("pool_gold")
+    pool_gold, track = options.pop("pool_gold"), tuple(options.pop("track"))
+    check_trackers(track)
     execution, access = execution_of(options), access_of(options)
     settings, loaded = _settings(task, options, reporter)
     output = output or _folder_of(task)
@@ -213,7 +222,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     from pet.run.resolve import Given
     from pet.run.seeds import run_seeds
 
-    given = Given(task=loaded, pool_gold=pool_gold, group=group, access=access)
+    given = Given(task=loaded, pool_gold=pool_gold, group=group, access=access, track=track)
     try:
         if seed_list is None:
             results = run_once(settings, output, reporter, given=given, execution=execution)

@@ -35,6 +35,8 @@ from pet.run.results import Results, write_results
 from pet.run.reuse import reuse_members
 from pet.run.settings import RunSettings
 from pet.run.stages import keep_primers, trained_members, untrained_members
+from pet.run.trackers import check_trackers
+from pet.run.tracking import tracking
 from pet.run.vectors import keep_vectors
 from pet.run.weights import estimate_figures, make_ensemble, pattern_accuracies
 from pet.store.directory import RunDirectory
@@ -90,12 +92,17 @@ def run(
             "command `pet run`, which trains each member with all of them, or start a single process; if it is alone, "
             "unset WORLD_SIZE"
         )
+    check_trackers(given.track)
     resolved = resolve(settings, reporter, given)
     directory = RunDirectory(output, resolved.config, reporter=reporter)
     executor = TeachersFirst(make_executor(execution or Execution(), settings.device, given.group))
     # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.
-    with directory, BORROWED:
-        return write_results(directory, resolved, *_results(resolved, directory, executor))
+    with directory, BORROWED, tracking(given.track, directory.path, resolved, reporter) as tracked:
+        figures, shown = _results(resolved, directory, executor)
+        results = write_results(directory, resolved, figures, shown)
+        if tracked is not None:
+            tracked.finish(results, shown)
+        return results
 
 
 def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor) -> tuple[Results, Results]:

@@ -69,6 +69,7 @@ class Given:
     pool_gold : file with labels of the unlabeled texts, for diagnosis only
     group : processes that train each member together with this one
     access : limits of teachers. They may ask the addresses that the settings or the task name
+    track : experiment trackers that get settings and figures; see `pet.run.tracking`
     """
 
     task: Task | None = None
@@ -76,6 +77,7 @@ class Given:
     pool_gold: str | None = None
     group: Group | None = None
     access: Access = field(default_factory=Access)
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
