@@ -46,6 +46,7 @@ LAYERS = [
     "run",
     "inference",
     "review, export",
+    "serving",
     "estimator",
     "__init__",
     "cli",

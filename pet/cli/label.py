@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pet.inference.label_file import Labeled
 
 STANDARD = "-"
+_AGREEMENT = {True: "int8_agreement", False: "agreement"}  # whether torch computes
 EXAMPLES = """\b
 Examples:
   pet label runs/agnews --input more.jsonl -o labels.parquet
@@ -149,7 +150,8 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
                 "kept": counts.kept,
                 "per_label": dict(counts.per_label),
                 **_fit(counts),
-                **({} if counts.agreement is None else {"int8_agreement": counts.agreement}),
+                **({} if counts.agreement is None else {_AGREEMENT[counts.engine is None]: counts.agreement}),
+                **({} if counts.engine is None else {"runtime": counts.engine}),
             }
         )
         return

@@ -19,7 +19,7 @@ from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
 from pet.inference.options import ComputeOptions, check_confidence
 from pet.inference.quantize import first_chunk
-from pet.inference.runtime import prepare_ensemble
+from pet.inference.runtime import Prepared, prepare_ensemble
 from pet.progress import Progress, Reporter
 from pet.resources import expand
 from pet.store.outputs import check_output
@@ -45,11 +45,13 @@ class Labeled:
     per_label : mapping of str to int
         Written texts of each label.
     agreement : float or None
-        With int8: the share of the first 256 texts that have the same label without it.
+        With int8 or an engine other than torch: the share of the first 256 texts that have the label of torch.
     none_of_these : int or None
         Texts that were left out because they fit no label.
     threshold : pet.inference.none_of_these.FitThreshold or None
         How well texts must fit, and what that means for the labeled texts.
+    engine : str or None
+        What computed, such as ``openvino 2026.4.1, bf16``, if a runtime was chosen.
     """
 
     texts: int
@@ -58,6 +60,7 @@ class Labeled:
     agreement: float | None = None
     none_of_these: int | None = None
     threshold: FitThreshold | None = None
+    engine: str | None = None
 
 
 def label_file(
@@ -109,7 +112,7 @@ def label_file(
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
     threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
     chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
-    agreement, chunks = _prepared(ensemble, chunks, compute, reporter)
+    prepared, chunks = _prepared(ensemble, chunks, compute, reporter)
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
         writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
@@ -119,7 +122,7 @@ def label_file(
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
             rows, soft, values = done.note(threshold, chunk, rows, soft)
             append(ids_of(chunk, rows), soft, {**values, **kept.take(len(chunk), rows)})
-    return done.labeled(labels, agreement, threshold)
+    return done.labeled(labels, prepared, threshold)
 
 
 def check_place(output: str | Path | IO[str], source: str, table: TableOptions) -> Path | IO[str]:
@@ -131,10 +134,10 @@ def check_place(output: str | Path | IO[str], source: str, table: TableOptions) 
 
 def _prepared(
     ensemble: SavedEnsemble, chunks: Iterator[Dataset], compute: ComputeOptions, reporter: Reporter
-) -> tuple[float | None, Iterator[Dataset]]:
-    """Let an engine or int8 run an ensemble; return how often it agrees with itself, and all chunks."""
+) -> tuple[Prepared, Iterator[Dataset]]:
+    """Let an engine or int8 run an ensemble; return which one and how often it agrees with torch, and all chunks."""
     if not (compute.quantize or compute.runtime):
-        return None, chunks
+        return Prepared(), chunks
     first, chunks = first_chunk(chunks)
     return prepare_ensemble(ensemble, first, compute, reporter), chunks
 
@@ -163,11 +166,11 @@ class _Done:
         self.texts, self.written = self.texts + len(chunk), self.written + len(rows)
         return rows, soft, values
 
-    def labeled(self, labels: Sequence[str], agreement: float | None, threshold: FitThreshold | None) -> Labeled:
+    def labeled(self, labels: Sequence[str], prepared: Prepared, threshold: FitThreshold | None) -> Labeled:
         """Return the final counts."""
         per_label = dict(zip(labels, self.per_label.tolist(), strict=True))
         foreign = None if threshold is None else self.foreign
-        return Labeled(self.texts, self.written, per_label, agreement, foreign, threshold)
+        return Labeled(self.texts, self.written, per_label, prepared.agreement, foreign, threshold, prepared.engine)
 
 
 def _columns(ensemble: SavedEnsemble) -> list[OutputColumn]:

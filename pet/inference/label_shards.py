@@ -133,6 +133,8 @@ def label_on_ray(
 
 
 def _check_output(output: str | Path, compute: ComputeOptions, force: bool) -> Path:
+    if compute.runtime not in (None, "torch"):
+        raise PetError("--runtime works in one process only; leave it out with --executor ray")
     if compute.quantize:
         raise PetError("--quantize works in one process only; leave it out with --executor ray")
     if Path(output).suffix in TABLE_ENDINGS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pet.backbones.int8 import quantize_linears
@@ -33,6 +34,20 @@ if TYPE_CHECKING:
 
 WORTHWHILE = 1000  # texts: a trial takes as long as a few hundred
 _TRIAL = 64  # texts
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What runs a model.
+
+    Attributes
+    ----------
+    engine : such as ``openvino 2026.4.1, bf16``; None if ``--runtime`` was not given
+    agreement : share of the first 256 texts that have the label of torch without int8; None if torch computes as before
+    """
+
+    engine: str | None = None
+    agreement: float | None = None
 
 
 def prepare_classifier(
@@ -94,16 +109,8 @@ def prepare_classifier(
     note_agreement(before, classifier_labels(classifier, sample, accelerator, most), reporter, chosen)
 
 
-def prepare_ensemble(
-    ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOptions, reporter: Reporter
-) -> float | None:
-    """Choose what runs the members of an ensemble; see `prepare_classifier`.
-
-    Returns
-    -------
-    float or None
-        Share of the first 256 texts that keep their label; None if torch computes as before.
-    """
+def prepare_ensemble(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOptions, reporter: Reporter) -> Prepared:
+    """Choose what runs the members of an ensemble; see `prepare_classifier`."""
     shared = ensemble.shared
     names, scorers = _names(compute, shared.accelerator, chunk, reporter), list(ensemble.scorers)
     if names != [TORCH]:
@@ -115,7 +122,7 @@ def prepare_ensemble(
             reporter.info(f"torch runs the members: {error}")
             names = [TORCH]
     if names == [TORCH]:
-        return quantize_ensemble(ensemble, chunk, reporter) if compute.quantize else None
+        return _by_torch(ensemble, chunk, compute, reporter)
     sample = sample_of(chunk)
     before = ensemble_labels(ensemble, sample)
 
@@ -126,13 +133,19 @@ def prepare_ensemble(
     chosen = names[0] if compute.runtime != AUTO else _fastest_of(ensemble, names, states, sample)
     if chosen == TORCH:
         reporter.info(f"runtime: {describe(TORCH)}")
-        return quantize_ensemble(ensemble, chunk, reporter) if compute.quantize else None
+        return _by_torch(ensemble, chunk, compute, reporter)
     for scorer in scorers:
         if not has_engine(scorer):
             use_states(scorer, states(scorer, chosen))
     used = [found.engine for found in shared.models.engines.values() if isinstance(found, EngineStates)]
-    reporter.info(f"runtime: {used[0] if used else describe(TORCH)}")
-    return note_agreement(before, ensemble_labels(ensemble, sample), reporter, chosen)
+    engine = str(used[0] if used else describe(TORCH))
+    reporter.info(f"runtime: {engine}")
+    return Prepared(engine, note_agreement(before, ensemble_labels(ensemble, sample), reporter, chosen))
+
+
+def _by_torch(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOptions, reporter: Reporter) -> Prepared:
+    engine = describe(TORCH) if compute.runtime else None
+    return Prepared(engine, quantize_ensemble(ensemble, chunk, reporter) if compute.quantize else None)
 
 
 def _fastest_of(

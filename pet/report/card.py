@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
+from pet import resources
 from pet.report.tables import NAMES, interval
 from pet.task.task import Task
 from pet.terminal import clean, visible
 
 # OWNER/NAME or NAME as on the Hugging Face Hub. A local path would leak details of someone's machine.
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+# Texts for the widget of the model's page: invented ones, never the user's.
+WIDGET = ("It works much better than I expected.", "The meeting has been moved to Thursday.")
+_METRIC_TYPES = {"macro_f1": "f1"}  # names of the hub's metrics
 _PER_CLASS = ("precision", "recall", "f1")
 _METHODS = {
     "pet": "It was distilled from an ensemble of language models, each fine-tuned on a few labeled"
@@ -101,7 +106,7 @@ def student_card(
         YAML front matter and Markdown. Labels and other texts are escaped and cannot break out of either.
     """
     parts = [
-        _front_matter(task, method, base_model),
+        _front_matter(task, method, base_model, metrics or {}),
         f"# {escape(task.name)}\n\nA text classifier trained with `pet`. {_METHODS.get(method, '')}".rstrip(),
     ]
     if task.description.strip():
@@ -119,12 +124,43 @@ def student_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(task: CardTask, method: str, base_model: str) -> str:
-    data: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
-    if _is_on_hub(base_model):
-        data["base_model"] = base_model
-    data["tags"] = ["pet", "few-shot", "text-classification"]
-    data["pet"] = {"task": task.name, "method": method, "labels": list(task.labels)}
+def _front_matter(task: CardTask, method: str, base_model: str, metrics: Mapping[str, Any]) -> str:
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        base_model=base_model if _is_on_hub(base_model) else None,
+        tags=["pet", "few-shot", "text-classification"],
+        widget=None if task.text_pair else [{"text": text} for text in WIDGET],
+        pet={"task": task.name, "method": method, "labels": list(task.labels)},
+        model_name=task.name or "classifier",
+        eval_results=_eval_results(task, metrics) or None,
+    ).to_dict()
+    data.pop("model_name", None)
+    return front_matter(data)
+
+
+def _eval_results(task: CardTask, metrics: Mapping[str, Any]) -> list[EvalResult]:
+    """Return the test figures for ``model-index``, with their intervals in the names."""
+    results = []
+    for key in (key for key in NAMES if isinstance(metrics.get(key), (int, float))):
+        ends = metrics.get(f"{key}_interval")
+        within = "" if ends is None else f", 95 % interval {interval(ends)}"
+        results.append(
+            EvalResult(
+                task_type="text-classification",
+                dataset_type="private",
+                dataset_name=f"{metrics.get('n', '')} test examples of {task.name}".strip(),
+                metric_type=_METRIC_TYPES.get(key, key),
+                metric_name=f"{NAMES[key]}{within}",
+                metric_value=round(float(metrics[key]), 4),
+            )
+        )
+    return results
+
+
+def front_matter(data: Mapping[str, Any]) -> str:
+    """Return metadata as the YAML block that begins a card."""
+    data = dict(data)
     # YAML quotes and indents as needed, so no label can end the front matter.
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10**9)
     if visible(text) != text:  # PyYAML does not escape bidirectional controls
@@ -133,8 +169,9 @@ def _front_matter(task: CardTask, method: str, base_model: str) -> str:
 
 
 def _is_on_hub(model: str) -> bool:
-    # A folder such as "models/small" also looks like a hub name.
-    return _HUB_NAME.fullmatch(model) is not None and not os.path.exists(model)
+    # A folder such as "models/small" also looks like a hub name, and so does a model that comes with the package.
+    embedded = (resources.folder("models") / model).is_dir()
+    return _HUB_NAME.fullmatch(model) is not None and not os.path.exists(model) and not embedded
 
 
 def escape(text: object) -> str:

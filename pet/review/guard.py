@@ -62,7 +62,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if _hostname(host) not in LOCAL:
+        if hostname(host) not in LOCAL:
             return PlainTextResponse("This address is not served here.", 421)
         _, _, path = scope["path"].partition("/")
         token, slash, _ = path.partition("/")
@@ -78,7 +78,8 @@ class Guard:
         return None
 
 
-def _hostname(host: str) -> str | None:
+def hostname(host: str) -> str | None:
+    """Return the name in a ``Host`` header, without the port; None if it is malformed."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

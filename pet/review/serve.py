@@ -10,8 +10,10 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from pet.errors import PetError
 from pet.review.server import make_app
@@ -36,30 +38,19 @@ def serve(review: Review, port: int, ready: Callable[[str], None], *, browser: b
     PetError
         If the port cannot be used.
     """
-    listening = _listen(port)
+    listening = listen(ADDRESS, port)
     token = secrets.token_urlsafe(24)
     address = f"http://{ADDRESS}:{listening.getsockname()[1]}/{token}/"
-    config = uvicorn.Config(
-        make_app(review, token),  # type: ignore[arg-type]
-        log_level="error",
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        loop="asyncio",
-        http="h11",
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE,
-    )
-    server = _Server(config)
+    server = quiet_server(make_app(review, token), _GRACE)
     with listening:
-        _until_stopped(server, listening, lambda: _announce(address, ready, browser))
+        until_stopped(server, listening, lambda: _announce(address, ready, browser))
 
 
-def _listen(port: int) -> socket.socket:
+def listen(address: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0: a free one. PetError if that is impossible."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        listening.bind((ADDRESS, port))
+        listening.bind((address, port))
     except (OSError, OverflowError) as error:
         listening.close()
         raise PetError(
@@ -84,7 +75,35 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _until_stopped(server: uvicorn.Server, listening: socket.socket, begin: Callable[[], None]) -> None:
+def quiet_server(app: ASGIApp, grace: int, **options: Any) -> uvicorn.Server:
+    """Return a server that logs only errors and leaves signals alone.
+
+    Parameters
+    ----------
+    app : the ASGI application
+    grace : seconds for open requests at the end
+    **options : more options of ``uvicorn.Config``
+    """
+    return _Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            loop="asyncio",
+            http="h11",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=grace,
+            **options,
+        )
+    )
+
+
+def until_stopped(server: uvicorn.Server, listening: socket.socket, begin: Callable[[], None]) -> None:
+    """Serve until SIGINT (Ctrl-C) or SIGTERM, after calling `begin`."""
+
     def stop(number: int, frame: object) -> None:
         server.should_exit = True
 

@@ -145,12 +145,19 @@ def hostile_card() -> str:
 
 def test_no_label_breaks_the_front_matter():
     data, _ = front_matter(hostile_card())
-    assert data == {
-        "library_name": "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["pet", "few-shot", "text-classification"],
-        "pet": {"task": "<b>news</b>\n---\nx: y", "method": "pet", "labels": HOSTILE},
-    }
+    assert set(data) == {"library_name", "pipeline_tag", "tags", "widget", "pet", "model-index"}
+    assert data["pet"] == {"task": "<b>news</b>\n---\nx: y", "method": "pet", "labels": HOSTILE}
+    assert not [row for row in data["widget"] if row["text"] in HOSTILE]
+
+
+def test_the_hub_reads_figures_with_their_intervals():
+    hub = pytest.importorskip("huggingface_hub")
+    figures = {"n": 7, "accuracy": 0.5, "accuracy_interval": [0.25, 0.75], "macro_f1": 0.25, "per_class": {}}
+    card = hub.ModelCard(student_card(CardTask(name="t", labels=["a"]), "pet", "mini-en", metrics=figures))
+    found = {result.metric_type: result for result in card.data.eval_results}
+    assert set(found) == {"accuracy", "f1"} and found["accuracy"].metric_value == 0.5
+    assert "[0.250, 0.750]" in found["accuracy"].metric_name and "7" in found["f1"].dataset_name
+    assert card.data.base_model is None  # the embedded model is not on the hub
 
 
 def test_huggingface_hub_can_parse_the_card():

@@ -1,0 +1,1 @@
+"""Serve a classifier over HTTP."""

@@ -1,0 +1,141 @@
+"""``pet push``: what goes to the hub, and what does not."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import yaml
+from small_run import pet, refused
+from tiny_text import LABELS
+
+from pet.report.card import CardTask, student_card
+from pet.student.classifier import TextInput, new_classifier
+from pet.task.grammar import parse_template
+
+
+@pytest.fixture(scope="module")
+def student(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("push") / "student"
+    folder.mkdir()
+    text = TextInput(("text",), parse_template("{text}", ["text"], mask=False))
+    new_classifier(str(tiny_model), text, LABELS, 48).save(folder)
+    card = student_card(CardTask(name="topics", labels=LABELS), "pet", "mini-en", metrics={})
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / "test-logits.npy").write_bytes(b"secret")
+    (folder / "notes.txt").write_text("secret", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.jsonl"
+    rows = [{"id": str(i), "probabilities": {"a": 0.25, "b": 0.75}} for i in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The part of the hub's interface that an upload uses; keeps what it receives."""
+
+    seen: list[tuple[str, str]]
+    files: dict[str, bytes]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.seen.append((self.path, self.headers.get("authorization", "")))
+        kind = "datasets/" if b'"dataset"' in body or "/datasets/" in self.path else ""
+        place = f"http://{self.headers['host']}/{kind}someone/x"
+        answer: dict[str, Any] = {"url": place, "name": "someone/x"}
+        if "preupload" in self.path:
+            given = json.loads(body)["files"]
+            answer = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in given]}
+        elif "commit" in self.path:
+            for line in body.decode("utf-8").splitlines():
+                part = json.loads(line)
+                if part["key"] == "file":
+                    self.files[part["value"]["path"]] = base64.b64decode(part["value"]["content"])
+            answer = {"commitUrl": f"{place}/commit/1", "commitOid": "1", "pullRequestUrl": None}
+        self._send(200, answer)
+
+    def do_GET(self) -> None:
+        self._send(404, {"error": "not found"})
+
+    def _send(self, status: int, answer: Any) -> None:
+        data = json.dumps(answer).encode("utf-8")
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    Hub.seen, Hub.files = [], {}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("HF_TOKEN", "hf_test")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        yield Hub
+        server.shutdown()
+
+
+def test_only_what_belongs_there_is_sent(student: Path, hub: type[Hub]):
+    result = pet("push", student, "someone/x", "--license", "apache-2.0", "--language", "en")
+    assert {"config.json", "model.safetensors", "tokenizer.json", "pet.json", "README.md"} <= set(hub.files)
+    assert not {"test-logits.npy", "notes.txt"} & set(hub.files) and "test-logits.npy" in result.stdout
+    assert hub.files["model.safetensors"] == (student / "model.safetensors").read_bytes()
+    card = huggingface_hub.ModelCard(hub.files["README.md"].decode("utf-8"))
+    assert card.data.license == "apache-2.0" and card.data.language == ["en"] and card.data.base_model is None
+    assert all(token == "Bearer hf_test" for _, token in hub.seen)
+    assert "hf_test" not in result.stdout + result.stderr
+
+
+def test_a_dry_run_lists_and_sends_nothing(student: Path, hub: type[Hub]):
+    result = pet("push", student, "someone/x", "--dry-run", "--json")
+    listed = json.loads(result.stdout)
+    assert hub.seen == [] and "model.safetensors" in listed["files"]
+    assert listed["left_out"] == ["notes.txt", "test-logits.npy"] and listed["commit"] is None
+
+
+def test_soft_labels_are_a_data_set_that_can_be_loaded(labels: Path, tmp_path: Path, hub: type[Hub]):
+    import datasets
+
+    pet("push", labels, "someone/x", "--labels", "--private")
+    assert "/api/datasets/someone/x/commit/main" in [path for path, _ in hub.seen]
+    for name, data in hub.files.items():
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(data)
+    found = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert found["id"] == ["0", "1", "2"]
+    text = hub.files["README.md"].decode("utf-8")
+    assert yaml.safe_load(text.split("---")[1])["task_categories"] == ["text-classification"]
+
+
+@pytest.mark.parametrize(
+    "options", [("--license", "no such"), ("--language", "English!"), ("--dataset", "../x")], ids=lambda pair: pair[0]
+)
+def test_metadata_that_the_hub_would_refuse_is_named(student: Path, options: tuple[str, str]):
+    assert f"{options[0]} {options[1]}" in refused("push", student, "someone/x", "--dry-run", *options)
+
+
+@pytest.mark.parametrize("name", ["x", "a/b/c", "../x", "a/b?c"])
+def test_a_repository_has_an_owner_and_a_name(student: Path, name: str):
+    assert "OWNER/NAME" in refused("push", student, name, "--dry-run")
+
+
+def test_a_hub_that_refuses_is_quoted(student: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Hub, "do_POST", lambda self: self._send(403, {"error": "forbidden"}))
+    assert "HF_TOKEN" in refused("push", student, "someone/x")
