@@ -74,9 +74,8 @@ def evaluate_file(
     saved = _as_in(open_classifier(model, compute, independent=True), task)
     classifier, group = saved.classifier, _group_of(saved)
     chunks = _read(saved, source, label_map, table)
-    reporter, threshold = reporter or Reporter("quiet"), None
-    if none_of_these is not None:
-        threshold = fit_of_classifier(model, none_of_these, compute, reporter)
+    reporter = reporter or Reporter("quiet")
+    threshold = None if none_of_these is None else fit_of_classifier(model, none_of_these, compute, reporter)
     probabilities, gold, texts, fits = [], [], [], []
     for chunk, found in classify_chunks(classifier, model, chunks, compute, "evaluate", reporter):
         gold.append(column_labels(chunk))
