@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pet.ensemble.soft_labels import read_probabilities
+
 Array = NDArray[Any]
 
 
@@ -23,14 +25,17 @@ def write_pseudo_labels(
     Parameters
     ----------
     path : the file
-    rows, chosen : rows of the pool, and their pseudo-labels as positions in `labels`; int64, shape (n,)
+    rows : rows of the pool, int64, shape (n,)
+    chosen : their pseudo-labels as positions in `labels`, int64, shape (n,); or whether they have each label, bool,
+        shape (n, L). Then the column ``labels`` has the names, and ``label`` the most probable one
     ids : ids of all rows of the pool
     probabilities : merged probabilities of the members that chose the rows, shape (n, L)
     labels : names of the labels
     """
     names = np.asarray(labels, dtype=object)
-    width = len(labels)
-    columns = {
+    width, sets = len(labels), chosen if chosen.ndim == 2 else None
+    chosen = chosen if sets is None else probabilities.argmax(axis=1)
+    columns: dict[str, pa.Array] = {
         "row": pa.array(rows, pa.int64()),
         "id": ids.take(pa.array(rows, pa.int64())),
         "label": pa.array(names[chosen], pa.string()),
@@ -39,6 +44,8 @@ def write_pseudo_labels(
             pa.array(np.arange(len(rows) + 1) * width, pa.int32()), pa.array(probabilities.reshape(-1))
         ),
     }
+    if sets is not None:
+        columns["labels"] = pa.array([names[own].tolist() for own in sets], pa.list_(pa.string()))
     pq.write_table(pa.table(columns), path)
 
 
@@ -48,16 +55,32 @@ def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array,
     Returns
     -------
     rows : rows of the pool, int64, shape (n,)
-    labels : positions in `labels`, int64, shape (n,)
+    labels : positions in `labels`, int64, shape (n,); or 0 and 1 for each label, float32, shape (n, L)
     probabilities : float64, shape (n, L)
     """
     table = pq.read_table(path)
     rows = table["row"].to_numpy()
     probabilities = np.asarray(table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False))
-    return rows, label_positions(table["label"], labels), probabilities.reshape(len(rows), len(labels))
+    probabilities = probabilities.reshape(len(rows), len(labels))
+    if "labels" in table.column_names:
+        sets = [[label in own for label in labels] for own in table["labels"].to_pylist()]
+        return rows, np.array(sets, dtype=np.float32).reshape(len(rows), len(labels)), probabilities
+    return rows, label_positions(table["label"], labels), probabilities
 
 
 def label_positions(column: pa.ChunkedArray, labels: Sequence[str]) -> Array:
     """Return the positions in `labels` of a column of label names: int64, shape (rows,)."""
     found = pc.index_in(column, value_set=pa.array(list(labels), pa.string()))
     return np.asarray(found.to_numpy()).astype(np.int64)
+
+
+def most_probable(path: Path, labels: Sequence[str]) -> Array:
+    """Return the most probable label of each text in a file of soft labels.
+
+    Returns
+    -------
+    positions in `labels`: int64 array of shape (rows,)
+    """
+    if "label" in pq.read_schema(path).names:
+        return label_positions(pq.read_table(path, columns=["label"])["label"], labels)
+    return np.asarray(read_probabilities(path).argmax(axis=1), dtype=np.int64)  # texts may have several labels

@@ -59,16 +59,18 @@ def example_figures(examples: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns
     -------
-    dict with ``wanted``, ``available``, ``chosen`` (texts per label) and ``chosen_confidence``
+    dict with ``wanted``, ``available``, ``chosen`` (texts per label), ``texts`` and ``chosen_confidence``
     """
     if not examples:
         return {}
     members = list(examples["members"].values())
+    texts = [m["texts"] for m in members if "texts" in m]
     sure = [m["confidence"] for m in members if m["confidence"] is not None]
     return {
         "wanted": examples["wanted"],
         "available": np.mean([m["available"] for m in members], axis=0).tolist(),
         "chosen": np.mean([m["chosen"] for m in members], axis=0).tolist(),
+        **({"texts": float(np.mean(texts))} if texts else {}),
         "chosen_confidence": math.fsum(sure) / len(sure) if sure else None,
     }
 

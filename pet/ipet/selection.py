@@ -212,7 +212,7 @@ class Chosen:
     Attributes
     ----------
     rows : int64 array of distinct rows of the pool, ascending
-    labels : int64 array, their pseudo-labels
+    labels : int64 array, their pseudo-labels; or bool array of shape (n, L) if texts may have several
     available : number of candidate texts per label, shape (L,)
     """
 

@@ -28,7 +28,7 @@ def generation_line(entry: Mapping[str, Any]) -> str:
 
 def training_texts(entry: Mapping[str, Any]) -> float:
     """Return the mean number of training texts per member of a generation."""
-    return float(entry["labeled"] + sum(entry.get("chosen", [])))
+    return float(entry["labeled"] + entry.get("texts", sum(entry.get("chosen", []))))
 
 
 def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
         - ``confidence``, ``agreement``: means over the pool, or over its texts with this label
         - ``share``: share of the pool
         - ``changed``: share of the pool whose label differs from the previous generation
-        - ``test_accuracy``
+        - ``test_accuracy``, or ``test_micro_f1`` if texts may have several labels
         - ``accepted``: "yes" or "no"; the student learns from the last generation that was accepted
         - ``pool_accuracy``, ``chosen_accuracy``: only if the pool has hidden gold labels
     """
@@ -66,6 +66,8 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
             "chosen_accuracy": gold.get("chosen_accuracy"),
             "accepted": None if "accepted" not in entry else "yes" if entry["accepted"] else "no",
         }
+        several = {"test_micro_f1": entry["test"]["micro_f1"]} if "micro_f1" in (entry.get("test") or {}) else {}
+        whole |= several
         rows.append(_row(entry, "", sum, whole))
         for i, label in enumerate(labels):
             of_label = {
@@ -77,6 +79,7 @@ def generation_rows(history: Sequence[Mapping[str, Any]], labels: Sequence[str])
                 "pool_accuracy": gold["label_accuracy"][i] if "label_accuracy" in gold else None,
                 "chosen_accuracy": gold["label_chosen_accuracy"][i] if "label_chosen_accuracy" in gold else None,
                 "accepted": None,
+                **dict.fromkeys(several),
             }
             rows.append(_row(entry, label, itemgetter(i), of_label))
     return rows
@@ -109,6 +112,7 @@ _COLUMNS = {
     "chosen_accuracy": "chosen accuracy",
     "pool_accuracy": "pool accuracy",
     "test_accuracy": "test accuracy",
+    "test_micro_f1": "test micro F1",
     "accepted": "accepted",
 }
 
@@ -119,7 +123,7 @@ def generations_overview(history: Sequence[Mapping[str, Any]]) -> tuple[list[str
     for entry in history:
         row = generation_rows([entry], [])[0]
         rows.append(row | {"texts": round(training_texts(entry)) if entry["trained"] else 0})
-    shown = [name for name in _COLUMNS if any(row[name] is not None for row in rows)]
+    shown = [name for name in _COLUMNS if any(row.get(name) is not None for row in rows)]
     return [_COLUMNS[name] for name in shown], [[row[name] for name in shown] for row in rows]
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ensemble.pseudo_labels import label_positions
+from pet.ensemble.pseudo_labels import most_probable
 from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
 from pet.numerics import log_softmax
 from pet.run.context import RunContext
-from pet.run.held_out import learns_weights
+from pet.run.held_out import FEWEST_TEXTS, learns_weights
 from pet.run.second_view import SecondView
 from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, flag, list_of, number, record, text
@@ -57,6 +56,8 @@ class Acceptance:
         agreement = self._kappa(before)
         if agreement >= TRUST:
             return ""
+        if self.context.task.multi_label:
+            return f"only labeled texts that members leave out could judge the next one; give at least {FEWEST_TEXTS}"
         cure = "use --set merge=learned" if self.plan.labeled else "give some labeled texts and --set merge=learned"
         return (
             f"nothing outside the members could judge the next one: a classifier on embeddings agrees too little with "
@@ -95,7 +96,12 @@ class Acceptance:
         return not self.plan.labeled and members[0].generation == 0
 
     def _kappa(self, members: Sequence[Member]) -> float:
-        """Return how well a classifier on embeddings predicts the labels of a generation out of fold."""
+        """Return how well a classifier on embeddings predicts the labels of a generation out of fold.
+
+        If texts may have several labels, nothing is known about it, which counts as 0.
+        """
+        if self.context.task.multi_label:
+            return 0.0
 
         def build(folder: Path) -> dict[str, Any]:
             found = {"kappa": self.view.opinion(self._labels(members)).kappa}
@@ -111,7 +117,7 @@ class Acceptance:
     def _labels(self, members: Sequence[Member]) -> Array:
         """Return the labels of the pool that these members predict."""
         path = self.context.directory.path / f"g{members[0].generation}" / "labels.parquet"
-        return label_positions(pq.read_table(path, columns=["label"])["label"], self.context.task.labels)
+        return most_probable(path, self.context.task.labels)
 
     def _counts(self, members: Sequence[Member]) -> Array:
         return np.bincount(self._labels(members), minlength=len(self.context.task.labels))
@@ -135,7 +141,10 @@ class Acceptance:
         """Return the log-probability of each labeled text's label, by the members that did not learn from the text."""
         gold = self.context.texts("train").labels
         scores = member_scores(self.context, self._judges(members), "train")
-        each = np.stack([log_softmax(s)[np.arange(len(gold)), gold] for s in scores])
+        if gold.ndim == 2:  # of all decisions about labels
+            each = np.stack([-np.logaddexp(0, np.where(gold > 0, -s, s)).mean(axis=1) for s in scores])
+        else:
+            each = np.stack([log_softmax(s)[np.arange(len(gold)), gold] for s in scores])
         known = ~np.isnan(each)
         sums = np.where(known, each, 0.0).sum(axis=0)
         return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pet.data.checks import text_key
 from pet.ensemble.class_ratio import AUTO
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.pseudo_labels import write_pseudo_labels
+from pet.ipet.label_sets import draw_sets
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, draw_ranked, rank_within, shrunk_shares
 from pet.ipet.selection import Candidates, Chosen, apportion, choose_voters, draw_confident, take_most_probable
@@ -32,7 +33,9 @@ Array = NDArray[Any]
 def _examples_note(labels: int) -> Check:
     """Return the schema of what a stage ``gN/examples`` notes."""
     counts = list_of(whole(0, 10**15), labels, labels, per="one per label")
-    member = record({"available": counts, "chosen": counts, "confidence": maybe(number(0, 1))})
+    member = record(
+        {"available": counts, "chosen": counts, "confidence": maybe(number(0, 1))}, {"texts": whole(0, 10**15)}
+    )
     return record({"wanted": counts, "members": mapping_of(member)})
 
 
@@ -98,6 +101,8 @@ class Chooser:
     def _wanted(self, generation: int, before: Sequence[Member], ensemble: Ensemble) -> Array:
         """Return the number of texts per label that each member gets."""
         wanted, settings = self.plan.wanted(generation), self.context.recipe.ipet
+        if self.context.task.multi_label:
+            return wanted
         given = self.plan.ratio is not None or settings.ratio != "auto"
         if settings.selection != "ranked" or given or self._first_without_labels(generation):
             return wanted
@@ -111,6 +116,9 @@ class Chooser:
         by_name = {member.name: member for member in before}
         scores = member_scores(self.context, [by_name[name] for name in ensemble.names], "pool")
         recipe, target = self.context.recipe, None
+        if ensemble.independent:
+            target = target_ratio(self.context, before)
+            return Candidates(ensemble if target is None else ensemble.corrected(scores, target), scores)
         if recipe.ipet.calibrate:
             target = self.plan.target()
         elif recipe.merging.prior != AUTO:  # without it, the best texts of each label are chosen whatever the bias
@@ -131,6 +139,8 @@ class Chooser:
     def _chosen(self, member: Member, candidates: Candidates, wanted: Array) -> Chosen:
         """Choose the texts of one member."""
         settings = self.context.recipe.ipet
+        if candidates.ensemble.independent:
+            return self._chosen_sets(member, candidates, wanted)
         if self._first_without_labels(member.generation):
             return take_most_probable(candidates, wanted, self._eligible)
         label, confidence = candidates.predictions()
@@ -141,6 +151,24 @@ class Chooser:
         if settings.selection == "draw":
             return draw_confident(label, confidence, wanted, eligible, generator)
         return draw_ranked(label, self._rank(label, confidence), wanted, eligible, generator)
+
+    def _chosen_sets(self, member: Member, candidates: Candidates, wanted: Array) -> Chosen:
+        """Choose the texts of one member, with all their labels."""
+        least = candidates.ensemble.threshold
+        if self._first_without_labels(member.generation):
+            chosen = take_most_probable(candidates, wanted, self._eligible)
+            sets = candidates.probabilities(chosen.rows) >= least
+            sets[np.arange(len(sets)), chosen.labels] = True
+            return replace(chosen, labels=sets)
+        probabilities = np.concatenate([part for _, part in candidates.chunks()])
+        floor = self.context.recipe.ipet.confidence_floor
+        sure = (np.maximum(probabilities, 1 - probabilities) >= floor).all(axis=1)
+        empty = 0
+        if self.context.has("train"):
+            gold = self.context.texts("train").labels
+            empty = round(int(wanted.sum()) * float((~gold.any(axis=1)).sum()) / max(1.0, float(gold.sum())))
+        generator = self._generator("draw", member)
+        return draw_sets(probabilities, least, wanted, empty, self._eligible & sure, generator)
 
     def _rank(self, label: Array, confidence: Array) -> Array:
         """Rank texts within their labels. The second view counts as much as it agrees with the members."""
@@ -156,9 +184,13 @@ class Chooser:
         probabilities = candidates.probabilities(chosen.rows)
         path = folder / f"{member.name}.parquet"
         write_pseudo_labels(path, chosen.rows, chosen.labels, ids, probabilities, self.context.task.labels)
-        confidence = probabilities[np.arange(len(chosen.rows)), chosen.labels]
+        several = chosen.labels.ndim == 2
+        main = probabilities.argmax(axis=1) if several else chosen.labels
+        confidence = probabilities[np.arange(len(chosen.rows)), main]
+        counts = chosen.labels.sum(axis=0) if several else np.bincount(main, minlength=probabilities.shape[1])
         return {
             "available": chosen.available.tolist(),
-            "chosen": np.bincount(chosen.labels, minlength=len(self.context.task.labels)).tolist(),
+            "chosen": counts.tolist(),
+            "texts": len(chosen.rows),
             "confidence": float(confidence.mean()) if len(confidence) else None,
         }

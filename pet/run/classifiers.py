@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import concatenate_datasets
 from numpy.typing import NDArray
 
+from pet.data.pick import pick_columns
 from pet.ensemble.soft_labels import read_probabilities
 from pet.evaluate_sets import HALF
 from pet.members import pattern
@@ -26,6 +28,7 @@ from pet.training.loop import Schedule
 from pet.training.settings import ORDINAL
 
 Array = NDArray[Any]
+SURE = 0.98  # probability of a label that a labeled text has, for a student of several labels per text
 TEST_LOGITS = "test-logits.npy"
 _COMPARED_ROWS = 20_000  # of the pool, when the member is chosen that a student starts from
 
@@ -80,12 +83,31 @@ def make_student(context: RunContext, members: Sequence[Member], prefix: str = "
             classifier.threshold = kept_ensemble(context, members).threshold
         if recipe.student.start == "member":
             start_student(context, classifier, probabilities, members, how.seed)
-        losses = _fit(context, how, Examples(pool, probabilities, gold), folder, f"{prefix}student", classifier)
+        examples = Examples(pool, probabilities, gold)
+        if classifier.independent and gold is not None:
+            examples = beside_labeled(examples, gold, context.task.fields)
+        losses = _fit(context, how, examples, folder, f"{prefix}student", classifier)
         return {"losses": losses, "generation": members[0].generation}
 
     inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(stage)}
     context.directory.stage(f"{prefix}student", inputs, build)
     return f"{prefix}student"
+
+
+def beside_labeled(examples: Examples, gold: Gold, fields: Sequence[str]) -> Examples:
+    """Add labeled texts to the unlabeled ones, as soft labels that are nearly sure.
+
+    Parameters
+    ----------
+    examples : unlabeled texts and their soft labels
+    gold : labeled texts, with 0 or 1 for each label
+    fields : columns of the texts
+    """
+    table, labels = gold
+    tables = [pick_columns(part, ["id", *fields]) for part in (examples.texts.table, table)]
+    sure = np.clip(gold_targets(labels, examples.targets.shape[1]), 1 - SURE, SURE)
+    targets = np.concatenate([np.asarray(examples.targets), sure])
+    return Examples(Texts(concatenate_datasets(tables)), targets, gold)
 
 
 def make_supervised(context: RunContext, prefix: str = "") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
-from pet.ensemble.pseudo_labels import label_positions
+from pet.ensemble.pseudo_labels import most_probable
 from pet.ipet.figures import example_figures, pool_figures, shortages
 from pet.ipet.plan import Plan
 from pet.ipet.selection import best_generation, generation_warnings
@@ -127,7 +128,7 @@ class Generations:
         target = target_ratio(self.context, trained_members(self.context))
         if target is None or self.context.recipe.ipet.ratio != "auto":
             return self.plan
-        return replace(self.plan, ratio=target)
+        return replace(self.plan, ratio=target / target.sum())
 
     @cached_property
     def _chooser(self) -> Chooser:
@@ -183,15 +184,21 @@ class Generations:
 
     # ---- figures -----------------------------------------------------------------------------
 
-    def _soft_labels(self, generation: int, *columns: str) -> pa.Table:
-        path = self.context.directory.path / f"g{generation}" / "labels.parquet"
-        return pq.read_table(path, columns=list(columns))
+    def _soft_labels(self, generation: int) -> pa.Table:
+        return pq.read_table(self._labels_file(generation), columns=["confidence", "agreement"])
+
+    def _labels_of(self, generation: int) -> Array:
+        return most_probable(self._labels_file(generation), self.context.task.labels)
+
+    def _labels_file(self, generation: int) -> Path:
+        return self.context.directory.path / f"g{generation}" / "labels.parquet"
 
     def _note(self, generation: int, examples: Mapping[str, Any]) -> None:
         context, labels = self.context, self.context.task.labels
-        table = self._soft_labels(generation, "label", "confidence", "agreement")
-        label, confidence, agreement = label_positions(table["label"], labels), table["confidence"], table["agreement"]
-        before = label_positions(self._soft_labels(generation - 1, "label")["label"], labels) if generation else None
+        table = self._soft_labels(generation)
+        confidence, agreement = table["confidence"], table["agreement"]
+        label = self._labels_of(generation)
+        before = self._labels_of(generation - 1) if generation else None
         pool = pool_figures(label, confidence.to_numpy(), agreement.to_numpy(), before, len(labels))
         shares = np.asarray(pool["shares"])
         self.agreement.append(pool["agreement"])
@@ -202,7 +209,7 @@ class Generations:
             *generation_warnings(generation, self.agreement, shares, wanted, labels),
         ]:
             context.reporter.warn(message)
-        trained, labeled = generation >= self._first, int(self.plan.counts.sum())
+        trained, labeled = generation >= self._first, len(context.texts("train")) if context.has("train") else 0
         entry: dict[str, Any] = {"generation": generation, "trained": trained, "labeled": labeled, "pool": pool}
         entry |= example_figures(examples)
         if context.has("test"):

@@ -137,6 +137,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
     _check_training(settings, task, recipe, models, given.group, reporter)
     if given.pool_gold is not None and settings.method != "ipet":
         raise PetError("--pool-gold evaluates the labels of generations; it requires --method ipet")
+    if given.pool_gold is not None:
+        one_label_only(task, "--pool-gold", "leave it out")
     data = load_data(settings, task, reporter, given.tables)
     if settings.recipe in EFFORTS:
         recipe = fit_to_data(recipe, settings.settings, 0 if data.train is None else len(data.train), len(task.labels))
@@ -173,8 +175,8 @@ def _check_labels(settings: RunSettings, task: Task) -> None:
     """Refuse what requires one label per text, if texts may have several, or labels in an order."""
     if make_recipe(settings.recipe, settings.settings).student.loss == ORDINAL and not task.ordered:
         raise PetError(NOT_ORDERED)
-    if settings.method in ("ipet", "pcp"):
-        one_label_only(task, f"--method {settings.method}", "use --method pet")
+    if settings.method == "pcp":
+        one_label_only(task, "--method pcp", "use --method pet or ipet")
     if settings.init_prompt is not None:
         one_label_only(task, "--init-prompt", "leave it out")
     recipe = make_recipe(settings.recipe, settings.settings)

@@ -23,7 +23,7 @@ from pet.run.held_out import folds, held_out, learns_weights
 from pet.seeds import derive_seed
 from pet.store.folders import reserve
 from pet.store.temporary import Scratch
-from pet.student.distill import one_hot
+from pet.student.distill import gold_targets
 
 Array = NDArray[Any]
 
@@ -114,7 +114,7 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     # Without labeled texts, the first set is chosen against the bias of the untrained model. Its probabilities
     # would bring that bias back.
     if context.recipe.ipet.soft_targets and (member.generation > 1 or len(gold)):
-        targets = np.concatenate([one_hot(gold, len(context.task.labels)), probabilities]).astype(np.float32)
+        targets = np.concatenate([gold_targets(gold, len(context.task.labels)), probabilities]).astype(np.float32)
     return MemberData([*parts, (pool, chosen_rows)], targets, pool)
 
 

@@ -12,6 +12,7 @@ import transformers
 from small_run import TASK, contents, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
+from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import read_probabilities
 
@@ -122,7 +123,7 @@ def test_a_finished_run_is_not_repeated(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--method", "ipet"], ["--method ipet", "multi_label", "--method pet"]),
+        (["--method", "pcp"], ["--method pcp", "multi_label", "--method pet"]),
         (["--set", "prior=estimated"], ["prior=estimated", "multi_label"]),
         (["--set", "prior=World:1.5,Sports:0.2,Business:0.1,Tech:0.1"], ["prior", "less than 1"]),
     ],
@@ -133,6 +134,21 @@ def test_what_requires_one_label_per_text_is_refused(
     options = [option.replace("Tech", LABELS[-1]) for option in options]
     message = refused(*run_options(inputs, tiny_model), *options, "-o", tmp_path / "run")
     assert all(text in message for text in named) and not (tmp_path / "run").exists()
+
+
+def test_generations_learn_from_texts_with_all_their_labels(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    generations = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.4", "--set", "accept=always"]
+    pet(*run_options(inputs, tiny_model), *generations, "-q", "-o", tmp_path / "run")
+    files = sorted((tmp_path / "run" / "g1" / "examples").glob("*.parquet"))
+    assert [file.stem for file in files] == ["p1-r1", "p2-r1", "p3-r1"]
+    threshold = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g0/labels"]["info"]["threshold"]
+    for file in files:
+        rows, sets, probabilities = read_pseudo_labels(file, LABELS)
+        assert len(rows) and len(set(rows.tolist())) == len(rows)
+        np.testing.assert_array_equal(sets, probabilities >= threshold)
+    history = json.loads((tmp_path / "run" / "metrics.json").read_text())["generations"]
+    assert [entry["generation"] for entry in history] == [0, 1] and history[1]["texts"] == len(rows)
+    assert "micro_f1" in history[1]["test"] and "test_micro_f1" in (tmp_path / "run" / "generations.csv").read_text()
 
 
 def test_zero_shot_predicts_labels_in_the_given_shares(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
