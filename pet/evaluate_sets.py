@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from pet.errors import PetError
 from pet.numerics import sigmoid
+from pet.statistics_sets import set_intervals
 
 Array = NDArray[Any]
 HALF = 0.5  # a label applies from this probability, unless a threshold was learned
-_CANDIDATES = np.arange(2, 19) / 20
-_PSEUDO_TEXTS = 40  # a learned threshold is halfway between .5 and the best one if there are this many texts
+_CANDIDATES = np.arange(1, 19) / 20
+_PSEUDO_TEXTS = 40  # a learned threshold is halfway between the best and the expected one with this many texts
 
 
 def evaluate_sets(
@@ -39,6 +40,8 @@ def evaluate_sets(
         - ``lrap``: label ranking average precision (Tsoumakas et al. 2010); 1 if the labels of every text have the
           highest probabilities. It does not depend on the threshold
         - ``exact_match``: share of texts whose labels are all right
+        - ``micro_f1_interval``, ``macro_f1_interval``, ``exact_match_interval``: 95 % intervals; see
+          `pet.statistics_sets`
         - ``threshold``
         - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``
 
@@ -70,6 +73,7 @@ def evaluate_sets(
         "macro_f1": float(np.mean(f1)),
         "lrap": ranking_precision(scores, truth),
         "exact_match": float((truth == said).all(axis=1).mean()),
+        **set_intervals(truth, said),
         "threshold": float(threshold),
         "per_class": dict(zip(labels, rows, strict=True)),
     }
@@ -105,16 +109,41 @@ def ranking_precision(scores: Array, truth: Array) -> float:
     return float(label_ranking_average_precision_score(truth, scores))
 
 
-def shared_threshold(log_odds: Array, gold: Array) -> float:
+def matching_threshold(probabilities: Array, share: float) -> float:
+    """Return the probability from which this share of all decisions is that a label applies.
+
+    Parameters
+    ----------
+    probabilities : predictions, shape (n, L)
+    share : between 0 and 1, such as that of the labeled texts
+
+    Returns
+    -------
+    float: between 0.05 and 0.9
+
+    Examples
+    --------
+    >>> matching_threshold(np.array([[0.1, 0.2], [0.3, 0.8]]), 0.25)
+    0.8
+    """
+    ordered = np.sort(np.asarray(probabilities, dtype=np.float64), axis=None)
+    if not len(ordered):
+        return HALF
+    count = min(len(ordered), max(1, round(share * len(ordered))))
+    return float(np.clip(ordered[-count], _CANDIDATES[0], _CANDIDATES[-1]))
+
+
+def shared_threshold(log_odds: Array, gold: Array, expected: float = HALF) -> float:
     """Return the probability from which labels apply, learned from a few texts.
 
-    One threshold for all labels has the highest micro-F1 on these texts. Its log-odds are then shrunk toward 0, which
-    stands for a probability of one half, as if 40 more texts spoke for that.
+    One threshold for all labels has the highest micro-F1 on these texts. Its log-odds are then shrunk toward those of
+    the expected threshold, as if 40 more texts spoke for that.
 
     Parameters
     ----------
     log_odds : predictions for texts that were not learned from, shape (n, L)
     gold : 0 and 1, shape (n, L)
+    expected : the threshold without these texts, such as `matching_threshold` of unlabeled texts
 
     Examples
     --------
@@ -124,7 +153,7 @@ def shared_threshold(log_odds: Array, gold: Array) -> float:
     """
     truth = np.asarray(gold) > 0
     if not truth.any():
-        return HALF
+        return expected
     probabilities = sigmoid(log_odds)
     figures = []
     for candidate in _CANDIDATES:
@@ -132,5 +161,5 @@ def shared_threshold(log_odds: Array, gold: Array) -> float:
         figures.append(_f1((truth & said).sum(), truth.sum(), said.sum()))
     near = -np.abs(_CANDIDATES - HALF)  # of equals, the one closest to one half
     best = _CANDIDATES[max(range(len(figures)), key=lambda place: (round(figures[place], 9), near[place]))]
-    shrunk = np.log(best / (1 - best)) * len(truth) / (len(truth) + _PSEUDO_TEXTS)
-    return float(sigmoid(shrunk))
+    learned, usual = (np.log(threshold / (1 - threshold)) for threshold in (best, expected))
+    return float(sigmoid((len(truth) * learned + _PSEUDO_TEXTS * usual) / (len(truth) + _PSEUDO_TEXTS)))

@@ -118,11 +118,11 @@ def metric_intervals(confusion: ArrayLike) -> dict[str, list[float]]:
     texts = len(gold)  # of the cells; the others are the additional text's
     figures = _figures(cells, counts[gold, predicted][None] / n, seen)
     found, others = [], []
-    for drawn in _dirichlet(weights):
+    for drawn in dirichlet(weights):
         found.append(_figures(cells, drawn, seen))
         others.append(_figures(cells, drawn[:, :texts], seen))
     draws, plain = np.concatenate(found, axis=1), np.concatenate(others, axis=1)
-    ends = [_corrected(float(figures[k, 0]), draws[k], plain[k], lowest) for k, lowest in enumerate((0.0, -1.0))]
+    ends = [corrected(float(figures[k, 0]), draws[k], plain[k], lowest) for k, lowest in enumerate((0.0, -1.0))]
     accuracy = list(wilson(int(np.trace(counts)), n))
     return {"accuracy_interval": accuracy, "macro_f1_interval": ends[0], "mcc_interval": ends[1]}
 
@@ -170,13 +170,13 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
     losses = int(((second == right) & (first != right)).sum())
     accuracy = {
         "difference": (wins - losses) / len(right),
-        "interval": _middle(_share_differences(wins, losses, len(right))),
+        "interval": middle(share_differences(wins, losses, len(right))),
         "better": float(betainc(losses + 0.5, wins + 0.5, 0.5)),
     }
     steps = _f1_differences(right, first, second, labels)
     macro_f1 = {
         "difference": _f1_of(right, first, labels) - _f1_of(right, second, labels),
-        "interval": _middle(steps),
+        "interval": middle(steps),
         "better": float((steps > 0).mean() + (steps == 0).mean() / 2),
     }
     return {"n": len(right), "wins": wins, "losses": losses, "accuracy": accuracy, "macro_f1": macro_f1}
@@ -194,15 +194,15 @@ def _f1_differences(gold: Array, ours: Array, theirs: Array, labels: int) -> Arr
         [
             _macro_f1(*_margins(cells[0], cells[1], drawn, labels), seen[0])
             - _macro_f1(*_margins(cells[0], cells[2], drawn, labels), seen[1])
-            for drawn in _dirichlet(weights)
+            for drawn in dirichlet(weights)
         ]
     )
 
 
-def _share_differences(wins: int, losses: int, n: int) -> Array:
+def share_differences(wins: int, losses: int, n: int) -> Array:
     """Draws of the difference between two accuracies."""
     parts = np.asarray([wins + 0.5, losses + 0.5, *([n - wins - losses] if n > wins + losses else [])])
-    return np.concatenate([drawn[:, 0] - drawn[:, 1] for drawn in _dirichlet(parts, times=20)])
+    return np.concatenate([drawn[:, 0] - drawn[:, 1] for drawn in dirichlet(parts, times=20)])
 
 
 def _seen(found: Array, labels: int) -> Array:
@@ -216,7 +216,7 @@ def _f1_of(gold: Array, predicted: Array, labels: int) -> float:
     return float(_macro_f1(*margins, margins[1][0] + margins[2][0] > 0)[0])
 
 
-def _dirichlet(parts: Array, times: int = 1) -> Iterator[Array]:
+def dirichlet(parts: Array, times: int = 1) -> Iterator[Array]:
     """Draw shares that add up to 1, shape (draws, parts), a chunk of rows at a time."""
     generator = np.random.default_rng(derive_seed(0, "interval"))
     rows = max(1, _MOST_NUMBERS // len(parts))
@@ -260,16 +260,16 @@ def _mcc(hits: Array, support: Array, claimed: Array) -> Array:
     return out
 
 
-def _corrected(figure: float, draws: Array, plain: Array, lowest: float) -> list[float]:
+def corrected(figure: float, draws: Array, plain: Array, lowest: float) -> list[float]:
     """Return the interval of a figure from its draws, and as many draws without the additional text.
 
     The latter differ from the figure as the figure differs from the true value, on average.
     """
-    low, high = (end + 2 * (figure - float(np.median(plain))) for end in _middle(draws))
+    low, high = (end + 2 * (figure - float(np.median(plain))) for end in middle(draws))
     return [max(lowest, min(low, figure)), min(1.0, max(high, figure))]
 
 
-def _middle(draws: Array) -> list[float]:
+def middle(draws: Array) -> list[float]:
     """Return the ends of the interval that holds 95 % of the draws and leaves out as many on each side."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]

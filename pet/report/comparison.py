@@ -6,20 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pet.report.pages import render
-from pet.report.tables import interval, legend, probability, text_table
+from pet.report.tables import NAMES, interval, legend, probability, text_table
 from pet.terminal import clean, fit
 
 _LISTED = 10  # changed texts that are printed
 _SHOWN = 300  # changed texts on a page
 _MOST_CHARACTERS = 600
 _WIDTH = 100
-HEADER = ["run", "accuracy", "macro F1", "minus the first", "P(better)", "fixed", "broken"]
+
+
+def run_header(found: Mapping[str, Any]) -> list[str]:
+    """Return the columns of `run_rows`."""
+    return ["run", *(NAMES[name] for name in _figures(found)), "minus the first", "P(better)", "fixed", "broken"]
+
+
+def _figures(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the two figures of each run; the first one is compared."""
+    return "micro_f1" if "micro_f1" in found["runs"][0]["figures"] else "accuracy", "macro_f1"
 
 
 def comparison_lines(found: Mapping[str, Any]) -> str:
     """Format the result of `pet.review.compare.compare_runs` for a terminal."""
     changed = found["changed"]
-    parts = [f"{text_table(run_rows(found), HEADER)}\n{legend(found['runs'][0]['figures'])}"]
+    parts = [f"{text_table(run_rows(found), run_header(found))}\n{legend(found['runs'][0]['figures'])}"]
     more = f"; the first {_LISTED}" if len(changed) > _LISTED else ""
     lines = [f"Texts whose label changed: {len(changed)} of {found['n']}{more}"]
     lines += [f"  {_line(text)}" for text in changed[:_LISTED]]
@@ -33,18 +42,18 @@ def _line(text: Mapping[str, Any]) -> str:
 
 
 def run_rows(found: Mapping[str, Any]) -> list[list[Any]]:
-    """Return one row per run, in the columns of `HEADER`."""
+    """Return one row per run, in the columns of `run_header`."""
     rows = []
     for run in found["runs"]:
         figures, difference = run["figures"], run.get("difference")
         row: list[Any] = [run["run"]]
-        row += [f"{figures[name]:.3f} {interval(figures[f'{name}_interval'])}" for name in ("accuracy", "macro_f1")]
+        row += [f"{figures[name]:.3f} {interval(figures[f'{name}_interval'])}" for name in _figures(found)]
         if difference is None:
             row += [None] * 4
         else:
-            accuracy = difference["accuracy"]
-            row.append(f"{accuracy['difference']:+.3f} {interval(accuracy['interval'], '+')}")
-            row += [probability(accuracy["better"]), run["fixed"], run["broken"]]
+            main = difference[_figures(found)[0]]
+            row.append(f"{main['difference']:+.3f} {interval(main['interval'], '+')}")
+            row += [probability(main["better"]), run["fixed"], run["broken"]]
         rows.append(row)
     return rows
 
@@ -68,7 +77,7 @@ def comparison_page(found: Mapping[str, Any]) -> str:
     return render(
         "compare.html",
         title=f"{len(runs)} runs on the same {found['n']} test texts",
-        header=HEADER,
+        header=run_header(found),
         rows=run_rows(found),
         legend=legend(runs[0]["figures"]),
         label_header=["label", *(f"F1 of {run['run']}" for run in runs), "support"],

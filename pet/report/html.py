@@ -11,7 +11,6 @@ from pet.report.generations import generation_rows, generations_overview
 from pet.report.pages import render
 from pet.report.summary import best_result, summary
 from pet.report.tables import (
-    PAIRED,
     Metrics,
     comparison_rows,
     difference_rows,
@@ -21,6 +20,7 @@ from pet.report.tables import (
     is_multi_label,
     legend,
     majority_line,
+    paired_figures,
 )
 
 MOST_IN_MATRIX = 20  # labels of a confusion matrix that a page can show with its numbers
@@ -143,7 +143,7 @@ def _quality(result: Mapping[str, Any], results: Mapping[str, Any], first: Seque
     differences = result.get("differences")
     if differences:
         found["against"] = differences["result"]
-        found["figures"] = list(PAIRED.values())
+        found["figures"] = list(paired_figures(differences).values())
         found["differences"] = _spans(differences)
     best = best_result(result)
     if best is not None and best[1].get("per_class"):
@@ -154,13 +154,14 @@ def _quality(result: Mapping[str, Any], results: Mapping[str, Any], first: Seque
 def _spans(differences: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return rows of the table of differences, and where their intervals are drawn."""
     others: Mapping[str, Any] = differences["others"]
+    main = next(iter(paired_figures(differences)))
     # Nearly everything is far better than always the same label. The others would be too small to see.
-    close = [found for found in others.values() if abs(found["accuracy"]["difference"]) < _FAR] or list(others.values())
-    scale = max([0.01, *(abs(end) for found in close for end in found["accuracy"]["interval"])])
+    close = [found for found in others.values() if abs(found[main]["difference"]) < _FAR] or list(others.values())
+    scale = max([0.01, *(abs(end) for found in close for end in found[main]["interval"])])
     rows = []
     for cells, (name, found) in zip(difference_rows([differences]), others.items(), strict=True):
-        low, high = found["accuracy"]["interval"]
-        drawn = charts.span(low, found["accuracy"]["difference"], high, scale)
+        low, high = found[main]["interval"]
+        drawn = charts.span(low, found[main]["difference"], high, scale)
         rows.append({"name": name, "cells": cells[1:], "span": drawn, "wins": found["wins"], "losses": found["losses"]})
     return rows
 

@@ -8,7 +8,6 @@ from typing import Any
 from pet.report.pages import render
 from pet.report.tables import (
     NAMES,
-    PAIRED,
     comparison_rows,
     difference_rows,
     first_seed,
@@ -17,6 +16,7 @@ from pet.report.tables import (
     is_multi_label,
     legend,
     majority_line,
+    paired_figures,
 )
 
 
@@ -41,7 +41,7 @@ def seeds_report(
         found |= {"header": ["result", *columns.values()], "rows": comparison_rows(figures, shown)}
         found |= {"legend": legend(first), "majority": majority_line(first_seed(first))}
     if differences:
-        names = [cell for name in PAIRED.values() for cell in (name, f"P(better), {name}")]
+        names = [cell for name in paired_figures(differences[0]).values() for cell in (name, f"P(better), {name}")]
         found |= {"differences": difference_rows(differences), "against": differences[0]["result"]}
         found["differences_header"] = ["compared with", *names]
     each = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from pet.report.estimate import estimate_lines
 from pet.report.pages import percent
-from pet.report.tables import Metrics, first_seed, probability
+from pet.report.tables import Metrics, first_seed, paired_figures, probability
 
 _METHODS = {
     "pet": "PET", "ipet": "iPET", "pcp": "PET with continued pretraining (PCP)", "zero-shot": "The untrained model",
@@ -58,6 +58,12 @@ def _quality(result: Mapping[str, Any]) -> str:
             f"The {best[0]} labels {percent(best[1]['accuracy'])} of {best[1]['n']} test texts correctly; of all texts "
             f"like these, {100 * low:.1f} to {percent(high)}."
         )
+    if best is not None and "micro_f1_interval" in best[1]:
+        low, high = best[1]["micro_f1_interval"]
+        return (
+            f"The {best[0]} has a micro F1 of {percent(best[1]['micro_f1'])} on {best[1]['n']} test texts; on all "
+            f"texts like these, {100 * low:.1f} to {percent(high)}."
+        )
     if estimate is not None:
         line = estimate_lines(estimate)[0]
         return f"There are no test texts, but {line[0].lower()}{line[1:]}"
@@ -70,13 +76,15 @@ def _compared(result: Mapping[str, Any]) -> str:
     others = {name: found for name, found in (differences.get("others") or {}).items() if name != "ensemble"}
     if not others:
         return ""
-    name = min(others, key=lambda other: others[other]["accuracy"]["better"])
-    found = others[name]["accuracy"]
+    figure, header = next(iter(paired_figures(differences).items()))
+    name = min(others, key=lambda other: others[other][figure]["better"])
+    found = others[name][figure]
     low, high = found["interval"]
+    of = f" of {header}" if figure != "accuracy" else ""
     return (
         f"The strongest baseline is {_BASELINES.get(name, name)}: the difference is {100 * found['difference']:+.1f} "
-        f"points ({100 * low:+.1f} to {100 * high:+.1f}), and the {differences['result']} is better with a probability "
-        f"of {probability(found['better']).replace('> ', 'more than ').replace('< ', 'less than ')}."
+        f"points{of} ({100 * low:+.1f} to {100 * high:+.1f}), and the {differences['result']} is better with a "
+        f"probability of {probability(found['better']).replace('> ', 'more than ').replace('< ', 'less than ')}."
     )
 
 

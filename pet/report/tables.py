@@ -20,7 +20,7 @@ SETS_HEADLINE = {
 }  # fmt: skip
 NAMES = HEADLINE | SPECIAL | SETS_HEADLINE
 # Metrics whose intervals are printed. The others have theirs in metrics.json and in the report.
-WITH_INTERVAL = ("accuracy", "macro_f1", "em")
+WITH_INTERVAL = ("accuracy", "micro_f1", "macro_f1", "em")
 
 Metrics = Mapping[str, Any]
 
@@ -157,7 +157,7 @@ def legend(result: Metrics | Sequence[Metrics]) -> str:
     first = first_seed(result)
     parts = [] if isinstance(result, Mapping) or len(result) < 2 else [f"± standard deviation over {len(result)} seeds"]
     texts = f"{first['n']} test text{'s' if first['n'] != 1 else ''}"
-    if "accuracy_interval" in first:
+    if "accuracy_interval" in first or "micro_f1_interval" in first:
         return "; ".join([*parts, f"[ ] 95 % interval, from {texts}"]) + "."
     return "; ".join([*parts, texts]) + "."
 
@@ -172,11 +172,20 @@ def difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[list[str]]
     rows = []
     for name in differences[0]["others"]:
         found = [each["others"][name] for each in differences if name in each["others"]]
-        rows.append([name, *(cell for figure in PAIRED for cell in _difference([one[figure] for one in found]))])
+        figures = paired_figures(differences[0])
+        rows.append([name, *(cell for figure in figures for cell in _difference([one[figure] for one in found]))])
     return rows
 
 
-PAIRED = {"accuracy": "accuracy", "macro_f1": "macro F1"}  # figures that are compared pairwise
+def paired_figures(differences: Mapping[str, Any]) -> dict[str, str]:
+    """Return the figures that are compared pairwise, the main one first: name -> header.
+
+    Parameters
+    ----------
+    differences : of one run; see `pet.run.differences`
+    """
+    several = any("micro_f1" in found for found in differences["others"].values())
+    return {"micro_f1" if several else "accuracy": "micro F1" if several else "accuracy", "macro_f1": "macro F1"}
 
 
 def _difference(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -206,7 +215,8 @@ def differences_table(differences: Sequence[Mapping[str, Any]]) -> str:
     ----------
     differences : of one run, or one for each seed; see `pet.run.differences`
     """
-    header = [f"{differences[0]['result']} minus", *(cell for name in PAIRED.values() for cell in (name, "P(better)"))]
+    names = paired_figures(differences[0]).values()
+    header = [f"{differences[0]['result']} minus", *(cell for name in names for cell in (name, "P(better)"))]
     return text_table(difference_rows(differences), header)
 
 

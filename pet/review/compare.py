@@ -12,8 +12,10 @@ from pet.data.checks import text_keys
 from pet.data.pick import pick_columns, pick_rows
 from pet.errors import PetError
 from pet.evaluate import evaluate
+from pet.evaluate_sets import evaluate_sets
 from pet.review.tested import TestedRun, open_tested
 from pet.statistics import paired
+from pet.statistics_sets import paired_sets
 
 Array = NDArray[Any]
 
@@ -52,34 +54,49 @@ def compare_runs(folders: Sequence[str]) -> dict[str, Any]:
     first, *others = (open_tested(folder) for folder in folders)
     runs = [first, *(_aligned(run, first) for run in others)]
     gold, labels = first.gold, first.task.labels
-    predicted = np.stack([run.probabilities.argmax(axis=1) for run in runs])
+    predicted = np.stack([run.said for run in runs])
     each: list[dict[str, Any]] = []
     for run, said in zip(runs, predicted, strict=True):
-        figures = evaluate(run.probabilities, gold, labels, first.groups)
+        figures = _figures(run, first)
         about: dict[str, Any] = {"run": run.name, "result": run.result, "figures": figures}
         if run is not first:
-            about["difference"] = paired(gold, said, predicted[0], len(labels))
+            several = first.task.multi_label
+            about["difference"] = (
+                paired_sets(gold, said, predicted[0]) if several else paired(gold, said, predicted[0], len(labels))
+            )
             about |= _moves(gold, predicted[0], said)
         each.append(about)
     return {"runs": each, "n": len(gold), "labels": list(labels), "changed": _changed(runs, predicted)}
 
 
+def _figures(run: TestedRun, first: TestedRun) -> dict[str, Any]:
+    """Return the figures of a run on the test texts of the first one."""
+    if first.task.multi_label:
+        return evaluate_sets(run.probabilities, first.gold, first.task.labels, run.threshold)
+    return evaluate(run.probabilities, first.gold, first.task.labels, first.groups)
+
+
+def _same(one: Array, other: Array) -> Array:
+    """Return for each text whether two labelings agree; if it may have several labels, about all of them."""
+    return np.asarray((one == other).all(axis=-1) if one.ndim > 1 and other.ndim > 1 else one == other)
+
+
 def _moves(gold: Array, before: Array, after: Array) -> dict[str, int]:
     """Count the texts whose label changed."""
-    was, now = before == gold, after == gold
+    was, now = _same(before, gold), _same(after, gold)
     return {
         "fixed": int((now & ~was).sum()),
         "broken": int((was & ~now).sum()),
-        "moved": int((~was & ~now & (before != after)).sum()),
+        "moved": int((~was & ~now & ~_same(before, after)).sum()),
     }
 
 
 def _changed(runs: Sequence[TestedRun], predicted: Array) -> list[dict[str, Any]]:
     first, labels = runs[0], runs[0].task.labels
     gold, fields = first.gold, list(first.task.fields)
-    confidences = np.stack([run.probabilities.max(axis=1) for run in runs])
-    differs = (predicted != predicted[0]).any(axis=0)
-    decided = (predicted == gold).any(axis=0)
+    confidences = np.stack([_confidence(run) for run in runs])
+    differs = ~np.stack([_same(said, predicted[0]) for said in predicted]).all(axis=0)
+    decided = np.asarray(np.stack([_same(said, gold) for said in predicted]).any(axis=0))
     rows = np.flatnonzero(differs)
     rows = rows[np.lexsort((-confidences[:, rows].max(axis=0), ~decided[rows]))]
     table = pick_columns(pick_rows(first.table, rows), ["id", *fields])
@@ -87,12 +104,26 @@ def _changed(runs: Sequence[TestedRun], predicted: Array) -> list[dict[str, Any]
         {
             "id": texts["id"],
             "fields": {field: str(texts[field]) for field in fields},
-            "gold": labels[gold[row]],
-            "labels": [labels[label] for label in predicted[:, row]],
+            "gold": _name(gold[row], labels),
+            "labels": [_name(label, labels) for label in predicted[:, row]],
             "confidences": [float(value) for value in confidences[:, row]],
         }
         for row, texts in zip(rows.tolist(), table, strict=True)
     ]
+
+
+def _confidence(run: TestedRun) -> Array:
+    """Return how sure a run is of the labels of each text: of several labels, the least certain decision."""
+    if run.task.multi_label:
+        return np.asarray(np.where(run.said, run.probabilities, 1 - run.probabilities).min(axis=1))
+    return np.asarray(run.probabilities.max(axis=1))
+
+
+def _name(label: Any, labels: Sequence[str]) -> str:
+    """Return the name of a label, or the names of several, to be read."""
+    if np.ndim(label):
+        return ", ".join(name for name, own in zip(labels, label, strict=True) if own) or "no label"
+    return labels[label]
 
 
 # ---- the same texts ----------------------------------------------------------------------------
@@ -100,6 +131,8 @@ def _changed(runs: Sequence[TestedRun], predicted: Array) -> list[dict[str, Any]
 
 def _aligned(run: TestedRun, first: TestedRun) -> TestedRun:
     """Return a run with the test texts and the labels in the order of the first run."""
+    if run.task.multi_label != first.task.multi_label:
+        raise PetError(f"only one of {run.name} and {first.name} may give a text several labels; compare similar runs")
     if set(run.task.labels) != set(first.task.labels):
         only = sorted(set(run.task.labels) ^ set(first.task.labels))
         raise PetError(
@@ -123,13 +156,14 @@ def _aligned(run: TestedRun, first: TestedRun) -> TestedRun:
             "--test of the other one"
         )
     aligned = run.take(np.asarray([places[key] for key in wanted]), columns)
-    gold = columns.argsort()[aligned.gold]
-    if (gold != first.gold).any():
-        row = int((gold != first.gold).argmax())
+    gold = aligned.gold[:, columns] if run.task.multi_label else columns.argsort()[aligned.gold]
+    differs, names = ~_same(gold, first.gold), first.task.labels
+    if differs.any():
+        row = int(differs.argmax())
         raise PetError(
             f"{run.name} and {first.name} have different labels for the test text with id {first.table[row]['id']!r}: "
-            f"{first.task.labels[gold[row]]!r} and {first.task.labels[first.gold[row]]!r}; repeat a run with the "
-            "--test of the other one"
+            f"{_name(gold[row], names)!r} and {_name(first.gold[row], names)!r}; repeat a run with the --test of the "
+            "other one"
         )
     return aligned
 
@@ -137,7 +171,7 @@ def _aligned(run: TestedRun, first: TestedRun) -> TestedRun:
 def _places(run: TestedRun) -> Mapping[tuple[int, int], int]:
     """Return the row of each text. Equal texts are numbered, by label: they may have different ones."""
     keys = text_keys(run.table, run.task.fields).tolist()
-    names = [run.task.labels[label] for label in run.gold]
+    names = [_name(label, run.task.labels) for label in run.gold]
     seen: dict[int, int] = {}
     found = {}
     for row in sorted(range(len(keys)), key=lambda row: (names[row], row)):

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pet.data.checks import column_labels
 from pet.ensemble.combine import REPEAT, Ensemble
 from pet.errors import PetError
+from pet.evaluate_sets import HALF
 from pet.groups import Groups, groups_of
 from pet.inference.ensemble import noted_merging, used_generation
-from pet.numerics import softmax
+from pet.numerics import sigmoid, softmax
 from pet.resources import expand
 from pet.run.classifiers import TEST_LOGITS
 from pet.run.inputs import read_test, source_fingerprint
@@ -24,7 +25,8 @@ from pet.run.settings import RunSettings
 from pet.run.stages import read_scores
 from pet.store.manifest import MANIFEST, read_config, read_stages
 from pet.store.recorded import check_recorded
-from pet.task.task import Task, one_label_only
+from pet.student.classifier import read_threshold
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,6 +45,7 @@ class TestedRun:
     result : ``student``, or ``ensemble`` in a run without one
     table : the test texts
     probabilities : of each test text, shape (rows, L)
+    threshold : probability from which a label applies, if a text may have several
     """
 
     __test__ = False  # not a test, whatever pytest thinks
@@ -52,11 +55,18 @@ class TestedRun:
     result: str
     table: Dataset
     probabilities: Array
+    threshold: float = HALF
 
     @property
     def gold(self) -> Array:
-        """Gold labels as positions in the task's labels, shape (rows,)."""
-        return column_labels(self.table)
+        """Gold labels as positions in the task's labels, shape (rows,); or bool, shape (rows, L)."""
+        found = column_labels(self.table)
+        return found > 0 if self.task.multi_label else found
+
+    @property
+    def said(self) -> Array:
+        """Predicted labels, in the same form."""
+        return self.probabilities >= self.threshold if self.task.multi_label else self.probabilities.argmax(axis=1)
 
     @property
     def groups(self) -> Groups | None:
@@ -81,7 +91,6 @@ def open_tested(folder: str | Path) -> TestedRun:
     place, name = expand(folder), str(folder)
     settings = read_settings(place)
     task, stages = Task.from_dict(settings.task), read_stages(place)
-    one_label_only(task, "comparing runs")
     table = read_test(settings, task)
     if table is None:
         raise PetError(f"{name}: the run has no test texts; repeat it with --test F, into a new folder")
@@ -91,12 +100,14 @@ def open_tested(folder: str | Path) -> TestedRun:
     if "student" in stages:
         check_recorded(place / "student" / TEST_LOGITS)
         scores = read_scores(place / "student" / TEST_LOGITS, shape)
+        if task.multi_label:
+            return TestedRun(name, task, "student", table, sigmoid(scores), read_threshold(place / "student"))
         return TestedRun(name, task, "student", table, softmax(scores))
-    return TestedRun(name, task, "ensemble", table, _merged(place, settings, stages, shape))
+    return TestedRun(name, task, "ensemble", table, *_merged(place, settings, stages, shape))
 
 
-def _merged(place: Path, settings: RunSettings, stages: Any, shape: tuple[int, int]) -> Array:
-    """Return the probabilities of the ensemble."""
+def _merged(place: Path, settings: RunSettings, stages: Any, shape: tuple[int, int]) -> tuple[Array, float]:
+    """Return the probabilities of the ensemble, and its threshold."""
     generation = used_generation(place, stages, settings.method)
     for stage in (f"g{generation}/labels", KEPT):
         merging = noted_merging(place, stages, stage)
@@ -104,5 +115,6 @@ def _merged(place: Path, settings: RunSettings, stages: Any, shape: tuple[int, i
             ensemble = Ensemble.from_dict(merging, shape[1], f"{place / MANIFEST}: {stage}")
             files = [place / f"g{generation}" / name / TEST_LOGITS for name in ensemble.names]
             check_recorded(*files)
-            return np.asarray(ensemble.combine([read_scores(file, shape) for file in files]).probabilities)
+            found = ensemble.combine([read_scores(file, shape) for file in files]).probabilities
+            return np.asarray(found), ensemble.threshold
     raise PetError(f"{place}: this run is not finished; finish it with `pet run {place / 'config.yaml'}`")

@@ -68,7 +68,7 @@ def estimated(context: RunContext, stacked: Stacked, gold: Array, halves: Halves
         if halves is None:
             return None
         return Estimate(halves.accuracy, halves.low, halves.high, None, judged, wrong, halves)
-    share = disagreement([own.argmax(axis=1) for own in _some_scores(context, first)])
+    share = disagreement([own.argmax(axis=1) for own in some_scores(context, first)])
     evidence = (wrong, judged)
     if halves is not None and not judged:
         evidence = (round(halves.judged * (1 - halves.accuracy)), halves.judged)
@@ -93,11 +93,11 @@ def calibrated(
         f"about {100 * estimate.accuracy:.0f} % of the soft labels should be right ({100 * estimate.low:.0f} to "
         f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f} % of the texts"
     )
-    factor = inverse_temperature(ensemble.merge(_some_scores(context, members)), estimate.accuracy)
+    factor = inverse_temperature(ensemble.merge(some_scores(context, members)), estimate.accuracy)
     return replace(ensemble, temperature=ensemble.temperature / factor)
 
 
-def _some_scores(context: RunContext, members: Sequence[Member]) -> list[Array]:
+def some_scores(context: RunContext, members: Sequence[Member]) -> list[Array]:
     """Return the members' scores of evenly spaced texts of the pool."""
     step = max(1, len(context.texts("pool")) // _ROWS)
     return [np.asarray(own[::step]) for own in member_scores(context, members, "pool")]

@@ -46,8 +46,6 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     if not context.has("test"):
         return {}
     predicted, others = predicted_labels(context, results), baseline_labels(context, results)
-    if not context.has("train") and context.task.multi_label:
-        return {}
     if not context.has("train"):
         return {"differences": differences(context, predicted, others)}
     own = {spec.kind: Member(spec) for spec in context.specs if spec.kind in QUICK and not spec.options}
@@ -66,8 +64,6 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)
     advice += rare_labels(context.data.report["train_per_label"], results.get("student") or results["ensemble"])
     figures = {"baselines": baselines, "advice": advice}
-    if context.task.multi_label:
-        return figures
     others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
     return {**figures, "differences": differences(context, predicted, others)}
 

@@ -14,6 +14,7 @@ from pet.run.context import RunContext
 from pet.run.merging import kept_alone, kept_ensemble
 from pet.run.stages import Member, member_scores, trained_members, untrained_members
 from pet.statistics import paired
+from pet.statistics_sets import paired_sets
 
 Array = NDArray[Any]
 MOST_FREQUENT = "most frequent label"
@@ -33,17 +34,18 @@ def predicted_labels(context: RunContext, results: Mapping[str, Any]) -> dict[st
 def baseline_labels(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
     """Return the test labels of the other methods that ran as baselines, and of the most frequent label.
 
-    Nothing if texts may have several labels.
+    If texts may have several labels, always the most frequent one.
     """
     gold, found = context.texts("test").labels, {}
     if context.task.multi_label:
-        return {}
-    found[MOST_FREQUENT] = np.full(len(gold), np.bincount(gold).argmax())
+        found[MOST_FREQUENT] = np.tile(np.arange(gold.shape[1]) == gold.sum(axis=0).argmax(), (len(gold), 1))
+    else:
+        found[MOST_FREQUENT] = np.full(len(gold), np.bincount(gold).argmax())
     for name, figures in results.get("baselines", {}).items():
         if name == "zero-shot":
             members = untrained_members(context, prefix="baselines/zero-shot/")
             ensemble = kept_alone(context, members)
-            found[name] = ensemble.combine(member_scores(context, members, "test")).label
+            found[name] = said(ensemble.combine(member_scores(context, members, "test")))
         elif "student" in figures:
             found[name] = predictions_of(context, f"baselines/{name}/student")
     return found
@@ -69,11 +71,14 @@ def differences(context: RunContext, predicted: Mapping[str, Array], others: Map
 
     Returns
     -------
-    dict with ``result`` (which classifier is compared), and ``others``: name -> `pet.statistics.paired`, whose
-    differences are positive if the result is better
+    dict with ``result`` (which classifier is compared), and ``others``: name -> `pet.statistics.paired` or
+    `pet.statistics_sets.paired_sets`, whose differences are positive if the result is better
     """
     result = "student" if "student" in predicted else "ensemble"
     rest = {**others, **{name: labels for name, labels in predicted.items() if name != result}}
     gold, labels = context.texts("test").labels, len(context.task.labels)
-    compared = {name: paired(gold, predicted[result], theirs, labels) for name, theirs in rest.items()}
+    if context.task.multi_label:
+        compared = {name: paired_sets(gold > 0, predicted[result], theirs) for name, theirs in rest.items()}
+    else:
+        compared = {name: paired(gold, predicted[result], theirs, labels) for name, theirs in rest.items()}
     return {"result": result, "others": compared}

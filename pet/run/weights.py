@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.scale import Scale
 from pet.ensemble.stacking import PRIORS, Stacked, stack
-from pet.evaluate_sets import ranking_precision, shared_threshold
+from pet.evaluate_sets import HALF, matching_threshold, ranking_precision, shared_threshold
 from pet.members import untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import sigmoid
-from pet.run.calibration import calibrated, estimated
+from pet.run.calibration import calibrated, estimated, some_scores
 from pet.run.class_ratio import labeled_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.halves import estimate_from_halves
@@ -103,9 +103,24 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     )
     ensemble = replace(ensemble, temperature=stacked.temperature, independent=context.task.multi_label)
     if context.task.multi_label:
-        known = stacked.known
-        return replace(ensemble, threshold=shared_threshold(stacked.log_probabilities[known], gold[known]))
+        return replace(ensemble, threshold=_threshold(context, members, ensemble, stacked, gold))
     return calibrated(context, members, ensemble, estimated(context, stacked, gold))
+
+
+def _threshold(
+    context: RunContext, members: Sequence[Member], ensemble: Ensemble, stacked: Stacked, gold: Array
+) -> float:
+    """Return the probability from which a label applies.
+
+    It is learned from labeled texts that members left out, and from the unlabeled texts, which should have as many
+    labels each as the labeled ones.
+    """
+    found, right = stacked.log_probabilities[stacked.known], gold[stacked.known]
+    if not context.has("train"):
+        return HALF
+    merged = ensemble.merge(some_scores(context, members)) if context.has("pool") else found
+    share = float((context.texts("train").labels > 0).mean())
+    return shared_threshold(found, right, matching_threshold(sigmoid(merged), share))
 
 
 def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:

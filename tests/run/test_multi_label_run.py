@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,34 @@ def test_the_figures_are_those_of_label_sets(run: Path) -> None:
     assert sum(shares["labeled"].values()) > 1 and set(shares["predicted"]) == set(LABELS)
     report = (run / "report.html").read_text()
     assert "micro F1" in report and "MCC" not in report
+
+
+def test_figures_have_intervals_and_baselines_are_compared_text_by_text(run: Path) -> None:
+    results = json.loads((run / "metrics.json").read_text())
+    for name in ("micro_f1", "macro_f1", "exact_match"):
+        low, high = results["student"][f"{name}_interval"]
+        assert 0 <= low <= results["student"][name] <= high <= 1
+    others = results["differences"]["others"]
+    assert {"most frequent label", "embeddings", "tfidf", "ensemble"} <= set(others)
+    for name in ("embeddings", "tfidf"):
+        expected = results["student"]["micro_f1"] - results["baselines"][name]["ensemble"]["micro_f1"]
+        assert others[name]["micro_f1"]["difference"] == pytest.approx(expected)
+    assert "Compared with the baselines" in (run / "report.html").read_text()
+
+
+def test_runs_are_compared_with_all_labels_of_a_text(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "other")
+    note = tmp_path / "other" / "student" / "pet.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"threshold": 0.0}))  # every text gets every label
+    page = tmp_path / "c.html"
+    found = json.loads(pet("compare", run, tmp_path / "other", "--json", "--html", page).stdout)
+    first, second = found["runs"]
+    assert set(METRICS) <= set(first["figures"]) and second["figures"]["micro_f1"] < 1
+    assert second["difference"]["micro_f1"]["difference"] == pytest.approx(
+        second["figures"]["micro_f1"] - first["figures"]["micro_f1"]
+    )
+    assert all(text["labels"][1] == ", ".join(LABELS) for text in found["changed"]) and found["changed"]
+    assert "micro F1" in pet("compare", run, tmp_path / "other").stdout and "micro F1" in page.read_text()
 
 
 def test_each_label_has_a_probability_of_its_own(run: Path) -> None:
