@@ -58,7 +58,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     """
     given = np.append(np.asarray(values, dtype=np.float64), [-1.0, 1.0])
     weights = np.append(np.ones(len(given) - 2), [0.5, 0.5])
-    low, high = _middle(np.concatenate([drawn @ given for drawn in _dirichlet(weights)]))
+    low, high = middle(np.concatenate([drawn @ given for drawn in dirichlet(weights)]))
     return low, high
 
 

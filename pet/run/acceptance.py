@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.pseudo_labels import most_probable
+from pet.ensemble.stacking import FEWEST_TEXTS
 from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
 from pet.numerics import log_softmax
 from pet.run.context import RunContext
-from pet.run.held_out import FEWEST_TEXTS, learns_weights
+from pet.run.held_out import learns_weights
 from pet.run.second_view import SecondView
 from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, flag, list_of, number, record, text
