@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.beginning import beginnings
 from pet.cloze.ragged import Ragged, ragged_index
 from pet.data.pick import pick_columns
 from pet.task.filters import apply_filters
@@ -100,7 +101,8 @@ class PlainTextTokenizer:
         continuation : tokenize as if the text directly followed other characters
         """
         prefix = " " if space_before and self.spaces_matter else ""
-        texts = [prefix + text if text else "" for text in map(str.strip, texts)]
+        texts = beginnings([text.strip() for text in texts], self.max_tokens, self._ids)
+        texts = [prefix + text if text else "" for text in texts]
         rows = self._continue(texts) if continuation else self._ids(texts)
         for i, row in enumerate(rows):
             if not self._forbidden.isdisjoint(row):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 KIND = "tfidf"
 TERMS, WEIGHTS = "terms.json", "idf.safetensors"
 CHUNK_ROWS = 4096  # texts scored at a time
+MOST_CHARACTERS = 1 << 18  # of a text; counting takes 200 bytes for each
 COUNTED_ROWS = 20_000  # unlabeled texts, enough to know how common a word is
 # The two sets of features, each of unit length: words and pairs of words, and pieces of words.
 VIEWS: dict[str, dict[str, Any]] = {
@@ -115,7 +116,7 @@ class TfidfMember:
             on_rows(len(rows))
 
     def _read(self, table: Dataset) -> list[str]:
-        return ["\n".join(self.shared.text_input.render(row)) for row in table]
+        return ["\n".join(self.shared.text_input.render(row))[:MOST_CHARACTERS] for row in table]
 
 
 def _features(vectorizers: Sequence[TfidfVectorizer], texts: Sequence[str]) -> Any:

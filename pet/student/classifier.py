@@ -23,6 +23,7 @@ from pet.backbones.load import load_config, load_model, load_tokenizer
 from pet.backbones.masked import check_length, position_limit
 from pet.backbones.sequence import SequenceLogits
 from pet.backbones.trained import load_new_classifier
+from pet.cloze.beginning import beginnings
 from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
 from pet.data.pick import pick_columns
@@ -95,7 +96,7 @@ def encode_texts(
         rows = [dict(zip(names, values, strict=True)) for values in zip(*(batch[n] for n in names), strict=True)]
         segments = list(zip(*(text_input.render(row) for row in rows), strict=True))
         encoded = tokenizer(
-            *(list(texts) for texts in segments),
+            *(_beginnings(list(texts), tokenizer, max_length) for texts in segments),
             truncation=True,
             max_length=max_length,
             split_special_tokens=True,
@@ -114,6 +115,14 @@ def encode_texts(
     nothing = np.zeros(len(values), dtype=bool)
     rows_of = Ragged(values, offsets.astype(np.int64))
     return Encoded(rows_of, flat_types, nothing, np.zeros(len(rows_of), np.int64), np.zeros(len(rows_of), bool))
+
+
+def _beginnings(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
+    """Return the part of each text that the first `max_length` tokens come from."""
+    if tokenizer.truncation_side != "right":
+        return texts
+    plain = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    return list(beginnings(texts, max_length, lambda long: tokenizer(long, **plain)["input_ids"]))
 
 
 @dataclass
