@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pet.confusion import Confusion
 from pet.errors import PetError
 from pet.groups import Groups, group_metrics
 from pet.statistics import metric_intervals
@@ -40,7 +41,8 @@ def evaluate(
         - ``accuracy_interval``, ``macro_f1_interval``, ``mcc_interval``: 95 % intervals; see `pet.statistics`
         - ``ece``: expected calibration error over 15 equal-width bins (Guo et al. 2017)
         - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``
-        - ``confusion``: counts, one row per gold label and one column per predicted label
+        - ``confusion``: counts, one row per gold label and one column per predicted label; for more than 200 labels
+          ``labels`` and ``cells``, see `pet.confusion`
         - ``calibration``: for each bin ``lower`` (exclusive), ``upper`` (inclusive), ``n``, and the mean
           ``confidence`` and ``accuracy`` (None if the bin is empty)
 
@@ -60,19 +62,19 @@ def evaluate(
     scores, right = np.asarray(probabilities, dtype=np.float64), np.asarray(gold)
     _check(scores, right, labels)
     predicted = scores.argmax(axis=1)
-    confusion = _confusion(right, predicted, len(labels))
+    confusion = Confusion.of(right, predicted, len(labels))
     per_class = _per_class(confusion)
     calibration = _calibration(scores.max(axis=1), predicted == right)
     return {
         "n": len(right),
-        "accuracy": float(np.trace(confusion) / len(right)),
+        "accuracy": float(confusion.hits.sum() / len(right)),
         "macro_f1": float(np.mean([row["f1"] for row in per_class])),
         "mcc": _mcc(confusion),
         **metric_intervals(confusion),
         **({} if groups is None else group_metrics(scores, right, groups)),
         "ece": _ece(calibration),
         "per_class": dict(zip(labels, per_class, strict=True)),
-        "confusion": confusion.tolist(),
+        "confusion": confusion.to_json(),
         "calibration": calibration,
     }
 
@@ -93,18 +95,10 @@ def _check(scores: NDArray[np.float64], gold: NDArray[Any], labels: Sequence[str
         raise ValueError("probabilities must be between 0 and 1")
 
 
-def _confusion(gold: NDArray[Any], predicted: NDArray[Any], labels: int) -> NDArray[np.int64]:
-    counts = np.zeros((labels, labels), dtype=np.int64)
-    np.add.at(counts, (gold, predicted), 1)
-    return counts
-
-
-def _per_class(confusion: NDArray[np.int64]) -> list[dict[str, float | int]]:
+def _per_class(confusion: Confusion) -> list[dict[str, float | int]]:
     rows: list[dict[str, float | int]] = []
-    for label in range(len(confusion)):
-        hits = int(confusion[label, label])
-        support = int(confusion[label].sum())
-        claimed = int(confusion[:, label].sum())
+    columns = (confusion.hits.tolist(), confusion.support.tolist(), confusion.claimed.tolist())
+    for hits, support, claimed in zip(*columns, strict=True):
         rows.append(
             {
                 "precision": hits / claimed if claimed else 0.0,
@@ -116,10 +110,9 @@ def _per_class(confusion: NDArray[np.int64]) -> list[dict[str, float | int]]:
     return rows
 
 
-def _mcc(confusion: NDArray[np.int64]) -> float:
-    table = confusion.astype(np.float64)
-    n, hits = table.sum(), np.trace(table)
-    support, claimed = table.sum(axis=1), table.sum(axis=0)
+def _mcc(confusion: Confusion) -> float:
+    n, hits = float(confusion.count.sum()), float(confusion.hits.sum())
+    support, claimed = confusion.support.astype(np.float64), confusion.claimed.astype(np.float64)
     spread = (n**2 - claimed @ claimed) * (n**2 - support @ support)
     return float((hits * n - support @ claimed) / np.sqrt(spread)) if spread > 0 else 0.0
 

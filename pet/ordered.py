@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pet.confusion import Confusion
 
-def ordered_metrics(confusion: ArrayLike) -> dict[str, float]:
+
+def ordered_metrics(confusion: Confusion | Mapping[str, Any] | ArrayLike) -> dict[str, float]:
     """Measure how far predictions are from the gold labels.
 
     Parameters
     ----------
-    confusion : int array or list of lists of shape (L, L); rows are gold labels, columns predicted ones
+    confusion : int array or list of lists of shape (L, L); rows are gold labels, columns predicted ones; or what
+        `pet.confusion.Confusion` wrote
 
     Returns
     -------
@@ -25,12 +31,12 @@ def ordered_metrics(confusion: ArrayLike) -> dict[str, float]:
     >>> round(metrics["qwk"], 6), metrics["mae"]
     (0.285714, 0.5)
     """
-    counts = np.asarray(confusion, dtype=np.float64)
-    steps = np.arange(len(counts))
-    distance = np.abs(steps[:, None] - steps[None, :])
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    worst = (distance**2 * expected).sum()
+    counts = Confusion.read(confusion)
+    steps, n = np.arange(counts.labels, dtype=np.float64), float(counts.count.sum())
+    squares = (steps[:, None] - steps[None, :]) ** 2
+    worst = float(counts.support @ squares @ counts.claimed) / n
+    distance = np.abs(counts.gold - counts.predicted)
     return {
-        "qwk": float(1 - (distance**2 * counts).sum() / worst) if worst else 0.0,
-        "mae": float((distance * counts).sum() / counts.sum()),
+        "qwk": float(1 - (distance**2 * counts.count).sum() / worst) if worst else 0.0,
+        "mae": float((distance * counts.count).sum() / n),
     }

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pet.confusion import Confusion
 from pet.seeds import derive_seed
 
 Array = NDArray[Any]
@@ -89,12 +90,12 @@ def spread_of_draws(figures: ArrayLike) -> tuple[float, float | None]:
     return max(between - within / values.shape[1], 0.0) ** 0.5, within**0.5
 
 
-def metric_intervals(confusion: ArrayLike) -> dict[str, list[float]]:
+def metric_intervals(confusion: Confusion | ArrayLike) -> dict[str, list[float]]:
     """Return 95 % intervals of the metrics that follow from a confusion matrix.
 
     Parameters
     ----------
-    confusion : int array of shape (L, L)
+    confusion : Confusion, or int array of shape (L, L)
         Counts, one row per gold label and one column per predicted label.
 
     Returns
@@ -108,22 +109,22 @@ def metric_intervals(confusion: ArrayLike) -> dict[str, list[float]]:
     >>> {name: [round(end, 2) for end in ends] for name, ends in found.items()}
     {'accuracy_interval': [0.76, 0.99], 'macro_f1_interval': [0.75, 0.97], 'mcc_interval': [0.56, 0.94]}
     """
-    counts = np.asarray(confusion)
-    labels, n = len(counts), int(counts.sum())
-    gold, predicted = np.nonzero(counts)
+    counts = Confusion.read(confusion)
+    labels, n = counts.labels, int(counts.count.sum())
+    gold, predicted = counts.gold, counts.predicted
     each = np.arange(labels)
     cells = np.concatenate([gold, each, each]), np.concatenate([predicted, each, (each + 1) % labels])
-    weights = np.concatenate([counts[gold, predicted], np.full(2 * labels, 1 / (2 * labels))])
-    seen = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    weights = np.concatenate([counts.count, np.full(2 * labels, 1 / (2 * labels))])
+    seen = counts.claimed + counts.support > 0
     texts = len(gold)  # of the cells; the others are the additional text's
-    figures = _figures(cells, counts[gold, predicted][None] / n, seen)
+    figures = _figures(cells, counts.count[None] / n, seen)
     found, others = [], []
     for drawn in dirichlet(weights):
         found.append(_figures(cells, drawn, seen))
         others.append(_figures(cells, drawn[:, :texts], seen))
     draws, plain = np.concatenate(found, axis=1), np.concatenate(others, axis=1)
     ends = [corrected(float(figures[k, 0]), draws[k], plain[k], lowest) for k, lowest in enumerate((0.0, -1.0))]
-    accuracy = list(wilson(int(np.trace(counts)), n))
+    accuracy = list(wilson(int(counts.hits.sum()), n))
     return {"accuracy_interval": accuracy, "macro_f1_interval": ends[0], "mcc_interval": ends[1]}
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pet.confusion import MOST_DENSE, Confusion
 from pet.errors import PetError
 from pet.evaluate import evaluate
 
@@ -127,3 +128,26 @@ def test_data_without_labeled_examples_is_a_user_error(shape: tuple[int, ...]):
 def test_invalid_or_mismatched_arrays_are_rejected(probabilities: list, gold: list, labels: list[str]):
     with pytest.raises(ValueError):
         evaluate(probabilities, gold, labels)
+
+
+def test_many_labels_take_little_room() -> None:
+    labels = [f"label {i}" for i in range(3000)]
+    gold = np.arange(60) * 7
+    scores = np.zeros((60, 3000), dtype=np.float32)
+    scores[np.arange(60), np.where(np.arange(60) % 3 == 0, gold, gold + 1)] = 1
+    metrics = evaluate(scores, gold, labels)
+    assert len(json.dumps(metrics["confusion"])) < 2000
+    assert metrics["accuracy"] == 20 / 60
+    found = Confusion.read(json.loads(json.dumps(metrics["confusion"])))
+    assert found.hits.sum() == 20
+    assert found.support[gold].tolist() == [1] * 60
+
+
+@pytest.mark.parametrize("labels", [3, MOST_DENSE, MOST_DENSE + 1])
+def test_confusions_survive_json(labels: int) -> None:
+    generator = np.random.default_rng(0)
+    gold, predicted = generator.integers(0, labels, (2, 50))
+    found = Confusion.of(gold, predicted, labels)
+    again = Confusion.read(json.loads(json.dumps(found.to_json())))
+    assert again.cells() == found.cells()
+    assert isinstance(found.to_json(), list) == (labels <= MOST_DENSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pet.confusion import Confusion
 from pet.report import charts
 from pet.report.estimate import estimate_lines
 from pet.report.generations import generation_rows, generations_overview
@@ -220,15 +221,16 @@ def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
     best = best_result(result)
     if best is None or not best[1].get("confusion"):
         return {}
-    counts: Sequence[Sequence[int]] = best[1]["confusion"]
-    labels = list(best[1].get("per_class") or map(str, range(len(counts))))
+    counts = Confusion.read(best[1]["confusion"])
+    labels = list(best[1].get("per_class") or map(str, range(counts.labels)))
     found: dict[str, Any] = {"of": best[0], "labels": labels, "rows": [], "cells": [], "size": len(labels)}
     confused = result.get("confused") or {}
     found["pairs"] = confused.get("pairs") or _pairs(counts, labels)
     if len(labels) <= MOST_IN_MATRIX:
+        matrix = counts.matrix()
         found["rows"] = [
             {"label": label, "cells": [(count, _shade(count, sum(row), i == j)) for j, count in enumerate(row)]}
-            for i, (label, row) in enumerate(zip(labels, counts, strict=True))
+            for i, (label, row) in enumerate(zip(labels, matrix, strict=True))
         ]
     else:
         found["cells"] = _cells(counts)
@@ -247,25 +249,23 @@ def _shade(count: int, support: int, right: bool) -> str:
 _MOST_CELLS = 3000
 
 
-def _cells(counts: Sequence[Sequence[int]]) -> list[tuple[float, float, float, float, bool]]:
+def _cells(counts: Confusion) -> list[tuple[float, float, float, float, bool]]:
     """Return the squares of a heat map: x, y, size, opacity, and whether the label is right."""
-    size = round(300 / len(counts), 3)
+    size, support = round(300 / counts.labels, 3), counts.support.tolist()
     cells = [
-        (round(10 + j * size, 2), round(10 + i * size, 2), size, round(0.25 + 0.75 * count / sum(row), 2), i == j)
-        for i, row in enumerate(counts)
-        for j, count in enumerate(row)
-        if count
+        (round(10 + j * size, 2), round(10 + i * size, 2), size, round(0.25 + 0.75 * count / support[i], 2), i == j)
+        for i, j, count in counts.cells()
     ]
     return sorted(cells, key=lambda cell: -cell[3])[:_MOST_CELLS]
 
 
-def _pairs(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[dict[str, Any]]:
+def _pairs(counts: Confusion, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Return the ten most confused pairs of labels, without texts."""
+    support = counts.support.tolist()
     found: list[dict[str, Any]] = [
-        {"gold": labels[i], "predicted": labels[j], "count": count, "of": sum(row), "texts": []}
-        for i, row in enumerate(counts)
-        for j, count in enumerate(row)
-        if i != j and count
+        {"gold": labels[i], "predicted": labels[j], "count": count, "of": support[i], "texts": []}
+        for i, j, count in counts.cells()
+        if i != j
     ]
     return sorted(found, key=lambda pair: -pair["count"])[:10]
 

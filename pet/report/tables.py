@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pet.confusion import MOST_DENSE
 from pet.levels import level_lines
 from pet.terminal import clean, display_width, pad
 
@@ -291,6 +292,8 @@ def _fit_line(found: Mapping[str, Any]) -> str:
 def _format_confusion(metrics: Metrics) -> str:
     # Columns show label numbers instead of names: seventy names side by side would not fit a terminal.
     labels = list(metrics["per_class"])
+    if len(labels) > MOST_DENSE:
+        return f"The confusion matrix of {len(labels)} labels is in metrics.json."
     rows = [
         [f"{i} {clean(label)}", *row] for i, (label, row) in enumerate(zip(labels, metrics["confusion"], strict=True))
     ]
