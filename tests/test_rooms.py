@@ -15,8 +15,8 @@ MAX_PARAMETERS = 8
 # From the ground up. A module may import from its own layer and the layers below it. CONTRIBUTING.md has the same list.
 LAYERS = [
     "library_defaults, lean_imports",
-    "errors, seeds, terminal, process, shortage",
-    "compat, resources, spelling, suggest, extras, numerics, progress, settings, confusion, statistics, statistics_sets",
+    "errors, seeds, terminal, process, shortage, confusion",
+    "compat, resources, spelling, suggest, extras, numerics, progress, settings, statistics, statistics_sets",
     "store",
     "task",
     "data",
