@@ -62,7 +62,11 @@ def suggest(
     if tool is not None and output is None:
         raise PetError(f"--tool {tool} writes a file; name it with -o, such as -o tasks.json")
     opened = open_finished(
-        run, reporter_for(quiet), device=options["device"] or "auto", allow_pickle=options["allow_pickle"]
+        run,
+        reporter_for(quiet),
+        device=options["device"] or "auto",
+        allow_pickle=options["allow_pickle"],
+        several=True,
     )
     found = find(opened, number, options["seed"])
     if output is not None:
@@ -74,4 +78,4 @@ def suggest(
     else:
         for suggestion in found:
             text = " | ".join(" ".join(value.split()) for value in suggestion.values.values())
-            echo(f"{suggestion.proposed} {suggestion.probability:.2f}  {fit(text, _WIDTH)}")
+            echo(f"{suggestion.proposed or 'no label'} {suggestion.probability:.2f}  {fit(text, _WIDTH)}")

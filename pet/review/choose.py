@@ -61,6 +61,31 @@ def divergence(scores: Sequence[Array], weights: Array) -> Array:
     return np.asarray(np.maximum(_entropy(mixed / known[:, None]) - spread / known, 0.0))
 
 
+def divergence_of_decisions(scores: Sequence[Array], weights: Array) -> Array:
+    """Return how much members disagree about the labels of each text, in nats, if it may have several.
+
+    Parameters
+    ----------
+    scores : log-odds of each member, shape (rows, L); rows of NaN abstain
+    weights : of each member, shape (members,)
+
+    Returns
+    -------
+    float64 array of shape (rows,): the sum of `divergence` over all decisions about a label
+
+    Examples
+    --------
+    >>> scores = [np.array([[9.0, 9.0]]), np.array([[-9.0, 9.0]])]
+    >>> divergence_of_decisions(scores, np.array([0.5, 0.5])).round(2).tolist()
+    [0.69]
+    """
+    total = np.zeros(len(scores[0]))
+    for label in range(scores[0].shape[1]):
+        decisions = [np.stack([own[:, label], np.zeros(len(own))], axis=1) for own in scores]
+        total += divergence(decisions, weights)
+    return total
+
+
 def _entropy(probabilities: Array) -> Array:
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1))
 

@@ -98,7 +98,12 @@ class FinishedRun:
 
 
 def open_finished(
-    folder: str | Path, reporter: Reporter | None = None, *, device: str = "auto", allow_pickle: bool = False
+    folder: str | Path,
+    reporter: Reporter | None = None,
+    *,
+    device: str = "auto",
+    allow_pickle: bool = False,
+    several: bool = False,
 ) -> FinishedRun:
     """Open a finished run.
 
@@ -107,6 +112,7 @@ def open_finished(
     folder : run directory
     reporter : gets warnings and progress
     device, allow_pickle : for texts that the run has no vectors of
+    several : accept a task whose texts may have several labels
 
     Raises
     ------
@@ -118,7 +124,10 @@ def open_finished(
     if settings.method == "supervised":
         raise PetError(f"{place} is a supervised run: it has a classifier, but no members that could disagree")
     task, stages = Task.from_dict(settings.task), read_stages(place)
-    one_label_only(task, "looking at the texts of a run")
+    if not several:
+        one_label_only(
+            task, "looking at the texts of a run", "use `pet suggest`, and add the texts to the labeled ones"
+        )
     generation = used_generation(place, stages, settings.method)
     merging = noted_merging(place, stages, f"g{generation}/labels")
     if not merging:

@@ -81,7 +81,7 @@ def as_json(suggestion: Suggestion) -> Record:
     return {
         "id": suggestion.id,
         "fields": dict(suggestion.values),
-        "proposed": suggestion.proposed,
+        "proposed": suggestion.proposed if suggestion.labels is None else list(suggestion.labels),
         "probabilities": dict(suggestion.probabilities),
         "votes": dict(suggestion.votes),
         "doubt": suggestion.doubt,
@@ -117,12 +117,17 @@ def argilla_record(
 
 def _label_studio(task: Task, suggestion: Suggestion) -> Record:
     values = {name: suggestion.values[name] for name in task.fields}
-    return label_studio_task(suggestion.id, values, [suggestion.proposed], suggestion.probability)
+    proposed = [suggestion.proposed] if suggestion.labels is None else suggestion.labels
+    return label_studio_task(suggestion.id, values, proposed, suggestion.probability)
 
 
 def _argilla(task: Task, suggestion: Suggestion) -> Record:
     doubt = {"doubt": suggestion.doubt}
-    return argilla_record(suggestion.id, suggestion.values, suggestion.proposed, suggestion.probability, doubt)
+    proposed: Any = suggestion.proposed
+    score: Any = suggestion.probability
+    if suggestion.labels is not None:
+        proposed, score = list(suggestion.labels), [suggestion.probabilities[label] for label in suggestion.labels]
+    return argilla_record(suggestion.id, suggestion.values, proposed, score, doubt)
 
 
 TOOLS: Mapping[str, Callable[[Task, Suggestion], Record]] = {"label-studio": _label_studio, "argilla": _argilla}

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
-from pet.ensemble.combine import SoftLabels
+from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.errors import PetError
 from pet.numerics import log_softmax
-from pet.review.choose import choose, divergence
+from pet.review.choose import choose, divergence, divergence_of_decisions
 from pet.review.finished import FinishedRun
 
 Array = NDArray[Any]
@@ -27,10 +28,12 @@ class Suggestion:
     ----------
     id : of the text
     values : field -> text
-    proposed : the label that the members merge to
+    proposed : the label that the members merge to; labels with the separator of the task between them if a text may
+        have several
     probabilities : label -> probability, most probable first
     votes : member -> its own label
     doubt : disagreement of the members in nats; see `pet.review.choose.divergence`
+    labels : the proposed labels, for a text that may have several; None: it has one
     nearest : label and fields of the most similar labeled text; None without labeled texts
     """
 
@@ -41,11 +44,14 @@ class Suggestion:
     votes: Mapping[str, str]
     doubt: float
     nearest: tuple[str, Mapping[str, str]] | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def probability(self) -> float:
-        """Probability of the proposed label."""
-        return self.probabilities[self.proposed]
+        """Probability of the proposed label; of several labels, that of the least certain decision."""
+        if self.labels is None:
+            return self.probabilities[self.proposed]
+        return min(share if label in self.labels else 1 - share for label, share in self.probabilities.items())
 
     def row(self) -> dict[str, Any]:
         """Return the suggestion as the row of a table."""
@@ -85,8 +91,9 @@ def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
     if count < 1:
         raise PetError(f"-n {count}: suggest at least 1 text")
     doubt, soft = doubts(run), run.pool
+    main = soft.probabilities.argmax(axis=1) if run.task.multi_label else soft.label
     known = None if run.data.train is None else run.vectors("train")
-    rows = choose(usable_doubts(run, doubt), soft.label, run.vectors("pool"), count, seed, known)
+    rows = choose(usable_doubts(run, doubt), main, run.vectors("pool"), count, seed, known)
     return list(described(run, rows, doubt[rows], soft.take(rows)))
 
 
@@ -96,6 +103,8 @@ def doubts(run: FinishedRun) -> Array:
     Untrained patterns prefer some labels whatever the text. Their mean scores are subtracted first.
     """
     scores = run.scores("pool")
+    if run.task.multi_label:  # scores are relative to texts without content
+        return divergence_of_decisions(scores, run.ensemble.weights)
     if _is_untrained(run):
         logs = [log_softmax(np.asarray(own, dtype=np.float64)) for own in scores]
         scores = [own - np.nanmean(own, axis=0) for own in logs]
@@ -119,20 +128,35 @@ def described(run: FinishedRun, rows: Array, doubt: Array, soft: SoftLabels) -> 
     labels, fields, names = run.task.labels, run.task.fields, run.ensemble.names
     nearest = nearest_labeled(run, rows)
     for place, row in enumerate(pick_rows(run.texts("pool"), rows)):
-        shares = soft.probabilities[place]
+        shares, votes = soft.probabilities[place], soft.votes[place]
+        several = _names(run, soft.applies[place]) if isinstance(soft, SoftLabelSets) else None
+        if several is None:
+            proposed, named = (
+                str(labels[int(soft.label[place])]),
+                {name: str(labels[vote]) for name, vote in zip(names, votes.tolist(), strict=True) if vote >= 0},
+            )
+        else:
+            proposed = run.task.label_separator.join(several)
+            named = {
+                name: run.task.label_separator.join(_names(run, vote > 0))
+                for name, vote in zip(names, votes, strict=True)
+                if (vote >= 0).all()
+            }
         yield Suggestion(
             id=str(row["id"]),
             values={name: row[name] for name in fields},
-            proposed=str(labels[int(soft.label[place])]),
+            proposed=proposed,
             probabilities={str(labels[label]): float(shares[label]) for label in np.argsort(-shares, kind="stable")},
-            votes={
-                name: str(labels[vote])
-                for name, vote in zip(names, soft.votes[place].tolist(), strict=True)
-                if vote >= 0
-            },
+            votes=named,
             doubt=float(doubt[place]),
             nearest=nearest[place],
+            labels=several,
         )
+
+
+def _names(run: FinishedRun, applies: Array) -> tuple[str, ...]:
+    """Return the names of the labels that apply."""
+    return tuple(str(label) for label, own in zip(run.task.labels, applies, strict=True) if own)
 
 
 def nearest_labeled(run: FinishedRun, rows: Array) -> list[tuple[str, Mapping[str, str]] | None]:
@@ -141,4 +165,9 @@ def nearest_labeled(run: FinishedRun, rows: Array) -> list[tuple[str, Mapping[st
         return [None] * len(rows)
     similar = run.vectors("pool")[rows] @ run.vectors("train").T
     found = pick_rows(run.data.train, similar.argmax(axis=1))
-    return [(str(run.task.labels[row["label"]]), {name: row[name] for name in run.task.fields}) for row in found]
+    gold = column_labels(found)
+    named = [
+        run.task.label_separator.join(_names(run, own > 0)) if gold.ndim == 2 else str(run.task.labels[own])
+        for own in gold
+    ]
+    return [(label, {name: row[name] for name in run.task.fields}) for label, row in zip(named, found, strict=True)]

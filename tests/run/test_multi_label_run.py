@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -87,6 +88,21 @@ def test_runs_are_compared_with_all_labels_of_a_text(run: Path, tmp_path: Path) 
     )
     assert all(text["labels"][1] == ", ".join(LABELS) for text in found["changed"]) and found["changed"]
     assert "micro F1" in pet("compare", run, tmp_path / "other").stdout and "micro F1" in page.read_text()
+
+
+def test_texts_to_label_next_are_suggested_with_all_their_labels(run: Path, tmp_path: Path) -> None:
+    found = json.loads(pet("suggest", run, "-n", 5, "--json").stdout)["suggestions"]
+    threshold = json.loads((run / "student" / "pet.json").read_text())["threshold"]
+    for one in found:
+        likely = [label for label, share in one["probabilities"].items() if share >= threshold]
+        assert sorted(one["proposed"]) == sorted(likely) and one["doubt"] >= 0
+    pet("suggest", run, "-n", 5, "-q", "-o", tmp_path / "next.csv")
+    rows = list(csv.DictReader((tmp_path / "next.csv").open()))
+    assert [row["proposed"] for row in rows] == [";".join(one["proposed"]) for one in found]
+    pet("suggest", run, "-n", 5, "-q", "--tool", "argilla", "-o", tmp_path / "next.json")
+    for record, one in zip(json.loads((tmp_path / "next.json").read_text()), found, strict=True):
+        assert record["suggestions"]["label"]["value"] == one["proposed"]
+    assert "pet suggest" in refused("review", run, "--format", "csv", "-o", tmp_path / "r.csv")
 
 
 def test_each_label_has_a_probability_of_its_own(run: Path) -> None:
