@@ -120,6 +120,20 @@ def knows_head(config: Any) -> bool:
     return config.model_type in _HEADS
 
 
+def find_transform(model: PreTrainedModel) -> Head:
+    """Return the head of a model: what happens to hidden states, the output embedding, and its bias.
+
+    Raises
+    ------
+    PetError
+        If the head of this family is not known.
+    """
+    find = _HEADS.get(model.config.model_type)
+    if find is None:
+        raise PetError(f"the output layer of {model.config.model_type} models is unknown")
+    return find(model)
+
+
 def has_token_types(model: PreTrainedModel) -> bool:
     """Whether a model distinguishes segments: by token type embeddings or, in XLNet, relative segment encodings."""
     has_embeddings = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1

@@ -29,6 +29,12 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", required=True, metavar="DIR", help="New folder for the files.")
 @click.option("--onnx", is_flag=True, help="Write ONNX, as transformers.js and optimum read it. Required.")
+@click.option(
+    "--ensemble",
+    is_flag=True,
+    help="Write the ensemble of a run as one graph. Its members must share one model: --tuning prompt or p-tuning, or "
+    "zero-shot.",
+)
 @click.option("--int8", is_flag=True, help="Also write onnx/model_quantized.onnx, with int8 weights.")
 @click.option(
     "--texts",
@@ -54,10 +60,14 @@ def export(model: str, output: str, onnx: bool, as_json: bool, quiet: bool, **op
     """
     if not onnx:
         raise PetError("pet export writes ONNX only; add --onnx")
+    if options["ensemble"] and (options["int8"] or options["node_modules"]):
+        raise PetError("--int8 and --node-modules are for classifiers; leave them out with --ensemble")
     from pet.export.classifier import Export, export_classifier
+    from pet.export.ensemble import export_ensemble
     from pet.inference.options import ComputeOptions
 
-    figures = export_classifier(
+    write = export_ensemble if options["ensemble"] else export_classifier
+    figures = write(
         model,
         output,
         Export(options["int8"], options["texts"], options["node_modules"], options["force"]),
@@ -68,11 +78,10 @@ def export(model: str, output: str, onnx: bool, as_json: bool, quiet: bool, **op
     if as_json:
         echo_json({"output": output, **figures})
         return
-    echo(f"torch: {figures['torch']['texts_per_second']} texts a second")
+    if "torch" in figures:
+        echo(f"torch: {figures['torch']['texts_per_second']} texts a second")
     for name, about in figures["files"].items():
-        echo(
-            f"{name}: {about['bytes'] / 1e6:.1f} MB, {about['texts_per_second']} texts a second, "
-            f"{100 * about['labels_kept']:.1f} % of {figures['texts']} texts keep their label "
-            f"(largest difference of logits {about['difference']:.2g})"
-        )
+        speed = f"{about['texts_per_second']} texts a second, " if "texts_per_second" in about else ""
+        kept = f"{100 * about['labels_kept']:.1f} % of {figures['texts']} texts keep their label"
+        echo(f"{name}: {about['bytes'] / 1e6:.1f} MB, {speed}{kept} (largest difference {about['difference']:.2g})")
     echo(f"written to {output}")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 NOTE = "export.json"
-_EQUAL = 1e-3  # largest difference of logits that rounding in fp32 explains
+EQUAL = 1e-3  # largest difference of logits that rounding in fp32 explains
 _TIMED = 64  # texts
 
 
@@ -98,10 +98,8 @@ def export_classifier(
         there is no folder.
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
-    missing = [name for name in ("onnx", "onnxruntime") if not is_installed(name)]
-    if missing:
-        raise PetError(f"--onnx requires {' and '.join(missing)}; install it with: {install_command('onnx')}")
-    place = check_new_folder(output, force=export.force, replaceable=_is_export)
+    check_packages()
+    place = check_new_folder(output, force=export.force, replaceable=is_export)
     if is_exported(expand(model)):
         raise PetError(f"{model}: is an ONNX export already; give the classifier that it was made from")
     saved = open_classifier(model, compute, independent=True)
@@ -119,7 +117,15 @@ def export_classifier(
     return figures
 
 
-def _is_export(folder: Path) -> bool:
+def check_packages() -> None:
+    """Raise a PetError with the command to install what is missing."""
+    missing = [name for name in ("onnx", "onnxruntime") if not is_installed(name)]
+    if missing:
+        raise PetError(f"--onnx requires {' and '.join(missing)}; install it with: {install_command('onnx')}")
+
+
+def is_export(folder: Path) -> bool:
+    """Return True if an export wrote the folder."""
     return (folder / NOTE).is_file()
 
 
@@ -183,8 +189,8 @@ def _labels(classifier: Classifier, scores: Array) -> Array:
 
 
 def _check_equal(model: str, figures: dict[str, Any]) -> None:
-    if figures["difference"] > _EQUAL:
+    if figures["difference"] > EQUAL:
         raise PetError(
             f"{model}: its ONNX graph computes logits that differ from torch by {figures['difference']:.3g}, more than "
-            f"{_EQUAL}; nothing was written. Please report this with the name of the model family"
+            f"{EQUAL}; nothing was written. Please report this with the name of the model family"
         )

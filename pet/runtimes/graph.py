@@ -50,6 +50,21 @@ class Graph(nn.Module):
     output: str
     encoder: nn.Module
 
+    def axes(self) -> dict[str, dict[int, str]]:
+        """Return the names of the dimensions that may have any size, for each input and the output."""
+        named = {key: {0: "batch_size", 1: "sequence_length"} for key in INPUTS if key in self.inputs}
+        named |= {key: {0: "batch_size"} for key in (POSITIONS, self.output)}
+        return {key: named[key] for key in (*self.inputs, self.output)}
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Return inputs to trace with: rows of different lengths."""
+        ids = torch.ones(_EXAMPLE, dtype=torch.long)
+        mask = torch.ones_like(ids)
+        mask[1, _EXAMPLE[1] // 2 :] = 0
+        types = torch.zeros_like(ids)
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, POSITIONS: ids[:, 0]}
+        return tuple(values[name] for name in self.inputs)
+
 
 class LogitsGraph(Graph):
     """The logits of a sequence classifier, shape (B, L).
@@ -191,19 +206,17 @@ def write_graph(graph: Graph, path: Path, name: str) -> None:
     if not is_installed("onnx"):
         raise PetError(f"ONNX graphs require the package onnx; install it with: {install_command('onnx')}")
     size = sum(p.numel() * p.element_size() for p in graph.parameters())
-    axes = {key: {0: "batch_size", 1: "sequence_length"} for key in INPUTS if key in graph.inputs}
-    axes |= {key: {0: "batch_size"} for key in (POSITIONS, graph.output)}
     try:
         with without_messages(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             # The older exporter takes a sixth of the time of the one by torch.export, and its graphs run faster.
             torch.onnx.export(
                 graph.eval(),
-                _example(graph),
+                graph.example(),
                 str(path),
                 input_names=list(graph.inputs),
                 output_names=[graph.output],
-                dynamic_axes={key: axes[key] for key in (*graph.inputs, graph.output)},
+                dynamic_axes=graph.axes(),
                 opset_version=OPSET,
                 dynamo=False,
             )
@@ -230,12 +243,3 @@ def _move_weights(path: Path) -> None:
         if other != path and other.suffix != ".onnx":
             other.unlink()
     onnx.save_model(model, str(path), save_as_external_data=True, location=f"{path.name}_data")
-
-
-def _example(graph: Graph) -> tuple[Tensor, ...]:
-    """Return inputs to trace a graph with: rows of different lengths."""
-    ids = torch.ones(_EXAMPLE, dtype=torch.long)
-    mask = torch.ones_like(ids)
-    mask[1, _EXAMPLE[1] // 2 :] = 0
-    values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids), POSITIONS: ids[:, 0]}
-    return tuple(values[name] for name in graph.inputs)

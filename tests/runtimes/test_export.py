@@ -96,7 +96,7 @@ def test_texts_are_required_without_a_run(place: Path, tmp_path: Path):
 def test_a_graph_that_computes_something_else_leaves_nothing(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(exporting, "_EQUAL", -1.0)
+    monkeypatch.setattr(exporting, "EQUAL", -1.0)
     files = ("--onnx", "--texts", place / "in" / "pool.jsonl")
     assert "differ" in refused("export", place / "student", "-o", tmp_path / "out", *files, "-q")
     assert list(tmp_path.iterdir()) == []

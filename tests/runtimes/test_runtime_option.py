@@ -95,3 +95,20 @@ def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, 
     pet(*run_options(inputs, tiny_model, parts=["train"]), "--tuning", "prompt", "-q", "-o", folder)
     files = ("--input", inputs / "pool.jsonl", "-o", tmp_path / "p.jsonl", "--device", "cpu")
     assert "prompt" in refused("label", folder, *files, "--runtime", "onnx")
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "prompt"])
+def test_an_ensemble_that_shares_one_model_is_one_graph(
+    run: Path, inputs: Path, tiny_model: Path, tmp_path: Path, method: str
+):
+    folder = run
+    if method == "prompt":
+        folder = tmp_path / "prompts"
+        pet(*run_options(inputs, tiny_model, parts=["train"]), "--tuning", "prompt", "-q", "-o", folder)
+    files = ("--onnx", "--ensemble", "--texts", inputs / "pool.jsonl")
+    said = json.loads(pet("export", folder, "-o", tmp_path / "out", *files, "--json").stdout)
+    figures = said["files"]["onnx/ensemble.onnx"]
+    assert said["texts"] == 16 and figures["labels_kept"] == 1 and figures["difference"] < 1e-5
+    about = json.loads((tmp_path / "out" / "ensemble.json").read_text(encoding="utf-8"))
+    assert about["labels"] == list(LABELS) and len(about["members"]) == 2
+    assert (about["members"][1]["first_vector"] > about["members"][0]["first_vector"]) == (method == "prompt")
