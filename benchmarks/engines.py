@@ -27,24 +27,24 @@ Scores = Callable[[Mapping[str, Any]], Any]  # a padded batch -> logits
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino", "nncf", "ctranslate2")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS = 1024
-MEASURED = 256  # texts for the scales of int8
 
 
 @click.command()
 @click.argument("name", metavar="TASK")
 @click.argument("student", type=click.Path(path_type=Path, exists=True))
 @click.option("--rows", default=256, show_default=True, help="Texts to label.")
+@click.option("--measured", default=256, show_default=True, help="Other texts, for the scales of int8.")
 @common.data_option
 @click.option("--rounds", default=5, show_default=True, help="Report the median over this many rounds.")
 @common.output_option(common.HERE / "results" / "engines.jsonl")
-def main(name: str, student: Path, rows: int, data: Path, rounds: int, output: Path) -> None:
+def main(name: str, student: Path, rows: int, measured: int, data: Path, rounds: int, output: Path) -> None:
     """Print texts per second of processor time, the ratio to the best peer, and how many labels stay the same."""
     torch.set_num_threads(1)
     from pet.student.classifier import load_classifier
 
     classifier = load_classifier(str(student))
     fields = classifier.text_input.fields
-    texts = common.read_rows(data, name, "unlabeled", rows + MEASURED, fields)
+    texts = common.read_rows(data, name, "unlabeled", rows + measured, fields)
     table, other = _table(texts[:rows], fields), _table(texts[rows:], fields)
     with tempfile.TemporaryDirectory() as folder:
         engines = {**_ours(classifier, other), **_peers(classifier, other, Path(folder))}
@@ -61,7 +61,7 @@ def main(name: str, student: Path, rows: int, data: Path, rounds: int, output: P
     figures = {
         "task": name,
         "rows": len(table),
-        "versions": {package: _version(package) for package in PACKAGES if _version(package)},
+        "packages": {package: _version(package) for package in PACKAGES if _version(package)},
         "engines": {
             key: {
                 "texts_per_second": round(len(table) / seconds[key], 1),
@@ -82,7 +82,7 @@ def _shown(figures: Mapping[str, Any]) -> str:
         for kind in ("fp32", "bf16", "int8")
     }
     lines = [
-        f"{figures['task']}, {figures['rows']} texts; " + ", ".join(f"{k} {v}" for k, v in figures["versions"].items())
+        f"{figures['task']}, {figures['rows']} texts; " + ", ".join(f"{k} {v}" for k, v in figures["packages"].items())
     ]
     lines += [
         "",

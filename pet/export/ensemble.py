@@ -77,6 +77,7 @@ class EnsembleGraph(Graph):
 
     output = "probabilities"
     transform: Callable[[Tensor], Tensor]
+    bias: Tensor
 
     def __init__(self, lm: MaskedLM, members: Sequence[_Member], ensemble: SavedEnsemble):
         super().__init__()
