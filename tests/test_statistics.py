@@ -47,7 +47,7 @@ def test_the_wilson_interval_holds_the_true_share_about_95_times_in_100(n):
     assert 0.94 < np.mean(covered) < 0.975 and min(covered) > 0.82
 
 
-@pytest.mark.parametrize(("labels", "accuracy", "n"), [(2, 0.9, 12), (4, 0.8, 40), (20, 0.8, 100)])
+@pytest.mark.parametrize(("labels", "accuracy", "n"), [(2, 0.9, 12), (4, 0.8, 40), (20, 0.8, 100), (20, 0.8, 40)])
 def test_the_interval_of_macro_f1_holds_the_true_value_about_as_often(labels, accuracy, n, monkeypatch):
     monkeypatch.setattr("pet.statistics._DRAWS", 400)
     generator = np.random.default_rng(0)
