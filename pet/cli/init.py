@@ -10,6 +10,8 @@ import click
 from pet.cli.echo import echo, echo_json
 from pet.cli.help import Command
 from pet.cli.options import (
+    column_pairs,
+    columns_option,
     compute_options,
     force_option,
     format_options,
@@ -30,6 +32,7 @@ EXAMPLES = """\b
 Examples:
   pet init reviews --input train.jsonl --unlabeled pool.jsonl -m roberta-base -o reviews.yaml
   pet init intents --input train.csv --text utterance --label intent -m roberta-base -o intents.yaml
+  pet init reviews --input train.csv --column text=body --column label=stars -o reviews.yaml
   pet init pairs --input train.tsv --text premise --text hypothesis -o pairs.yaml
 """
 _MOST_SHOWN = 30  # labels whose words are printed
@@ -48,6 +51,7 @@ _MOST_SHOWN = 30  # labels whose words are printed
 @max_length_option
 @click.option("--text", multiple=True, metavar="COLUMN", help="A text column. Repeatable.  [default: a guess]")
 @click.option("--label", metavar="COLUMN", help="The label column.  [default: a guess]")
+@columns_option
 @click.option("--merge-labels", is_flag=True, help="Merge labels that differ only in case or spaces.")
 @click.option("-o", "--output", required=True, metavar="F", help="The task file: .yaml.")
 @format_options
@@ -69,7 +73,8 @@ def init(
 
     reporter = reporter_for(options["quiet"])
     table_format, model = table_format_of(options), _model_of(options)
-    how = NewTaskOptions(text, label, options["merge_labels"], force, table_format, model)
+    columns = column_pairs(options["columns"])
+    how = NewTaskOptions(text, label, columns, options["merge_labels"], force, table_format, model)
     made = write_new_task(name, source, output, how, reporter)
     for warning in _warnings(made, output, model is not None):
         reporter.warn(warning)

@@ -121,6 +121,8 @@ class InferredColumns:
         Labels that differ only in case or spaces; see `pet.data.label_spellings.similar_labels`.
     label_map : mapping of str to str
         Value -> label, for values that were merged into another label.
+    fields : mapping of str to str
+        Column -> field, for text columns whose field was given a name.
     """
 
     rows: int
@@ -132,6 +134,7 @@ class InferredColumns:
     id: str | None = None
     similar: tuple[tuple[str, ...], ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 def infer_columns(

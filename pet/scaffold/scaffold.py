@@ -44,8 +44,13 @@ class WordGuesses:
     unsure: frozenset[str]
 
 
-def field_names(columns: Sequence[str]) -> dict[str, str]:
+def field_names(columns: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return field -> column. A field has the name of its column if the grammar of patterns allows it.
+
+    Parameters
+    ----------
+    columns : text columns
+    given : column -> field, for some columns
 
     Examples
     --------
@@ -53,10 +58,12 @@ def field_names(columns: Sequence[str]) -> dict[str, str]:
     {'body': 'body', 'Head_line': 'Head line', 'text_label': 'label'}
     """
     fields: dict[str, str] = {}
-    taken = {c for c in columns if NAME.fullmatch(c) and c not in _TAKEN}
+    given = given or {}
+    own = {c for c in columns if NAME.fullmatch(c) and c not in (*_TAKEN, *given, *given.values())}
+    taken = own | set(given.values())
     for column in columns:
-        name = column
-        if column not in taken:
+        name = given.get(column, column)
+        if column not in own and column not in given:
             stem = re.sub(r"[^\w-]+", "_", column).strip("_-")
             if not NAME.fullmatch(stem) or stem in _TAKEN:
                 stem = f"text_{stem}".strip("_-")
@@ -150,13 +157,13 @@ def first_draft(name: str, source: str, found: InferredColumns) -> Draft:
     guesses = guess_words(found.labels)
     words = {label: (word,) for label, word in guesses.words.items()}
     notes = {label: "a guess" for label in found.labels if label in guesses.unsure}
-    patterns = generic_patterns(list(field_names(found.text)))
+    patterns = generic_patterns(list(field_names(found.text, found.fields)))
     return Draft(name, source, found, NewWords(words, notes), tuple(patterns))
 
 
 def named_columns(found: InferredColumns) -> dict[str, str]:
     """Return field (or ``id``, ``label``) -> column, where the names differ."""
-    named = {field: column for field, column in field_names(found.text).items() if field != column}
+    named = {field: column for field, column in field_names(found.text, found.fields).items() if field != column}
     others = {"id": found.id, "label": found.label}
     return named | {name: column for name, column in others.items() if column not in (None, name)}  # type: ignore[misc]
 
@@ -176,7 +183,7 @@ def task_file_text(draft: Draft) -> str:
         "# The text columns of the data. Patterns name them in braces.",
         *([f"# Not used: {unused}"] if found.others else []),
         "fields:",
-        *(f"  - {yaml_scalar(field)}" for field in field_names(found.text)),
+        *(f"  - {yaml_scalar(field)}" for field in field_names(found.text, found.fields)),
         *_mapping("columns", named_columns(found), "# Where the data has other names for them."),
         "",
         f"# Values of the column {_quoted(found.label)}, and how many rows have each of them.",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pet.data.infer_columns import infer_columns
+from pet.data.infer_columns import InferredColumns, infer_columns
 from pet.data.source_names import LABELED
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
@@ -16,6 +16,7 @@ from pet.scaffold.scaffold import first_draft, named_columns, task_file_text
 from pet.store.files import writing
 from pet.store.outputs import check_output
 from pet.task.document import from_yaml
+from pet.task.grammar import NAME, RESERVED
 from pet.task.parse import parse_task
 from pet.task.task import Task
 from pet.words.tables import read_texts
@@ -55,6 +56,7 @@ class NewTaskOptions:
     ----------
     text : text columns; default: a guess (`pet.data.infer_columns.infer_columns`)
     label : label column; default: a guess
+    columns : field -> text column, or ``id`` or ``label`` -> column
     merge_labels : merge labels that differ only in case or spaces
     force : replace a file that exists
     table_format : encoding, delimiter and quoting of the data; default: detected
@@ -63,6 +65,7 @@ class NewTaskOptions:
 
     text: Sequence[str] = ()
     label: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     merge_labels: bool = False
     force: bool = False
     table_format: TableFormat = DETECT
@@ -100,13 +103,7 @@ def write_new_task(
     place = check_output(output, (".yaml", ".yml"), source, options.force)
     if not name.strip():
         raise PetError("NAME is empty; give the task a name")
-    found = infer_columns(
-        source,
-        text=options.text,
-        label=options.label,
-        merge_labels=options.merge_labels,
-        table_format=options.table_format,
-    )
+    found = _inspected(source, options)
     unlabeled = found.rows - sum(found.counts)
     labeled = f"{LABELED}{source}" if unlabeled else source
     draft = first_draft(name, labeled, found)
@@ -126,3 +123,26 @@ def write_new_task(
 def _task_of(written: str, output: str | Path) -> Task:
     """Parse the text of a task file, so that one with a mistake is never written."""
     return Task(**parse_task(from_yaml(written, str(output))))
+
+
+def _inspected(source: str, options: NewTaskOptions) -> InferredColumns:
+    """Return the columns and labels of the data, with the columns that were named."""
+    named = {name: column for name, column in options.columns.items() if name not in ("id", "label")}
+    wrong = [name for name in named if not NAME.fullmatch(name) or name in RESERVED]
+    if wrong:
+        raise PetError(
+            f"--column {wrong[0]}={named[wrong[0]]}: {wrong[0]!r} cannot be the name of a field; use letters, digits, "
+            "'_' and '-', such as text"
+        )
+    if options.label is not None and options.columns.get("label", options.label) != options.label:
+        raise PetError("--label and --column label=... name two label columns; leave one out")
+    found = infer_columns(
+        source,
+        text=list(dict.fromkeys([*options.text, *named.values()])),
+        label=options.columns.get("label", options.label),
+        merge_labels=options.merge_labels,
+        table_format=options.table_format,
+    )
+    ids = options.columns.get("id", found.id)
+    others = tuple(name for name in found.others if name != ids)
+    return replace(found, id=ids, others=others, fields={column: name for name, column in named.items()})

@@ -323,3 +323,26 @@ def test_rows_without_a_label_are_counted_and_left_to_data(missing: str, tmp_pat
     assert made.exit_code == 0, made.output
     assert "1 row has no label" in made.stdout and f"--data {source}" in made.stdout
     assert Task.load(tmp_path / "task.yaml").labels == ("x", "y")
+
+
+def test_named_columns_go_into_the_task_file(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    rows = [{"no": f"n{i}", "text": f"Title {i}", "body": row["text"], "stars": row["label"]} for i, row in
+            enumerate(labeled(["one", "two"] * 4))]  # fmt: skip
+    source = write_jsonl("train.jsonl", rows)
+    target = tmp_path / "task.yaml"
+    named = ["--column", "text=body", "--column", "label=stars", "--column", "id=no"]
+    result = call("reviews", "--input", source, *named, "-o", target)
+    assert result.exit_code == 0, result.output
+    task = Task.load(target)
+    assert task.fields == ("text",) and task.labels == ("one", "two")
+    assert {name: str(column) for name, column in task.columns.items()} == {
+        "text": "body",
+        "label": "stars",
+        "id": "no",
+    }
+    table = read_table(str(source), task.fields, labels=task.labels, columns=task.columns)
+    assert table[0]["text"] == rows[0]["body"] and table[0]["id"] == "n0"
+    # a column whose own name is given to another gets a new one
+    assert field_names(["text", "body"], {"body": "text"}) == {"text_2": "text", "text": "body"}
+    message = failure("reviews", "--input", source, "--column", "mask=body", "-o", tmp_path / "no.yaml")
+    assert "mask" in message and "--column" in message and not (tmp_path / "no.yaml").exists()
