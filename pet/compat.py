@@ -20,6 +20,12 @@ def dtype_argument(dtype: torch.dtype) -> dict[str, Any]:
     return {"dtype" if installed >= (4, 56) else "torch_dtype": dtype}
 
 
+def gguf_argument(file: str) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that unpack a GGUF file; new versions would keep its blocks."""
+    kind = getattr(transformers, "GgufConfig", None)
+    return {"gguf_file": file} | ({} if kind is None else {"quantization_config": kind(dequantize=True)})
+
+
 def no_code() -> dict[str, Any]:
     """Return the arguments that keep ``load_dataset`` from running code of a data set, as it can before version 4."""
     return {"trust_remote_code": False} if int(version("datasets").split(".")[0]) < 4 else {}

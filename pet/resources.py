@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+CACHE = "PET_CACHE"  # environment variable
 _INSTALLED_AS = {"patterns": "patterns", "data": "samples", "models": "models"}
 
 
@@ -29,3 +30,9 @@ def expand(path: str | os.PathLike[str]) -> Path:
     '~nobody-of-this-name/x'
     """
     return Path(os.path.expanduser(path))
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: ``$PET_CACHE``, or else ``pet`` in the user's cache folder."""
+    own = os.environ.get(CACHE)
+    return expand(own) if own else expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pet"

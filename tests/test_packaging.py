@@ -76,7 +76,7 @@ def test_install_hints_name_the_distribution_and_extras_that_exist(setup_cfg):
     assert setup_cfg["metadata"]["name"] == DISTRIBUTION
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "pet").rglob("*.py"))
     extras = set(re.findall(r"install_command\([\"'](\w+)[\"']\)", source))
-    used = {"duckdb", "excel", "lora", "onnx", "ray", "review", "spacy", "teachers"}
+    used = {"duckdb", "excel", "gguf", "lora", "onnx", "ray", "review", "spacy", "teachers"}
     assert used <= extras <= set(setup_cfg["options.extras_require"])
 
 

@@ -113,7 +113,9 @@ class ChatMember:
             raise PetError(f"member {self.name}: give its address: --teacher {KIND}:{teacher.address}")
         with teacher.session() as session:
             dialect = session.probe()
-            scores = session.scores([example.fields for example in judged])
+            scores = session.scores(
+                [example.fields for example in judged], lambda rows: [on_step(0, None) for _ in range(rows)]
+            )
             if len(judged) and np.isnan(scores).all():
                 raise PetError(f"member {self.name}: {_unusable(teacher, session)}")
             skipped = self._skip(session, data, {example.fields for example in judged})

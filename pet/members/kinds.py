@@ -92,6 +92,7 @@ KINDS: dict[str, MemberKind] = {
         trains=False,
         evidence="given",
         asks=True,
+        updates=lambda shared, rows: min(rows, chat.MOST_JUDGED),
     ),
     nli.KIND: MemberKind(
         make=lambda spec, shared, seed, start: nli.NliMember(spec, shared),

@@ -175,8 +175,15 @@ class RunSettings:
 
 
 def absolute(path: str | None, *, only_folder: bool = False) -> str | None:
-    """Make the path of an existing file or folder absolute; leave hub names unchanged."""
+    """Make the path of an existing file or folder absolute; leave hub names unchanged.
+
+    With `only_folder`, for models, only paths of folders and GGUF files are made absolute.
+    """
     if path is None or path.startswith("hub:"):
         return path
     place = expand(path)
-    return os.path.abspath(place) if (place.is_dir() if only_folder else place.exists()) else path
+    return (
+        os.path.abspath(place)
+        if (place.is_dir() or path.endswith(".gguf") if only_folder else place.exists())
+        else path
+    )

@@ -144,7 +144,10 @@ def fit_member(context: RunContext, member: Member, start: Path | None, folder: 
         # it hashes a selection of columns.
         for texts in [texts for texts, _ in data.parts] + ([] if data.pool is None else [data.pool]):
             texts.prepare()
-    with context.reporter.task(f"train {member.stage}", updates) as bar:
+    asks = KINDS[member.spec.kind].asks
+    with context.reporter.task(
+        f"{'ask' if asks else 'train'} {member.stage}", updates, "text" if asks else "step"
+    ) as bar:
         return fit_scorer(member.spec, scorer, data, folder, lambda _, loss: bar.update(loss=loss))
 
 

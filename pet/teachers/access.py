@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pet.errors import PetError
-from pet.resources import expand
+from pet.resources import cache_folder, expand
 from pet.settings import out_of_range
 
-CACHE = "PET_CACHE"  # environment variable
 MOST = 10**12
 
 
@@ -25,7 +23,7 @@ class Access:
     parallel : requests at the same time
     timeout : seconds to wait for an answer
     tries : requests before a text is given up, if the server fails or is busy
-    cache : folder of answers; default: see `cache_folder`
+    cache : folder of answers; default: see `pet.resources.cache_folder`
 
     Raises
     ------
@@ -56,11 +54,3 @@ class Access:
     def folder(self) -> Path:
         """Folder of the answers."""
         return cache_folder() if self.cache is None else expand(self.cache)
-
-
-def cache_folder() -> Path:
-    """Return the folder for answers: ``$PET_CACHE``, or else the folder ``pet`` in the user's cache folder."""
-    own = os.environ.get(CACHE)
-    if own:
-        return expand(own)
-    return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pet"

@@ -225,7 +225,7 @@ class Session:
         """Return a request, and its key in the cache."""
         teacher = self.teacher
         body = teacher.dialect.body(teacher.prompt.messages(fields, order), number)
-        return request_key(teacher.address.url, {"model": teacher.address.model, **body}), body
+        return request_key(teacher.address, body), body
 
     def _answer(
         self, fields: Fields, order: tuple[int, ...], number: int, done: Callable[[], object]
