@@ -90,8 +90,8 @@ def test_a_check_says_what_a_teacher_costs_and_sends_no_text(server: FakeServer,
 
 def test_a_server_that_is_down_ends_a_run_before_anything_is_trained(place: Path, tiny_model: Path) -> None:
     with fake_server(lambda body: (404, {}, b"no such model")) as other:
-        result = pet(place, "run", "task.yaml", "--teacher", f"openai:{other.address}", "-m", str(tiny_model), *QUICK,
-                     "--train", "train.jsonl", "-o", "down")  # fmt: skip
+        options = ["-m", str(tiny_model), *QUICK, "--teacher-cache", "empty", "-o", "down"]
+        result = pet(place, "run", "task.yaml", "--teacher", f"openai:{other.address}", *FILES[:2], *options)
     assert result.exit_code != 0 and other.url in result.stderr
     assert not list((place / "down").glob("g0/p1-r1"))
 
