@@ -113,9 +113,7 @@ class ChatMember:
             raise PetError(f"member {self.name}: give its address: --teacher {KIND}:{teacher.address}")
         with teacher.session() as session:
             dialect = session.probe()
-            scores = session.scores(
-                [example.fields for example in judged], lambda rows: [on_step(0, None) for _ in range(rows)]
-            )
+            scores = session.scores([example.fields for example in judged], _counting(on_step))
             if len(judged) and np.isnan(scores).all():
                 raise PetError(f"member {self.name}: {_unusable(teacher, session)}")
             skipped = self._skip(session, data, {example.fields for example in judged})
@@ -226,6 +224,16 @@ class ChatMember:
     def _teacher(self, examples: Sequence[Example], budget: str, dialect: Dialect) -> Teacher:
         prompt = Prompt(self.shared.task, self.shared.recipe.teacher, tuple(examples))
         return Teacher(self.name, self.address, prompt, self.shared.access, budget, dialect, transport=self.transport)
+
+
+def _counting(on_step: OnStep) -> OnRows:
+    """Return a function that reports each finished text as a step."""
+
+    def finished(rows: int) -> None:
+        for _ in range(rows):
+            on_step(0, None)
+
+    return finished
 
 
 def _save(fitted: Fitted, folder: Path) -> None:
