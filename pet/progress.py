@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Literal, TextIO
+from typing import Literal, Protocol, TextIO
 
 from pet.terminal import clean, display_width, fit
 
@@ -16,8 +16,19 @@ Mode = Literal["auto", "plain", "quiet"]
 
 Watch = Callable[[str, int, Mapping[str, float | str]], object]  # label, completed units, new figures
 
+NOTEBOOK = "ipykernel"  # the package of a notebook's output streams
 _REDRAW_SECONDS = 0.1
 _PLAIN_SECONDS = 30.0
+
+
+class Outlook(Protocol):
+    """Tells how far the whole work is, of which a task is a part."""
+
+    def __call__(self, label: str, done: int, seconds: float) -> str:
+        """Return what to show beside a running task, given its label, completed units and seconds; it may be empty."""
+
+    def ended(self, label: str, done: int, seconds: float) -> None:
+        """Note how long a task took."""
 
 
 class Reporter:
@@ -49,6 +60,7 @@ class Reporter:
         self.mode = mode
         self.clock = clock
         self.watch: Watch | None = None  # gets the figures of every step, in every mode
+        self.outlook: Outlook | None = None  # of the whole work, of which each task is a part
         self._given = stream
         self._width = width or (lambda: shutil.get_terminal_size().columns)
         self._tasks: list[Progress] = []
@@ -84,11 +96,11 @@ class Reporter:
 
     @property
     def live(self) -> bool:
-        """Whether the stream is a terminal whose last line can be redrawn."""
+        """Whether the stream is a terminal, or the output of a notebook, whose last line can be redrawn."""
         if self.mode != "auto" or os.environ.get("TERM") == "dumb":
             return False
         try:
-            return self._stream.isatty()
+            return self._stream.isatty() or type(self._stream).__module__.partition(".")[0] == NOTEBOOK
         except (AttributeError, ValueError):  # a closed stream, or a minimal stream object
             return False
 
@@ -175,7 +187,10 @@ class Progress:
         reporter._tasks.remove(self)
         if reporter.mode == "quiet":
             return
-        took = _duration(reporter.clock() - self._begun)
+        seconds = reporter.clock() - self._begun
+        if kind is None and reporter.outlook is not None:
+            reporter.outlook.ended(self.label, self.done, seconds)
+        took = _duration(seconds)
         if kind is None:
             state = f"{_amount(self.done, self.unit)} in {took}"
         else:
@@ -193,7 +208,9 @@ class Progress:
         if self.total and 0 < self.done <= self.total and passed > 0:
             parts[0] += f" ({100 * self.done // self.total} %)"
             parts.append(f"{_duration(passed * (self.total - self.done) / self.done)} left")
-        return "  ".join([*parts, *self._figures()])
+        outlook = self._reporter.outlook
+        whole = "" if outlook is None else outlook(self.label, self.done, passed)
+        return "  ".join([*parts, *self._figures(), *([f"[{whole}]"] if whole else [])])
 
     def _how_far(self) -> str:
         if self.total is None:

@@ -95,7 +95,7 @@ def iter_table(
     name: str = "input",
     chunk_rows: int = 32768,
     table_format: TableFormat = DETECT,
-) -> Iterator[datasets.Dataset]:
+) -> Chunks:
     """Read a table in chunks, in constant memory.
 
     The whole input is checked before the first chunk is returned, so that a bad last line does not cost hours of work.
@@ -105,17 +105,39 @@ def iter_table(
     ----------
     chunk_rows : int
         Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
+
+    Returns
+    -------
+    Chunks
+        Iterator of tables, which knows the number of all rows.
     """
     opened, layout = prepare(source, fields, labels, label_map, columns, name, table_format)
     fast = True
     try:
-        for _ in _checked(fast_batches(opened, layout), layout, name):
-            pass
+        rows = sum(batch.num_rows for batch in _checked(fast_batches(opened, layout), layout, name))
     except Unsound:
         fast = False
-        for _ in _walked(opened, layout, name):
-            pass
-    return _stream(opened, layout, name, chunk_rows, fast)
+        rows = sum(batch.num_rows for batch in _walked(opened, layout, name))
+    return Chunks(_stream(opened, layout, name, chunk_rows, fast), rows)
+
+
+class Chunks:
+    """The chunks of a table, once, and its number of rows.
+
+    Attributes
+    ----------
+    rows : int
+    """
+
+    def __init__(self, chunks: Iterator[datasets.Dataset], rows: int):
+        self.rows = rows
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[datasets.Dataset]:
+        return self._chunks
+
+    def __next__(self) -> datasets.Dataset:
+        return next(self._chunks)
 
 
 def _read_all(opened: Source, layout: Layout, cache_dir: str | os.PathLike[str] | None, name: str) -> datasets.Dataset:

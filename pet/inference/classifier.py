@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from pet.data.read import Chunks
 from pet.inference.options import ComputeOptions
 from pet.inference.place import check_place, settings_of
 from pet.inference.quantize import first_chunk
@@ -106,7 +107,7 @@ def _as_in(saved: SavedClassifier, task: Task) -> SavedClassifier:
 def classify_chunks(
     classifier: Classifier,
     name: str,
-    chunks: Iterator[Dataset],
+    table: Chunks,
     compute: ComputeOptions,
     doing: str,
     reporter: Reporter,
@@ -117,18 +118,18 @@ def classify_chunks(
     ----------
     classifier, name : Classifier and str
         The classifier, and its name in messages.
-    chunks : iterator of Dataset
+    table : Chunks
         Texts.
     compute : ComputeOptions
     doing : str
         Name of the progress bar.
     reporter : Reporter
     """
-    accelerator = make_accelerator(compute.device, compute.precision or "fp32")
+    accelerator, chunks = make_accelerator(compute.device, compute.precision or "fp32"), iter(table)
     if compute.quantize or compute.runtime or engine_of(classifier):
         first, chunks = first_chunk(chunks)
         prepare_classifier(classifier, name, first, accelerator, compute, reporter)
-    with reporter.task(doing, None, "text") as bar:
+    with reporter.task(doing, table.rows, "text") as bar:
         for chunk in chunks:
             yield (
                 chunk,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
 from pet.data.label_sets import LabelSets
-from pet.data.read import iter_table
+from pet.data.read import Chunks, iter_table
 from pet.data.table_options import TableOptions
 from pet.embeddings.fit import fit_figures
 from pet.evaluate import evaluate
@@ -27,7 +27,7 @@ from pet.task.group import Group
 from pet.task.task import Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
 
 def evaluate_file(
@@ -91,9 +91,7 @@ def evaluate_file(
     return figures | _special(saved, merged, right, figures)
 
 
-def _read(
-    saved: SavedClassifier, source: str, label_map: Mapping[str, str] | None, table: TableOptions
-) -> Iterator[Dataset]:
+def _read(saved: SavedClassifier, source: str, label_map: Mapping[str, str] | None, table: TableOptions) -> Chunks:
     """Read labeled texts in chunks."""
     classifier = saved.classifier
     known = _known_names(saved, label_map)

@@ -111,12 +111,12 @@ def label_file(
     fits = [] if none_of_these is None else [FIT]
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
     threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
-    chunks = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
-    prepared, chunks = _prepared(ensemble, chunks, compute, reporter)
+    read = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
+    prepared, chunks = _prepared(ensemble, iter(read), compute, reporter)
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
         writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
-        reporter.task(f"label with {len(members)} members", None, "text") as bar,
+        reporter.task(f"label with {len(members)} members", read.rows, "text") as bar,
     ):
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))

@@ -28,6 +28,7 @@ from pet.run.merging import (
     label_pool,
     labels_stage,
 )
+from pet.run.outlook import outlook_of
 from pet.run.pool_gold import pseudo_label_accuracy
 from pet.run.ratio_figures import ratio_figures
 from pet.run.resolve import Given, ResolvedRun, resolve
@@ -97,6 +98,7 @@ def run(
     directory = RunDirectory(output, resolved.config, reporter=reporter)
     executor = TeachersFirst(make_executor(execution or Execution(), settings.device, given.group))
     # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.
+    reporter.outlook = outlook_of(resolved)
     with directory, BORROWED, tracking(given.track, directory.path, resolved, reporter) as tracked:
         figures, shown = _results(resolved, directory, executor)
         results = write_results(directory, resolved, figures, shown)
