@@ -43,6 +43,7 @@ from pet.run.weights import estimate_figures, make_ensemble, pattern_accuracies
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
 from pet.training.group import in_a_group
+from pet.training.memory import keep_objects
 
 
 def run(
@@ -95,6 +96,7 @@ def run(
         )
     check_trackers(given.track)
     resolved = resolve(settings, reporter, given)
+    keep_objects()
     directory = RunDirectory(output, resolved.config, reporter=reporter)
     executor = TeachersFirst(make_executor(execution or Execution(), settings.device, given.group))
     # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.

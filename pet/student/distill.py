@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pet.backbones.sequence import SequenceLogits
+from pet.backbones.used_words import only_used_words
 from pet.cloze.ragged import Encoded, Ragged
 from pet.data.pick import pick_rows
 from pet.process import seeded
@@ -176,12 +177,15 @@ def fit_classifier(
     if gold is not None and gold_rows.size:
         encoded = _concatenate([encoded, _encode(classifier, gold[0], np.arange(len(gold[1])))])
         kept = np.concatenate([kept, gold_targets(gold[1], len(classifier.labels))])
-    objective = StudentObjective(
-        classifier.model, how.temperature, how.gold_weight, independent=classifier.independent, ordinal=how.ordinal
-    ).to(accelerator.device)
     plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
     batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)
-    with seeded(derive_seed(how.seed, "dropout"), accelerator.device):
+    with (
+        only_used_words(classifier.model, encoded.ids.values, how.schedule.decay),
+        seeded(derive_seed(how.seed, "dropout"), accelerator.device),
+    ):
+        objective = StudentObjective(
+            classifier.model, how.temperature, how.gold_weight, independent=classifier.independent, ordinal=how.ordinal
+        ).to(accelerator.device)
         return train(objective, batches, how.schedule, accelerator, on_step)
 
 

@@ -79,6 +79,17 @@ class Schedule:
             max_grad_norm=optimizer.max_grad_norm,
         )
 
+    @property
+    def decay(self) -> float:
+        """The factor by which all updates together multiply a matrix that never has a gradient.
+
+        Examples
+        --------
+        >>> round(Schedule(steps=2, learning_rate=0.5, weight_decay=0.1).decay, 5)  # 0.95 * 0.975
+        0.92625
+        """
+        return math.prod(1 - rate * self.weight_decay for rate in _rates(self))
+
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:
     """Return the fraction of the peak learning rate for an update, counted from 0.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pet.backbones.dropout import dropout
 from pet.backbones.masked import MaskedLM
 from pet.backbones.packed import equal_runs, packed_features, packed_features_on_gpu, plain_layers
 from pet.backbones.trained import load_masked_lm
+from pet.training import memory
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory, own_process
 from pet.tuning import lora, networks, prefix_layers, prompt
@@ -164,6 +166,24 @@ def test_dropout_of_neighboring_elements_is_independent_and_seeded():
 def test_batches_on_a_cpu_are_limited():
     assert batch_tokens(8192, torch.device("cpu")) < 8192 == batch_tokens(8192, torch.device("cuda"))
     assert batch_tokens(16, torch.device("cpu")) == 16
+
+
+@pytest.mark.parametrize("before", [0, 5], ids=["none", "some"])
+def test_objects_are_kept_out_of_collections_only_in_a_process_of_ones_own(monkeypatch, before):
+    """`before`: objects that a program froze itself; they stay as they are."""
+    calls: list[str] = []
+    fake = SimpleNamespace(
+        collect=lambda: calls.append("collect"),
+        freeze=lambda: calls.append("freeze"),
+        unfreeze=lambda: calls.append("unfreeze"),
+        get_freeze_count=lambda: 7 if calls[-1:] == ["freeze"] else before,
+    )
+    monkeypatch.setattr(memory, "gc", fake)
+    memory.keep_objects()
+    with own_process():
+        memory.keep_objects()
+        memory.keep_objects()
+    assert calls == ([] if before else ["collect", "freeze", "unfreeze"])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pet.backbones.int8 import quantize_linears
 from pet.backbones.sequence import SequenceLogits, model_inputs
+from pet.backbones.used_words import only_used_words
 from pet.student.classifier import Classifier, TextInput, encode_texts, new_classifier
 from pet.student.distill import Distillation, fit_classifier, plan_rows
 from pet.task.grammar import parse_template
@@ -67,18 +68,23 @@ def test_other_families_run_as_they_are(family_model, name):
 
 @pytest.mark.parametrize("name", ["bert", "roberta"])
 def test_training_equals_a_plain_loop(tmp_path, name):
-    """Three updates without dropout against transformers, AdamW and the formula of the loss, written out."""
+    """Three updates without dropout against transformers, AdamW and the formula of the loss, written out.
+
+    Rows of the word embeddings that no text uses only decay.
+    """
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder, temperature = build_family(name, tmp_path, **still), 2.0
-    how = Distillation(Schedule(3, 1e-3, weight_decay=0.0), 4, temperature, seed=5)
+    how = Distillation(Schedule(3, 1e-3, weight_decay=0.1), 4, temperature, seed=5)
     trained = _classifier(folder)
     losses = fit_classifier(trained, TABLE, TARGETS, how, make_accelerator("cpu", "fp32"))
 
     plain = _classifier(folder)
     model, expected = plain.model.train(), []
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) == wanted] for wanted in (True, False))
+    optimizer = torch.optim.AdamW([{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], weight_decay=0.1)
     for step, rows in enumerate(plan_rows(how, len(TEXTS), 0, 0)[0]):
-        optimizer.param_groups[0]["lr"] = 1e-3 * rate_factor(step, 3, 0.0)
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * rate_factor(step, 3, 0.0)
         batch, soft = _batch(plain, rows), torch.from_numpy(TARGETS[rows]).float().clamp_min(1e-12)
         student = F.log_softmax(model(**model_inputs(model, batch)).logits / temperature, dim=1)
         teacher = F.log_softmax(soft.log() / temperature, dim=1)
@@ -89,6 +95,41 @@ def test_training_equals_a_plain_loop(tmp_path, name):
         optimizer.step()
         expected.append(loss.item())
     assert losses == [pytest.approx(np.mean(expected), abs=1e-6)]
+    found = trained.model.state_dict()
+    for name, values in model.state_dict().items():
+        torch.testing.assert_close(found[name], values, atol=2e-5, rtol=1e-5, msg=name)
+    unused = np.setdiff1d(
+        np.arange(len(trained.model.get_input_embeddings().weight)), _batch(plain, range(5))["input_ids"]
+    )
+    before = _classifier(folder).model.get_input_embeddings().weight[unused[-1]]
+    torch.testing.assert_close(trained.model.get_input_embeddings().weight[unused[-1]], before * how.schedule.decay)
+    assert how.schedule.decay < 1
+
+
+def test_only_the_used_rows_of_the_word_embeddings_are_trained(family_model):
+    model = _classifier(family_model("bert")).model
+    whole = model.get_input_embeddings()
+    with only_used_words(model, np.array([7, 9, 7]), 0.5):
+        part = model.get_input_embeddings()
+        assert sorted(part.weight.shape[:1]) == [3]  # and the padding token
+        assert torch.equal(part(torch.tensor([[9, 7]])), whole(torch.tensor([[9, 7]])))
+        with pytest.raises(IndexError):
+            part(torch.tensor([8]))
+        expected = whole.weight.detach() * 0.5
+        with torch.no_grad():
+            part.weight += 1
+        expected[[0, 7, 9]] = whole.weight.detach()[[0, 7, 9]] + 1
+    assert model.get_input_embeddings() is whole
+    torch.testing.assert_close(whole.weight.detach(), expected)
+
+
+@pytest.mark.parametrize("name", ["t5", "albert"])
+def test_embeddings_with_another_use_or_few_unused_rows_stay_whole(family_model, name):
+    model = _classifier(family_model(name)).model
+    whole = model.get_input_embeddings()
+    every = np.arange(1 if name == "t5" else len(whole.weight))
+    with only_used_words(model, every, 0.5):
+        assert model.get_input_embeddings() is whole
 
 
 def test_a_quantized_classifier_stays_packed(family_model):

@@ -1,0 +1,82 @@
+"""Train a classifier with only those rows of its word embeddings that the training texts use.
+
+The embeddings of a small model are half of its parameters, those of a multilingual one most of them, and a few hundred
+texts use a fraction of the rows. The others get no gradient: AdamW only applies weight decay to them. So training works
+on a copy of the used rows, with gradients and optimizer state of that size. At the end, the others decay at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Array = NDArray[Any]
+_MOST = 0.75  # share of the rows; with more of them, there is little to gain
+
+
+class _Rows(nn.Module):
+    """An embedding of some of the ids of another one."""
+
+    place: Tensor
+
+    def __init__(self, whole: nn.Embedding, ids: Tensor):
+        super().__init__()
+        self.weight = nn.Parameter(whole.weight.detach()[ids])
+        place = torch.full((len(whole.weight),), -1, device=ids.device)  # F.embedding refuses -1
+        place[ids] = torch.arange(len(ids), device=ids.device)
+        self.register_buffer("place", place, persistent=False)
+        self.padding_idx = None if whole.padding_idx is None else int(place[whole.padding_idx])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(self.place[ids], self.weight, self.padding_idx)
+
+
+@contextmanager
+def only_used_words(model: PreTrainedModel, ids: Array, decay: float) -> Iterator[None]:
+    """Inside the block, the model has only the embeddings of some tokens; it must see no others.
+
+    Nothing changes if the embeddings are also weights of another layer, or most of them are used.
+
+    Parameters
+    ----------
+    model : a model that is trained inside the block
+    ids : token ids of the training texts, with duplicates; the padding token need not be among them
+    decay : factor by which the training multiplies weights without a gradient
+    """
+    whole = model.get_input_embeddings()
+    if not _can_be_split(model, whole):
+        yield
+        return
+    padding = [model.config.pad_token_id, whole.padding_idx]
+    used = np.unique(np.concatenate([ids, np.array([i for i in padding if i is not None], dtype=np.int64)]))
+    if len(used) > _MOST * len(whole.weight):
+        yield
+        return
+    rows = torch.from_numpy(used).long().to(whole.weight.device)
+    part = _Rows(whole, rows)
+    model.set_input_embeddings(part)
+    try:
+        yield
+    finally:
+        model.set_input_embeddings(whole)
+        with torch.no_grad():
+            whole.weight.mul_(decay)
+            whole.weight[rows] = part.weight.to(whole.weight.device)
+
+
+def _can_be_split(model: PreTrainedModel, whole: Any) -> bool:
+    """Return True if a model's word embeddings are trained, plain, and weights of nothing else."""
+    if type(whole) is not nn.Embedding or not whole.weight.requires_grad or whole.max_norm or whole.scale_grad_by_freq:
+        return False
+    same = [name for name, own in model.named_parameters(remove_duplicate=False) if own is whole.weight]
+    return len(same) == 1
