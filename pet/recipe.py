@@ -103,8 +103,8 @@ _FEWGLUE: dict[str, Any] = {
 EFFORTS = ("low", "default", "high")
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
-    "low": Recipe().with_settings(steps=30, student_steps=100),
-    "high": Recipe().with_settings(repetitions=3, student_steps=400),
+    "low": Recipe().with_settings(steps=30, student_steps=50),
+    "high": Recipe().with_settings(repetitions=3, student_steps=200),
     "paper": Recipe().with_settings(**_PAPER),
     "fewglue": Recipe().with_settings(**_FEWGLUE),
 }
@@ -206,5 +206,5 @@ def learning_rate_for(parameters: int, factor: float = 1) -> float:
 
 
 def student_rate_for(parameters: int) -> float:
-    """Return the peak learning rate of a classifier: twice that of a member, because its head is new."""
-    return 2 * learning_rate_for(parameters)
+    """Return the peak learning rate of a classifier: four times that of a member, because its output layer is new."""
+    return 4 * learning_rate_for(parameters)

@@ -134,14 +134,14 @@ class StudentSettings(Settings):
     )
     learning_rate: float = setting(
         0.0,
-        "peak learning rate of the student and the supervised classifier; 0: twice that of members, because their head "
-        "is new",
+        "peak learning rate of the student and the supervised classifier; 0: four times that of members of this model "
+        "size, because their output layer is new",
         low=0,
         high=1,
         name="student_learning_rate",
     )
     steps: int = setting(
-        200,
+        100,
         "training steps of the student; unless it is given, up to three times as many with more than 10 labels",
         low=0,
         high=MOST_STEPS,
