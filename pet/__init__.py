@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pet.library_defaults import bound_spinning
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "run_task",
     "sample_shots",
 ]
+
+bound_spinning()
 
 if TYPE_CHECKING:
     from pet.data.read import read_table

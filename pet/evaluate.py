@@ -41,8 +41,7 @@ def evaluate(
         - ``accuracy_interval``, ``macro_f1_interval``, ``mcc_interval``: 95 % intervals; see `pet.statistics`
         - ``ece``: expected calibration error over 15 equal-width bins (Guo et al. 2017)
         - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``
-        - ``confusion``: counts, one row per gold label and one column per predicted label; for more than 200 labels
-          ``labels`` and ``cells``, see `pet.confusion`
+        - ``confusion``: one row per gold label and one column per predicted label; see `pet.confusion`
         - ``calibration``: for each bin ``lower`` (exclusive), ``upper`` (inclusive), ``n``, and the mean
           ``confidence`` and ``accuracy`` (None if the bin is empty)
 

@@ -6,6 +6,7 @@ In Python they belong to the program that imports this package. docs/library-def
 from __future__ import annotations
 
 import os
+import sys
 
 ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub adds library versions and a session id to its requests
@@ -17,3 +18,23 @@ def set_environment() -> None:
     """Set the variables that the user has not set. Libraries read them when they are imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_BUSY = 0.5  # load: processes that run or wait for a core
+_SPINS = "1000"
+
+
+def bound_spinning() -> None:
+    """Keep threads that wait for each other from taking the time of those that compute, unless the user decided.
+
+    By default, OpenMP's threads spin for milliseconds before they sleep. That is fastest on an idle machine, but once
+    something else runs, an update takes up to twenty times as long. So let them spin briefly or, if the machine is
+    busy already, not at all. The results are the same. OpenMP reads the variables when torch is loaded.
+    """
+    if "torch" in sys.modules or any(name in os.environ for name in WAITING):
+        return
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > _BUSY:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    else:
+        os.environ["GOMP_SPINCOUNT"] = _SPINS

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from small_run import pet, run_options, write_inputs
 
+from pet import library_defaults
 from pet.library_defaults import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,3 +149,22 @@ def test_the_page_names_places_that_exist():
 
     for place in re.findall(r"`(pet/[\w/.]+)`", PAGE):
         assert (ROOT / place).is_file(), place
+
+
+@pytest.mark.parametrize(
+    ("load", "given", "found"),
+    [
+        (0.1, {}, {"GOMP_SPINCOUNT": "1000"}),
+        (3.0, {}, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        (3.0, {"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_waiting_threads_spin_briefly_unless_the_user_decides(
+    load: float, given: dict[str, str], found: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = dict(given)
+    monkeypatch.setattr(library_defaults.os, "environ", environment)
+    monkeypatch.setattr(library_defaults.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    library_defaults.bound_spinning()
+    assert environment == found
