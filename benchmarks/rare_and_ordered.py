@@ -38,7 +38,7 @@ INTRO = """# Labels in an order, and rare labels
 
 Produced by `python benchmarks/rare_and_ordered.py`: `minilm-mlm-en`, two patterns with one member each, 64 tokens, a
 pool of {pool} texts, and {rows} labeled texts of the training set that were not drawn; 100 updates of the student.
-Means over {seeds} draws.
+Means over {seeds} draw(s).
 
 """
 
