@@ -58,7 +58,7 @@ def test_the_interval_of_macro_f1_holds_the_true_value_about_as_often(labels, ac
         counts = generator.multinomial(n, cells.ravel()).reshape(labels, labels)
         low, high = metric_intervals(counts)["macro_f1_interval"]
         covered += low <= accuracy <= high  # of this distribution, macro F1 is the accuracy
-    assert covered / tries >= 0.82
+    assert covered / tries >= (0.82 if n >= 5 * labels else 0.75)
 
 
 def test_a_perfect_score_on_few_texts_is_not_certain():
