@@ -49,10 +49,11 @@ CELLS = {
         *("sst2:32:0", "agnews:32:0", "tickets:40:0", "yelp:32:0", "sst2:8:1", "sst2:200:1", "agnews:200:1"),
         *("sst2:32:1", "agnews:32:1", "tickets:40:1", "yelp:32:1", "sst2:8:0", "mnli:32:0"),
     ),
-    "student": ("sst2:32:0", "agnews:32:0", "tickets:40:0", "yelp:32:0"),
+    "student": ("sst2:32:0", "agnews:32:0", "tickets:40:0", "yelp:32:0", "sst2:32:1", "agnews:32:1"),
 }
 BUDGET = 40 * (8 + 4)  # texts that the recipe to beat shows a member, labeled and unlabeled
 PATTERNS = 2  # trained in each cell
+POOL = {"members": 400, "student": 600}
 
 
 def member_recipe(trial: optuna.Trial) -> dict[str, Any]:
@@ -71,13 +72,14 @@ def member_recipe(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def student_recipe(trial: optuna.Trial) -> dict[str, Any]:
-    """Return the settings of students that a trial tries, all with as many texts as the default recipe."""
+    """Return the settings of students that a trial tries, with as many texts as the recipe to beat or half of them."""
     batch = trial.suggest_categorical("student_batch", [8, 16, 32])
     return {
         "student_batch": batch,
         "student_learning_rate": trial.suggest_float("student_learning_rate", 2e-5, 4e-4, log=True),
         "temperature": trial.suggest_float("temperature", 1.0, 4.0),
         "gold_weight": trial.suggest_float("gold_weight", 0.0, 0.5),
+        "budget": trial.suggest_categorical("budget", [0.5, 1.0]),
         "warmup": trial.suggest_float("warmup", 0.0, 0.4),
     }
 
@@ -86,7 +88,10 @@ _MEMBER = {
     **{"labeled_batch": 8, "unlabeled_batch": 4, "learning_rate": 5e-5, "alpha": 1e-4},
     **{"budget": 1.0, "power": 0.5, "warmup": 0.1},
 }
-_STUDENT = {"student_batch": 16, "student_learning_rate": 1e-4, "temperature": 2.0, "gold_weight": 0.0, "warmup": 0.1}
+_STUDENT = {
+    **{"student_batch": 16, "student_learning_rate": 1e-4, "temperature": 2.0, "gold_weight": 0.0},
+    **{"budget": 1.0, "warmup": 0.1},
+}
 # The first trials: the recipe to beat, and recipes that differ from it in little.
 FIRST: dict[str, list[dict[str, Any]]] = {
     "members": [
@@ -97,7 +102,13 @@ FIRST: dict[str, list[dict[str, Any]]] = {
         _MEMBER | {"unlabeled_batch": 0, "budget": 0.67},
         _MEMBER | {"unlabeled_batch": 0, "learning_rate": 1e-4, "budget": 0.67},
     ],
-    "student": [_STUDENT, _STUDENT | {"gold_weight": 0.2}, _STUDENT | {"student_learning_rate": 5e-5}],
+    "student": [
+        _STUDENT,
+        _STUDENT | {"budget": 0.5},
+        _STUDENT | {"budget": 0.5, "student_learning_rate": 2e-4},
+        _STUDENT | {"gold_weight": 0.2},
+        _STUDENT | {"temperature": 1.0},
+    ],
 }
 
 
@@ -111,8 +122,8 @@ def member_settings(values: Mapping[str, Any], texts: int) -> dict[str, str]:
 
 def student_settings(values: Mapping[str, Any]) -> dict[str, str]:
     """Return settings of a run from those of a trial."""
-    steps = 200 * 16 // values["student_batch"]
-    return {**{name: str(value) for name, value in values.items()}, "student_steps": str(steps)}
+    steps = round(200 * values["budget"] * 16 / values["student_batch"])
+    return {**{name: str(value) for name, value in values.items() if name != "budget"}, "student_steps": str(steps)}
 
 
 def drawn(cell: str, sizes: Size, shared: Path, folder: Path) -> Draw:
@@ -293,7 +304,7 @@ def _gap(accuracy: float | None, base: float) -> str:
 @common.shared_option
 @common.threads_option
 @click.option("--model", default="minilm-mlm-en", show_default=True, help="Model in ../shared/models, or any other.")
-@click.option("--pool-size", default=400, show_default=True, help="Unlabeled texts.")
+@click.option("--pool-size", type=int, help="Unlabeled texts.  [default: 400 for members, 600 for students]")
 @click.option("--test-rows", default=400, show_default=True, help="Labeled texts that measure.")
 @common.output_option(common.HERE / "results" / "recipe_study.jsonl")
 def main(part: str, trials: int, shared: Path, threads: int, output: Path, **options: Any) -> None:
@@ -301,7 +312,7 @@ def main(part: str, trials: int, shared: Path, threads: int, output: Path, **opt
     import torch
 
     torch.set_num_threads(threads)
-    sizes = Size(0, options["pool_size"], options["test_rows"])
+    sizes = Size(0, options["pool_size"] or POOL[part], options["test_rows"])
     with tempfile.TemporaryDirectory(prefix="pet-study-") as place:
         draws = {}
         for cell in CELLS[part]:
