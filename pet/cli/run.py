@@ -325,9 +325,30 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     if not table:
         parts.append("\n".join([_NO_TEST, *estimate_lines(runs[0].get("estimate"))]))
     parts += ["\n".join(spread_lines(results))] if "spread" in results else []
+    parts += _before(settings, output)
     first = output / run_folder(next(iter(results["runs"]))) if "runs" in results else output
     parts.append(_outcome(first, settings))
     return "\n\n".join(parts)
+
+
+def _before(settings: RunSettings, output: Path) -> list[str]:
+    """Return what the run that `--from` names has reached, and how to compare both."""
+    from pet.report.estimate import estimate_lines
+    from pet.report.tables import interval
+    from pet.run.results import METRICS, headline_metrics, read_results
+
+    if settings.reuse is None or not (expand(settings.reuse) / METRICS).is_file():
+        return []
+    earlier = read_results(expand(settings.reuse))
+    for name, figures in reversed(headline_metrics(earlier).items()):
+        if "accuracy_interval" in figures:
+            reached = f"accuracy of the {name} {figures['accuracy']:.3f} {interval(figures['accuracy_interval'])}"
+            compared = f"compare: pet compare {_quoted(settings.reuse)} {_quoted(output)}"
+            return [f"before, in {settings.reuse}: {reached}\n{compared}"]
+    lines = [f"Before, in {settings.reuse}: {line}" for line in estimate_lines(earlier.get("estimate"))[:1]]
+    if lines and settings.corrections is not None:
+        lines.append("Reviewed texts are harder than others, so the estimate with them is too low.")
+    return ["\n".join(lines)] if lines else []
 
 
 def _level_lines(table: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_run import pet, refused, run_options, write_inputs
 
+from pet.cli.run import summary
 from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
 from pet.recipe import make_recipe
 from pet.report.estimate import estimate_lines
@@ -77,6 +78,17 @@ def test_by_default_a_run_estimates_where_there_are_no_test_texts() -> None:
     assert not wants(tests=True)
     assert wants(tests=True, estimate=True)
     assert not wants(tests=False, estimate=False)
+
+
+def test_a_run_with_corrections_shows_the_estimate_before(tmp_path: Path) -> None:
+    estimate = {"accuracy": 0.8, "low": 0.7, "high": 0.9, "disagreement": 0.1, "judged": 0, "wrong": 0}
+    (tmp_path / "metrics.json").write_text(json.dumps({"method": "pet", "estimate": estimate}))
+    settings = RunSettings(
+        task={}, train="a", unlabeled="b", test=None, model="m", corrections="c", reuse=str(tmp_path)
+    )  # fmt: skip
+    said = summary({"method": "pet", "estimate": estimate | {"accuracy": 0.85}}, tmp_path / "new", settings)
+    before = said[said.index("Before") :]
+    assert "About 85 %" in said and "80 %" in before and str(tmp_path) in before and "too low" in before
 
 
 def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
