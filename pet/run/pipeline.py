@@ -37,7 +37,7 @@ from pet.run.reuse import reuse_members
 from pet.run.settings import RunSettings
 from pet.run.stages import keep_primers, trained_members, untrained_members
 from pet.run.trackers import check_trackers
-from pet.run.tracking import tracking
+from pet.run.tracking import Tracking, tracking
 from pet.run.vectors import keep_vectors
 from pet.run.weights import estimate_figures, make_ensemble, pattern_accuracies
 from pet.store.directory import RunDirectory
@@ -102,11 +102,16 @@ def run(
     # Libraries change warning filters and how torch computes attention, for the whole process. So runs take turns.
     reporter.outlook = outlook_of(resolved)
     with directory, BORROWED, tracking(given.track, directory.path, resolved, reporter) as tracked:
-        figures, shown = _results(resolved, directory, executor)
-        results = write_results(directory, resolved, figures, shown)
-        if tracked is not None:
-            tracked.finish(results, shown)
-        return results
+        return _finished(resolved, directory, executor, tracked)
+
+
+def _finished(resolved: ResolvedRun, directory: RunDirectory, executor: Executor, tracked: Tracking | None) -> Results:
+    """Build all stages, write the results, and log them."""
+    figures, shown = _results(resolved, directory, executor)
+    results = write_results(directory, resolved, figures, shown)
+    if tracked is not None:
+        tracked.finish(results, shown)
+    return results
 
 
 def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor) -> tuple[Results, Results]:
