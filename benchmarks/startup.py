@@ -32,7 +32,18 @@ def commands(folder: Path) -> dict[str, tuple[list[str], int]]:
     (folder / "one.jsonl").write_text(json.dumps(ONE) + "\n", encoding="utf-8")
     run, one, quick = str(folder / "run"), str(folder / "one.jsonl"), ["steps=1", "min_epochs=0", "student_steps=1"]
     settings = [word for setting in quick for word in ("--set", setting)]
-    given = ["--train", str(train), "--unlabeled", str(train), "--patterns", "1", *settings, "-q", "-o", run]
+    given = [
+        "--train",
+        str(train),
+        "--unlabeled",
+        str(sample.with_name("unlabeled.jsonl")),
+        "--patterns",
+        "1",
+        *settings,
+        "-q",
+        "-o",
+        run,
+    ]
     pet(["run", "news", *given])
     return {
         "python -c pass": (["-c", "pass"], 0),
