@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pet.ensemble.stacking import FEWEST_TEXTS
 from pet.recipe import Recipe
 
-DRAWS = 5  # of half of the labeled texts
+DRAWS = 4  # of half of the labeled texts
 FOLDS = 4  # for what more labels bring, where the members of the run leave out no texts
 FEWEST = 8  # labeled texts
 MOST_COST = 0.5  # by default the estimate takes at most this share of the time of a run
@@ -49,7 +49,7 @@ def relative_cost(recipe: Recipe, size: Size) -> float:
     --------
     >>> from pet.recipe import make_recipe
     >>> round(relative_cost(make_recipe(), Size(patterns=4, texts=32, pool=1000)), 2)
-    0.26
+    0.4
     """
     member, student = recipe.member, recipe.student
     batch = (member.labeled_batch + (member.unlabeled_batch if size.pool else 0)) * member.accumulation

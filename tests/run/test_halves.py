@@ -38,12 +38,12 @@ def test_a_run_without_test_texts_says_how_good_it_is_and_what_more_labels_broug
 ) -> None:
     place, said = estimated
     found = json.loads((place / "metrics.json").read_text())["estimate"]
-    assert (found["halves"]["draws"], found["halves"]["labeled"], found["halves"]["judged"]) == (5, 12, 12)
+    assert (found["halves"]["draws"], found["halves"]["labeled"], found["halves"]["judged"]) == (4, 12, 12)
     assert found["low"] <= found["accuracy"] <= found["high"]
     gain = found["halves"]["gain"]
     assert gain["texts"] == 6 and gain["low"] <= gain["difference"] <= gain["high"]
     lines = estimate_lines(found)
-    assert "5 × half of 12 labeled texts" in lines[0] and "6 labels" in lines[1]
+    assert "4 × half of 12 labeled texts" in lines[0] and "6 labels" in lines[1]
     assert all(line in said for line in lines)
     assert all(line in (place / "report.html").read_text() for line in lines)
 
@@ -52,12 +52,12 @@ def test_the_estimate_is_the_same_after_it_was_lost(
     estimated: tuple[Path, str], inputs: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     place, _ = estimated
-    scores = np.load(place / "halves" / "scores.npy").reshape(9, 12, 4)
+    scores = np.load(place / "halves" / "scores.npy").reshape(8, 12, 4)
     assert (np.isnan(scores[0]).any(axis=1) != np.isnan(scores[1]).any(axis=1)).all()  # two draws share the texts
-    assert (~np.isnan(scores[5:]).any(axis=2)).sum(axis=0).tolist() == [1] * 12  # and each fold is left out once
+    assert (~np.isnan(scores[4:]).any(axis=2)).sum(axis=0).tolist() == [1] * 12  # and each fold is left out once
     (place / "halves" / "scores.npy").unlink()
     pet("run", place / "config.yaml", "-q")
-    np.testing.assert_array_equal(np.load(place / "halves" / "scores.npy").reshape(9, 12, 4), scores)
+    np.testing.assert_array_equal(np.load(place / "halves" / "scores.npy").reshape(8, 12, 4), scores)
 
 
 def wants(tests: bool, **settings: bool) -> bool:
