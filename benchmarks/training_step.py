@@ -1,14 +1,17 @@
 """A training step of a member with auxiliary loss, compared with the research code and with the machine's limit.
 
     python benchmarks/training_step.py agnews
+    python benchmarks/training_step.py agnews --student --threads 1 --clock cpu
 
-Both sides take the batch of the default recipe (8 labeled and 4 unlabeled texts per step) and update all weights.
+Both sides take the batch of the default recipe (8 labeled and 4 unlabeled texts per step) and update all weights. With
+`--student`, the student's updates and scores on packed rows are compared with those of plain transformers, by turns.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +30,10 @@ WARM = 2  # steps that are not timed
 @click.option("--precision", default="auto", show_default=True, help="Precision of pet; the reference uses float32.")
 @click.option("--rows", default=512, show_default=True, help="Unlabeled texts.")
 @click.option("--steps", default=20, show_default=True, help="Steps of pet that are timed.")
+@click.option("--student", is_flag=True, help="Compare the student with plain transformers instead.")
 @common.options
 def main(
-    name: str, precision: str, rows: int, steps: int, model: Path, data: Path, threads: int, clock: str,
+    name: str, precision: str, rows: int, steps: int, student: bool, model: Path, data: Path, threads: int, clock: str,
     rounds: int, output: Path,
 ) -> None:  # fmt: skip
     """Print the ratio of the speeds and the share of the machine's limit."""
@@ -44,6 +48,16 @@ def main(
     recipe = make_recipe("default", {"steps": WARM + steps, "learning_rate": 5e-5, "max_length": reference.LENGTH})
     first = common.FirstPattern(task, model, recipe)
     pool = common.read_rows(data, name, "unlabeled", rows, task.fields)
+    if student:
+        found = student_seconds(first, pool, make_accelerator("cpu", precision), now, rounds)
+        ratios = {work: round(found[f"{work}, plain"] / found[f"{work}, packed"], 2) for work in ("update", "scores")}
+        told = {"task": name, "model": model.name, "precision": precision, "seconds": found, "ratio": ratios}
+        common.record(output, "training_step, student", threads, clock, told)
+        for work, ratio in ratios.items():
+            click.echo(
+                f"{work}, {precision}: {1000 * found[f'{work}, packed']:.1f} ms, {ratio} times plain transformers"
+            )
+        return
     train = common.read_rows(data, name, "train", 32, task.fields)
     labels = [[str(label) for label in task.labels].index(str(row["label"])) for row in train]
     accelerator = make_accelerator("cpu", precision)
@@ -78,6 +92,57 @@ def main(
         f"{name}, {figures['precision']}: {pet:.3f} s per step, {research / pet:.1f} times as fast as the reference "
         f"({research:.3f} s); {limit.summary(done, most)}"
     )
+
+
+def student_seconds(
+    first: common.FirstPattern, pool: common.Rows, accelerator: Any, clock: common.Clock, rounds: int
+) -> dict[str, float]:
+    """Measure the seconds of an update of a student, with 16 texts, and of a text's scores: medians by turns."""
+    from pet.backbones.sequence import model_inputs
+    from pet.recipe import student_rate_for
+    from pet.student.classifier import TextInput, encode_texts, new_classifier
+    from pet.student.distill import StudentObjective
+    from pet.training.batching import pad_rows, shuffled_batches, to_tensors
+    from pet.training.loop import Schedule, make_optimizer
+
+    task, table = first.task, first.table(pool)
+    classifier = new_classifier(str(first.model), TextInput(task.fields, task.input), task.labels, reference.LENGTH)
+    encoded, count = encode_texts(table, classifier.text_input, classifier.tokenizer, classifier.max_length), 4
+    drawn, soft = shuffled_batches(len(encoded), 16, np.random.default_rng(0)), np.float32(1 / len(task.labels))
+    batches = []
+    for rows in (next(drawn) for _ in range(count)):
+        more = {
+            "targets": np.full((len(rows), len(task.labels)), soft),
+            "gold": rows[:0],
+            "lengths": encoded.ids.lengths[rows],
+        }
+        batches.append(to_tensors(pad_rows(encoded, rows, 0)[0] | more, accelerator.device))
+    network, scored = classifier.model, table.select(range(min(64, len(table))))
+    objective = StudentObjective(network, 2.0, 0.0)
+    optimizer = make_optimizer(objective, Schedule(1, student_rate_for(network.num_parameters())), accelerator)
+    compute: dict[str, Any] = {
+        "packed": classifier.logits,
+        "plain": lambda batch: network(**model_inputs(network, batch)).logits,
+    }
+
+    def update(way: str) -> None:
+        objective.train()
+        objective.logits = compute[way]
+        for batch in batches:
+            with accelerator.autocast():
+                objective(batch).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def scores(way: str) -> None:
+        vars(classifier)["logits"] = compute[way]
+        classifier.scores(scored, accelerator)
+
+    work = {f"update, {way}": partial(update, way) for way in compute}
+    work |= {f"scores, {way}": partial(scores, way) for way in compute}
+    found = common.alternate(work, clock, rounds)
+    sizes = {"update": count, "scores": len(scored)}
+    return {name: round(seconds / sizes[name.partition(",")[0]], 5) for name, seconds in found.items()}
 
 
 def reference_seconds(
