@@ -50,12 +50,12 @@ def main(
     pool = common.read_rows(data, name, "unlabeled", rows, task.fields)
     if student:
         found = student_seconds(first, pool, make_accelerator("cpu", precision), now, rounds)
-        ratios = {work: round(found[f"{work}, plain"] / found[f"{work}, packed"], 2) for work in ("update", "scores")}
+        ratios = {what: round(found[f"{what}, plain"] / found[f"{what}, packed"], 2) for what in ("update", "scores")}
         told = {"task": name, "model": model.name, "precision": precision, "seconds": found, "ratio": ratios}
         common.record(output, "training_step, student", threads, clock, told)
-        for work, ratio in ratios.items():
+        for what, ratio in ratios.items():
             click.echo(
-                f"{work}, {precision}: {1000 * found[f'{work}, packed']:.1f} ms, {ratio} times plain transformers"
+                f"{what}, {precision}: {1000 * found[f'{what}, packed']:.1f} ms, {ratio} times plain transformers"
             )
         return
     train = common.read_rows(data, name, "train", 32, task.fields)
