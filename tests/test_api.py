@@ -72,7 +72,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 def documented(thing: Any) -> set[str]:
     """Names that the docstring has an entry for: ``name : what`` or ``one, two : what``."""
-    entries = re.findall(r"^ *((?:\w+, )*\w+) : ", inspect.getdoc(thing) or "", flags=re.MULTILINE)
+    entries = re.findall(r"^ *\**((?:\w+, )*\w+) : ", inspect.getdoc(thing) or "", flags=re.MULTILINE)
     return {name for entry in entries for name in entry.split(", ")}
 
 

@@ -88,7 +88,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Also open pickled weights, which can run code. Only for models that you trust.
     verbose : bool
         Show progress on standard error.
-    **hyperparameters
+    **hyperparameters : any
         Settings by their names, such as ``steps=100``. `set_params` changes them, so ``GridSearchCV`` and optuna can
         search them.
 
