@@ -266,11 +266,11 @@ def test_the_rounds_of_ipet_add_up() -> None:
 @pytest.mark.parametrize(
     ("labeled", "pool", "sizes", "updates"),
     [
-        # Five times as many texts each time, to 1,000 or more; eight texts per step, and at least forty steps.
-        (10, 5000, [10, 50, 250, 1250], [40, 40, 40, 157]),
-        (10, 500, [10, 50, 250, 510], [40, 40, 40, 64]),  # limited by the pool
-        (0, 5000, [0, 10, 50, 250, 1250], [None, 40, 40, 40, 157]),
-        (0, 30, [0, 10, 30, 30, 30], [None, 40, 40, 40, 40]),
+        # Five times as many texts each time, to 1,000 or more; eight texts per step, and at least sixty steps.
+        (10, 5000, [10, 50, 250, 1250], [60, 60, 60, 157]),
+        (10, 500, [10, 50, 250, 510], [60, 60, 60, 64]),  # limited by the pool
+        (0, 5000, [0, 10, 50, 250, 1250], [None, 60, 60, 60, 157]),
+        (0, 30, [0, 10, 30, 30, 30], [None, 60, 60, 60, 60]),
     ],
 )
 def test_training_sets_of_ipet_grow(
