@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import force_option, json_option, table_options, table_options_of
 
 FORMATS = ("label-studio", "argilla", "cleanlab", "spacy", "fasttext")
@@ -18,7 +19,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("labels", metavar="LABELS")
 @click.option(
     "--format",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import (
     json_option,
     pickle_option,
@@ -25,7 +26,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", required=True, metavar="DIR", help="New folder for the files.")
 @click.option("--onnx", is_flag=True, help="Write ONNX, as transformers.js and optimum read it. Required.")

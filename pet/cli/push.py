@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pet.cli.echo import echo, echo_json
+from pet.cli.help import Command
 from pet.cli.options import json_option
 
 EXAMPLES = """\b
@@ -14,7 +15,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("source", metavar="MODEL|F")
 @click.argument("repository", metavar="OWNER/NAME")
 @click.option("--labels", is_flag=True, help="The source is a file of soft labels; send it as a data set.")

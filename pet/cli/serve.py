@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pet.cli.echo import echo
+from pet.cli.help import Command
 from pet.cli.options import compute_options_of, exact_compute_options, quiet_option, reporter_for
 from pet.errors import PetError
 
@@ -18,7 +19,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @click.option(
     "--host",

@@ -115,7 +115,7 @@ class Rules:
     --------
     >>> rules = Rules({"not good": [0], "great": [1]})
     >>> list(rules.votes("Not  good, but the view was GREAT")), list(rules.votes("greater"))
-    ([0, 1], [])
+    ([1, 0], [])
     """
 
     def __init__(self, votes: Mapping[str, list[int]]):

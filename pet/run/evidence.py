@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pet.data.pick import pick_columns, pick_rows
 from pet.embeddings.fit import fit_figures, held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
 from pet.ensemble.combine import Ensemble, SoftLabels
+from pet.members import embeddings
 from pet.members.kinds import NOTE
 from pet.members.texts import Texts
 from pet.numerics import softmax
@@ -193,10 +194,11 @@ def _coverage(probabilities: Array, gold: Array) -> list[dict[str, Any]]:
 
 
 def _fit(context: RunContext, right: Array) -> list[dict[str, Any]]:
-    """Return what thresholds of the fit would do; empty without labeled texts, or if the run embeds no texts."""
-    parts = [context.texts(part) for part in ("train", "test") if context.has(part)]
-    if len(parts) < 2 or any("" not in texts.vectors for texts in parts):
+    """Return what thresholds of the fit would do; empty without labeled texts, or if the run keeps no vectors."""
+    kept = any(spec.kind == embeddings.KIND and not embeddings.encoder_of(spec) for spec in context.specs)
+    if not kept or not context.has("train"):
         return []
+    parts = context.texts("train"), context.texts("test")
     train, test = (np.asarray(texts.vectors[""]) for texts in parts)
     vectors, gold = unit_rows(train), parts[0].labels
     own, fit = held_out_fit(vectors, gold), nearest_fit(test, label_centers(vectors, gold))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,8 +54,8 @@ class Cache:
         self._lock, self._open = threading.Lock(), True
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self._file = sqlite3.connect(self.path, timeout=_WAIT, check_same_thread=False, isolation_level=None)
-            self.path.chmod(0o600)
             self._file.executescript("PRAGMA synchronous = NORMAL;" + _SCHEMA)
 
     def __enter__(self) -> Cache:

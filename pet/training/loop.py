@@ -67,7 +67,7 @@ class Schedule:
         Examples
         --------
         >>> Schedule.of(OptimizerSettings(), StudentSettings(), 1e-4).steps
-        200
+        100
         """
         return cls(
             steps=trained.steps if steps is None else steps,

@@ -46,7 +46,7 @@ from pet.prompts.library import list_prompts
 from pet.run.load_run import read_settings
 from pet.store.files import plain
 from pet.store.manifest import CONFIG, MANIFEST, read_config, read_stages, write_config, write_stages
-from pet.student.classifier import _saved_input
+from pet.student.classifier import saved_input
 from pet.task.grammar import parse_template
 from pet.task.task import Task
 
@@ -192,7 +192,7 @@ def member(folder: Path, data: bytes) -> None:
 
 def classifier(folder: Path, data: bytes) -> None:
     (folder / "pet.json").write_bytes(data)
-    _saved_input(folder / "pet.json")
+    saved_input(folder / "pet.json")
 
 
 def prompt_library(folder: Path, data: bytes) -> None:

@@ -89,7 +89,7 @@ def test_accumulation_must_be_a_multiple_of_the_number_of_processes():
     check_share(make_recipe("default", {"accumulation": "4"}), Group(0, 2))
     cure = "--set accumulation=2 --set labeled_batch=4 --set unlabeled_batch=2"
     with pytest.raises(PetError, match=f"accumulation is 1.* multiple of 2 .*2 processes.*{cure}"):
-        check_share(make_recipe(), Group(0, 2))
+        check_share(make_recipe("default", {"unlabeled_batch": "4"}), Group(0, 2))
 
 
 def test_each_micro_batch_is_computed_by_one_process():

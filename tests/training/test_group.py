@@ -19,8 +19,8 @@ VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADD
 # A member of a group that prints where it listens.
 MEMBER = """
 import json, os, psutil
-before = dict(os.environ)
 from pet.training.group import join_group
+before = dict(os.environ)
 group = join_group()
 listens = [c.laddr for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"]
 group.share({})
