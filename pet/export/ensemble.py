@@ -96,7 +96,9 @@ class EnsembleGraph(Graph):
         self.register_buffer("bias", torch.from_numpy(merged.bias).float())
         plain: Any = self.model.get_input_embeddings()
         table = torch.cat([plain.weight.detach(), *(member.vectors for member in members)])
-        self.model.set_input_embeddings(nn.Embedding(*table.shape, padding_idx=plain.padding_idx, _weight=table))
+        self.model.set_input_embeddings(
+            nn.Embedding(len(table), table.shape[1], padding_idx=plain.padding_idx, _weight=table)
+        )
         layers = plain_layers(self.model)
         base = self.model.base_model
         self.encoder = base if layers is None else LayeredEncoder(base, layers)
