@@ -250,7 +250,7 @@ def entities(path: Path) -> None:
 
 
 def broken_offsets(path: Path) -> None:
-    batch = pa.record_batch({"text": ["a" * 7, "b" * 7]})
+    batch = pa.RecordBatch.from_pydict({"text": ["a" * 7, "b" * 7]})
     with pa.ipc.new_file(path, batch.schema) as writer:
         writer.write_batch(batch)
     offsets = b"\x07\0\0\0\x0e\0\0\0"
