@@ -200,20 +200,33 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 faults()
+"""
+OWN = """
 with own_process():
     with kept_memory("cpu"):
         faults()
         inside = faults()
     with kept_memory("cuda"):
-        outside = faults()
-with kept_memory("cpu"):
-    other = faults()  # in a process of another program
-print(inside, outside, other)
+        print(inside, faults())
 """
+OTHER = """
+with kept_memory("cpu"):
+    print(faults(), faults())
+"""
+
+
+def two_counts(program: str) -> tuple[int, int]:
+    done = subprocess.run([sys.executable, "-c", FAULTS + program], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    return first, second
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")
 def test_freed_memory_is_kept_until_the_end_of_the_block():
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    inside, outside, other = map(int, done.stdout.split())
-    assert inside * 5 < min(outside, other)
+    inside, outside = two_counts(OWN)
+    assert inside * 5 < outside
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")
+def test_freed_memory_is_not_kept_in_other_programs():
+    assert min(two_counts(OTHER)) >= 10 * 32
