@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,10 @@ from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.export.page import write_page
 from pet.extras import install_command, is_installed
-from pet.inference.classifier import SavedClassifier, open_classifier
+from pet.inference.classifier import open_classifier
 from pet.inference.options import ComputeOptions
 from pet.inference.place import settings_of
-from pet.inference.quantize import SAMPLE_ROWS
+from pet.inference.quantize import sample_of
 from pet.numerics import sigmoid
 from pet.progress import Reporter
 from pet.resources import expand
@@ -103,7 +102,9 @@ def export_classifier(
     if is_exported(expand(model)):
         raise PetError(f"{model}: is an ONNX export already; give the classifier that it was made from")
     saved = open_classifier(model, compute, independent=True)
-    sample = _sample(model, saved, export, table)
+    settings = settings_of(expand(model))
+    source = export.texts or (None if settings is None else settings.unlabeled)
+    sample = compared_texts(model, source, saved.classifier.text_input.fields, saved.columns, table)
     reporter.info(f"writing {saved.classifier.model.config.model_type} as ONNX")
     with writing_folder(place, replace=export.force) as beside:
         write_page(beside, None if export.node_modules is None else expand(export.node_modules))
@@ -129,16 +130,28 @@ def is_export(folder: Path) -> bool:
     return (folder / NOTE).is_file()
 
 
-def _sample(model: str, saved: SavedClassifier, export: Export, table: TableOptions) -> Dataset:
-    """Return the texts to compare on."""
-    settings = settings_of(expand(model))
-    source = export.texts or (None if settings is None else settings.unlabeled)
+def compared_texts(
+    model: str, source: str | None, fields: Sequence[str], columns: Mapping[str, str], table: TableOptions
+) -> Dataset:
+    """Return the texts on which an export is compared with its model.
+
+    Parameters
+    ----------
+    model : for messages
+    source : the texts; None if neither the run nor the user names any
+    fields : of the model
+    columns : field -> column, as in the run; those of `table` take precedence
+    table : how to read the texts
+
+    Raises
+    ------
+    PetError
+        If there is no source, or it cannot be read.
+    """
     if source is None:
         raise PetError(f"{model}: has no unlabeled texts to compare the files on; name some with --texts FILE")
-    fields = saved.classifier.text_input.fields
-    mapping = text_columns(source, {**saved.columns, **table.columns})
-    chunk = next(iter(islice(iter_table(source, fields, columns=mapping, **table.reading), 1)))
-    return pick_rows(chunk, range(min(SAMPLE_ROWS, len(chunk))))
+    mapping = text_columns(source, {**columns, **table.columns})
+    return sample_of(next(iter(iter_table(source, fields, columns=mapping, **table.reading))))
 
 
 def _write_graphs(classifier: Classifier, name: str, folder: Path, int8: bool) -> list[Path]:

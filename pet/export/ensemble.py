@@ -21,15 +21,11 @@ from torch.nn import functional as F
 from pet.backbones.base import LanguageModel
 from pet.backbones.masked import MaskedLM, find_transform, has_token_types
 from pet.backbones.packed import plain_layers
-from pet.data.pick import pick_rows
-from pet.data.read import iter_table
-from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
-from pet.export.classifier import EQUAL, NOTE, Export, check_packages, is_export
+from pet.export.classifier import EQUAL, NOTE, Export, check_packages, compared_texts, is_export
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.options import ComputeOptions
-from pet.inference.quantize import SAMPLE_ROWS
 from pet.members.engines import scoring_model
 from pet.members.texts import Texts
 from pet.progress import Reporter
@@ -159,11 +155,7 @@ def export_ensemble(
     place = check_new_folder(output, force=export.force, replaceable=is_export)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device="cpu", precision="fp32")
     source = export.texts or read_settings(expand(run)).unlabeled
-    if source is None:
-        raise PetError(f"{run}: has no unlabeled texts to compare the file on; name some with --texts FILE")
-    mapping = text_columns(source, {**ensemble.columns, **table.columns})
-    chunk = next(iter_table(source, ensemble.task.fields, columns=mapping, **table.reading))
-    sample = pick_rows(chunk, range(min(SAMPLE_ROWS, len(chunk))))
+    sample = compared_texts(run, source, ensemble.task.fields, ensemble.columns, table)
     lm, members = _members(ensemble, run)
     reporter.info(f"writing {len(members)} members as one graph")
     graph = EnsembleGraph(lm, members, ensemble)

@@ -55,16 +55,15 @@ class EmbeddingsMember:
     shared: Shared
     seed: int = 0
     folder: Path | None = None
-    scale: Scale = Scale.LOG_PROBABILITIES
     _model: Logistic | OneVsRest | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.shared.task.multi_label:
-            self.scale = Scale.LOGITS
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def scale(self) -> Scale:
+        return self.shared.label_scale
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Embed the labeled texts, fit the regression, and save it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +27,8 @@ from pet.ensemble.scale import Scale
 from pet.ensemble.soft_label_rows import LOGITS, Contradiction, contradiction
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, file_spec
 from pet.members.texts import Texts
-from pet.resources import expand
 from pet.spelling import Names
 from pet.store.tables import PROBABILITY_COLUMN
 from pet.suggest import suggest
@@ -44,13 +42,7 @@ _ROUNDING = 1e-2  # maximum distance of the sum of probabilities from 1
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``external:FILE``. The member is named after the file."""
-    if not argument:
-        raise PetError("member external: the file is missing; write external:FILE, as in external:votes.csv")
-    path = expand(argument)
-    if not path.is_file():
-        raise PetError(f"member external:{argument}: no such file: {path}")
-    name = path.name.split(".")[0] or KIND
-    return MemberSpec(KIND, name, {"file": os.path.abspath(path)})
+    return file_spec(KIND, argument, "votes.csv")
 
 
 @dataclass

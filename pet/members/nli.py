@@ -54,16 +54,15 @@ class NliMember:
     spec: MemberSpec
     shared: Shared
     folder: Path | None = None
-    scale: Scale = Scale.LOG_PROBABILITIES
     _model: Classifier | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.shared.task.multi_label:
-            self.scale = Scale.LOGITS
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def scale(self) -> Scale:
+        return self.shared.label_scale
 
     def fit(self, data: MemberData, folder: Path, on_step: OnStep = ignore) -> Report:
         """Open the model; nothing is trained."""

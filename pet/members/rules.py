@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +20,8 @@ from pet.data.values import as_text, label_text
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, file_spec
 from pet.members.texts import Texts
-from pet.resources import expand
 from pet.spelling import Names, compose
 from pet.store.json_reader import read_json
 from pet.store.schema import list_of, mapping_of, whole
@@ -43,12 +41,7 @@ _AGAIN = "train this member again"
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``rules:FILE``. The member is named after the file."""
-    if not argument:
-        raise PetError("member rules: the file is missing; write rules:FILE, as in rules:words.csv")
-    path = expand(argument)
-    if not path.is_file():
-        raise PetError(f"member rules:{argument}: no such file: {path}")
-    return MemberSpec(KIND, path.name.split(".")[0] or KIND, {"file": os.path.abspath(path)})
+    return file_spec(KIND, argument, "words.csv")
 
 
 @dataclass

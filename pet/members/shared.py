@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pet.cloze.bind import bind_patterns, prime_patterns
 from pet.cloze.pvp import PVP
 from pet.data.checks import column_labels
+from pet.ensemble.scale import Scale
 from pet.members.models import Models
 from pet.members.texts import Texts, TokenPlan
 from pet.recipe import Recipe
@@ -141,6 +142,11 @@ class Shared:
         out = new_array(encoder.size)
         encoder.embed(texts.table, self.accelerator, max_tokens=self.recipe.inference.tokens, out=out, on_rows=on_rows)
         return out
+
+    @property
+    def label_scale(self) -> Scale:
+        """Scale of scores that stand for probabilities: logits if each label has a probability of its own."""
+        return Scale.LOGITS if self.task.multi_label else Scale.LOG_PROBABILITIES
 
     @property
     def text_input(self) -> TextInput:

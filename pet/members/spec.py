@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pet.errors import PetError
+from pet.resources import expand
 from pet.store.schema import record, text, whole
 
 _NUMBER = whole(1, 1_000_000)
@@ -64,6 +66,22 @@ def plain_spec(kind: str, argument: str) -> MemberSpec:
     if argument:
         raise PetError(f"member {kind}:{argument}: {kind} takes no argument; write {kind}")
     return MemberSpec(kind, kind)
+
+
+def file_spec(kind: str, argument: str, example: str) -> MemberSpec:
+    """Return the specification of a member that is made from a file, ``KIND:FILE``. It is named after the file.
+
+    Raises
+    ------
+    PetError
+        With an example of a file name if the file is missing, or if it does not exist.
+    """
+    if not argument:
+        raise PetError(f"member {kind}: the file is missing; write {kind}:FILE, as in {kind}:{example}")
+    path = expand(argument)
+    if not path.is_file():
+        raise PetError(f"member {kind}:{argument}: no such file: {path}")
+    return MemberSpec(kind, path.name.split(".")[0] or kind, {"file": os.path.abspath(path)})
 
 
 def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
