@@ -236,7 +236,7 @@ class Ensemble:
             raise ValueError(f"there are {len(self.names)} members and {len(scores)} arrays of scores")
         arrays = [np.asarray(s, dtype=np.float64) for s in scores]
         if len(set(self.scales)) > 1 and not self.independent:
-            # A softmax over labels does not see what is taken off a row, so logits can become log-probabilities.
+            # A softmax over labels does not see what is subtracted from a row, so logits can become log-probabilities.
             arrays = [
                 log_softmax(array) if scale is Scale.LOGITS else array
                 for array, scale in zip(arrays, self.scales, strict=True)

@@ -36,8 +36,8 @@ class MergingSettings(Settings):
     )
     calibration: str = setting(
         NOT_CALIBRATED,
-        "what is taken off the scores of patterns, which needs neither labels nor unlabeled texts: contextual (the "
-        "probabilities of texts without content), pmi (the scores of an empty text), or none; unless it is none, "
+        "what is subtracted from the scores of patterns, which needs neither labels nor unlabeled texts: contextual "
+        "(the probabilities of texts without content), pmi (the scores of an empty text), or none; unless it is none, "
         "`prior=auto` corrects nothing",
         choices=(NOT_CALIBRATED, CONTEXTUAL, PMI),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-_SHRINKAGE = 4.0  # labeled texts; with this many, half of the preference is taken off
+_SHRINKAGE = 4.0  # labeled texts; with this many, half of the preference is subtracted
 
 
 def preference(scores: Array, gold: Array) -> Array:

@@ -32,7 +32,7 @@ class TeacherSettings(Settings):
     )
     orders: int = setting(
         2,
-        "rotated orders of the labels in which each text is asked, because models prefer some places in a list",
+        "rotated orders of the labels in which each text is asked, because models prefer some positions in a list",
         low=1,
         high=26,
         name="teacher_orders",
@@ -53,7 +53,7 @@ class TeacherSettings(Settings):
     )
     calibrate: bool = setting(
         True,
-        "take off what the teacher says on average about the labeled texts of all labels, which is its preference for "
+        "subtract what the teacher says on average about the labeled texts of all labels, which is its preference for "
         "some labels; only with log-probabilities and labeled texts",
         name="teacher_calibrate",
     )
