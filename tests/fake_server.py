@@ -24,6 +24,7 @@ class FakeServer:
     Attributes
     ----------
     respond : answers a request; may be replaced at any time
+    pages : what it says about itself: path -> answer
     requests, headers : bodies and headers of all requests so far
     """
 
@@ -31,6 +32,7 @@ class FakeServer:
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    pages: dict[str, Answer] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -49,7 +51,12 @@ def fake_server(respond: Respond) -> Iterator[FakeServer]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             server.requests.append(body)
             server.headers.append({name.lower(): value for name, value in self.headers.items()})
-            answer = server.respond(body)
+            self.send(server.respond(body))
+
+        def do_GET(self) -> None:
+            self.send(server.pages.get(self.path, (404, {}, b"not found")))
+
+        def send(self, answer: Answer) -> None:
             status, headers, content = (200, {}, answer) if isinstance(answer, bytes) else answer
             self.send_response(status)
             for name, value in headers.items():

@@ -51,6 +51,7 @@ class Fitted:
     Attributes
     ----------
     dialect : what the server understands
+    origin : which model on which server answers
     budget : name under which its calls are counted
     examples : labeled texts for its prompts
     offset : its preference for each label, shape (L,)
@@ -59,6 +60,7 @@ class Fitted:
     """
 
     dialect: Dialect
+    origin: str
     budget: str
     examples: tuple[Example, ...]
     offset: Array
@@ -121,7 +123,7 @@ class ChatMember:
         if settings.calibrate and dialect.kind == LOGPROBS and len(judged):
             offset, own = preference(scores, gold), preference_without(scores, gold)
         keys = np.asarray([text_key(example.fields) for example in judged], np.uint64)
-        self._fitted = Fitted(dialect, teacher.budget, shown, offset, keys, own, skipped)
+        self._fitted = Fitted(dialect, teacher.origin, teacher.budget, shown, offset, keys, own, skipped)
         _save(self._fitted, folder)
         self.folder = folder
         right = int((np.nan_to_num(scores - own).argmax(axis=1) == gold)[~np.isnan(scores).any(axis=1)].sum())
@@ -139,7 +141,7 @@ class ChatMember:
         fitted = self._fitted
         if fitted is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
-        teacher = self._teacher(fitted.examples, fitted.budget, fitted.dialect)
+        teacher = self._teacher(fitted.examples, fitted.budget, fitted.dialect, fitted.origin)
         keys = text_keys(texts.table, self.shared.task.fields)
         rows, place = np.flatnonzero(~np.isin(keys, fitted.skipped)), {int(k): n for n, k in enumerate(fitted.judged)}
         out[:] = np.nan
@@ -221,9 +223,10 @@ class ChatMember:
         table = pick_columns(pick_rows(texts.table, rows), self.shared.task.fields)
         return list(zip(*(map(str, table[name]) for name in self.shared.task.fields), strict=True))
 
-    def _teacher(self, examples: Sequence[Example], budget: str, dialect: Dialect) -> Teacher:
+    def _teacher(self, examples: Sequence[Example], budget: str, dialect: Dialect, origin: str = "") -> Teacher:
         prompt = Prompt(self.shared.task, self.shared.recipe.teacher, tuple(examples))
-        return Teacher(self.name, self.address, prompt, self.shared.access, budget, dialect, transport=self.transport)
+        access = self.shared.access
+        return Teacher(self.name, self.address, prompt, access, budget, dialect, origin, transport=self.transport)
 
 
 def _counting(on_step: OnStep) -> OnRows:
@@ -241,6 +244,7 @@ def _save(fitted: Fitted, folder: Path) -> None:
     dialect = fitted.dialect
     values = {
         "budget": fitted.budget,
+        "origin": fitted.origin,
         "kind": dialect.kind,
         "top": dialect.top,
         "limit": dialect.limit,
@@ -261,7 +265,8 @@ def _open(folder: Path, fields: int, labels: int) -> Fitted:
             "top": whole(0, 100),
             "limit": text(100),
             "examples": list_of(example, 0, 10_000),
-        }
+        },
+        {"origin": text(3000)},
     )
     values = read_json(folder / FITTED, _AGAIN, schema)
     try:
@@ -275,7 +280,7 @@ def _open(folder: Path, fields: int, labels: int) -> Fitted:
         raise PetError(f"{folder / ARRAYS}: does not hold what a teacher of {labels} labels needs; {_AGAIN}")
     dialect = Dialect(values["kind"], values["top"], values["limit"])
     examples = tuple(Example(tuple(entry["fields"]), entry["label"]) for entry in values["examples"])
-    return Fitted(dialect, values["budget"], examples, offset, judged, own, skipped)
+    return Fitted(dialect, values.get("origin", ""), values["budget"], examples, offset, judged, own, skipped)
 
 
 def _unusable(teacher: Teacher, session: Session) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 from pet.errors import PetError
 from pet.store.json_reader import parse_json
 from pet.store.schema import list_of, maybe, number
-from pet.teachers.address import Address
 
 FILE = "teachers.sqlite"
 _SCHEMA = """
@@ -29,10 +28,9 @@ _WAIT = 60.0  # seconds for another process
 _ANSWER = list_of(maybe(number(-1e4, 1e9)), 0, 1000)
 
 
-def request_key(address: Address, body: Mapping[str, Any]) -> bytes:
-    """Return the hash of a request. Servers on this machine count as one: their ports change."""
-    where = "local" if address.is_local else address.url
-    text = json.dumps([1, where, address.model, body], sort_keys=True, ensure_ascii=True)
+def request_key(origin: str, model: str, body: Mapping[str, Any]) -> bytes:
+    """Return the hash of a request to a model; for `origin`, see `pet.teachers.origin.find_origin`."""
+    text = json.dumps([1, origin, model, body], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).digest()
 
 

@@ -22,6 +22,7 @@ from pet.terminal import clean
 MAX_BYTES = 1 << 20  # of an answer
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _BUSY = (408, 409, 425, 429)
+_LOADING = (429, 503)
 _SHOWN = 300
 
 
@@ -39,6 +40,10 @@ class _Again(Exception):
     def __init__(self, why: str, pause: float = 0.0):
         super().__init__(why)
         self.pause = pause
+
+
+class _Useless(_Again):
+    """The answer cannot be used, and the next one may be like it."""
 
 
 @dataclass
@@ -142,11 +147,38 @@ class Client:
             If the key or the address is wrong, or the server still fails after all tries.
         """
         content = json.dumps({"model": self.address.model, **body}).encode("ascii")
+        return self._tried(lambda: self._send(content), self.budget.take)
+
+    def describe(self, url: str) -> Any:
+        """Return the JSON at a URL of the server; None if there is none. No text is sent, and no call is counted.
+
+        Raises
+        ------
+        PetError
+            If the server cannot be reached after all tries.
+        """
+
+        def ask() -> Any:
+            try:
+                status, said, pause = self._exchange("GET", url)
+            except _Useless:
+                return None
+            if status in _LOADING:
+                raise _Again(f"status {status}: {self._public(said)}", pause)
+            try:
+                return parse_json(said, url, "") if status == 200 else None
+            except PetError:
+                return None
+
+        return self._tried(ask)
+
+    def _tried(self, send: Callable[[], Any], charge: Callable[[], object] = lambda: None) -> Any:
+        """Return what `send` returns, which may need several tries; each is charged."""
         why = ""
         for attempt in range(self._access.tries):
-            self.budget.take()
+            charge()
             try:
-                return self._send(content)
+                return send()
             except _Again as error:
                 why = str(error)
                 longest = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
@@ -160,14 +192,18 @@ class Client:
             "running. Answers so far are kept: the same command goes on from here"
         )
 
-    def _send(self, content: bytes) -> Any:
+    def _exchange(self, method: str, url: str, content: bytes | None = None) -> tuple[int, str, float]:
+        """Return the status and the body of an answer, and the pause that the server asks for."""
         library, limit = self._library, time.monotonic() + self._access.timeout
         try:
-            with self._http.stream("POST", f"{self.address.url}/chat/completions", content=content) as response:
+            with self._http.stream(method, url, content=content) as response:
                 text = self._read(response, limit)
         except (library.HTTPError, library.InvalidURL, library.StreamError) as error:
             raise _Again(self._public(f"{type(error).__name__}: {error}")) from None
-        status = response.status_code
+        return response.status_code, text, _seconds(response.headers.get("retry-after"))
+
+    def _send(self, content: bytes) -> Any:
+        status, text, pause = self._exchange("POST", f"{self.address.url}/chat/completions", content)
         if status == 200:
             try:
                 return parse_json(text, self.address.url, "use another server")
@@ -175,7 +211,7 @@ class Client:
                 raise _Again(self._public(str(error))) from None
         said = self._public(text)
         if status in _BUSY or status >= 500:
-            raise _Again(f"status {status}: {said}", _seconds(response.headers.get("retry-after")))
+            raise _Again(f"status {status}: {said}", pause)
         if status in (400, 422):
             raise Refused(said)
         if status in (401, 403):
@@ -196,12 +232,12 @@ class Client:
     def _read(self, response: Any, limit: float) -> str:
         """Return the body of a response of limited size, received in limited time."""
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise _Again("the answer is compressed, although pet asked for one that is not")
+            raise _Useless("the answer is compressed, although pet asked for one that is not")
         parts, size = [], 0
         for part in response.iter_raw():
             size += len(part)
             if size > MAX_BYTES:
-                raise _Again(f"the answer has more than {MAX_BYTES >> 20} MiB")
+                raise _Useless(f"the answer has more than {MAX_BYTES >> 20} MiB")
             if time.monotonic() > limit:
                 raise _Again(f"the answer took longer than {self._access.timeout:g} s")
             parts.append(part)

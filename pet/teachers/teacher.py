@@ -19,6 +19,7 @@ from pet.teachers.address import Address, find_key
 from pet.teachers.answer import NoLogprobs, read_logprobs, read_tokens, read_vote, to_labels
 from pet.teachers.cache import Cache, request_key
 from pet.teachers.client import Budget, BudgetSpent, Client, Refused
+from pet.teachers.origin import find_origin
 from pet.teachers.prompt import Fields, Prompt
 
 Array = NDArray[Any]
@@ -95,6 +96,7 @@ class Teacher:
     access : whom it may ask, and how often
     budget : name under which calls are counted on disk
     dialect : what the server understands; see `probe`
+    origin : which model on which server answers; default: what the server says when it is first asked
     transport : replaces the network in tests
     """
 
@@ -104,6 +106,7 @@ class Teacher:
     access: Access
     budget: str
     dialect: Dialect = DIALECTS[0]
+    origin: str = ""
     transport: Any = None
     outcome: Outcome = field(default_factory=Outcome)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -147,6 +150,8 @@ class Session:
     cache: Cache
     budget: Budget
     client: Client | None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _checked: bool = False
 
     def probe(self) -> Dialect:
         """Find out what the server understands, with a text without content, and let the teacher use it.
@@ -225,7 +230,24 @@ class Session:
         """Return a request, and its key in the cache."""
         teacher = self.teacher
         body = teacher.dialect.body(teacher.prompt.messages(fields, order), number)
-        return request_key(teacher.address, body), body
+        if not teacher.origin and self.client is not None:
+            self._check_origin(self.client)
+        return request_key(teacher.origin or teacher.address.url, teacher.address.model, body), body
+
+    def _check_origin(self, client: Client) -> None:
+        """Ask the server which model it has, once in a session, and compare it with that of the answers so far."""
+        teacher = self.teacher
+        with self._lock:
+            if self._checked:
+                return
+            origin = find_origin(teacher.address, client.describe)
+            if teacher.origin not in ("", origin):
+                raise PetError(
+                    f"member {teacher.name}: {teacher.address.url} now has another model called "
+                    f"{teacher.address.model} than when this member was made; start the server with the former one, "
+                    "or make a new run"
+                )
+            teacher.origin, self._checked = origin, True
 
     def _answer(
         self, fields: Fields, order: tuple[int, ...], number: int, done: Callable[[], object]
@@ -257,6 +279,7 @@ class Session:
             return found if len(found) == len(order) else []
         if self.client is None:
             return []
+        self._check_origin(self.client)
         found = self._ask(self.client, body)
         self.cache.put(key, found)
         with teacher._lock:

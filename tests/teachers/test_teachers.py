@@ -162,6 +162,43 @@ def test_the_cache_holds_no_text_and_no_key(
     assert b"lovely" not in written and KEY.encode() not in written and b"bad" not in written
 
 
+def llama_cpp(path: str, name: str = "fake") -> dict[str, Any]:
+    """What llama.cpp says about itself. The time of the answer says nothing about the model."""
+    entry = {"id": name, "owned_by": "llamacpp", "created": time.time_ns(), "meta": {"n_params": 7, "size": 28}}
+    return {"/v1/models": json.dumps({"data": [entry]}).encode(), "/props": json.dumps({"model_path": path}).encode()}
+
+
+def test_servers_of_this_machine_share_answers_only_if_they_have_the_same_model(tmp_path: Path) -> None:
+    asked = []
+    for pages in [{}, {}, llama_cpp("/a.gguf"), llama_cpp("/b.gguf"), llama_cpp("/a.gguf", "x")]:
+        with fake_server(knowing(WORDS)) as server:
+            server.pages = pages
+            scores_of(teacher_of(server, tmp_path, {"orders": 1}))
+            asked.append(len(server.requests))
+    assert asked == [3, 3, 3, 3, 0]
+
+
+def test_a_server_that_comes_back_with_another_model_is_named(server: FakeServer, tmp_path: Path) -> None:
+    server.pages = llama_cpp("/a.gguf")
+    before = teacher_of(server, tmp_path)
+    known = scores_of(before, TEXTS[:1])
+    server.pages = llama_cpp("/b.gguf")
+    after = teacher_of(server, tmp_path)
+    after.origin = before.origin
+    np.testing.assert_array_equal(scores_of(after, TEXTS[:1]), known)
+    asked = len(server.requests)
+    with pytest.raises(PetError) as caught:
+        scores_of(after)
+    assert all(part in str(caught.value) for part in ("member t", server.url, "fake")) and len(server.requests) == asked
+
+
+def test_the_name_under_which_answers_are_kept_has_no_path(server: FakeServer, tmp_path: Path) -> None:
+    server.pages = llama_cpp("/home/someone/a.gguf")
+    teacher = teacher_of(server, tmp_path)
+    scores_of(teacher)
+    assert teacher.origin.startswith("local ") and "someone" not in teacher.origin
+
+
 BROKEN = '{"choices": [{"message": {}, "logprobs": {"content": [%s]}}]}'
 HOSTILE = {
     "no JSON": b"<html>",
@@ -192,6 +229,14 @@ def test_a_hostile_answer_is_one_message(name: str, tmp_path: Path, monkeypatch:
             scores_of(teacher, TEXTS[:1])
     message = str(caught.value)
     assert len(message) < 1000 and message.isprintable() and KEY not in message and KEY not in repr(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "a truncated body"])
+def test_a_hostile_description_of_a_model_changes_nothing(name: str, server: FakeServer, tmp_path: Path) -> None:
+    server.pages = {"/v1/models": HOSTILE[name], "/props": HOSTILE[name]}
+    teacher = teacher_of(server, tmp_path, tries=1, parallel=1, timeout=1.0)
+    assert scores_of(teacher).argmax(axis=1).tolist() == [0, 1, 2]
+    assert teacher.origin == server.url
 
 
 def test_a_server_that_trickles_is_given_up(tmp_path: Path) -> None:
