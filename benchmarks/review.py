@@ -1,10 +1,13 @@
 """Which texts to label next: `pet suggest` against random texts and the least certain ones, with labels that are known.
 
-    python benchmarks/review.py agnews:32 sst2:32 --seeds 3 --model mini-en
+    python benchmarks/review.py agnews:32 sst2:32 --seeds 3 --labels 40 --set max_length=64
 
 A run is trained on the examples. Each strategy chooses texts of its pool; their hidden labels are revealed and added to
-the examples, and a second run is trained. All strategies start from the same run. The accuracy is that of the merged
-labels on test texts. `entropy` takes the texts with the highest entropy of the merged probabilities.
+the examples, and members are trained on all of them. The accuracy is that of the merged labels on test texts. `entropy`
+takes the texts with the highest entropy of the merged probabilities.
+
+Each line is one strategy on one draw, so lines that exist are not made again, and runs with other `--labels` or
+`--strategies` add to the page and its plot. `--keep` is a folder for the first runs, from which all strategies start.
 
 TASK:0 starts without labels, from untrained patterns. Reads the data sets and models in ../shared; the hidden labels
 are used only to play the person who labels.
@@ -14,10 +17,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,15 +28,18 @@ import common
 import numpy as np
 from draws import SETS, Draw, Size, make_draw
 from peers import model_of
+from review_plot import plot
 
 if TYPE_CHECKING:
     from pet.review.finished import FinishedRun
 
-STRATEGIES = ("suggest", "random", "entropy")
+BEFORE, STRATEGIES = "before", ("suggest", "random", "entropy")
 INTRO = """# Which texts to label next
 
 Produced by `python benchmarks/review.py`. Accuracy of the merged labels in percent, before and after the hidden labels
-of some texts were revealed. "suggest - random" is paired over seeds, with its standard error over seeds.
+of some texts were revealed. Differences from random texts are paired over draws, in points, with their standard error.
+
+![Accuracy by number of labels](review.svg)
 
 """
 
@@ -50,32 +56,52 @@ def chosen(run: FinishedRun, strategy: str, count: int, seed: int) -> set[str]:
     return {ids[row] for row in np.argsort(-run.pool.entropy, kind="stable")[:count]}
 
 
-def one_line(wanted: Mapping[str, Any], shared: Path) -> dict[str, Any]:
-    """Train, let each strategy choose, reveal the labels, and train again."""
-    from pet.review.finished import open_finished
+class Simulation:
+    """Draws, their first runs, and the runs after a strategy has chosen.
 
-    source = SETS[wanted["task"]]
-    with tempfile.TemporaryDirectory(prefix="pet-review-") as place:
-        folder = Path(place)
-        size = Size(max(1, wanted["examples"]), wanted["pool"], wanted["test"])
-        draw = make_draw(source, shared / "data", size, wanted["seed"], folder)
-        gold = hidden_labels(source.folder, draw, shared)
+    Parameters
+    ----------
+    shared : folder with `data` and `models`
+    keep : folder of the first runs
+    settings, patterns : of all runs; `patterns` is how many patterns of each task are used
+    """
+
+    def __init__(self, shared: Path, keep: Path, settings: Mapping[str, str], patterns: int):
+        self.shared, self.keep, self.settings, self.patterns = shared, keep, settings, patterns
+        self._draw: tuple[Path, Draw, dict[str, str]] | None = None  # the last one
+
+    def one_line(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a strategy choose, reveal the labels, train, and return the accuracy; or that of the first run."""
+        from pet.review.finished import open_finished
+
+        examples, place = wanted["examples"], self.keep / f"{wanted['task']}-{wanted['examples']}-{wanted['seed']}"
+        draw, gold = self._make_draw(wanted, place)
         options = {
-            "task": draw.task.to_dict(),
-            "model": model_of(wanted["task"], wanted["model"], shared),
+            "task": draw.task.with_patterns(range(1, min(self.patterns, len(draw.task.patterns)) + 1)).to_dict(),
+            "model": model_of(wanted["task"], wanted["model"], self.shared),
             "seed": wanted["seed"],
-            "settings": {"student_steps": "1", **wanted["settings"]},
+            "settings": {"student_steps": "1", **self.settings},
+            "estimate": False,
         }
-        before = _trained(
-            folder, "before", draw, options if wanted["examples"] else options | {"method": "zero-shot", "train": None}
-        )
-        run = open_finished(folder / "before" / "run")
-        after = {}
-        for strategy in STRATEGIES:
-            picked = chosen(run, strategy, wanted["labels"], wanted["seed"])
-            known = _reveal(folder / strategy, draw, picked, gold, keep=bool(wanted["examples"]))
-            after[strategy] = _trained(folder, strategy, known, options)
-    return {**wanted, "before": before, "after": after}
+        first = options if examples else options | {"method": "zero-shot", "train": None}
+        if wanted["strategy"] == BEFORE or not (place / "run" / "metrics.json").exists():
+            accuracy = _trained(place, first)
+        if wanted["strategy"] != BEFORE:
+            picked = chosen(open_finished(place / "run"), wanted["strategy"], wanted["labels"], wanted["seed"])
+            with TemporaryDirectory(prefix="pet-review-") as folder:
+                _reveal(place, Path(folder), picked, gold, keep=bool(examples))
+                accuracy = _trained(Path(folder), options | {"unlabeled": None})  # the merged labels do without
+        return {**wanted, "accuracy": accuracy}
+
+    def _make_draw(self, wanted: Mapping[str, Any], place: Path) -> tuple[Draw, dict[str, str]]:
+        """Return the draw of a line, and the hidden labels of its pool."""
+        if self._draw is None or self._draw[0] != place:
+            source = SETS[wanted["task"]]
+            place.mkdir(parents=True, exist_ok=True)
+            size = Size(max(1, wanted["examples"]), wanted["pool"], wanted["test"])
+            draw = make_draw(source, self.shared / "data", size, wanted["seed"], place)
+            self._draw = place, draw, hidden_labels(source.folder, draw, self.shared)
+        return self._draw[1:]
 
 
 def hidden_labels(name: Path, draw: Draw, shared: Path) -> dict[str, str]:
@@ -90,41 +116,82 @@ def hidden_labels(name: Path, draw: Draw, shared: Path) -> dict[str, str]:
         return {row["id"]: known[key(row, draw.task)] for row in map(json.loads, lines)}
 
 
-def _reveal(folder: Path, draw: Draw, picked: set[str], gold: Mapping[str, str], *, keep: bool) -> Draw:
-    """Move the picked texts with their labels from the pool to the examples."""
-    folder.mkdir()
-    pool = [json.loads(line) for line in (draw.folder / "unlabeled.jsonl").open(encoding="utf-8")]
-    examples = [json.loads(line) for line in (draw.folder / "train.jsonl").open(encoding="utf-8")] if keep else []
+def _reveal(place: Path, folder: Path, picked: set[str], gold: Mapping[str, str], *, keep: bool) -> None:
+    """Write the examples, with the picked texts and their labels, and the test texts."""
+    pool = [json.loads(line) for line in (place / "unlabeled.jsonl").open(encoding="utf-8")]
+    examples = [json.loads(line) for line in (place / "train.jsonl").open(encoding="utf-8")] if keep else []
     examples += [row | {"label": gold[row["id"]]} for row in pool if row["id"] in picked]
-    for name, rows in (("train", examples), ("unlabeled", [row for row in pool if row["id"] not in picked])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shutil.copy(draw.folder / "test.jsonl", folder)
-    return Draw(folder, draw.task, draw.gold, draw.seed)
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in examples), encoding="utf-8")
+    shutil.copy(place / "test.jsonl", folder)
 
 
-def _trained(folder: Path, name: str, draw: Draw, options: dict[str, Any]) -> float:
+def _trained(place: Path, options: dict[str, Any]) -> float:
     """Run, and return the accuracy of the merged labels."""
     from pet.progress import Reporter
+    from pet.run.pipeline import run
+    from pet.run.settings import RunSettings
 
-    place = folder / name
-    place.mkdir(exist_ok=True)
-    results, _ = common.run_in(place, draw.folder, len(draw.gold), options, reporter=Reporter("quiet"))
+    files = {name: str(place / f"{name}.jsonl") for name in ("train", "unlabeled", "test")}
+    results = run(RunSettings(**{**files, **options}), place / "run", Reporter("quiet"))
     return float(results["ensemble"]["accuracy"])
 
 
-def table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Format one row per data set and number of examples, and their mean."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+# ---- the page ----------------------------------------------------------------------------------
+
+
+def groups(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[int, dict[tuple[str, int], float]]]]:
+    """Yield the name of each data set and number of examples, and its draws: (strategy, labels) -> accuracy."""
+    found: dict[str, dict[int, dict[tuple[str, int], float]]] = {}
     for line in lines:
-        groups.setdefault(f"{line['task']}, {line['examples']} + {line['labels']}, {line['model']}", []).append(line)
-    rows = []
-    for name, runs in [*groups.items(), ("mean", list(lines))]:
-        cells = [common.spread([run["before"] for run in runs])]
-        cells += [common.spread([run["after"][strategy] for run in runs]) for strategy in STRATEGIES]
-        gaps = [100 * (run["after"]["suggest"] - run["after"]["random"]) for run in runs]
+        name = f"{line['task']}, {line['examples']}"
+        cell = found.setdefault(name, {}).setdefault(line["seed"], {})
+        cell[line["strategy"], line["labels"]] = line["accuracy"]
+    yield from found.items()
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Format one row per data set, number of examples and number of labels, and their mean."""
+    named, rows = dict(groups(lines)), []
+    added = sorted({line["labels"] for line in lines if line["strategy"] != BEFORE})
+    for count in added:
+        every: list[dict[tuple[str, int], float]] = []
+        for name, draws in named.items():
+            own = [draw for draw in draws.values() if all((strategy, count) in draw for strategy in STRATEGIES)]
+            if own:
+                rows.append(_row(f"{name} + {count}", own, count))
+            every += own
+        if every:
+            rows.append(_row(f"mean + {count}", every, count))
+    head = ["data, examples + labels", BEFORE, *STRATEGIES, "suggest - random", "entropy - random", "draws"]
+    return common.markdown(head, rows)
+
+
+def _row(name: str, draws: Sequence[Mapping[tuple[str, int], float]], count: int) -> list[object]:
+    cells = [common.spread([draw[BEFORE, 0] for draw in draws])]
+    cells += [common.spread([draw[strategy, count] for draw in draws]) for strategy in STRATEGIES]
+    for strategy in ("suggest", "entropy"):
+        gaps = [100 * (draw[strategy, count] - draw["random", count]) for draw in draws]
         error = float(np.std(gaps, ddof=1) / len(gaps) ** 0.5) if len(gaps) > 1 else float("nan")
-        rows.append([name, *cells, f"{fmean(gaps):+.1f} ± {error:.1f}", len(runs)])
-    return common.markdown(["data, labels", "before", *STRATEGIES, "suggest - random", "runs"], rows)
+        cells.append(f"{fmean(gaps):+.1f} ± {error:.1f}")
+    return [name, *cells, len(draws)]
+
+
+def curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[int, float, float]]]]:
+    """Return for each data set and strategy: labels given, mean accuracy, and its standard error.
+
+    A point is the mean of the draws that have all strategies there.
+    """
+    found: dict[str, dict[str, list[tuple[int, float, float]]]] = {}
+    for name, draws in groups(lines):
+        for count in sorted({count for draw in draws.values() for _, count in draw}):
+            wanted = [(BEFORE if count == 0 else strategy, count) for strategy in STRATEGIES]
+            own = [draw for draw in draws.values() if all(key in draw for key in wanted)]
+            for strategy, key in zip(STRATEGIES, wanted, strict=True):
+                if own:
+                    values = [draw[key] for draw in own]
+                    error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+                    found.setdefault(name, {}).setdefault(strategy, []).append((count, fmean(values), error))
+    return found
 
 
 @click.command()
@@ -132,9 +199,12 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
 @common.shared_option
 @common.threads_option
 @click.option("--model", default="mini-en", show_default=True, help="Model in ../shared/models, or any other.")
-@click.option("--labels", default=40, show_default=True, help="Texts to label.")
+@click.option("--labels", default="40", show_default=True, help="Texts to label, such as 20,40.")
+@click.option("--strategies", default=",".join(STRATEGIES), show_default=True, help="Strategies to make lines of.")
 @click.option("--pool-size", default=1000, show_default=True, help="Unlabeled texts.")
 @click.option("--test-rows", default=1000, show_default=True, help="Texts of the test set.")
+@click.option("--patterns", default=4, show_default=True, help="Patterns of each task, at most.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder of the first runs; default: a temporary one.")
 def main(
     wanted: tuple[str, ...], seeds: int, output: Path, changes: tuple[str, ...], shared: Path, **options: Any
 ) -> None:
@@ -142,10 +212,22 @@ def main(
     import torch
 
     torch.set_num_threads(options["threads"])
-    same = {"model": options["model"], "labels": options["labels"], "pool": options["pool_size"]}
-    same |= {"test": options["test_rows"], "settings": common.setting_pairs(changes)}
-    runs = [run | same for run in common.wanted_runs(wanted, seeds)]
-    done = common.make_missing(output, runs, lambda run: one_line(run, shared), lambda lines: INTRO + table(lines))
+    settings = common.setting_pairs(changes)
+    same = {"model": options["model"], "pool": options["pool_size"], "test": options["test_rows"]}
+    same |= {"patterns": options["patterns"], "settings": settings}
+    strategies = [(BEFORE, 0)]
+    strategies += [
+        (name, int(count)) for count in options["labels"].split(",") for name in options["strategies"].split(",")
+    ]
+    runs = [
+        run | same | {"strategy": strategy, "labels": count}
+        for run in common.wanted_runs(wanted, seeds)
+        for strategy, count in strategies
+    ]
+    with TemporaryDirectory(prefix="pet-review-") as folder:
+        simulation = Simulation(shared, options["keep"] or Path(folder), settings, options["patterns"])
+        done = common.make_missing(output, runs, simulation.one_line, lambda lines: INTRO + table(lines))
+    output.with_suffix(".svg").write_text(plot(curves(done)), encoding="utf-8")
     click.echo(table(done))
 
 

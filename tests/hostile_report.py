@@ -84,7 +84,10 @@ def full_report(labels: list[str] = HOSTILE, names: list[str] = HOSTILE, fields:
         "student": result,
         "baselines": {names[0]: {"student": result}, "none": {"members": {}, "ensemble": {}}},
         "differences": {"result": "student", "others": {names[0]: paired(gold, gold, 0 * gold, len(labels))}},
-        "class_ratio": {"predicted": dict.fromkeys(labels, 0.1), "labeled": dict.fromkeys(labels, 0.2)},
+        "class_ratio": {
+            name: dict.fromkeys(labels, share)
+            for name, share in {"predicted": 0.1, "labeled": 0.2, "estimated": 0.15, "low": 0.05, "high": 0.25}.items()
+        },
         "estimate": {"accuracy": 0.8, "low": 0.7, "high": 0.9, "disagreement": 0.1, "judged": 8, "wrong": 2},
         "labels": labels,
         "generations": [

@@ -10,6 +10,7 @@ from pet.report import charts
 from pet.report.estimate import estimate_lines
 from pet.report.generations import generation_rows, generations_overview
 from pet.report.pages import render
+from pet.report.shares import ESTIMATED, share_columns
 from pet.report.summary import best_result, summary
 from pet.report.tables import (
     Metrics,
@@ -28,11 +29,6 @@ MOST_IN_MATRIX = 20  # labels of a confusion matrix that a page can show with it
 _MOST_LABELS = 300  # rows of a table of labels
 _MOST_CURVES = 24
 _FAR = 0.3  # a difference between accuracies that needs no drawing
-# Columns of the table of class ratios -> their headers.
-_RATIO = {
-    "labeled": "labeled texts", "predicted": "predicted", "target": "corrected to", "estimated": "estimated",
-    "low": "at least", "high": "at most",
-}  # fmt: skip
 
 
 def html_report(result: Mapping[str, Any]) -> str:
@@ -99,24 +95,21 @@ def _sections(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _data(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
-    ratio = result.get("class_ratio") or {}
     labeled = (result.get("data") or {}).get("train_per_label") or {}
     descriptions = task.get("descriptions") or {}
-    columns = {name: header for name, header in _RATIO.items() if ratio.get(name)}
-    labels = list(dict.fromkeys([*labeled, *(ratio.get("predicted") or ()), *descriptions]))[:_MOST_LABELS]
-    header = ["label", *(["meaning"] if descriptions else []), *(["labeled texts"] if labeled else [])]
-    header += [f"share {name}" if name == "predicted" else f"share of {name}" if name == "labeled texts" else name
-               for name in columns.values()]  # fmt: skip
+    header, shares = share_columns([result.get("class_ratio") or {}])
+    labels = list(dict.fromkeys([*labeled, *shares, *descriptions]))[:_MOST_LABELS]
     rows = [
         [
             label,
             *([descriptions.get(label, "")] if descriptions else []),
             *([labeled.get(label, 0)] if labeled else []),
-            *(ratio[name].get(label) for name in columns),
+            *shares.get(label, [None] * len(header)),
         ]
         for label in labels
     ]
-    return {"tables": result.get("tables") or {}, "header": header, "rows": rows,
+    header = ["label", *(["meaning"] if descriptions else []), *(["labeled texts"] if labeled else []), *header]
+    return {"tables": result.get("tables") or {}, "header": header, "rows": rows, "estimated": ESTIMATED in header,
             "removed": (result.get("data") or {}).get("removed_from_pool", 0)}  # fmt: skip
 
 

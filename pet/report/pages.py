@@ -32,6 +32,12 @@ def render(template: str, **values: Any) -> str:
     return page
 
 
+_ABOUT_ESTIMATED = (
+    "“Estimated” corrects the predicted shares by how often each label is mistaken for another one in labeled texts "
+    "that members left out. In brackets: 95 % interval."
+)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -45,6 +51,7 @@ def _environment() -> Environment:
     )
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     environment.globals["policy"] = _policy(style, script)
+    environment.globals["about_estimated"] = _ABOUT_ESTIMATED
     environment.filters |= {"percent": percent, "figure": figure}  # type: ignore[dict-item]
     return environment
 

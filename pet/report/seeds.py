@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pet.report.pages import render
+from pet.report.shares import ESTIMATED, share_columns
 from pet.report.tables import (
     NAMES,
     comparison_rows,
@@ -33,6 +34,8 @@ def seeds_report(
     shown : metrics to show first
     """
     runs: Mapping[str, Any] = results["runs"]
+    ratios = [run["class_ratio"] for run in runs.values() if run.get("class_ratio")]
+    shares_header, shares = share_columns(ratios)
     differences = [run["differences"] for run in runs.values() if "differences" in run]
     first = next(iter(figures.values()), [])
     found: dict[str, Any] = {"rows": [], "differences": [], "summary": _summary(results)}
@@ -49,6 +52,8 @@ def seeds_report(
     ]
     kind = "runs" if "spread" in results else "seeds"
     title = f"{results.get('task', 'run')}: {results.get('method', 'pet')}, {len(runs)} {kind}"
+    found |= {"shares_header": ["label", *shares_header], "estimated": ESTIMATED}
+    found["shares"] = [[label, *cells] for label, cells in shares.items()]
     return render("seeds.html", title=title, columns=list(figures), runs=each, **found)
 
 

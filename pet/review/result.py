@@ -19,6 +19,7 @@ from pet.run.results import headline_metrics, read_results
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_SHARES = ("labeled", "predicted", "estimated", "low", "high")
 _HEADLINES = ("accuracy", "macro_f1", "mcc", "ece")
 
 
@@ -81,6 +82,21 @@ class RunResult:
         frame["confidence"], frame["agreement"] = soft.confidence, soft.agreement
         shares = {f"p({label})": soft.probabilities[:, number] for number, label in enumerate(run.task.labels)}
         return frame.assign(**shares)
+
+    def shares(self) -> DataFrame:
+        """Return the share of each label in the texts.
+
+        Returns
+        -------
+        DataFrame with one row for each label, and those of these columns that the run knows: ``labeled`` (share of the
+        labeled texts), ``predicted`` (of the unlabeled texts), and ``estimated``, ``low`` and ``high``: the predictions
+        corrected by how often members are wrong about labeled texts that they left out, with its 95 % interval. If a
+        text may have several labels, shares do not add up to 1.
+        """
+        import pandas as pd
+
+        known = self.figures.get("class_ratio") or {}
+        return pd.DataFrame({name: known[name] for name in _SHARES if name in known}).rename_axis("label")
 
     def texts(self, doubtful: int = 20) -> DataFrame:
         """Return unlabeled texts to label next, the most doubtful first; see `pet.review.suggest.suggest`.

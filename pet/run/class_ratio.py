@@ -32,7 +32,7 @@ from pet.ensemble.class_ratio import (
     shares_text,
 )
 from pet.ensemble.combine import Ensemble
-from pet.ensemble.ratio_estimate import estimate_ratio
+from pet.ensemble.ratio_estimate import estimate_ratio, mean_ratio
 from pet.ensemble.settings import NOT_CALIBRATED
 from pet.errors import PetError
 from pet.members import untrained
@@ -223,7 +223,7 @@ def estimated_ratio(context: RunContext) -> ClassRatio:
 def _estimate(context: RunContext, rows: int) -> ClassRatio:
     """Estimate the class ratio from at most this many texts of the pool; see `pet.ensemble.ratio_estimate`.
 
-    Of the estimates by several kinds of members, the one with the smallest intervals is used.
+    It is the mean of the estimates by several kinds of members.
     """
     members = trained_members(context)
     step = -(-len(context.texts("pool")) // rows)
@@ -232,7 +232,7 @@ def _estimate(context: RunContext, rows: int) -> ClassRatio:
     evidence = _of_members(context, members, pool) if learns_weights(context) else [_of_embeddings(context, rows)]
     gold, as_drawn = context.texts("train").labels, drawn_at_random(context)
     found = [estimate_ratio(train, gold, own, as_drawn=as_drawn, start=predicted) for train, own in evidence]
-    return min(found, key=lambda ratio: float((ratio.high - ratio.low).sum()))
+    return mean_ratio(found)
 
 
 def _of_members(context: RunContext, members: Sequence[Member], pool: Sequence[Array]) -> list[tuple[Array, Array]]:
@@ -273,5 +273,6 @@ def drawn_at_random(context: RunContext) -> bool:
     """Return True if the ratio of the labeled texts may be that of the pool: nobody balanced them."""
     settings = context.settings
     balanced = settings.shots is not None or (settings.examples is not None and settings.balanced)
-    counts = np.bincount(context.texts("train").labels, minlength=len(context.task.labels))
+    gold = context.texts("train").labels
+    counts = gold.sum(axis=0) if gold.ndim == 2 else np.bincount(gold, minlength=len(context.task.labels))
     return not balanced and not is_even(counts)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.class_ratio import AUTO, ESTIMATED, ClassRatio, GivenRatio, shares_text
+from pet.ensemble.class_ratio import AUTO, ClassRatio, GivenRatio, shares_text
 from pet.ensemble.combine import Ensemble
 from pet.numerics import sigmoid
 from pet.run.class_ratio import drawn_at_random, estimated_ratio, target_ratio
 from pet.run.context import RunContext
+from pet.run.label_shares import estimated_label_shares
 from pet.run.merging import kept_ensemble
 from pet.run.stages import Member, member_scores, trained_members
 from pet.terminal import clean
@@ -37,9 +38,10 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
     Returns
     -------
     dict with ``prior``, the setting, and mappings of label to share: ``predicted`` (labels of the pool), ``labeled``,
-    ``target`` (what the scores were corrected to), and ``estimated``, ``low`` and ``high`` if they are known. If there
-    is a warning, ``changes`` is the share of labels that the estimated ratio would change. ``source`` and ``rows``
-    describe a file.
+    ``target`` (what the scores were corrected to), and, with labeled texts, ``estimated``: the predictions corrected by
+    how often members are wrong about labeled texts that they left out, with the 95 % interval ``low`` and ``high``. For
+    reviewed texts that were given as a file, ``low`` and ``high`` are their interval. If there is a warning,
+    ``changes`` is the share of labels that the estimated ratio would change. ``source`` and ``rows`` describe a file.
     """
     members = trained_members(context, generation)
     if context.task.multi_label:
@@ -60,12 +62,11 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
         figures |= {"source": given.source, "rows": given.rows}
         if given.interval is not None:
             shares |= {"low": given.interval.low, "high": given.interval.high}
-    if context.recipe.merging.prior == ESTIMATED:
-        shares |= _named(estimated_ratio(context))
-    elif _is_suspicious(context, members, shares):
+    if _estimates(context) and "low" not in shares:
         ratio = estimated_ratio(context)
         shares |= _named(ratio)
-        figures |= _warn(context, ensemble, merged, shares["labeled"], ratio)
+        if _is_suspicious(context, members, shares):
+            figures |= _warn(context, ensemble, merged, shares["labeled"], ratio)
     return figures | _by_label(context, shares)
 
 
@@ -88,7 +89,14 @@ def _set_figures(context: RunContext, members: Sequence[Member]) -> dict[str, An
     target = target_ratio(context, members)
     if target is not None:
         shares["target"] = target
+    if _estimates(context):
+        shares |= _named(estimated_label_shares(context, trained_members(context)))
     return {"prior": context.recipe.merging.prior} | _by_label(context, shares)
+
+
+def _estimates(context: RunContext) -> bool:
+    """Return True if labeled texts say how often the members of the run are wrong."""
+    return context.settings.trains_members and context.has("train")
 
 
 def _named(ratio: ClassRatio) -> dict[str, Array]:

@@ -232,7 +232,10 @@ def test_the_report_of_several_seeds_shows_means_and_links_to_each_run():
     labels = ["a", "<b>"]
     figures = [metrics(labels, seed) for seed in (0, 1)]
     run: dict[str, Any] = {"data": {"train": 8}, "differences": full_report(labels)["differences"]}
-    results = {"task": "<i>", "method": "pet", "runs": {"0": run, "1": run | {"advice": ["<u>"]}}}
+    ratios = [{"predicted": {"a": share}, "estimated": {"a": share}, "low": {"a": 0.1}, "high": {"a": 0.8}}
+              for share in (0.3, 0.5)]  # fmt: skip
+    runs = {"0": run | {"class_ratio": ratios[0]}, "1": run | {"class_ratio": ratios[1], "advice": ["<u>"]}}
+    results = {"task": "<i>", "method": "pet", "runs": runs}
     text = seeds_report(results, {"pet student": figures})
     page = Page(text)
     assert (
@@ -241,6 +244,7 @@ def test_the_report_of_several_seeds_shows_means_and_links_to_each_run():
         and "Next: <u>." in page.words
     )
     assert "±" in page.row("pet student")[1] and "2 seeds" in page.words
+    assert page.row("a")[:3] == ["a", "0.400", "0.400 [0.100, 0.800]"]
     assert [value for name, value in page.attributes if name == "href"][1:] == [
         "seed-0/report.html", "seed-1/report.html"
     ]  # fmt: skip

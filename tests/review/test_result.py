@@ -36,6 +36,18 @@ def test_the_table_has_the_figures_of_the_run(result: RunResult) -> None:
     assert {"embeddings", "tfidf"} <= set(table.index)
 
 
+def test_shares_are_corrected_and_have_an_interval(result: RunResult) -> None:
+    shares = result.shares()
+    assert shares.index.tolist() == list(LABELS)
+    assert shares["predicted"].tolist() == pytest.approx(
+        [(result.labels()["label"] == label).mean() for label in LABELS]
+    )
+    assert shares["estimated"].sum() == pytest.approx(1, abs=1e-3)
+    assert ((shares["low"] <= shares["estimated"]) & (shares["estimated"] <= shares["high"])).all()
+    report = result.report().read_text()
+    assert f"{shares['estimated'].iloc[0]:.3f} [{shares['low'].iloc[0]:.3f}," in report
+
+
 def test_doubtful_texts_are_unlabeled_ones(result: RunResult) -> None:
     texts = result.texts(doubtful=4)
     assert set(texts["id"]) <= set(result.labels()["id"])

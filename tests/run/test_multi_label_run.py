@@ -58,6 +58,9 @@ def test_the_figures_are_those_of_label_sets(run: Path) -> None:
         assert set(METRICS) <= set(figures) and not {"accuracy", "confusion"} & set(figures)
     shares = results["class_ratio"]
     assert sum(shares["labeled"].values()) > 1 and set(shares["predicted"]) == set(LABELS)
+    assert all(
+        0 <= shares["low"][label] <= shares["estimated"][label] <= shares["high"][label] <= 1 for label in LABELS
+    )
     report = (run / "report.html").read_text()
     assert "micro F1" in report and "MCC" not in report
 
