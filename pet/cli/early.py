@@ -96,13 +96,16 @@ def check_classifier_input(model: str, source: str, table: TableOptions, task: T
 
 def check_labeling(run: str, source: str, output: str, table: TableOptions) -> None:
     """Check the run, the input and, unless it is a folder, the output of ``pet label``."""
+    from pet.inference.place import is_exported_ensemble
     from pet.run.load_run import read_settings
     from pet.store.outputs import check_output
     from pet.store.tables import TABLE_ENDINGS
 
-    settings = read_settings(run)
+    settings = None if is_exported_ensemble(expand(run)) else read_settings(run)
     if output != STREAM:
         check_output(output, TABLE_ENDINGS, file_of(source), table.force)
+    if settings is None:
+        return
     task = Task.from_dict(settings.task)
     columns = {**task.columns, **settings.columns, **table.columns}
     check_texts(source, task.fields, columns=text_columns(source, columns), table_format=table.table_format)

@@ -9,7 +9,7 @@ import click
 
 from pet.cli.echo import echo
 from pet.cli.help import Command
-from pet.cli.options import compute_options_of, exact_compute_options, quiet_option, reporter_for
+from pet.cli.options import compute_options_of, exact_compute_options, quiet_option, reporter_for, runtime_option
 from pet.errors import PetError
 
 EXAMPLES = """\b
@@ -42,14 +42,15 @@ Examples:
     "--timeout", type=click.FloatRange(0.001), default=30.0, show_default=True, help="Most seconds for an answer."
 )
 @exact_compute_options
+@runtime_option
 @quiet_option
 def serve(model: str, host: str, port: int, quiet: bool, **options: Any) -> None:
     """Serve a classifier over HTTP.
 
     MODEL is a student, a run, a folder of `pet export`, or any sequence classifier of transformers; a run without a
-    student is served as its ensemble. POST /predict takes and returns what text-classification endpoints do, GET
-    /metrics has figures for Prometheus, GET /health the labels. Concurrent requests are computed in batches. Stop with
-    Ctrl-C or SIGTERM: open requests are answered first.
+    student is served as its ensemble. With --runtime auto, OpenVINO comes first, then ONNX Runtime. POST /predict takes
+    and returns what text-classification endpoints do, GET /metrics has figures for Prometheus, GET /health the labels.
+    Concurrent requests are computed in batches. Stop with Ctrl-C or SIGTERM: open requests are answered first.
     """
     from pet.extras import install_command, is_installed
 
@@ -60,9 +61,10 @@ def serve(model: str, host: str, port: int, quiet: bool, **options: Any) -> None
     from pet.serving.model import open_served, warmed
     from pet.serving.serve import TOKEN, serve
 
-    served = warmed(open_served(model, compute_options_of(options)))
+    reporter = reporter_for(quiet)
+    served = warmed(open_served(model, compute_options_of(options), reporter))
     limits = Limits(
         options["max_body"], options["max_texts"], options["timeout"], options["max_batch"], options["max_waiting"]
     )
     serve(served, host, port, limits, os.environ.get(TOKEN, ""), echo)
-    reporter_for(quiet).info("stopped")
+    reporter.info("stopped")

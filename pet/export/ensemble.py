@@ -1,13 +1,13 @@
 """Write the ensemble of a run as one ONNX graph, if its members share one model: the merge is inside.
 
 The members' learned vectors are further rows of the word embedding; ``ensemble.json`` has the ids. So one pass of the
-model scores the rows of all members.
+model scores the rows of all members. `pet.inference.exported` reads the folder.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +25,20 @@ from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.export.classifier import EQUAL, NOTE, Export, check_packages, compared_texts, is_export
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.exported import GRAPH, ExportedEnsemble, open_exported, run_graph
 from pet.inference.options import ComputeOptions
+from pet.inference.place import ENSEMBLE
 from pet.members.engines import scoring_model
-from pet.members.texts import Texts
+from pet.members.pattern import PatternMember, position_of
+from pet.members.untrained import UntrainedMember
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.load_run import read_settings
-from pet.runtimes.engines import ONNX, Engine, describe, open_engine
+from pet.runtimes.engines import ONNX, describe
 from pet.runtimes.graph import INPUTS, POSITIONS, Graph, LayeredEncoder, copied, token_at, write_graph
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.student.exported import FOLDER
-from pet.training.batching import pad_rows
+from pet.tuning.members import encoder_options
 from pet.tuning.soft import SoftEmbedding, remove
 
 if TYPE_CHECKING:
@@ -44,23 +47,23 @@ if TYPE_CHECKING:
     from pet.cloze.pvp import PVP
 
 Array = NDArray[Any]
-FILE, ABOUT = "ensemble.onnx", "ensemble.json"
 _LINEAR = ("uniform", "weighted", "learned")
-_ROWS = 16  # texts of a pass
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A member: its pattern, its learned vectors of shape (n, D), and the number of its first one."""
+    """A member: its pattern, counted from 1 and bound, and its learned vectors of shape (n, D) with their first id."""
 
-    name: str
+    pattern: int
     pvp: PVP
     vectors: Tensor
     first: int
+    binding: Mapping[str, Any]
 
 
 class EnsembleGraph(Graph):
-    """The probabilities of an ensemble whose members share one model, shape (B, L).
+    """The probabilities of an ensemble whose members share one model, shape (B, L), and the scores of each member,
+    shape (members, B, L).
 
     Inputs are of shape (members, B, T), and the positions of the masks of shape (members, B).
 
@@ -71,7 +74,7 @@ class EnsembleGraph(Graph):
     ensemble : how they are merged
     """
 
-    output = "probabilities"
+    outputs = ("probabilities", "scores")
     transform: Callable[[Tensor], Tensor]
     bias: Tensor
 
@@ -99,7 +102,7 @@ class EnsembleGraph(Graph):
         base = self.model.base_model
         self.encoder = base if layers is None else LayeredEncoder(base, layers)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         named = {name: given.flatten(0, 1) for name, given in zip(self.inputs, inputs, strict=True)}
         positions = named.pop(POSITIONS)
         if isinstance(self.encoder, LayeredEncoder):
@@ -108,16 +111,18 @@ class EnsembleGraph(Graph):
         else:
             hidden = token_at(self.encoder(**named)[0], positions)
         features = self.transform(hidden).view(len(self.shares), -1, hidden.shape[-1])
-        merged = self.bias
+        merged, scores = self.bias, []
         for number, share in enumerate(self.shares):
             words, shift, labels = (getattr(self, f"{part}_{number}") for part in ("words", "shift", "labels"))
-            merged = merged + share * (F.linear(features[number], words, shift) @ labels)
-        return merged.softmax(dim=-1)
+            scores.append(F.linear(features[number], words, shift) @ labels)
+            merged = merged + share * scores[-1]
+        return merged.softmax(dim=-1), torch.stack(scores)
 
     def axes(self) -> dict[str, dict[int, str]]:
         """See `Graph.axes`."""
         named = {name: {1: "batch_size", 2: "sequence_length"} for name in self.inputs}
-        return named | {POSITIONS: {1: "batch_size"}, self.output: {0: "batch_size"}}
+        named[POSITIONS] = {1: "batch_size"}
+        return named | {"probabilities": {0: "batch_size"}, "scores": {1: "batch_size"}}
 
     def example(self) -> tuple[Tensor, ...]:
         """See `Graph.example`."""
@@ -161,14 +166,13 @@ def export_ensemble(
     graph = EnsembleGraph(lm, members, ensemble)
     with writing_folder(place, replace=export.force) as beside:
         (beside / FOLDER).mkdir()
-        path = beside / FOLDER / FILE
+        path = beside / FOLDER / GRAPH
         write_graph(graph, path, run)
         graph.model.config.save_pretrained(beside)
         ensemble.shared.tokenizer.save_pretrained(beside)
         about = json.dumps(_about(ensemble, graph, members), indent=2, ensure_ascii=False)
-        (beside / ABOUT).write_text(about + "\n", encoding="utf-8")
-        found = _probabilities(ensemble, lm, members, open_engine(ONNX, path), sample)
-        figures = _compare(ensemble, found, sample, path, run)
+        (beside / ENSEMBLE).write_text(about + "\n", encoding="utf-8")
+        figures = _compare(ensemble, open_exported(beside, ComputeOptions(runtime=ONNX)), sample, path, run)
         (beside / NOTE).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
 
@@ -184,7 +188,8 @@ def _members(ensemble: SavedEnsemble, run: str) -> tuple[MaskedLM, list[_Member]
     found, first = None, 0
     for scorer in ensemble.scorers:
         found = scoring_model(scorer)
-        if found is None or not isinstance(found[1], MaskedLM):
+        patterned = isinstance(scorer, (PatternMember, UntrainedMember))
+        if not patterned or found is None or not isinstance(found[1], MaskedLM):
             raise PetError(f"{run}: member {scorer.name} has no pattern on a masked language model; {cure}")
         _, lm, pvp = found
         words = lm.model.get_input_embeddings()
@@ -193,10 +198,15 @@ def _members(ensemble: SavedEnsemble, run: str) -> tuple[MaskedLM, list[_Member]
             raise PetError(f"{run}: members of --tuning {method} do not share one model that differs in words; {cure}")
         if pvp.choices is not None or any(pvp.before):
             raise PetError(f"{run}: has label words of several tokens; {cure}")
+        if pvp.encoder.primers is not None:
+            raise PetError(f"{run}: its patterns begin with labeled texts, which an export does not have; {cure}")
         if first == 0:
             first = ensemble_size(lm)
         vectors = words.learned().detach().clone() if isinstance(words, SoftEmbedding) else torch.zeros(0, _width(lm))
-        members.append(_Member(scorer.name, pvp, vectors.cpu(), first))
+        trained = isinstance(scorer, PatternMember)
+        binding = encoder_options(ensemble.recipe.tuning) if trained else {"before": 0, "soft": False}
+        number = position_of(scorer.spec, ensemble.shared) + 1
+        members.append(_Member(number, pvp, vectors.cpu(), first, binding))
         first += len(vectors)
     if found is None or not isinstance(found[1], MaskedLM):
         raise PetError(f"{run}: has no members")
@@ -215,51 +225,27 @@ def _width(lm: LanguageModel) -> int:
 
 
 def _about(ensemble: SavedEnsemble, graph: EnsembleGraph, members: Sequence[_Member]) -> dict[str, Any]:
-    patterns = [member.pvp.encoder.template.source for member in members]
+    encoding = ensemble.recipe.encoding
     return {
         "labels": list(ensemble.task.labels),
         "inputs": list(graph.inputs),
         "shape": ["members", "batch", "tokens"],
         "members": [
-            {"name": member.name, "pattern": source, "first_vector": member.first, "vectors": len(member.vectors)}
-            for member, source in zip(members, patterns, strict=True)
+            {"pattern": member.pattern, "first_vector": member.first, "vectors": len(member.vectors), **member.binding}
+            for member in members
         ],
         "merging": ensemble.ensemble.to_dict(),
+        "max_length": encoding.max_length,
+        "mean_of_tokens": encoding.mean_of_tokens,
+        "columns": dict(ensemble.columns),
+        "task": ensemble.task.to_dict(),
     }
 
 
-def _probabilities(
-    ensemble: SavedEnsemble, lm: MaskedLM, members: Sequence[_Member], engine: Engine, sample: Dataset
-) -> Array:
-    """Run the graph on texts."""
-    texts = Texts(sample, lambda: ensemble.shared.plan)
-    pad_id = int(ensemble.shared.tokenizer.pad_token_id or 0)
-    encoded = [member.pvp.encoder.encode(texts.tokens, np.arange(len(sample))) for member in members]
-    found = []
-    for start in range(0, len(sample), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(sample)))
-        width = max(int(one.ids.lengths[rows].max()) for one in encoded)
-        batches = []
-        for member, one in zip(members, encoded, strict=True):
-            batch, _ = pad_rows(one, rows, pad_id)
-            batch["input_ids"] = np.where(
-                batch["input_ids"] < 0, member.first - 1 - batch["input_ids"], batch["input_ids"]
-            )
-            fills = {"input_ids": pad_id}
-            batches.append(
-                {
-                    name: np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fills.get(name, 0))
-                    for name, values in batch.items()
-                }
-                | {POSITIONS: one.mask_position[rows]}
-            )
-        found.append(engine({name: np.stack([batch[name] for batch in batches]) for name in batches[0]}))
-    texts.close()
-    return np.concatenate(found)
-
-
-def _compare(ensemble: SavedEnsemble, found: Array, sample: Dataset, path: Path, run: str) -> dict[str, Any]:
-    expected = np.asarray(ensemble.label(sample).probabilities)
+def _compare(
+    ensemble: SavedEnsemble, exported: ExportedEnsemble, sample: Dataset, path: Path, run: str
+) -> dict[str, Any]:
+    expected, (found, _) = np.asarray(ensemble.label(sample).probabilities), run_graph(exported, sample)
     difference = float(np.abs(found - expected).max())
     if difference > EQUAL:
         raise PetError(
@@ -270,7 +256,7 @@ def _compare(ensemble: SavedEnsemble, found: Array, sample: Dataset, path: Path,
         "texts": len(sample),
         "runtime": describe(ONNX),
         "files": {
-            f"{FOLDER}/{FILE}": {
+            f"{FOLDER}/{GRAPH}": {
                 "bytes": sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")),
                 "difference": difference,
                 "labels_kept": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),

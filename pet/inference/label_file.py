@@ -15,9 +15,12 @@ from pet.data.source_names import file_of, text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
+from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.exported import ExportedEnsemble, open_exported
 from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
 from pet.inference.options import ComputeOptions, check_confidence
+from pet.inference.place import is_exported_ensemble
 from pet.inference.quantize import first_chunk
 from pet.inference.runtime import Prepared, prepare_ensemble
 from pet.progress import Progress, Reporter
@@ -78,7 +81,8 @@ def label_file(
 
     Parameters
     ----------
-    run : folder of a finished run; one of ``--method zero-shot`` labels with the pretrained model
+    run : folder of a finished run, or of `pet export --ensemble`. A run of ``--method zero-shot`` labels with the
+        pretrained model
     source : the texts, as for `pet.data.read.read_table`
     output : a .parquet, .jsonl, .csv or .tsv file, which appears when all is labeled; or a stream, for JSON lines
     min_confidence : leave out texts whose best label is less probable than this; if texts may have several labels,
@@ -105,12 +109,16 @@ def label_file(
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
     place = check_place(output, source, table)
-    ensemble = open_ensemble(run, **compute.opening)
+    ensemble = _opened(expand(run), compute)
     labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
     mapping = text_columns(source, {**ensemble.columns, **table.columns})
     fits = [] if none_of_these is None else [FIT]
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
-    threshold = None if none_of_these is None else fit_threshold(ensemble, expand(run), none_of_these, reporter)
+    threshold = None
+    if none_of_these is not None:
+        if isinstance(ensemble, ExportedEnsemble):
+            raise PetError(f"{run}: --none-of-these needs the labeled texts of the run; name the run instead")
+        threshold = fit_threshold(ensemble, expand(run), none_of_these, reporter)
     read = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
     prepared, chunks = _prepared(ensemble, iter(read), compute, reporter)
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
@@ -125,6 +133,12 @@ def label_file(
     return done.labeled(labels, prepared, threshold)
 
 
+def _opened(place: Path, compute: ComputeOptions) -> SavedEnsemble | ExportedEnsemble:
+    if is_exported_ensemble(place):
+        return open_exported(place, compute)
+    return open_ensemble(place, **compute.opening)
+
+
 def check_place(output: str | Path | IO[str], source: str, table: TableOptions) -> Path | IO[str]:
     """Return where a table goes: the path of a file that can be written, or a stream as it is."""
     if not isinstance(output, (str, Path)):
@@ -133,9 +147,12 @@ def check_place(output: str | Path | IO[str], source: str, table: TableOptions) 
 
 
 def _prepared(
-    ensemble: SavedEnsemble, chunks: Iterator[Dataset], compute: ComputeOptions, reporter: Reporter
+    ensemble: SavedEnsemble | ExportedEnsemble, chunks: Iterator[Dataset], compute: ComputeOptions, reporter: Reporter
 ) -> tuple[Prepared, Iterator[Dataset]]:
     """Let an engine or int8 run an ensemble; return which one and how often it agrees with torch, and all chunks."""
+    if isinstance(ensemble, ExportedEnsemble):
+        reporter.info(f"runtime: {ensemble.engine}")
+        return Prepared(str(ensemble.engine)), chunks
     if not (compute.quantize or compute.runtime):
         return Prepared(), chunks
     first, chunks = first_chunk(chunks)
@@ -173,7 +190,7 @@ class _Done:
         return Labeled(self.texts, self.written, per_label, prepared.agreement, foreign, threshold, prepared.engine)
 
 
-def _columns(ensemble: SavedEnsemble) -> list[OutputColumn]:
+def _columns(ensemble: SavedEnsemble | ExportedEnsemble) -> list[OutputColumn]:
     """Return the columns of the soft labels that an ensemble gives."""
     return soft_label_columns(ensemble.task.labels, ensemble.names, independent=ensemble.ensemble.independent)
 
@@ -186,7 +203,7 @@ def count_soft(soft: SoftLabels) -> NDArray[np.int64]:
 
 
 def label_chunk(
-    ensemble: SavedEnsemble,
+    ensemble: SavedEnsemble | ExportedEnsemble,
     chunk: Dataset,
     min_confidence: float,
     on_rows: Callable[[int], object] = lambda n: None,

@@ -10,10 +10,13 @@ from pet.run.settings import RunSettings
 from pet.store.json_reader import read_json
 
 _NOTE = "pet.json"
+ENSEMBLE = "ensemble.json"  # in a folder of `pet export --ensemble`
 
 
 def check_place(place: Path) -> None:
     """Refuse a folder that contains no classifier, such as a run without one."""
+    if is_exported_ensemble(place):
+        raise PetError(f"{place}: holds an ensemble and no classifier; label texts with `pet label {place}`")
     if not place.is_dir() or (place / "config.json").is_file() or (place / "student").is_dir():
         return
     if is_run(place):
@@ -25,6 +28,11 @@ def check_place(place: Path) -> None:
         )
     if any(place.glob("seed-*/config.yaml")):
         read_settings(place)  # raises an error that names the runs of the seeds
+
+
+def is_exported_ensemble(place: Path) -> bool:
+    """Return True if `pet export --ensemble` wrote a folder."""
+    return (place / ENSEMBLE).is_file()
 
 
 def settings_of(place: Path) -> RunSettings | None:

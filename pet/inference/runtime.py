@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pet.backbones.int8 import quantize_linears
@@ -134,13 +135,22 @@ def prepare_ensemble(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOp
     if chosen == TORCH:
         reporter.info(f"runtime: {describe(TORCH)}")
         return _by_torch(ensemble, chunk, compute, reporter)
-    for scorer in scorers:
-        if not has_engine(scorer):
-            use_states(scorer, states(scorer, chosen))
-    used = [found.engine for found in shared.models.engines.values() if isinstance(found, EngineStates)]
-    engine = str(used[0] if used else describe(TORCH))
+    _attach(scorers, lambda scorer: states(scorer, chosen))
+    engine = _engine_name(ensemble)
     reporter.info(f"runtime: {engine}")
     return Prepared(engine, note_agreement(before, ensemble_labels(ensemble, sample), reporter, chosen))
+
+
+def _attach(scorers: Sequence[Scorer], states: Callable[[Scorer], EngineStates | None]) -> None:
+    """Let engines compute the hidden states of members; members with the same model share one."""
+    for scorer in scorers:
+        if not has_engine(scorer):
+            use_states(scorer, states(scorer))
+
+
+def _engine_name(ensemble: SavedEnsemble) -> str:
+    used = [found.engine for found in ensemble.shared.models.engines.values() if isinstance(found, EngineStates)]
+    return str(used[0] if used else describe(TORCH))
 
 
 def _by_torch(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOptions, reporter: Reporter) -> Prepared:
@@ -169,12 +179,17 @@ def _fastest_of(
         use_states(scorer, None)
 
 
-def _names(compute: ComputeOptions, accelerator: Accelerator, chunk: Dataset, reporter: Reporter) -> list[str]:
-    """Return the runtimes to try; only torch if nothing else is possible or worth it."""
-    runtime = compute.runtime or TORCH
+def candidates(compute: ComputeOptions, accelerator: Accelerator) -> list[str]:
+    """Return the runtimes that ``--runtime`` allows, the usually fastest one first; torch comes last with ``auto``.
+
+    Raises
+    ------
+    PetError
+        If the runtime that was asked for is missing, or cannot run on this device.
+    """
+    runtime, on_cpu = compute.runtime or TORCH, accelerator.device.type == "cpu"
     if runtime == TORCH:
         return [TORCH]
-    on_cpu = accelerator.device.type == "cpu"
     if runtime != AUTO:
         check_runtime(runtime)
         if not on_cpu:
@@ -183,11 +198,51 @@ def _names(compute: ComputeOptions, accelerator: Accelerator, chunk: Dataset, re
     names = [
         name for name in installed_runtimes() if name != ONNX or accelerator.precision == "fp32" or compute.quantize
     ]
-    if not names or not on_cpu or len(chunk) < WORTHWHILE:
-        why = "no other is installed" if not names else "a GPU" if not on_cpu else f"fewer than {WORTHWHILE} texts"
-        reporter.info(f"runtime: {describe(TORCH)} ({why})")
+    return [*(names if on_cpu else []), TORCH]
+
+
+def _names(compute: ComputeOptions, accelerator: Accelerator, chunk: Dataset, reporter: Reporter) -> list[str]:
+    """Return the runtimes to try; only torch if nothing else is possible or worth it."""
+    names = candidates(compute, accelerator)
+    if compute.runtime != AUTO:
+        return names
+    if names == [TORCH] or len(chunk) < WORTHWHILE:
+        on_cpu = accelerator.device.type == "cpu"
+        few = f"fewer than {WORTHWHILE} texts" if installed_runtimes() else "no other is installed"
+        reporter.info(f"runtime: {describe(TORCH)} ({few if on_cpu else 'a GPU'})")
         return [TORCH]
-    return names
+    return names[:-1]
+
+
+def classifier_runtime(classifier: Classifier, name: str, accelerator: Accelerator, compute: ComputeOptions) -> str:
+    """Let the first of the `candidates` that can run a classifier do so, without texts to compare; return its name."""
+    for runtime in candidates(compute, accelerator):
+        if runtime != TORCH:
+            try:
+                use_engine(classifier, classifier_engine(classifier, name, runtime, accelerator.precision))
+            except PetError:
+                if compute.runtime != AUTO:
+                    raise
+                continue
+        return str(engine_of(classifier) or describe(TORCH))
+    return describe(TORCH)
+
+
+def ensemble_runtime(ensemble: SavedEnsemble, compute: ComputeOptions) -> str:
+    """Let the first of the `candidates` that can run an ensemble do so, without texts to compare; return its name."""
+    shared, scorers = ensemble.shared, list(ensemble.scorers)
+    for runtime in candidates(compute, shared.accelerator):
+        if runtime == TORCH:
+            break
+        try:
+            check_engines(shared, scorers, runtime)
+            _attach(scorers, partial(member_engine, runtime=runtime, precision=shared.accelerator.precision))
+        except PetError:
+            if compute.runtime != AUTO:
+                raise
+            continue
+        return _engine_name(ensemble)
+    return describe(TORCH)
 
 
 def _precision(runtime: str, accelerator: Accelerator, compute: ComputeOptions) -> str:

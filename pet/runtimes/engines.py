@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from pet.errors import PetError
 from pet.extras import install_command, is_installed
+from pet.shortage import shortage
 
 Array = NDArray[Any]
+Run = Callable[[dict[str, Array]], list[Array]]
 ONNX, OPENVINO, TORCH, AUTO = "onnx", "openvino", "torch", "auto"
 RUNTIMES = (AUTO, TORCH, ONNX, OPENVINO)
 _MODULES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
@@ -30,18 +32,39 @@ class Engine:
     ----------
     runtime : ``onnx`` or ``openvino``
     precision : ``fp32``, ``bf16`` or ``int8``
-    run : computes the output of named inputs
+    run : computes the outputs of named inputs
+    place : the file, for messages
     inputs : names of the inputs
     """
 
     runtime: str
     precision: str
-    run: Callable[[dict[str, Array]], Array] = field(repr=False)
+    run: Run = field(repr=False)
     inputs: tuple[str, ...] = ()
+    place: str = ""
 
     def __call__(self, values: Mapping[str, Array]) -> Array:
-        """Return the output, float32; inputs that the graph does not have are ignored."""
-        return self.run({name: np.ascontiguousarray(values[name]) for name in self.inputs})
+        """Return the first output, float32; inputs that the graph does not have are ignored."""
+        return self.outputs(values)[0]
+
+    def outputs(self, values: Mapping[str, Array]) -> list[Array]:
+        """Return all outputs.
+
+        Raises
+        ------
+        PetError
+            If the graph cannot compute these inputs, because its file does not belong to the tokenizer beside it.
+        """
+        missing = [name for name in self.inputs if name not in values]
+        if missing:
+            raise PetError(f"{self.place}: has an input {missing[0]!r}, which is unknown; export the model again")
+        try:
+            return self.run({name: np.ascontiguousarray(values[name]) for name in self.inputs})
+        except Exception as error:  # both libraries have errors of their own
+            if isinstance(error, MemoryError) or shortage(error) is not None:
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise PetError(f"{self.place}: {describe(self.runtime)} cannot compute it ({reason})") from error
 
     def __str__(self) -> str:
         return f"{describe(self.runtime)}, {self.precision}"
@@ -92,20 +115,20 @@ def open_engine(runtime: str, path: Path, precision: str = "fp32", *, int8: bool
             raise
         reason = " ".join(str(error).split())[:300]
         raise PetError(f"{path}: {describe(runtime)} cannot open it ({reason}); export the model again") from error
-    return Engine(runtime, "int8" if int8 else precision, run, inputs)
+    return Engine(runtime, "int8" if int8 else precision, run, inputs, str(path))
 
 
-def _onnx(path: Path, precision: str, threads: int) -> tuple[Callable[[dict[str, Array]], Array], tuple[str, ...]]:
+def _onnx(path: Path, precision: str, threads: int) -> tuple[Run, tuple[str, ...]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda values: session.run(None, values)[0], tuple(put.name for put in session.get_inputs())
+    return lambda values: session.run(None, values), tuple(put.name for put in session.get_inputs())
 
 
-def _openvino(path: Path, precision: str, threads: int) -> tuple[Callable[[dict[str, Array]], Array], tuple[str, ...]]:
+def _openvino(path: Path, precision: str, threads: int) -> tuple[Run, tuple[str, ...]]:
     import openvino
 
     options = {
@@ -116,9 +139,10 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Callable[[dict[
     }
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(str(path)), "CPU", options)
-    request, output = compiled.create_infer_request(), compiled.output(0)
+    request, outputs = compiled.create_infer_request(), compiled.outputs
 
-    def run(values: dict[str, Array]) -> Array:
-        return np.array(request.infer(values, share_inputs=True)[output], dtype=np.float32)
+    def run(values: dict[str, Array]) -> list[Array]:
+        found = request.infer(values, share_inputs=True)
+        return [np.array(found[output], dtype=np.float32) for output in outputs]
 
     return run, tuple(put.get_any_name() for put in compiled.inputs)

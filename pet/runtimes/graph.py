@@ -42,19 +42,19 @@ class Graph(nn.Module):
     Attributes
     ----------
     inputs : names of its inputs, in order
-    output : name of its output
+    outputs : names of its outputs, in order
     encoder : the part that `pet.runtimes.int8` quantizes
     """
 
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     encoder: nn.Module
 
     def axes(self) -> dict[str, dict[int, str]]:
-        """Return the names of the dimensions that may have any size, for each input and the output."""
+        """Return the names of the dimensions that may have any size, for each input and output."""
         named = {key: {0: "batch_size", 1: "sequence_length"} for key in INPUTS if key in self.inputs}
-        named |= {key: {0: "batch_size"} for key in (POSITIONS, self.output)}
-        return {key: named[key] for key in (*self.inputs, self.output)}
+        named |= {key: {0: "batch_size"} for key in (POSITIONS, *self.outputs)}
+        return {key: named[key] for key in (*self.inputs, *self.outputs)}
 
     def example(self) -> tuple[Tensor, ...]:
         """Return inputs to trace with: rows of different lengths."""
@@ -74,7 +74,7 @@ class LogitsGraph(Graph):
     model : a ``transformers`` sequence classifier; it is copied
     """
 
-    output = "logits"
+    outputs = ("logits",)
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()
@@ -100,7 +100,7 @@ class FeaturesGraph(Graph):
     model : a ``transformers`` masked language model; it is copied
     """
 
-    output = "features"
+    outputs = ("features",)
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()
@@ -215,7 +215,7 @@ def write_graph(graph: Graph, path: Path, name: str) -> None:
                 graph.example(),
                 str(path),
                 input_names=list(graph.inputs),
-                output_names=[graph.output],
+                output_names=list(graph.outputs),
                 dynamic_axes=graph.axes(),
                 opset_version=OPSET,
                 dynamo=False,

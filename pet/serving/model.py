@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from pet.inference.classifier import open_classifier
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.exported import ExportedEnsemble, open_exported
 from pet.inference.options import ComputeOptions
+from pet.inference.place import is_exported_ensemble
+from pet.inference.runtime import classifier_runtime, ensemble_runtime
+from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.load_run import is_run
 from pet.student.classifier import Classifier
-from pet.training.device import make_accelerator
+from pet.student.exported import engine_of
+from pet.training.device import Accelerator, make_accelerator
 
 Array = NDArray[Any]
 
@@ -37,36 +42,54 @@ class Served:
     probabilities: Callable[[Sequence[Mapping[str, str]]], Array]
 
 
-def open_served(model: str, compute: ComputeOptions) -> Served:
+def open_served(model: str, compute: ComputeOptions, reporter: Reporter | None = None) -> Served:
     """Open a student, a run, an export or any ``transformers`` sequence classifier.
 
     A run without a student is served as its ensemble.
+
+    Parameters
+    ----------
+    model : folder or name
+    compute : where and how to compute; the runtime ``auto`` is the usually fastest one that can run the model
+    reporter : reports the runtime, if one was chosen
 
     Raises
     ------
     PetError
         If it cannot be opened.
     """
-    place = expand(model)
+    place, reporter = expand(model), reporter or Reporter("quiet")
+    if is_exported_ensemble(place):
+        exported = open_exported(place, compute)
+        reporter.info(f"runtime: {exported.engine}")
+        return _ensemble(exported)
     if is_run(place) and not (place / "student").is_dir():
         ensemble = open_ensemble(
             place, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision
         )
+        if compute.runtime:
+            reporter.info(f"runtime: {ensemble_runtime(ensemble, compute)}")
         return _ensemble(ensemble)
-    return _classifier(open_classifier(model, compute, independent=True).classifier, compute)
-
-
-def _classifier(classifier: Classifier, compute: ComputeOptions) -> Served:
     accelerator = make_accelerator(compute.device, compute.precision or "fp32")
+    classifier = open_classifier(model, compute, independent=True).classifier
+    engine: object = engine_of(classifier)
+    if engine is None and compute.runtime:
+        engine = classifier_runtime(classifier, model, accelerator, compute)
+    if engine is not None:
+        reporter.info(f"runtime: {engine}")
+    return _classifier(classifier, accelerator, compute.max_tokens)
+
+
+def _classifier(classifier: Classifier, accelerator: Accelerator, max_tokens: int) -> Served:
     fields = classifier.text_input.fields
 
     def probabilities(rows: Sequence[Mapping[str, str]]) -> Array:
-        return classifier.probabilities(_table(rows, fields), accelerator, max_tokens=compute.max_tokens)
+        return classifier.probabilities(_table(rows, fields), accelerator, max_tokens=max_tokens)
 
     return Served(classifier.labels, fields, probabilities)
 
 
-def _ensemble(ensemble: SavedEnsemble) -> Served:
+def _ensemble(ensemble: SavedEnsemble | ExportedEnsemble) -> Served:
     fields = ensemble.task.fields
 
     def probabilities(rows: Sequence[Mapping[str, str]]) -> Array:

@@ -16,9 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import yaml
+from fuzz_exports import FILES, sound_folder
 from fuzz_targets import TABLE_FORMATS, parquet_bytes, workbook
+from safetensors.numpy import save
 
 _TASK = """\
 task: reviews
@@ -88,6 +91,14 @@ _PROMPT = {
     "origin": {"member": "p1-r1"},
 }
 _LEARNED = {"backbone": "model", "fingerprint": "abc", "options": {"tuning": "prompt", "prompt_length": 2}}
+_TEACHER = {
+    "budget": "ab" * 16,
+    "kind": "logprobs",
+    "top": 20,
+    "limit": "max_tokens",
+    "examples": [{"fields": ["Fine, I say.", "A title"], "label": 1}],
+}
+_RULES = {"word": ["great", "money back", "悪い"], "label": ["good", "bad", "bad"]}
 _CONFIG = {
     "settings": {
         "task": {
@@ -169,6 +180,12 @@ def _sources() -> list[bytes]:
     return [bytes([number]) + content for number, content in enumerate(contents)] + [bytes([130]) + workbook()]
 
 
+def _arrays() -> bytes:
+    """Return what a teacher of two labels keeps beside teacher.json."""
+    key = np.array([7], dtype=np.uint64)
+    return save({"offset": np.zeros(2), "judged": key, "own_offsets": np.zeros((1, 2)), "skipped": key + key})
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
@@ -205,6 +222,11 @@ def seeds(target: str) -> list[bytes]:
         "manifest": lambda: [_json(_MANIFEST)],
         "config": lambda: [yaml.safe_dump(_CONFIG, sort_keys=False).encode()],
         "member": lambda: [_json(_MEMBER)],
+        "teacher": lambda: [_json(_TEACHER) + b"\0" + _arrays()],
+        "rules": lambda: _tables(_RULES, _jsonl(_RULES), parquet_bytes(_RULES)),
+        "exported": lambda: [
+            bytes([number]) + (sound_folder() / name).read_bytes() for number, name in enumerate(FILES)
+        ],
         "classifier": lambda: [_json({"fields": ["text", "title"], "input": "{title}: {text}"})],
         "prompt_library": lambda: [_json(_PROMPT) + b"\0" + _json(_LEARNED)],
         "options": lambda: [command.encode() for command in _COMMANDS],

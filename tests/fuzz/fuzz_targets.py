@@ -25,6 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from click.testing import CliRunner
+from datasets import Dataset
+from fuzz_exports import changed
 from safetensors.torch import save_file
 
 from pet.cli.main import main
@@ -37,10 +39,15 @@ from pet.ensemble.combine import Ensemble
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
+from pet.extras import is_installed
 from pet.inference.ensemble import _recipe, noted_merging
+from pet.inference.exported import open_exported
+from pet.inference.options import ComputeOptions
+from pet.members import chat
 from pet.members.external import read_external
 from pet.members.kinds import NOTE as MEMBER
 from pet.members.kinds import read_spec
+from pet.members.rules import Rules, read_rules
 from pet.prompts.library import NOTE as PROMPT
 from pet.prompts.library import list_prompts
 from pet.run.load_run import read_settings
@@ -190,6 +197,32 @@ def member(folder: Path, data: bytes) -> None:
     read_spec(folder)
 
 
+def teacher(folder: Path, data: bytes) -> None:
+    """What a teacher keeps: teacher.json and, after a zero byte, its arrays."""
+    note, _, arrays = data.partition(b"\0")
+    (folder / chat.FITTED).write_bytes(note)
+    (folder / chat.ARRAYS).write_bytes(arrays)
+    found = chat._open(folder, fields=2, labels=2)
+    if any(not 0 <= example.label < 2 or len(example.fields) != 2 for example in found.examples):
+        raise Failure("an example of a teacher that does not fit the task")
+
+
+def rules(folder: Path, data: bytes) -> None:
+    """A table of words and labels; the first byte selects the format."""
+    votes = read_rules(_table_file(folder, data), LABELS, "words")
+    found = list(Rules(votes).votes(f"a great film {' '.join(votes)}"))
+    if not found or set(found) - {0, 1}:
+        raise Failure("rules that do not find their own words, or vote for labels that the task does not have")
+
+
+def exported(folder: Path, data: bytes) -> None:
+    """A folder of `pet export --ensemble`, with one of its files replaced."""
+    ensemble = open_exported(changed(folder, data), ComputeOptions(device="cpu", runtime="onnx"))
+    soft = ensemble.label(Dataset.from_dict({"id": ["a"], **{name: ["a text"] for name in ensemble.task.fields}}))
+    if soft.probabilities.shape != (1, len(ensemble.task.labels)):
+        raise Failure("probabilities of the wrong shape")
+
+
 def classifier(folder: Path, data: bytes) -> None:
     (folder / "pet.json").write_bytes(data)
     saved_input(folder / "pet.json")
@@ -233,10 +266,14 @@ TARGETS: dict[str, Callable[[Path, bytes], None]] = {
     "manifest": manifest,
     "config": config,
     "member": member,
+    "teacher": teacher,
+    "rules": rules,
     "classifier": classifier,
     "prompt_library": prompt_library,
     "options": options,
 }
+if is_installed("onnx") and is_installed("onnxruntime"):
+    TARGETS["exported"] = exported
 
 # ---- the oracle ------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def test_inputs_that_found_a_bug_have_a_value_or_one_message(target: str) -> Non
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_sample_of_changed_inputs_has_a_value_or_one_message(target: str) -> None:
     draw, pool = random.Random(0), seeds(target)
-    for _ in range(10 if target == "options" else 40):
+    for _ in range({"options": 10, "exported": 15}.get(target, 40)):
         check(target, mutate(draw.choice(pool), pool, draw))
 
 

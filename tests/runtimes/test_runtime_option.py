@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from tiny_text import LABELS
 
 from pet.extras import is_installed
 from pet.inference import runtime
+from pet.inference.options import ComputeOptions
+from pet.progress import Reporter
+from pet.serving.model import open_served
 from pet.student.classifier import TextInput, new_classifier
 from pet.task.grammar import parse_template
 
@@ -112,3 +116,82 @@ def test_an_ensemble_that_shares_one_model_is_one_graph(
     about = json.loads((tmp_path / "out" / "ensemble.json").read_text(encoding="utf-8"))
     assert about["labels"] == list(LABELS) and len(about["members"]) == 2
     assert (about["members"][1]["first_vector"] > about["members"][0]["first_vector"]) == (method == "prompt")
+
+    expected = labeled(folder, inputs, tmp_path / "torch.jsonl", "--precision", "fp32")
+    for name in ("onnx", "openvino"):
+        if name == "onnx" or is_installed(name):
+            found = labeled(tmp_path / "out", inputs, tmp_path / f"{name}.jsonl", "--runtime", name)
+            assert [row["label"] for row in found] == [row["label"] for row in expected]
+            assert [row["votes"] for row in found] == [row["votes"] for row in expected]
+            for one, other in zip(found, expected, strict=True):
+                assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+    served = open_served(str(tmp_path / "out"), ComputeOptions(runtime="onnx", device="cpu"))
+    texts = [row["text"] for row in rows(inputs / "pool.jsonl")]
+    np.testing.assert_allclose(
+        served.probabilities([{"text": text} for text in texts]),
+        [list(row["probabilities"].values()) for row in expected],
+        atol=1e-4,
+    )
+
+
+def labeled(model: Path, inputs: Path, output: Path, *options: str) -> list[dict[str, Any]]:
+    pet("label", model, "--input", inputs / "pool.jsonl", "-o", output, "--device", "cpu", "-q", *options)
+    return rows(output)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ensemble of `run` as one graph."""
+    place = tmp_path_factory.mktemp("exported") / "out"
+    pet("export", run, "-o", place, "--onnx", "--ensemble", "--texts", inputs / "pool.jsonl", "-q")
+    return place
+
+
+def test_what_an_exported_ensemble_cannot_do_is_refused(exported: Path, inputs: Path, tmp_path: Path):
+    files = ("--input", inputs / "pool.jsonl", "-o", tmp_path / "p.jsonl", "--device", "cpu")
+    assert "pet label" in refused("predict", exported, *files)
+    assert "--runtime onnx" in refused("label", exported, *files, "--runtime", "torch")
+    assert "--quantize" in refused("label", exported, *files, "--quantize")
+    assert "--none-of-these" in refused("label", exported, *files, "--none-of-these", "0.05")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_ensemble_is_named(exported: Path, inputs: Path, tmp_path: Path):
+    place = tmp_path / "copy"
+    shutil.copytree(exported, place)
+    note = place / "ensemble.json"
+    about = json.loads(note.read_text(encoding="utf-8"))
+    files = ("--input", inputs / "pool.jsonl", "-o", tmp_path / "p.jsonl", "--device", "cpu", "--runtime", "onnx")
+    for wrong, named in (
+        ({"members": about["members"][:1]}, "members"),
+        ({"members": [{**one, "pattern": 9} for one in about["members"]]}, "pattern"),
+        ({"max_length": 0}, "max_length"),
+        ({"merging": {"members": ["a", "b"], "weights": [1]}}, "weights"),
+        ({"task": {}}, "task"),
+    ):
+        note.write_text(json.dumps(about | wrong), encoding="utf-8")
+        message = refused("label", place, *files)
+        assert "ensemble.json" in message and named in message
+    other = {"members": about["members"] * 2, "merging": {"members": list("abcd"), "weights": [1, 1, 1, 1]}}
+    note.write_text(json.dumps(about | other), encoding="utf-8")
+    assert "ensemble" in refused("label", place, *files)
+    (place / "onnx" / "ensemble.onnx").write_bytes(b"no graph")
+    assert "ensemble.onnx" in refused("label", place, *files)
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "auto"])
+def test_what_is_served_may_run_by_another_engine(student: Path, run: Path, runtime: str):
+    texts = [{"text": "Shares fall"}, {"text": "The team won the cup again"}]
+    for model in (student, run):
+        torch, engine = (open_served(str(model), ComputeOptions(device="cpu", precision="fp32", runtime=name))
+                         for name in (None, runtime))  # fmt: skip
+        np.testing.assert_allclose(engine.probabilities(texts), torch.probabilities(texts), atol=1e-4)
+
+
+def test_serving_names_its_runtime(student: Path):
+    said: list[str] = []
+    reporter = Reporter("quiet")
+    reporter.info = said.append  # type: ignore[method-assign]
+    open_served(str(student), ComputeOptions(device="cpu", runtime="onnx"), reporter)
+    assert said and "onnx" in said[0]
