@@ -188,8 +188,7 @@ def _members(ensemble: SavedEnsemble, run: str) -> tuple[MaskedLM, list[_Member]
     found, first = None, 0
     for scorer in ensemble.scorers:
         found = scoring_model(scorer)
-        patterned = isinstance(scorer, (PatternMember, UntrainedMember))
-        if not patterned or found is None or not isinstance(found[1], MaskedLM):
+        if not isinstance(scorer, (PatternMember, UntrainedMember)) or not (found and isinstance(found[1], MaskedLM)):
             raise PetError(f"{run}: member {scorer.name} has no pattern on a masked language model; {cure}")
         _, lm, pvp = found
         words = lm.model.get_input_embeddings()

@@ -81,8 +81,7 @@ def label_file(
 
     Parameters
     ----------
-    run : folder of a finished run, or of `pet export --ensemble`. A run of ``--method zero-shot`` labels with the
-        pretrained model
+    run : folder of a finished run (zero-shot: the pretrained model labels), or of `pet export --ensemble`
     source : the texts, as for `pet.data.read.read_table`
     output : a .parquet, .jsonl, .csv or .tsv file, which appears when all is labeled; or a stream, for JSON lines
     min_confidence : leave out texts whose best label is less probable than this; if texts may have several labels,
@@ -114,11 +113,7 @@ def label_file(
     mapping = text_columns(source, {**ensemble.columns, **table.columns})
     fits = [] if none_of_these is None else [FIT]
     kept = keep_columns(source, table, mapping, [*_columns(ensemble), *fits], typed=needs_types(place))
-    threshold = None
-    if none_of_these is not None:
-        if isinstance(ensemble, ExportedEnsemble):
-            raise PetError(f"{run}: --none-of-these needs the labeled texts of the run; name the run instead")
-        threshold = fit_threshold(ensemble, expand(run), none_of_these, reporter)
+    threshold = None if none_of_these is None else _threshold(ensemble, expand(run), none_of_these, reporter)
     read = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
     prepared, chunks = _prepared(ensemble, iter(read), compute, reporter)
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
@@ -131,6 +126,14 @@ def label_file(
             rows, soft, values = done.note(threshold, chunk, rows, soft)
             append(ids_of(chunk, rows), soft, {**values, **kept.take(len(chunk), rows)})
     return done.labeled(labels, prepared, threshold)
+
+
+def _threshold(
+    ensemble: SavedEnsemble | ExportedEnsemble, run: Path, asked: NoneOfThese, reporter: Reporter
+) -> FitThreshold:
+    if isinstance(ensemble, ExportedEnsemble):
+        raise PetError(f"{run}: --none-of-these requires the labeled texts of the run; name the run instead")
+    return fit_threshold(ensemble, run, asked, reporter)
 
 
 def _opened(place: Path, compute: ComputeOptions) -> SavedEnsemble | ExportedEnsemble:
