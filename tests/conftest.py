@@ -59,6 +59,30 @@ def tiny_model(family_model: Callable[[str], Path]) -> Path:
     return family_model("bert")
 
 
+@pytest.fixture(scope="session")
+def tiny_gliclass(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a tiny GLiClass model with random weights; requires the package gliclass."""
+    import torch
+    from gliclass import GLiClassModel, GLiClassModelConfig
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("gliclass")
+    tokenizer, encoder = AutoTokenizer.from_pretrained(tiny_model), AutoConfig.from_pretrained(tiny_model)
+    tokenizer.add_tokens(["<<LABEL>>", "<<SEP>>"], special_tokens=True)
+    encoder.vocab_size = len(tokenizer)
+    config = GLiClassModelConfig(
+        encoder_config=encoder,
+        encoder_model="bert",
+        class_token_index=tokenizer.convert_tokens_to_ids("<<LABEL>>"),
+        initializer_range=0.5,  # so that texts and labels matter
+        prompt_first=False,
+    )
+    torch.manual_seed(0)
+    GLiClassModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Use one thread: for tiny models, synchronizing threads costs more than it saves."""

@@ -56,7 +56,7 @@ def test_dependencies_are_those_that_are_imported(setup_cfg):
                 imported.add(node.module.split(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"pet"}
     declared = lower_bounds(setup_cfg["options"]["install_requires"])
-    for extra in ("duckdb", "excel", "lora", "onnx", "openvino", "ray", "review", "spacy", "teachers"):
+    for extra in ("duckdb", "excel", "gliclass", "lora", "onnx", "openvino", "ray", "review", "spacy", "teachers"):
         declared |= lower_bounds(setup_cfg["options.extras_require"][extra])
     # huggingface_hub and tokenizers are part of transformers' own interface and move with it
     assert foreign - {"huggingface_hub", "tokenizers"} == {IMPORTED_AS.get(name, name) for name in declared}
@@ -76,7 +76,7 @@ def test_install_hints_name_the_distribution_and_extras_that_exist(setup_cfg):
     assert setup_cfg["metadata"]["name"] == DISTRIBUTION
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "pet").rglob("*.py"))
     extras = set(re.findall(r"install_command\([\"'](\w+)[\"']\)", source))
-    used = {"duckdb", "excel", "gguf", "lora", "onnx", "ray", "review", "spacy", "teachers"}
+    used = {"duckdb", "excel", "gguf", "gliclass", "lora", "onnx", "ray", "review", "spacy", "teachers"}
     assert used <= extras <= set(setup_cfg["options.extras_require"])
 
 

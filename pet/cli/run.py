@@ -151,8 +151,8 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     multiple=True,
     metavar="T",
     help="Add a member that labels by itself: openai:URL#MODEL, a language model on a server with the OpenAI chat API "
-    "(texts are sent to that URL); nli:MODEL, a model of natural-language inference; or rules:FILE, a table of words "
-    "and the labels that they vote for. Repeatable.",
+    "(texts are sent to that URL); nli:MODEL, a model of natural-language inference; gliclass:MODEL, a GLiClass "
+    "model; or rules:FILE, a table of words and the labels that they vote for. Repeatable.",
 )
 @limit_options
 @patterns_option

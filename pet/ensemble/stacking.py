@@ -47,6 +47,7 @@ PRIORS: Mapping[str, Prior] = {
     "external": Prior(0.2),
     "openai": Prior(0.2),
     "nli": Prior(0.2),
+    "gliclass": Prior(0.2),
     "rules": Prior(0.2),
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pet.errors import PetError
-from pet.members import chat, embeddings, external, head, nli, pattern, rules, tfidf, untrained
+from pet.members import chat, embeddings, external, gliclass, head, nli, pattern, rules, tfidf, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
 from pet.members.shared import Shared
 from pet.members.spec import SPEC, MemberSpec, old_pattern_spec
@@ -100,6 +100,12 @@ KINDS: dict[str, MemberKind] = {
         trains=False,
         evidence="given",
     ),
+    gliclass.KIND: MemberKind(
+        make=lambda spec, shared, seed, start: gliclass.GliclassMember(spec, shared),
+        open=lambda spec, shared, folder: gliclass.GliclassMember(spec, shared, folder),
+        trains=False,
+        evidence="given",
+    ),
     rules.KIND: MemberKind(
         make=lambda spec, shared, seed, start: rules.RulesMember(spec, shared.task),
         open=lambda spec, shared, folder: rules.RulesMember(spec, shared.task, folder),
@@ -116,10 +122,11 @@ NAMED: Mapping[str, Callable[[str], MemberSpec]] = {
     external.KIND: external.parse,
     chat.KIND: chat.parse,
     nli.KIND: nli.parse,
+    gliclass.KIND: gliclass.parse,
     rules.KIND: rules.parse,
 }
 ONE_LABEL = (external.KIND, chat.KIND, rules.KIND)  # kinds that give each text exactly one label
-TEACHERS = (chat.KIND, nli.KIND, rules.KIND)  # kinds that --teacher accepts
+TEACHERS = (chat.KIND, nli.KIND, gliclass.KIND, rules.KIND)  # kinds that --teacher accepts
 
 
 def parse_member(text: str) -> MemberSpec:

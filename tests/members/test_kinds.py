@@ -84,7 +84,9 @@ def nli_model(tiny_model: Path, shared_of: Callable[..., Shared], tmp_path_facto
 
 
 @pytest.fixture
-def spec_of(tmp_path: Path, server: FakeServer, nli_model: Path) -> Callable[[str], MemberSpec]:
+def spec_of(
+    tmp_path: Path, server: FakeServer, nli_model: Path, request: pytest.FixtureRequest
+) -> Callable[[str], MemberSpec]:
     def spec(kind: str) -> MemberSpec:
         if kind == "openai":
             pytest.importorskip("httpx2")
@@ -97,6 +99,9 @@ def spec_of(tmp_path: Path, server: FakeServer, nli_model: Path) -> Callable[[st
             lines = [json.dumps({"word": row["text"].split()[-1], "label": row["label"]}) + "\n" for row in ROWS]
             (tmp_path / "words.jsonl").write_text("".join(lines))
             return parse_member(f"rules:{tmp_path / 'words.jsonl'}")
+        if kind == "gliclass":
+            pytest.importorskip("gliclass")
+            return parse_member(f"gliclass:{request.getfixturevalue('tiny_gliclass')}")
         if kind == "nli":
             return parse_member(f"nli:{nli_model}")
         return parse_member(kind) if kind in NAMED else pattern_spec(kind, 1, 0)
