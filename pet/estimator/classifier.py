@@ -86,6 +86,9 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         it. None: a temporary folder, which is removed.
     allow_pickle : bool
         Also open pickled weights, which can run code. Only for models that you trust.
+    estimate : bool or None
+        Estimate the accuracy from the labeled texts, in ``results_["estimate"]``: members trained on half of them label
+        the other half. None: if that takes at most half as long as the rest of `fit`.
     verbose : bool
         Show progress on standard error.
     **hyperparameters : any
@@ -163,6 +166,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         precision: str = "auto",
         output: str | Path | None = None,
         allow_pickle: bool = False,
+        estimate: bool | None = False,
         verbose: bool = False,
         **hyperparameters: Any,
     ):
@@ -179,6 +183,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.output = output
         self.allow_pickle = allow_pickle
+        self.estimate = estimate
         self.verbose = verbose
         self._set(hyperparameters)
 
@@ -354,7 +359,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
             precision=self.precision,
             allow_pickle=self.allow_pickle,
-            estimate=False,
+            estimate=self.estimate,
         )
 
     def _seed(self) -> int:

@@ -173,7 +173,7 @@ def estimate_run(
     recipe = shared.recipe
     work = Work(rounds_of(recipe, sizes, len(shared.task.patterns), tokens), recipe.student.steps)
     found = estimate(speed, work)
-    if "train" in tables and "test" not in tables and not shared.task.multi_label:
+    if "train" in tables and "test" not in tables:
         found |= _with_estimate(shared, tables, speed, found)
     return found
 

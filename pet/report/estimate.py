@@ -23,20 +23,27 @@ def estimate_lines(estimate: Mapping[str, Any] | None) -> list[str]:
     if estimate is None:
         return []
     middle, low, high = (f"{100 * estimate[name]:.0f}" for name in ("accuracy", "low", "high"))
-    sentence = f"About {middle} % of the labels should be right ({low} to {high} %), judging by {_sources(estimate)}."
+    if estimate.get("micro_f1"):
+        micro, least, most = (f"{figure:.2f}" for figure in estimate["micro_f1"])
+        expected = (
+            f"The micro F1 should be about {micro} ({least} to {most}), and about {middle} % of the texts should have "
+            f"exactly the right labels ({low} to {high} %)"
+        )
+    else:
+        expected = f"About {middle} % of the labels should be right ({low} to {high} %)"
     gain = (estimate.get("halves") or {}).get("gain")
-    return [sentence, *([_gained(gain)] if gain else [])]
+    return [f"{expected}, judging by {_sources(estimate)}.", *([_gained(gain)] if gain else [])]
 
 
 def _sources(estimate: Mapping[str, Any]) -> str:
     """Return what the figure comes from."""
     halves, judged, share = estimate.get("halves"), estimate["judged"], estimate["disagreement"]
     half = "" if halves is None else f"{halves['draws']} × half of {halves['labeled']} labeled texts"
-    if share is None:
-        return f"{half}, likely a little low"
-    parts = [f"how often two patterns disagree ({100 * share:.0f} % of the unlabeled texts)"]
-    if judged:
+    parts = [] if share is None else [f"how often two patterns disagree ({100 * share:.0f} % of the unlabeled texts)"]
+    if judged and (parts or estimate.get("micro_f1")):
         parts.append(f"{judged} labeled texts that members left out ({judged - estimate['wrong']} right)")
+    if not parts:
+        return f"{half}, likely a little low"
     if halves is not None:
         parts.append(f"{half} ({100 * halves['accuracy']:.0f} % of the others right, likely a little low)")
     return ", and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"

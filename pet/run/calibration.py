@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from pet.ensemble.calibration import disagreement, estimate_error, inverse_temperature
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.stacking import Stacked
+from pet.evaluate_sets import HALF
 from pet.members import pattern
+from pet.numerics import sigmoid
 from pet.run.context import RunContext
-from pet.run.halves import Halves
+from pet.run.halves import Halves, right_rows
 from pet.run.stages import Member, member_scores, trained_members
+from pet.statistics import wilson
+from pet.statistics_sets import mean_micro_f1
 
 Array = NDArray[Any]
 _ROWS = 20_000  # of the pool
@@ -27,11 +31,13 @@ class Estimate:
 
     Attributes
     ----------
-    accuracy, low, high : the expected accuracy, and its 95 % interval
+    accuracy, low, high : the expected accuracy, and its 95 % interval; if texts may have several labels, the share of
+        texts with exactly the right ones
     disagreement : how often two patterns name different labels for an unlabeled text; None without unlabeled texts or
         with a single pattern
     judged, wrong : labeled texts that members left out, and how many of them got a wrong label
     halves : the same for members that were trained on half of the labeled texts; see `pet.run.halves.Halves`
+    micro_f1 : the expected micro F1 and its 95 % interval, if texts may have several labels
     """
 
     accuracy: float
@@ -41,9 +47,12 @@ class Estimate:
     judged: int
     wrong: int
     halves: Halves | None = None
+    micro_f1: tuple[float, float, float] | None = None
 
 
-def estimated(context: RunContext, stacked: Stacked, gold: Array, halves: Halves | None = None) -> Estimate | None:
+def estimated(
+    context: RunContext, stacked: Stacked, gold: Array, halves: Halves | None = None, threshold: float = HALF
+) -> Estimate | None:
     """Estimate the accuracy of the merged labels of the pool.
 
     Members of later generations learned from each other's labels, so they agree on mistakes, too. What counts is the
@@ -56,18 +65,24 @@ def estimated(context: RunContext, stacked: Stacked, gold: Array, halves: Halves
     gold : labels of the texts in `stacked`
     halves : what members get right that were trained on half of the labeled texts; it counts where the members of the
         run have left out no texts
+    threshold : probability from which a label applies, if a text may have several
 
     Returns
     -------
     Estimate; None if nothing says how good the labels are
     """
-    known = stacked.known
-    wrong, judged = int((stacked.log_probabilities[known].argmax(axis=1) != gold[known]).sum()), int(known.sum())
+    right = right_rows(stacked.log_probabilities, gold, threshold)[stacked.known]
+    wrong, judged = int((right == 0).sum()), len(right)
     first = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
-    if len(first) < 2 or not (context.has("pool") and context.has("train")):
+    if context.task.multi_label or len(first) < 2 or not (context.has("pool") and context.has("train")):
+        if context.task.multi_label and judged:
+            said = sigmoid(stacked.log_probabilities[stacked.known]) >= threshold
+            micro_f1 = mean_micro_f1(gold[stacked.known] > 0, said[None])
+            return Estimate(1 - wrong / judged, *wilson(judged - wrong, judged), None, judged, wrong, halves, micro_f1)
         if halves is None:
             return None
-        return Estimate(halves.accuracy, halves.low, halves.high, None, judged, wrong, halves)
+        figures = halves.accuracy, halves.low, halves.high
+        return Estimate(*figures, None, judged, wrong, halves, halves.micro_f1)
     share = disagreement([own.argmax(axis=1) for own in some_scores(context, first)])
     evidence = (wrong, judged)
     if halves is not None and not judged:

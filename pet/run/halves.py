@@ -2,7 +2,8 @@
 
 Several draws of a half are labeled, each by one pattern and the members that are fitted in seconds, merged with the
 weights of the run. What they get right is a little less than what the run gets right: they learned from fewer texts,
-and fewer patterns vote.
+and fewer patterns vote. If a text may have several labels, a text is right if all its labels are; the micro F1 of the
+same predictions is estimated, too.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from pet.members.kinds import KINDS, fit_scorer, make_scorer
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
-from pet.numerics import log_softmax
+from pet.numerics import log_softmax, sigmoid
 from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_recipe, relative_cost, size_of
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
 from pet.run.stages import Member, member_scores, read_scores
 from pet.seeds import derive_seed
 from pet.statistics import mean_interval, wilson
+from pet.statistics_sets import mean_micro_f1
 from pet.store.temporary import Scratch
 
 Array = NDArray[Any]
@@ -61,6 +63,7 @@ class Halves:
     judged : texts that at least one draw has labeled
     accuracy, low, high : mean share of right labels, and its 95 % interval
     gain : from half of the texts to all of them but a fold; None if nothing says so
+    micro_f1 : the figure and its 95 % interval, if texts may have several labels
     """
 
     draws: int
@@ -70,6 +73,7 @@ class Halves:
     low: float
     high: float
     gain: Gain | None = None
+    micro_f1: tuple[float, float, float] | None = None
 
 
 def wants_halves(context: RunContext) -> bool:
@@ -78,7 +82,7 @@ def wants_halves(context: RunContext) -> bool:
     By default it does if there are no test texts, and it takes at most half as long as the rest of the run.
     """
     settings = context.settings
-    possible = settings.trains_members and context.has("train") and not context.task.multi_label
+    possible = settings.trains_members and context.has("train")
     if settings.estimate is False or not possible or context.shared.group is not None:
         return False
     if _judged(context.texts("train").labels) < FEWEST:
@@ -94,7 +98,9 @@ def _size(context: RunContext) -> Size:
 
 
 def _judged(gold: Array) -> int:
-    """Return how many labeled texts are not the only one of their label."""
+    """Return how many labeled texts are not the only one of their label; if they may have several, all of them."""
+    if gold.ndim == 2:
+        return len(gold)
     counts = np.bincount(gold)
     return int(counts[counts > 1].sum())
 
@@ -109,7 +115,7 @@ def estimate_from_halves(
     context : the run
     members, ensemble : whose weights merge the scores
     left_out : merged log-probabilities of each labeled text by members that were trained without it, shape (n, L), with
-        NaN where there are none; shape (0, L): train further members for that
+        NaN where there are none (log-odds, if a text may have several labels); shape (0, L): train further members
 
     Returns
     -------
@@ -126,13 +132,30 @@ def estimate_from_halves(
 
     context.directory.stage(STAGE, {"config": context.config_hash}, build)
     merged = read_scores(context.directory.path / STAGE / FILE, (len(draws) * len(gold), labels))
-    merged = merged.reshape(len(draws), len(gold), labels)
-    right = np.where(np.isnan(merged).any(axis=2), np.nan, merged.argmax(axis=2) == gold)
-    if len(left_out):
-        more = np.where(np.isnan(left_out).any(axis=1), np.nan, left_out.argmax(axis=1) == gold)
+    merged = merged.reshape(len(draws), len(gold), labels) / ensemble.temperature
+    right = np.stack([right_rows(own, gold, ensemble.threshold) for own in merged])
+    more = right_rows(left_out, gold, ensemble.threshold) if len(left_out) else _mean(right[DRAWS:])
+    found = figures(right[:DRAWS], more)
+    if gold.ndim == 1:
+        return found
+    said = np.where(np.isnan(merged[:DRAWS]), np.nan, sigmoid(merged[:DRAWS]) >= ensemble.threshold)
+    return replace(found, micro_f1=mean_micro_f1(gold > 0, said))
+
+
+def right_rows(merged: Array, gold: Array, threshold: float) -> Array:
+    """Return 1.0 where a text gets the right label, or all its labels, 0.0 where it does not, NaN without scores.
+
+    Parameters
+    ----------
+    merged : log-probabilities, shape (n, L); or log-odds, if a text may have several labels
+    gold : label of each text, shape (n,); or 0 and 1 for each label, shape (n, L)
+    threshold : probability from which one of several labels applies
+    """
+    if gold.ndim == 2:
+        right = ((sigmoid(merged) >= threshold) == (gold > 0)).all(axis=1)
     else:
-        more = _mean(right[DRAWS:])
-    return figures(right[:DRAWS], more)
+        right = merged.argmax(axis=1) == gold
+    return np.where(np.isnan(merged).any(axis=1), np.nan, right)
 
 
 def figures(right: Array, more: Array) -> Halves:
@@ -215,7 +238,8 @@ def _merged(context: RunContext, shared: Shared, kept: Array, number: int, weigh
             own = _trained_scores(context, shared, spec, kept)
         else:
             (own,) = member_scores(context, [Member(spec)], "train")
-        total += weights[spec.kind] * np.nan_to_num(log_softmax(np.asarray(own, dtype=np.float64)))
+        scores = np.asarray(own, dtype=np.float64)
+        total += weights[spec.kind] * np.nan_to_num(scores if context.task.multi_label else log_softmax(scores))
     return total
 
 
@@ -234,6 +258,8 @@ def _trained_scores(context: RunContext, shared: Shared, spec: MemberSpec, kept:
     with Scratch() as scratch:
         folder = scratch / "member"
         folder.mkdir()
-        fit_scorer(spec, scorer, MemberData([(train, rows)], train.labels[rows], pool), folder)
+        gold = train.labels[rows]
+        data = MemberData([(train, rows)], gold.astype(np.float32) if gold.ndim == 2 else gold, pool)
+        fit_scorer(spec, scorer, data, folder)
         scorer.scores(train, out)
     return out

@@ -151,15 +151,16 @@ def weight_group(spec: MemberSpec) -> str:
 
 def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
     """Return the estimated accuracy of a generation's labels under ``estimate``; empty where there is no estimate."""
-    if context.task.multi_label or not context.settings.trains_members:
+    if not context.settings.trains_members:
         return {}
     members = trained_members(context, generation)
     stacked, gold = stacked_evidence(context, members)
     left_out = stacked.log_probabilities if learns_weights(context) else stacked.log_probabilities[:0]
-    halves = estimate_from_halves(context, members, kept_ensemble(context, members), left_out)
+    ensemble = kept_ensemble(context, members)
+    halves = estimate_from_halves(context, members, ensemble, left_out)
     if context.recipe.merging.merge != "learned" and halves is None:
         return {}
-    estimate = estimated(context, stacked, gold, halves)
+    estimate = estimated(context, stacked, gold, halves, ensemble.threshold)
     return {} if estimate is None else {"estimate": asdict(estimate)}
 
 

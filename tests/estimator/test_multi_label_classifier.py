@@ -32,7 +32,7 @@ SETS = [[row["label"], LABELS[0]] if number % 2 else [] for number, row in enume
 @pytest.fixture(scope="module")
 def fitted(tiny_model: Path) -> PetClassifier:
     settings = {"steps": 2, "student_steps": 2, "max_length": 64, "merge": "uniform"}
-    classifier = PetClassifier(TASK, model=str(tiny_model), settings=settings, device="cpu")
+    classifier = PetClassifier(TASK, model=str(tiny_model), settings=settings, device="cpu", estimate=True)
     return classifier.fit(TEXTS, SETS, unlabeled=[row["text"] for row in news_rows()[8:16]])
 
 
@@ -43,6 +43,12 @@ def test_it_predicts_an_indicator_in_the_order_of_the_labels(fitted: PetClassifi
     assert fitted.score(TEXTS, said) == 1.0
     assert fitted.soft_labels_ is not None and fitted.soft_labels_.independent
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(TEXTS), said)
+
+
+def test_the_estimate_is_in_the_results(fitted: PetClassifier) -> None:
+    estimate = fitted.results_["estimate"]
+    assert estimate["halves"]["judged"] == 8
+    assert estimate["micro_f1"] == estimate["halves"]["micro_f1"]
 
 
 def test_y_may_be_lists_an_array_a_sparse_matrix_or_a_frame() -> None:

@@ -15,7 +15,7 @@ from pet.cli.run import summary
 from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
 from pet.recipe import make_recipe
 from pet.report.estimate import estimate_lines
-from pet.run.halves import figures, wants_halves
+from pet.run.halves import figures, right_rows, wants_halves
 from pet.run.settings import RunSettings
 
 NO_TEST = ("train", "unlabeled")
@@ -94,6 +94,20 @@ def test_a_run_with_corrections_shows_the_estimate_before(tmp_path: Path) -> Non
 def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
     options = run_options(inputs, tiny_model, parts=["unlabeled"])
     assert "--estimate" in refused(*options, "--method", "zero-shot", "--estimate", "-o", tmp_path / "run")
+
+
+def test_of_several_labels_all_must_be_right() -> None:
+    """Log-odds of two draws; the threshold is one half."""
+    gold = np.array([[1, 0], [1, 1], [0, 0]])
+    merged = np.array([[3.0, -1.0], [2.0, -0.1], [np.nan, np.nan]])
+    np.testing.assert_array_equal(right_rows(merged, gold, 0.5), [1, 0, np.nan])
+    np.testing.assert_array_equal(right_rows(merged, gold, 0.4), [1, 1, np.nan])
+
+
+def test_the_estimate_of_several_labels_is_a_micro_f1_too() -> None:
+    found = {"accuracy": 0.5, "low": 0.3, "high": 0.7, "disagreement": None, "judged": 20, "wrong": 10}
+    (line,) = estimate_lines(found | {"micro_f1": [0.8, 0.7, 0.9]})
+    assert "0.80 (0.70 to 0.90)" in line and "50 %" in line and "20 labeled texts" in line and "10 right" in line
 
 
 def test_figures_weigh_every_text_alike() -> None:

@@ -65,6 +65,18 @@ def test_the_figures_are_those_of_label_sets(run: Path) -> None:
     assert "micro F1" in report and "MCC" not in report
 
 
+def test_without_test_texts_halves_of_the_labeled_texts_say_how_good_it_is(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    files = run_options(inputs, tiny_model, parts=["train", "unlabeled"])
+    said = pet(*files, "--set", "merge=learned", "--estimate", "-q", "-o", tmp_path / "run").stdout
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())["estimate"]
+    figure, low, high = found["micro_f1"]
+    assert 0 <= low <= figure <= high <= 1
+    assert found["judged"] == found["halves"]["judged"] == 24 and found["halves"]["gain"]["texts"] == 12
+    assert "micro F1" in said and "4 × half of 24 labeled texts" in said
+
+
 def test_figures_have_intervals_and_baselines_are_compared_text_by_text(run: Path) -> None:
     results = json.loads((run / "metrics.json").read_text())
     for name in ("micro_f1", "macro_f1", "exact_match"):
