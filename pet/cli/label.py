@@ -34,6 +34,8 @@ from pet.errors import PetError
 from pet.inference.options import check_confidence
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pet.inference.label_file import Labeled
 
 STANDARD = "-"
@@ -58,6 +60,9 @@ Examples:
     required=True,
     metavar="F",
     help="Soft labels: .parquet, .jsonl, .csv or .tsv; - prints JSON lines; on Ray a folder.",
+)
+@click.option(
+    "--html", "page", metavar="F", help="Also write a page: shares of the labels, and the least certain texts."
 )
 @min_confidence_option
 @click.option(
@@ -100,7 +105,7 @@ Examples:
 @executor_options
 @json_option
 @quiet_option
-def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def label(run: str, source: str, output: str, page: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Label texts with the ensemble of a finished run.
 
     RUN is the folder of the run. The input may be of any size. The output holds the id, the probability of
@@ -110,6 +115,7 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     folder of Parquet files in the order of the texts. To resume after a stop, run the same command again.
     """
     execution = execution_of(options)
+    place = _page(page, output, execution.executor, force=options["force"])
     if output == STANDARD and (as_json or execution.executor == "ray"):
         raise PetError(f"-o -: prints the labels themselves; leave out {'--json' if as_json else '--executor ray'}")
     table = table_options_of(options)
@@ -142,6 +148,11 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
         counts = label_file(run, source, sys.stdout if output == STANDARD else output, **how)
     if output == STANDARD:
         return
+    if place is not None:
+        from pet.inference.label_report import label_report
+        from pet.store.files import write_atomically
+
+        write_atomically(place, label_report(run, source, output, counts, table))
     if as_json:
         echo_json(
             {
@@ -160,6 +171,19 @@ def label(run: str, source: str, output: str, as_json: bool, quiet: bool, **opti
     if counts.threshold is not None:
         echo(counts.threshold.text(counts.none_of_these or 0, counts.texts))
     echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
+    if place is not None:
+        echo(f"page: {place}")
+
+
+def _page(page: str | None, output: str, executor: str, *, force: bool) -> Path | None:
+    """Return where the page goes; None without ``--html``."""
+    from pet.store.outputs import check_output
+
+    if page is None:
+        return None
+    if output == STANDARD or executor == "ray":
+        raise PetError("--html reads the table of labels again: it requires -o FILE and one process")
+    return check_output(page, (".html", ".htm"), force=force)
 
 
 def _least_confidence(run: str, error: float | None, held_out: str | None, how: Mapping[str, Any]) -> float:

@@ -43,6 +43,7 @@ def html_report(result: Mapping[str, Any]) -> str:
           ``baselines`` have results of `pet.evaluate.evaluate`, or a sequence of them, one per seed; matrices and
           charts then show the first seed
         - ``labels``, ``config``, ``messages``: label names, plain values nested to any depth, warnings of the run
+        - ``summary``: sentences to start with; default: those of `pet.report.summary.summary`
         - ``tables``, ``weights``, ``student_losses``, ``pool``, ``coverage``, ``fit``, ``confused``, ``texts``:
           see `pet.run.evidence`
 
@@ -71,7 +72,8 @@ def html_report(result: Mapping[str, Any]) -> str:
         "config": list(_flat(result["config"])) if result.get("config") else [],
     }
     notes = [*(result.get("messages") or ()), *(result.get("advice") or ())]
-    return render("report.html", title=title, summary=summary(result), notes=notes, sections=_sections(found), **found)
+    said = result.get("summary") or summary(result)
+    return render("report.html", title=title, summary=said, notes=notes, sections=_sections(found), **found)
 
 
 def _sections(found: Mapping[str, Any]) -> list[tuple[str, str]]:

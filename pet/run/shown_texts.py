@@ -131,10 +131,11 @@ def _fields(context: RunContext, part: str, rows: Array) -> list[list[tuple[str,
     fields = context.task.fields
     names = fields if len(fields) > 1 else ("",)
     table = pick_columns(pick_rows(context.texts(part).table, rows), list(fields))
-    return [[(name, _short(str(row[field]))) for name, field in zip(names, fields, strict=True)] for row in table]
+    return [[(name, short(str(row[field]))) for name, field in zip(names, fields, strict=True)] for row in table]
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return the beginning of a text that a page shows."""
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS].rstrip()} …"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +39,9 @@ def held_out(finished: Path, folder: Path) -> Path:
 def test_only_labels_above_the_confidence_are_written(finished: Path, tmp_path: Path) -> None:
     file = held_out(finished, tmp_path)
     pool = finished.parent / "in" / "pool.jsonl"
-    pet("label", finished, "--input", pool, "-q", "-o", tmp_path / "all.jsonl")
+    page = tmp_path / "all.html"
+    pet("label", finished, "--input", pool, "-q", "-o", tmp_path / "all.jsonl", "--html", page)
+    _is_about(page.read_text(), [json.loads(line) for line in (tmp_path / "all.jsonl").open()], pool)
     pet(
         "label",
         finished,
@@ -59,6 +63,21 @@ def test_only_labels_above_the_confidence_are_written(finished: Path, tmp_path: 
     assert [row["id"] for row in kept] == [
         row["id"] for row in all_rows if row["confidence"] >= chosen.confidence - 1e-6
     ]
+
+
+def _is_about(page: str, rows: list[dict[str, Any]], pool: Path) -> None:
+    """The page of a file of labels has the shares of the labels, and the texts with the least certain ones first."""
+    texts = {row["id"]: row["text"] for row in map(json.loads, pool.open())}
+    assert f"labeled {len(rows)} texts" in page
+    for label in rows[0]["probabilities"]:
+        assert f"{sum(row['label'] == label for row in rows) / len(rows):.3f}" in page
+    places = [page.index(escape(texts[row["id"]])) for row in sorted(rows, key=lambda row: row["confidence"])]
+    assert places == sorted(places)
+
+
+def test_a_page_requires_a_file_of_labels(finished: Path, tmp_path: Path) -> None:
+    options = ["label", finished, "--input", finished.parent / "in" / "pool.jsonl", "--html", tmp_path / "p.html"]
+    assert "-o FILE" in refused(*options, "-o", "-")
 
 
 def test_too_few_held_out_texts_are_told_with_the_number_that_is_needed(finished: Path, tmp_path: Path) -> None:
