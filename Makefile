@@ -2,6 +2,7 @@
 # make test          set up the environment if needed and run the tests
 # make test-oldest   run the tests on the oldest supported versions
 # make lint types    run ruff and mypy
+# make docs          build the documentation as a site, in site/
 # make all           lint, types and test
 #
 # Uses the active virtual environment if pet and the test tools are installed there; else .venv, which is
@@ -26,10 +27,10 @@ OLDEST ?= .venv-oldest
 # One thread per worker: tiny models gain nothing from more, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
-EXTRAS := test,dev,lora,review,excel,duckdb,onnx,openvino
+EXTRAS := test,dev,docs,lora,review,excel,duckdb,onnx,openvino
 PYTEST := -m pytest -n 2 --dist loadfile
 
-.PHONY: all demo test test-oldest lint types
+.PHONY: all demo test test-oldest lint types docs
 all: lint types test
 
 demo: $(READY)
@@ -44,6 +45,9 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/python -m mypy
+
+docs: $(READY)
+	$(BIN)/python docs/site/build_site.py
 
 test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
