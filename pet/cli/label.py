@@ -146,13 +146,17 @@ def label(run: str, source: str, output: str, page: str | None, as_json: bool, q
         from pet.inference.label_file import label_file
 
         counts = label_file(run, source, sys.stdout if output == STANDARD else output, **how)
-    if output == STANDARD:
-        return
     if place is not None:
         from pet.inference.label_report import label_report
         from pet.store.files import write_atomically
 
         write_atomically(place, label_report(run, source, output, counts, table))
+    if output != STANDARD:
+        _tell(counts, output, place, as_json=as_json)
+
+
+def _tell(counts: Labeled, output: str, page: Path | None, *, as_json: bool) -> None:
+    """Print what was labeled, and where it is."""
     if as_json:
         echo_json(
             {
@@ -171,8 +175,8 @@ def label(run: str, source: str, output: str, page: str | None, as_json: bool, q
     if counts.threshold is not None:
         echo(counts.threshold.text(counts.none_of_these or 0, counts.texts))
     echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
-    if place is not None:
-        echo(f"page: {place}")
+    if page is not None:
+        echo(f"page: {page}")
 
 
 def _page(page: str | None, output: str, executor: str, *, force: bool) -> Path | None:
