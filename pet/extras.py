@@ -6,6 +6,8 @@ import importlib.util
 
 # The name on the package index, where `pet` is another project.
 DISTRIBUTION = "pattern-exploiting-training"
+# Experiment tracker and its module -> the package to install. The package mlflow does not allow pandas 3.
+TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow-skinny", "trackio": "trackio"}
 
 
 def install_command(extra: str) -> str:
@@ -17,6 +19,17 @@ def install_command(extra: str) -> str:
     "pip install 'pattern-exploiting-training[lora]'"
     """
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def tracker_command(name: str) -> str:
+    """Return the command that installs a tracker.
+
+    Examples
+    --------
+    >>> tracker_command("mlflow")
+    'pip install mlflow-skinny'
+    """
+    return f"pip install {TRACKERS[name]}"
 
 
 def is_installed(module: str) -> bool:

@@ -13,16 +13,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pet.extras import DISTRIBUTION, install_command
+from pet.extras import DISTRIBUTION, TRACKERS, install_command, is_installed, tracker_command
 from pet.report.tables import text_table
 from pet.resources import expand
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "scikit-learn", "click")
 _FEATURES = {
+    "duckdb": "tables in DuckDB files",
+    "excel": "tables in Excel files",
+    "gguf": "models in GGUF files",
     "lora": "--tuning lora",
+    "onnx": "pet export --onnx, --runtime onnx",
+    "openvino": "--runtime openvino",
     "ray": "--executor ray",
-    "review": "the page of pet review",
+    "review": "the page of pet review, and pet serve",
     "sentencepiece": "checkpoints with a SentencePiece file only, such as DeBERTa-v3",
+    "spacy": "pet convert --format spacy",
+    "teachers": "--teacher openai:URL#MODEL",
 }
 _DEVELOPMENT = ("test", "dev", "docs")
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;.*extra == [\"'](?P<extra>[\w.-]+)")
@@ -164,6 +171,13 @@ def features() -> dict[str, Any]:
             entry["missing"].append(parts["name"])
     for extra, entry in found.items():
         entry["install"] = install_command(extra) if entry["missing"] else None
+    for name in TRACKERS:
+        missing = [] if is_installed(name) else [TRACKERS[name]]
+        found[name] = {
+            "for": f"--track {name}",
+            "missing": missing,
+            "install": tracker_command(name) if missing else None,
+        }
     return found
 
 
@@ -192,5 +206,5 @@ def doctor_text(found: Mapping[str, Any]) -> str:
     parts = [text_table(rows, ["item", "value"])]
     if found["features"]:
         lines = [[extra, entry["for"], entry["install"] or "installed"] for extra, entry in found["features"].items()]
-        parts.append(text_table(lines, ["extra", "for", "install"]))
+        parts.append(text_table(lines, ["feature", "for", "install"]))
     return "\n\n".join(parts)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from pet.errors import PetError
 from pet.progress import Reporter
 from pet.run.resolve import ResolvedRun
+from pet.run.trackers import tracker_arguments
 
-PROJECT = "pet"
+_ODD = re.compile(r"[^\w./ -]")  # MLflow refuses other characters in names
 
 
 class Tracking:
@@ -20,10 +24,12 @@ class Tracking:
     Parameters
     ----------
     trackers : of accelerate, started
+    reporter : warns if one fails
     """
 
-    def __init__(self, trackers: Sequence[Any]):
-        self._trackers = trackers
+    def __init__(self, trackers: Sequence[Any], reporter: Reporter):
+        self._trackers = list(trackers)
+        self._reporter = reporter
         self._step = 0
         self._live: set[str] = set()  # curves that were logged while they were drawn
 
@@ -50,15 +56,30 @@ class Tracking:
     def _log(self, values: Mapping[str, Any]) -> None:
         """Log the values that are numbers."""
         numbers = {
-            name: value
+            _ODD.sub("_", name): value
             for name, value in values.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         }
         if not numbers:
             return
         self._step += 1
-        for tracker in self._trackers:
-            tracker.log(numbers, step=self._step)
+        self._each(lambda tracker: tracker.log(numbers, step=self._step))
+
+    def end(self) -> None:
+        """Finish all trackers."""
+        self._each(lambda tracker: tracker.finish())
+
+    def _each(self, do: Callable[[Any], object]) -> None:
+        """Call a function for each tracker. One that fails is left out from now on: a run does not depend on it."""
+        for tracker in list(self._trackers):
+            try:
+                with redirect_stdout(sys.stderr):  # trackio prints
+                    do(tracker)
+            except Exception as error:  # its library, its server, the network
+                if isinstance(error, MemoryError):
+                    raise
+                self._trackers.remove(tracker)
+                self._reporter.warn(f"--track {tracker.name}: stopped logging ({_reason(error)})")
 
 
 def flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -84,10 +105,15 @@ def tracking(names: Sequence[str], folder: Path, run: ResolvedRun, reporter: Rep
 
     Parameters
     ----------
-    names : some of `pet.run.trackers.TRACKERS`, which `check_trackers` has seen
+    names : some of `pet.extras.TRACKERS`, which `check_trackers` has seen
     folder : of the run; TensorBoard's files go to ``tensorboard`` in it
     run : for its settings
     reporter : whose progress is logged
+
+    Raises
+    ------
+    PetError
+        If a tracker cannot start. One that fails later is left out, with a warning.
     """
     if not names:
         yield None
@@ -96,28 +122,41 @@ def tracking(names: Sequence[str], folder: Path, run: ResolvedRun, reporter: Rep
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     PartialState()  # accelerate's log messages require it
-    given: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
-        "tensorboard": (("tensorboard", str(folder)), {}),
-        "wandb": ((PROJECT,), {"name": folder.name}),
-        "mlflow": ((PROJECT,), {"run_name": folder.name}),
-        "trackio": ((PROJECT,), {"name": folder.name}),
-    }
     trackers: list[Any] = []
-    made = Tracking(trackers)
     try:
         for name in dict.fromkeys(names):
-            positional, named = given[name]
-            tracker = LOGGER_TYPE_TO_CLASS[name](*positional, **named)
-            tracker.main_process_only = False  # only the leading process gets here
-            tracker.start()
+            with redirect_stdout(sys.stderr):
+                positional, named = tracker_arguments(name, folder)
+                tracker = LOGGER_TYPE_TO_CLASS[name](*positional, **named)
+                tracker.main_process_only = False  # only the leading process gets here
+                _start(tracker, name, _settings(run))
             trackers.append(tracker)
-            tracker.store_init_configuration(_settings(run))
+            if named.get("mode") == "offline":
+                place = folder / "wandb"
+                reporter.info(f"wandb: not logged in, so it logs offline, to {place}; `wandb sync` sends it")
+        made = Tracking(trackers, reporter)
         reporter.watch = made.progress
         yield made
     finally:
         reporter.watch = None
-        for tracker in trackers:
-            tracker.finish()
+        Tracking(trackers, reporter).end()
+
+
+def _start(tracker: Any, name: str, settings: Mapping[str, Any]) -> None:
+    """Start a tracker and log the settings. Raises PetError if it cannot, such as without its server."""
+    try:
+        tracker.start()
+        tracker.store_init_configuration(settings)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise
+        raise PetError(
+            f"--track {name}: cannot start ({_reason(error)}); check its login and its address, or leave it out"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _settings(run: ResolvedRun) -> dict[str, Any]:

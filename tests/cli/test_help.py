@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from pet.cli.help import MANY
 from pet.cli.main import COMMANDS, main
+from pet.extras import TRACKERS, is_installed
 from pet.preflight import doctor
 
 
@@ -111,7 +112,10 @@ def test_doctor_names_what_a_feature_lacks_and_the_command(monkeypatch: pytest.M
     assert found["features"]["lora"]["missing"] == ["no-such-thing"]
     assert found["features"]["lora"]["install"].startswith("pip install ")
     assert found["features"]["ray"]["install"] is None
-    assert set(found["features"]) == {"lora", "ray"}
+    assert set(found["features"]) == {"lora", "ray", *TRACKERS}
+    assert {name for name in TRACKERS if found["features"][name]["missing"]} == {
+        name for name in TRACKERS if not is_installed(name)
+    }
     assert found["versions"]["torch"]
     text = CliRunner().invoke(main, ["doctor"]).output
     assert found["features"]["lora"]["install"] in text

@@ -49,7 +49,8 @@ def test_tensorboard_reads_back_what_a_run_has_logged(tiny_model: Path, tmp_path
 
 def test_a_curve_is_logged_once_whether_it_was_seen_or_not() -> None:
     kept = Recorder()
-    tracking, reporter = Tracking([kept]), Reporter("quiet")
+    reporter = Reporter("quiet")
+    tracking = Tracking([kept], reporter)
     reporter.watch = tracking.progress
     with reporter.task("train g0/p1-r1", 2) as bar:
         bar.update(loss=2.0)
@@ -65,6 +66,27 @@ def test_a_curve_is_logged_once_whether_it_was_seen_or_not() -> None:
         (4, {"generation/texts": 4}),
         (5, {"student/accuracy": 0.5}),
     ]
+
+
+def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(Recorder):
+        name = "mlflow"
+
+        def log(self, values: dict[str, Any], step: int) -> None:
+            raise ConnectionError("no server\nthere")
+
+    kept = Recorder()
+    tracking = Tracking([Broken(), kept], Reporter("quiet"))
+    for number in range(3):
+        tracking.progress("train student", number, {"loss": 1.0})
+    assert len(kept.rows) == 3
+    assert capsys.readouterr().err.count("--track mlflow") == 1
+
+
+def test_names_of_values_have_only_characters_that_every_tracker_takes() -> None:
+    kept = Recorder()
+    Tracking([kept], Reporter("quiet")).finish({"class_ratio": {"pool": {"gut?": 0.5}}}, {})
+    assert kept.rows == [(1, {"class_ratio/pool/gut_": 0.5})]
 
 
 def test_unknown_trackers_are_refused_before_anything_is_read(tmp_path: Path) -> None:
