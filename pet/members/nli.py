@@ -23,6 +23,7 @@ from pet.members.texts import Texts
 from pet.numerics import log_softmax
 from pet.resources import expand
 from pet.student.classifier import Classifier, TextInput, load_classifier
+from pet.student.outputs import read_outputs
 from pet.task.grammar import parse_template
 from pet.task.task import Task
 from pet.teachers.prompt import label_words
@@ -37,6 +38,8 @@ def parse(argument: str) -> MemberSpec:
     if not argument:
         raise PetError("member nli: the model is missing; write nli:MODEL, a folder or a hub name")
     path = expand(argument)
+    if path.is_dir() and (outputs := read_outputs(argument)) is not None:
+        entailment_columns(outputs.labels, argument)
     return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
 
 

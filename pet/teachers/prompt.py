@@ -136,8 +136,8 @@ class Prompt:
 
 
 def label_words(task: Task, label: str) -> tuple[str, ...]:
-    """Return the words of a label in the first pattern, without slots for fields."""
-    words = task.patterns[0].verbalizer.words[label]
+    """Return the words of a label in the first pattern, without slots for fields; none if it asks about each label."""
+    words = task.patterns[0].verbalizer.words.get(label, ())
     return tuple(word for word in words if not word.startswith("{"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,18 @@ def test_a_classifier_without_entailment_is_no_model_of_inference() -> None:
     assert entailment_columns(("ENTAILMENT", "not_entailment"), "m") == (0, [1])
     with pytest.raises(PetError, match="entailment"):
         entailment_columns(("LABEL_0", "LABEL_1"), "m")
+
+
+def test_a_label_that_patterns_ask_about_is_shown_by_its_name() -> None:
+    asked = {"task": "t", "fields": ["text"], "labels": ["late", "rude"], "multi_label": "true"}
+    task = Task.from_dict(
+        {**asked, "patterns": ["{text} Is it {label}? {mask}."], "descriptions": {"rude": "an insult"}}
+    )
+    assert hypotheses(task, "It is {}.") == ["It is late.", "It is an insult."]
+
+
+def test_a_model_without_entailment_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "id2label": {"0": "LABEL_0", "1": "b"}}))
+    with pytest.raises(PetError) as caught:
+        parse_member(f"nli:{tmp_path}")
+    assert all(part in str(caught.value) for part in (str(tmp_path), "LABEL_0", "id2label"))
