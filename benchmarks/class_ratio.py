@@ -23,7 +23,7 @@ from typing import Any
 import click
 import common
 import numpy as np
-from member_kinds import paired
+from draws import paired
 
 Line = dict[str, Any]
 SKEW = {2: (0.85, 0.15), 3: (0.6, 0.3, 0.1), 4: (0.55, 0.25, 0.15, 0.05), 5: (0.5, 0.25, 0.15, 0.06, 0.04)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,3 +142,72 @@ def write(path: Path, rows: Sequence[dict[str, Any]], task: Task, *, labeled: bo
         for number, row in enumerate(rows)
     ]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def draw_files(folder: Path, data: Path, task: Task, wanted: Mapping[str, Any], rows: int) -> dict[str, Rows]:
+    """Write drawn examples, all unlabeled texts, and the first test texts of a data set, with ids.
+
+    Parameters
+    ----------
+    folder : gets train.jsonl, unlabeled.jsonl and test.jsonl
+    data : folder of the data set
+    task : of the texts
+    wanted : number of ``examples``, and the ``seed`` of their draw
+    rows : number of test texts
+
+    Returns
+    -------
+    The rows of each file.
+    """
+    from pet.data.sample import sample_shots
+
+    parts = {part: _json_lines(data / f"{part}.jsonl") for part in ("train", "unlabeled", "test")}
+    gold, names = codes(parts["train"], task), task.labels
+    drawn = sample_shots(gold, len(names), examples=wanted["examples"], seed=wanted["seed"], names=names)
+    parts["train"], parts["test"] = [parts["train"][row] for row in drawn], parts["test"][:rows]
+    parts = {part: [row | {"id": f"{part}-{n}"} for n, row in enumerate(table)] for part, table in parts.items()}
+    for part, table in parts.items():
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+    return parts
+
+
+def gold_of(path: Path, task: Task) -> np.ndarray:
+    """Return the label index of each line of a file."""
+    return codes(_json_lines(path), task)
+
+
+def _json_lines(path: Path) -> Rows:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+# ---- hits: which test texts are right, as text of 0 and 1 in the lines of a result file ---------
+
+
+def as_text(hits: np.ndarray) -> str:
+    """Return a boolean array as text of 0 and 1."""
+    return "".join(map(str, hits.astype(int).tolist()))
+
+
+def grouped_hits(lines: Rows) -> dict[tuple[str, int], tuple[Rows, dict[str, np.ndarray]]]:
+    """Return the lines of each task and number of examples, and their hits: name -> array of shape (seeds, texts)."""
+    groups: dict[tuple[str, int], Rows] = {}
+    for line in lines:
+        groups.setdefault((line["task"], line["examples"]), []).append(line)
+    return {
+        name: (runs, {what: np.array([[*map(int, run["right"][what])] for run in runs]) for what in runs[0]["right"]})
+        for name, runs in groups.items()
+    }
+
+
+def paired(ours: np.ndarray, others: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
+    """Mean difference of two (seeds, texts) arrays of hits, and its 95 % interval by bootstrap, in percent."""
+    generator = np.random.default_rng(0)
+    difference = ours.astype(float) - others
+    seeds, texts = difference.shape
+    means = []
+    for _ in range(draws):
+        rows, columns = generator.integers(0, seeds, seeds), generator.integers(0, texts, texts)
+        means.append(difference[np.ix_(rows, columns)].mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    return 100 * difference.mean(), 100 * low, 100 * high

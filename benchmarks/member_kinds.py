@@ -14,14 +14,17 @@ Reads the data sets and models in ../shared, which are not part of the project.
 from __future__ import annotations
 
 import csv
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import common
 import numpy as np
+from draws import as_text, codes, draw_files, gold_of, grouped_hits, paired
+
+if TYPE_CHECKING:
+    from pet.task.task import Task
 
 ENSEMBLES = {
     "patterns": lambda kind: kind == "pattern",
@@ -38,7 +41,7 @@ texts, with its 95 % interval (bootstrap over texts and seeds).
 """
 
 
-def tfidf_scores(folder: Path, data: Path, name: str, examples: int, seed: int, rows: int) -> tuple[Path, Path]:
+def tfidf_scores(folder: Path, data: Path, task: Task, wanted: dict[str, Any], rows: int) -> Path:
     """Draw the examples, train logistic regression on them, and write its probabilities of all texts.
 
     The probabilities of the training texts are out of fold, so that they say how good it is.
@@ -48,29 +51,11 @@ def tfidf_scores(folder: Path, data: Path, name: str, examples: int, seed: int, 
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
 
-    from pet.data.sample import sample_shots
-    from pet.task.task import Task
-
-    task = Task.load(name)
-    parts = {}
-    for part in ("train", "unlabeled", "test"):
-        with (data / f"{part}.jsonl").open(encoding="utf-8") as lines:
-            parts[part] = [json.loads(line) for line in lines]
-    codes = {label: number for number, label in enumerate(task.labels)}
-    gold = np.array([codes[str(row["label"])] for row in parts["train"]])
-    drawn = sample_shots(gold, len(task.labels), examples=examples, seed=seed, names=task.labels)
-    few = [parts["train"][row] | {"id": f"train-{row}"} for row in drawn]
-    parts = {
-        "train": few,
-        "unlabeled": [row | {"id": f"pool-{i}"} for i, row in enumerate(parts["unlabeled"])],
-        "test": [row | {"id": f"test-{i}"} for i, row in enumerate(parts["test"][:rows])],
-    }
-    for part, table in parts.items():
-        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+    parts = draw_files(folder, data, task, wanted, rows)
     texts = {part: [" ".join(str(row[f]) for f in task.fields) for row in table] for part, table in parts.items()}
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
-    labels = gold[drawn]
-    folds = StratifiedKFold(min(4, int(np.bincount(labels).min())), shuffle=True, random_state=seed)
+    labels = codes(parts["train"], task)
+    folds = StratifiedKFold(min(4, int(np.bincount(labels).min())), shuffle=True, random_state=wanted["seed"])
     chances = {"train": cross_val_predict(model, texts["train"], labels, cv=folds, method="predict_proba")}
     model.fit(texts["train"], labels)
     for part in ("unlabeled", "test"):
@@ -83,7 +68,7 @@ def tfidf_scores(folder: Path, data: Path, name: str, examples: int, seed: int, 
             writer.writerows(
                 [row["id"], *probabilities] for row, probabilities in zip(table, chances[part], strict=True)
             )
-    return folder, file
+    return file
 
 
 def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -95,11 +80,10 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     name, shared = wanted["task"], options["shared"]
     with tempfile.TemporaryDirectory(prefix="pet-kinds-") as place:
         folder = Path(place)
-        data, file = tfidf_scores(
-            folder, shared / "data" / name, name, wanted["examples"], wanted["seed"], options["test_rows"]
-        )
+        task = Task.load(name)
+        file = tfidf_scores(folder, shared / "data" / name, task, wanted, options["test_rows"])
         settings = {
-            "task": Task.load(name).to_dict(),
+            "task": task.to_dict(),
             "model": str(shared / "models" / options["model"]),
             "pool_size": options["pool_size"],
             "seed": wanted["seed"],
@@ -107,14 +91,13 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
             "members": ("head", f"tfidf=external:{file}"),
         }
         (folder / "work").mkdir()
-        results, seconds = common.run_in(folder / "work", data, options["test_rows"], settings)
+        results, seconds = common.run_in(folder / "work", folder, options["test_rows"], settings)
         run = folder / "work" / "run"
         stages = read_stages(run)
         merged = Ensemble.from_dict(stages["g0/labels"]["info"], len(results["student"]["per_class"]))
         kinds = {name: stages[f"g0/{name}"]["info"]["kind"] for name in merged.names}
         scores = {name: np.load(run / "g0" / name / "test-logits.npy") for name in merged.names}
-        labels = [str(label) for label in Task.load(name).labels]
-        gold = np.array([labels.index(str(json.loads(line)["label"])) for line in (data / "test.jsonl").open()])
+        gold = gold_of(folder / "test.jsonl", task)
     right = {}
     for kind in ("head", "external"):
         (member,) = (name for name, other in kinds.items() if other == kind)
@@ -127,31 +110,14 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(seconds),
         "weights": dict(zip(merged.names, merged.weights.round(4).tolist(), strict=True)),
         "student": results["student"]["accuracy"],
-        "right": {what: "".join(map(str, hits.astype(int).tolist())) for what, hits in right.items()},
+        "right": {what: as_text(hits) for what, hits in right.items()},
     }
-
-
-def paired(ours: np.ndarray, others: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
-    """Mean difference of two (seeds, texts) arrays of hits, and its 95 % interval by bootstrap, in percent."""
-    generator = np.random.default_rng(0)
-    difference = ours.astype(float) - others
-    seeds, texts = difference.shape
-    means = []
-    for _ in range(draws):
-        rows, columns = generator.integers(0, seeds, seeds), generator.integers(0, texts, texts)
-        means.append(difference[np.ix_(rows, columns)].mean())
-    low, high = np.quantile(means, [0.025, 0.975])
-    return 100 * difference.mean(), 100 * low, 100 * high
 
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Format one table per task and number of examples as Markdown."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for line in lines:
-        groups.setdefault((line["task"], line["examples"]), []).append(line)
     rows = []
-    for (name, examples), runs in groups.items():
-        hits = {what: np.array([[int(hit) for hit in run["right"][what]] for run in runs]) for what in runs[0]["right"]}
+    for (name, examples), (runs, hits) in grouped_hits(lines).items():
         for what, found in hits.items():
             mean, low, high = paired(found, hits["patterns"])
             shown = "file" if what == "external" else what

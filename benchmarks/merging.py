@@ -13,7 +13,6 @@ Reads the data sets and models in ../shared, which are not part of the project.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import click
 import common
 import numpy as np
+from draws import gold_of
 
 Array = np.ndarray
 INTRO = """# Merging
@@ -81,9 +81,7 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
             "seed": wanted["seed"],
         }
         changed = {"student_steps": "1", **options["settings"]}
-        labels = [str(label) for label in task.labels]
-        with open(files["test"], encoding="utf-8") as lines:
-            gold = np.array([labels.index(str(json.loads(line)["label"])) for line in lines])
+        gold = gold_of(Path(files["test"]), task)
         found = {}
         if options["whole"]:
             found["patterns, all texts"] = _whole(folder / "whole", shared / "data" / name, settings, changed)

@@ -22,7 +22,7 @@ import click
 import common
 import llm_server
 import numpy as np
-from member_kinds import paired
+from draws import as_text, codes, draw_files, gold_of, grouped_hits, paired
 
 INTRO = """# Teachers
 
@@ -31,24 +31,6 @@ Accuracy in percent on test texts. The difference is that of the ensemble with t
 the same texts, with its 95 % interval. Seconds are those of a call on a busy machine.
 
 """
-
-
-def draw(folder: Path, data: Path, name: str, examples: int, seed: int, rows: int) -> np.ndarray:
-    """Write the drawn examples, the pool and the test texts to a folder; return the labels of the examples."""
-    from pet.data.sample import sample_shots
-    from pet.task.task import Task
-
-    task = Task.load(name)
-    parts = {}
-    for part in ("train", "unlabeled", "test"):
-        with (data / f"{part}.jsonl").open(encoding="utf-8") as lines:
-            parts[part] = [json.loads(line) for line in lines]
-    gold = np.array([task.labels.index(str(row["label"])) for row in parts["train"]])
-    drawn = sample_shots(gold, len(task.labels), examples=examples, seed=seed, names=task.labels)
-    parts["train"], parts["test"] = [parts["train"][row] for row in drawn], parts["test"][:rows]
-    for part, table in parts.items():
-        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
-    return gold[drawn]
 
 
 def merged(run: Path, specs: dict[str, Any], names: list[str], gold: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
@@ -76,8 +58,8 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any], address: str) -> di
     name, shared = wanted["task"], options["shared"]
     with tempfile.TemporaryDirectory(prefix="pet-teachers-") as place:
         folder = Path(place)
-        gold = draw(folder, shared / "data" / name, name, wanted["examples"], wanted["seed"], options["test_rows"])
         task = Task.load(name).with_patterns(range(1, options["patterns"] + 1))
+        gold = codes(draw_files(folder, shared / "data" / name, task, wanted, options["test_rows"])["train"], task)
         settings = {
             "task": task.to_dict(),
             "model": str(shared / "models" / options["model"]),
@@ -91,8 +73,7 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any], address: str) -> di
         common.run_in(folder / "work", folder, options["test_rows"], settings)
         run = folder / "work" / "run"
         specs = {path.parent.name: json.loads(path.read_text()) for path in (run / "g0").glob("*/member.json")}
-        with (folder / "test.jsonl").open(encoding="utf-8") as lines:
-            truth = np.array([task.labels.index(str(json.loads(line)["label"])) for line in lines])
+        truth = gold_of(folder / "test.jsonl", task)
         others = [name for name in specs if name != "teacher"]
         teacher = np.load(run / "g0" / "teacher" / "test-logits.npy")
         with_it, shares = merged(run, specs, [*others, "teacher"], gold)
@@ -104,18 +85,14 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any], address: str) -> di
         "answers": specs["teacher"]["answers"],
         "judged": f"{specs['teacher']['right']} of {specs['teacher']['judged']}",
         "share": round(shares["openai:teacher"], 3),
-        "right": {what: "".join(map(str, (labels == truth).astype(int))) for what, labels in said.items()},
+        "right": {what: as_text(labels == truth) for what, labels in said.items()},
     }
 
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Format one row per task and number of examples as Markdown."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for line in lines:
-        groups.setdefault((line["task"], line["examples"]), []).append(line)
     rows = []
-    for (name, examples), runs in groups.items():
-        hits = {what: np.array([[int(hit) for hit in run["right"][what]] for run in runs]) for what in runs[0]["right"]}
+    for (name, examples), (runs, hits) in grouped_hits(lines).items():
         mean, low, high = paired(hits["with"], hits["without"])
         accuracy = [common.spread(found.mean(axis=1).tolist()) for found in hits.values()]
         share = np.mean([run["share"] for run in runs])
