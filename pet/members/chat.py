@@ -179,6 +179,7 @@ class ChatMember:
         labeled = [texts for texts, _ in data.parts]
         left, skipped = session.texts_left(self._typical(data)), [np.zeros(0, np.uint64)]
         drawn: list[tuple[float, np.uint64, Texts, int]] = []
+        wanted = kept = 0
         for texts in data.known:
             keys = text_keys(texts.table, self.shared.task.fields)
             if texts in labeled:
@@ -186,7 +187,8 @@ class ChatMember:
                 skipped.append(keys[np.asarray(other, dtype=bool)])
                 continue
             order = np.random.default_rng(seed).permutation(len(keys))
-            most = settings.texts if texts is data.pool and settings.texts else len(keys)
+            most = min(len(keys), settings.texts) if texts is data.pool and settings.texts else len(keys)
+            wanted += most
             most = int(min(most, left))
             skipped.append(keys[order[most:]])
             drawn += [(place / len(keys), keys[row], texts, int(row)) for place, row in enumerate(order[:most])]
@@ -194,11 +196,17 @@ class ChatMember:
             return np.concatenate(skipped)
         calls = left * session.teacher.calls
         for _, key, texts, row in sorted(drawn, key=lambda entry: entry[0]):
-            wanted = session.missing(self._fields(texts, [row])[0])
-            if wanted > calls:
+            missing = session.missing(self._fields(texts, [row])[0])
+            if missing > calls:
                 skipped.append(np.asarray([key], np.uint64))
             else:
-                calls -= wanted
+                calls, kept = calls - missing, kept + 1
+        if kept < wanted:
+            limit = session.budget.limit
+            text = (
+                f"member {self.name}: {limit} is enough for about {kept} of {wanted} texts; it abstains on the others"
+            )
+            warnings.warn(Notice(text), stacklevel=2)
         return np.concatenate(skipped)
 
     def _typical(self, data: MemberData) -> list[Fields]:

@@ -64,6 +64,12 @@ class Budget:
     on_spend: Callable[[int, int], object] = lambda calls, tokens: None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def limit(self) -> str:
+        """The options that limit it."""
+        limits = {"--max-calls": self.max_calls, "--max-tokens": self.max_tokens}
+        return " with ".join(f"{option} {most}" for option, most in limits.items() if most is not None)
+
     def take(self) -> None:
         """Count a call. Raises BudgetSpent if it is one too many."""
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fake_server import FakeServer, fake_server, knowing
 from tiny_text import LABELS, news_rows
 
 from pet.backbones.info import ModelInfo
-from pet.errors import PetError
+from pet.errors import Notice, PetError
 from pet.members.kinds import KINDS, NAMED, NOTE, fit_scorer, make_scorer, open_scorer, parse_member, read_spec
 from pet.members.models import Models
 from pet.members.seam import MemberData
@@ -184,6 +185,17 @@ def test_only_kinds_that_train_depend_on_the_labels(
         fit_scorer(spec, make_scorer(spec, shared, seed=3), data, folder)
         scores.append(_scored(shared, folder))
     assert np.array_equal(*scores) is not KINDS[kind].trains
+
+
+def test_a_teacher_says_how_many_texts_its_budget_is_enough_for(
+    shared_of: Callable[..., Shared], spec_of: Callable[[str], MemberSpec], tmp_path: Path
+) -> None:
+    shared, spec = shared_of(), spec_of("openai")
+    shared.access = replace(shared.access, cache=str(tmp_path / "empty"), max_calls=1 + 8 * 2 + 3 * 2)
+    train, pool = _texts(shared, 0, 8), _texts(shared, 8, 20)
+    data = MemberData([(train, np.arange(8))], train.labels, pool, known=(train, pool))
+    with pytest.warns(Notice, match=r"--max-calls 23 .* 3 of 12 texts"):
+        fit_scorer(spec, make_scorer(spec, shared), data, tmp_path)
 
 
 @pytest.mark.parametrize("tuning", ["bitfit", "prompt", "prefix"])
