@@ -1,8 +1,7 @@
 """Learned verbalizers: labels are scored by vectors at the mask instead of words.
 
 `LabelVectors` has one vector per label, as in WARP (arXiv 2101.00121). `Prototypes` compares the mask with one
-prototype per label and learns by contrast, as in ProtoVerb (arXiv 2203.09770). Both take the place of the language
-model that they use, so that members train and score with them as with words.
+prototype per label and learns by contrast, as in ProtoVerb (arXiv 2203.09770).
 """
 
 from __future__ import annotations
@@ -15,39 +14,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from pet.backbones.base import Batch, BatchMaker, LanguageModel
+from pet.backbones.base import Batch
+from pet.backbones.learned import LearnedVerbalizer
 from pet.backbones.masked import MaskedLM
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from pet.cloze.pvp import PVP
-    from pet.cloze.ragged import Encoded
 
 Array = NDArray[Any]
 SIZE = 128  # of the space in which prototypes are compared
 SCALE = 10.0  # of cosines, as scores
-RATE = 20.0  # learning rate of vectors, as a multiple of the model's
 
 
-class _Moving(nn.Module):
-    """A tensor that learns `RATE` times as fast as other parameters. Weight decay pulls it back to its start."""
-
-    start: Tensor
-
-    def __init__(self, start: Tensor):
-        super().__init__()
-        self.register_buffer("start", start.detach().clone().float(), persistent=False)
-        self.change = nn.Parameter(torch.zeros_like(self.start))
-
-    def forward(self) -> Tensor:
-        return self.start + RATE * self.change
-
-
-class LabelHead(LanguageModel):
+class LabelHead(LearnedVerbalizer):
     """Scores labels from the features of the mask.
 
     Parameters
@@ -61,18 +43,13 @@ class LabelHead(LanguageModel):
     labels : number of labels
     """
 
+    lm: MaskedLM
     per_label: ClassVar[str]
+    rate = 20.0
 
     def __init__(self, lm: MaskedLM, arrays: Mapping[str, Tensor]):
-        super().__init__(lm.model)
-        self.lm = lm
-        self.learned = nn.ModuleDict({name: _Moving(value) for name, value in arrays.items()})
+        super().__init__(lm, arrays)
         self.labels = len(arrays[self.per_label])
-
-    @property
-    def arrays(self) -> dict[str, Tensor]:
-        """What the head has learned, by name."""
-        return {name: module().detach() for name, module in self.learned.items()}
 
     @staticmethod
     @abstractmethod
@@ -93,14 +70,6 @@ class LabelHead(LanguageModel):
         count = len(self.outputs)
         words = np.arange(count, dtype=np.int64)
         return replace(pvp, words=words, word_to_label=self.outputs, before=((),) * count)
-
-    def scoring_batch(self, encoded: Encoded, rows: Array, pad_id: int) -> dict[str, Array]:
-        return self.lm.scoring_batch(encoded, rows, pad_id)
-
-    def batch_maker(
-        self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
-    ) -> BatchMaker:
-        return self.lm.batch_maker(tokenizer, probability, generator)
 
     def rows_per_text(self, pvp: PVP) -> int:
         return 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pet.backbones.base import LanguageModel
-from pet.backbones.label_head import LabelHead
+from pet.backbones.learned import LearnedVerbalizer
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import join_rows
 from pet.compat import save_model
@@ -92,15 +92,15 @@ class PatternMember:
         if recipe.tuning.trains_backbone:
             save_model(lm.model, folder)
             shared.tokenizer.save_pretrained(folder)
-        if isinstance(lm, LabelHead):
+        if isinstance(lm, LearnedVerbalizer):
             save_head(lm, folder)
         self.folder = folder
         return Report(len(data.labels), losses, trained, pattern_notes(self.shared, self.spec))
 
-    def _head(self, lm: LanguageModel, kind: str, cloze: ClozeData) -> LabelHead:
+    def _head(self, lm: LanguageModel, kind: str, cloze: ClozeData) -> LearnedVerbalizer:
         """Return the learned verbalizer to train: that of the member to continue from, or a new one."""
         if self.start is not None and (self.start / FILE).is_file():
-            return read_head(lm, kind, self.start, len(self.shared.task.labels))
+            return read_head(lm, kind, self.start, self.pvp)
         return start_head(lm, self.shared, self.pvp, kind, (cloze.labeled, cloze.labels), self.seed)
 
     def load(self) -> None:
@@ -116,7 +116,7 @@ class PatternMember:
         lm, pvp = self.shared.models.member(self.folder), self.pvp
         kind = verbalizer_of(self.shared, self.spec)
         if kind != WORDS:
-            head = read_head(lm, kind, self.folder, len(self.shared.task.labels))
+            head = read_head(lm, kind, self.folder, pvp)
             lm, pvp = head, head.bind(pvp)
         score_texts(self.shared, lm, pvp, texts, out, on_rows)
         if self.shared.task.multi_label:

@@ -1,4 +1,7 @@
-"""Learned verbalizers of pattern members: started, saved and read; see `pet.backbones.label_head`."""
+"""Learned verbalizers of pattern members: started, saved and read.
+
+See `pet.backbones.label_head` and `pet.backbones.word_weights`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ from torch import Tensor
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.info import ModelInfo
-from pet.backbones.label_head import HEADS, SIZE, LabelHead, LabelVectors
+from pet.backbones.label_head import HEADS, SIZE, LabelVectors
+from pet.backbones.learned import LearnedVerbalizer
 from pet.backbones.masked import MaskedLM, knows_head
+from pet.backbones.word_weights import WordWeights
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
 from pet.errors import PetError
@@ -25,7 +30,7 @@ from pet.members.spec import MemberSpec
 from pet.recipe import Recipe
 from pet.seeds import derive_seed
 from pet.task.task import Task
-from pet.training.settings import WORDS
+from pet.training.settings import LEARNED, WEIGHTED, WORDS
 
 Array = NDArray[Any]
 FILE = "verbalizer.safetensors"  # in the folder of a member
@@ -42,46 +47,49 @@ def check_verbalizers(task: Task, recipe: Recipe, info: ModelInfo) -> None:
     Raises
     ------
     PetError
-        If a verbalizer is learned and the model is not a masked language model of a known family.
+        If a verbalizer has vectors and the model is not a masked language model of a known family, or if the words
+        of a verbalizer that is learned come from the data.
     """
     if any(p.verbalizer.by_row and (p.verbalizer_kind or recipe.member.verbalizer) != WORDS for p in task.patterns):
         raise PetError(f"the words of {task.name} are fields of the data and need verbalizer=words")
     if recipe.member.verbalizer != WORDS and all(pattern.asks for pattern in task.patterns):
         raise PetError(f"the patterns of {task.name} ask about each {{label}} and need verbalizer=words")
-    learned = {pattern.verbalizer_kind or recipe.member.verbalizer for pattern in task.patterns} - {WORDS}
+    learned = {pattern.verbalizer_kind or recipe.member.verbalizer for pattern in task.patterns} - {WORDS, WEIGHTED}
     if learned and not (info.kind.wrap is MaskedLM and knows_head(info.config)):
         raise PetError(
             f"verbalizer={min(learned)} requires a masked language model (BERT, RoBERTa, ...), and {info.name} is "
-            f"{info.config.model_type}; use verbalizer=words (also in the patterns of the task file)"
+            f"{info.config.model_type}; use verbalizer=words or weighted (also in the patterns of the task file)"
         )
 
 
 def start_head(
     lm: LanguageModel, shared: Shared, pvp: PVP, kind: str, labeled: tuple[TokenTable, Array], seed: int
-) -> LabelHead:
+) -> LearnedVerbalizer:
     """Return a new learned verbalizer.
 
-    Vectors start as the mean output embedding of the label's words, so that the first scores are those of the words.
-    Prototypes start as the mean of the label's texts, or as its words if it has none.
+    Vectors start as the mean output embedding of the label's words, and weights of words as the same number for all of
+    them, so that the first scores are those of the words. Prototypes start as the mean of the label's texts, or as its
+    words if it has none.
 
     Parameters
     ----------
     lm : the model, on its device
     shared, pvp : what members share, and the pattern
-    kind : ``learned`` or ``prototype``
+    kind : ``learned``, ``prototype`` or ``weighted``
     labeled : token table of the labeled texts, and their labels: positions, or probabilities of shape (rows, L)
     seed : random seed of the projection
     """
-    if not isinstance(lm, MaskedLM):
-        raise PetError(f"verbalizer={kind} requires a masked language model")
-    words = _word_vectors(lm, pvp)
-    if kind == "learned":
-        return LabelVectors(lm, words).to(shared.accelerator.device)
+    if kind == WEIGHTED:
+        return WordWeights(lm, WordWeights.start(pvp), pvp).to(shared.accelerator.device)
+    masked = _masked(lm, kind)
+    words = _word_vectors(masked, pvp)
+    if kind == LEARNED:
+        return LabelVectors(masked, words).to(shared.accelerator.device)
     tokens, labels = labeled
     size = words["weight"].shape[1]
     generator = torch.Generator().manual_seed(derive_seed(seed, "prototypes"))
     projection = torch.randn(SIZE, size, generator=generator) / size**0.5
-    features = torch.from_numpy(_features(lm, shared, pvp, tokens, size))
+    features = torch.from_numpy(_features(masked, shared, pvp, tokens, size))
     center = features.mean(dim=0)
     belongs = np.eye(len(words["bias"]), dtype=np.float32)[labels] if labels.ndim == 1 else labels
     shares = torch.from_numpy(np.asarray(belongs, np.float32)).T  # (L, rows)
@@ -90,24 +98,24 @@ def start_head(
     means[none] = words["weight"][none] - words["weight"].mean(dim=0)
     prototypes = torch.nn.functional.normalize(means @ projection.T, dim=1)
     arrays = {"projection": projection, "center": center, "prototypes": prototypes}
-    return HEADS[kind](lm, arrays).to(shared.accelerator.device)
+    return HEADS[kind](masked, arrays).to(shared.accelerator.device)
 
 
-def save_head(head: LabelHead, folder: Path) -> None:
+def save_head(head: LearnedVerbalizer, folder: Path) -> None:
     """Write a learned verbalizer into the folder of its member."""
     arrays = {name: value.cpu().contiguous() for name, value in head.arrays.items()}
     save_file(arrays, folder / FILE)
 
 
-def read_head(lm: LanguageModel, kind: str, folder: Path, labels: int) -> LabelHead:
+def read_head(lm: LanguageModel, kind: str, folder: Path, pvp: PVP) -> LearnedVerbalizer:
     """Return the learned verbalizer in the folder of a member.
 
     Parameters
     ----------
     lm : the model of the member
-    kind : ``learned`` or ``prototype``
+    kind : ``learned``, ``prototype`` or ``weighted``
     folder : of the member
-    labels : number of labels
+    pvp : the pattern
 
     Raises
     ------
@@ -115,19 +123,31 @@ def read_head(lm: LanguageModel, kind: str, folder: Path, labels: int) -> LabelH
         If the file is missing, damaged, or for other labels or another model.
     """
     path, again = folder / FILE, "train this member again"
-    if not isinstance(lm, MaskedLM):
-        raise PetError(f"{path}: requires a masked language model; {again}")
     try:
         with safe_open(path, framework="pt") as file:
             arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise PetError(f"{path}: cannot read the verbalizer ({error}); {again}") from error
-    expected = HEADS[kind].shapes(labels, lm.output_embedding()[0].shape[1])
-    if {name: tuple(array.shape) for name, array in arrays.items()} != expected:
+    if {name: tuple(array.shape) for name, array in arrays.items()} != _shapes(lm, kind, pvp):
+        labels = pvp.word_to_label.shape[1]
         raise PetError(f"{path}: is not the {kind} verbalizer of {labels} labels for this model; {again}")
     if not all(torch.isfinite(array).all() for array in arrays.values()):
         raise PetError(f"{path}: has numbers that are NaN or infinite; {again}")
-    return HEADS[kind](lm, arrays).to(next(lm.parameters()).device)
+    head = WordWeights(lm, arrays, pvp) if kind == WEIGHTED else HEADS[kind](_masked(lm, kind), arrays)
+    return head.to(next(lm.parameters()).device)
+
+
+def _shapes(lm: LanguageModel, kind: str, pvp: PVP) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a learned verbalizer."""
+    if kind == WEIGHTED:
+        return {name: tuple(start.shape) for name, start in WordWeights.start(pvp).items()}
+    return HEADS[kind].shapes(pvp.word_to_label.shape[1], _masked(lm, kind).output_embedding()[0].shape[1])
+
+
+def _masked(lm: LanguageModel, kind: str) -> MaskedLM:
+    if not isinstance(lm, MaskedLM):
+        raise PetError(f"verbalizer={kind} requires a masked language model")
+    return lm
 
 
 def _word_vectors(lm: MaskedLM, pvp: PVP) -> dict[str, Tensor]:

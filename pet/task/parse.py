@@ -49,7 +49,7 @@ MULTI_LABEL_METRICS = ("micro_f1", "macro_f1", "lrap", "exact_match")
 SEPARATOR = ";"  # between the labels of a cell
 ORDERED_METRICS = ("qwk", "mae")  # require `ordered`
 GROUP_METRICS = ("f1a", "em", "token_f1")  # require `group`
-VERBALIZER_KINDS = ("words", "learned", "prototype")
+VERBALIZER_KINDS = ("words", "weighted", "learned", "prototype")
 _SLOT = re.compile(r"\{[^{}]*\}")  # a word that is the text of a field
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 

@@ -19,7 +19,7 @@ class Pattern:
     ----------
     template : the text with the mask
     verbalizer : the words that represent each label at the mask, or ``no`` and ``yes`` if the pattern has ``{label}``
-    verbalizer_kind : ``words``, ``learned`` or ``prototype``; empty: as the setting `verbalizer` says
+    verbalizer_kind : ``words``, ``weighted``, ``learned`` or ``prototype``; empty: as the setting `verbalizer` says
     place : file and line, for messages ("agnews.yaml:12")
     """
 

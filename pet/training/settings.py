@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pet.settings import Settings, setting
 
-WORDS, LEARNED, PROTOTYPE = "words", "learned", "prototype"  # verbalizers
+WORDS, WEIGHTED, LEARNED, PROTOTYPE = "words", "weighted", "learned", "prototype"  # verbalizers
 CROSS_ENTROPY, HINGE = "cross-entropy", "hinge"  # losses of a member
 NOT_ORDERED = "student_loss=ordinal requires labels in an order; if those of the task are, add `ordered: true` to it"
 NOMINAL, ORDINAL = "kl", "ordinal"  # losses of a student
@@ -79,10 +79,11 @@ class MemberSettings(Settings):
     )
     verbalizer: str = setting(
         WORDS,
-        "how a member scores labels at the mask: words, learned (a vector per label that starts as its words and is "
-        "trained) or prototype (similarity to a prototype per label, trained by contrast); patterns of the task file "
-        "may name their own; untrained patterns always use the words",
-        choices=(WORDS, LEARNED, PROTOTYPE),
+        "how a member scores labels at the mask: words (the mean of the label's words), weighted (the words, each with "
+        "a weight that is trained), learned (a vector per label that starts as its words and is trained) or prototype "
+        "(similarity to a prototype per label, trained by contrast); patterns of the task file may name their own; "
+        "untrained patterns always use the words",
+        choices=(WORDS, WEIGHTED, LEARNED, PROTOTYPE),
     )
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)

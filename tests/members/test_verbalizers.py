@@ -17,6 +17,7 @@ from tiny_text import LABELS, news_rows
 
 from pet.backbones.info import ModelInfo
 from pet.backbones.label_head import LabelVectors, Prototypes, contrast
+from pet.backbones.word_weights import WordWeights
 from pet.errors import PetError
 from pet.members.kinds import fit_scorer, make_scorer, open_scorer
 from pet.members.models import Models
@@ -70,10 +71,11 @@ def scores_of(scorer: Any, texts: Texts) -> np.ndarray:
     return out
 
 
-def test_learned_vectors_start_with_the_scores_of_the_words(shared_for: Callable[..., Shared]) -> None:
-    shared = shared_for(verbalizer="learned")
+@pytest.mark.parametrize("kind", ["learned", "weighted"])
+def test_the_first_scores_are_those_of_the_words(kind: str, shared_for: Callable[..., Shared]) -> None:
+    shared = shared_for(verbalizer=kind)
     texts, lm, pvp = texts_of(shared), shared.models.untrained(), shared.tuned_pvps[0]
-    head = start_head(lm, shared, pvp, "learned", (texts.tokens, GOLD), 0)
+    head = start_head(lm, shared, pvp, kind, (texts.tokens, GOLD), 0)
     how = {"max_tokens": 512}
     words = score_rows(lm, shared.tokenizer, pvp, texts.tokens, shared.accelerator, **how)
     found = score_rows(head, shared.tokenizer, head.bind(pvp), texts.tokens, shared.accelerator, **how)
@@ -81,7 +83,15 @@ def test_learned_vectors_start_with_the_scores_of_the_words(shared_for: Callable
 
 
 @pytest.mark.parametrize(
-    ("kind", "tuning"), [("learned", "full"), ("prototype", "full"), ("learned", "bitfit"), ("prototype", "prefix")]
+    ("kind", "tuning"),
+    [
+        ("learned", "full"),
+        ("prototype", "full"),
+        ("weighted", "full"),
+        ("learned", "bitfit"),
+        ("prototype", "prefix"),
+        ("weighted", "bitfit"),
+    ],
 )
 def test_a_member_learns_and_scores_the_same_from_its_folder(
     kind: str, tuning: str, tmp_path: Path, shared_for: Callable[..., Shared]
@@ -144,7 +154,8 @@ def test_models_without_a_known_mask_are_refused(family_model: Callable[[str], P
     info, recipe = ModelInfo(str(family_model("gpt2"))), make_recipe("default", {"verbalizer": "prototype"})
     with pytest.raises(PetError, match=r"verbalizer=prototype.*gpt2.*verbalizer=words"):
         check_verbalizers(Task.from_dict(TASK), recipe, info)
-    check_verbalizers(Task.from_dict(TASK), make_recipe("default"), info)
+    for works in ("words", "weighted"):
+        check_verbalizers(Task.from_dict(TASK), make_recipe("default", {"verbalizer": works}), info)
     with pytest.raises(PetError, match=r"copa.*verbalizer=words"):
         check_verbalizers(Task.load("copa"), recipe, info)
 
@@ -172,3 +183,31 @@ def test_a_prototype_scores_cosines_after_the_center_is_subtracted() -> None:
     assert scores.tolist()[0] == pytest.approx([6.0, 8.0])
     vectors = LabelVectors(Model(), {"weight": torch.eye(2), "bias": torch.tensor([0.0, 1.0])})  # type: ignore[arg-type]
     assert vectors.score(torch.tensor([[2.0, 3.0]])).tolist() == [[2.0, 4.0]]
+
+
+class Fixed(torch.nn.Module):
+    """A language model whose word scores are always the same."""
+
+    model = torch.nn.Identity()
+
+    def word_scores(self, batch: Any, words: Any, pvp: Any) -> torch.Tensor:
+        return torch.tensor([[3.0, -1.0, 1.5]])
+
+
+def test_a_words_weight_is_its_share_of_its_label() -> None:
+    pvp: Any = SimpleNamespace(word_to_label=np.array([[0.5, 0], [0.5, 0], [0, 1]], np.float32), before=((), (), ()))
+    weights = WordWeights(Fixed(), {"weights": torch.tensor([math.log(3), 0.0, -7.0])}, pvp)  # type: ignore[arg-type]
+    # The first word counts three times as much as the second: .75 * 3 + .25 * -1 = 2. An only word counts fully.
+    assert weights.shares().tolist() == pytest.approx([0.75, 0.25, 1.0])
+    scores = weights.word_scores({}, torch.arange(3), pvp)
+    assert scores.tolist()[0] == pytest.approx([2.0, 1.5])
+    assert scores.softmax(dim=1).tolist()[0] == pytest.approx([0.622459, 0.377541], abs=1e-6)
+
+
+def test_all_tokens_of_a_word_have_its_weight() -> None:
+    # Label 0: one word of two tokens, which counts as their mean, and one of one token.
+    shares = np.array([[0.25, 0], [0.25, 0], [0.5, 0], [0, 1]], np.float32)
+    pvp: Any = SimpleNamespace(word_to_label=shares, before=((), (7,), (), ()))
+    weights = WordWeights(Fixed(), {"weights": torch.tensor([0.0, math.log(3), 0.0])}, pvp)  # type: ignore[arg-type]
+    found = weights.score(torch.tensor([[4.0, 8.0, 2.0, 5.0]]))
+    assert found.tolist()[0] == pytest.approx([0.25 * 6 + 0.75 * 2, 5.0])
