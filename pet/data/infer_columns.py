@@ -13,13 +13,14 @@ from pet.data.read import read_table
 from pet.data.rows import whole_rows
 from pet.data.source import column_names
 from pet.data.table_format import DETECT, TableFormat
-from pet.data.values import as_text
+from pet.data.values import as_text, label_text
 from pet.errors import PetError
 from pet.spelling import Names
 
 MOST_LABELS = 200
 LONGEST_LABEL = 100  # characters; a label is a name
 MOST_FIELDS = 3
+_SEPARATORS = ";|,"  # between the labels of a cell
 _LABEL_NAMES = (
     "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion", "stars",
     "rating", "score", "answer", "y", "tag", "type", "coarse_label", "label_text",
@@ -48,6 +49,10 @@ class ColumnProfile:
         Names of the classes, in order, if the file itself has them.
     ids : IdProfile
         Whether the values could be ids.
+    several : bool
+        True if values are lists, or texts with a separator; `values` then counts their entries.
+    separator : str
+        Character between the entries of a text.
     """
 
     name: str
@@ -58,6 +63,17 @@ class ColumnProfile:
     values: dict[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     ids: IdProfile = field(default_factory=IdProfile)
+    several: bool = False
+    separator: str = ""
+
+    def add_list(self, entries: Sequence[str]) -> None:
+        """Count a list of labels, which may be empty."""
+        self.several = True
+        self.filled += 1
+        for entry in dict.fromkeys(entries):
+            self.longest = max(self.longest, len(entry))
+            if entry in self.values or len(self.values) <= MOST_LABELS:
+                self.values[entry] = self.values.get(entry, 0) + 1
 
     def add(self, text: str) -> None:
         """Count a value."""
@@ -123,6 +139,12 @@ class InferredColumns:
         Value -> label, for values that were merged into another label.
     fields : mapping of str to str
         Column -> field, for text columns whose field was given a name.
+    labeled : int
+        Rows with a label.
+    several : bool
+        True if a text may have several labels.
+    separator : str
+        Character between the labels of a cell; empty if they are lists.
     """
 
     rows: int
@@ -135,6 +157,9 @@ class InferredColumns:
     similar: tuple[tuple[str, ...], ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    labeled: int = 0
+    several: bool = False
+    separator: str = ""
 
 
 def infer_columns(
@@ -170,7 +195,7 @@ def infer_columns(
     text = [_written(name, columns) for name in text]
     label = None if label is None else _written(label, columns)
     _check_names(source, columns, text, label)
-    chosen_label = _merged(columns[label] if label is not None else _guess_label(source, columns, text))
+    chosen_label = _merged(_split(columns[label] if label is not None else _guess_label(source, columns, text)))
     similar = similar_labels(chosen_label.values)
     label_map = {other: group[0] for group in similar for other in group[1:]} if merge_labels else {}
     chosen_label = _with_labels_merged(chosen_label, label_map)
@@ -188,6 +213,9 @@ def infer_columns(
         ids,
         () if merge_labels else tuple(similar),
         label_map,
+        labeled=chosen_label.filled,
+        several=chosen_label.several,
+        separator=chosen_label.separator,
     )
 
 
@@ -206,6 +234,9 @@ def _columns(source: str, table_format: TableFormat) -> tuple[int, dict[str, Col
             value_text = as_text(value)
             if value_text is not None:
                 column.add(value_text)
+            elif isinstance(value, list):
+                texts = [label_text(entry) for entry in value]
+                column.add_list([text for text in texts if text is not None])
     if not rows:
         raise PetError(f"input: {source}: is empty; it needs at least one row")
     return rows, found
@@ -215,6 +246,23 @@ def _written(name: str, columns: dict[str, ColumnProfile]) -> str:
     """Return the name of a column as the file spells it."""
     same = same_columns(name, columns)
     return same[0] if len(same) == 1 else name
+
+
+def _split(column: ColumnProfile) -> ColumnProfile:
+    """Return the column with the labels of its cells, if they are lists with a separator: ``bug``, ``bug;billing``.
+
+    They are if this gives fewer values than the cells have.
+    """
+    for separator in _SEPARATORS if not column.many and not column.several else ():
+        parts = {value: [part.strip() for part in value.split(separator)] for value in column.values}
+        counts: dict[str, int] = {}
+        for value, count in column.values.items():
+            for part in dict.fromkeys(parts[value]):
+                counts[part] = counts.get(part, 0) + count
+        if "" not in counts and 2 <= len(counts) < len(column.values):
+            longest = max(map(len, counts))
+            return replace(column, values=counts, longest=longest, several=True, separator=separator)
+    return column
 
 
 def _merged(column: ColumnProfile) -> ColumnProfile:

@@ -12,6 +12,7 @@ from pet.data.infer_columns import InferredColumns
 from pet.data.source_names import split_rows
 from pet.task.edit import NewWords
 from pet.task.grammar import NAME, RESERVED
+from pet.task.parse import SEPARATOR
 from pet.task.yaml_text import yaml_list, yaml_quoted, yaml_scalar
 
 _ON_WORDS = (
@@ -190,13 +191,14 @@ def task_file_text(draft: Draft) -> str:
         "# Results keep this order.",
         "labels:",
         *(f"  - {yaml_scalar(label)}  # {count}" for label, count in zip(found.labels, found.counts, strict=True)),
+        *_several(found),
         *_mapping("label_map", found.label_map, "# Other spellings in the data -> label."),
         "",
         "# What a label means, in one sentence. `pet words` reads it, and it is shown in the report.",
         "# descriptions:",
         f"#   {yaml_scalar(found.labels[0])}: ...",
         "",
-        "metrics: [accuracy, macro_f1]",
+        f"metrics: [{'micro_f1' if found.several else 'accuracy'}, macro_f1]",
         "",
         *_ON_WORDS,
         *(_ON_GUESSES if words.notes else []),
@@ -209,6 +211,14 @@ def task_file_text(draft: Draft) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _several(found: InferredColumns) -> list[str]:
+    """Return the lines that say that a text may have several labels."""
+    if not found.several:
+        return []
+    separator = [f"label_separator: {yaml_quoted(found.separator)}"] if found.separator not in ("", SEPARATOR) else []
+    return ["", "# A text may have any number of these labels.", "multi_label: true", *separator]
 
 
 def _about_words(model: str) -> list[str]:

@@ -104,7 +104,7 @@ def write_new_task(
     if not name.strip():
         raise PetError("NAME is empty; give the task a name")
     found = _inspected(source, options)
-    unlabeled = found.rows - sum(found.counts)
+    unlabeled = found.rows - found.labeled
     labeled = f"{LABELED}{source}" if unlabeled else source
     draft = first_draft(name, labeled, found)
     task = _task_of(task_file_text(draft), output)

@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pet.cli.main import main
+from pet.data.checks import column_labels
 from pet.data.draw import DrawOptions, draw_file
 from pet.data.infer_columns import MOST_LABELS, infer_columns
+from pet.data.label_sets import labels_of
 from pet.data.read import read_table
 from pet.data.table_options import TableOptions
 from pet.preflight.check_task import CheckOptions, check_task
@@ -117,6 +119,27 @@ def test_pet_check_accepts_the_file_with_the_model_that_found_the_words(
     sources = {"train": str(source), "unlabeled": str(pool)}
     options = CheckOptions(sources=sources, settings={"max_length": "64"}, weights=False)
     assert check_task(task, model, options).errors == []
+
+
+@pytest.mark.parametrize("kind", ["list", ";", ","])
+def test_several_labels_per_text_are_recognized(kind: str, tmp_path: Path, write_jsonl: WriteRows) -> None:
+    sets = [["bug"], ["bug", "billing"], ["billing"], ["bug", "refund"], [], ["refund"]] * 2
+    if kind != "list":
+        sets = [labels or ["bug"] for labels in sets]
+    values = sets if kind == "list" else [kind.join(labels) for labels in sets]
+    source, target = write_jsonl("train.jsonl", labeled(values)), tmp_path / "task.yaml"
+    assert "3 labels" in call("tickets", "--input", source, "-o", target).stdout
+    task = Task.load(target)
+    assert task.multi_label and task.labels == ("billing", "bug", "refund")
+    assert task.metrics == ("micro_f1", "macro_f1")
+    table = read_table(str(source), task.fields, labels=labels_of(task), label_map=task.label_map)
+    assert column_labels(table).tolist() == [[label in labels for label in task.labels] for labels in sets]
+
+
+def test_labels_with_a_comma_of_their_own_stay_whole(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source, target = write_jsonl("train.jsonl", labeled(["arts, music", "sports"] * 5)), tmp_path / "task.yaml"
+    call("news", "--input", source, "-o", target)
+    assert Task.load(target).labels == ("arts, music", "sports")
 
 
 def test_without_a_model_the_command_says_that_the_words_are_guesses(tmp_path: Path, write_jsonl: WriteRows) -> None:
