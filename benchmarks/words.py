@@ -1,9 +1,12 @@
 """Words that people wrote against words that `pet words` finds.
 
     python benchmarks/words.py agnews yelp
+    python benchmarks/words.py tickets --examples 24 --draws 3
 
 Every draw of labeled texts gives words of its own. Accuracy is measured on labeled texts of the training set that were
-not drawn, with two patterns: without training, and for the first draw with one trained member per pattern.
+not drawn (tickets: on test texts, because the sample has 40 training texts), with two patterns: without
+training, and with one trained member per pattern, for the first draw or for every draw of the tickets. Their words are
+those that come to mind first, of one to three tokens, and words of one token.
 """
 
 from __future__ import annotations
@@ -24,7 +27,18 @@ if TYPE_CHECKING:
 
 RESULTS = HERE / "results" / "words.jsonl"
 PATTERNS, HELD_OUT, DRAWN_FROM = [1, 2], 200, 500  # the last 200 rows are scored, the first 500 are drawn from
-DESCRIPTIONS = {
+TICKETS: dict[str, dict[str, Any]] = {
+    "first thought": {
+        "billing": "invoice", "refund": "refund", "login": ["password", "login"], "bug": "bug",
+        "feature": "feature request", "cancellation": "cancellation",
+    },
+    "one token": {
+        "billing": "bill", "refund": "return", "login": "password", "bug": "bug", "feature": "feature",
+        "cancellation": "cancellation",
+    },
+}  # fmt: skip
+DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "tickets": {},
     "agnews": {
         "World": "Politics, governments, war and peace in the world.",
         "Sports": "Games, teams, players and championships.",
@@ -41,14 +55,14 @@ DESCRIPTIONS = {
 }
 
 
-def shared_of(task: Task, model: Path, length: int) -> Shared:
-    """Return what the members share."""
+def shared_of(task: Task, model: Path, length: int, **settings: str) -> Shared:
+    """Return what the members share, with some settings changed."""
     from pet.backbones.info import ModelInfo
     from pet.members.models import Models
     from pet.members.shared import Shared
     from pet.recipe import make_recipe
 
-    recipe = make_recipe("default", {"max_length": str(length), "learning_rate": "5e-5"})
+    recipe = make_recipe("default", {"max_length": str(length), "learning_rate": "5e-5"} | settings)
     return Shared(task, recipe, Models(ModelInfo(str(model)), length, shared=False), "cpu", "auto")
 
 
@@ -116,17 +130,22 @@ def measure(
     from pet.words.tables import read_texts
 
     task = Task.load(name).with_patterns(PATTERNS)
-    data = SHARED / "data" / name
+    data = HERE.parent / "data" / name if name == "tickets" else SHARED / "data" / name
     tables = read_texts(task, {"train": str(data / "train.jsonl"), "unlabeled": str(data / "unlabeled.jsonl")})
     every, pool = tables["train"], tables["unlabeled"]
-    held_out = pick_rows(every, range(len(every) - HELD_OUT, len(every)))
-    first = pick_rows(every, range(DRAWN_FROM))
+    tested = read_texts(task, {"train": str(data / "test.jsonl")})["train"] if name == "tickets" else every
+    held_out = pick_rows(tested, range(len(tested) - HELD_OUT, len(tested)))
+    first = pick_rows(every, range(min(DRAWN_FROM, len(every))))
     drawn = [
         pick_rows(first, sample_shots(first.with_format("numpy")["label"], len(task.labels), examples=examples, seed=s))
         for s in range(draws)
     ]
     sources: list[tuple[str, int, Task, Dataset | None]] = [
-        ("names and descriptions", 0, replace(task, descriptions=DESCRIPTIONS[name]), None),
+        *(
+            [("names and descriptions", 0, replace(task, descriptions=DESCRIPTIONS[name]), None)]
+            if name != "tickets"
+            else []
+        ),
         *((f"{examples} labeled texts", number, task, table) for number, table in enumerate(drawn)),
     ]
     if name != "yelp":  # its labels are numbers
@@ -138,14 +157,18 @@ def measure(
         row = {"task": name, "words": source, "draw": draw, "seconds": round(seconds, 1)}
         row |= {"found": {label: list(w) for label, w in used.patterns[0].verbalizer.words.items()}}
         row["untrained"] = untrained(shared, held_out)
-        if draw == 0 and source != "names":
+        if (draw == 0 or name == "tickets") and source != "names":
             with TemporaryDirectory() as scratch:
-                row["trained"] = trained(shared, drawn[0], held_out, Path(scratch))
+                row["trained"] = trained(shared, drawn[draw], held_out, Path(scratch))
         rows.append(row)
         append(output, row)
         click.echo(f"{name} {source} {draw}: {row['untrained']} {row.get('trained', '')}", err=True)
 
-    if not only or "people" in only:
+    if name == "tickets":
+        for source, words in TICKETS.items():
+            for draw in range(draws if not only or source in only else 0):
+                add(source, draw, with_words(task, words), 0.0)
+    elif not only or "people" in only:
         add("people", 0, task, 0.0)
     for source, draw, asked, table in [one for one in sources if not only or one[0] in only]:
         start = time.process_time()

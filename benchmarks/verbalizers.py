@@ -1,0 +1,109 @@
+"""Members that score labels by words, by weighted words, by learned vectors and by prototypes, on the same draws.
+
+    python benchmarks/verbalizers.py agnews yelp
+
+Accuracy on labeled texts of the training set that were not drawn: one trained member for each of two patterns, and both
+merged. `found` has the 20 words a label that `pet words` finds in the drawn texts instead of those of the task file.
+Lines that exist are not made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import common
+from words import DESCRIPTIONS, DRAWN_FROM, PATTERNS, shared_of, trained, with_words
+
+HELD_OUT, FOUND = 500, 20  # the last rows are scored; words of a label
+KINDS = [("people", "words"), ("people", "weighted"), ("people", "learned"), ("people", "prototype")]
+KINDS += [("found", "words"), ("found", "weighted")]
+INTRO = """# How a member scores labels
+
+Produced by `python benchmarks/verbalizers.py`: `minilm-mlm-en`, patterns 1 and 2, one member each, {length} tokens,
+{examples} labeled texts, accuracy in percent on {rows} labeled texts of the training set that were not drawn, mean and
+standard deviation over draws. The standard error of a figure is about 2 points; differences on the same texts are more
+certain. "found" are the {found} words a label that `pet words` finds in the labeled texts.
+
+"""
+
+
+def measure(wanted: Mapping[str, Any], model: Path, length: int) -> dict[str, Any]:
+    """Train and score the members of one kind on one draw."""
+    from pet.data.pick import pick_rows
+    from pet.data.sample import sample_shots
+    from pet.task.task import Task
+    from pet.words.find import WordOptions, find_words
+    from pet.words.tables import read_texts
+
+    begun = time.process_time()
+    task = Task.load(wanted["task"]).with_patterns(PATTERNS)
+    data = common.SHARED / "data" / wanted["task"]
+    tables = read_texts(task, {"train": str(data / "train.jsonl"), "unlabeled": str(data / "unlabeled.jsonl")})
+    every = tables["train"]
+    first = pick_rows(every, range(DRAWN_FROM))
+    gold = first.with_format("numpy")["label"]
+    drawn = pick_rows(
+        first, sample_shots(gold, len(task.labels), examples=wanted["examples"], seed=wanted["draw"], names=task.labels)
+    )
+    if wanted["words"] == "found":
+        (group,) = find_words(
+            shared_of(task, model, length), drawn, tables["unlabeled"], WordOptions(count=wanted["per_label"])
+        )
+        task = with_words(task, {label: [word.word for word in words] for label, words in group.words.items()})
+    shared = shared_of(task, model, length, verbalizer=wanted["verbalizer"])
+    held_out = pick_rows(every, range(len(every) - wanted["rows"], len(every)))
+    with TemporaryDirectory() as scratch:
+        found = trained(shared, drawn, held_out, Path(scratch))
+    return {**wanted, **found, "cpu": round(time.process_time() - begun)}
+
+
+def page(lines: list[Any]) -> str:
+    """Return the results as a Markdown page."""
+    if not lines:
+        return ""
+    tasks = list(dict.fromkeys(line["task"] for line in lines))
+    rows = []
+    for words, kind in dict.fromkeys((line["words"], line["verbalizer"]) for line in lines):
+        cells = []
+        for task in tasks:
+            mine = [line for line in lines if (line["task"], line["words"], line["verbalizer"]) == (task, words, kind)]
+            cells.append(common.spread([line["accuracy"] for line in mine]) if mine else "")
+        rows.append([words, kind, *cells])
+    draws = max(sum(line["task"] == task and line["verbalizer"] == "learned" for line in lines) for task in tasks)
+    one = lines[0]
+    intro = INTRO.format(length=one["length"], examples=one["examples"], rows=one["rows"], found=one["per_label"])
+    return intro + common.markdown(["words", "verbalizer", *tasks], rows) + f"\n{draws} draw(s).\n"
+
+
+@click.command()
+@click.argument("tasks", nargs=-1, required=True, type=click.Choice(list(DESCRIPTIONS)))
+@common.model_option
+@click.option("--examples", default=32, show_default=True, help="Labeled texts of a draw.")
+@click.option("--draws", default=2, show_default=True, help="Number of draws.")
+@click.option("--max-length", "length", default=64, show_default=True, help="Longest input in tokens.")
+@common.threads_option
+@common.output_option(common.HERE / "results" / "verbalizers.jsonl")
+def main(
+    tasks: tuple[str, ...], model: Path, examples: int, draws: int, length: int, threads: int, output: Path
+) -> None:
+    """Measure all kinds on TASKS, which are agnews and yelp."""
+    import torch
+
+    torch.set_num_threads(threads)
+    same = {"examples": examples, "length": length, "rows": HELD_OUT, "per_label": FOUND}
+    runs = [
+        {"task": task, "words": words, "verbalizer": kind, "draw": draw, **same}
+        for draw in range(draws)
+        for task in tasks
+        for words, kind in KINDS
+    ]
+    click.echo(page(common.make_missing(output, runs, lambda wanted: measure(wanted, model, length), page)))
+
+
+if __name__ == "__main__":
+    main()
