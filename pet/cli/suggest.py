@@ -66,7 +66,6 @@ def suggest(
         reporter_for(quiet),
         device=options["device"] or "auto",
         allow_pickle=options["allow_pickle"],
-        several=True,
     )
     found = find(opened, number, options["seed"])
     if output is not None:

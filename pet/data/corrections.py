@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pet.data.checks import Keys, rows_without, text_key, text_keys
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.reviewed import LABELED, NONE_OF_THESE, read_reviewed
 from pet.errors import PetError
-from pet.task.task import Task, one_label_only
+from pet.task.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,8 +25,10 @@ class Corrections:
 
     Attributes
     ----------
-    labeled : table with ``id``, the task's fields, and ``label`` (position in the task's labels)
-    outside : `pet.data.checks.text_key` of each text that has none of the labels
+    labeled : table with ``id``, the task's fields, and ``label``: position in the task's labels, or 0 and 1 for each
+        label if a text may have several
+    outside : `pet.data.checks.text_key` of each text that has none of the labels; empty if a text may have several,
+        because such a text is a labeled one
     """
 
     labeled: Dataset
@@ -70,18 +72,23 @@ def read_corrections(path: str, task: Task) -> Corrections:
     """
     import datasets
 
-    one_label_only(task, "--corrections")
     decisions = read_reviewed(path, task).values()
-    labeled = [decision for decision in decisions if decision.verdict == LABELED]
+    labeling = (LABELED, NONE_OF_THESE) if task.multi_label else (LABELED,)
+    labeled = [decision for decision in decisions if decision.verdict in labeling]
     if not labeled:
         raise PetError(f"{path}: no text is labeled yet; label some with `pet review RUN`")
-    places = {str(label): number for number, label in enumerate(task.labels)}
-    columns: dict[str, list[str] | list[int]] = {"id": [decision.id for decision in labeled]}
+    columns: dict[str, Any] = {"id": [decision.id for decision in labeled]}
     columns |= {name: [decision.fields[name] for decision in labeled] for name in task.fields}
-    columns["label"] = [places[str(decision.label)] for decision in labeled]
+    belongs = np.array([[label in decision.labels for label in task.labels] for decision in labeled])
+    count = len(task.labels)
+    columns["label"] = (
+        pa.FixedSizeListArray.from_arrays(pa.array(belongs.astype(np.int8).reshape(-1)), count)
+        if task.multi_label
+        else belongs.argmax(axis=1)
+    )
     outside = [
         text_key([decision.fields[name] for name in task.fields])
         for decision in decisions
-        if decision.verdict == NONE_OF_THESE
+        if decision.verdict == NONE_OF_THESE and not task.multi_label
     ]
-    return Corrections(datasets.Dataset.from_dict(columns), np.asarray(outside, dtype=np.uint64))
+    return Corrections(datasets.Dataset(pa.table(columns)), np.asarray(outside, dtype=np.uint64))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pet.resources import expand
 from pet.spelling import Names
 from pet.store.disk import disk_errors
 from pet.store.json_reader import parse_json
-from pet.store.schema import Check, mapping_of, maybe, record, text
+from pet.store.schema import Check, list_of, mapping_of, maybe, record, text
 from pet.store.shared_lines import decoded, is_complete
 from pet.task.task import Task
 
@@ -28,14 +28,21 @@ LONGEST_NOTE = 10_000
 _LONGEST_TEXT = 100_000_000
 _MOST_PROBLEMS = 10
 CURE = "correct the line or remove it"
+Label = str | tuple[str, ...]  # a tuple, in the order of the task, if a text may have several labels
+
+
+def _label(value: Any, place: str) -> Iterator[str]:
+    return (list_of(text()) if isinstance(value, list) else text())(value, place)
+
+
 LINE: Check = record(
     {
         "id": text(_LONGEST_TEXT),
         "fields": mapping_of(text(_LONGEST_TEXT)),
-        "label": maybe(text()),
+        "label": maybe(_label),
         "verdict": text(choices=VERDICTS),
     },
-    {"note": text(LONGEST_NOTE), "time": text(100), "proposed": maybe(text())},
+    {"note": text(LONGEST_NOTE), "time": text(100), "proposed": maybe(_label)},
 )
 
 
@@ -47,24 +54,35 @@ class Decision:
     ----------
     id : of the text
     fields : field -> text, as it was shown
-    label : of the task; None unless the verdict is ``labeled``
+    label : of the task; None unless the verdict is ``labeled``. If a text may have several, at least one of them; a
+        text without a label has the verdict ``none_of_these``
     verdict : one of `VERDICTS`
     note : free text
     time : ISO 8601, UTC
-    proposed : label that the run proposed
+    proposed : label that the run proposed; labels, and maybe none, if a text may have several
     """
 
     id: str
     fields: Mapping[str, str]
-    label: str | None
+    label: Label | None
     verdict: str
     note: str = ""
     time: str = ""
-    proposed: str | None = None
+    proposed: Label | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label or labels; empty without any."""
+        return named(self.label)
 
     def to_json(self) -> str:
         """Return the line of the file, without its line break."""
         return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def named(label: Label | None) -> tuple[str, ...]:
+    """Return a label or labels as a tuple."""
+    return () if label is None else (label,) if isinstance(label, str) else label
 
 
 class Decisions:
@@ -166,21 +184,28 @@ class LineParser:
     def __call__(self, line: str, place: str) -> Decision:
         found: dict[str, Any] = parse_json(line, place, CURE, LINE)
         known = {name: found[name] for name in Decision.__dataclass_fields__ if name in found}
-        decision = Decision(**known)
+        for name in ("label", "proposed"):
+            if isinstance(known.get(name), list):
+                known[name] = tuple(known[name])
+        decision = Decision(**known | {"label": known.get("label") or None})
         problems = list(self._problems(decision))
         if problems:
             raise PetError([f"{place}: {problem}" for problem in problems])
-        label = decision.label
-        return Decision(**known | {"label": None if label is None else self._labels.find(label)})
+        labels = {self._labels.find(label) for label in decision.labels}
+        own = tuple(label for label in self.task.labels if label in labels)
+        return replace(decision, label=None if decision.label is None else own if self.task.multi_label else own[0])
 
     def _problems(self, decision: Decision) -> Iterator[str]:
         labels, fields = self.task.labels, self.task.fields
-        if decision.verdict == LABELED and decision.label is None:
+        if decision.label is not None and isinstance(decision.label, str) == self.task.multi_label:
+            yield f"label is {'one text' if self.task.multi_label else 'a list'}; use the file of a run of this task"
+        elif decision.verdict == LABELED and not decision.label:
             yield f"has the verdict {LABELED}, but no label; {CURE}"
         if decision.verdict != LABELED and decision.label is not None:
             yield f"has a label, but the verdict {decision.verdict}, which has none; {CURE}"
-        if decision.label is not None and self._labels.find(decision.label) is None:
-            hint = near(decision.label, labels)
-            yield f"label {decision.label[:60]!r} is not one of the task's labels: {some(labels)}{hint}; {CURE}"
+        for label in decision.labels:
+            if self._labels.find(label) is None:
+                hint = near(label, labels)
+                yield f"label {label[:60]!r} is not one of the task's labels: {some(labels)}{hint}; {CURE}"
         if set(decision.fields) != set(fields):
             yield f"has the fields {some(decision.fields)}, but the task has {some(fields)}; use the file of this run"

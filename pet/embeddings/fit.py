@@ -22,13 +22,20 @@ def label_centers(vectors: Array, gold: Array) -> Array:
     Parameters
     ----------
     vectors : unit rows, shape (rows, D)
-    gold : int labels of shape (rows,)
+    gold : int labels of shape (rows,); or 0 and 1 of shape (rows, L), if a text may have several
     """
-    return unit_rows(np.stack([vectors[gold == label].sum(axis=0) for label in np.unique(gold)]))
+    return unit_rows(np.stack([vectors[own].sum(axis=0) for own in _texts_of_labels(gold)]))
+
+
+def _texts_of_labels(gold: Array) -> list[Array]:
+    """Return for each label that has texts which ones: bool arrays of shape (rows,)."""
+    if gold.ndim == 1:
+        return [gold == label for label in np.unique(gold)]
+    return [gold[:, label] > 0 for label in range(gold.shape[1]) if gold[:, label].any()]
 
 
 def held_out_fit(vectors: Array, gold: Array) -> Array:
-    """Return how close each labeled text is to the nearest label, whose mean is that of its other texts.
+    """Return how close each labeled text is to the nearest label. The means of its own labels are those of other texts.
 
     Parameters
     ----------
@@ -45,12 +52,12 @@ def held_out_fit(vectors: Array, gold: Array) -> Array:
     >>> held_out_fit(vectors, np.array([0, 0, 1, 1])).round(3).tolist()
     [0.8, 0.8, 1.0, 1.0]
     """
-    labels, places = np.unique(gold, return_inverse=True)
-    sums = np.stack([vectors[gold == label].sum(axis=0) for label in labels])
+    belongs = _texts_of_labels(gold)
+    sums = np.stack([vectors[own].sum(axis=0) for own in belongs])
     found = vectors @ unit_rows(sums).T
-    rows, others = np.arange(len(gold)), sums[places] - vectors
-    alone = np.bincount(places)[places] == 1
-    found[rows, places] = np.where(alone, -1.0, (vectors * unit_rows(others)).sum(axis=1))
+    for label, own in enumerate(belongs):
+        others = unit_rows(sums[label] - vectors[own])
+        found[own, label] = -1.0 if own.sum() == 1 else (vectors[own] * others).sum(axis=1)
     return np.asarray(found.max(axis=1))
 
 

@@ -57,6 +57,11 @@ class SoftLabels:
         return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
+    def applies(self) -> Array:
+        """Which labels each row has: bool array of shape (rows, L), with one True in each row."""
+        return np.asarray(self.label[:, None] == np.arange(self.probabilities.shape[1]))
+
+    @property
     def confidence(self) -> Array:
         """Probability of that label."""
         return np.asarray(self.probabilities.max(axis=1))
@@ -70,9 +75,17 @@ class SoftLabels:
     @property
     def agreement(self) -> Array:
         """Share of the members with a vote whose own best label is that label; 0 if all abstain."""
-        voted = np.count_nonzero(self.votes != ABSTAINS, axis=1)
-        agree = np.count_nonzero(self.votes == self.label[:, None], axis=1)
-        return np.asarray(agree / np.maximum(voted, 1))
+        return np.asarray(self.agrees.sum(axis=1) / np.maximum(self.voted.sum(axis=1), 1))
+
+    @property
+    def voted(self) -> Array:
+        """Which members do not abstain: bool array of shape (rows, members)."""
+        return np.asarray(self.votes != ABSTAINS)
+
+    @property
+    def agrees(self) -> Array:
+        """Which members' own best label is that of the row: bool array of shape (rows, members)."""
+        return np.asarray(self.votes == self.label[:, None])
 
     def take(self, rows: Array) -> SoftLabels:
         """Some of the rows."""
@@ -114,6 +127,15 @@ class SoftLabelSets(SoftLabels):
         """Sum of the entropies of all decisions, in nats."""
         both = np.stack([self.probabilities, 1 - self.probabilities])
         return np.asarray(-(both * np.log(np.maximum(both, 1e-300))).sum(axis=(0, 2)))
+
+    @property
+    def voted(self) -> Array:
+        return np.asarray((self.votes != ABSTAINS).all(axis=2))
+
+    @property
+    def agrees(self) -> Array:
+        """Which members give exactly the labels of the row: bool array of shape (rows, members)."""
+        return np.asarray((self.votes == self.applies[:, None, :]).all(axis=2))
 
     @property
     def agreement(self) -> Array:

@@ -10,6 +10,32 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+def contradicted_decisions(probabilities: Array, gold: Array) -> Array:
+    """Return which decisions about a label are probably wrong, if a text may have several; see `contradictions`.
+
+    Parameters
+    ----------
+    probabilities : of each label, shape (n, L), from models that did not learn from the text; rows of NaN are unknown
+    gold : 0 or 1 for each label, shape (n, L)
+
+    Returns
+    -------
+    float64 array of shape (n, L): by how much the other decision is more probable; 0 where the decision is credible
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9], [0.8], [0.1], [0.9], [0.2]])
+    >>> contradicted_decisions(probabilities, np.array([[1], [1], [0], [0], [0]])).ravel().round(1).tolist()
+    [0.0, 0.0, 0.0, 0.8, 0.0]
+    """
+    found = np.zeros(gold.shape)
+    for label in range(gold.shape[1]):
+        share, own = probabilities[:, label], gold[:, label].astype(np.int64)
+        rows = contradictions(np.stack([1 - share, share], axis=1), own)
+        found[rows, label] = np.abs(2 * share[rows] - 1)
+    return found
+
+
 def contradictions(probabilities: Array, gold: Array) -> Array:
     """Return the labeled texts whose label is probably wrong, the most suspicious first.
 

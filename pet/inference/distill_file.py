@@ -312,7 +312,8 @@ def _corrected(
     """Return texts and probabilities with the reviewed labels; texts with none of the labels are left out."""
     keys = text_keys(table, fields)
     kept = np.flatnonzero(~np.isin(keys, np.append(text_keys(corrections.labeled, fields), corrections.outside)))
-    certain = one_hot(column_labels(corrections.labeled), targets.shape[1])
+    gold = column_labels(corrections.labeled)
+    certain = one_hot(gold, targets.shape[1]) if gold.ndim == 1 else gold.astype(np.float64)
     return corrections.add_texts(pick_rows(table, kept), fields), np.concatenate([targets[kept], certain])
 
 

@@ -124,10 +124,12 @@ class SavedEnsemble:
         texts = Texts(table, lambda: self.shared.plan)
         with self._lock, closing(texts):
             found = [
-                scorer.mass(texts) for scorer in self.scorers if isinstance(scorer, (PatternMember, UntrainedMember))
+                scorer.mass(texts)
+                for scorer in self.scorers
+                if isinstance(scorer, (PatternMember, UntrainedMember)) and scorer.pvp.names is None
             ]
         if not found:
-            raise PetError("--none-of-these-by mass requires members with patterns; use embeddings")
+            raise PetError("--none-of-these-by mass requires patterns with label words; use embeddings")
         return np.asarray(np.mean(found, axis=0, dtype=np.float64))
 
     def label(self, table: Dataset, on_rows: OnRows = ignore) -> SoftLabels:

@@ -23,6 +23,7 @@ from pet.inference.options import ComputeOptions
 from pet.levels import level_metrics
 from pet.ordered import ordered_metrics
 from pet.progress import Reporter
+from pet.student.classifier import Classifier
 from pet.task.group import Group
 from pet.task.task import Task
 
@@ -84,11 +85,22 @@ def evaluate_file(
         texts += [] if group is None else [chunk]
     merged, right = map(np.concatenate, (probabilities, gold))
     if classifier.independent:
-        return evaluate_sets(merged, right, classifier.labels, classifier.threshold)
-    figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
+        figures = evaluate_sets(merged, right, classifier.labels, classifier.threshold)
+    else:
+        figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
+        figures |= _special(saved, merged, right, figures)
     if threshold is not None:
-        figures["none_of_these"] = fit_figures(np.concatenate(fits), threshold.least, merged.argmax(axis=1) == right)
-    return figures | _special(saved, merged, right, figures)
+        figures["none_of_these"] = fit_figures(
+            np.concatenate(fits), threshold.least, _is_right(classifier, merged, right)
+        )
+    return figures
+
+
+def _is_right(classifier: Classifier, probabilities: NDArray[Any], gold: NDArray[Any]) -> NDArray[Any]:
+    """Return whether each text has the right label, or all the right labels: bool array of shape (rows,)."""
+    if classifier.independent:
+        return np.asarray(((probabilities >= classifier.threshold) == gold).all(axis=1))
+    return np.asarray(probabilities.argmax(axis=1) == gold)
 
 
 def _read(saved: SavedClassifier, source: str, label_map: Mapping[str, str] | None, table: TableOptions) -> Chunks:

@@ -46,7 +46,6 @@ from pet.store.manifest import read_config, read_stages
 from pet.store.outputs import check_new_folder, put_in_place
 from pet.store.tables import TABLE_ENDINGS, OutputColumn
 from pet.store.tree import check_inside
-from pet.task.task import one_label_only
 
 _TEXTS = "texts"  # a table that is not Parquet, cut into files that are
 _MOST_BLOCKS = 10_000
@@ -156,8 +155,8 @@ def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Inpu
     if table.keep:
         refuse_many_texts("--keep", mapping)
     keep = choose_columns(table.keep, column_names(opened) or [], opened.shown)
-    one_label_only(ensemble.task, "--executor ray", "leave it out")
-    refuse_taken(keep, soft_label_columns(ensemble.task.labels, ensemble.names))
+    several = ensemble.ensemble.independent
+    refuse_taken(keep, soft_label_columns(ensemble.task.labels, ensemble.names, independent=several))
     return _Input(source, opened, layout, mapping, replace(table, keep=keep))
 
 
@@ -258,16 +257,16 @@ def _collect(
     answers: Iterator[dict[str, Any]], shards: Sequence[Shard], ensemble: SavedEnsemble, reporter: Reporter
 ) -> Labeled:
     labels = ensemble.task.labels
-    counts, texts = np.zeros(len(labels), dtype=np.int64), 0
+    counts, texts, written = np.zeros(len(labels), dtype=np.int64), 0, 0
     total = sum(count for shard in shards for _, _, count in shard.pieces)
     with reporter.task(f"label with {len(ensemble.names)} members", total, "text") as bar:
         for answer in answers:
             if "problems" in answer:
                 raise PetError(answer["problems"])
-            texts += answer["texts"]
+            texts, written = texts + answer["texts"], written + answer["written"]
             counts += np.asarray(answer["per_label"])
             bar.update(answer["texts"])
-    return Labeled(texts, int(counts.sum()), dict(zip(labels, counts.tolist(), strict=True)))
+    return Labeled(texts, written, dict(zip(labels, counts.tolist(), strict=True)))
 
 
 def _answers(

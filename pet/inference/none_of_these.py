@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
+from pet.data.pick import pick_rows
 from pet.embeddings.fit import held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
@@ -20,7 +22,6 @@ from pet.resources import expand
 from pet.run.inputs import load_data
 from pet.run.load_run import is_run, read_settings
 from pet.store.tables import OutputColumn
-from pet.task.task import one_label_only
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -122,14 +123,15 @@ def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, report
     Raises
     ------
     PetError
-        If texts may have several labels, or the run has no labeled texts or their file is gone.
+        If the run has no labeled texts or their file is gone.
     """
-    one_label_only(ensemble.task, "--none-of-these", "leave it out")
     settings = read_settings(run)
     if settings.train is None:
         raise PetError(f"{run}: --none-of-these compares texts with the labeled texts, and this run has none")
     train = load_data(replace(settings, unlabeled=None, test=None), ensemble.task, reporter).train
-    if train is None:
+    if train is not None and ensemble.task.multi_label:  # a text without a label says nothing about what fits
+        train = pick_rows(train, np.flatnonzero(column_labels(train).any(axis=1)))
+    if train is None or not len(train):
         raise PetError(f"{run}: --none-of-these compares texts with the labeled texts, and this run used none")
     if asked.by == MASS:
         measure, own = ensemble.mass, ensemble.mass(train)

@@ -169,7 +169,8 @@ class ShardLabeler:
         work, ensemble = self.work, self.ensemble
         columns = list(work.kept.values())
         chunk = read_shard(shard, work.source, work.layout, "input")
-        with writing_soft_labels(place, ensemble.task.labels, ensemble.names, columns) as append:
+        several = ensemble.ensemble.independent
+        with writing_soft_labels(place, ensemble.task.labels, ensemble.names, columns, independent=several) as append:
             rows, soft = label_chunk(ensemble, chunk, work.min_confidence)
             found = read_shard_values(shard, work.source, list(work.kept)) if work.kept else {}
             values = {column.name: [found[name][i] for i in rows] for name, column in work.kept.items()}
@@ -179,8 +180,9 @@ class ShardLabeler:
         """Counts of a shard's file, even if an earlier attempt has written it."""
         import pyarrow.compute as pc
 
-        labels = self.ensemble.task.labels
-        found = pc.value_counts(pq.read_table(self.work.part(shard), columns=["label"])["label"]).to_pylist()
+        labels, name = self.ensemble.task.labels, "labels" if self.ensemble.ensemble.independent else "label"
+        column = pq.read_table(self.work.part(shard), columns=[name])[name]
+        found = pc.value_counts(pc.list_flatten(column) if name == "labels" else column).to_pylist()
         counts = {row["values"]: row["counts"] for row in found}
         texts = sum(count for _, _, count in shard.pieces)
-        return {"texts": texts, "per_label": [counts.get(label, 0) for label in labels]}
+        return {"texts": texts, "written": len(column), "per_label": [counts.get(label, 0) for label in labels]}

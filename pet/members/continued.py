@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from pet.backbones import xlnet
 from pet.backbones.masked import MaskedLM
+from pet.cloze.asked import about
 from pet.cloze.pvp import PVP
 from pet.cloze.ragged import Encoded, Ragged, ragged_index
-from pet.cloze.tokens import TokenTable
+from pet.cloze.tokens import TokenTable, join_rows
 from pet.compat import save_model
 from pet.errors import PetError
 from pet.members.shared import Shared
@@ -44,7 +45,8 @@ class PseudoLabeled:
     Attributes
     ----------
     tokens : token table of the texts
-    labels : int64 array of shape (rows,), positions in the task's labels
+    labels : int64 array of shape (rows,), positions in the task's labels; or bool of shape (rows, L), if a text may
+        have several
     """
 
     tokens: TokenTable
@@ -115,6 +117,33 @@ def hide_words(
     }
 
 
+def filled_texts(pvp: PVP, data: PseudoLabeled, rows: Array, generator: np.random.Generator) -> tuple[Encoded, Array]:
+    """Fill a pattern with texts and the words of their labels.
+
+    A text with several labels gets the word of one of them at random. A pattern that asks about each label gets, half
+    of the time, a label that the text has, and the word for yes, and otherwise one that it does not have, and no.
+
+    Returns
+    -------
+    The filled patterns, and the number of tokens of each word
+    """
+    if data.labels.ndim == 1:
+        encoded, words = pvp.encoder.encode(data.tokens, rows), data.labels[rows]
+    else:
+        sets, chance = data.labels[rows], generator.random((len(rows), data.labels.shape[1]))
+        if pvp.names is not None:
+            wanted = generator.random(len(rows)) < 0.5
+            fits = np.where(wanted[:, None], sets, ~sets)
+            fits |= ~fits.any(axis=1, keepdims=True)
+            label = np.where(fits, chance, -1.0).argmax(axis=1)
+            encoded = pvp.encoder.encode(about(join_rows([(data.tokens, rows)]), pvp.names, label))
+            words = sets[np.arange(len(rows)), label].astype(np.int64)
+        else:
+            encoded, words = pvp.encoder.encode(data.tokens, rows), np.where(sets, chance, -1.0).argmax(axis=1)
+    tokens = Ragged.from_rows([pvp.first_words[word] for word in words])
+    return fill(encoded, tokens), tokens.lengths
+
+
 def filled_batches(
     lm: MaskedLM, pvps: Sequence[PVP], data: PseudoLabeled, shared: Shared, seed: int
 ) -> Iterator[dict[str, Tensor]]:
@@ -122,17 +151,19 @@ def filled_batches(
     settings, tokenizer = shared.recipe.continued, shared.tokenizer
     generator = np.random.default_rng(derive_seed(seed, "masking"))
     order = np.random.default_rng(derive_seed(seed, "rows"))
-    batches = shuffled_batches(len(data.labels), settings.batch, order)
+    usable = np.arange(len(data.labels)) if data.labels.ndim == 1 else np.flatnonzero(data.labels.any(axis=1))
+    if not len(usable):
+        raise PetError("--method pcp: the members give no unlabeled text any label; use --method pet")
+    batches = shuffled_batches(len(usable), settings.batch, order)
     vocabulary = ordinary_vocabulary(int(lm.model.config.vocab_size), [int(i) for i in tokenizer.all_special_ids])
     rule = MaskingRule(int(tokenizer.mask_token_id), vocabulary, shared.recipe.member.mlm_probability)
     if any(pvp.choices is not None for pvp in pvps):
         raise PetError("--method pcp requires label words that are the same for all texts, but some come from fields")
     for pvp in cycle(pvps):
-        rows = next(batches)
-        words = Ragged.from_rows([pvp.first_words[label] for label in data.labels[rows]])
-        encoded = fill(pvp.encoder.encode(data.tokens, rows), words)
+        rows = usable[next(batches)]
+        encoded, sizes = filled_texts(pvp, data, rows, generator)
         batch, ordinary = pad_rows(encoded, np.arange(len(rows)), int(tokenizer.pad_token_id or 0))
-        blanks = encoded.mask_position, words.lengths
+        blanks = encoded.mask_position, sizes
         made = hide_words(batch, ordinary, blanks, rule, settings.word_share, generator)
         yield to_tensors(made, shared.accelerator.device)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pet.data.reviewed import LABELED, NONE_OF_THESE, Decision
+from pet.data.reviewed import LABELED, NONE_OF_THESE, Decision, named
 from pet.statistics import wilson
 
 POINTS = 60  # of the curve
@@ -14,7 +14,8 @@ POINTS = 60  # of the curve
 def agreement(decisions: Iterable[Decision]) -> dict[str, Any]:
     """Return how often the proposed label is right, and how this share moves from decision to decision.
 
-    Texts that nobody could decide about do not count. A text with none of the labels counts as a disagreement.
+    Texts that nobody could decide about do not count. A text with none of the labels counts as a disagreement, unless
+    none was proposed. If a text may have several labels, all of them must be proposed, and no others.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def agreement(decisions: Iterable[Decision]) -> dict[str, Any]:
     (3, 4, [0.3, 0.95])
     """
     counted = (LABELED, NONE_OF_THESE)
-    hits = [decision.label == decision.proposed for decision in decisions if decision.verdict in counted]
+    hits = [decision.labels == named(decision.proposed) for decision in decisions if decision.verdict in counted]
     curve, right = [], 0
     places = _places(len(hits))
     for n, hit in enumerate(hits, 1):

@@ -25,7 +25,7 @@ from pet.run.load_run import read_settings
 from pet.run.settings import RunSettings
 from pet.run.stages import read_scores
 from pet.store.manifest import MANIFEST, read_config, read_stages
-from pet.task.task import Task, one_label_only
+from pet.task.task import Task
 
 Array = NDArray[Any]
 _OPTIONS = {"train": "train", "pool": "unlabeled", "test": "test"}  # part -> option of the run
@@ -103,7 +103,6 @@ def open_finished(
     *,
     device: str = "auto",
     allow_pickle: bool = False,
-    several: bool = False,
 ) -> FinishedRun:
     """Open a finished run.
 
@@ -112,7 +111,6 @@ def open_finished(
     folder : run directory
     reporter : gets warnings and progress
     device, allow_pickle : for texts that the run has no vectors of
-    several : accept a task whose texts may have several labels
 
     Raises
     ------
@@ -124,10 +122,6 @@ def open_finished(
     if settings.method == "supervised":
         raise PetError(f"{place} is a supervised run: it has a classifier, but no members that could disagree")
     task, stages = Task.from_dict(settings.task), read_stages(place)
-    if not several:
-        one_label_only(
-            task, "looking at the texts of a run", "use `pet suggest`, and add the texts to the labeled ones"
-        )
     generation = used_generation(place, stages, settings.method)
     merging = noted_merging(place, stages, f"g{generation}/labels")
     if not merging:

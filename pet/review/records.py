@@ -57,7 +57,8 @@ def write_suggestions(
     kinds |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
     columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
     with writing_table(place, columns) as table:
-        rows = [_filled_in(suggestion.id, reviewed or {}) | suggestion.row() for suggestion in suggestions]
+        known = reviewed or {}
+        rows = [_filled_in(known.get(one.id), task.label_separator) | one.row() for one in suggestions]
         table.write({name: [_cell(row[name], place) for row in rows] for name in kinds})
     return place
 
@@ -68,11 +69,10 @@ def _cell(value: Any, place: Path) -> Any:
     return value.replace("\x00", "") if delimited and isinstance(value, str) else value
 
 
-def _filled_in(name: str, reviewed: Mapping[str, Decision]) -> Record:
-    decision = reviewed.get(name)
+def _filled_in(decision: Decision | None, separator: str) -> Record:
     if decision is None:
         return {"label": "", "verdict": "", "note": ""}
-    return {"label": decision.label or "", "verdict": decision.verdict, "note": decision.note}
+    return {"label": separator.join(decision.labels), "verdict": decision.verdict, "note": decision.note}
 
 
 def as_json(suggestion: Suggestion) -> Record:

@@ -72,13 +72,15 @@ class RunResult:
 
         Returns
         -------
-        DataFrame with ``id``, the task's fields, ``label``, ``confidence`` (its probability), ``agreement`` (share of
-        members with this label), and ``p(LABEL)`` for each label
+        DataFrame with ``id``, the task's fields, ``label`` (a list of labels if a text may have several),
+        ``confidence`` (its probability, or that of the least certain decision), ``agreement`` (share of members with
+        this label), and ``p(LABEL)`` for each label
         """
         run = self._run
         soft, table = run.pool, run.texts("pool")
         frame = pick_rows(table, range(len(table))).to_pandas()[["id", *run.task.fields]]
-        frame["label"] = np.asarray([str(label) for label in run.task.labels], dtype=object)[soft.label]
+        names = np.asarray([str(label) for label in run.task.labels], dtype=object)
+        frame["label"] = [list(names[own]) for own in soft.applies] if run.task.multi_label else names[soft.label]
         frame["confidence"], frame["agreement"] = soft.confidence, soft.agreement
         shares = {f"p({label})": soft.probabilities[:, number] for number, label in enumerate(run.task.labels)}
         return frame.assign(**shares)

@@ -16,7 +16,7 @@ from pet.review.guard import Guard
 from pet.review.ledger import Conflict
 from pet.review.session import LONGEST_SEARCH, MOST_SIMILAR, STATES, TO_DO, Filter, Review
 from pet.store.json_reader import parse_json
-from pet.store.schema import Check, flag, list_of, maybe, record, text, whole
+from pet.store.schema import Check, flag, list_of, record, text, whole
 
 PAGE = Path(__file__).with_name("page")
 MOST_ITEMS = 50
@@ -24,7 +24,7 @@ _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".
 _ROW, _LINE = whole(0, 2**40), whole(0, 2**40)
 _MOST_ROWS = MOST_SIMILAR + 1
 _ROWS = {"rows": list_of(_ROW, 1, _MOST_ROWS), "lines": list_of(_LINE, 1, _MOST_ROWS), "after": _LINE}
-DECIDE = record({**_ROWS, "verdict": text(40)}, {"label": maybe(whole(0, 2**31)), "note": text(20_000)})
+DECIDE = record({**_ROWS, "verdict": text(40)}, {"labels": list_of(whole(0, 2**31)), "note": text(20_000)})
 UNDO = record(
     {"rows": list_of(_ROW, 0, _MOST_ROWS), "lines": list_of(_LINE, 0, _MOST_ROWS), "after": _LINE, "last": flag()}
 )
@@ -102,13 +102,15 @@ def _similar(review: Review, request: Request, body: bytes) -> dict[str, Any]:
 
 def _decide(review: Review, request: Request, body: bytes) -> dict[str, Any]:
     given = _body(body, DECIDE, review)
-    replaced = review.decide(given["rows"], given["lines"], given["verdict"], given.get("label"), given.get("note", ""))
+    replaced = review.decide(
+        given["rows"], given["lines"], given["verdict"], given.get("labels", []), given.get("note", "")
+    )
     others = [{"row": review.rows[one.now.id], **_said(one.before)} for one in replaced]
     return {**review.state(given["after"]), "replaced": others}
 
 
 def _said(before: Any) -> dict[str, Any]:
-    return {"verdict": None if before is None else before.verdict, "label": None if before is None else before.label}
+    return {"verdict": None if before is None else before.verdict, "labels": [] if before is None else before.labels}
 
 
 def _undo(review: Review, request: Request, body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns
-from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
+from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision, Label
 from pet.errors import PetError
 from pet.review.agreement import agreement
 from pet.review.finished import FinishedRun
@@ -40,7 +40,7 @@ class Filter:
     Attributes
     ----------
     state : one of `STATES`
-    label : position of the proposed label; None: any
+    label : position of a proposed label; None: any
     search : text that must occur in a field
     """
 
@@ -95,6 +95,7 @@ class Review:
             "task": visible(self.task.name),
             "file": visible(str(self.path)),
             "labels": [[visible(label), visible(described.get(label, ""))] for label in self.task.labels],
+            "several": self.task.multi_label,
             "texts": len(self.ids),
         }
 
@@ -116,8 +117,9 @@ class Review:
         held = self.ledger.decisions.latest(name)
         decision = None
         if held is not None:
-            label = None if held[1].label is None else self.task.labels.index(held[1].label)
-            decision = {"verdict": held[1].verdict, "label": label, "note": visible(held[1].note)}
+            decision = {
+                "verdict": held[1].verdict, "labels": self._positions(held[1].labels), "note": visible(held[1].note)
+            }  # fmt: skip
         return {"row": row, "line": self.ledger.decisions.changed(name), "decision": decision}
 
     def page(self, wanted: Filter, start: int, count: int) -> dict[str, Any]:
@@ -169,14 +171,22 @@ class Review:
         """Return what to show of some rows, with the decisions about them."""
         final = self.ledger.decisions.final().values()
         labeled = {
-            self.rows[decision.id]: self.task.labels.index(decision.label)
+            self.rows[decision.id]: self._positions(decision.labels)
             for _, decision in final
             if decision.label is not None
         }
         return [{**item, **self.decision(item["row"])} for item in self.texts.described(rows, labeled)]
 
+    def _positions(self, labels: Sequence[str]) -> list[int]:
+        return [self.task.labels.index(label) for label in labels]
+
+    def label_of(self, applies: Array) -> Label:
+        """Return the label that applies; a tuple of labels if a text may have several."""
+        names = tuple(label for label, own in zip(self.task.labels, applies, strict=True) if own)
+        return names if self.task.multi_label else names[0]
+
     def decide(
-        self, rows: Sequence[int], seen: Sequence[int], verdict: str, label: int | None = None, note: str = ""
+        self, rows: Sequence[int], seen: Sequence[int], verdict: str, labels: Sequence[int] = (), note: str = ""
     ) -> list[Replaced]:
         """Save the same decision about some texts.
 
@@ -184,7 +194,7 @@ class Review:
         ----------
         rows : row numbers
         seen : for each of them the last line about it that the reviewer has seen
-        verdict, label, note : the decision; the label as its position
+        verdict, labels, note : the decision; the label or labels as their positions
 
         Returns
         -------
@@ -197,18 +207,19 @@ class Review:
             If the decision makes no sense, or cannot be saved.
         """
         self._check_rows(rows)
-        if verdict not in VERDICTS or verdict == UNDONE or (label is None) == (verdict == LABELED):
+        if verdict not in VERDICTS or verdict == UNDONE or (not labels) == (verdict == LABELED):
             raise PetError(
-                f"verdict {verdict!r} with label {label}: choose a label, or one of {', '.join(VERDICTS[1:-1])}"
+                f"verdict {verdict!r} with labels {list(labels)}: choose a label, or one of {', '.join(VERDICTS[1:-1])}"
             )
-        if label is not None and not 0 <= label < len(self.task.labels):
-            raise PetError(f"there is no label {label}")
-        name = None if label is None else str(self.task.labels[label])
+        wrong = [label for label in labels if not 0 <= label < len(self.task.labels)]
+        if wrong or (len(labels) > 1 and not self.task.multi_label):
+            raise PetError(f"there is no label {wrong[0]}" if wrong else "a text has one label")
+        given = None if not labels else self.label_of(np.isin(np.arange(len(self.task.labels)), labels))
         note = note.encode("utf-8", "replace").decode()[:LONGEST_NOTE]
-        proposed = self.run.pool.label[list(rows)]
+        proposed = self.run.pool.take(np.asarray(rows, dtype=np.int64)).applies
         decisions = [
-            Decision(self.ids[row], values, name, verdict, note, proposed=str(self.task.labels[best]))
-            for row, values, best in zip(rows, self.texts.values(rows), proposed.tolist(), strict=True)
+            Decision(self.ids[row], values, given, verdict, note, proposed=self.label_of(own))
+            for row, values, own in zip(rows, self.texts.values(rows), proposed, strict=True)
         ]
         return self.ledger.decide(decisions, seen)
 
@@ -220,9 +231,9 @@ class Review:
         return [self.rows[name] for name in self.ledger.undo(names)]
 
     def similar(self, row: int, count: int) -> dict[str, Any]:
-        """Return texts that are similar to a text, have the same proposed label and are not decided yet.
+        """Return texts that are similar to a text, have the same proposed labels and are not decided yet.
 
-        More than half of the members agree with the proposed label of each. Ask reviewers to look at ``sample``: the
+        More than half of the members agree with the proposed labels of each. Ask reviewers to look at ``sample``: the
         least similar text, the most doubtful one, and others at even distances.
 
         Returns
@@ -232,8 +243,8 @@ class Review:
         """
         self._check_rows([row])
         soft, final = self.run.pool, self.ledger.decisions.final()
-        labels = soft.label
-        alike = (labels == labels[row]) & (soft.agreement > 0.5)
+        applies = soft.applies
+        alike = (applies == applies[row]).all(axis=1) & (soft.agreement > 0.5)
         alike[[self.rows[name] for name in final]] = False
         alike[row] = False
         rows = self.texts.similar(row, np.flatnonzero(alike), min(count, MOST_SIMILAR))
@@ -257,7 +268,7 @@ class Review:
         """Return the order of the texts that match label and search of a filter, decided or not."""
         wanted = replace(wanted, state=ALL)
         if wanted not in self._orders:
-            rows, texts, labels = self._matching(wanted), self.texts, self.run.pool.label
+            rows, texts, labels = self._matching(wanted), self.texts, self.run.pool.probabilities.argmax(axis=1)
             self._orders[wanted] = Order(rows, self.doubt, labels, texts.vectors, self.seed, texts.train_vectors)
             if len(self._orders) > _KEPT_ORDERS:
                 self._orders.popitem(last=False)
@@ -268,7 +279,7 @@ class Review:
         """Return the rows that match label and search of a filter."""
         chosen = np.ones(len(self.ids), dtype=bool)
         if wanted.label is not None:
-            chosen &= self.run.pool.label == wanted.label
+            chosen &= self.run.pool.applies[:, wanted.label]
         if wanted.search:
             table = pick_columns(self.run.texts("pool"), self.task.fields).with_format("arrow")[:]
             found = np.zeros(len(self.ids), dtype=bool)

@@ -11,9 +11,10 @@ import numpy as np
 
 from pet.data.columns import Layout, label_mistake, lay_out, near, shorten, some
 from pet.data.label_codes import LabelCodes
+from pet.data.label_sets import LabelSets, UnknownLabel
 from pet.data.open_source import open_source
 from pet.data.problems import Place, Problems
-from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision
+from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision, Label
 from pet.data.row_reader import records
 from pet.data.source import column_names
 from pet.data.source_names import SHEETS
@@ -78,7 +79,7 @@ def read_table_back(review: Review, source: str | Path) -> ReadBack:
     return ReadBack(len(changed) - replaced, replaced, len(decisions) - len(changed))
 
 
-def _said(decision: Decision | tuple[int, Decision] | None) -> tuple[str, str | None, str] | None:
+def _said(decision: Decision | tuple[int, Decision] | None) -> tuple[str, Label | None, str] | None:
     if isinstance(decision, tuple):
         decision = decision[1]
     return None if decision is None else (decision.verdict, decision.label, decision.note)
@@ -114,12 +115,15 @@ class _Reader:
 
     def __init__(self, review: Review, problems: Problems, again: str):
         self.review, self.problems, self.again = review, problems, again
-        self._ids = Names(review.ids)
-        self._labels = LabelCodes(review.task.labels, review.task.label_map)
+        self._ids, task = Names(review.ids), review.task
+        self._codes = LabelCodes(task.labels, task.label_map)
+        self._sets = LabelSets(task.labels, task.label_map, task.label_separator) if task.multi_label else None
 
     def read(self, place: Place, record: Mapping[str, Any]) -> Decision | None:
         """Return the decision in a row; None if it has none, or a mistake."""
-        label, verdict, note = ((as_text(record.get(name)) or "").strip() for name in ("label", "verdict", "note"))
+        given = record.get("label")
+        label = given if isinstance(given, list) else (as_text(given) or "").strip()
+        verdict, note = ((as_text(record.get(name)) or "").strip() for name in ("verdict", "note"))
         if not label and not verdict:
             return None
         decision = self._decision(place, label, verdict.lower(), note)
@@ -136,10 +140,10 @@ class _Reader:
                 message = f"{field} is not the text of id {shorten(name)}; change nothing but label, verdict and note"
                 self.problems.add(place, "text", f"{message}, or {self.again}", name)
                 return None
-        proposed = str(self.review.task.labels[int(self.review.run.pool.label[row])])
+        proposed = self.review.label_of(self.review.run.pool.take(np.array([row])).applies[0])
         return None if decision is None else replace(decision, id=name, fields=values, proposed=proposed)
 
-    def _decision(self, place: Place, label: str, verdict: str, note: str) -> Decision | None:
+    def _decision(self, place: Place, label: Any, verdict: str, note: str) -> Decision | None:
         if verdict and verdict not in _GIVEN:
             message = f"verdict {shorten(verdict)} is not one of {some(_GIVEN)}{near(verdict, _GIVEN)}; correct it"
             self.problems.add(place, "verdict", message, verdict)
@@ -151,10 +155,30 @@ class _Reader:
             self.problems.add(place, "note", f"note has {len(note)} characters; shorten it to {LONGEST_NOTE}")
         elif not label:
             return Decision("", {}, None, verdict, note)
-        elif (code := self._labels.find(label)) is None:
-            self.problems.add(place, "unknown label", label_mistake(label, self.review.task.labels), label)
+        elif (found := self._label(place, label)) is not None:
+            return Decision("", {}, found, LABELED, note)
+        return None
+
+    def _label(self, place: Place, given: Any) -> Label | None:
+        """Return the label or labels of a cell, or None after a mistake."""
+        labels = self.review.task.labels
+        if self._sets is None:
+            code = self._codes.find(as_text(given) or "")
+            if code is not None:
+                return str(labels[code])
+            unknown = as_text(given) or ""
         else:
-            return Decision("", {}, str(self.review.task.labels[code]), LABELED, note)
+            try:
+                found = self.review.label_of(np.array(self._sets.indicator(given)))
+                if not found:
+                    self.problems.add(place, "label", "names no label; write one, or none_of_these under verdict")
+                return found or None
+            except UnknownLabel as error:
+                unknown = str(error)
+            except ValueError as error:
+                self.problems.add(place, "label", str(error), str(given))
+                return None
+        self.problems.add(place, "unknown label", label_mistake(unknown, labels), unknown)
         return None
 
 

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.asked import label_text
+from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
 from pet.ensemble.combine import ABSTAINS
 from pet.members.kinds import read_spec
 from pet.review.filled import filled
 from pet.review.finished import FinishedRun
+from pet.task.pattern import ANSWERS, LABEL
 from pet.terminal import visible
 
 Array = NDArray[Any]
@@ -51,13 +54,13 @@ class Texts:
         found = pick_rows(self.run.texts("pool"), rows)
         return [{name: row[name] for name in self.run.task.fields} for row in found]
 
-    def described(self, rows: Sequence[int], reviewed: Mapping[int, int]) -> list[dict[str, Any]]:
+    def described(self, rows: Sequence[int], reviewed: Mapping[int, Sequence[int]]) -> list[dict[str, Any]]:
         """Return what to show of some rows, in plain values; control characters in texts are shown as escapes.
 
         Parameters
         ----------
         rows : row numbers
-        reviewed : row -> label, of texts that reviewers have labeled
+        reviewed : row -> labels, of texts that reviewers have labeled
         """
         soft = self.run.pool.take(np.asarray(rows, dtype=np.int64))
         found = []
@@ -66,7 +69,7 @@ class Texts:
                 {
                     "row": row,
                     "fields": [[visible(name), *_cut(text)] for name, text in values.items()],
-                    "proposed": int(soft.label[place]),
+                    "proposed": np.flatnonzero(soft.applies[place]).tolist(),
                     "probabilities": [round(float(share), 4) for share in soft.probabilities[place]],
                     "members": self._votes(soft.votes[place], values),
                     "nearest": self._nearest(row, reviewed),
@@ -80,34 +83,42 @@ class Texts:
         return [int(found) for found in among[np.argsort(-near, kind="stable")[:count]]]
 
     def _votes(self, votes: Array, values: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Return for each pattern, and each member without one, its votes and the patterns filled with them."""
+        """Return for each pattern, and each member without one, its votes and the patterns filled with them.
+
+        A member has one vote, or one for each label that it gives if a text may have several.
+        """
         found = []
         for title, number, members in self._groups:
-            counts = Counter(vote for vote in votes[members].tolist() if vote != ABSTAINS)
+            own = votes[members]
+            known = own[own != ABSTAINS] if own.ndim == 1 else np.nonzero(own == 1)[1]
             shown = [
                 {"label": label, "votes": count, "filled": self._filled(number, label, values)}
-                for label, count in counts.most_common()
+                for label, count in Counter(known.tolist()).most_common()
             ]
-            found.append({"title": visible(title), "members": len(members), "votes": shown})
+            silent = own.ndim == 2 and bool((own != ABSTAINS).any()) and not shown
+            found.append({"title": visible(title), "members": len(members), "votes": shown, "none": silent})
         return found
 
     def _filled(self, number: int | None, label: int, values: Mapping[str, str]) -> list[list[str]]:
         if number is None:
             return []
-        pattern = self.run.task.patterns[number]
-        word = pattern.verbalizer.words[self.run.task.labels[label]][0]
+        pattern, name = self.run.task.patterns[number], self.run.task.labels[label]
+        if pattern.asks:
+            values = {**values, LABEL: label_text(name)}
+        word = pattern.verbalizer.words[ANSWERS[1] if pattern.asks else name][0]
         return [[kind, visible(text)] for kind, text in filled(pattern.template, values, word)]
 
-    def _nearest(self, row: int, reviewed: Mapping[int, int]) -> list[dict[str, Any]]:
+    def _nearest(self, row: int, reviewed: Mapping[int, Sequence[int]]) -> list[dict[str, Any]]:
         """Return the most similar labeled texts, from the run and from the review."""
-        found: list[tuple[float, int, Mapping[str, str], bool]] = []
+        found: list[tuple[float, Sequence[int], Mapping[str, str], bool]] = []
         train = self.run.data.train
         if self.train_vectors is not None and train is not None:
             near = self.train_vectors @ self.vectors[row]
             best = np.argsort(-near, kind="stable")[:NEAREST].tolist()
+            texts = pick_rows(train, best)
             found += [
-                (float(near[at]), item["label"], item, False)
-                for at, item in zip(best, pick_rows(train, best), strict=True)
+                (float(near[at]), np.flatnonzero(gold).tolist() if gold.ndim else [int(gold)], item, False)
+                for at, gold, item in zip(best, column_labels(texts), texts, strict=True)
             ]
         others = np.asarray([other for other in reviewed if other != row], dtype=np.int64)
         if len(others):
@@ -120,12 +131,12 @@ class Texts:
         found.sort(key=lambda pair: -pair[0])
         return [
             {
-                "label": int(label),
+                "labels": labels,
                 "similarity": round(similarity, 3),
                 "reviewed": is_reviewed,
                 "text": visible(" | ".join(values[name] for name in self.run.task.fields)[:_LONGEST_NEAREST]),
             }
-            for similarity, label, values, is_reviewed in found[:NEAREST]
+            for similarity, labels, values, is_reviewed in found[:NEAREST]
         ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pet.ensemble.pseudo_labels import label_positions
 from pet.members.continued import PseudoLabeled, continue_pretraining
@@ -14,7 +16,9 @@ from pet.run.execution.work import MemberWork
 from pet.run.stages import trained_members
 from pet.seeds import derive_seed
 from pet.store.files import hash_inputs
+from pet.task.task import Task
 
+Array = NDArray[Any]
 STAGE = "g1/pretrained"
 
 
@@ -23,7 +27,7 @@ def make_pretrained(context: RunContext, labels_stage: str) -> str:
 
     def build(folder: Path) -> dict[str, Any]:
         path = context.directory.path / f"{labels_stage}.parquet"
-        labels = label_positions(pq.read_table(path, columns=["label"])["label"], context.task.labels)
+        labels = _labels_in(path, context.task)
         pool = context.texts("pool")
         pool.prepare()
         seed = derive_seed(context.settings.seed, "pcp")
@@ -36,6 +40,14 @@ def make_pretrained(context: RunContext, labels_stage: str) -> str:
     inputs = {"config": context.config_hash, "labels": context.directory.fingerprint(labels_stage)}
     context.directory.stage(STAGE, inputs, build)
     return STAGE
+
+
+def _labels_in(path: Path, task: Task) -> Array:
+    """Return the labels in a file of soft labels; see `PseudoLabeled`."""
+    if not task.multi_label:
+        return label_positions(pq.read_table(path, columns=["label"])["label"], task.labels)
+    sets = pq.read_table(path, columns=["labels"])["labels"].to_pylist()
+    return np.array([[label in own for label in task.labels] for own in sets], dtype=bool)
 
 
 def continued_work(context: RunContext) -> list[MemberWork]:

@@ -17,14 +17,22 @@ from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.members import embeddings
 from pet.members.kinds import NOTE
 from pet.members.texts import Texts
-from pet.numerics import softmax
 from pet.run.classifiers import TEST_LOGITS
 from pet.run.context import PARTS, RunContext
-from pet.run.merging import kept_ensemble
-from pet.run.shown_texts import confused_pairs, contradicted_texts, doubtful_texts, wrong_texts
+from pet.run.merging import kept_ensemble, probabilities_of
+from pet.run.shown_texts import (
+    confused_pairs,
+    contradicted_texts,
+    doubtful_texts,
+    indicator,
+    soft_labels,
+    wrong_texts,
+)
 from pet.run.stages import Member, member_scores, read_scores, trained_members
 from pet.store.json_reader import read_json
 from pet.store.schema import list_of, maybe, number, record
+from pet.student.classifier import read_threshold
+from pet.student.distill import one_hot
 
 Array = NDArray[Any]
 _MOST_ROWS = 20_000  # evenly spaced rows that figures about large tables are computed from
@@ -62,8 +70,6 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"tables": {part: _table(context, part) for part in PARTS if context.has(part)}}
     if "student" in results or context.settings.method == "supervised":
         found["student_losses"] = context.directory.info("student", _LOSSES).get("losses", [])
-    if context.task.multi_label:
-        return found
     soft: dict[str, SoftLabels] = {}
     if context.settings.method != "supervised":
         members = trained_members(context, results.get("generation", 0))
@@ -76,14 +82,16 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         found["weights"] = [_member(context, member, ensemble, soft.get("pool")) for member in members]
         if "pool" in soft:
             found["pool"] = {"confidence": _confidence(soft["pool"]), "agreement": _agreement(soft["pool"])}
-        found["texts"] = contradicted_texts(context, members) | doubtful_texts(context, soft.get("pool"), rows)
+        contradicted = contradicted_texts(context, members, ensemble.threshold)
+        found["texts"] = contradicted | doubtful_texts(context, soft.get("pool"), rows)
     if context.has("test"):
-        probabilities = _probabilities(context, results, soft)
-        gold = context.texts("test").labels
-        found["coverage"] = _coverage(probabilities, gold)
-        found["fit"] = _fit(context, probabilities.argmax(axis=1) == gold)
-        found["confused"] = confused_pairs(context, probabilities)
-        found["texts"] = {**found.get("texts", {}), **wrong_texts(context, probabilities, soft.get("test"))}
+        said = _said(context, results, soft)
+        right = (said.applies == indicator(context, "test")).all(axis=1)
+        found["coverage"] = _coverage(said.confidence, right)
+        found["fit"] = _fit(context, right)
+        if not context.task.multi_label:
+            found["confused"] = confused_pairs(context, said.probabilities)
+        found["texts"] = {**found.get("texts", {}), **wrong_texts(context, said, soft.get("test"))}
     return {name: content for name, content in found.items() if content}
 
 
@@ -91,12 +99,13 @@ def _spaced(rows: int) -> Array:
     return np.arange(0, rows, max(1, rows // _MOST_ROWS))
 
 
-def _probabilities(context: RunContext, results: Mapping[str, Any], soft: Mapping[str, SoftLabels]) -> Array:
-    """Return the probabilities of the test texts: those of the student, or of the ensemble without one."""
+def _said(context: RunContext, results: Mapping[str, Any], soft: Mapping[str, SoftLabels]) -> SoftLabels:
+    """Return the labels of the test texts: those of the student, or of the ensemble without one."""
     if "student" not in results:
-        return soft["test"].probabilities
-    shape = len(context.texts("test")), len(context.task.labels)
-    return softmax(read_scores(context.directory.path / "student" / TEST_LOGITS, shape))
+        return soft["test"]
+    shape, folder = (len(context.texts("test")), len(context.task.labels)), context.directory.path / "student"
+    probabilities = probabilities_of(context, read_scores(folder / TEST_LOGITS, shape))
+    return soft_labels(context, probabilities, read_threshold(folder))
 
 
 # ---- data --------------------------------------------------------------------------------------
@@ -139,8 +148,7 @@ def _member(context: RunContext, member: Member, ensemble: Ensemble, pool: SoftL
         "left_out": _left_out(context, member),
     }
     if pool is not None:
-        voted = pool.votes[:, place] >= 0
-        same = (pool.votes[:, place] == pool.label)[voted]
+        same = pool.agrees[:, place][pool.voted[:, place]]
         found["agreement"] = float(same.mean()) if len(same) else None
     return found
 
@@ -153,13 +161,14 @@ def _losses(context: RunContext, member: Member) -> list[float | None]:
 
 
 def _left_out(context: RunContext, member: Member) -> list[int] | None:
-    """Return how many labeled texts that the member left out it gets right, and how many there are."""
+    """Return how many labeled texts that the member left out it gets right, with all their labels, and of how many."""
     file = context.directory.path / member.stage / "train-logits.npy"
     if not context.has("train") or not file.is_file():
         return None
     (scores,) = member_scores(context, [member], "train")
     known = ~np.isnan(scores).any(axis=1)
-    right = scores[known].argmax(axis=1) == context.texts("train").labels[known]
+    found = scores[known] >= 0 if context.task.multi_label else one_hot(scores[known].argmax(axis=1), scores.shape[1])
+    right = (found == indicator(context, "train")[known]).all(axis=1)
     return [int(right.sum()), int(known.sum())] if known.any() else None
 
 
@@ -173,20 +182,19 @@ def _confidence(soft: SoftLabels) -> dict[str, int]:
 
 def _agreement(soft: SoftLabels) -> dict[str, int]:
     """Return for each number of members, how many texts have so many that name the label of the ensemble."""
-    agree = np.count_nonzero(soft.votes == soft.label[:, None], axis=1)
+    agree = np.count_nonzero(soft.agrees, axis=1)
     return {str(number): int((agree == number).sum()) for number in range(soft.votes.shape[1] + 1)}
 
 
-def _coverage(probabilities: Array, gold: Array) -> list[dict[str, Any]]:
-    confidence = probabilities.max(axis=1)
+def _coverage(confidence: Array, right: Array) -> list[dict[str, Any]]:
     order = np.argsort(-confidence, kind="stable")
-    right = np.cumsum(probabilities[order].argmax(axis=1) == gold[order])
-    counts = np.unique(np.ceil(np.linspace(0, len(gold), _POINTS + 1)[1:]).astype(np.int64))
+    hits = np.cumsum(right[order])
+    counts = np.unique(np.ceil(np.linspace(0, len(right), _POINTS + 1)[1:]).astype(np.int64))
     return [
         {
             "n": int(n),
-            "right": int(right[n - 1]),
-            "share": float(n / len(gold)),
+            "right": int(hits[n - 1]),
+            "share": float(n / len(right)),
             "confidence": float(confidence[order[n - 1]]),
         }
         for n in counts
@@ -201,5 +209,9 @@ def _fit(context: RunContext, right: Array) -> list[dict[str, Any]]:
     parts = context.texts("train"), context.texts("test")
     train, test = (np.asarray(texts.vectors[""]) for texts in parts)
     vectors, gold = unit_rows(train), parts[0].labels
+    if gold.ndim == 2:  # a text without a label says nothing about what fits
+        vectors, gold = vectors[gold.any(axis=1)], gold[gold.any(axis=1)]
+    if not len(gold):
+        return []
     own, fit = held_out_fit(vectors, gold), nearest_fit(test, label_centers(vectors, gold))
     return [{"share": share, **fit_figures(fit, least_fit(own, share), right)} for share in _SHARES]

@@ -175,8 +175,6 @@ def _check_labels(settings: RunSettings, task: Task) -> None:
     """Refuse what requires one label per text, if texts may have several, or labels in an order."""
     if make_recipe(settings.recipe, settings.settings).student.loss == ORDINAL and not task.ordered:
         raise PetError(NOT_ORDERED)
-    if settings.method == "pcp":
-        one_label_only(task, "--method pcp", "use --method pet or ipet")
     if settings.init_prompt is not None:
         one_label_only(task, "--init-prompt", "leave it out")
     recipe = make_recipe(settings.recipe, settings.settings)

@@ -10,34 +10,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns, pick_rows
-from pet.ensemble.combine import ABSTAINS, SoftLabels
-from pet.ensemble.contradictions import contradictions
+from pet.ensemble.combine import ABSTAINS, SoftLabels, SoftLabelSets
+from pet.ensemble.contradictions import contradicted_decisions, contradictions
 from pet.members import embeddings
-from pet.numerics import unit_length
+from pet.numerics import sigmoid, unit_length
 from pet.run.context import RunContext
 from pet.run.stages import Member
 from pet.run.weights import stacked_evidence
 
 Array = NDArray[Any]
 MOST_TEXTS = 30  # of each list
+NO_LABEL = "no label"
 _MOST_CHARACTERS = 600  # of each field
 _PAIRS, _TEXTS_PER_PAIR = 10, 3
 
 
-def wrong_texts(context: RunContext, probabilities: Array, members: SoftLabels | None) -> dict[str, Any]:
+def indicator(context: RunContext, part: str) -> Array:
+    """Return which labels the texts of a part have: bool array of shape (rows, L)."""
+    gold = context.texts(part).labels
+    return np.asarray(gold > 0 if gold.ndim == 2 else gold[:, None] == np.arange(len(context.task.labels)))
+
+
+def soft_labels(context: RunContext, probabilities: Array, threshold: float) -> SoftLabels:
+    """Return probabilities as soft labels without votes.
+
+    Parameters
+    ----------
+    context : the run
+    probabilities : shape (rows, L)
+    threshold : a label applies from this probability, if a text may have several
+    """
+    rows, labels = probabilities.shape
+    if context.task.multi_label:
+        return SoftLabelSets(probabilities, np.zeros((rows, 0, labels), dtype=np.int8), threshold)
+    return SoftLabels(probabilities, np.zeros((rows, 0), dtype=np.int64))
+
+
+def wrong_texts(context: RunContext, said: SoftLabels, members: SoftLabels | None) -> dict[str, Any]:
     """Return the test texts with wrong labels under ``wrong``, the most confident mistakes first.
 
     Parameters
     ----------
     context : the run
-    probabilities : of the test texts, shape (rows, L)
+    said : labels of the test texts
     members : what the members say about them; only their votes are shown
     """
-    gold, confidence = context.texts("test").labels, probabilities.max(axis=1)
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != gold)
+    gold = indicator(context, "test")
+    mistakes = said.applies != gold
+    sure = np.where(said.applies, said.probabilities, 1 - said.probabilities)
+    confidence = np.where(mistakes, sure, 0.0).max(axis=1) if context.task.multi_label else said.confidence
+    wrong = np.flatnonzero(mistakes.any(axis=1))
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
     rows = wrong[:MOST_TEXTS]
-    shown = _shown(context, "test", rows, probabilities[rows], gold[rows])
+    shown = _shown(context, "test", rows, said.take(rows), gold[rows])
     if members is not None:
         _add_votes(context, shown, members.votes[rows])
     return {"wrong": {"total": len(wrong), "rows": shown}}
@@ -54,31 +79,45 @@ def doubtful_texts(context: RunContext, pool: SoftLabels | None, rows: Array) ->
     """
     if pool is None:
         return {}
-    doubtful = np.flatnonzero((pool.agreement < 1) | (pool.confidence < 0.5))
-    doubtful = doubtful[np.lexsort((pool.confidence[doubtful], pool.agreement[doubtful]))]
+    agreement, confidence = pool.agreement, pool.confidence
+    doubtful = np.flatnonzero((agreement < 1) | (confidence < 0.5))
+    doubtful = doubtful[np.lexsort((confidence[doubtful], agreement[doubtful]))]
     chosen = doubtful[:MOST_TEXTS]
-    shown = _shown(context, "pool", rows[chosen], pool.probabilities[chosen])
+    shown = _shown(context, "pool", rows[chosen], pool.take(chosen))
     _add_votes(context, shown, pool.votes[chosen])
     return {"doubtful": {"total": len(doubtful), "rows": shown}}
 
 
-def contradicted_texts(context: RunContext, members: Sequence[Member]) -> dict[str, Any]:
+def contradicted_texts(context: RunContext, members: Sequence[Member], threshold: float) -> dict[str, Any]:
     """Return the labeled texts whose label is probably wrong under ``contradicted``.
 
     Each is judged by members that did not learn from it, merged as for the unlabeled texts. Empty if members left out
     no labeled texts.
+
+    Parameters
+    ----------
+    context, members : the run and its members
+    threshold : a label applies from this probability, if a text may have several
     """
     if context.recipe.merging.merge != "learned" or not context.settings.trains_members:
         return {}
     stacked, gold = stacked_evidence(context, members)
     if not len(gold) or not stacked.known.any():
         return {}
-    probabilities = np.exp(stacked.log_probabilities)
-    found = contradictions(probabilities, gold)
+    if context.task.multi_label:
+        probabilities = sigmoid(stacked.log_probabilities)
+        margins = contradicted_decisions(probabilities, gold)
+        found = np.argsort(-margins.max(axis=1), kind="stable")[: np.count_nonzero(margins.any(axis=1))]
+    else:
+        probabilities, margins = np.exp(stacked.log_probabilities), None
+        found = contradictions(probabilities, gold)
     rows = found[:MOST_TEXTS]
-    return {
-        "contradicted": {"total": len(found), "rows": _shown(context, "train", rows, probabilities[rows], gold[rows])}
-    }
+    said = soft_labels(context, probabilities[rows], threshold)
+    shown = _shown(context, "train", rows, said, indicator(context, "train")[rows])
+    if margins is not None:
+        for about, row in zip(shown, rows, strict=True):
+            about["contradicted"] = _names(context, margins[row] > 0)
+    return {"contradicted": {"total": len(found), "rows": shown}}
 
 
 def confused_pairs(context: RunContext, probabilities: Array) -> dict[str, Any]:
@@ -99,30 +138,45 @@ def confused_pairs(context: RunContext, probabilities: Array) -> dict[str, Any]:
 
 
 def _shown(
-    context: RunContext, part: str, rows: Array, probabilities: Array, gold: Array | None = None
+    context: RunContext, part: str, rows: Array, said: SoftLabels, gold: Array | None = None
 ) -> list[dict[str, Any]]:
-    """Return texts with their most probable labels, their gold label, and the nearest labeled text."""
-    names, shown = context.task.labels, []
+    """Return texts with their most probable labels, their gold labels, and the nearest labeled text."""
+    shown, applies, confidence = [], said.applies, said.confidence
     for place, (fields, near) in enumerate(
         zip(_fields(context, part, rows), _nearest(context, part, rows), strict=True)
     ):
-        order = np.argsort(-probabilities[place], kind="stable")[:2]
         about: dict[str, Any] = {
             "fields": fields,
-            "predicted": names[order[0]],
-            "confidence": float(probabilities[place, order[0]]),
+            "predicted": _names(context, applies[place]),
+            "confidence": float(confidence[place]),
         }
-        if len(order) > 1:
-            about |= {"second": names[order[1]], "second_confidence": float(probabilities[place, order[1]])}
+        about |= _other(context, said.probabilities[place], applies[place])
         if gold is not None:
-            about["gold"] = names[gold[place]]
+            about["gold"] = _names(context, gold[place])
         shown.append(about | {"nearest": near, "votes": []})
     return shown
 
 
+def _names(context: RunContext, applies: Array) -> str:
+    return ", ".join(label for label, own in zip(context.task.labels, applies, strict=True) if own) or NO_LABEL
+
+
+def _other(context: RunContext, probabilities: Array, applies: Array) -> dict[str, Any]:
+    """Return the second most probable label; the least certain one if a text may have several."""
+    names = context.task.labels
+    if context.task.multi_label:
+        least = int(np.where(applies, probabilities, 1 - probabilities).argmin())
+        return {"unsure": names[least], "unsure_probability": float(probabilities[least])}
+    if len(names) == 1:
+        return {}
+    second = int(np.argsort(-probabilities, kind="stable")[1])
+    return {"second": names[second], "second_confidence": float(probabilities[second])}
+
+
 def _add_votes(context: RunContext, shown: list[dict[str, Any]], votes: Array) -> None:
-    for about, row in zip(shown, votes.tolist(), strict=True):
-        counts = Counter(vote for vote in row if vote != ABSTAINS)
+    for about, row in zip(shown, votes, strict=True):
+        known = np.nonzero(row == 1)[1] if row.ndim == 2 else row[row != ABSTAINS]
+        counts = Counter(known.tolist())
         about["votes"] = [(context.task.labels[vote], count) for vote, count in counts.most_common()]
 
 
@@ -155,8 +209,8 @@ def _nearest(context: RunContext, part: str, rows: Array) -> list[dict[str, Any]
     if part == "train":
         similarity[np.arange(len(rows)), rows] = -np.inf
     best = similarity.argmax(axis=1)
-    texts, gold = _fields(context, "train", best), context.texts("train").labels
+    texts, gold = _fields(context, "train", best), indicator(context, "train")
     return [
-        {"fields": fields, "label": context.task.labels[gold[row]], "similarity": float(similarity[place, row])}
+        {"fields": fields, "label": _names(context, gold[row]), "similarity": float(similarity[place, row])}
         for place, (row, fields) in enumerate(zip(best.tolist(), texts, strict=True))
     ]

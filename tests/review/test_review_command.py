@@ -75,7 +75,7 @@ def test_the_table_has_what_is_decided(make_review: Callable[[Path], Review], tm
 
     review = make_review(tmp_path / "reviewed.jsonl")
     row = review.suggested(1)[0]
-    review.decide([row], [0], "labeled", 1, "=1+1")
+    review.decide([row], [0], "labeled", [1], "=1+1")
     assert write_table(review, tmp_path / "next.csv", 5) == 5
     first, second, *_ = read_csv(tmp_path / "next.csv")
     assert (first["label"], first["verdict"]) == ("Sports", "labeled")

@@ -33,7 +33,7 @@ def client(review: Review) -> TestClient:
 
 
 def decide(client: TestClient, row: int, **more: Any) -> Any:
-    given = {"rows": [row], "lines": [0], "verdict": "labeled", "label": 0, "after": 0, **more}
+    given = {"rows": [row], "lines": [0], "verdict": "labeled", "labels": [0], "after": 0, **more}
     return client.post("/secret/api/decide", content=json.dumps(given), headers=ORIGIN)
 
 
@@ -109,7 +109,7 @@ def test_the_order_is_that_of_suggest_and_pages_go_on(client: TestClient, hostil
         page = client.get("/secret/api/texts", params={"start": start, "count": 6}).json()
         rows += page["items"]
         start = page["next"]
-    assert [item["probabilities"][item["proposed"]] for item in rows[:20]] == pytest.approx(
+    assert [item["probabilities"][item["proposed"][0]] for item in rows[:20]] == pytest.approx(
         [one["probabilities"][one["proposed"]] for one in listed], abs=1e-3
     )
     assert len({item["row"] for item in rows}) == 21
@@ -135,7 +135,7 @@ def test_filters(client: TestClient, review: Review) -> None:
     by_label = [rows(label=label) for label in range(4)]
     assert sorted(row for part in by_label for row in part) == list(range(21))
     decide(client, 3)
-    decide(client, 4, verdict="unsure", label=None)
+    decide(client, 4, verdict="unsure", labels=[])
     assert rows() == set(range(21)) - {3, 4}
     assert rows(state="all") == set(range(21))
     assert rows(state="decided") == {3, 4}
@@ -144,10 +144,12 @@ def test_filters(client: TestClient, review: Review) -> None:
 
 def test_decisions_are_saved_with_the_texts_as_they_are(client: TestClient, review: Review) -> None:
     row = review.rows["\u202eid"]
-    reply = decide(client, row, label=2, note="a\ud800b").json()
+    reply = decide(client, row, labels=[2], note="a\ud800b").json()
     assert reply["counts"] == {"labeled": 1, "left": 20}
     assert reply["agreement"]["n"] == 1
-    assert reply["changed"] == [{"row": row, "line": 1, "decision": {"verdict": "labeled", "label": 2, "note": "a?b"}}]
+    assert reply["changed"] == [
+        {"row": row, "line": 1, "decision": {"verdict": "labeled", "labels": [2], "note": "a?b"}}
+    ]
     (decision,) = read_reviewed(review.path, review.task).values()
     assert decision.label == "<b>Business</b>"
     assert "\u202erevocer" in decision.fields["text"]
@@ -166,12 +168,14 @@ def test_decisions_are_saved_with_the_texts_as_they_are(client: TestClient, revi
         {"rows": [0, 0], "lines": [0, 0]},
         {"rows": [0], "lines": []},
         {"rows": []},
-        {"verdict": "undone", "label": None},
+        {"verdict": "undone", "labels": []},
         {"verdict": "maybe"},
-        {"verdict": "labeled", "label": None},
-        {"verdict": "unsure", "label": 1},
-        {"label": 4},
-        {"label": "World"},
+        {"verdict": "labeled", "labels": []},
+        {"verdict": "unsure", "labels": [1]},
+        {"labels": [4]},
+        {"labels": [0, 1]},
+        {"labels": ["World"]},
+        {"labels": 1},
         {"note": 3},
         {"after": None},
     ],
@@ -199,11 +203,11 @@ def test_unreadable_requests_are_refused(client: TestClient) -> None:
 def test_two_writers_hear_of_each_other(make_review: Callable[[Path], Review], tmp_path: Path) -> None:
     path = tmp_path / "reviewed.jsonl"
     first, second = (client_of(make_review(path)) for _ in range(2))
-    decide(first, 5, label=1)
+    decide(first, 5, labels=[1])
     (changed,) = second.get("/secret/api/state", params={"after": 0}).json()["changed"]
     assert changed["row"] == 5
-    reply = decide(second, 5, label=0, lines=[0]).json()
-    assert reply["replaced"] == [{"row": 5, "verdict": "labeled", "label": "Sports"}]
+    reply = decide(second, 5, labels=[0], lines=[0]).json()
+    assert reply["replaced"] == [{"row": 5, "verdict": "labeled", "labels": ["Sports"]}]
     conflict = first.post(
         "/secret/api/undo", json={"rows": [5], "lines": [1], "last": False, "after": 1}, headers=ORIGIN
     )

@@ -9,14 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import transformers
-from small_run import TASK, contents, pet, refused, run_options, write_inputs, write_rows
+from datasets import Dataset
+from small_run import TASK, contents, pet, refused, run_options, same_files, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
+from pet.data.checks import column_labels
+from pet.data.columns import lay_out
+from pet.data.corrections import read_corrections
+from pet.data.open_source import open_source
+from pet.data.shards import cut_rows
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.ensemble.soft_labels import read_probabilities
+from pet.errors import PetError
+from pet.inference.shard_worker import ABOUT, ATTEMPTS, ShardLabeler, ShardWork
+from pet.review.finished import open_finished
+from pet.review.session import Filter, Review
+from pet.task.task import Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 METRICS = ["micro_f1", "macro_f1", "lrap", "exact_match"]
@@ -117,7 +129,103 @@ def test_texts_to_label_next_are_suggested_with_all_their_labels(run: Path, tmp_
     pet("suggest", run, "-n", 5, "-q", "--tool", "argilla", "-o", tmp_path / "next.json")
     for record, one in zip(json.loads((tmp_path / "next.json").read_text()), found, strict=True):
         assert record["suggestions"]["label"]["value"] == one["proposed"]
-    assert "pet suggest" in refused("review", run, "--format", "csv", "-o", tmp_path / "r.csv")
+
+
+def test_sets_of_labels_are_reviewed_in_a_spreadsheet_and_trained_on(run: Path, inputs: Path, tmp_path: Path) -> None:
+    table, saved = tmp_path / "r.csv", tmp_path / "reviewed.jsonl"
+    pet("review", run, "--format", "csv", "-n", 4, "-q", "-o", table)
+    rows = list(csv.DictReader(table.open()))
+    said = ["World; Sports", "Sports", "", ""]
+    for row, label in zip(rows, said, strict=True):
+        row["label"] = label
+    rows[2]["verdict"] = "none_of_these"
+
+    def read(rows: list[dict[str, str]]) -> list[Any]:
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        return ["review", run, "--read", table, "-o", saved]
+
+    assert "Wrld" in refused(*read([rows[0] | {"label": "Sports;Wrld"}]))
+    pet(*read(rows))
+    lines = [json.loads(line) for line in saved.read_text().splitlines()]
+    assert [line["label"] for line in lines] == [["World", "Sports"], ["Sports"], None]
+    assert all(";".join(line["proposed"]) == row["proposed"] for line, row in zip(lines, rows, strict=False))
+    task = Task.load(inputs / "task.yaml")
+    found = read_corrections(str(saved), task)
+    assert column_labels(found.labeled).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert not len(found.outside)  # a text without labels is a labeled text
+    train = open_finished(run).texts("train")
+    assert len(found.add_to(train, task.fields)) == len(train) + 3
+    saved.write_text(json.dumps(lines[0] | {"label": "World"}))
+    with pytest.raises(PetError, match=r"reviewed.jsonl:1: label is one text"):
+        read_corrections(str(saved), task)
+
+
+def test_the_review_page_decides_about_all_labels_of_a_text(run: Path, tmp_path: Path) -> None:
+    review = Review(open_finished(run), tmp_path / "reviewed.jsonl")
+    (item,) = review.page(Filter(), 0, 1)["items"]
+    threshold = json.loads((run / "student" / "pet.json").read_text())["threshold"]
+    assert item["proposed"] == [n for n, share in enumerate(item["probabilities"]) if share >= round(threshold, 4)]
+    votes = [vote for member in item["members"] for vote in member["votes"]]
+    asked = [vote["filled"] for vote in votes if ["field", f" {LABELS[vote['label']]}"] in vote["filled"]]
+    assert votes and all(filled[-2] == ["word", " yes"] for filled in asked)
+    assert all(isinstance(near["labels"], list) for near in item["nearest"])
+    review.decide([item["row"]], [0], "labeled", [2, 0])
+    (changed,) = review.state(0)["changed"]
+    assert changed["decision"]["labels"] == [0, 2]
+    same = review.similar(item["row"], 5)["rows"]
+    applies = review.run.pool.applies
+    assert all((applies[row] == applies[item["row"]]).all() for row in same)
+    with pytest.raises(PetError, match="no label 4"):
+        review.decide([item["row"]], [1], "labeled", [4])
+
+
+def test_texts_unlike_all_labeled_ones_are_left_out(run: Path, inputs: Path, tmp_path: Path) -> None:
+    how = ["--input", inputs / "test.jsonl", "--none-of-these", 0.2, "--json", "-q"]
+    found = json.loads(pet("evaluate", run, *how).stdout)["none_of_these"]
+    assert found["kept"] + found["dropped"] == 12 and 0 <= found["kept_right"] <= 1
+    said = json.loads(pet("label", run, *how, "-o", tmp_path / "l.jsonl").stdout)
+    assert (said["kept"], said["none_of_these"]) == (found["kept"], found["dropped"])
+    mass = pet("label", run, *how, "--none-of-these-by", "mass", "-o", tmp_path / "m.jsonl").stdout
+    assert json.loads(mass)["threshold"] != said["threshold"]
+
+
+def test_the_report_shows_texts_with_all_their_labels(run: Path) -> None:
+    results = json.loads((run / "metrics.json").read_text())
+    page = (run / "report.html").read_text()
+    wrong = round(12 * (1 - results["student"]["exact_match"]))
+    assert f"Wrong labels of test texts ({wrong})" in page and "least sure of" in page
+    for title in ("Labeled texts that the others contradict", "Doubtful unlabeled texts", "Nearest labeled text"):
+        assert title in page
+
+
+def test_a_shard_of_a_cluster_gets_the_labels_of_one_process(run: Path, inputs: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "pool.parquet", tmp_path / "parts"
+    pool = Dataset.from_json(str(inputs / "pool.jsonl"))
+    pool.to_parquet(str(source))
+    pet("label", run, "--input", source, "-o", tmp_path / "whole.parquet", "-q")
+    output.mkdir()
+    (output / ABOUT).touch()
+    (output / ATTEMPTS).mkdir()
+    opened = open_source(str(source), "input")
+    layout = lay_out(["id", "text"], ["text"], None, {}, "input", strict=True)
+    (shard,) = cut_rows([source], 100)
+    labeler = ShardLabeler(ShardWork(str(run), str(output), opened, layout))
+    (answer,) = map(json.loads, labeler({"shard": [json.dumps(shard.to_dict())]})["answer"])
+    whole, part = pq.read_table(tmp_path / "whole.parquet"), pq.read_table(labeler.work.part(shard))
+    assert part.equals(whole) and answer["written"] == answer["texts"] == 16
+    assert answer["per_label"] == [sum(label in row for row in whole["labels"].to_pylist()) for label in LABELS]
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_same_files_as_one_process(
+    run: Path, inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    options = run_options(inputs, tiny_model)
+    pet(*options, "--set", "merge=learned", "--workers", 2, "--worker-cpus", 1, "-q", "-o", tmp_path / "run")
+    same_files(tmp_path / "run", run)
 
 
 def test_each_label_has_a_probability_of_its_own(run: Path) -> None:
@@ -183,7 +291,7 @@ def test_a_finished_run_is_not_repeated(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--method", "pcp"], ["--method pcp", "multi_label", "--method pet"]),
+        (["--set", "loss=hinge"], ["loss=hinge", "multi_label"]),
         (["--set", "prior=estimated"], ["prior=estimated", "multi_label"]),
         (["--set", "prior=World:1.5,Sports:0.2,Business:0.1,Tech:0.1"], ["prior", "less than 1"]),
     ],
@@ -209,6 +317,16 @@ def test_generations_learn_from_texts_with_all_their_labels(inputs: Path, tiny_m
     history = json.loads((tmp_path / "run" / "metrics.json").read_text())["generations"]
     assert [entry["generation"] for entry in history] == [0, 1] and history[1]["texts"] == len(rows)
     assert "micro_f1" in history[1]["test"] and "test_micro_f1" in (tmp_path / "run" / "generations.csv").read_text()
+
+
+def test_the_model_is_pretrained_on_texts_with_one_of_their_labels_each(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    method = ["--method", "pcp", "--set", "pcp_steps=3", "--set", "pcp_batch=4"]
+    pet(*run_options(inputs, tiny_model), *method, "-q", "-o", tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert results["generation"] == 1 and set(METRICS) <= set(results["student"])
+    assert (tmp_path / "run" / "g1" / "pretrained" / "model.safetensors").is_file()
 
 
 def test_zero_shot_predicts_labels_in_the_given_shares(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:

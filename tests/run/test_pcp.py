@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ from small_run import interrupted, pet, refused, run_options, same_files, write_
 from tiny_text import news_rows
 
 from pet.cloze.ragged import Encoded, Ragged
-from pet.members.continued import fill, hide_words
+from pet.members.continued import PseudoLabeled, fill, filled_texts, hide_words
 from pet.training.masking import MaskingRule
 
 PCP = ("--method", "pcp", "--set", "pcp_steps=3", "--set", "pcp_batch=4", "-q")
@@ -45,6 +47,18 @@ def test_a_word_is_written_into_the_blank_of_each_row():
     assert [several.ids[0].tolist(), several.ids[1].tolist()] == [[2, 50, 51, 7], [60, 61, 62, 8]]
     assert several.ordinary.tolist() == [False, False, False, True, False, False, False, True]
     assert rows.values.tolist() == [2, 4, 7, 4, 8]  # unchanged
+
+
+def test_a_text_with_several_labels_gets_the_word_of_one_of_them():
+    rows = Ragged.from_rows([[2, 4, 7]] * 40)
+    ordinary = np.tile([False, False, True], 40)
+    encoded = Encoded(rows, np.zeros(120, np.int8), ordinary, np.full(40, 1), np.zeros(40, bool))
+    sets = np.tile([[True, False, True], [False, True, False]], (20, 1))
+    encoder = SimpleNamespace(encode=lambda tokens, rows: encoded)
+    pvp: Any = SimpleNamespace(encoder=encoder, names=None, first_words=((50,), (60,), (70, 71)))
+    filled, sizes = filled_texts(pvp, PseudoLabeled({}, sets), np.arange(40), np.random.default_rng(0))
+    words = [tuple(filled.ids[row].tolist()[1 : 1 + size]) for row, size in enumerate(sizes)]
+    assert set(words[::2]) == {(50,), (70, 71)} and set(words[1::2]) == {(60,)}
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

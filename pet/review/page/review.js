@@ -3,7 +3,10 @@
 import { get, post } from "./api.js";
 import { byId, make, number, show, texts } from "./dom.js";
 import { openSimilar, setUpSimilar } from "./similar.js";
-import { MOST_WITH_KEYS, labelKeys, labelName, showDecision, showEvidence, showLabels, showProgress, showText, verdictText } from "./view.js";
+import {
+  MOST_WITH_KEYS, chosenLabels, labelKeys, labelNames, showChosen, showDecision, showEvidence, showLabels, showProgress, showSave, showText,
+  verdictText,
+} from "./view.js";
 
 const PAGE = 10; // texts that are loaded at a time
 const AHEAD = 4; // texts that are loaded before they are needed
@@ -138,7 +141,8 @@ function render(moved = false) {
     renderEnd();
   } else {
     showText(item, title());
-    showLabels(app.about, item, (label) => enqueue(() => decide("labeled", label)));
+    showLabels(app.about, item, (label) => enqueue(() => choose(label)));
+    showSave(app.about, item);
     showDecision(app.about, item);
     showEvidence(app.about, item);
     byId("note").value = app.notes.get(item.row) ?? item.decision?.note ?? "";
@@ -171,12 +175,33 @@ function renderEnd() {
 
 // ---- decisions ----
 
-async function decide(verdict, label = null) {
+// A label was chosen: the decision, or one of several labels to switch on or off.
+function choose(label) {
+  const item = current();
+  if (!item) return undefined;
+  if (!app.about.several) return decide("labeled", [label]);
+  const chosen = chosenLabels(app.about, item);
+  item.draft = chosen.includes(label) ? chosen.filter((one) => one !== label) : [...chosen, label].sort((a, b) => a - b);
+  showChosen(app.about, item);
+  say(`Chosen: ${labelNames(app.about, item.draft)}.`);
+  return undefined;
+}
+
+// Save the proposed label, or the labels that are switched on.
+function save() {
+  const item = current();
+  if (!item) return undefined;
+  const labels = app.about.several ? chosenLabels(app.about, item) : item.proposed;
+  return labels.length ? decide("labeled", labels) : decide("none_of_these");
+}
+
+async function decide(verdict, labels = []) {
   const item = current();
   if (!item) return;
   const note = byId("note").value.trim();
-  const reply = await post("decide", { rows: [item.row], lines: [item.line], verdict, label, note, after: app.revision });
+  const reply = await post("decide", { rows: [item.row], lines: [item.line], verdict, labels, note, after: app.revision });
   app.notes.delete(item.row);
+  delete item.draft;
   remember(reply, [item.row]);
   say(`${verdictText(app.about, item.decision)}.`);
   await forward();
@@ -191,7 +216,7 @@ function remember(reply, rows) {
   app.mine.push(rows.map((row) => ({ row, line: lines.get(row) })));
   if (!gone.size) return;
   const [first] = reply.replaced;
-  const before = first.label ?? first.verdict ?? "taken back";
+  const before = first.labels.join(", ") || first.verdict || "taken back";
   const which = gone.size === 1 ? `That text was “${before}” in another tab or program` : `${texts(gone.size)} were decided elsewhere`;
   show(byId("notice"), `${which}; your decision replaces it. Undo brings it back.`);
 }
@@ -222,15 +247,16 @@ function goTo(item) {
   const place = app.items.findIndex((one) => one.row === item.row);
   if (place < 0) app.items.splice(app.index, 0, item);
   else app.index = place;
-  Object.assign(current(), item, { visited: true });
+  Object.assign(current(), item, { visited: true, draft: undefined });
   render(true);
 }
 
-async function acceptSimilar(rows, lines, label) {
+async function acceptSimilar(rows, lines, labels) {
   const note = "accepted with similar texts";
-  const reply = await post("decide", { rows, lines, verdict: "labeled", label, note, after: app.revision });
+  const verdict = labels.length ? "labeled" : "none_of_these";
+  const reply = await post("decide", { rows, lines, verdict, labels, note, after: app.revision });
   remember(reply, rows);
-  const text = `${texts(rows.length)} labeled ${labelName(app.about, label)}.`;
+  const text = `${texts(rows.length)} labeled ${labelNames(app.about, labels)}.`;
   say(text);
   show(byId("notice"), `${text} Undo takes all of them back.`);
   await forward();
@@ -245,7 +271,7 @@ const COMMANDS = {
   u: undo,
   ArrowRight: forward,
   ArrowLeft: back,
-  Enter: () => current() && decide("labeled", current().proposed),
+  Enter: save,
 };
 const MOVES = {
   m: () => byId("note").focus(),
@@ -272,21 +298,21 @@ function onKey(event) {
     event.preventDefault();
     enqueue(() => {
       const label = current() && labelKeys(app.about, current()).keys.get(key);
-      return label === undefined ? undefined : decide("labeled", label);
+      return label === undefined ? undefined : choose(label);
     });
   }
 }
 
 function setUp() {
   document.addEventListener("keydown", onKey);
-  const buttons = { none: "n", unsure: "q", skip: "s", undo: "u", next: "ArrowRight", back: "ArrowLeft" };
+  const buttons = { save: "Enter", none: "n", unsure: "q", skip: "s", undo: "u", next: "ArrowRight", back: "ArrowLeft" };
   for (const [id, key] of Object.entries(buttons)) byId(id).addEventListener("click", () => enqueue(COMMANDS[key]));
   for (const [id, key] of Object.entries({ help: "?", similar: "b" })) byId(id).addEventListener("click", () => enqueue(MOVES[key]));
   byId("note").addEventListener("input", () => current() && app.notes.set(current().row, byId("note").value));
   byId("note").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
   byId("filter").addEventListener("change", () => enqueue(restart));
-  setUpSimilar((rows, lines, label) => enqueue(() => acceptSimilar(rows, lines, label)));
+  setUpSimilar((rows, lines, labels) => enqueue(() => acceptSimilar(rows, lines, labels)));
 }
 
 async function begin() {
@@ -296,6 +322,10 @@ async function begin() {
   byId("file").textContent = app.about.file;
   if (app.about.labels.length > MOST_WITH_KEYS) byId("digits-help").textContent = "the nine most probable labels of this text";
   else if (app.about.labels.length > 9) byId("digits-help").textContent = "the first nine labels; letters for the next ones";
+  if (app.about.several) {
+    byId("digits-help").textContent += ", on or off";
+    byId("enter-help").textContent = "save the labels that are on; the proposed ones are at first";
+  }
   take(app.about);
   await restart();
 }

@@ -2,26 +2,32 @@
 
 import { get } from "./api.js";
 import { byId, make, show, texts } from "./dom.js";
-import { field, labelName } from "./view.js";
+import { chosenLabels, field, labelNames } from "./view.js";
 
-const now = { about: null, item: null, rows: [], lines: [] };
+const now = { about: null, item: null, labels: [], rows: [], lines: [] };
 
 export function setUpSimilar(accept) {
   byId("how-many").addEventListener("change", load);
-  byId("same-label").addEventListener("change", update);
+  byId("same-label").addEventListener("change", () => {
+    now.labels = [Number(byId("same-label").value)];
+    update();
+  });
   byId("sample").addEventListener("change", update);
   byId("similar-close").addEventListener("click", () => byId("similar-dialog").close());
   byId("accept").addEventListener("click", () => {
     byId("similar-dialog").close();
-    accept([now.item.row, ...now.rows], [now.item.line, ...now.lines], Number(byId("same-label").value));
+    accept([now.item.row, ...now.rows], [now.item.line, ...now.lines], now.labels);
   });
 }
 
 export async function openSimilar(about, item) {
-  Object.assign(now, { about, item, rows: [], lines: [] });
+  const chosen = chosenLabels(about, item);
+  const labels = about.several || chosen.length ? chosen : item.proposed;
+  Object.assign(now, { about, item, labels, rows: [], lines: [] });
   const options = about.labels.map(([name], label) => make("option", { value: label }, name));
   byId("same-label").replaceChildren(...options);
-  byId("same-label").value = item.decision?.label ?? item.proposed;
+  byId("same-label").value = labels[0];
+  byId("same-label").parentElement.hidden = about.several; // several labels are chosen before
   byId("similar-dialog").showModal();
   await load();
 }
@@ -40,19 +46,18 @@ async function load() {
   }
   if (item !== now.item) return;
   Object.assign(now, { rows: reply.rows, lines: reply.lines });
-  const proposed = labelName(now.about, item.proposed);
+  const proposed = labelNames(now.about, item.proposed);
   show(byId("similar-about"), reply.rows.length
     ? `${texts(reply.rows.length)} to do, most similar to this one; “${proposed}” is proposed for each, and most members agree. ` +
       "Look at some of them, the least similar and the most doubtful included, and check those that have the label."
     : `No other texts to do for which “${proposed}” is proposed and most members agree.`);
   byId("sample").replaceChildren(...reply.sample.map((one) =>
-    make("li", {}, ...one.fields.map(([, text, length]) => field(text, length)), make("label", {}, make("input", { type: "checkbox" }), " has this label"))));
+    make("li", {}, ...one.fields.map(([, text, length]) => field(text, length)), make("label", {}, make("input", { type: "checkbox" }), now.about.several ? " has these labels" : " has this label"))));
   update();
 }
 
 function update() {
   const boxes = [...byId("sample").querySelectorAll("input")];
   byId("accept").disabled = !boxes.length || !boxes.every((box) => box.checked);
-  const label = labelName(now.about, Number(byId("same-label").value));
-  byId("accept").textContent = `Label all ${now.rows.length + 1} texts “${label}”`;
+  byId("accept").textContent = `Label all ${now.rows.length + 1} texts “${labelNames(now.about, now.labels)}”`;
 }

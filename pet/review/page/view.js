@@ -10,9 +10,16 @@ const VERDICTS = { none_of_these: "None of these", unsure: "Unsure", skipped: "S
 export const MOST_WITH_KEYS = 9 + LETTERS.length;
 
 export const labelName = (about, label) => about.labels[label][0];
+export const labelNames = (about, labels) => labels.map((label) => labelName(about, label)).join(", ") || "no label";
 
 export function verdictText(about, decision) {
-  return decision.verdict === "labeled" ? labelName(about, decision.label) : VERDICTS[decision.verdict];
+  return decision.verdict === "labeled" ? labelNames(about, decision.labels) : VERDICTS[decision.verdict];
+}
+
+// The labels that are switched on. If a text may have several, the proposed ones are, until somebody decides.
+export function chosenLabels(about, item) {
+  const decided = ["labeled", "none_of_these"].includes(item.decision?.verdict) ? item.decision.labels : null;
+  return item.draft ?? decided ?? (about.several ? item.proposed : []);
 }
 
 // Positions of the labels in the order of the list, and the key of each.
@@ -89,14 +96,15 @@ export function showLabels(about, item, choose) {
 
 function labelButton(about, item, label, key, choose) {
   const [name, description] = about.labels[label];
-  const isProposed = label === item.proposed;
-  const isChosen = item.decision?.label === label;
+  const isProposed = item.proposed.includes(label);
+  const isChosen = chosenLabels(about, item).includes(label);
   const share = item.probabilities[label];
   const options = {
     type: "button",
     class: `label${isProposed ? " proposed" : ""}${isChosen ? " chosen" : ""}`,
     "aria-keyshortcuts": key,
     "aria-pressed": isChosen ? "true" : "false",
+    "data-label": label,
     title: isProposed ? "proposed" : null,
     onclick: () => choose(label),
   };
@@ -104,6 +112,22 @@ function labelButton(about, item, label, key, choose) {
   if (isProposed) shown.append(make("span", { class: "unseen" }, " (proposed)"));
   if (description && about.labels.length <= 9) shown.append(make("span", { class: "description" }, description));
   return make("button", options, make("kbd", {}, key ?? ""), shown, bar(share), make("span", { class: "percent" }, percent(share)));
+}
+
+// Show which labels are switched on, without new buttons, so that the focus stays where it is.
+export function showChosen(about, item) {
+  const chosen = chosenLabels(about, item);
+  for (const button of byId("labels").querySelectorAll("button.label")) {
+    const isChosen = chosen.includes(Number(button.dataset.label));
+    button.classList.toggle("chosen", isChosen);
+    button.setAttribute("aria-pressed", isChosen ? "true" : "false");
+  }
+  showSave(about, item);
+}
+
+export function showSave(about, item) {
+  byId("save").hidden = !about.several;
+  byId("save-text").textContent = `Save: ${labelNames(about, chosenLabels(about, item))}`;
 }
 
 export function showDecision(about, item) {
@@ -119,16 +143,18 @@ export function showEvidence(about, item) {
   byId("votes").replaceChildren(...votes);
   const near = item.nearest.map((one) =>
     make("div", { class: "near" },
-      make("strong", { class: `name${one.label === item.proposed ? "" : " differs"}` }, labelName(about, one.label)),
+      make("strong", { class: `name${sameLabels(one.labels, item.proposed) ? "" : " differs"}` }, labelNames(about, one.labels)),
       make("span", { class: "quiet" }, ` similarity ${one.similarity.toFixed(2)}${one.reviewed ? ", from this review" : ""}`),
       make("div", { class: "text", dir: "auto" }, one.text)));
   byId("nearest").replaceChildren(...(near.length ? near : [make("p", { class: "quiet" }, "No labeled texts yet.")]));
 }
 
+const sameLabels = (some, others) => some.length === others.length && some.every((label) => others.includes(label));
+
 function memberVotes(about, item, member) {
-  if (!member.votes.length) return [make("span", { class: "title" }, member.title), "no vote"];
+  if (!member.votes.length) return [make("span", { class: "title" }, member.title), member.none ? "no label" : "no vote"];
   return member.votes.map((vote, place) => {
-    const differs = vote.label !== item.proposed;
+    const differs = !item.proposed.includes(vote.label);
     const times = member.members > 1 ? ` ${vote.votes} of ${member.members}` : "";
     const filled = vote.filled.map(([kind, text]) => (kind === "word" ? make("mark", {}, text.trim()) : text));
     vote.filled.forEach(([kind, text], at) => kind === "word" && text.startsWith(" ") && (filled[at] = wrapped(text)));
