@@ -16,7 +16,7 @@ from pet.data.table_options import TableOptions
 from pet.embeddings.fit import fit_figures
 from pet.evaluate import evaluate
 from pet.evaluate_sets import evaluate_sets
-from pet.groups import groups_of
+from pet.groups import Groups, groups_of
 from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
 from pet.inference.none_of_these import fit_of_classifier
 from pet.inference.options import ComputeOptions
@@ -84,16 +84,22 @@ def evaluate_file(
         fits += [] if threshold is None else [threshold.measure(chunk)]
         texts += [] if group is None else [chunk]
     merged, right = map(np.concatenate, (probabilities, gold))
-    if classifier.independent:
-        figures = evaluate_sets(merged, right, classifier.labels, classifier.threshold)
-    else:
-        figures = evaluate(merged, right, classifier.labels, groups_of(group, classifier.labels, texts))
-        figures |= _special(saved, merged, right, figures)
+    figures = _figures(saved, merged, right, groups_of(group, classifier.labels, texts))
     if threshold is not None:
-        figures["none_of_these"] = fit_figures(
-            np.concatenate(fits), threshold.least, _is_right(classifier, merged, right)
-        )
+        correct = _is_right(classifier, merged, right)
+        figures["none_of_these"] = fit_figures(np.concatenate(fits), threshold.least, correct)
     return figures
+
+
+def _figures(
+    saved: SavedClassifier, probabilities: NDArray[Any], gold: NDArray[Any], groups: Groups | None
+) -> dict[str, Any]:
+    """Return the figures that suit the task."""
+    classifier = saved.classifier
+    if classifier.independent:
+        return evaluate_sets(probabilities, gold, classifier.labels, classifier.threshold)
+    figures = evaluate(probabilities, gold, classifier.labels, groups)
+    return figures | _special(saved, probabilities, gold, figures)
 
 
 def _is_right(classifier: Classifier, probabilities: NDArray[Any], gold: NDArray[Any]) -> NDArray[Any]:
