@@ -21,9 +21,10 @@ _SECTIONS = {
         "prompt_library", "project_prompt", "members", "student_model", "seeds", "draws", "estimate", "baselines",
         "temperature", "hard",
     ),
+    "Teachers": ("teachers", "max_calls", "max_tokens", "parallel", "teacher_cache"),
     "Where to compute": (
-        "device", "precision", "quantize", "allow_pickle", "executor", "workers", "worker_cpus", "worker_gpus",
-        "ray_address",
+        "device", "precision", "quantize", "runtime", "allow_pickle", "executor", "workers", "worker_cpus",
+        "worker_gpus", "ray_address",
     ),
     "Output": ("force", "as_json", "quiet", _HELP),
 }  # fmt: skip

@@ -108,8 +108,9 @@ Examples:
 def label(run: str, source: str, output: str, page: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Label texts with the ensemble of a finished run.
 
-    RUN is the folder of the run. The input may be of any size. The output holds the id, the probability of
-    each label, the best label and its confidence, the entropy, the members' agreement and their votes.
+    RUN is the folder of the run, or of `pet export --ensemble`. The input may be of any size. The output holds the id,
+    the probability of each label, the best label and its confidence, the entropy, the members' agreement and their
+    votes.
 
     With --executor ray, a pool in Parquet is labeled shard by shard on all machines of the cluster, and the output is a
     folder of Parquet files in the order of the texts. To resume after a stop, run the same command again.

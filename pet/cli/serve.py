@@ -7,9 +7,16 @@ from typing import Any
 
 import click
 
-from pet.cli.echo import echo
+from pet.cli.echo import echo, echo_json
 from pet.cli.help import Command
-from pet.cli.options import compute_options_of, exact_compute_options, quiet_option, reporter_for, runtime_option
+from pet.cli.options import (
+    compute_options_of,
+    exact_compute_options,
+    json_option,
+    quiet_option,
+    reporter_for,
+    runtime_option,
+)
 from pet.errors import PetError
 
 EXAMPLES = """\b
@@ -43,14 +50,16 @@ Examples:
 )
 @exact_compute_options
 @runtime_option
+@json_option
 @quiet_option
-def serve(model: str, host: str, port: int, quiet: bool, **options: Any) -> None:
+def serve(model: str, host: str, port: int, as_json: bool, quiet: bool, **options: Any) -> None:
     """Serve a classifier over HTTP.
 
     MODEL is a student, a run, a folder of `pet export`, or any sequence classifier of transformers; a run without a
     student is served as its ensemble. With --runtime auto, OpenVINO comes first, then ONNX Runtime. POST /predict takes
     and returns what text-classification endpoints do, GET /metrics has figures for Prometheus, GET /health the labels.
-    Concurrent requests are computed in batches. Stop with Ctrl-C or SIGTERM: open requests are answered first.
+    Concurrent requests are computed in batches. Stop with Ctrl-C or SIGTERM: open requests are answered first. The
+    address is printed when requests can be sent; with --json, also the labels and the fields.
     """
     from pet.extras import install_command, is_installed
 
@@ -66,5 +75,12 @@ def serve(model: str, host: str, port: int, quiet: bool, **options: Any) -> None
     limits = Limits(
         options["max_body"], options["max_texts"], options["timeout"], options["max_batch"], options["max_waiting"]
     )
-    serve(served, host, port, limits, os.environ.get(TOKEN, ""), echo)
+
+    def ready(address: str) -> None:
+        if as_json:
+            echo_json({"address": address, "labels": list(served.labels), "fields": list(served.fields)})
+        else:
+            echo(address)
+
+    serve(served, host, port, limits, os.environ.get(TOKEN, ""), ready)
     reporter.info("stopped")

@@ -209,7 +209,9 @@ def write_graph(graph: Graph, path: Path, name: str) -> None:
     try:
         with without_messages(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            # The older exporter takes a sixth of the time of the one by torch.export, and its graphs run faster.
+            # The exporter by torch.export (dynamo=True) works, too: with torch 2.13.0 and onnxscript 0.7.2, outputs are
+            # equal, also for other shapes. But it requires onnxscript, takes several times as long, and ONNX Runtime
+            # runs its graphs more slowly. Look again when torch removes the older one, which it calls deprecated.
             torch.onnx.export(
                 graph.eval(),
                 graph.example(),

@@ -57,10 +57,11 @@ def test_help_shows_every_option_once() -> None:
         assert (output.count("\nOutput:") == 1) == (len(shown) > MANY)
 
 
-def test_every_command_can_be_quiet() -> None:
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_every_command_has_the_options_of_scripts(option: str) -> None:
     for command in commands().values():
         inner = command.commands.values() if isinstance(command, click.Group) else [command]
-        assert all("--quiet" in {o for p in c.params for o in p.opts} for c in inner), command.name
+        assert all(option in {o for p in c.params for o in p.opts} for c in inner), command.name
 
 
 WITHOUT_TORCH = """

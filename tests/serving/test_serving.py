@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import refused
+from small_run import pet, refused
 from tiny_text import LABELS
 
 pytest.importorskip("starlette")
@@ -204,3 +204,10 @@ def test_a_process_answers_open_requests_before_it_ends(student: Path):
     finally:
         process.kill()
         process.wait()
+
+
+def test_serve_prints_one_document_with_json(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pet.serving.model.open_served", lambda *_: fake())
+    monkeypatch.setattr("pet.serving.serve.serve", lambda *given: given[-1]("http://127.0.0.1:1"))
+    said = json.loads(pet("serve", "model", "--json").stdout)
+    assert said == {"address": "http://127.0.0.1:1", "labels": ["a", "b"], "fields": ["text"]}
