@@ -28,6 +28,10 @@ assert generations["accepted"].all() and len(generations) == 2
 """,
     "teacher": """
 assert figures["accuracy"] > 0.8
+members = result.members()
+(name,) = [name for name in members.index if TEACHER.endswith(name)]
+assert 0 < members.loc[name, "labeled"] < 0.05 and 0 <= members.loc[name, "weight"] < 1
+assert (labels["confidence"].head(20) > 0.5).all()
 """,
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pet.data.pick import pick_rows
+from pet.ensemble.combine import ABSTAINS
 from pet.report.estimate import estimate_lines
 from pet.resources import expand
 from pet.review.finished import FinishedRun, open_finished
@@ -99,6 +100,30 @@ class RunResult:
 
         known = self.figures.get("class_ratio") or {}
         return pd.DataFrame({name: known[name] for name in _SHARES if name in known}).rename_axis("label")
+
+    def members(self) -> DataFrame:
+        """Return the members of the ensemble that labeled the unlabeled texts.
+
+        Returns
+        -------
+        DataFrame indexed by name: ``weight`` (together 1), ``labeled`` (share of the unlabeled texts that the member
+        has a label for; the others abstain), ``agreement`` (share of these on which it has the merged label), and
+        ``accuracy`` on the test texts, if there are any
+        """
+        import pandas as pd
+
+        run = self._run
+        ensemble, votes, merged = run.ensemble, run.pool.votes, run.pool.label[:, None]
+        labeled = votes != ABSTAINS
+        agreement = (labeled & (votes == merged)).sum(axis=0) / np.maximum(labeled.sum(axis=0), 1)
+        figures = self.figures.get("members") or {}
+        columns = {
+            "weight": ensemble.weights / ensemble.weights.sum(),
+            "labeled": labeled.mean(axis=0),
+            "agreement": agreement,
+            "accuracy": [figures.get(name, {}).get("accuracy") for name in ensemble.names],
+        }
+        return pd.DataFrame(columns, index=list(ensemble.names))
 
     def texts(self, doubtful: int = 20) -> DataFrame:
         """Return unlabeled texts to label next, the most doubtful first; see `pet.review.suggest.suggest`.

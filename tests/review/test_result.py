@@ -48,6 +48,16 @@ def test_shares_are_corrected_and_have_an_interval(result: RunResult) -> None:
     assert f"{shares['estimated'].iloc[0]:.3f} [{shares['low'].iloc[0]:.3f}," in report
 
 
+def test_members_have_weights_and_agree_with_the_merged_labels_as_their_votes_do(result: RunResult) -> None:
+    members = result.members()
+    written = [json.loads(line) for line in (result.folder / "g0" / "labels.jsonl").open()]
+    assert members["weight"].sum() == pytest.approx(1) and (members["labeled"] == 1).all()
+    for name in members.index:
+        same = [row["votes"][name] == row["label"] for row in written]
+        assert members.loc[name, "agreement"] == pytest.approx(np.mean(same))
+        assert members.loc[name, "accuracy"] == result.figures["members"][name]["accuracy"]
+
+
 def test_doubtful_texts_are_unlabeled_ones(result: RunResult) -> None:
     texts = result.texts(doubtful=4)
     assert set(texts["id"]) <= set(result.labels()["id"])
