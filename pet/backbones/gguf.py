@@ -5,6 +5,8 @@ Reading a GGUF file is slow: its weights and its tokenizer have to be converted.
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -57,7 +59,9 @@ def convert(path: Path, folder: Path) -> None:
 
 def _write(path: Path, weights: Weights, folder: Path) -> None:
     where = str(path.parent)
-    with without_messages(), without_progress_bars(), limited_size(str(path), weights):
+    # The bar of the conversion ignores the switch for progress bars.
+    silent = redirect_stderr(io.StringIO())
+    with without_messages(), without_progress_bars(), silent, limited_size(str(path), weights):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             where, trust_remote_code=False, **dtype_argument(torch.float16), **gguf_argument(path.name)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pet.members.kinds import KINDS
 from pet.run.resolve import ResolvedRun
 
 TRAIN, SCORE, STUDENT = "train", "score", "student"
@@ -113,7 +114,7 @@ def outlook_of(run: ResolvedRun) -> Outlook | None:
     if run.plan is not None and data.pool is not None:
         wanted = (min(int(run.plan.wanted(one).sum()), len(data.pool)) for one in range(1, run.plan.last + 1))
         sizes += [labeled + count for count in wanted]
-    names = [spec.name for spec in run.specs]
+    names = [spec.name for spec in run.specs if not KINDS[spec.kind].asks]  # servers have speeds of their own
     pool, test = (0 if table is None else len(table) for table in (data.pool, data.test))
     trained = [(f"g{generation}/{name}", size) for generation, size in enumerate(sizes) if size for name in names]
     unlabeled = member.unlabeled_batch if pool else 0

@@ -64,7 +64,7 @@ def test_a_run_keeps_the_absolute_path(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.llm
 @pytest.mark.slow
-def test_a_real_model_predicts_real_words() -> None:
+def test_a_real_model_predicts_real_words_as_llama_cpp_does(llm_address: str) -> None:
     pytest.importorskip("gguf")
     info = ModelInfo(str(llm_server.weights()))
     with pytest.warns(Notice, match="converted once"):
@@ -76,25 +76,21 @@ def test_a_real_model_predicts_real_words() -> None:
         logits = model(input_ids=ids).logits[0, -1].float().numpy()
     assert tokenizer.decode(int(np.argmax(logits))).strip() == "Paris"
     assert resolve_model(info.name) == info.path  # the second time, nothing is converted
-
-
-@pytest.mark.llm
-@pytest.mark.slow
-def test_a_converted_model_agrees_with_llama_cpp(llm_address: str) -> None:
-    """llama.cpp also rounds what the layers compute, so log-probabilities differ by some hundredths."""
-    pytest.importorskip("gguf")
-    with pytest.warns(Notice, match="converted once"):
-        info = ModelInfo(str(llm_server.weights()))
-        tokenizer, model = info.tokenizer, info.open().model.eval()
+    # llama.cpp also rounds what the layers compute, so log-probabilities differ by some hundredths.
     url = parse_address(llm_address).url.removesuffix("/v1")
     for text in ("The capital of France is", "A gripping film. It was", "Stocks fell as oil rose. This text is about"):
         ids = tokenizer(text)["input_ids"]
-        asked = {"prompt": ids, "n_predict": 1, "n_probs": 20, "temperature": 0}
-        request = urllib.request.Request(f"{url}/completion", json.dumps(asked).encode())
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            top = json.load(answer)["completion_probabilities"][0]["top_logprobs"]
+        top = next_tokens(url, ids)
         with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
-        ours = torch.log_softmax(logits, dim=0).numpy()
-        difference = np.abs([ours[entry["id"]] - entry["logprob"] for entry in top])
-        assert top[0]["id"] == ours.argmax() and difference.mean() < 0.15 and difference.max() < 0.5, (text, difference)
+            ours = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0, -1].float(), dim=0).numpy()
+        difference = np.abs([ours[token] - value for token, value in top.items()])
+        assert next(iter(top)) == ours.argmax() and difference.mean() < 0.15 and difference.max() < 0.5, difference
+
+
+def next_tokens(url: str, ids: list[int]) -> dict[int, float]:
+    """Return the log-probabilities of the 20 most probable next tokens, by llama.cpp."""
+    asked = {"prompt": ids, "n_predict": 1, "n_probs": 20, "temperature": 0}
+    request = urllib.request.Request(f"{url}/completion", json.dumps(asked).encode())
+    with urllib.request.urlopen(request, timeout=300) as answer:
+        top = json.load(answer)["completion_probabilities"][0]["top_logprobs"]
+    return {entry["id"]: entry["logprob"] for entry in top}

@@ -49,7 +49,10 @@ def test_a_run_knows_its_members_and_their_work(tiny_model: Path, tmp_path: Path
     (tmp_path / "task.yaml").write_text(TASK, encoding="utf-8")
     files = {name: str(inputs / f"{file}.jsonl") for name, file in (("train", "train"), ("unlabeled", "pool"))}
     task = Task.load(inputs / "task.yaml").to_dict()
-    settings = RunSettings(task=task, test=None, model=str(tiny_model), settings=given, device="cpu", **files)
+    teacher = ("openai:http://127.0.0.1:1/v1#m",)  # a server, whose speed says nothing about the others
+    settings = RunSettings(
+        task=task, test=None, model=str(tiny_model), settings=given, device="cpu", members=teacher, **files
+    )
     outlook = outlook_of(resolve(settings, Reporter("quiet")))
     assert outlook is not None
     costs = outlook._costs
