@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 _SIGNATURE = re.compile(r'<dl>((?:\s*<dd><em class="sig-param">.*?</dd>)+\s*)</dl>', flags=re.DOTALL)
-# Captions are headings without a level, side bars have no names, and what scrolls cannot be reached by keyboard.
+# Captions are headings without a level, side bars have no names, what scrolls cannot be reached by keyboard, and empty
+# cells are headings.
 _CHANGES = {
     '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
     '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="Pages">',
     "<pre>": '<pre tabindex="0">',
+    '<th class="head"><p></p></th>': '<td class="head"></td>',
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
 }
 

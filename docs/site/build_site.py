@@ -82,6 +82,7 @@ def build(site: Path = SITE, work: Path = ROOT / "build" / "site") -> int:
     here = str(Path(__file__).resolve().parent)
     options = ["-b", "html", "-W", "--keep-going", "-q", "-c", here, "-d", str(work / "doctrees")]
     status = build_main([*options, str(work / "pages"), str(site)])
+    shutil.rmtree(site / "_sources", ignore_errors=True)
     make_accessible(site)
     problems = loaded_from_elsewhere(site) if status == 0 else []
     for problem in problems:

@@ -33,5 +33,6 @@ html_static_path = [str(HERE / "static")]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # a browser does not fetch the text of pages that are files
 html_show_copyright = False
 html_show_sphinx = False

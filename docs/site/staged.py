@@ -6,7 +6,7 @@ places. Whatever a page links to becomes part of the site: other pages, and file
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -64,19 +64,19 @@ def moved(text: str, path: str, exists: Callable[[str], bool] = lambda name: (RO
     >>> moved("See [figures](../benchmarks/README.md).", "docs/words.md", exists=lambda name: True)
     'See [figures](benchmarks/README.md).'
     """
-    here = os.path.dirname(place(path))
+    here = posixpath.dirname(place(path))
 
     def rewritten(match: re.Match[str]) -> str:
         before, whole, after = match.groups()
         target, hash_sign, anchor = whole.partition("#")
         if not target or "://" in target:
             return match[0]
-        there = os.path.normpath(os.path.join(os.path.dirname(path), target))
+        there = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
         if not exists(there):
             raise ValueError(f"{path}: the link to {target} leads nowhere")
-        if os.path.isdir(ROOT / there):
-            there = os.path.join(there, "README.md")
-        return f"{before}{os.path.relpath(place(there), here or '.')}{hash_sign}{anchor}{after}"
+        if (ROOT / there).is_dir():
+            there = posixpath.join(there, "README.md")
+        return f"{before}{posixpath.relpath(place(there), here or '.')}{hash_sign}{anchor}{after}"
 
     parts = _FENCE.split(text)  # fenced blocks are at the odd places
     return "".join(part if number % 2 else _LINK.sub(rewritten, part) for number, part in enumerate(parts))
@@ -96,8 +96,8 @@ def stage(pages: Iterable[str], folder: Path) -> list[str]:
     """
     waiting, done = list(pages), []
     while waiting:
-        path = os.path.normpath(waiting.pop())
-        path = os.path.join(path, "README.md") if (ROOT / path).is_dir() else path
+        path = posixpath.normpath(waiting.pop())
+        path = posixpath.join(path, "README.md") if (ROOT / path).is_dir() else path
         target = folder / place(path)
         if path in done or path == "README.md":
             continue
@@ -108,5 +108,5 @@ def stage(pages: Iterable[str], folder: Path) -> list[str]:
         text = (ROOT / path).read_text(encoding="utf-8")
         target.write_text(moved(text, path), encoding="utf-8")
         done.append(path)
-        waiting += [os.path.join(os.path.dirname(path), link) for link in local_links(text)]
+        waiting += [posixpath.join(posixpath.dirname(path), link) for link in local_links(text)]
     return done
