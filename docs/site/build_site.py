@@ -78,7 +78,11 @@ def build(site: Path = SITE, work: Path = ROOT / "build" / "site") -> int:
         return 2
     shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(site, ignore_errors=True)
-    write_pages(work / "pages")
+    try:
+        write_pages(work / "pages")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     here = str(Path(__file__).resolve().parent)
     options = ["-b", "html", "-W", "--keep-going", "-q", "-c", here, "-d", str(work / "doctrees")]
     status = build_main([*options, str(work / "pages"), str(site)])
