@@ -10,6 +10,7 @@ from browser import Watched, broken_rules
 SITE = Path(__file__).resolve().parents[2] / "site"
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.skipif(not (SITE / "index.html").exists(), reason="there is no site (make docs)"),
 ]
 WINDOWS = [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
+from types import ModuleType
 
+import accessible
 import click
 import command_pages
 import name_pages
@@ -87,6 +90,11 @@ def test_sections_of_a_docstring_become_lists():
 def test_entries_without_a_type_keep_their_text():
     text = ["Parameters", "----------", "a : the first", "b, c : the others,", "    which go on"]
     assert name_pages.converted(text)[-3:-1] == ["- **a**: the first", "- **b, c**: the others, which go on"]
+
+
+@pytest.mark.parametrize("module", [accessible, command_pages, name_pages, staged])
+def test_examples_of_the_programs_run(module: ModuleType):
+    assert doctest.testmod(module).failed == 0
 
 
 # Tables of the guides that copy figures: a page, how its rows begin, and the file that a program wrote.
