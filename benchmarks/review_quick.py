@@ -1,6 +1,6 @@
 """`review.py` with members that are not fine-tuned, so that many choices can be compared in minutes.
 
-    python benchmarks/review_quick.py agnews sst2 yelp eprstmt --seeds 3
+    python benchmarks/review_quick.py agnews sst2 yelp tickets --seeds 3
 
 A member is a logistic regression on what an untrained pattern has at its mask, added to the score of its words; one
 more learns from embeddings. That is less than PET, and its figures say only which texts teach more. Each strategy
@@ -134,7 +134,7 @@ def _unit(features: Array) -> Array:
 def chosen(world: World, known: Array, pool: Array, strategy: str, count: int, seed: int) -> list[Array]:
     """Return the rows that a strategy would label; several draws if it is a matter of chance."""
     from pet.numerics import softmax
-    from pet.review.choose import choose, divergence
+    from pet.review.choose import choose, margin_doubt
 
     if strategy == "random":
         dice = np.random.default_rng([seed, count])
@@ -144,9 +144,8 @@ def chosen(world: World, known: Array, pool: Array, strategy: str, count: int, s
     if strategy == "entropy":
         entropy = -(merged * np.log(np.maximum(merged, 1e-12))).sum(axis=1)
         return [pool[np.argsort(-entropy, kind="stable")[:count]]]
-    doubt = divergence(scores, world.weights) if len(known) else np.zeros(len(pool))
-    vectors = world.vectors
-    return [pool[choose(doubt, merged.argmax(axis=1), vectors[pool], count, seed, vectors[known])]]
+    doubt = margin_doubt(merged) if len(known) else np.zeros(len(pool))
+    return [pool[choose(doubt, world.vectors[pool], count, seed)]]
 
 
 def one_line(wanted: Mapping[str, Any], shared: Path, tested: dict[str, Members]) -> dict[str, Any]:

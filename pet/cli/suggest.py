@@ -48,9 +48,9 @@ def suggest(
 ) -> None:
     """Suggest unlabeled texts of a run to label next.
 
-    They differ from each other and from the labeled texts: one from each cluster, which many other texts resemble, and
-    on which the members disagree. RUN may have no labeled texts at all. Fill in the column `label`, read the table
-    with `pet review RUN --read F`, and train again with `pet run RUN/config.yaml --corrections RUN/reviewed.jsonl`.
+    They differ from each other: one from the middle of each cluster, with more clusters where labels are unsure. RUN
+    may have no labeled texts at all. Fill in the column `label`, read the table with `pet review RUN --read F`, and
+    train again with `pet run RUN/config.yaml --corrections RUN/reviewed.jsonl`.
     """
     from pet.errors import PetError
     from pet.review.finished import open_finished

@@ -1,11 +1,11 @@
-"""Which texts to label next: typical ones of every kind, rather those on which members disagree.
+"""Which texts to label next: one from the middle of each region of texts, with more regions where labels are unsure.
 
 Uncertainty alone picks texts that nobody can label, and many of a kind; with a few labels it does worse than chance. So
-the texts are clustered, with those that have labels, and each cluster without a label gives one text: one that many
-others resemble, and on which the members disagree. With prompts, disagreement does better than uncertainty (arXiv
-2211.08358); typical texts do better while labels are few (arXiv 2202.02794). Disagreement is the Jensen-Shannon
-divergence of the members' probabilities: high if each member is sure of another label, low if all are equally
-undecided. benchmarks/README.md compares the choices.
+the texts are clustered with their uncertainty as weights, and the text in the middle of each cluster is chosen (Zhdanov
+2019, arXiv 1901.05954). Uncertainty is the margin of the merged label: 1 minus the difference between the two highest
+probabilities. The disagreement of members (arXiv 2211.08358) did worse as a weight, and so did clusters that also hold
+the labeled texts, typical texts of unweighted clusters, and an even number of each predicted label; see
+benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from pet.numerics import softmax
 from pet.seeds import derive_seed
 
 Array = NDArray[Any]
-CANDIDATES = 1000  # doubtful texts that are clustered
-_MOST_KNOWN = 200  # labeled texts that are clustered with them
-_NEIGHBORS = 15
-_LEAST = 0.1  # what doubt counts at least
+CANDIDATES = 2000  # texts that are clustered; of more, a sample
+_MOST_KNOWN = 200  # texts that are clustered with them
+_LEAST = 0.05  # what a text counts at least
 
 
 def divergence(scores: Sequence[Array], weights: Array) -> Array:
@@ -90,21 +89,34 @@ def _entropy(probabilities: Array) -> Array:
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1))
 
 
-def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 0, known: Array | None = None) -> Array:
-    """Choose texts to label next, the most doubtful first.
-
-    The candidates are the most doubtful texts of each predicted label, at most `CANDIDATES`. They are clustered with
-    the labeled texts. The largest clusters without a labeled text come first, and each gives the text whose likeness to
-    its neighbors times the rank of its doubt is largest. So texts that say the same are not chosen twice.
+def margin_doubt(probabilities: Array) -> Array:
+    """Return how unsure the label of each text is, from 0 to 1: 1 minus the lead of the most probable label.
 
     Parameters
     ----------
-    doubt : of each text, shape (rows,); equal values: only the vectors count
-    labels : predicted label of each text, shape (rows,)
+    probabilities : shape (rows, L)
+
+    Examples
+    --------
+    >>> margin_doubt(np.array([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0]])).round(3).tolist()
+    [0.5, 1.0]
+    """
+    if probabilities.shape[1] < 2:
+        return np.zeros(len(probabilities))
+    highest = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return np.asarray(1 - (highest[:, 1] - highest[:, 0]))
+
+
+def choose(doubt: Array, vectors: Array, count: int, seed: int = 0, known: Array | None = None) -> Array:
+    """Choose texts to label next, the most doubtful first.
+
+    Parameters
+    ----------
+    doubt : how unsure the label of each text is, from 0 to 1, shape (rows,); equal values: only the vectors count
     vectors : of unit length, shape (rows, D)
     count : number of texts to choose
-    seed : random seed of the clustering, and of the order of texts with equal doubt
-    known : vectors of labeled texts, shape (n, D)
+    seed : random seed of the clustering, and of the sample of very many texts
+    known : vectors of texts that were chosen before, shape (n, D): other places come first
 
     Returns
     -------
@@ -112,13 +124,17 @@ def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 
 
     Examples
     --------
-    Four texts in two places, one label; the most doubtful of each place:
+    Four texts in two places; the most doubtful of each place:
 
     >>> vectors = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> choose(np.array([0.4, 0.5, 0.1, 0.2]), np.zeros(4, dtype=int), vectors, 2).tolist()
+    >>> choose(np.array([0.4, 0.5, 0.1, 0.2]), vectors, 2).tolist()
     [1, 3]
     """
-    candidates = most_doubtful(doubt, labels, max(CANDIDATES, count), seed)
+    candidates = np.arange(len(doubt))
+    most = max(CANDIDATES, count)
+    if len(candidates) > most:
+        drawn = np.random.default_rng(derive_seed(seed, "candidates")).permutation(len(candidates))[:most]
+        candidates = np.sort(drawn)
     if len(candidates) > count:
         near = vectors[:0] if known is None else known
         candidates = candidates[_spread(doubt[candidates], vectors[candidates], near, count, seed)]
@@ -126,21 +142,21 @@ def choose(doubt: Array, labels: Array, vectors: Array, count: int, seed: int = 
 
 
 def _spread(doubt: Array, vectors: Array, known: Array, count: int, seed: int) -> Array:
-    """Choose one candidate of each cluster: positions of shape (count,)."""
-    from scipy.stats import rankdata
+    """Choose the candidate in the middle of each cluster: positions of shape (count,)."""
     from sklearn.cluster import KMeans
 
     near = known[:: -(-len(known) // _MOST_KNOWN) or 1]
     places = _centered(np.concatenate([vectors, near]))
+    weights = np.concatenate([_LEAST + doubt, np.full(len(near), _LEAST)])
     clusters = min(count + len(near), len(np.unique(places, axis=0)))
-    found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(places)
-    own, covered = found[: len(vectors)], np.isin(np.arange(clusters), found[len(vectors) :])
-    worth = _likeness(places[: len(vectors)]) * (_LEAST + rankdata(doubt) / len(doubt))
-    best = np.argsort(-worth, kind="stable")
-    cluster, first = np.unique(own[best], return_index=True)  # the most worthwhile text of each cluster
-    order = np.lexsort((-np.bincount(own, minlength=clusters)[cluster], covered[cluster]))
+    model = KMeans(clusters, n_init=1, random_state=seed).fit(places, sample_weight=weights)
+    own, covered = model.labels_[: len(doubt)], np.isin(np.arange(clusters), model.labels_[len(doubt) :])
+    distance = np.linalg.norm(places[: len(doubt)] - model.cluster_centers_[own], axis=1)
+    best = np.lexsort((-doubt, distance.round(6)))
+    cluster, first = np.unique(own[best], return_index=True)  # the text in the middle of each cluster
+    order = np.lexsort((-np.bincount(own, weights[: len(doubt)], clusters)[cluster], covered[cluster]))
     chosen = best[first[order]]
-    others = best[~np.isin(best, chosen)]
+    others = np.setdiff1d(np.argsort(-doubt, kind="stable"), chosen, assume_unique=True)
     return np.asarray(np.concatenate([chosen, others])[:count])
 
 
@@ -148,23 +164,3 @@ def _centered(vectors: Array) -> Array:
     """Return the vectors from their mean, of unit length: all texts of a task are alike to some degree."""
     moved = np.asarray(vectors, dtype=np.float64) - np.mean(vectors, axis=0, dtype=np.float64)
     return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9))
-
-
-def _likeness(places: Array) -> Array:
-    """Return the mean likeness of each text to its neighbors, between 0 and 1."""
-    alike = (1 + places @ places.T) / 2
-    np.fill_diagonal(alike, 0)
-    neighbors = min(_NEIGHBORS, len(places) - 1)
-    return np.asarray(np.partition(alike, -neighbors, axis=1)[:, -neighbors:].mean(axis=1))
-
-
-def most_doubtful(doubt: Array, labels: Array, count: int, seed: int = 0) -> Array:
-    """Return the most doubtful texts, about as many of each predicted label, sorted by doubt; equal ones at random."""
-    chance = np.random.default_rng(derive_seed(seed, "doubt")).permutation(len(doubt))
-    order = np.lexsort((chance, -doubt))
-    ranks = np.empty(len(order), dtype=np.int64)  # place of each text among those of its label
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        ranks[own] = np.arange(len(own))
-    chosen = np.lexsort((chance, -doubt, ranks))[:count]
-    return np.asarray(chosen[np.argsort(-doubt[chosen], kind="stable")])

@@ -22,9 +22,8 @@ class Order:
     Parameters
     ----------
     rows : row numbers, ascending
-    doubt, labels, vectors : of all rows; see `pet.review.choose.choose`
+    doubt, vectors : of all rows; see `pet.review.choose.choose`
     seed : random seed of the clustering
-    known : vectors of labeled texts, shape (n, D)
 
     Attributes
     ----------
@@ -32,16 +31,14 @@ class Order:
 
     Examples
     --------
-    >>> order = Order(np.arange(3), np.array([0.1, 0.3, 0.2]), np.zeros(3, dtype=int), np.eye(3))
+    >>> order = Order(np.arange(3), np.array([0.1, 0.3, 0.2]), np.eye(3))
     >>> order.first(2), len(order)
     ([1, 2], 3)
     """
 
-    def __init__(
-        self, rows: Array, doubt: Array, labels: Array, vectors: Array, seed: int = 0, known: Array | None = None
-    ):
-        self._known = vectors[:0] if known is None else known
-        self._doubt, self._labels, self._vectors, self._seed = doubt, labels, vectors, seed
+    def __init__(self, rows: Array, doubt: Array, vectors: Array, seed: int = 0):
+        self._known = vectors[:0]  # those of the batches before
+        self._doubt, self._vectors, self._seed = doubt, vectors, seed
         self._left = np.asarray(rows, dtype=np.int64)
         self.rows = self._left
         self._sorted: list[int] = []
@@ -69,8 +66,8 @@ class Order:
     def _sort(self, count: int) -> None:
         while len(self._sorted) < min(count, len(self.rows)):
             left = self._left
-            doubt, labels, vectors = self._doubt[left], self._labels[left], self._vectors[left]
-            chosen = choose(doubt, labels, vectors, BATCH, self._seed, self._known)
+            doubt, vectors = self._doubt[left], self._vectors[left]
+            chosen = choose(doubt, vectors, BATCH, self._seed, self._known)
             self._sorted += left[chosen].tolist()
             self._known = np.concatenate([self._known, vectors[chosen]])
             self._left = np.delete(left, chosen)

@@ -20,7 +20,7 @@ from pet.review.agreement import agreement
 from pet.review.finished import FinishedRun
 from pet.review.ledger import NAME, Ledger, Replaced
 from pet.review.order import Order
-from pet.review.suggest import doubts, usable_doubts
+from pet.review.suggest import doubts, unsure
 from pet.review.texts import Texts
 from pet.terminal import visible
 
@@ -81,7 +81,12 @@ class Review:
     @cached_property
     def doubt(self) -> Array:
         """How much the members disagree about each text."""
-        return usable_doubts(self.run, doubts(self.run))
+        return doubts(self.run)
+
+    @cached_property
+    def unsure(self) -> Array:
+        """How unsure the label of each text is."""
+        return unsure(self.run)
 
     def prepare(self) -> None:
         """Compute what the first text needs, so that the page opens at once."""
@@ -268,8 +273,7 @@ class Review:
         """Return the order of the texts that match label and search of a filter, decided or not."""
         wanted = replace(wanted, state=ALL)
         if wanted not in self._orders:
-            rows, texts, labels = self._matching(wanted), self.texts, self.run.pool.probabilities.argmax(axis=1)
-            self._orders[wanted] = Order(rows, self.doubt, labels, texts.vectors, self.seed, texts.train_vectors)
+            self._orders[wanted] = Order(self._matching(wanted), self.unsure, self.texts.vectors, self.seed)
             if len(self._orders) > _KEPT_ORDERS:
                 self._orders.popitem(last=False)
         self._orders.move_to_end(wanted)

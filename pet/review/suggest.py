@@ -14,7 +14,7 @@ from pet.data.pick import pick_rows
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.errors import PetError
 from pet.numerics import log_softmax
-from pet.review.choose import choose, divergence, divergence_of_decisions
+from pet.review.choose import choose, divergence, divergence_of_decisions, margin_doubt
 from pet.review.finished import FinishedRun
 
 Array = NDArray[Any]
@@ -90,11 +90,8 @@ def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
     """
     if count < 1:
         raise PetError(f"-n {count}: suggest at least 1 text")
-    doubt, soft = doubts(run), run.pool
-    main = soft.probabilities.argmax(axis=1) if run.task.multi_label else soft.label
-    known = None if run.data.train is None else run.vectors("train")
-    rows = choose(usable_doubts(run, doubt), main, run.vectors("pool"), count, seed, known)
-    return list(described(run, rows, doubt[rows], soft.take(rows)))
+    rows = choose(unsure(run), run.vectors("pool"), count, seed)
+    return list(described(run, rows, doubts(run)[rows], run.pool.take(rows)))
 
 
 def doubts(run: FinishedRun) -> Array:
@@ -111,12 +108,17 @@ def doubts(run: FinishedRun) -> Array:
     return divergence(scores, run.ensemble.weights)
 
 
-def usable_doubts(run: FinishedRun, doubt: Array) -> Array:
-    """Return the doubts to choose texts by: equal ones if no member was trained.
+def unsure(run: FinishedRun) -> Array:
+    """Return how unsure the label of each unlabeled text is, from 0 to 1; 0 for all of them if no member was trained.
 
-    Untrained patterns disagree about texts that they do not understand, and labels of these teach less than others.
+    Untrained patterns are unsure of texts that they do not understand, and labels of these teach less than others.
     """
-    return np.zeros(len(doubt)) if _is_untrained(run) else doubt
+    soft = run.pool
+    if _is_untrained(run):
+        return np.zeros(len(soft.probabilities))
+    if isinstance(soft, SoftLabelSets):  # the least certain decision about a label
+        return np.asarray(1 - np.abs(2 * soft.probabilities - 1).min(axis=1))
+    return margin_doubt(soft.probabilities)
 
 
 def _is_untrained(run: FinishedRun) -> bool:
