@@ -2,9 +2,9 @@
 
     python benchmarks/verbalizers.py agnews yelp
 
-Accuracy on labeled texts of the training set that were not drawn: one trained member for each of two patterns, and both
-merged. `found` has the 20 words a label that `pet words` finds in the drawn texts instead of those of the task file.
-Lines that exist are not made again.
+Accuracy on labeled texts of the training set that were not drawn, of one trained member for each pattern, merged.
+`found` has the 20 words a label that `pet words` finds in the drawn texts instead of those of the task file. Lines that
+exist are not made again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import click
 import common
 from words import DESCRIPTIONS, DRAWN_FROM, PATTERNS, shared_of, trained, with_words
 
-HELD_OUT, FOUND = 500, 20  # the last rows are scored; words of a label
+FOUND = 20  # words of a label
 KINDS = [("people", "words"), ("people", "weighted"), ("people", "learned"), ("people", "prototype")]
 KINDS += [("found", "words"), ("found", "weighted")]
 INTRO = """# How a member scores labels
 
-Produced by `python benchmarks/verbalizers.py`: `minilm-mlm-en`, patterns 1 and 2, one member each, {length} tokens,
-{examples} labeled texts, accuracy in percent on {rows} labeled texts of the training set that were not drawn, mean and
-standard deviation over draws. The standard error of a figure is about 2 points; differences on the same texts are more
-certain. "found" are the {found} words a label that `pet words` finds in the labeled texts.
+Produced by `python benchmarks/verbalizers.py`: `minilm-mlm-en`, {patterns} pattern(s) of each task with one member
+each, {steps} updates, {length} tokens, {examples} labeled texts, accuracy in percent on the last {rows} labeled texts
+of the training set, which were not drawn; mean and standard deviation over draws. Differences on the same texts are
+more certain than the figures. "found" are the {found} words a label that `pet words` finds in the labeled texts.
 
 """
 
@@ -41,7 +41,7 @@ def measure(wanted: Mapping[str, Any], model: Path, length: int) -> dict[str, An
     from pet.words.tables import read_texts
 
     begun = time.process_time()
-    task = Task.load(wanted["task"]).with_patterns(PATTERNS)
+    task = Task.load(wanted["task"]).with_patterns(PATTERNS[: wanted["patterns"]])
     data = common.SHARED / "data" / wanted["task"]
     tables = read_texts(task, {"train": str(data / "train.jsonl"), "unlabeled": str(data / "unlabeled.jsonl")})
     every = tables["train"]
@@ -55,7 +55,8 @@ def measure(wanted: Mapping[str, Any], model: Path, length: int) -> dict[str, An
             shared_of(task, model, length), drawn, tables["unlabeled"], WordOptions(count=wanted["per_label"])
         )
         task = with_words(task, {label: [word.word for word in words] for label, words in group.words.items()})
-    shared = shared_of(task, model, length, verbalizer=wanted["verbalizer"])
+    changes = {"verbalizer": wanted["verbalizer"], "steps": str(wanted["steps"])}
+    shared = shared_of(task, model, length, **changes)
     held_out = pick_rows(every, range(len(every) - wanted["rows"], len(every)))
     with TemporaryDirectory() as scratch:
         found = trained(shared, drawn, held_out, Path(scratch))
@@ -75,8 +76,8 @@ def page(lines: list[Any]) -> str:
             cells.append(common.spread([line["accuracy"] for line in mine]) if mine else "")
         rows.append([words, kind, *cells])
     draws = max(sum(line["task"] == task and line["verbalizer"] == "learned" for line in lines) for task in tasks)
-    one = lines[0]
-    intro = INTRO.format(length=one["length"], examples=one["examples"], rows=one["rows"], found=one["per_label"])
+    same = {key: lines[0][key] for key in ("length", "examples", "rows", "steps", "patterns")}
+    intro = INTRO.format(**same, found=lines[0]["per_label"])
     return intro + common.markdown(["words", "verbalizer", *tasks], rows) + f"\n{draws} draw(s).\n"
 
 
@@ -85,19 +86,19 @@ def page(lines: list[Any]) -> str:
 @common.model_option
 @click.option("--examples", default=32, show_default=True, help="Labeled texts of a draw.")
 @click.option("--draws", default=2, show_default=True, help="Number of draws.")
+@click.option("--patterns", default=len(PATTERNS), show_default=True, help="Number of patterns.")
+@click.option("--steps", default=60, show_default=True, help="Updates of a member.")
+@click.option("--rows", default=500, show_default=True, help="Texts to test on.")
 @click.option("--max-length", "length", default=64, show_default=True, help="Longest input in tokens.")
 @common.threads_option
 @common.output_option(common.HERE / "results" / "verbalizers.jsonl")
-def main(
-    tasks: tuple[str, ...], model: Path, examples: int, draws: int, length: int, threads: int, output: Path
-) -> None:
+def main(tasks: tuple[str, ...], model: Path, draws: int, length: int, threads: int, output: Path, **same: int) -> None:
     """Measure all kinds on TASKS, which are agnews and yelp."""
     import torch
 
     torch.set_num_threads(threads)
-    same = {"examples": examples, "length": length, "rows": HELD_OUT, "per_label": FOUND}
     runs = [
-        {"task": task, "words": words, "verbalizer": kind, "draw": draw, **same}
+        {"task": task, "words": words, "verbalizer": kind, "draw": draw, "length": length, "per_label": FOUND, **same}
         for draw in range(draws)
         for task in tasks
         for words, kind in KINDS
