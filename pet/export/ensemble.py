@@ -31,6 +31,7 @@ from pet.inference.place import ENSEMBLE
 from pet.members.engines import scoring_model
 from pet.members.pattern import PatternMember, position_of
 from pet.members.untrained import UntrainedMember
+from pet.members.verbalizers import verbalizer_of
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.load_run import read_settings
@@ -38,6 +39,7 @@ from pet.runtimes.engines import ONNX, describe
 from pet.runtimes.graph import INPUTS, POSITIONS, Graph, LayeredEncoder, copied, token_at, write_graph
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.student.exported import FOLDER
+from pet.training.settings import WORDS
 from pet.tuning.members import encoder_options
 from pet.tuning.soft import SoftEmbedding, remove
 
@@ -187,6 +189,9 @@ def _members(ensemble: SavedEnsemble, run: str) -> tuple[MaskedLM, list[_Member]
     members: list[_Member] = []
     found, first = None, 0
     for scorer in ensemble.scorers:
+        kind = verbalizer_of(ensemble.shared, scorer.spec) if isinstance(scorer, PatternMember) else WORDS
+        if kind != WORDS:
+            raise PetError(f"{run}: member {scorer.name} has verbalizer={kind}, which is not exported; {cure}")
         found = scoring_model(scorer)
         if not isinstance(scorer, (PatternMember, UntrainedMember)) or not (found and isinstance(found[1], MaskedLM)):
             raise PetError(f"{run}: member {scorer.name} has no pattern on a masked language model; {cure}")

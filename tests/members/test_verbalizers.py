@@ -19,6 +19,7 @@ from pet.backbones.info import ModelInfo
 from pet.backbones.label_head import LabelVectors, Prototypes, contrast
 from pet.backbones.word_weights import WordWeights
 from pet.errors import PetError
+from pet.export.ensemble import _members
 from pet.members.kinds import fit_scorer, make_scorer, open_scorer
 from pet.members.models import Models
 from pet.members.scoring import score_rows
@@ -133,6 +134,17 @@ def test_a_learned_verbalizer_is_not_reused_for_other_labels() -> None:
     context: Any = SimpleNamespace(task=after, recipe=recipe)
     earlier: Any = SimpleNamespace(task=before, stages=stages)
     assert "verbalizer" in _cannot_reuse(context, earlier, member)
+
+
+def test_an_ensemble_with_weighted_words_is_not_exported_as_one_graph(shared_for: Callable[..., Shared]) -> None:
+    shared = shared_for(verbalizer="weighted")
+    member = make_scorer(pattern_spec("pattern", 0, 0), shared)
+    rule = SimpleNamespace(rule="learned")
+    ensemble: Any = SimpleNamespace(
+        ensemble=rule, recipe=shared.recipe, task=shared.task, scorers=[member], shared=shared
+    )
+    with pytest.raises(PetError, match=r"p1-r1.*verbalizer=weighted.*--ensemble"):
+        _members(ensemble, "runs/news")
 
 
 def test_a_damaged_verbalizer_is_named(tmp_path: Path, shared_for: Callable[..., Shared]) -> None:
