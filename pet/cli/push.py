@@ -18,7 +18,11 @@ Examples:
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("source", metavar="MODEL|F")
 @click.argument("repository", metavar="OWNER/NAME")
-@click.option("--labels", is_flag=True, help="The source is a file of soft labels; send it as a data set.")
+@click.option(
+    "--labels",
+    is_flag=True,
+    help="Send soft labels as a data set: F is a file or folder of `pet label`, or a run.",
+)
 @click.option("--license", "license_", metavar="L", help="License for the card, such as apache-2.0.")
 @click.option("--language", multiple=True, metavar="CODE", help="Language for the card, such as en. Repeatable.")
 @click.option("--dataset", multiple=True, metavar="NAME", help="Data set on the hub that was used. Repeatable.")

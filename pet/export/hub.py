@@ -11,9 +11,15 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, DatasetCardData, HfApi, ModelCard
 
+from pet.data.open_source import open_source
+from pet.data.source import column_names
+from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
+from pet.inference.ensemble import used_generation
 from pet.report.card import escape, front_matter
 from pet.resources import expand
+from pet.run.load_run import is_run, read_settings
+from pet.store.manifest import read_stages
 from pet.store.recorded import check_recorded
 from pet.store.yaml_reader import parse_yaml
 
@@ -28,6 +34,10 @@ _BELONGS = re.compile(
     r"|[\w.-]*\.model|onnx/model(_quantized)?\.onnx(_data)?|export\.json"
 )
 _ENDINGS = (".parquet", ".jsonl", ".csv", ".tsv")
+# Columns of soft labels; further ones were copied from the texts.
+_LABEL_COLUMN = re.compile(
+    r"id|labels?|probabilities|logits|confidence|entropy|agreement|votes|fit|(p|vote)\(.*\)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -144,21 +154,32 @@ def described(card: str, more: Mapping[str, Any], place: str) -> str:
 
 
 def labels_upload(source: str, about: About) -> Upload:
-    """Make a data set of a file of soft labels, which ``datasets.load_dataset`` reads. It has no texts.
+    """Make a data set of soft labels, which ``datasets.load_dataset`` reads. It has no texts.
+
+    Parameters
+    ----------
+    source : a file of soft labels, a folder of them as `pet label` writes on a cluster, or a run
+    about : more about them for the card
 
     Raises
     ------
     PetError
-        If the file is missing or has no known ending.
+        If there are no soft labels, or the file has further columns, which may be texts.
     """
-    from pet.ensemble.soft_label_files import read_soft_labels
-
     about.check()
-    path = expand(source)
-    if not path.is_file() or path.suffix.lower() not in _ENDINGS:
-        raise PetError(f"{source}: no file of soft labels; give one that `pet label` wrote ({', '.join(_ENDINGS)})")
+    path = _label_place(source)
     table = read_soft_labels(path)
-    name, labels = f"data/train{path.suffix.lower()}", [str(label) for label in table.labels]
+    read = open_source(str(path), "labels")
+    kept = [name for name in column_names(read) or () if not _LABEL_COLUMN.fullmatch(name) and name not in table.labels]
+    if kept:
+        raise PetError(
+            f"{source}: also has the columns {', '.join(kept)}, which would be sent, too; label the texts again "
+            "without --keep"
+        )
+    several = path.is_dir()
+    files = {f"data/train-{number:05}{file.suffix.lower()}": file for number, file in enumerate(read.paths)}
+    files = files if several else {f"data/train{path.suffix.lower()}": path}
+    name, labels = "data/*.parquet" if several else next(iter(files)), [str(label) for label in table.labels]
     card = DatasetCardData(
         language=list(about.languages) or None,
         license=about.license,
@@ -175,7 +196,22 @@ def labels_upload(source: str, about: About) -> Upload:
         "## Limitations\n\nA model made these labels, and some are wrong. The probabilities say how sure it was.\n"
     )
     text = f"{front_matter(card.to_dict())}\n\n{body}"
-    return Upload("dataset", {README: text.encode("utf-8"), name: path})
+    return Upload("dataset", {README: text.encode("utf-8"), **files})
+
+
+def _label_place(source: str) -> Path:
+    """Return the file or folder of soft labels that a source names."""
+    path = expand(source)
+    if is_run(path):
+        generation = used_generation(path, read_stages(path), read_settings(path).method)
+        path = path / f"g{generation}" / "labels.parquet"
+    if path.is_dir() and any(path.glob("*.parquet")):
+        return path
+    if not path.is_file() or path.suffix.lower() not in _ENDINGS:
+        raise PetError(
+            f"{source}: has no soft labels; give a run, or a file that `pet label` wrote ({', '.join(_ENDINGS)})"
+        )
+    return path
 
 
 def push(upload: Upload, repository: str, *, private: bool = False) -> str:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from small_run import pet, refused
 from tiny_text import LABELS
 
+from pet.export.hub import About, labels_upload
 from pet.report.card import CardTask, student_card
 from pet.student.classifier import TextInput, new_classifier
 from pet.task.grammar import parse_template
@@ -122,6 +125,34 @@ def test_soft_labels_are_a_data_set_that_can_be_loaded(labels: Path, tmp_path: P
     assert found["id"] == ["0", "1", "2"]
     text = hub.files["README.md"].decode("utf-8")
     assert yaml.safe_load(text.split("---")[1])["task_categories"] == ["text-classification"]
+
+
+def test_a_folder_of_soft_labels_is_one_data_set(tmp_path: Path):
+    (tmp_path / "labels").mkdir()
+    for shard in range(2):
+        columns = {"id": [f"{shard}a", f"{shard}b"], "probabilities": [[0.25, 0.75], [1.0, 0.0]]}
+        table = pa.table(columns).replace_schema_metadata({"labels": '["a", "b"]'})
+        pq.write_table(table, tmp_path / "labels" / f"part-{shard}.parquet")
+    listed = json.loads(pet("push", tmp_path / "labels", "someone/x", "--labels", "--dry-run", "--json").stdout)
+    assert {*listed["files"]} == {"README.md", "data/train-00000.parquet", "data/train-00001.parquet"}
+    card = labels_upload(str(tmp_path / "labels"), About()).files["README.md"]
+    assert isinstance(card, bytes)
+    assert "Labels of 4 texts" in card.decode("utf-8")
+    configs = yaml.safe_load(card.decode("utf-8").split("---")[1])["configs"]
+    assert configs[0]["data_files"][0]["path"] == "data/*.parquet"
+
+
+def test_a_run_has_soft_labels(workplace: Path):
+    run = workplace / "runs" / "reviews"
+    listed = json.loads(pet("push", run, "someone/x", "--labels", "--dry-run", "--json").stdout)
+    assert listed["files"]["data/train.parquet"] == (run / "g0" / "labels.parquet").stat().st_size
+
+
+def test_columns_that_were_copied_from_the_texts_are_not_sent(labels: Path):
+    rows = [json.loads(line) | {"customer": "Ann"} for line in labels.read_text(encoding="utf-8").splitlines()]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    message = refused("push", labels, "someone/x", "--labels", "--dry-run")
+    assert "customer" in message and "--keep" in message
 
 
 @pytest.mark.parametrize(
