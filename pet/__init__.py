@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pet.library_defaults import bound_spinning
+from pet.library_defaults import bound_caches, bound_spinning
 
 __version__ = "0.1.0"
 
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 bound_spinning()
+bound_caches()
 
 if TYPE_CHECKING:
     from pet.data.read import read_table

@@ -168,3 +168,14 @@ def test_waiting_threads_spin_briefly_unless_the_user_decides(
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     library_defaults.bound_spinning()
     assert environment == found
+
+
+@pytest.mark.parametrize("given", [{}, {"LRU_CACHE_CAPACITY": "7"}])
+def test_compiled_code_is_bounded_unless_the_user_decides(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = dict(given)
+    monkeypatch.setattr(library_defaults.os, "environ", environment)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    library_defaults.bound_caches()
+    assert environment == {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "16"} | given

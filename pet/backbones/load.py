@@ -35,6 +35,7 @@ from pet.backbones.opened import check_finite, check_layers, check_vocabulary
 from pet.backbones.place import resolve_model
 from pet.compat import EMPTY_FIRST, dtype_argument
 from pet.errors import PetError
+from pet.lean_imports import build
 from pet.process import environment, without_messages
 from pet.shortage import shortage
 from pet.store.files import hash_file, hash_inputs
@@ -245,8 +246,10 @@ def load_model(
     quiet = environment(DISABLE_SAFETENSORS_CONVERSION="1")
     with opening(name, "weights"), without_messages(), quiet, limited_size(name, weights):
         try:
-            model, info = kind.from_pretrained(
-                path, config=config, output_loading_info=True, trust_remote_code=False, **options
+            model, info = build(
+                lambda: kind.from_pretrained(
+                    path, config=config, output_loading_info=True, trust_remote_code=False, **options
+                )
             )
         except OSError as error:
             if weights is None and not allow_pickle and "safetensors" in str(error):
@@ -264,7 +267,7 @@ def empty_model(name: str, config: Any, kind: Any = transformers.AutoModel) -> P
         with suppress(PetError):  # `pet check` can do without weights
             weights = check_weights(path, allow_pickle=True)
     with opening(name, "configuration"), limited_size(name, weights), torch.device("meta"):
-        model: PreTrainedModel = kind.from_config(config, trust_remote_code=False)
+        model: PreTrainedModel = build(lambda: kind.from_config(config, trust_remote_code=False))
     return model
 
 

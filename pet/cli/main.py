@@ -10,6 +10,7 @@ import click
 from pet import __version__, lean_imports
 from pet.cli.echo import echo, visible_messages
 from pet.cli.help import Group
+from pet.cli.leave import leave
 from pet.errors import PetError
 from pet.library_defaults import set_environment
 from pet.shortage import check_address_space, shortage, within_limits
@@ -68,7 +69,11 @@ class LazyGroup(Group):
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the command in a process of its own."""
         lean_imports.allow()
-        return super().__call__(*args, **options)
+        try:
+            return super().__call__(*args, **options)
+        except SystemExit as end:
+            leave(end.code)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

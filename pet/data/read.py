@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pet.data.chunk import Chunk
 from pet.data.columns import Layout, lay_out
 from pet.data.fast import fast_batches
 from pet.data.ids import IdLedger
@@ -95,6 +96,7 @@ def iter_table(
     name: str = "input",
     chunk_rows: int = 32768,
     table_format: TableFormat = DETECT,
+    lean: bool = False,
 ) -> Chunks:
     """Read a table in chunks, in constant memory.
 
@@ -105,6 +107,8 @@ def iter_table(
     ----------
     chunk_rows : int
         Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
+    lean : bool
+        Return the chunks as `pet.data.chunk.Chunk`, which does not import ``datasets``.
 
     Returns
     -------
@@ -118,7 +122,10 @@ def iter_table(
     except Unsound:
         fast = False
         rows = sum(batch.num_rows for batch in _walked(opened, layout, name))
-    return Chunks(_stream(opened, layout, name, chunk_rows, fast), rows)
+    parts = _stream(opened, layout, name, chunk_rows, fast)
+    if lean:
+        return Chunks((Chunk(pa.Table.from_batches(part, layout.schema)) for part in parts), rows)
+    return Chunks((dataset_of(part, layout.schema) for part in parts), rows)
 
 
 class Chunks:
@@ -129,7 +136,7 @@ class Chunks:
     rows : int
     """
 
-    def __init__(self, chunks: Iterator[datasets.Dataset], rows: int):
+    def __init__(self, chunks: Iterator[Any], rows: int):
         self.rows = rows
         self._chunks = chunks
 
@@ -230,7 +237,8 @@ def _name_duplicates(source: Source, layout: Layout, problems: Problems, duplica
             first[text] = place
 
 
-def _stream(source: Source, layout: Layout, name: str, chunk_rows: int, fast: bool) -> Iterator[datasets.Dataset]:
+def _stream(source: Source, layout: Layout, name: str, chunk_rows: int, fast: bool) -> Iterator[list[pa.RecordBatch]]:
+    """Yield the batches of each chunk."""
     batches = fast_batches(source, layout) if fast else _walked(source, layout, name)
     waiting: list[pa.RecordBatch] = []
     rows = size = 0
@@ -242,9 +250,9 @@ def _stream(source: Source, layout: Layout, name: str, chunk_rows: int, fast: bo
                 waiting.append(part)
                 rows, size = rows + part.num_rows, size + part.nbytes
                 if rows == chunk_rows or size > CHUNK_BYTES:
-                    yield dataset_of(waiting, layout.schema)
+                    yield waiting
                     waiting, rows, size = [], 0, 0
     except Unsound:
         raise PetError(f"{name}: {source.shown}: changed while it was read; run the command again") from None
     if waiting:
-        yield dataset_of(waiting, layout.schema)
+        yield waiting

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from pet.data.read import Chunks
 from pet.inference.options import ComputeOptions
 from pet.inference.place import check_place, settings_of
-from pet.inference.quantize import first_chunk
-from pet.inference.runtime import prepare_classifier
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.load_run import is_run
@@ -127,6 +125,9 @@ def classify_chunks(
     """
     accelerator, chunks = make_accelerator(compute.device, compute.precision or "fp32"), iter(table)
     if compute.quantize or compute.runtime or engine_of(classifier):
+        from pet.inference.quantize import first_chunk  # these modules import the ensemble
+        from pet.inference.runtime import prepare_classifier
+
         first, chunks = first_chunk(chunks)
         prepare_classifier(classifier, name, first, accelerator, compute, reporter)
     with reporter.task(doing, table.rows, "text") as bar:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pet.data.kept import keep_columns
 from pet.data.read import iter_table
-from pet.data.source_names import file_of, text_columns
+from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
@@ -20,13 +20,12 @@ from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.exported import ExportedEnsemble, open_exported
 from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
 from pet.inference.options import ComputeOptions, check_confidence
-from pet.inference.place import is_exported_ensemble
+from pet.inference.place import check_destination, is_exported_ensemble
 from pet.inference.quantize import first_chunk
 from pet.inference.runtime import Prepared, prepare_ensemble
 from pet.progress import Progress, Reporter
 from pet.resources import expand
-from pet.store.outputs import check_output
-from pet.store.tables import TABLE_ENDINGS, OutputColumn, Values, needs_types
+from pet.store.tables import OutputColumn, Values, needs_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +106,7 @@ def label_file(
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
-    place = check_place(output, source, table)
+    place = check_destination(output, source, table)
     ensemble = _opened(expand(run), compute)
     labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
     mapping = text_columns(source, {**ensemble.columns, **table.columns})
@@ -140,13 +139,6 @@ def _opened(place: Path, compute: ComputeOptions) -> SavedEnsemble | ExportedEns
     if is_exported_ensemble(place):
         return open_exported(place, compute)
     return open_ensemble(place, **compute.opening)
-
-
-def check_place(output: str | Path | IO[str], source: str, table: TableOptions) -> Path | IO[str]:
-    """Return where a table goes: the path of a file that can be written, or a stream as it is."""
-    if not isinstance(output, (str, Path)):
-        return output
-    return check_output(output, TABLE_ENDINGS, file_of(source), table.force)
 
 
 def _prepared(

@@ -1,13 +1,18 @@
-"""What the folder of a classifier says about it. This module does not import torch."""
+"""Where a classifier is, what its folder says about it, and where results go. This module does not import torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
+from pet.data.source_names import file_of
+from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
 from pet.store.json_reader import read_json
+from pet.store.outputs import check_output
+from pet.store.tables import TABLE_ENDINGS
 
 _NOTE = "pet.json"
 ENSEMBLE = "ensemble.json"  # in a folder of `pet export --ensemble`
@@ -33,6 +38,13 @@ def check_place(place: Path) -> None:
 def is_exported_ensemble(place: Path) -> bool:
     """Return True if `pet export --ensemble` wrote a folder."""
     return (place / ENSEMBLE).is_file()
+
+
+def check_destination(output: str | Path | IO[str], source: str, table: TableOptions) -> Path | IO[str]:
+    """Return where a table goes: the path of a file that can be written, or a stream as it is."""
+    if not isinstance(output, (str, Path)):
+        return output
+    return check_output(output, TABLE_ENDINGS, file_of(source), table.force)
 
 
 def settings_of(place: Path) -> RunSettings | None:

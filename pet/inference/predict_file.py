@@ -15,15 +15,16 @@ from pet.data.read import iter_table
 from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
 from pet.inference.classifier import classify_chunks, open_classifier
-from pet.inference.label_file import check_place
-from pet.inference.none_of_these import FIT, FitThreshold, fit_of_classifier
 from pet.inference.options import ComputeOptions
+from pet.inference.place import check_destination
 from pet.progress import Reporter
 from pet.store.tables import PROBABILITY_COLUMN, OutputColumn, needs_types, writing_table
 from pet.student.classifier import Classifier
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from pet.inference.none_of_these import FitThreshold
 
 
 def predict_file(
@@ -67,15 +68,19 @@ def predict_file(
     32
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
-    place = check_place(output, source, table)
+    place = check_destination(output, source, table)
     saved = open_classifier(model, compute, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
     columns = prediction_columns(labels, independent=saved.classifier.independent)
-    threshold = None if none_of_these is None else fit_of_classifier(model, none_of_these, compute, reporter)
-    columns += [] if threshold is None else [FIT]
+    threshold = None
+    if none_of_these is not None:
+        from pet.inference.none_of_these import FIT, fit_of_classifier  # imports the ensemble and `datasets`
+
+        threshold = fit_of_classifier(model, none_of_these, compute, reporter)
+        columns.append(FIT)
     mapping = text_columns(source, {**saved.columns, **table.columns})
     kept = keep_columns(source, table, mapping, columns, typed=needs_types(place))
-    chunks = iter_table(source, fields, columns=mapping, **table.reading)
+    chunks = iter_table(source, fields, columns=mapping, lean=threshold is None, **table.reading)
     order = {"labels": json.dumps(list(labels), ensure_ascii=False)}
     total = foreign = 0
     with writing_table(place, [*columns, *kept.columns], order, as_is=table.as_is) as writer:
@@ -89,12 +94,12 @@ def predict_file(
 
 
 def _fitting(threshold: FitThreshold | None, chunk: Dataset) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Return the rows of a chunk that fit a label, and their values of `FIT`; all rows without a threshold."""
+    """Return the rows of a chunk that fit a label, and the column that says how well; all rows without a threshold."""
     if threshold is None:
         return np.arange(len(chunk)), {}
     fit = threshold.measure(chunk)
     rows = np.flatnonzero(fit >= threshold.least)
-    return rows, {FIT.name: fit[rows]}
+    return rows, {"fit": fit[rows]}
 
 
 def _values(classifier: Classifier, chunk: Dataset, probabilities: NDArray[Any], rows: NDArray[Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pet.extras import DISTRIBUTION, TRACKERS, install_command, is_installed, tracker_command
+from pet.library_defaults import CACHES, WAITING
 from pet.report.tables import text_table
 from pet.resources import expand
 
@@ -95,7 +96,7 @@ def _threads() -> dict[str, Any]:
     """Return how many threads torch uses, and what the number comes from."""
     import torch
 
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM")
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *WAITING, *CACHES, "TOKENIZERS_PARALLELISM")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     source = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in os.environ else "the cores that this process may use"
     return {
