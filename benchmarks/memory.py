@@ -1,19 +1,29 @@
-"""Memory of labeling a small and a large pool, including merging and writing the soft labels.
+"""Peak memory of commands: a whole run, and labeling and distilling few and many texts.
 
     python benchmarks/memory.py
+    python benchmarks/memory.py run
+    python benchmarks/memory.py distill --small 1000000 --large 10000000
 
-Makes pools of synthetic texts and a model so small that everything else takes most of the time. Then it runs
-`pet run --method zero-shot` and `pet label` on each pool in a process of its own. Resident memory is read from /proc
-every tenth of a second (Linux only), without file-backed pages, which the system can reclaim at any time.
+`run` is a whole run on a real model and 1,000 texts, with the peak of each stage. `pool` makes pools of synthetic texts
+and a model so small that everything else takes most of the time; it measures `pet run --method zero-shot` and
+`pet label`. `distill` trains such a model on a folder of soft labels, in shards like those of `pet label --executor
+ray`. `labels` is a zero-shot run with 5,000 labels.
+
+Every command is a process of its own. Its memory is read from /proc every tenth of a second (Linux only): resident
+pages, and those without a file, because the system can reclaim the others at any time.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +44,10 @@ patterns: ["{mask}: {text}", "{text} It is about {mask}."]
 WORDS = ["the", "bank", "team", "market", "court", "phone", "game", "vote", "price", "war", "chip", "law", "study"]
 ALLOWED = 100 << 20  # bytes of growth beyond the scores of the larger pool
 PART = 50_000  # rows written at a time
+MANY = 5000  # labels
+RUN_LIMIT, LABEL_LIMIT = 1200, 700  # MB
+QUIETLY = ["--device", "cpu", "--precision", "fp32", "-q"]
+STAGE = re.compile(r"(?:^|[\r\n])(train student|train|score \w+|embed \w+|classify|label|merge)\b")
 
 
 def write_pool(path: Path, rows: int) -> None:
@@ -63,61 +77,177 @@ def write_model(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def resident(process: int) -> int:
-    """Return the resident bytes of a process without file-backed pages; 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon")), 0)
+@dataclass
+class Peak:
+    """What a command needed.
+
+    Attributes
+    ----------
+    resident, anonymous : highest number of bytes, with and without pages of files
+    seconds : wall time
+    stages : highest number of resident bytes while each stage was the last one that the command named
+    """
+
+    resident: int = 0
+    anonymous: int = 0
+    seconds: float = 0.0
+    stages: dict[str, int] = field(default_factory=dict)
+
+    def note(self, process: int, stage: str) -> None:
+        """Read the memory of a process."""
+        try:
+            lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        except OSError:
+            return
+        found = {name: int(value.split()[0]) << 10 for name, _, value in (line.partition(":") for line in lines)
+                 if name in ("VmRSS", "RssAnon")}  # fmt: skip
+        self.resident = max(self.resident, found.get("VmRSS", 0))
+        self.anonymous = max(self.anonymous, found.get("RssAnon", 0))
+        self.stages[stage] = max(self.stages.get(stage, 0), found.get("VmRSS", 0))
 
 
-def peak(arguments: list[str]) -> tuple[int, float]:
-    """Run a pet command; return its peak of resident bytes and its seconds."""
-    begun, most = time.monotonic(), 0
-    with subprocess.Popen([sys.executable, "-m", "pet", *arguments], stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            most = max(most, resident(process.pid))
+def peak(arguments: list[str], log: Path) -> Peak:
+    """Run a pet command whose messages go to a file."""
+    begun, most = time.monotonic(), Peak()
+    with (
+        log.open("wb") as messages,
+        subprocess.Popen([sys.executable, "-m", "pet", *arguments], stdout=subprocess.DEVNULL, stderr=messages) as pet,
+    ):
+        while pet.poll() is None:
+            named = STAGE.findall(log.read_text(encoding="utf-8", errors="replace"))
+            most.note(pet.pid, named[-1] if named else "start")
             time.sleep(0.1)
-    if process.returncode:
-        raise click.ClickException(f"pet {' '.join(arguments)} failed with exit code {process.returncode}")
-    return most, time.monotonic() - begun
+    if pet.returncode:
+        raise click.ClickException(f"pet {' '.join(arguments)} failed: {log.read_text(encoding='utf-8')[-2000:]}")
+    most.seconds = time.monotonic() - begun
+    return most
 
 
-def measure(folder: Path, rows: int) -> dict[str, Any]:
-    """Run both commands on a pool with this many rows."""
-    pool, run = folder / f"{rows}.parquet", folder / f"run-{rows}"
-    write_pool(pool, rows)
-    quietly = ["--device", "cpu", "--precision", "fp32", "-q"]
-    work = ["run", str(folder / "task.yaml"), "--method", "zero-shot", "--model", str(folder / "model")]
-    whole = peak([*work, "--unlabeled", str(pool), "--max-length", "32", *quietly, "-o", str(run)])
-    label = peak(["label", str(run), "--input", str(pool), *quietly, "-o", str(folder / f"{rows}-labels.parquet")])
-    return {"rows": rows, "run": whole[0], "run_seconds": whole[1], "label": label[0], "label_seconds": label[1]}
+def show(what: str, limit: int, sizes: list[int], found: list[Peak], what_of: str) -> dict[str, Any]:
+    """Print the memory without pages of files for each size; return the figures."""
+    peaks = [round(each.anonymous / 2**20) for each in found]
+    parts = [f"{mb} MB for {size:,} {what_of}" for mb, size in zip(peaks, sizes, strict=True)]
+    growth = peaks[-1] - peaks[0]
+    verdict = "met" if growth <= limit else "missed"
+    rate = sizes[-1] / found[-1].seconds
+    click.echo(
+        f"{what}: {', '.join(parts)}: growth {growth} MB, limit {limit} MB, {verdict} ({rate:,.0f} rows a second)"
+    )
+    return {"sizes": sizes, "anonymous_mb": peaks, "seconds": [round(each.seconds, 1) for each in found]}
+
+
+# ---- what is measured --------------------------------------------------------------------------
+
+
+def whole_run(folder: Path, _sizes: list[int]) -> dict[str, Any]:
+    """A run with the default recipe on a model of 91 MB: 32 examples of agnews, and 1,000 unlabeled texts."""
+    data, pool = common.SHARED / "data" / "agnews", folder / "thousand.jsonl"
+    with (data / "unlabeled.jsonl").open(encoding="utf-8") as lines:
+        pool.write_text("".join(line for _, line in zip(range(1000), lines, strict=False)), encoding="utf-8")
+    model = common.SHARED / "models" / "minilm-mlm-en"
+    given = ["--model", str(model), "--train", str(data / "train.jsonl"), "--examples", "32", "--unlabeled", str(pool)]
+    found = peak(["run", "agnews", *given, "--no-estimate", "-o", str(folder / "whole")], folder / "whole.log")
+    stages = {name: round(most / 2**20) for name, most in found.stages.items()}
+    most = round(found.resident / 2**20)
+    click.echo(
+        f"whole run: {most} MB, limit {RUN_LIMIT} MB, {'met' if most <= RUN_LIMIT else 'missed'}; by stage: {stages}"
+    )
+    return {"resident_mb": most, "stages_mb": stages, "seconds": round(found.seconds, 1)}
+
+
+def pools(folder: Path, sizes: list[int]) -> dict[str, Any]:
+    """Untrained patterns that label a small and a large pool, in a run and by `pet label`."""
+    runs, labels = [], []
+    for rows in sizes:
+        pool, run = folder / f"{rows}.parquet", folder / f"run-{rows}"
+        write_pool(pool, rows)
+        work = ["run", str(folder / "task.yaml"), "--method", "zero-shot", "--model", str(folder / "model")]
+        log = folder / "pool.log"
+        runs.append(peak([*work, "--unlabeled", str(pool), "--max-length", "32", *QUIETLY, "-o", str(run)], log))
+        labels.append(peak(["label", str(run), "--input", str(pool), *QUIETLY, "-o", str(run) + ".parquet"], log))
+    allowed = (sizes[-1] * len(LABELS) * 4 + ALLOWED) >> 20
+    shown = {
+        "run": show("pet run", allowed, sizes, runs, "texts"),
+        "label": show("pet label", allowed, sizes, labels, "texts"),
+    }
+    most = max(each.resident for each in labels) >> 20
+    click.echo(f"pet label: {most} MB with files, limit {LABEL_LIMIT} MB, {'met' if most <= LABEL_LIMIT else 'missed'}")
+    return shown | {"label_resident_mb": most}
+
+
+def distill(folder: Path, sizes: list[int]) -> dict[str, Any]:
+    """`pet distill` from few and from many soft labels, in shards, for texts in another order."""
+    found = []
+    for rows in sizes:
+        pool, shards, student = folder / f"texts-{rows}.parquet", folder / f"shards-{rows}", folder / f"student-{rows}"
+        write_pool(pool, rows)
+        write_shards(shards, rows)
+        steps = ["--set", "student_steps=20", "--set", "student_rounds=1", "--max-length", "32"]
+        given = ["--labels", str(shards), "--input", str(pool), "-m", str(folder / "model"), "-o", str(student)]
+        found.append(peak(["distill", *given, *steps, *QUIETLY], folder / "distill.log"))
+        pool.unlink()
+    return show("pet distill", ALLOWED >> 20, sizes, found, "soft labels")
+
+
+def write_shards(folder: Path, rows: int) -> None:
+    """Write soft labels of the pool from its last text to its first, like `pet label` does."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    kinds = pa.schema([("id", pa.string()), ("probabilities", pa.list_(pa.float64()))], {"labels": json.dumps(LABELS)})
+    for number, stop in enumerate(range(rows, 0, -PART)):
+        ids = [str(i) for i in range(stop - 1, max(0, stop - PART) - 1, -1)]
+        values = generator.dirichlet(np.ones(len(LABELS)), len(ids)).ravel()
+        offsets = np.arange(0, values.size + 1, len(LABELS), dtype=np.int32)
+        lists = pa.ListArray.from_arrays(offsets, values)
+        pq.write_table(pa.table({"id": ids, "probabilities": lists}, schema=kinds), folder / f"{number:05d}.parquet")
+
+
+def many_labels(folder: Path, _sizes: list[int]) -> dict[str, Any]:
+    """A zero-shot run with 5,000 labels: 200 unlabeled and 1,000 test texts."""
+    from pet.backbones.load import load_tokenizer
+
+    vocabulary = load_tokenizer("mini-en").get_vocab()
+    words = sorted(word for word in vocabulary if word.isalpha() and word.islower() and len(word) > 2)[:MANY]
+    task = {"task": "many", "fields": ["text"], "labels": words, "verbalizer": {word: word for word in words},
+            "patterns": ["{mask}: {text}"]}  # fmt: skip
+    (folder / "many.yaml").write_text(json.dumps(task), encoding="utf-8")
+    for name, rows in (("pool", 200), ("test", 1000)):
+        lines = [json.dumps({"id": str(i), "text": f"about {words[i]} {i}", "label": words[i]}) for i in range(rows)]
+        (folder / f"many-{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run = folder / "many"
+    given = ["--unlabeled", str(folder / "many-pool.jsonl"), "--test", str(folder / "many-test.jsonl"), "-o", str(run)]
+    work = ["run", str(folder / "many.yaml"), "--method", "zero-shot", "--model", str(folder / "model"), *given]
+    found = peak([*work, "--max-length", "32", *QUIETLY], folder / "many.log")
+    files = {name: round((run / name).stat().st_size / 2**20, 1) for name in ("metrics.json", "report.html")}
+    most = round(found.anonymous / 2**20)
+    click.echo(f"{len(words):,} labels: {most} MB in {found.seconds:.0f} s; files in MB: {files}")
+    return {"labels": len(words), "anonymous_mb": most, "files_mb": files, "seconds": round(found.seconds, 1)}
+
+
+PARTS: dict[str, Callable[[Path, list[int]], dict[str, Any]]] = {
+    "run": whole_run,
+    "pool": pools,
+    "distill": distill,
+    "labels": many_labels,
+}
 
 
 @click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--small", default=100_000, show_default=True, help="Rows of the small pool.")
 @click.option("--large", default=1_000_000, show_default=True, help="Rows of the large pool.")
 @common.output_option(common.SPEED)
-def main(small: int, large: int, output: Path) -> None:
-    """Print the memory for both pools and its growth."""
+def main(parts: tuple[str, ...], small: int, large: int, output: Path) -> None:
+    """Print peaks of memory, and whether they meet their limits. PARTS: what to measure (default: all)."""
     if not Path("/proc/self/status").exists():
         raise click.ClickException("this program requires Linux: it reads /proc")
     with tempfile.TemporaryDirectory(prefix="pet-memory-") as name:
         folder = Path(name)
         (folder / "task.yaml").write_text(TASK)
         write_model(folder / "model")
-        found = [measure(folder, rows) for rows in (small, large)]
-    allowed = large * len(LABELS) * 4 + ALLOWED
-    for what in ("run", "label"):
-        growth = found[1][what] - found[0][what]
-        verdict = "met" if growth <= allowed else "missed"
-        click.echo(
-            f"pet {what}: {found[0][what] / 2**20:.0f} MB for {small:,} rows, {found[1][what] / 2**20:.0f} MB for "
-            f"{large:,}: growth {growth / 2**20:.0f} MB, limit {allowed / 2**20:.0f} MB, {verdict} "
-            f"({large / found[1][f'{what}_seconds']:.0f} rows per second)"
-        )
-    common.record(output, "memory", os.cpu_count() or 1, "wall", {"pools": found, "allowed": allowed})
+        for part in parts or PARTS:
+            figures = PARTS[part](folder, [small, large])
+            common.record(output, f"memory, {part}", os.cpu_count() or 1, "wall", figures)
 
 
 if __name__ == "__main__":

@@ -44,4 +44,4 @@ class Chunk:
 
     def select_columns(self, names: Sequence[str], new_fingerprint: str = "") -> Chunk:
         """Return the columns with these names."""
-        return Chunk(self._table.select(list(names)))
+        return Chunk(pa.Table.from_arrays([self._table.column(name) for name in names], names=list(names)))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from pet.data.spill import no_room
+from pet.data.spill import disk_array, no_room
 
 MOST_NAMED = 1000  # duplicate ids
+MATCHED = 1 << 20  # ids at a time
+_HASHED = 1 << 16
+
+Array = NDArray[Any]
 
 
 class IdLedger:
@@ -95,6 +101,50 @@ def match_ids(ids: pa.Array, known: pa.Array) -> pa.Array:
     at = pc.index_in(keys, value_set=known_keys)
     at = pc.if_else(pc.is_in(keys, value_set=twice), pa.scalar(None, at.type), at)
     return pc.if_else(open_ids, at, found)
+
+
+def match_columns(ids: pa.ChunkedArray, known: pa.ChunkedArray, name: str) -> Array:
+    """`match_ids` for columns of any length, some at a time.
+
+    Parameters
+    ----------
+    ids, known : columns of strings, each without duplicates
+    name : what messages call the input
+
+    Returns
+    -------
+    int64 array of the length of `ids`: positions in `known`, -1 for an unknown id; if it is large, a memory map
+    """
+    groups = -(-max(len(ids), len(known)) // MATCHED)
+    found = disk_array(len(ids), np.int64, name)
+    of_ids, of_known = _groups(ids, groups), _groups(known, groups)
+    for group in range(groups):
+        rows, places = np.flatnonzero(of_ids == group), np.flatnonzero(of_known == group)
+        at = match_ids(_of_group(ids, of_ids == group), _of_group(known, of_known == group))
+        at = np.asarray(pc.fill_null(at, -1))
+        found[rows] = np.append(places, -1)[at]
+    return found
+
+
+def _groups(ids: pa.ChunkedArray, count: int) -> Array:
+    """Return a group for each id, from 0; ids with the same meaning are in the same group."""
+    groups = np.zeros(len(ids), dtype=np.uint16)
+    start = 0
+    for chunk in ids.chunks if count > 1 else ():
+        for part in range(0, len(chunk), _HASHED):
+            meanings = _meanings(chunk.slice(part, _HASHED)).to_pylist()
+            groups[start : start + len(meanings)] = [hash(text) % count for text in meanings]
+            start += len(meanings)
+    return groups
+
+
+def _of_group(ids: pa.ChunkedArray, chosen: Array) -> pa.Array:
+    starts = np.cumsum([0, *map(len, ids.chunks)])
+    parts = [
+        chunk.filter(pa.array(chosen[start : start + len(chunk)]))
+        for chunk, start in zip(ids.chunks, starts[:-1], strict=True)
+    ]
+    return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
 
 
 def _meanings(ids: pa.Array) -> pa.Array:

@@ -37,6 +37,26 @@ def pick_rows(table: Dataset, rows: Any) -> Dataset:
     return table.select(rows, new_fingerprint=random_fingerprint())
 
 
+class Picked:
+    """Some rows of a table that are looked up only when they are picked: `pick_rows` keeps all their numbers in memory.
+
+    Parameters
+    ----------
+    table : a table
+    numbers : row numbers, which may be a memory map
+    """
+
+    def __init__(self, table: Dataset, numbers: Any):
+        self._table, self._numbers = table, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def select(self, rows: Any, new_fingerprint: str = "") -> Dataset:
+        """Return some of the rows as a table."""
+        return pick_rows(self._table, self._numbers[rows])
+
+
 def pick_columns(table: Dataset, names: Iterable[str]) -> Dataset:
     """Return the columns with these names.
 

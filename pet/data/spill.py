@@ -8,7 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pet.data.pick import random_fingerprint
 from pet.errors import PetError
@@ -94,6 +96,26 @@ class SpillingBatches:
 
     def _no_room(self, error: OSError) -> PetError:
         return no_room(self.name, self.parent or tempfile.gettempdir(), error)
+
+
+def disk_array(rows: int, kind: type[np.generic], name: str) -> NDArray[Any]:
+    """Return an array to fill: in memory, or memory-mapped from an unnamed temporary file if it is large.
+
+    Parameters
+    ----------
+    rows : its length
+    kind : its dtype
+    name : what messages call the input
+    """
+    size = rows * np.dtype(kind).itemsize
+    if size <= IN_MEMORY // 4:
+        return np.empty(rows, kind)
+    try:
+        with tempfile.TemporaryFile() as file:  # the map keeps it
+            file.truncate(size)
+            return np.memmap(file, kind, mode="r+", shape=(rows,))
+    except OSError as error:
+        raise no_room(name, tempfile.gettempdir(), error) from None
 
 
 def no_room(name: str, folder: str | os.PathLike[str], error: OSError) -> PetError:

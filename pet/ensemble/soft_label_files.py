@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,7 +21,13 @@ from pet.data.row_reader import records
 from pet.data.source import Source, column_names
 from pet.data.table_format import DETECT, TableFormat
 from pet.data.values import as_text
-from pet.ensemble.soft_label_parquet import lists_labels, read_parquet_file
+from pet.ensemble.soft_label_parquet import (
+    PART_NUMBERS,
+    PART_ROWS,
+    lists_labels,
+    parquet_labels,
+    read_parquet_file,
+)
 from pet.ensemble.soft_label_rows import (
     LOGITS,
     NO_ID,
@@ -31,6 +38,7 @@ from pet.ensemble.soft_label_rows import (
     label_of,
     other_labels,
 )
+from pet.ensemble.soft_label_store import SoftLabelPart, SoftLabelStore, store_parts
 from pet.errors import PetError
 from pet.spelling import match_all
 from pet.store.tables import PROBABILITY_COLUMN
@@ -101,16 +109,30 @@ def read_soft_labels(
     ...     read_soft_labels(path, ["bad", "good"]).probabilities.tolist()
     [[0.25, 0.75]]
     """
+    store = open_soft_labels(path, labels, table_format=table_format)
+    ids = [row_id for chunk in store.ids.chunks for row_id in chunk.to_pylist()]
+    return SoftLabelTable(ids, np.concatenate(list(store.parts())), store.labels, store.certain, store.independent)
+
+
+def open_soft_labels(
+    path: str | Path, labels: Sequence[str] | None = None, *, table_format: TableFormat = DETECT
+) -> SoftLabelStore:
+    """Check soft labels and store them, in constant memory. Parameters and errors are those of `read_soft_labels`."""
     source = open_source(os.fspath(path), "labels", table_format)
+    several = has_several(source)
     if source.kind == "parquet":
-        return _read_parquet(source, labels)
+        order = list(labels) if labels else _parquet_labels(source)
+        return store_parts(_parquet_parts(source, order), order, source.shown, independent=several)
     problems = Problems(source, "labels")
     if source.kind != "json" and "probabilities" not in (column_names(source) or ()):
         columns = _csv_columns(source, labels)
         order = list(columns) or list(labels or _only_labels(source))
-        return _collect(_csv_rows(source, columns, problems), order, problems, independent=has_several(source))
-    order = list(labels) if labels else _first_labels(source)
-    return _collect(_json_rows(source, problems), order, problems, independent=has_several(source))
+        rows = _csv_rows(source, columns, problems)
+    else:
+        order = list(labels) if labels else _first_labels(source)
+        rows = _json_rows(source, problems)
+    parts = _parts(rows, RowReader(order, independent=several), problems)
+    return store_parts(parts, order, source.shown, independent=several)
 
 
 def has_several(source: Source) -> bool:
@@ -124,23 +146,17 @@ def has_several(source: Source) -> bool:
     return isinstance(first, list) or (isinstance(first, str) and first.startswith("["))
 
 
-def _read_parquet(source: Source, labels: Sequence[str] | None) -> SoftLabelTable:
+def _parquet_labels(source: Source) -> list[str]:
+    """Return the labels of the first file with rows."""
+    first = next(path for path in source.paths if pq.read_metadata(path).num_rows)
+    return parquet_labels(first, source.class_names.get("label", ()))
+
+
+def _parquet_parts(source: Source, order: Sequence[str]) -> Iterator[SoftLabelPart]:
     """Read all files of a source; skip files without rows."""
-    parts: list[SoftLabelTable] = []
     for path in source.paths:
         if pq.read_metadata(path).num_rows:
-            order = labels or (parts[0].labels if parts else None)
-            parts.append(SoftLabelTable(*read_parquet_file(path, order, source.class_names.get("label", ()))))
-    several = has_several(source)
-    ids = [row_id for part in parts for row_id in part.ids]
-    if len(parts) > 1:
-        seen: set[str] = set()
-        for row_id in ids:
-            if row_id in seen:
-                raise PetError(f"{source.shown}: {TWICE.format(id=shorten(row_id))}")
-            seen.add(row_id)
-    probabilities = np.concatenate([part.probabilities for part in parts])
-    return SoftLabelTable(ids, probabilities, parts[0].labels, sum(part.certain for part in parts), several)
+            yield from read_parquet_file(path, order, source.class_names.get("label", ()))
 
 
 # Other formats: row by row, with every mistake named.
@@ -244,12 +260,12 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _collect(rows: Rows, order: list[str], problems: Problems, *, independent: bool) -> SoftLabelTable:
-    """Return the table of all rows; raise a `PetError` with every mistake."""
+def _parts(rows: Rows, reader: RowReader, problems: Problems) -> Iterator[SoftLabelPart]:
+    """Yield the rows in parts; raise a `PetError` with every mistake at the end."""
     ids: list[str] = []
     values: list[list[float]] = []
     seen: set[str] = set()
-    reader, certain = RowReader(order, independent=independent), 0
+    some_rows, certain, most = False, 0, max(1, min(PART_ROWS, PART_NUMBERS // 4 // len(reader.order)))
     for place, row in rows:
         row_id = row.get("id")
         text = str(row_id)
@@ -272,10 +288,18 @@ def _collect(rows: Rows, order: list[str], problems: Problems, *, independent: b
             values.append(found)
             seen.add(text)
             certain += alone
+            if len(ids) == most:
+                yield _part(ids, values, certain, reader)
+                ids, values, certain, seen, some_rows = [], [], 0, set(), True
     problems.raise_if_any()
-    if not ids:
+    if ids:
+        yield _part(ids, values, certain, reader)
+    elif not some_rows:
         raise PetError(f"labels: {problems.source.shown}: is empty; it needs at least one row")
+
+
+def _part(ids: list[str], values: list[list[float]], certain: int, reader: RowReader) -> SoftLabelPart:
     matrix = np.asarray(values, dtype=np.float64)
-    if not independent:
+    if not reader.independent:
         matrix /= matrix.sum(axis=1, keepdims=True)
-    return SoftLabelTable(ids, matrix, list(order), certain, independent)
+    return SoftLabelPart(pa.array(ids, pa.string()), matrix, certain)

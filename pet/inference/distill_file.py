@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, text_keys
-from pet.data.columns import some
 from pet.data.corrections import Corrections, read_corrections
-from pet.data.ids import match_ids
 from pet.data.label_sets import LabelSets
-from pet.data.pick import pick_columns, pick_rows
+from pet.data.pick import Picked, pick_rows
 from pet.data.read import read_table
 from pet.data.source_names import text_columns
 from pet.data.table_format import DETECT, TableFormat
-from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
+from pet.ensemble.soft_label_files import open_soft_labels
+from pet.ensemble.soft_label_store import SoftLabelStore
 from pet.errors import PetError
-from pet.evaluate_sets import HALF
+from pet.inference.distill_match import match_texts
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, student_rate_for
@@ -34,7 +31,7 @@ from pet.settings import own_settings, parse_flat
 from pet.store.outputs import check_new_folder, writing_folder
 from pet.store.recorded import recorded_problems
 from pet.student.classifier import Classifier, TextInput, is_saved_classifier, new_classifier
-from pet.student.distill import Distillation, one_hot
+from pet.student.distill import Distillation, Targets, one_hot
 from pet.student.rounds import fit_student
 from pet.task.grammar import parse_template
 from pet.task.parse import SEPARATOR
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-_NAMED = 5  # ids in a message
 
 
 @dataclass(frozen=True)
@@ -116,8 +112,8 @@ class _Examples:
     """What a student learns from: texts with probabilities, and perhaps labeled texts."""
 
     labels: Sequence[str]
-    table: Dataset
-    targets: Array
+    table: Dataset | Picked
+    targets: Targets
     gold: tuple[Dataset, Array] | None
     counts: dict[str, int]
     certain: int
@@ -216,10 +212,12 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
     soft = _checked_labels(labels, options)
     columns = {**(options.task.columns if options.task else {}), **options.columns}
     table = read_table(source, options.names, columns=text_columns(source, columns), table_format=options.table_format)
-    table, targets, counts = _join(labels, soft, table, options.min_confidence)
+    table, looked_up, counts = match_texts(labels, soft, table, options.min_confidence, hard=options.hard)
+    targets: Targets = looked_up
     if options.corrections is not None and options.task is not None:
         corrections = read_corrections(options.corrections, options.task)
-        table, targets = _corrected(table, targets, corrections, options.names)
+        whole = pick_rows(table, np.arange(len(table)))  # each text is compared with the corrections
+        table, targets = _corrected(whole, looked_up[:], corrections, options.names)
         counts |= {"texts": len(table), "corrected": len(corrections.labeled)}
     gold = None
     if options.train is not None:
@@ -239,17 +237,14 @@ def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> 
 def _fit(
     student: Classifier, examples: _Examples, options: DistillOptions, accelerator: Accelerator, reporter: Reporter
 ) -> list[float]:
-    recipe, targets = options.recipe, examples.targets
-    if options.hard:
-        one = one_hot(targets.argmax(axis=1), len(examples.labels))
-        targets = (targets >= HALF).astype(np.float64) if examples.independent else one
+    recipe = options.recipe
     size = sum(p.numel() for p in student.model.parameters())
     schedule = Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
     temperature = None if options.hard else recipe.student.temperature
     batch, rounds = recipe.student.batch, recipe.student.rounds
     ordinal = recipe.student.loss == ORDINAL
     how = Distillation(schedule, batch, temperature, options.gold_weight, options.seed, rounds, ordinal)
-    return fit_student(student, examples.table, targets, how, accelerator, reporter, gold=examples.gold)
+    return fit_student(student, examples.table, examples.targets, how, accelerator, reporter, gold=examples.gold)
 
 
 def _check_shares(options: DistillOptions) -> None:
@@ -269,10 +264,10 @@ def _check_shares(options: DistillOptions) -> None:
         raise PetError(problems)
 
 
-def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelTable:
+def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelStore:
     """Return the soft labels, with columns in the order of the task."""
     labels = None if options.task is None else options.task.labels
-    soft = read_soft_labels(path, labels, table_format=options.table_format)
+    soft = open_soft_labels(path, labels, table_format=options.table_format)
     if options.task is not None and options.task.multi_label != soft.independent:
         texts = "may have several labels" if soft.independent else "have one label each"
         raise PetError(
@@ -282,28 +277,6 @@ def _checked_labels(path: str | Path, options: DistillOptions) -> SoftLabelTable
     if len(soft.labels) < 2:
         raise PetError(f"{path}: has only one label ({soft.labels[0]!r}); a classifier needs two or more")
     return soft
-
-
-def _join(
-    path: str | Path, soft: SoftLabelTable, table: Dataset, min_confidence: float
-) -> tuple[Dataset, Array, dict[str, int]]:
-    """Return texts and probabilities of the same ids, in the order of the input."""
-    ids = pick_columns(table, ["id"]).with_format("arrow")[:]["id"].combine_chunks()
-    wanted = pa.array(soft.ids, pa.string())
-    lost = pc.filter(wanted, pc.is_null(match_ids(wanted, ids)))
-    if len(lost):
-        raise PetError(
-            f"{path}: {len(lost)} of its {len(wanted)} ids are not in the input ({some(lost.to_pylist(), _NAMED)}); "
-            "give the texts that were labeled, with the same ids (--column id=COLUMN names their column)"
-        )
-    at = np.asarray(pc.fill_null(match_ids(ids, wanted), -1))
-    p = soft.probabilities
-    sure = (np.maximum(p, 1 - p).min(axis=1) if soft.independent else p.max(axis=1)) >= min_confidence
-    rows = np.flatnonzero((at >= 0) & sure[at])
-    if not len(rows):
-        raise PetError(f"{path}: no soft label reaches --min-confidence {min_confidence}; lower it")
-    counts = {"texts": len(rows), "left_out": int((~sure).sum()), "unlabeled": int((at < 0).sum())}
-    return pick_rows(table, rows), soft.probabilities[at[rows]], counts
 
 
 def _corrected(

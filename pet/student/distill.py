@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from pet.backbones.sequence import SequenceLogits
 from pet.backbones.used_words import only_used_words
 from pet.cloze.ragged import Encoded, Ragged
-from pet.data.pick import pick_rows
+from pet.data.pick import Picked, pick_rows
 from pet.process import seeded
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier, encode_texts
-from pet.training.batching import pad_rows, shuffled_batches, to_tensors
+from pet.training.batching import SHUFFLED, draw_some, pad_rows, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
 from pet.training.losses import (
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OnStep = Callable[[int, "float | None"], None]
+
+
+class Targets(Protocol):
+    """Probabilities of all texts: an array of shape (rows, L), or an object that looks up those of some rows."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the probabilities of some rows, shape (some rows, L)."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ def gold_targets(labels: Array, count: int) -> Array:
 def fit_classifier(
     classifier: Classifier,
     table: Dataset,
-    targets: Array,
+    targets: Targets,
     how: Distillation,
     accelerator: Accelerator,
     *,
@@ -173,7 +180,7 @@ def fit_classifier(
     soft, gold_rows = plan_rows(how, len(table), how.gold_batch(gold), 0 if gold is None else len(gold[1]))
     used, soft = np.unique(soft, return_inverse=True)
     encoded = _encode(classifier, table, used)
-    kept = np.asarray(targets, dtype=np.float64)[used]
+    kept = np.asarray(targets[used], dtype=np.float64)
     if gold is not None and gold_rows.size:
         encoded = _concatenate([encoded, _encode(classifier, gold[0], np.arange(len(gold[1])))])
         kept = np.concatenate([kept, gold_targets(gold[1], len(classifier.labels))])
@@ -207,14 +214,18 @@ def plan_rows(how: Distillation, rows: int, gold_batch: int, gold_rows: int) -> 
     def draw(rows: int, size: int, name: str) -> Array:
         if not size or not count:
             return np.zeros((count, size), dtype=np.int64)
-        batches = shuffled_batches(rows, size, np.random.default_rng(derive_seed(how.seed, name)))
+        generator = np.random.default_rng(derive_seed(how.seed, name))
+        if rows > SHUFFLED and count * size <= rows:  # each row at most once
+            return draw_some(rows, count * size, generator).reshape(count, size)
+        batches = shuffled_batches(rows, size, generator)
         return np.stack([next(batches) for _ in range(count)])
 
     return draw(rows, how.batch, "rows"), draw(gold_rows, gold_batch, "gold")
 
 
 def _encode(classifier: Classifier, table: Dataset, rows: Array) -> Encoded:
-    chosen = table if len(rows) == len(table) else pick_rows(table, rows)
+    whole = len(rows) == len(table) and not isinstance(table, Picked)
+    chosen = table if whole else pick_rows(table, rows)
     return encode_texts(chosen, classifier.text_input, classifier.tokenizer, classifier.max_length)
 
 

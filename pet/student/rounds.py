@@ -18,7 +18,8 @@ from pet.evaluate_sets import HALF
 from pet.progress import Reporter
 from pet.seeds import derive_seed
 from pet.student.classifier import Classifier
-from pet.student.distill import Distillation, Gold, fit_classifier
+from pet.student.distill import Distillation, Gold, Targets, fit_classifier
+from pet.training.batching import draw_some
 from pet.training.device import Accelerator
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _expected_f1(probabilities: Array, said: Array) -> float:
 def fit_student(
     classifier: Classifier,
     table: Dataset,
-    targets: Array,
+    targets: Targets,
     how: Distillation,
     accelerator: Accelerator,
     reporter: Reporter,
@@ -106,10 +107,9 @@ def fit_student(
     return losses
 
 
-def _missed(classifier: Classifier, table: Dataset, targets: Array, seed: int, accelerator: Accelerator) -> float:
+def _missed(classifier: Classifier, table: Dataset, targets: Targets, seed: int, accelerator: Accelerator) -> float:
     """Return the shortfall of a student on some of its texts."""
-    drawn = np.random.default_rng(derive_seed(seed, "watched")).permutation(len(table))[:_WATCHED_TEXTS]
-    rows = np.sort(drawn)
+    rows = np.sort(draw_some(len(table), _WATCHED_TEXTS, np.random.default_rng(derive_seed(seed, "watched"))))
     scores = classifier.scores(pick_rows(table, rows), accelerator)
     labels = scores >= 0 if classifier.independent else scores.argmax(axis=1)
-    return shortfall(np.asarray(targets, dtype=np.float64)[rows], labels)
+    return shortfall(np.asarray(targets[rows], dtype=np.float64), labels)

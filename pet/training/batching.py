@@ -16,6 +16,8 @@ from pet.errors import PetError
 
 Array = NDArray[Any]
 _ON_CPU = {"lengths"}  # determines shapes; reading it from a GPU would wait for the GPU
+SHUFFLED = 1 << 20  # rows; more are not shuffled to draw a few
+_FEW = 50  # numpy draws less than this part of all rows without a list of all
 _AHEAD = 16  # number of batches queued on a GPU before the first result is read
 
 
@@ -66,6 +68,25 @@ def shuffled_batches(rows: int, size: int, generator: np.random.Generator) -> It
             pending = np.concatenate([pending, generator.permutation(rows)])
         yield pending[:size]
         pending = pending[size:]
+
+
+def draw_some(rows: int, count: int, generator: np.random.Generator) -> Array:
+    """Draw different row numbers: the first of a shuffle of all rows or, if a few of very many, without shuffling.
+
+    Parameters
+    ----------
+    rows : number of rows
+    count : how many to draw, at most all
+    generator : random generator
+
+    Examples
+    --------
+    >>> len(set(draw_some(10**12, 1000, np.random.default_rng(0)).tolist()))
+    1000
+    """
+    if rows <= SHUFFLED or count > rows // _FEW:
+        return generator.permutation(rows)[:count]
+    return generator.choice(rows, count, replace=False)
 
 
 def balanced_batches(labels: Array, size: int, generator: np.random.Generator) -> Iterator[Array]:
