@@ -4,16 +4,16 @@
     python benchmarks/growth.py --largest 100000 "texts: read" "labels: bind"
 
 The pool has 1,000 to 1,000,000 texts, a task 2 to 5,000 labels or words and 1 to 300 patterns, a text 1,000 to a
-million characters. Models are left out: their work is the same for each text. An exponent of 1 means that twice the input takes
-twice the time. The fixed cost of small inputs lowers it, so the exponent from the second largest to the largest size
-counts, too.
+million characters. Models are left out: their work is the same for each text. An exponent of 1 means that twice the
+input takes twice the time. The fixed cost of small inputs lowers it, so the exponent from the second largest to the
+largest size counts, too.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,14 +189,14 @@ def _vocabulary(count: int) -> list[str]:
     return sorted(word for word in words if word.isalpha() and word.islower() and len(word) > 2)[:count]
 
 
-def _task(labels: list[str], patterns: int, words: dict[str, list[str]] | None = None) -> Any:
+def _task(labels: list[str], patterns: int, words: Mapping[str, Any] | None = None) -> Any:
     from pet.task.task import Task
 
-    content = {
+    content: dict[str, Any] = {
         "task": "growth",
         "fields": ["text"],
         "labels": labels,
-        "verbalizer": words or {label: label for label in labels},
+        "verbalizer": words or dict(zip(labels, labels, strict=True)),
         "patterns": [f"{{text}} In question {number}, it is {{mask}}." for number in range(patterns)],
     }
     return Task.from_dict(content)

@@ -96,7 +96,6 @@ def iter_table(
     name: str = "input",
     chunk_rows: int = 32768,
     table_format: TableFormat = DETECT,
-    lean: bool = False,
 ) -> Chunks:
     """Read a table in chunks, in constant memory.
 
@@ -107,8 +106,6 @@ def iter_table(
     ----------
     chunk_rows : int
         Maximum rows of a chunk; a chunk of long texts has fewer (about 64 MB).
-    lean : bool
-        Return the chunks as `pet.data.chunk.Chunk`, which does not import ``datasets``.
 
     Returns
     -------
@@ -122,10 +119,7 @@ def iter_table(
     except Unsound:
         fast = False
         rows = sum(batch.num_rows for batch in _walked(opened, layout, name))
-    parts = _stream(opened, layout, name, chunk_rows, fast)
-    if lean:
-        return Chunks((Chunk(pa.Table.from_batches(part, layout.schema)) for part in parts), rows)
-    return Chunks((dataset_of(part, layout.schema) for part in parts), rows)
+    return Chunks(_stream(opened, layout, name, chunk_rows, fast), layout.schema, rows)
 
 
 class Chunks:
@@ -136,15 +130,22 @@ class Chunks:
     rows : int
     """
 
-    def __init__(self, chunks: Iterator[Any], rows: int):
+    def __init__(self, parts: Iterator[list[pa.RecordBatch]], schema: pa.Schema, rows: int, lean: bool = False):
         self.rows = rows
-        self._chunks = chunks
+        self._parts, self._schema, self._lean = parts, schema, lean
 
     def __iter__(self) -> Iterator[datasets.Dataset]:
-        return self._chunks
+        return self
 
     def __next__(self) -> datasets.Dataset:
-        return next(self._chunks)
+        batches = next(self._parts)
+        if self._lean:
+            return Chunk(pa.Table.from_batches(batches, self._schema))
+        return dataset_of(batches, self._schema)
+
+    def lean(self) -> Chunks:
+        """Return the same chunks as `pet.data.chunk.Chunk`, which needs no ``datasets``."""
+        return Chunks(self._parts, self._schema, self.rows, lean=True)
 
 
 def _read_all(opened: Source, layout: Layout, cache_dir: str | os.PathLike[str] | None, name: str) -> datasets.Dataset:

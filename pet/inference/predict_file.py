@@ -71,16 +71,12 @@ def predict_file(
     place = check_destination(output, source, table)
     saved = open_classifier(model, compute, independent=True)
     labels, fields = saved.classifier.labels, saved.classifier.text_input.fields
-    columns = prediction_columns(labels, independent=saved.classifier.independent)
-    threshold = None
-    if none_of_these is not None:
-        from pet.inference.none_of_these import FIT, fit_of_classifier  # imports the ensemble and `datasets`
-
-        threshold = fit_of_classifier(model, none_of_these, compute, reporter)
-        columns.append(FIT)
+    threshold, more = _threshold(model, none_of_these, compute, reporter)
+    columns = [*prediction_columns(labels, independent=saved.classifier.independent), *more]
     mapping = text_columns(source, {**saved.columns, **table.columns})
     kept = keep_columns(source, table, mapping, columns, typed=needs_types(place))
-    chunks = iter_table(source, fields, columns=mapping, lean=threshold is None, **table.reading)
+    read = iter_table(source, fields, columns=mapping, **table.reading)
+    chunks = read.lean() if threshold is None else read  # the ensemble needs whole data sets
     order = {"labels": json.dumps(list(labels), ensure_ascii=False)}
     total = foreign = 0
     with writing_table(place, [*columns, *kept.columns], order, as_is=table.as_is) as writer:
@@ -91,6 +87,17 @@ def predict_file(
     if threshold is not None:
         reporter.info(threshold.text(foreign, total))
     return total
+
+
+def _threshold(
+    model: str, share: float | None, compute: ComputeOptions, reporter: Reporter
+) -> tuple[FitThreshold | None, list[OutputColumn]]:
+    """Return how well texts must fit, and the column that says how well they do; nothing if it does not matter."""
+    if share is None:
+        return None, []
+    from pet.inference.none_of_these import FIT, fit_of_classifier  # imports the ensemble and `datasets`
+
+    return fit_of_classifier(model, share, compute, reporter), [FIT]
 
 
 def _fitting(threshold: FitThreshold | None, chunk: Dataset) -> tuple[NDArray[Any], dict[str, Any]]:
