@@ -8,7 +8,9 @@ from pet.spelling import compose
 
 
 def similar_labels(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Return groups of labels that differ only in case or spaces, the most frequent spelling of each first.
+    """Return groups of labels that differ only in case or spaces, the best spelling of each first.
+
+    The best one has no spaces around it, if there is such a spelling, and is the most frequent of these.
 
     Parameters
     ----------
@@ -17,9 +19,10 @@ def similar_labels(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
     Examples
     --------
     >>> similar_labels({"sports": 2, "Sports ": 5, "world": 4, "spo rts": 2})
-    [('Sports ', 'sports', 'spo rts')]
+    [('sports', 'spo rts', 'Sports ')]
     """
     groups: dict[str, list[str]] = {}
     for label in counts:
         groups.setdefault("".join(compose(label).casefold().split()), []).append(label)
-    return [tuple(sorted(group, key=lambda label: -counts[label])) for group in groups.values() if len(group) > 1]
+    rank = {label: (label != label.strip(), -count) for label, count in counts.items()}
+    return [tuple(sorted(group, key=rank.__getitem__)) for group in groups.values() if len(group) > 1]

@@ -101,6 +101,9 @@ def test_labels_that_differ_in_case_or_spaces_are_named_and_merged_on_request(
     assert (task.labels, task.label_map) == (("Sports", "World"), {"sports ": "Sports"})
     table = read_table(source, task.fields, labels=task.labels, label_map=task.label_map)
     assert table["label"] == [0, 0, 1, 0] * 2
+    source = write_jsonl("more.jsonl", labeled([" bug", " bug", "bug", "login"]))
+    call("x", "--input", source, "-o", target, "--force", "--merge-labels")
+    assert Task.load(target).labels == ("bug", "login")
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
