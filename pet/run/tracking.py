@@ -101,7 +101,7 @@ def flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def tracking(names: Sequence[str], folder: Path, run: ResolvedRun, reporter: Reporter) -> Iterator[Tracking | None]:
     """Start trackers for a run; None without any. Nothing is imported or sent then.
 
-    Texts, names of files and label words are not sent: only settings and numbers.
+    Texts, names of data files and label words are not sent: only settings, names of labels, and numbers.
 
     Parameters
     ----------
