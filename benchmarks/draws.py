@@ -49,6 +49,7 @@ SETS = {
     "mnli": Source(Path("mnli"), "mnli"),
     "eprstmt": Source(Path("eprstmt"), "eprstmt", model="albert-tiny-zh"),
     "clinc": Source(Path("clinc"), str(HERE / "clinc.yaml")),
+    "clinc-domains": Source(Path("clinc"), str(HERE / "clinc_domains.yaml")),
     "rte": _fewglue("RTE"),
     "cb": _fewglue("CB"),
     "boolq": _fewglue("BoolQ"),

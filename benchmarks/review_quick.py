@@ -1,16 +1,17 @@
-"""`review.py` with members that are not fine-tuned, so that many choices can be compared in minutes.
+"""`review.py` with members that are not fine-tuned, on labeled texts only, so that many choices can be compared.
 
-    python benchmarks/review_quick.py agnews sst2 yelp tickets --seeds 3
+    python benchmarks/review_quick.py sst2 agnews yelp clinc-domains --draws 10
 
-A member is a logistic regression on what an untrained pattern has at its mask, added to the score of its words; one
-more learns from embeddings. That is less than PET, and its figures say only which texts teach more. Each strategy
-chooses texts of the pool; their hidden labels are revealed, and the members learn again. `random` is the mean of ten
-draws.
+A member is a logistic regression on what an untrained pattern has at its mask, reduced to 40 dimensions, added to the
+score of its words; one more learns from embeddings. That is less than PET, and its figures say only which texts teach
+more. Pool and test texts are drawn from the labeled train texts of a set, so that what is chosen by these figures has
+seen no test texts. Each strategy chooses texts of the pool; their labels are revealed, and the members learn again.
+`random` is the mean of four draws. What the untrained model says about the texts is kept in `--cache`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,18 +21,22 @@ from typing import Any
 import click
 import common
 import numpy as np
-from draws import SETS, Draw, Size, make_draw
+from draws import SETS, Draw, codes, read_rows, write
 from peers import model_of
-from review import STRATEGIES, hidden_labels
+
+from pet.task.task import Task
 
 Array = np.ndarray[Any, Any]
-EXAMPLES, ADDED = (0, 10, 32), (10, 20, 40)
-PATTERNS, RANDOM = 3, 10
+EXAMPLES, ADDED = (10, 32), 40
+TEXTS, TESTED, POOL, PATTERNS, RANDOM, DIMENSIONS = 800, 350, 300, 3, 4, 40
+STRATEGIES = ("suggest", "random", "disagreement", "unweighted", "entropy")
 INTRO = """# Which texts to label next, with members that are not fine-tuned
 
-Produced by `python benchmarks/review_quick.py`. Accuracy of the merged labels in percent, before and after the hidden
-labels of 40 texts of the pool were revealed, and the differences from random texts after 10, 20 and 40 labels, in
-points, with the standard error over draws.
+Produced by `python benchmarks/review_quick.py`, on labeled train texts. Accuracy of the merged labels in percent, from
+10 and 32 labels, before and after those of 40 texts of the pool were revealed: those of `pet suggest` (the middle of
+each cluster, weighted by the margin of the merged label), random ones, the same clusters weighted by the disagreement
+of the members, or not weighted, and the texts with the highest entropy. Differences from random texts are in points,
+with the standard error over draws.
 
 """
 
@@ -81,20 +86,24 @@ def read_members(draw: Draw, model: str, part: str) -> Members:
 
 
 class World:
-    """All texts of a draw in one table: examples, pool, test texts."""
+    """The texts of a set: what the members know of them, and their labels."""
 
-    def __init__(self, parts: Sequence[Members], gold: Array, labels: int):
+    def __init__(self, read: Members, gold: Array, labels: int):
+        from sklearn.decomposition import PCA
+
         from pet.numerics import log_softmax
 
-        self.gold, self.labels = gold, labels
-        self.vectors = np.concatenate([part.vectors for part in parts]).astype(np.float64)
+        def reduced(features: Array) -> Array:
+            return _unit(PCA(DIMENSIONS, random_state=0).fit_transform(features))
+
+        self.gold, self.labels, self.vectors = gold, labels, read.vectors.astype(np.float64)
         self.features, self.scores = [], []
-        for number in range(len(parts[0].scores)):
-            scores = log_softmax(np.concatenate([part.scores[number] for part in parts]))
+        for features, own in zip(read.features, read.scores, strict=True):
+            scores = log_softmax(own)
             scores -= scores.mean(axis=0)  # an untrained pattern prefers some labels
-            self.scores.append(1.5 * scores / scores.std())
-            self.features.append(_unit(np.concatenate([part.features[number] for part in parts])))
-        self.features.append(_unit(self.vectors))
+            self.scores.append(0.4 * scores / scores.std())
+            self.features.append(reduced(features))
+        self.features.append(reduced(self.vectors))
         self.scores.append(np.zeros_like(self.scores[0]))
         patterns = len(self.scores) - 1
         self.weights = np.asarray([0.6 / patterns] * patterns + [0.4])
@@ -116,7 +125,7 @@ class World:
                 slope = own.T @ (np.exp(logs) - goal) + weight  # noqa: B023
                 return float(-(goal * logs).sum() + 0.5 * (weight**2).sum()), slope.ravel()
 
-            best = minimize(loss, np.zeros(size[0] * size[1]), jac=True, method="L-BFGS-B", options={"maxiter": 30})
+            best = minimize(loss, np.zeros(size[0] * size[1]), jac=True, method="L-BFGS-B", options={"maxiter": 25})
             found.append(log_softmax(scores + features @ best.x.reshape(size)))
         return found if len(rows) else [log_softmax(own) for own in self.scores]
 
@@ -131,65 +140,69 @@ def _unit(features: Array) -> Array:
     return np.concatenate([4 * centered / np.linalg.norm(centered, axis=1, keepdims=True), ones], axis=1)
 
 
-def chosen(world: World, known: Array, pool: Array, strategy: str, count: int, seed: int) -> list[Array]:
-    """Return the rows that a strategy would label; several draws if it is a matter of chance."""
+def chosen(world: World, known: Array, pool: Array, draw: int) -> Iterator[tuple[str, list[Array]]]:
+    """Yield the rows that each strategy would label; several draws of random ones."""
     from pet.numerics import softmax
-    from pet.review.choose import choose, margin_doubt
+    from pet.review.choose import choose, divergence, margin_doubt
 
-    if strategy == "random":
-        dice = np.random.default_rng([seed, count])
-        return [pool[dice.permutation(len(pool))[:count]] for _ in range(RANDOM)]
     scores = [own[pool] for own in world.learned(known)]
     merged = softmax(world.merged(scores))
-    if strategy == "entropy":
-        entropy = -(merged * np.log(np.maximum(merged, 1e-12))).sum(axis=1)
-        return [pool[np.argsort(-entropy, kind="stable")[:count]]]
-    doubt = margin_doubt(merged) if len(known) else np.zeros(len(pool))
-    return [pool[choose(doubt, world.vectors[pool], count, seed)]]
+    entropy = -(merged * np.log(np.maximum(merged, 1e-12))).sum(axis=1)
+    yield "random", [pool[np.random.default_rng([draw, k]).permutation(len(pool))[:ADDED]] for k in range(RANDOM)]
+    yield "entropy", [pool[np.argsort(-entropy, kind="stable")[:ADDED]]]
+    disagreement = divergence(scores, world.weights)
+    weights = {
+        "suggest": margin_doubt(merged),
+        "disagreement": disagreement / max(disagreement.max(), 1e-12),
+        "unweighted": np.zeros(len(pool)),
+    }
+    for name, weight in weights.items():
+        yield name, [pool[choose(weight, world.vectors[pool], ADDED, draw)]]
 
 
-def one_line(wanted: Mapping[str, Any], shared: Path, tested: dict[str, Members]) -> dict[str, Any]:
-    """Compare the strategies on one draw, from each number of examples."""
-    source = SETS[wanted["task"]]
-    model = model_of(wanted["task"], wanted["model"], shared)
-    with TemporaryDirectory(prefix="pet-review-") as folder:
-        size = Size(max(EXAMPLES), wanted["pool"], wanted["test"])
-        draw = make_draw(source, shared / "data", size, wanted["seed"], Path(folder))
-        places = {label: number for number, label in enumerate(draw.task.labels)}
-        hidden = [places[label] for label in hidden_labels(source.folder, draw, shared).values()]
-        train = [places[row["label"]] for row in _rows(draw, "train")]
-        parts = [read_members(draw, model, part) for part in ("train", "unlabeled")]
-        if wanted["task"] not in tested:  # the test texts are the same for all seeds
-            tested[wanted["task"]] = read_members(draw, model, "test")
-        gold = np.concatenate([train, hidden, draw.gold]).astype(np.int64)
-        world = World([*parts, tested[wanted["task"]]], gold, len(places))
-    pool = len(train) + np.arange(len(hidden))
-    test = np.arange(len(train) + len(hidden), len(gold))
+def open_world(name: str, model: str, shared: Path, cache: Path) -> World:
+    """Return the labeled train texts of a set; what the untrained model says about them is read from the cache."""
+    source = SETS[name]
+    task = Task.load(source.task)
+    rows = read_rows(shared / "data" / source.folder / "train.jsonl", task, labeled=True)
+    rows = [rows[place] for place in np.random.default_rng(7).permutation(len(rows))[:TEXTS]]
+    gold, kept = codes(rows, task), cache / f"{name}-{model}.npz"
+    if not kept.exists():
+        with TemporaryDirectory(prefix="pet-review-") as folder:
+            write(Path(folder) / "unlabeled.jsonl", rows, task, labeled=False)
+            read = read_members(Draw(Path(folder), task, gold), model_of(name, model, shared), "unlabeled")
+        cache.mkdir(parents=True, exist_ok=True)
+        each = {f"f{k}": own for k, own in enumerate(read.features)} | {
+            f"s{k}": own for k, own in enumerate(read.scores)
+        }
+        np.savez(kept, vectors=read.vectors, **each)  # type: ignore[arg-type]  # allow_pickle is an option, too
+    found = np.load(kept)
+    patterns = range(min(PATTERNS, len(task.patterns)))
+    read = Members(
+        [found[f"f{k}"] for k in patterns], [found[f"s{k}"].astype(np.float64) for k in patterns], found["vectors"]
+    )
+    return World(read, gold, len(task.labels))
+
+
+def one_line(wanted: Mapping[str, Any], world: World) -> dict[str, Any]:
+    """Compare the strategies on one draw, from each number of examples, drawn evenly over the labels."""
+    order = np.random.default_rng([wanted["draw"], 5]).permutation(len(world.gold))
+    test, pool, rest = order[:TESTED], order[TESTED : TESTED + POOL], order[TESTED + POOL :]
+    places = [rest[world.gold[rest] == label] for label in range(world.labels)]
+    drawn = [own[turn] for turn in range(max(EXAMPLES)) for own in places if turn < len(own)]
 
     def accuracy(rows: Array) -> float:
-        return float((world.merged(world.learned(rows))[test].argmax(axis=1) == gold[test]).mean())
+        return float((world.merged(world.learned(rows))[test].argmax(axis=1) == world.gold[test]).mean())
 
     figures = []
     for examples in EXAMPLES:
-        known = np.arange(len(train))[:examples]
+        known = np.asarray(drawn[:examples])
         after = {
-            strategy: [
-                fmean(
-                    accuracy(np.concatenate([known, rows]))
-                    for rows in chosen(world, known, pool, strategy, count, wanted["seed"])
-                )
-                for count in ADDED
-            ]
-            for strategy in STRATEGIES
+            strategy: fmean(accuracy(np.concatenate([known, rows])) for rows in picked)
+            for strategy, picked in chosen(world, known, pool, wanted["draw"])
         }
         figures.append({"examples": examples, "before": accuracy(known), "after": after})
     return {**wanted, "figures": figures}
-
-
-def _rows(draw: Draw, part: str) -> common.Rows:
-    import json
-
-    return [json.loads(line) for line in (draw.folder / f"{part}.jsonl").open(encoding="utf-8")]
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -200,40 +213,39 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
             groups.setdefault(f"{line['task']}, {examples}", []).append(line["figures"][number])
     groups["mean"] = [figures for line in lines for figures in line["figures"]]
     rows = []
+    others = [strategy for strategy in STRATEGIES if strategy != "random"]
     for name, figures in groups.items():
-        cells = [common.spread([own["before"] for own in figures])]
-        cells += [common.spread([own["after"][strategy][-1] for own in figures]) for strategy in STRATEGIES]
-        for strategy in ("suggest", "entropy"):
-            for place in range(len(ADDED)):
-                gaps = [100 * (own["after"][strategy][place] - own["after"]["random"][place]) for own in figures]
-                error = float(np.std(gaps, ddof=1) / len(gaps) ** 0.5) if len(gaps) > 1 else float("nan")
-                cells.append(f"{fmean(gaps):+.1f} ± {error:.1f}")
+        cells = [
+            common.spread([own["before"] for own in figures]),
+            common.spread([own["after"]["random"] for own in figures]),
+        ]
+        for strategy in others:
+            gaps = [100 * (own["after"][strategy] - own["after"]["random"]) for own in figures]
+            error = float(np.std(gaps, ddof=1) / len(gaps) ** 0.5) if len(gaps) > 1 else float("nan")
+            cells.append(f"{fmean(gaps):+.1f} ± {error:.1f}")
         rows.append([name, *cells, len(figures)])
-    head = ["data, labels", "before", *STRATEGIES]
-    head += [f"{strategy} +{count}" for strategy in ("suggest", "entropy") for count in ADDED]
-    return common.markdown([*head, "draws"], rows)
+    head = ["data, labels", "before", "random", *(f"{strategy} - random" for strategy in others), "draws"]
+    return common.markdown(head, rows)
 
 
 @click.command()
 @click.argument("tasks", nargs=-1)
-@click.option("--seeds", default=3, show_default=True, help="Number of seeds.")
+@click.option("--draws", default=10, show_default=True, help="Number of draws of examples, pool and test texts.")
 @common.output_option(common.HERE / "results" / "review_quick.jsonl")
 @common.shared_option
 @common.threads_option
 @click.option("--model", default="mini-en", show_default=True, help="Model in ../shared/models, or any other.")
-@click.option("--pool-size", default=300, show_default=True, help="Unlabeled texts.")
-@click.option("--test-rows", default=500, show_default=True, help="Texts of the test set.")
-def main(tasks: tuple[str, ...], seeds: int, output: Path, shared: Path, **options: Any) -> None:
+@click.option("--cache", type=click.Path(path_type=Path), required=True, help="Folder to keep features of texts in.")
+def main(tasks: tuple[str, ...], draws: int, output: Path, shared: Path, **options: Any) -> None:
     """Make the draws that are missing and print the table. TASKS are names in draws.py."""
     import torch
 
     torch.set_num_threads(options["threads"])
-    same = {"model": options["model"], "pool": options["pool_size"], "test": options["test_rows"]}
-    wanted = [{"task": task, "seed": seed, **same} for task in tasks for seed in range(seeds)]
-    tested: dict[str, Members] = {}
-    done = common.make_missing(
-        output, wanted, lambda run: one_line(run, shared, tested), lambda lines: INTRO + table(lines)
-    )
+    done: list[Any] = []
+    for task in tasks:
+        world = open_world(task, options["model"], shared, options["cache"])
+        wanted = [{"task": task, "draw": draw, "model": options["model"]} for draw in range(draws)]
+        done = common.make_missing(output, wanted, lambda run: one_line(run, world), lambda lines: INTRO + table(lines))  # noqa: B023
     click.echo(table(done))
 
 

@@ -15,7 +15,9 @@ from click.testing import CliRunner
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
 # Imported or started by the programs.
-LIBRARIES = {"common", "draws", "peers_methods", "peers_table", "reference", "setfit_train", "ticket_grammar"}
+LIBRARIES = {
+    "common", "draws", "peers_methods", "peers_table", "reference", "review_plot", "setfit_train", "ticket_grammar",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,8 +3,8 @@
 Uncertainty alone picks texts that nobody can label, and many of a kind; with a few labels it does worse than chance. So
 the texts are clustered with their uncertainty as weights, and the text in the middle of each cluster is chosen (Zhdanov
 2019, arXiv 1901.05954). Uncertainty is the margin of the merged label: 1 minus the difference between the two highest
-probabilities. The disagreement of members (arXiv 2211.08358) did worse as a weight, and so did clusters that also hold
-the labeled texts, typical texts of unweighted clusters, and an even number of each predicted label; see
+probabilities. The disagreement of members (arXiv 2211.08358) did no better as a weight. Clusters that also hold the
+labeled texts, the typical and doubtful texts of clusters, and an even number of each predicted label did worse; see
 benchmarks/README.md.
 """
 
