@@ -45,6 +45,7 @@ def secrets(place: Path) -> list[bytes]:
     return [first["text"].encode(), b"train.jsonl", b"task.yaml"]
 
 
+@pytest.mark.slow
 def test_wandb_without_a_login_is_offline_and_gets_no_names_of_files(place: Path, tiny_model: Path) -> None:
     pytest.importorskip("wandb")
     accuracy = tracked(place, tiny_model, "wandb")
@@ -56,6 +57,7 @@ def test_wandb_without_a_login_is_offline_and_gets_no_names_of_files(place: Path
     assert [secret for secret in secrets(place) if secret in everything] == []
 
 
+@pytest.mark.slow
 def test_mlflow_gets_settings_and_figures_and_sends_no_telemetry(
     place: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +73,7 @@ def test_mlflow_gets_settings_and_figures_and_sends_no_telemetry(
     assert not any(str(place) in value for value in run.data.params.values())
 
 
+@pytest.mark.slow
 def test_trackio_writes_to_its_folder_on_this_machine(place: Path, tiny_model: Path) -> None:
     pytest.importorskip("trackio")
     accuracy = tracked(place, tiny_model, "trackio")
