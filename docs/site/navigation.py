@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Caption -> pages, by their place in the repository; folders of generated pages are named without a suffix.
 SECTIONS = {
-    "Start": ("docs/tutorial.md", "docs/how-do-i.md", "docs/concepts.md"),
+    "Start": ("docs/tutorial.md", "examples/README.md", "docs/how-do-i.md", "docs/concepts.md"),
     "Guides": (
         "docs/task-file.md",
         "docs/words.md",
