@@ -32,8 +32,9 @@ from pet.store.json_reader import read_json
 from pet.store.schema import list_of, record, text, whole
 from pet.teachers.address import KIND, Address, member_name, parse_address
 from pet.teachers.calibration import preference, preference_without
+from pet.teachers.dialect import LOGPROBS, VOTES, Dialect
 from pet.teachers.prompt import Example, Fields, Prompt, spare_examples
-from pet.teachers.teacher import LOGPROBS, VOTES, Dialect, Session, Teacher, with_floor
+from pet.teachers.teacher import Session, Teacher, with_floor
 
 __all__ = ["KIND", "ChatMember", "parse"]
 

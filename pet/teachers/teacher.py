@@ -19,48 +19,16 @@ from pet.teachers.address import Address, find_key
 from pet.teachers.answer import NoLogprobs, read_logprobs, read_tokens, read_vote, to_labels
 from pet.teachers.cache import Cache, request_key
 from pet.teachers.client import Budget, BudgetSpent, Client, Refused
+from pet.teachers.dialect import DIALECTS, LOGPROBS, VOTES, Dialect
 from pet.teachers.origin import find_origin
 from pet.teachers.prompt import Fields, Prompt
 
 Array = NDArray[Any]
 OnRows = Callable[[int], object]
-LOGPROBS, VOTES = "logprobs", "votes"
 FLOOR = 1e-3  # smallest probability, so that a teacher alone cannot rule out a label
 SMOOTHING = 0.5  # votes that each label has to begin with
 NULL_TEXT = "N/A"
 _CHUNK = 32  # texts that are asked in one order before the next, so that servers can keep the beginning of a prompt
-_VOTE_TOKENS = 16
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """What a server understands.
-
-    Attributes
-    ----------
-    kind : ``logprobs`` or ``votes``
-    top : log-probabilities of that many tokens
-    limit : name of the limit of the tokens of an answer
-    """
-
-    kind: str = LOGPROBS
-    top: int = 20
-    limit: str = "max_tokens"
-
-    def body(self, messages: list[dict[str, str]], number: int) -> dict[str, Any]:
-        """Return a request; `number` counts the requests about a text."""
-        if self.kind == LOGPROBS:
-            asks = {self.limit: 1, "temperature": 0, "logprobs": True, "top_logprobs": self.top}
-            return {"messages": messages, **asks}
-        return {"messages": messages, self.limit: _VOTE_TOKENS, "temperature": 1, "seed": number}
-
-
-# From the best to what every server can do.
-DIALECTS = [
-    Dialect(kind, top, limit)
-    for kind, top in ((LOGPROBS, 20), (LOGPROBS, 5), (VOTES, 0))
-    for limit in ("max_tokens", "max_completion_tokens")
-]
 
 
 @dataclass

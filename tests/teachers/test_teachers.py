@@ -16,9 +16,10 @@ from pet.errors import PetError
 from pet.task.task import Task
 from pet.teachers.access import Access
 from pet.teachers.address import find_key, parse_address
+from pet.teachers.dialect import Dialect
 from pet.teachers.prompt import Example, Prompt, spare_examples
 from pet.teachers.settings import TeacherSettings
-from pet.teachers.teacher import Dialect, Teacher, with_floor
+from pet.teachers.teacher import Teacher, with_floor
 
 pytest.importorskip("httpx2")
 
