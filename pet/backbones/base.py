@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,17 @@ class LanguageModel(nn.Module):
         labels : int64 of shape (B,), or probabilities of shape (B, L)
         """
         return None
+
+    def words_of_training(self, tokens: Array, decay: float, pvp: PVP) -> AbstractContextManager[Any]:
+        """Inside the block, train only the word embeddings of these tokens and of the label words, if that is possible.
+
+        Parameters
+        ----------
+        tokens : token ids of all rows in the block, none of which is unlabeled
+        decay : factor by which the training multiplies weights without a gradient
+        pvp : the pattern-verbalizer pair
+        """
+        return nullcontext()
 
     @abstractmethod
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,6 +77,9 @@ class LabelHead(LearnedVerbalizer):
 
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
         return self._score(self.lm.features(batch, batch["rows"], batch["positions"]))
+
+    def words_of_training(self, tokens: Array, decay: float, pvp: PVP) -> AbstractContextManager[Any]:
+        return self.lm.used_words(tokens, decay)
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         features, targets = self.lm.features(batch, batch["rows"], batch["positions"]), batch["targets"]

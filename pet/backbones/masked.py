@@ -11,7 +11,8 @@ because those at different positions have different sums over the vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from pet.backbones.choices import CHOICES, spread_masks
 from pet.backbones.masks import MaskPlan, plan_masks, repeat_masks
 from pet.backbones.packed import packed_features, packed_features_on_gpu, plain_layers
 from pet.backbones.turns import score_in_turn
+from pet.backbones.used_words import only_used_words
 from pet.cloze.settings import LEFT_TO_RIGHT, TOGETHER
 from pet.errors import PetError
 from pet.training.batching import pad_rows
@@ -41,6 +43,7 @@ Array = NDArray[Any]
 _VOCABULARIES = 256  # places whose logits of the whole vocabulary are in memory at once, in scoring
 # A head: the transform of hidden states before the output embedding, the output embedding, its bias.
 HiddenStates = Callable[[Batch, Tensor], Tensor]  # (inputs, one position a row) -> shape (B, D)
+HeadRows = Callable[[Tensor], Tensor]  # words of shape (W,) -> their rows of the output embedding, shape (W, D)
 Head = tuple[Callable[[Tensor], Tensor], Tensor, "Tensor | None"]
 
 
@@ -158,6 +161,7 @@ class MaskedLM(LanguageModel):
         self._layers = None if find is None else plain_layers(model)
         # Computes hidden states in place of the encoder, in inference; see `pet.members.engines`.
         self.engine: HiddenStates | None = None
+        self._used_words: HeadRows | None = None  # rows of the output layer, while only these are trained
 
     @property
     def has_token_types(self) -> bool:
@@ -231,6 +235,30 @@ class MaskedLM(LanguageModel):
         return score_in_turn(
             batch, found, words, plan, self._log_probability, confident=pvp.multi_token != LEFT_TO_RIGHT
         )
+
+    @contextmanager
+    def words_of_training(self, tokens: Array, decay: float, pvp: PVP) -> Iterator[None]:
+        # Words of several tokens, and those that come with each text, are compared with the whole vocabulary.
+        if pvp.choices is not None or not plan_masks(pvp.before).is_single:
+            yield
+            return
+        with self.used_words(np.concatenate([tokens, pvp.words]), decay):
+            yield
+
+    @contextmanager
+    def used_words(self, tokens: Array, decay: float) -> Iterator[None]:
+        """Inside the block, only the word embeddings of these tokens exist; see `only_used_words`."""
+        if self._find_head is None:
+            yield
+            return
+        output, _ = self.output_embedding()
+        tied = output is self.model.get_input_embeddings().weight
+        with only_used_words(self.model, tokens, decay, output) as used:
+            self._used_words = used.forward if tied and used is not None else None
+            try:
+                yield
+            finally:
+                self._used_words = None
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         plan, targets = plan_masks(pvp.before), batch["targets"]
@@ -334,7 +362,8 @@ class MaskedLM(LanguageModel):
             return features if words is None else features[:, words]
         _, weight, bias = self._find_head(self.model)
         if words is not None:
-            weight, bias = weight[words], None if bias is None else bias[words]
+            weight = weight[words] if self._used_words is None else self._used_words(words)
+            bias = None if bias is None else bias[words]
         return F.linear(features, weight, bias)
 
 

@@ -1,4 +1,4 @@
-"""Train a classifier with only those rows of its word embeddings that the training texts use.
+"""Train a model with only those rows of its word embeddings that the training texts and the label words use.
 
 The embeddings of a small model are half of its parameters, those of a multilingual one most of them, and a few hundred
 texts use a fraction of the rows. The others get no gradient: AdamW only applies weight decay to them. So training works
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 _MOST = 0.75  # share of the rows; with more of them, there is little to gain
 
 
-class _Rows(nn.Module):
+class UsedWords(nn.Module):
     """An embedding of some of the ids of another one."""
 
     place: Tensor
@@ -42,7 +42,9 @@ class _Rows(nn.Module):
 
 
 @contextmanager
-def only_used_words(model: PreTrainedModel, ids: Array, decay: float) -> Iterator[None]:
+def only_used_words(
+    model: PreTrainedModel, ids: Array, decay: float, output: Tensor | None = None
+) -> Iterator[UsedWords | None]:
     """Inside the block, the model has only the embeddings of some tokens; it must see no others.
 
     Nothing changes if the embeddings are also weights of another layer, or most of them are used.
@@ -52,21 +54,27 @@ def only_used_words(model: PreTrainedModel, ids: Array, decay: float) -> Iterato
     model : a model that is trained inside the block
     ids : token ids of the training texts, with duplicates; the padding token need not be among them
     decay : factor by which the training multiplies weights without a gradient
+    output : weights of the output layer, if the caller takes their rows from the yielded embeddings where these are
+        the same weights
+
+    Yields
+    ------
+    The embeddings of the tokens, or None if nothing changes
     """
     whole = model.get_input_embeddings()
-    if not _can_be_split(model, whole):
-        yield
+    if not _can_be_split(model, whole, output):
+        yield None
         return
     padding = [model.config.pad_token_id, whole.padding_idx]
     used = np.unique(np.concatenate([ids, np.array([i for i in padding if i is not None], dtype=np.int64)]))
     if len(used) > _MOST * len(whole.weight):
-        yield
+        yield None
         return
     rows = torch.from_numpy(used).long().to(whole.weight.device)
-    part = _Rows(whole, rows)
+    part = UsedWords(whole, rows)
     model.set_input_embeddings(part)
     try:
-        yield
+        yield part
     finally:
         model.set_input_embeddings(whole)
         with torch.no_grad():
@@ -74,9 +82,9 @@ def only_used_words(model: PreTrainedModel, ids: Array, decay: float) -> Iterato
             whole.weight[rows] = part.weight.to(whole.weight.device)
 
 
-def _can_be_split(model: PreTrainedModel, whole: Any) -> bool:
-    """Return True if a model's word embeddings are trained, plain, and weights of nothing else."""
+def _can_be_split(model: PreTrainedModel, whole: Any, output: Tensor | None) -> bool:
+    """Return True if a model's word embeddings are trained, plain, and weights of nothing else but the output."""
     if type(whole) is not nn.Embedding or not whole.weight.requires_grad or whole.max_norm or whole.scale_grad_by_freq:
         return False
     same = [name for name, own in model.named_parameters(remove_duplicate=False) if own is whole.weight]
-    return len(same) == 1
+    return len(same) == 1 or (len(same) == 2 and output is whole.weight)

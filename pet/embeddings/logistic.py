@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from pet.embeddings.span import in_own_span
 from pet.errors import PetError
 from pet.numerics import log_softmax
 from pet.process import without_warnings
@@ -110,13 +111,16 @@ def fit_logistic(
     strength : float
         The chosen ``C`` of scikit-learn: the inverse of the regularization strength.
     """
+    features, restored = in_own_span(features)
     if targets.ndim == 2:
         rows, codes, shares = _expand(targets)
         strength = DEFAULT_STRENGTH if strength is None else strength
         counted = shares if weights is None else shares * weights[codes]
-        return _fit(features[rows], codes, labels, strength, counted), strength
-    strength = choose_strength(features, targets, seed) if strength is None else strength
-    return _fit(features, targets, labels, strength, None if weights is None else weights[targets]), strength
+        model = _fit(features[rows], codes, labels, strength, counted)
+    else:
+        strength = choose_strength(features, targets, seed) if strength is None else strength
+        model = _fit(features, targets, labels, strength, None if weights is None else weights[targets])
+    return replace(model, weight=restored(model.weight).astype(np.float32)), strength
 
 
 def choose_strength(features: Any, codes: Array, seed: int = 0) -> float:

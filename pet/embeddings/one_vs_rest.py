@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pet.embeddings.logistic import DEFAULT_STRENGTH, FILE, STRENGTHS, Logistic, fit_logistic, fitted_row
+from pet.embeddings.span import in_own_span
 from pet.errors import PetError
 from pet.task.task import Task
 from pet.training.losses import class_weights
@@ -79,9 +80,11 @@ def fit_one_vs_rest(features: Any, targets: Array, seed: int = 0) -> tuple[OneVs
     >>> (model.scores(features) > 0).tolist()
     [[False, False], [False, False], [True, False], [True, False]]
     """
+    features, restored = in_own_span(features)
     certain = np.rint(targets).astype(np.int64)
     strength = _choose_strength(features, certain, seed) if np.array_equal(certain, targets) else DEFAULT_STRENGTH
-    return _fit(features, np.asarray(targets, dtype=np.float64), strength), strength
+    model = _fit(features, np.asarray(targets, dtype=np.float64), strength)
+    return replace(model, weight=restored(model.weight).astype(np.float32)), strength
 
 
 def _fit(features: Any, targets: Array, strength: float) -> OneVsRest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -201,5 +202,14 @@ def train_member(
     steps = recipe.member.updates(len(data.labels) // data.rows_per_text)
     schedule = Schedule.of(recipe.optimizer, recipe.member, recipe.member.learning_rate, steps)
     drawn = derive_seed(seed, "dropout", *([group.rank] if group and group.rank else []))
-    with seeded(drawn, accelerator.device):
+    with _words(lm, pvp, data, recipe, schedule), seeded(drawn, accelerator.device):
         return train(objective, batches, schedule, accelerator, on_step, group)
+
+
+def _words(
+    lm: LanguageModel, pvp: PVP, data: ClozeData, recipe: Recipe, schedule: Schedule
+) -> AbstractContextManager[Any]:
+    """Train only the word embeddings that the texts use, unless unlabeled texts predict words of the vocabulary."""
+    if data.unlabeled is not None and recipe.member.unlabeled_batch:
+        return nullcontext()
+    return lm.words_of_training(pvp.encoder.encode(data.labeled).ids.values, schedule.decay, pvp)

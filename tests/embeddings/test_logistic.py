@@ -83,3 +83,24 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str):
         (tmp_path / FILE).unlink()
     with pytest.raises(PetError, match=FILE):
         Logistic.load(tmp_path, 4 if damage == "other labels" else 3)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
+@pytest.mark.parametrize("soft", [False, True])
+def test_with_more_features_than_texts_the_model_is_that_of_all_features(kind, soft):
+    features = np.concatenate([FEATURES, GENERATOR.normal(0, 0.1, (24, 60))], axis=1).astype(np.float32)
+    targets = np.where(np.eye(3)[CODES] > 0, 0.9, 0.05) if soft else CODES
+    model, strength = fit_logistic(kind(features), targets, 3)
+    rows, codes = np.nonzero(np.ones((24, 3)) if soft else np.eye(3)[CODES])
+    reference = LogisticRegression(C=strength, max_iter=200).fit(
+        features[rows].astype(float), codes, targets[rows, codes] if soft else None
+    )
+    assert strength == (DEFAULT_STRENGTH if soft else choose_strength(features, CODES))
+    found = np.exp(model.log_probabilities(kind(features)))
+    np.testing.assert_allclose(found, reference.predict_proba(features), atol=0.01)
+    assert model.weight.shape == (3, 63)
+
+
+def test_texts_without_any_feature_can_be_fitted():
+    model, _ = fit_logistic(csr_matrix((8, 20)), np.arange(8) % 2, 2)
+    np.testing.assert_allclose(np.exp(model.log_probabilities(np.zeros((1, 20)))), 0.5, atol=1e-6)
