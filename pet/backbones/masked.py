@@ -252,9 +252,9 @@ class MaskedLM(LanguageModel):
             yield
             return
         output, _ = self.output_embedding()
-        tied = output is self.model.get_input_embeddings().weight
+        tied = output is getattr(self.model.get_input_embeddings(), "weight", None)
         with only_used_words(self.model, tokens, decay, output) as used:
-            self._used_words = used.forward if tied and used is not None else None
+            self._used_words = used.as_output if tied and used is not None else None
             try:
                 yield
             finally:

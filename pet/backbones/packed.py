@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pet.backbones.dropout import dropout
+from pet.backbones.row_attention import RowAttention, Run
 from pet.training.batching import to_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Batch = Mapping[str, Tensor]
-Run = tuple[int, int]  # rows, tokens in each row
 
 _DENSE = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
 _FEED_FORWARD = ("intermediate.dense", "output.dense")
@@ -161,6 +161,12 @@ def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None
     attention = layer.attention.self
     heads = attention.num_attention_heads
     drop = attention.dropout.p if attention.training else 0.0
+    if asked is None and torch.is_grad_enabled() and _are_short(hidden, runs):
+        projected = [part(hidden) for part in (attention.query, attention.key, attention.value)]
+        if torch.is_autocast_enabled("cpu"):  # LoRA adds what it learns in float32
+            projected = [x.to(torch.get_autocast_dtype("cpu")) for x in projected]
+        gathered: Tensor = RowAttention.apply(*projected, runs, heads, drop)
+        return gathered
     tokens = [count * length for count, length in runs]
     # Splitting has a cheap gradient; the gradient of each slice would be as large as the whole.
     if asked is None:
@@ -173,6 +179,11 @@ def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None
         query, key, value = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in part)
         mixed.append(_attend(query, key, value, drop).transpose(1, 2).flatten(2).flatten(0, 1))
     return torch.cat(mixed)
+
+
+def _are_short(hidden: Tensor, runs: Sequence[Run]) -> bool:
+    """Return True if rows on a CPU are too short for fused attention."""
+    return hidden.device.type == "cpu" and max(length for _, length in runs) <= _SHORT
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class UsedWords(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         return F.embedding(self.place[ids], self.weight, self.padding_idx)
 
+    def as_output(self, ids: Tensor) -> Tensor:
+        """Return the rows of an output layer with the same weights, where padding is a word like others."""
+        return self.weight[self.place[ids]]
+
 
 @contextmanager
 def only_used_words(

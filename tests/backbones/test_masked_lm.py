@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILIES, POSITIONS, build_family
@@ -55,6 +57,25 @@ def test_word_logits_equal_those_of_the_whole_model(family_model, name, words):
         expected = _all_logits(lm.model, batch, lm.has_token_types)[ROWS, PLACES]
         found = lm.word_logits(batch, ROWS, PLACES, words)
     torch.testing.assert_close(found, expected if words is None else expected[:, words], atol=1e-5, rtol=1e-5)
+
+
+@every_family
+def test_training_with_the_used_words_alone_changes_the_weights_alike(family_model, name):
+    lms = [MaskedLM(_with_random_biases(load_masked_lm(str(family_model(name))))).eval() for _ in range(2)]
+    batch, whole, tokens = _batch(family_model(name)), [], []
+    for lm, only in zip(lms, (False, True), strict=True):
+        used = np.concatenate([batch["input_ids"].flatten().numpy(), SOME_WORDS.numpy()])
+        with lm.used_words(used, 0.99**2) if only else nullcontext():
+            optimizer = torch.optim.AdamW(lm.parameters(), lr=0.1, weight_decay=0.1, eps=0.1)  # decays by 0.99
+            tokens.append(len(lm.model.get_input_embeddings().weight))
+            for _ in range(2):
+                lm.word_logits(batch, ROWS, PLACES, SOME_WORDS).square().mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        whole.append(lm.model.state_dict())
+    assert tokens[1] < tokens[0]
+    for parameter, values in whole[0].items():
+        torch.testing.assert_close(whole[1][parameter], values, atol=1e-4, rtol=1e-4, msg=parameter)
 
 
 @pytest.mark.parametrize("name", ["bert", "deberta-v3"])

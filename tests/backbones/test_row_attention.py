@@ -1,0 +1,41 @@
+"""Attention within rows as one function: the numbers and gradients of the plain operations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pet.backbones.dropout import dropout
+from pet.backbones.row_attention import RowAttention
+
+HEADS, WIDTH = 4, 8
+RUNS = [(2, 3), (1, 5), (1, 1)]
+TOKENS = sum(count * length for count, length in RUNS)
+
+
+def _plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drop: float) -> torch.Tensor:
+    lengths = [length for count, length in RUNS for _ in range(count)]
+    mixed = []
+    for part in zip(*(x.split(lengths) for x in (query, key, value)), strict=True):
+        q, k, v = (x.view(len(x), HEADS, -1).transpose(0, 1) for x in part)
+        shares = (q * q.shape[-1] ** -0.5 @ k.transpose(1, 2)).softmax(dim=-1, dtype=torch.float32).to(v.dtype)
+        mixed.append((dropout(shares, drop) @ v).transpose(0, 1).flatten(1))
+    return torch.cat(mixed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_values_and_gradients_are_those_of_the_plain_operations(dtype, drop):
+    generator = torch.Generator().manual_seed(2)
+    start, gradient = (torch.randn(3, TOKENS, WIDTH, generator=generator).to(dtype) for _ in range(2))
+    found = []
+    for attend in (_plain, lambda *x: RowAttention.apply(*x[:3], RUNS, HEADS, x[3])):
+        parts = [part.clone().requires_grad_() for part in start]
+        torch.manual_seed(5)
+        out = attend(*parts, drop)
+        out.backward(gradient[0])
+        found.append([out.detach(), *(part.grad for part in parts)])
+    exact = {"atol": 1e-6, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.02, "rtol": 0.02}
+    for plain, own in zip(*found, strict=True):
+        assert own.dtype == dtype
+        torch.testing.assert_close(own, plain, **exact)
