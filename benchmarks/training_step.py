@@ -9,6 +9,7 @@ Both sides take the batch of the default recipe (8 labeled and 4 unlabeled texts
 
 from __future__ import annotations
 
+import copy
 import statistics
 import sys
 from functools import partial
@@ -134,9 +135,13 @@ def student_seconds(
             optimizer.step()
             optimizer.zero_grad()
 
+    scorers = {way: copy.deepcopy(classifier) for way in compute}
+    scorers["packed"].only_score(accelerator)  # as `pet predict` does
+    plain = scorers["plain"].model
+    vars(scorers["plain"])["logits"] = lambda batch: plain(**model_inputs(plain, batch)).logits
+
     def scores(way: str) -> None:
-        vars(classifier)["logits"] = compute[way]
-        classifier.scores(scored, accelerator)
+        scorers[way].scores(scored, accelerator)
 
     work = {f"update, {way}": partial(update, way) for way in compute}
     work |= {f"scores, {way}": partial(scores, way) for way in compute}

@@ -18,14 +18,15 @@ def dropout(values: Tensor, probability: float) -> Tensor:
         return values
     if values.device.type != "cpu":
         return F.dropout(values, probability)
-    return values * kept_elements(values, probability)
-
-
-def kept_elements(values: Tensor, probability: float) -> Tensor:
-    """Return 0 for elements that dropout on a CPU drops, and the factor of the others: shape and dtype of `values`."""
-    count = values.numel()
-    numbers = torch.empty((count + 3) // 4, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-    bits = numbers.view(torch.int16)[:count].view(values.shape)  # from -2 ** 15 to 2 ** 15 - 1
     keep = torch.empty(values.shape, dtype=values.dtype)
+    draw_kept(keep, probability)
+    return values * keep
+
+
+def draw_kept(keep: Tensor, probability: float) -> None:
+    """Fill a contiguous tensor on a CPU with 0 for elements to drop, and with the factor of the others."""
+    count = keep.numel()
+    numbers = torch.empty((count + 3) // 4, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+    bits = numbers.view(torch.int16)[:count].view(keep.shape)  # from -2 ** 15 to 2 ** 15 - 1
     torch.ge(bits, round(probability * 65536) - 32768, out=keep)  # five times as fast as casting what it returns
-    return keep.mul_(1 / (1 - probability))
+    keep.mul_(1 / (1 - probability))

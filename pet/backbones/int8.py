@@ -103,15 +103,7 @@ def quantize_linears(model: nn.Module, name: str) -> int:
     PetError
         If the encoder has no linear layers.
     """
-    base = getattr(model, "base_model", model)
-    head = getattr(model, "get_output_embeddings", lambda: None)()  # part of the base in T5
-    # Skip subclasses: their modules read the weights directly.
-    found = [
-        (parent, key, child)
-        for parent in list(base.modules())
-        for key, child in parent.named_children()
-        if type(child) is nn.Linear and child is not head
-    ]
+    found, base = encoder_linears(model), getattr(model, "base_model", model)
     if not found:
         kinds = sorted({type(m).__name__ for m in base.modules() if getattr(m, "weight", None) is not None})
         raise PetError(
@@ -121,3 +113,16 @@ def quantize_linears(model: nn.Module, name: str) -> int:
     for parent, key, child in found:
         setattr(parent, key, Int8Linear(child))
     return len(found)
+
+
+def encoder_linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """Return the linear layers of a model's encoder: the module that holds each, its name there, and the layer."""
+    base = getattr(model, "base_model", model)
+    head = getattr(model, "get_output_embeddings", lambda: None)()  # part of the base in T5
+    # Skip subclasses: their modules read the weights directly.
+    return [
+        (parent, key, child)
+        for parent in list(base.modules())
+        for key, child in parent.named_children()
+        if type(child) is nn.Linear and child is not head
+    ]

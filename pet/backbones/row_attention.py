@@ -1,8 +1,8 @@
 """Attention within short packed rows, in training on a CPU: one function with its own backward pass.
 
 torch's automatic gradient would make about forty small operations of every row in every layer, and half of the time
-would pass between them. Here only products and softmax see separate rows. What is computed for each pair of tokens,
-such as dropout, sees all rows at once. The numbers are those of the plain operations.
+would pass between them. Here only products and softmax see separate rows. Whatever is computed for each pair of
+tokens sees all rows at once. The numbers are those of the plain operations.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pet.backbones.dropout import kept_elements
+from pet.backbones.dropout import draw_kept
 
 Run = tuple[int, int]  # rows, tokens in each row
 
@@ -43,8 +43,11 @@ class RowAttention(torch.autograd.Function):
         for _, own in _rows(runs, shares, heads):
             torch.softmax(own, -1, out=own)
         dropped = shares.to(value.dtype)
-        keep = kept_elements(dropped, drop) if drop else None
-        if keep is not None:
+        keep = None
+        if drop:
+            keep = torch.empty_like(dropped)
+            for own in keep.split([count * heads * length**2 for count, length in runs]):
+                draw_kept(own, drop)
             dropped = dropped * keep
         out = value.new_empty(value.shape[1], heads, value.shape[2])
         for rows, own in _rows(runs, dropped, heads):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +18,8 @@ from pet.backbones.learned import LearnedVerbalizer
 
 if TYPE_CHECKING:
     from pet.cloze.pvp import PVP
+
+Array = NDArray[Any]
 
 
 class WordWeights(LearnedVerbalizer):
@@ -70,6 +74,9 @@ class WordWeights(LearnedVerbalizer):
 
     def word_scores(self, batch: Batch, words: Tensor, pvp: PVP) -> Tensor:
         return self.score(self.lm.word_scores(batch, words, pvp))
+
+    def words_of_training(self, tokens: Array, decay: float, pvp: PVP) -> AbstractContextManager[Any]:
+        return self.lm.words_of_training(tokens, decay, pvp)
 
     def training_pass(self, batch: Batch, words: Tensor, pvp: PVP) -> tuple[Tensor, Tensor | None]:
         scores, auxiliary = self.lm.training_pass(batch, words, pvp)

@@ -130,6 +130,8 @@ def classify_chunks(
 
         first, chunks = first_chunk(chunks)
         prepare_classifier(classifier, name, first, accelerator, compute, reporter)
+    else:
+        classifier.only_score(accelerator)
     with reporter.task(doing, table.rows, "text") as bar:
         for chunk in chunks:
             yield (

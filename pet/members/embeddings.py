@@ -82,19 +82,23 @@ class EmbeddingsMember:
 
     def load(self) -> None:
         """See `pet.members.seam.Scorer.load`."""
-        if self._model is None and self.folder is not None:
-            self._model = load_regression(self.folder, self.shared.task)
+        self._regression()
         self.shared.models.encoder(self._encoder, self.shared.text_input)
 
-    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
-        """See `pet.members.seam.Scorer.scores`."""
-        self.load()
+    def _regression(self) -> Logistic | OneVsRest:
         if self._model is None:
-            raise ValueError(f"member {self.name} must be fitted before it scores")
+            if self.folder is None:
+                raise ValueError(f"member {self.name} must be fitted before it scores")
+            self._model = load_regression(self.folder, self.shared.task)
+        return self._model
+
+    def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
+        """See `pet.members.seam.Scorer.scores`. The encoder is opened only for texts without vectors."""
+        model = self._regression()
         vectors = self._vectors(texts, on_rows)
         for start in range(0, len(texts), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            out[rows] = self._model.scores(vectors[rows])
+            out[rows] = model.scores(vectors[rows])
 
     def _vectors(self, texts: Texts, on_rows: OnRows = ignore) -> Array:
         return self.shared.vectors(texts, self._encoder, on_rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +187,13 @@ def _fit(
     )  # fmt: skip
     classifier.save(folder)
     if context.has("test"):
-        test = context.texts("test").table
+        test, exact = context.texts("test").table, replace(context.shared.accelerator, precision="fp32")
+        classifier.only_score(exact)
         with context.reporter.task(f"score test with {label}", len(test), "text") as bar:
             scores = classifier.scores(
                 test,
-                context.shared.accelerator,
+                exact,  # so that the figures equal those of `pet evaluate`
                 max_tokens=context.recipe.inference.tokens,
-                exact=True,  # so that the figures equal those of `pet evaluate`
                 on_rows=bar.update,
             )
         np.save(folder / TEST_LOGITS, scores)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.pick import pick_columns
+from pet.data.pick import pick_columns, pick_rows
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.errors import PetError
 from pet.members import untrained
 from pet.members.kinds import KINDS, fit_scorer, make_scorer, open_scorer
-from pet.members.seam import MemberData, Report
+from pet.members.seam import MemberData, Report, Scorer
 from pet.members.spec import MemberSpec, pattern_spec
+from pet.members.texts import Texts
 from pet.run.context import PARTS, PRIMERS, RunContext
 from pet.run.held_out import folds, held_out, learns_weights
 from pet.seeds import derive_seed
@@ -166,20 +167,28 @@ def build_scores(context: RunContext, member: Member, parts: Sequence[str], out:
         shape = (len(texts), len(context.task.labels))
         scores = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
         reserve(file)  # a full disk then ends with a message and not with a signal
-        with context.reporter.task(f"score {part} with {member.stage}", len(texts), "text") as bar:
-            scorer.scores(texts, scores, bar.update)
-        if part == "train":
-            _keep_evidence(context, member, scores)
+        evidence = KINDS[member.spec.kind].evidence if part == "train" else ""
+        if evidence == "refit":
+            _refit(context, member, scores)
+        elif evidence == "fold":
+            _score_fold(context, member, scorer, scores)
+        else:
+            with context.reporter.task(f"score {part} with {member.stage}", len(texts), "text") as bar:
+                scorer.scores(texts, scores, bar.update)
         scores.flush()
 
 
-def _keep_evidence(context: RunContext, member: Member, scores: Array) -> None:
-    """Keep only scores of labeled texts that a member did not learn from; the others become NaN."""
-    evidence = KINDS[member.spec.kind].evidence
-    if evidence == "fold":
-        scores[~held_out(context, member.spec)] = np.nan
-    elif evidence == "refit":
-        _refit(context, member, scores)
+def _score_fold(context: RunContext, member: Member, scorer: Scorer, scores: Array) -> None:
+    """Score the labeled texts that a member left out; the others get NaN."""
+    rows = np.flatnonzero(held_out(context, member.spec))
+    scores[:] = np.nan
+    if not len(rows):
+        return
+    texts = Texts(pick_rows(context.texts("train").table, rows), lambda: context.shared.plan)
+    own = np.empty((len(rows), scores.shape[1]), dtype=np.float32)
+    with context.reporter.task(f"score train with {member.stage}", len(rows), "text") as bar:
+        scorer.scores(texts, own, bar.update)
+    scores[rows] = own
 
 
 def _refit(context: RunContext, member: Member, scores: Array) -> None:

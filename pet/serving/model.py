@@ -77,6 +77,8 @@ def open_served(model: str, compute: ComputeOptions, reporter: Reporter | None =
         engine = classifier_runtime(classifier, model, accelerator, compute)
     if engine is not None:
         reporter.info(f"runtime: {engine}")
+    elif not compute.quantize:
+        classifier.only_score(accelerator)
     return _classifier(classifier, accelerator, compute.max_tokens)
 
 

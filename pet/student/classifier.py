@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from pet.backbones.load import load_config, load_model, load_tokenizer
 from pet.backbones.masked import check_length, position_limit
+from pet.backbones.onednn import is_faster, use_onednn
 from pet.backbones.sequence import SequenceLogits
 from pet.backbones.trained import load_new_classifier
 from pet.cloze.beginning import beginnings
@@ -161,7 +161,6 @@ class Classifier:
         accelerator: Accelerator,
         *,
         max_tokens: int = 8192,
-        exact: bool = False,
         on_rows: Callable[[int], object] = lambda n: None,
     ) -> Array:
         """Return the logits of every row.
@@ -171,7 +170,6 @@ class Classifier:
         table : the texts
         accelerator : device and precision
         max_tokens : maximum number of tokens per batch, including padding
-        exact : compute in fp32 whatever the accelerator's precision, as a pipeline of ``transformers`` does
         on_rows : called with the number of rows finished since the last call
 
         Returns
@@ -179,7 +177,7 @@ class Classifier:
         float32 array of shape (rows, L), in the order of `labels`
         """
         out = np.empty((len(table), len(self.labels)), dtype=np.float32)
-        self.write_outputs(table, out, accelerator, max_tokens=max_tokens, exact=exact, on_rows=on_rows)
+        self.write_outputs(table, out, accelerator, max_tokens=max_tokens, on_rows=on_rows)
         return out
 
     def write_outputs(
@@ -189,7 +187,6 @@ class Classifier:
         accelerator: Accelerator,
         *,
         max_tokens: int = 8192,
-        exact: bool = False,
         on_rows: Callable[[int], object] = lambda n: None,
     ) -> None:
         """Write what the model computes for every row into a float32 array with one row per text; see `scores`."""
@@ -205,9 +202,20 @@ class Classifier:
                 batch["lengths"] = encoded.ids.lengths[rows]
                 yield rows, self.logits(to_tensors(batch, device))
 
-        precision = nullcontext() if exact else accelerator.autocast()
-        with torch.inference_mode(), precision, kept_memory(device.type):
+        with torch.inference_mode(), accelerator.autocast(), kept_memory(device.type):
             write_back(out, scored(), on_rows)
+
+    def only_score(self, accelerator: Accelerator) -> None:
+        """Prepare for scoring alone: from now on, the classifier may be unable to be trained or saved.
+
+        On processors where this is faster, oneDNN multiplies in float32.
+
+        Parameters
+        ----------
+        accelerator : device and precision of the scores
+        """
+        if accelerator.device.type == "cpu" and accelerator.precision == "fp32" and self.logits.packs and is_faster():
+            use_onednn(self.model)
 
     def probabilities(self, table: Dataset, accelerator: Accelerator, **options: Any) -> Array:
         """Return the probabilities of every row: float64 array of shape (rows, L); options as for `scores`."""

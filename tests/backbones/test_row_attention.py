@@ -8,18 +8,17 @@ import torch
 from pet.backbones.dropout import dropout
 from pet.backbones.row_attention import RowAttention
 
-HEADS, WIDTH = 4, 8
+HEADS, WIDTH = 3, 6
 RUNS = [(2, 3), (1, 5), (1, 1)]
 TOKENS = sum(count * length for count, length in RUNS)
 
 
 def _plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drop: float) -> torch.Tensor:
-    lengths = [length for count, length in RUNS for _ in range(count)]
     mixed = []
-    for part in zip(*(x.split(lengths) for x in (query, key, value)), strict=True):
-        q, k, v = (x.view(len(x), HEADS, -1).transpose(0, 1) for x in part)
-        shares = (q * q.shape[-1] ** -0.5 @ k.transpose(1, 2)).softmax(dim=-1, dtype=torch.float32).to(v.dtype)
-        mixed.append((dropout(shares, drop) @ v).transpose(0, 1).flatten(1))
+    for (count, _), *part in zip(RUNS, *(x.split([c * n for c, n in RUNS]) for x in (query, key, value)), strict=True):
+        q, k, v = (x.view(count, -1, HEADS, WIDTH // HEADS).transpose(1, 2) for x in part)
+        shares = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).softmax(dim=-1, dtype=torch.float32).to(v.dtype)
+        mixed.append((dropout(shares, drop) @ v).transpose(1, 2).flatten(2).flatten(0, 1))
     return torch.cat(mixed)
 
 
