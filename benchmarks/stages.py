@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 import common
@@ -42,7 +43,7 @@ def main(
 ) -> None:  # fmt: skip
     """Print the CPU seconds of each part of a run."""
     if alone is not None:
-        print(json.dumps(timed(json.loads(alone))))
+        print(json.dumps(timed(json.loads(alone)["arguments"])))
         return
     from draws import SETS, Size, make_draw
 
@@ -63,7 +64,7 @@ def main(
             arguments += ["--set", change]
         for number in range(rounds):
             run = [*arguments, "-o", str(folder / f"run{number}")]
-            found.append(common.run_alone(__file__, "--alone", run, threads=1))
+            found.append(common.run_alone(__file__, "--alone", {"arguments": run}, threads=1))
     parts = dict.fromkeys(part for one in found for part in one["seconds"])
     seconds = {part: round(statistics.median(one["seconds"].get(part, 0.0) for one in found), 2) for part in parts}
     whole = round(statistics.median(sum(one["seconds"].values()) for one in found), 1)
@@ -104,6 +105,7 @@ class Watch:
 
 def timed(arguments: list[str]) -> dict[str, Any]:
     """Run a command in this process; return its CPU seconds by part, and the accuracies."""
+    from pet import progress
     from pet.cli.main import main as pet
     from pet.progress import Progress
     from pet.store.directory import RunDirectory
@@ -128,11 +130,8 @@ def timed(arguments: list[str]) -> dict[str, Any]:
         finally:
             watch.leave()
 
-    import pet.progress as progress
-
-    progress.Progress = Timed
-    RunDirectory.stage = stage
-    pet([*arguments, "--quiet"], standalone_mode=False)
+    with patch.object(progress, "Progress", Timed), patch.object(RunDirectory, "stage", stage):
+        pet([*arguments, "--quiet"], standalone_mode=False)
     watch.end()
     results = json.loads((Path(arguments[-1]) / "metrics.json").read_text(encoding="utf-8"))
     accuracy = {name: results[name]["accuracy"] for name in ("ensemble", "student") if name in results}
