@@ -83,7 +83,7 @@ def test_a_notebook_runs_and_its_results_make_sense(
     place = tmp_path / "examples"
     place.mkdir()
     shutil.copytree(EXAMPLES.parent / "data", tmp_path / "data")
-    notebook = nbformat.from_dict(read(name))  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):

@@ -121,8 +121,9 @@ class RunResult:
             "weight": ensemble.weights / ensemble.weights.sum(),
             "labeled": labeled.mean(axis=0),
             "agreement": agreement,
-            "accuracy": [figures.get(name, {}).get("accuracy") for name in ensemble.names],
         }
+        if figures:
+            columns["accuracy"] = np.array([figures.get(name, {}).get("accuracy", np.nan) for name in ensemble.names])
         return pd.DataFrame(columns, index=list(ensemble.names))
 
     def texts(self, doubtful: int = 20) -> DataFrame:
