@@ -7,7 +7,8 @@
 `run` is a whole run on a real model and 1,000 texts, with the peak of each stage. `pool` makes pools of synthetic texts
 and a model so small that everything else takes most of the time; it measures `pet run --method zero-shot` and
 `pet label`. `distill` trains such a model on a folder of soft labels, in shards like those of `pet label --executor
-ray`. `labels` is a zero-shot run with 5,000 labels.
+ray`. `labels` is a zero-shot run with 5,000 labels. `shards` is `pet label` with two actors on Ray; it only runs if it
+is named.
 
 Every command is a process of its own. Its memory is read from /proc every tenth of a second (Linux only): resident
 pages, and those without a file, because the system can reclaim the others at any time.
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,26 +86,46 @@ class Peak:
     Attributes
     ----------
     resident, anonymous : highest number of bytes, with and without pages of files
+    actor : highest number of bytes of an actor on Ray that the command started, without pages of files
     seconds : wall time
     stages : highest number of resident bytes while each stage was the last one that the command named
     """
 
     resident: int = 0
     anonymous: int = 0
+    actor: int = 0
     seconds: float = 0.0
     stages: dict[str, int] = field(default_factory=dict)
 
     def note(self, process: int, stage: str) -> None:
-        """Read the memory of a process."""
-        try:
-            lines = Path(f"/proc/{process}/status").read_text().splitlines()
-        except OSError:
-            return
-        found = {name: int(value.split()[0]) << 10 for name, _, value in (line.partition(":") for line in lines)
-                 if name in ("VmRSS", "RssAnon")}  # fmt: skip
+        """Read the memory of a process, and of actors below it."""
+        found = _status(process)
         self.resident = max(self.resident, found.get("VmRSS", 0))
         self.anonymous = max(self.anonymous, found.get("RssAnon", 0))
         self.stages[stage] = max(self.stages.get(stage, 0), found.get("VmRSS", 0))
+        for other in _below(process):
+            with suppress(OSError):
+                if b"ShardLabeler" in Path(f"/proc/{other}/cmdline").read_bytes():
+                    self.actor = max(self.actor, _status(other).get("RssAnon", 0))
+
+
+def _status(process: int) -> dict[str, int]:
+    """Return resident bytes of a process, with and without pages of files; nothing if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    values = (line.partition(":") for line in lines)
+    return {name: int(value.split()[0]) << 10 for name, _, value in values if name in ("VmRSS", "RssAnon")}
+
+
+def _below(process: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
+    try:
+        own = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
+    return own + [other for one in own for other in _below(one)]
 
 
 def peak(arguments: list[str], log: Path) -> Peak:
@@ -175,6 +197,23 @@ def pools(folder: Path, sizes: list[int]) -> dict[str, Any]:
     return shown | {"label_resident_mb": most}
 
 
+def shards(folder: Path, sizes: list[int]) -> dict[str, Any]:
+    """`pet label` with two actors on Ray, which label shards of Parquet (requires ray)."""
+    run, log, found = folder / "sharded", folder / "shards.log", []
+    for rows in sizes:
+        pool = folder / f"sharded-{rows}.parquet"
+        write_pool(pool, rows)
+        if not run.exists():
+            work = ["run", str(folder / "task.yaml"), "--method", "zero-shot", "--model", str(folder / "model")]
+            peak([*work, "--unlabeled", str(pool), "--max-length", "32", *QUIETLY, "-o", str(run)], log)
+        given = ["--executor", "ray", "--workers", "2", *QUIETLY, "-o", str(folder / f"labels-{rows}")]
+        found.append(peak(["label", str(run), "--input", str(pool), *given], log))
+    shown = show("pet label on Ray", ALLOWED >> 20, sizes, found, "texts")
+    actors = [round(each.actor / 2**20) for each in found]
+    click.echo(f"each of two actors: at most {' and '.join(f'{mb} MB' for mb in actors)}")
+    return shown | {"actor_mb": actors}
+
+
 def distill(folder: Path, sizes: list[int]) -> dict[str, Any]:
     """`pet distill` from few and from many soft labels, in shards, for texts in another order."""
     found = []
@@ -228,6 +267,7 @@ PARTS: dict[str, Callable[[Path, list[int]], dict[str, Any]]] = {
     "run": whole_run,
     "pool": pools,
     "distill": distill,
+    "shards": shards,
     "labels": many_labels,
 }
 
@@ -238,14 +278,14 @@ PARTS: dict[str, Callable[[Path, list[int]], dict[str, Any]]] = {
 @click.option("--large", default=1_000_000, show_default=True, help="Rows of the large pool.")
 @common.output_option(common.SPEED)
 def main(parts: tuple[str, ...], small: int, large: int, output: Path) -> None:
-    """Print peaks of memory, and whether they meet their limits. PARTS: what to measure (default: all)."""
+    """Print peaks of memory, and whether they meet their limits. PARTS: what to measure (default: all but shards)."""
     if not Path("/proc/self/status").exists():
         raise click.ClickException("this program requires Linux: it reads /proc")
     with tempfile.TemporaryDirectory(prefix="pet-memory-") as name:
         folder = Path(name)
         (folder / "task.yaml").write_text(TASK)
         write_model(folder / "model")
-        for part in parts or PARTS:
+        for part in parts or [name for name in PARTS if name != "shards"]:
             figures = PARTS[part](folder, [small, large])
             common.record(output, f"memory, {part}", os.cpu_count() or 1, "wall", figures)
 
