@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pet.review.finished import FinishedRun
 
 BEFORE, STRATEGIES = "before", ("suggest", "random", "entropy")
+COMPARED = ("suggest", "random")  # a draw counts if it has these
 INTRO = """# Which texts to label next
 
 Produced by `python benchmarks/review.py`. Accuracy of the merged labels in percent, before and after the hidden labels
@@ -156,7 +157,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     for count in added:
         every: list[dict[tuple[str, int], float]] = []
         for name, draws in named.items():
-            own = [draw for draw in draws.values() if all((strategy, count) in draw for strategy in STRATEGIES)]
+            own = [draw for draw in draws.values() if all((strategy, count) in draw for strategy in COMPARED)]
             if own:
                 rows.append(_row(f"{name} + {count}", own, count))
             every += own
@@ -168,30 +169,39 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(name: str, draws: Sequence[Mapping[tuple[str, int], float]], count: int) -> list[object]:
     cells = [common.spread([draw[BEFORE, 0] for draw in draws])]
-    cells += [common.spread([draw[strategy, count] for draw in draws]) for strategy in STRATEGIES]
+    for strategy in STRATEGIES:
+        values = [draw[strategy, count] for draw in draws if (strategy, count) in draw]
+        some = "" if len(values) == len(draws) else f" (of {len(values)})"
+        cells.append(f"{common.spread(values)}{some}" if values else "–")
     for strategy in ("suggest", "entropy"):
-        gaps = [100 * (draw[strategy, count] - draw["random", count]) for draw in draws]
-        error = float(np.std(gaps, ddof=1) / len(gaps) ** 0.5) if len(gaps) > 1 else float("nan")
-        cells.append(f"{fmean(gaps):+.1f} ± {error:.1f}")
+        gaps = [100 * (draw[strategy, count] - draw["random", count]) for draw in draws if (strategy, count) in draw]
+        error = f" ± {np.std(gaps, ddof=1) / len(gaps) ** 0.5:.1f}" if len(gaps) > 1 else ""
+        cells.append(f"{fmean(gaps):+.1f}{error}" if gaps else "–")
     return [name, *cells, len(draws)]
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[int, float, float]]]]:
     """Return for each data set and strategy: labels given, mean accuracy, and its standard error.
 
-    A point is the mean of the draws that have all strategies there.
+    A point is the mean of the draws that have the strategies of `COMPARED` there.
     """
     found: dict[str, dict[str, list[tuple[int, float, float]]]] = {}
     for name, draws in groups(lines):
-        for count in sorted({count for draw in draws.values() for _, count in draw}):
-            wanted = [(BEFORE if count == 0 else strategy, count) for strategy in STRATEGIES]
-            own = [draw for draw in draws.values() if all(key in draw for key in wanted)]
-            for strategy, key in zip(STRATEGIES, wanted, strict=True):
-                if own:
-                    values = [draw[key] for draw in own]
-                    error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
-                    found.setdefault(name, {}).setdefault(strategy, []).append((count, fmean(values), error))
+        for count in sorted({count for draw in draws.values() for _, count in draw if count}):
+            own = [draw for draw in draws.values() if all((strategy, count) in draw for strategy in COMPARED)]
+            for strategy in STRATEGIES:
+                if not own or not all((strategy, count) in draw for draw in own):
+                    continue
+                curve = found.setdefault(name, {}).setdefault(strategy, [])
+                if not curve:
+                    curve.append(_point(0, [draw[BEFORE, 0] for draw in own]))
+                curve.append(_point(count, [draw[strategy, count] for draw in own]))
     return found
+
+
+def _point(count: int, values: Sequence[float]) -> tuple[int, float, float]:
+    error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    return count, fmean(values), error
 
 
 @click.command()

@@ -181,16 +181,21 @@ def estimate_run(
 def _with_estimate(
     shared: Shared, tables: Mapping[str, Dataset], speed: Speed, found: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the time of estimating the accuracy, and the new total; empty if a run does not do that by default."""
+    """Return the time of estimating the accuracy, and the new total.
+
+    If a run does not do that by default, the time is under ``optional_estimate``, and the total stays.
+    """
     recipe, texts, pool = shared.recipe, len(tables["train"]), len(tables.get("unlabeled", ()))
     size = size_of(recipe, len(shared.task.patterns), texts, pool)
-    if texts < FEWEST or relative_cost(recipe, size) > MOST_COST or speed.member_update is None:
+    if texts < FEWEST or speed.member_update is None:
         return {}
     member, half = recipe.member, half_recipe(recipe).member
     plain = member.labeled_batch / (member.labeled_batch + (member.unlabeled_batch if pool else 0))
     tokens = float(shared.plan.tokenize(tables["train"])[shared.pvps[0].encoder.keys[0]].lengths.sum())
     each = 2 * speed.load + half.updates(texts // 2) * speed.member_update * plain + tokens / speed.scored_tokens
     seconds = (DRAWS + size.folds) * each
+    if relative_cost(recipe, size) > MOST_COST:
+        return {"optional_estimate": seconds}
     return {"estimate": seconds, "total": found["total"] + seconds}
 
 

@@ -144,9 +144,12 @@ def _conclusion(found: ZeroShot) -> str:
 
 
 def _time(seconds: Mapping[str, float], sizes: Sequence[int]) -> str:
-    parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if name != "total" and value)
+    shown = {name: value for name, value in seconds.items() if name not in ("total", "optional_estimate")}
+    parts = ", ".join(f"{name} {_duration(value)}" for name, value in shown.items() if value)
     learning = f"\nIts generations train on at most {', '.join(map(str, sizes))} texts." if sizes else ""
     saved = "" if "estimate" not in seconds else " --no-estimate leaves out the estimate of the accuracy."
+    if "optional_estimate" in seconds:
+        saved = f" --estimate, which estimates the accuracy, takes another {_duration(seconds['optional_estimate'])}."
     return f"A run takes about {_duration(seconds['total'])} on this machine ({parts}).{saved}{learning}"
 
 
