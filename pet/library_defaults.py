@@ -48,8 +48,9 @@ _OLD_NAME = "DNNL_PRIMITIVE_CACHE_CAPACITY"
 def bound_caches() -> None:
     """Keep torch from storing compiled code for batches that are long gone, unless the user decided.
 
-    The next batch has other shapes and seldom uses it. With these bounds, which suffice for the shapes of one batch, a
-    run takes the same time and a third less memory. The results are the same. The variables are read at the first use.
+    The next batch has other shapes and seldom uses it. With these bounds, a small run took the same time and a third
+    less memory, and an update of a member, measured alone, a tenth longer (benchmarks/README.md). The results are the
+    same. The variables are read at the first use.
     """
     if "torch" not in sys.modules and _OLD_NAME not in os.environ:
         for name, capacity in CACHES.items():
