@@ -13,6 +13,7 @@ from small_run import pet, refused, run_options, write_inputs
 
 from pet.cli.run import summary
 from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
+from pet.preflight.text import _time
 from pet.recipe import make_recipe
 from pet.report.estimate import estimate_lines
 from pet.run.halves import figures, right_rows, wants_halves
@@ -108,6 +109,12 @@ def test_the_estimate_of_several_labels_is_a_micro_f1_too() -> None:
     found = {"accuracy": 0.5, "low": 0.3, "high": 0.7, "disagreement": None, "judged": 20, "wrong": 10}
     (line,) = estimate_lines(found | {"micro_f1": [0.8, 0.7, 0.9]})
     assert "0.80 (0.70 to 0.90)" in line and "50 %" in line and "20 labeled texts" in line and "10 right" in line
+
+
+def test_pet_check_says_what_the_estimate_costs_and_what_it_would_cost() -> None:
+    said = _time({"members": 60.0, "total": 60.0, "optional_estimate": 300.0}, [])
+    assert "about 60 s" in said and "--estimate" in said and "5 min" in said and "optional" not in said
+    assert "--no-estimate" in _time({"members": 60.0, "estimate": 30.0, "total": 90.0}, [])
 
 
 def test_figures_weigh_every_text_alike() -> None:
