@@ -1,9 +1,9 @@
-"""Accuracy of PET, supervised and zero-shot classification on real data, by task, number of examples and seed.
+"""Accuracy of PET and of baselines on real data, by task, number of examples and seed.
 
     python benchmarks/accuracy.py agnews:10 agnews:50 sst2:32 --seeds 3
 
 Reads the data sets and models in ../shared, which are not part of the project. Each line of the output file is one run
-with all three methods; runs that are already in the file are skipped. The table is also written as Markdown next to
+with all methods; runs that are already in the file are skipped. The table is also written as Markdown next to
 the output file.
 """
 
@@ -18,19 +18,20 @@ import click
 import common
 
 MODELS = {"eprstmt": "albert-tiny-zh"}  # of tasks in other languages
-COLUMNS = ["zero-shot", "supervised", "pet ensemble", "pet student"]
-INTRO = """# Accuracy: PET, supervised and zero-shot
+BASELINES = ["tfidf", "embeddings"]
+COLUMNS = ["zero-shot", *BASELINES, "supervised", "pet ensemble", "pet student"]
+INTRO = """# Accuracy: PET and baselines
 
 Produced by `python benchmarks/accuracy.py`. Every run is a line of the JSON lines file next to this one, with its
 settings. Accuracy in percent, mean and standard deviation over seeds, on the first rows of each test set. "One member"
-is the mean over the members of all seeds, "tokens" is `max_length`, and "minutes" is the time of a whole run with both
+is the mean over the patterns of all seeds, "tokens" is `max_length`, and "minutes" is the time of a whole run with all
 baselines.
 
 """
 
 
 def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Train and evaluate all three methods once."""
+    """Train and evaluate all methods once."""
     from pet.report.tables import HEADLINE
     from pet.run.results import headline_metrics
     from pet.task.task import Task
@@ -56,7 +57,11 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(seconds),
         "cores": os.cpu_count(),
         "results": {row: {figure: rows[row][figure] for figure in HEADLINE} for row in COLUMNS},
-        "members": {member: figures["accuracy"] for member, figures in result["members"].items()},
+        "members": {
+            member: figures["accuracy"]
+            for member, figures in result["members"].items()
+            if not any(member.endswith(name) for name in BASELINES)
+        },
     }
 
 
