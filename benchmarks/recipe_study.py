@@ -49,7 +49,10 @@ CELLS = {
         *("sst2:32:0", "agnews:32:0", "tickets:40:0", "yelp:32:0", "sst2:8:1", "sst2:200:1", "agnews:200:1"),
         *("sst2:32:1", "agnews:32:1", "tickets:40:1", "yelp:32:1", "sst2:8:0", "mnli:32:0"),
     ),
-    "student": ("sst2:32:0", "agnews:32:0", "tickets:40:0", "yelp:32:0", "sst2:32:1", "agnews:32:1"),
+    "student": (
+        *("sst2:32:0", "agnews:32:0", "tickets:40:0", "yelp:32:0", "sst2:32:1", "agnews:32:1"),
+        *("sst2:32:2", "agnews:32:2", "tickets:40:1", "yelp:32:1", "sst2:32:3"),
+    ),
 }
 BUDGET = 40 * (8 + 4)  # texts that the recipe to beat shows a member, labeled and unlabeled
 PATTERNS = 2  # trained in each cell
