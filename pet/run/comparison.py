@@ -27,6 +27,12 @@ from pet.run.stages import Member, member_scores
 
 Array = NDArray[Any]
 LEVEL = 0.05  # of the sign test
+# What to do if another method is better.
+_CURES = {
+    "zero-shot": "training on so few texts takes away more than it adds: label more texts, or use --method zero-shot",
+    "supervised": "add it to the ensemble: --member head",
+    "pet": "use --method pet",
+}
 
 
 def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +67,8 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
             ensemble = shifted(context, ensemble, target)
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
         labels[kind] = said(ensemble.combine(member_scores(context, [member], "test")))
-    advice = _about_baselines(labels, predicted, gold, own) + _about_student(context, predicted, gold)
+    rivals = labels | {name: found for name, found in others.items() if name in _CURES}
+    advice = _about_baselines(rivals, predicted, gold, own) + _about_student(context, predicted, gold)
     advice += rare_labels(context.data.report["train_per_label"], results.get("student") or results["ensemble"])
     figures = {"baselines": baselines, "advice": advice}
     others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
@@ -76,7 +83,7 @@ def _about_baselines(
     best = max(baselines, key=lambda name: int(_right(baselines[name], gold).sum()))
     if not is_better(_right(baselines[best], gold), _right(predicted[result], gold)):
         return []
-    cure = f"add it to the ensemble: --member {best}"
+    cure = _CURES.get(best, f"add it to the ensemble: --member {best}")
     if best in own:
         cure = "look at each pattern with `pet check`, and leave weak ones out with --patterns"
     return [f"{_compared(best, baselines[best], result, predicted[result], gold)}; {cure}"]

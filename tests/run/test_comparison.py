@@ -12,6 +12,7 @@ from small_run import contents, pet, run_options, write_inputs
 from tiny_text import LABELS
 
 from pet.run.comparison import is_better
+from pet.run.differences import baseline_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # workers have one thread, too
 
@@ -104,6 +105,25 @@ def test_a_better_baseline_and_a_weak_student_are_told_with_a_cure(
     assert first in said and second in said
     said = pet(*options, "--member", "tfidf", "--member", "embeddings", "-o", tmp_path / "both").stdout
     assert "pet check" in _metrics(tmp_path / "both")["advice"][0]
+
+
+def test_a_run_that_is_worse_than_its_untrained_patterns_says_so(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pet.run.comparison.is_better", lambda ours, theirs: True)
+    monkeypatch.setattr("pet.run.comparison._right", lambda said, gold: np.full(len(gold), said is zero_shot[-1]))
+    zero_shot: list[np.ndarray] = []
+    original = baseline_labels
+
+    def kept(*arguments):
+        found = original(*arguments)
+        zero_shot.append(found["zero-shot"])
+        return found
+
+    monkeypatch.setattr("pet.run.comparison.baseline_labels", kept)
+    pet(*run_options(inputs, tiny_model), "--baselines", "-o", tmp_path / "run")
+    advice = _metrics(tmp_path / "run")["advice"][0]
+    assert "zero-shot is better than the student" in advice and "--method zero-shot" in advice
 
 
 @pytest.mark.parametrize("missing", ["train", "test"])
