@@ -67,7 +67,7 @@ def estimate_ratio(
     ...     gold = np.arange(count) // 5 % 2
     ...     ratio = estimate_ratio(predict(gold, count), gold, pool, as_drawn=False)
     ...     print(ratio.shares.round(2), ratio.low.round(2), ratio.high.round(2))
-    [0.63 0.37] [0.36 0.09] [0.91 0.64]
+    [0.63 0.37] [0.3  0.03] [0.97 0.7 ]
     [0.67 0.33] [0.61 0.28] [0.72 0.39]
     """
     mean = np.asarray(np.mean(pool_probabilities, axis=0, dtype=np.float64))

@@ -174,7 +174,10 @@ def test_batches_on_a_cpu_are_limited():
 def test_objects_are_kept_out_of_collections_only_in_a_process_of_ones_own(monkeypatch, before):
     """`before`: objects that a program froze itself; they stay as they are."""
     calls: list[str] = []
+    thresholds = [(700, 10, 10)]
     fake = SimpleNamespace(
+        get_threshold=lambda: thresholds[-1],
+        set_threshold=lambda *values: thresholds.append(values),
         collect=lambda: calls.append("collect"),
         freeze=lambda: calls.append("freeze"),
         unfreeze=lambda: calls.append("unfreeze"),
@@ -185,7 +188,9 @@ def test_objects_are_kept_out_of_collections_only_in_a_process_of_ones_own(monke
     with own_process():
         memory.keep_objects()
         memory.keep_objects()
+        assert thresholds[-1][0] > 700
     assert calls == ([] if before else ["collect", "freeze", "unfreeze"])
+    assert thresholds[-1] == (700, 10, 10)
 
 
 # Page faults of large blocks in a fresh process: what earlier tests have freed cannot serve them.

@@ -381,7 +381,7 @@ def test_parameters_are_stored_as_given_and_cloned() -> None:
     given: dict[str, Any] = {
         "task": None, "patterns": PATTERNS, "verbalizer": WORDS, "model": "m", "method": "supervised",
         "recipe": "paper", "settings": SETTINGS, "student_model": "s", "random_state": 5, "device": "cpu",
-        "precision": "bf16", "output": "o", "allow_pickle": True, "verbose": True,
+        "precision": "bf16", "output": "o", "allow_pickle": True, "verbose": True, "estimate": True,
     }  # fmt: skip
     estimator = PetClassifier(**given)
     assert estimator.get_params() == given
