@@ -6,8 +6,14 @@ import importlib.util
 
 # The name on the package index, where `pet` is another project.
 DISTRIBUTION = "pattern-exploiting-training"
-# Experiment tracker and its module -> the package to install. The package mlflow does not allow pandas 3.
-TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow-skinny", "trackio": "trackio"}
+# Experiment tracker and its module -> the packages to install. The package mlflow does not allow pandas 3; its small
+# version leaves out what its default, a database in a file, needs.
+TRACKERS = {
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow-skinny sqlalchemy alembic",
+    "trackio": "trackio",
+}
 
 
 def install_command(extra: str) -> str:
@@ -27,7 +33,7 @@ def tracker_command(name: str) -> str:
     Examples
     --------
     >>> tracker_command("mlflow")
-    'pip install mlflow-skinny'
+    'pip install mlflow-skinny sqlalchemy alembic'
     """
     return f"pip install {TRACKERS[name]}"
 
