@@ -81,7 +81,7 @@ def _directive(signature: str, text: str) -> str:
 
 def command_page(name: str, command: click.Command) -> str:
     """Return the page of a command."""
-    context = click.Context(command, info_name=f"pet {name}")
+    context = click.Context(command, info_name=f"pet {name}", **main.context_settings)
     usage = " ".join(["pet", name, *command.collect_usage_pieces(context)])
     parts = [f"# pet {name}", *_about(command), f"```text\n{usage}\n```", f"```{{program}} pet {name}\n```"]
     if isinstance(command, click.Group):
