@@ -6,7 +6,6 @@ the labels, for example with many labels.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from pet.embeddings.one_vs_rest import OneVsRest, fit_regression, load_regressio
 from pet.ensemble.scale import Scale
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, model_spec
 from pet.members.texts import Texts
-from pet.resources import expand
 
 KIND = "embeddings"
 VECTORS = "vectors.npy"  # of the texts of a run
@@ -28,10 +26,7 @@ CHUNK_ROWS = 16384  # texts scored at a time
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``embeddings``, or ``embeddings:MODEL`` for another encoder than the run's model."""
-    if not argument:
-        return MemberSpec(KIND, KIND)
-    path = expand(argument)
-    return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
+    return model_spec(KIND, argument) if argument else MemberSpec(KIND, KIND)
 
 
 def encoder_of(spec: MemberSpec) -> str:

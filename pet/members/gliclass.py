@@ -5,7 +5,6 @@ It learns nothing from labeled texts. A label is shown as its description, or el
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from pet.errors import PetError
 from pet.members.nli import hypotheses
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, model_spec
 from pet.members.texts import Texts
 from pet.numerics import log_softmax
 from pet.resources import expand
@@ -40,12 +39,10 @@ _LEAST = 32  # tokens that must be left for the text
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``gliclass:MODEL``."""
-    if not argument:
-        raise PetError("member gliclass: the model is missing; write gliclass:MODEL, a folder or a hub name")
-    path = expand(argument)
-    if path.is_dir():
+    spec = model_spec(KIND, argument)
+    if expand(argument).is_dir():
         check_gliclass(argument)
-    return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
+    return spec
 
 
 @dataclass

@@ -6,7 +6,6 @@ every text once for each label. It learns nothing from labeled texts.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, model_spec
 from pet.members.texts import Texts
 from pet.numerics import log_softmax
 from pet.resources import expand
@@ -35,12 +34,10 @@ _FIELDS = ("premise", "hypothesis")
 
 def parse(argument: str) -> MemberSpec:
     """Parse ``nli:MODEL``."""
-    if not argument:
-        raise PetError("member nli: the model is missing; write nli:MODEL, a folder or a hub name")
-    path = expand(argument)
-    if path.is_dir() and (outputs := read_outputs(argument)) is not None:
+    spec = model_spec(KIND, argument)
+    if expand(argument).is_dir() and (outputs := read_outputs(argument)) is not None:
         entailment_columns(outputs.labels, argument)
-    return MemberSpec(KIND, KIND, {"model": os.path.abspath(path) if path.is_dir() else argument})
+    return spec
 
 
 @dataclass

@@ -84,6 +84,20 @@ def file_spec(kind: str, argument: str, example: str) -> MemberSpec:
     return MemberSpec(kind, path.name.split(".")[0] or kind, {"file": os.path.abspath(path)})
 
 
+def model_spec(kind: str, argument: str) -> MemberSpec:
+    """Return the specification of a member that opens a model, ``KIND:MODEL``: a folder, or a hub name.
+
+    Raises
+    ------
+    PetError
+        If the model is missing.
+    """
+    if not argument:
+        raise PetError(f"member {kind}: the model is missing; write {kind}:MODEL, a folder or a hub name")
+    path = expand(argument)
+    return MemberSpec(kind, kind, {"model": os.path.abspath(path) if path.is_dir() else argument})
+
+
 def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
     """Return the specification of a member with a pattern.
 
