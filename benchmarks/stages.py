@@ -134,7 +134,8 @@ def timed(arguments: list[str]) -> dict[str, Any]:
         pet([*arguments, "--quiet"], standalone_mode=False)
     watch.end()
     results = json.loads((Path(arguments[-1]) / "metrics.json").read_text(encoding="utf-8"))
-    accuracy = {name: results[name]["accuracy"] for name in ("ensemble", "student") if name in results}
+    known = {name: results.get(name, {}).get("accuracy") for name in ("ensemble", "student")}
+    accuracy = {name: share for name, share in known.items() if share is not None}  # none without a test set
     return {"seconds": watch.seconds, "accuracy": accuracy}
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pet.backbones.dropout import dropout
-from pet.backbones.row_attention import RowAttention, Run
+from pet.backbones.row_attention import RowAttention, RowGroups, Run
 from pet.training.batching import to_device
 
 if TYPE_CHECKING:
@@ -90,13 +90,16 @@ def packed_features(base: Any, layers: Sequence[Any], inputs: Batch, rows: Tenso
         # In inference, sums and norms may have the precision of the products between them; then no layer casts.
         hidden = hidden.to(torch.get_autocast_dtype("cpu"))
     runs = equal_runs(lengths.tolist())
+    heads = layers[0].attention.self.num_attention_heads
+    # For longer rows, fused attention is faster.
+    groups = RowGroups(runs, heads) if torch.is_grad_enabled() and int(lengths.max()) <= _SHORT else runs
     for layer in layers[:-1]:
-        hidden = _feed_forward(layer, _attention(layer, hidden, runs), hidden)
+        hidden = _feed_forward(layer, _attention(layer, hidden, groups), hidden)
     wanted = starts[rows] + positions
     asked = hidden[wanted]
     if torch.equal(rows, torch.arange(len(lengths))):  # one token per row: no other token needs attention
-        return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs, asked), asked)
-    return _feed_forward(layers[-1], _attention(layers[-1], hidden, runs)[wanted], asked)
+        return _feed_forward(layers[-1], _attention(layers[-1], hidden, groups, asked), asked)
+    return _feed_forward(layers[-1], _attention(layers[-1], hidden, groups)[wanted], asked)
 
 
 def packed_features_on_gpu(
@@ -153,7 +156,7 @@ def _embed(base: Any, inputs: Batch, real: Tensor) -> Tensor:
     return hidden if projection is None else projection(hidden)
 
 
-def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None = None) -> Tensor:
+def _attention(layer: Any, hidden: Tensor, runs: list[Run] | RowGroups, asked: Tensor | None = None) -> Tensor:
     """Self-attention within each row, shape (tokens, D).
 
     If `asked` is given, the hidden states of one token per row, shape (B, D), only these attend: shape (B, D).
@@ -161,11 +164,12 @@ def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None
     attention = layer.attention.self
     heads = attention.num_attention_heads
     drop = attention.dropout.p if attention.training else 0.0
-    if asked is None and torch.is_grad_enabled() and _are_short(hidden, runs):
-        projected = [part(hidden) for part in (attention.query, attention.key, attention.value)]
+    if isinstance(runs, RowGroups):
+        query = attention.query(hidden if asked is None else asked)
+        projected = [query, attention.key(hidden), attention.value(hidden)]
         if torch.is_autocast_enabled("cpu"):  # LoRA adds what it learns in float32
             projected = [x.to(torch.get_autocast_dtype("cpu")) for x in projected]
-        gathered: Tensor = RowAttention.apply(*projected, runs, heads, drop)
+        gathered: Tensor = RowAttention.apply(*projected, runs, drop)
         return gathered
     tokens = [count * length for count, length in runs]
     # Splitting has a cheap gradient; the gradient of each slice would be as large as the whole.
@@ -179,11 +183,6 @@ def _attention(layer: Any, hidden: Tensor, runs: list[Run], asked: Tensor | None
         query, key, value = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in part)
         mixed.append(_attend(query, key, value, drop).transpose(1, 2).flatten(2).flatten(0, 1))
     return torch.cat(mixed)
-
-
-def _are_short(hidden: Tensor, runs: Sequence[Run]) -> bool:
-    """Return True if rows on a CPU are too short for fused attention."""
-    return hidden.device.type == "cpu" and max(length for _, length in runs) <= _SHORT
 
 
 @dataclass(frozen=True)
