@@ -1,24 +1,23 @@
 """Intervals for figures, and paired comparisons, that hold for few texts.
 
 Normal error bars are too narrow below a few hundred texts, and vanish when every answer is right (arXiv 2503.01747).
-Accuracy has the interval of Wilson (1927). Figures that are not shares, such as macro F1, have a Bayesian bootstrap
-(Rubin 1981): each text gets a random weight. One more text, spread over all labels and half of it right, keeps a
-perfect score on a few texts from looking certain. Macro F1 of few texts per label is too low on average, and in the
-draws it is lower by as much again. So the interval is moved up by twice the difference. Below five texts per label even
-that is too narrow, and a posterior in which labels resemble each other widens it. It stays a little too narrow: with 20
-labels of two texts each, the interval of macro F1 holds the true value in about 83 % of simulations, instead of 3 to
-43 % without it. Draws depend only on the counts: equal inputs give equal bytes.
+Accuracy has the interval of Wilson (1927). Macro F1 and MCC have the posterior of `pet.posterior`, in which labels
+inform each other; `benchmarks/intervals.py` counts how often these intervals hold the true value, from two texts of
+each label. Differences between two classifiers have a Bayesian bootstrap (Rubin 1981): each text gets a random weight.
+One more text, spread over all labels and half of it right, keeps a perfect score on a few texts from looking certain.
+Draws depend only on the counts: equal inputs give equal bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pet.confusion import Confusion
+from pet.posterior import confusion_draws, sums_by_label
 from pet.seeds import derive_seed
 
 Array = NDArray[Any]
@@ -27,8 +26,7 @@ Interval = tuple[float, float]
 LEVEL = 0.95  # probability that an interval holds the true value
 _Z = 1.959963984540054  # of a standard normal variable, the quantile .975
 _DRAWS, _FEWEST_DRAWS = 2000, 400
-_FEW = 5  # texts for each label, below which macro F1 needs a wider interval
-_LIKE_OTHERS = 8.0  # texts of each label that are like those of the others
+_FEW = 10  # texts for each label, below which a label may be missing by chance
 _MOST_NUMBERS = 1_000_000  # drawn at a time: 8 MB
 
 
@@ -105,65 +103,35 @@ def metric_intervals(confusion: Confusion | ArrayLike) -> dict[str, list[float]]
     Returns
     -------
     dict
-        ``accuracy_interval`` (Wilson), ``macro_f1_interval`` and ``mcc_interval`` (Bayesian bootstrap): low and high.
+        ``accuracy_interval`` (Wilson), ``macro_f1_interval`` and ``mcc_interval`` (`pet.posterior`): low and high.
 
     Examples
     --------
     >>> found = metric_intervals([[9, 1], [0, 10]])
     >>> {name: [round(end, 2) for end in ends] for name, ends in found.items()}
-    {'accuracy_interval': [0.76, 0.99], 'macro_f1_interval': [0.75, 0.97], 'mcc_interval': [0.56, 0.94]}
+    {'accuracy_interval': [0.76, 0.99], 'macro_f1_interval': [0.77, 0.99], 'mcc_interval': [0.55, 0.99]}
     """
     counts = Confusion.read(confusion)
-    labels, n = counts.labels, int(counts.count.sum())
-    gold, predicted = counts.gold, counts.predicted
-    each = np.arange(labels)
-    cells = np.concatenate([gold, each, each]), np.concatenate([predicted, each, (each + 1) % labels])
-    weights = np.concatenate([counts.count, np.full(2 * labels, 1 / (2 * labels))])
-    seen = counts.claimed + counts.support > 0
-    texts = len(gold)  # of the cells; the others are the additional text's
-    figures = _figures(cells, counts.count[None] / n, seen)
-    found, others = [], []
-    for drawn in dirichlet(weights):
-        found.append(_figures(cells, drawn, seen))
-        others.append(_figures(cells, drawn[:, :texts], seen))
-    draws, plain = np.concatenate(found, axis=1), np.concatenate(others, axis=1)
-    ends = [corrected(float(figures[k, 0]), draws[k], plain[k], lowest) for k, lowest in enumerate((0.0, -1.0))]
-    if n < _FEW * labels:
-        low, high = middle(_few_macro_f1(counts))
-        ends[0] = [min(ends[0][0], low), max(ends[0][1], high)]
-    accuracy = list(wilson(int(counts.hits.sum()), n))
-    return {"accuracy_interval": accuracy, "macro_f1_interval": ends[0], "mcc_interval": ends[1]}
-
-
-def _few_macro_f1(counts: Confusion) -> Array:
-    """Draws of macro F1 from a posterior in which labels resemble each other.
-
-    With a few texts for each label, some labels have none, and F1 of the others is mostly 0 or 1: random weights of the
-    texts say little about other texts. Here the hits and both kinds of errors of each label are joined by those of
-    eight texts that are right as often as those of all labels together.
-    """
-    generator = np.random.default_rng(derive_seed(0, "few"))
-    n, right = int(counts.count.sum()), int(counts.hits.sum())
-    rows = max(1, _MOST_NUMBERS // counts.labels)
-    draws = min(_DRAWS, max(rows, _FEWEST_DRAWS))
+    n = int(counts.count.sum())
+    hits, support, claimed = ((own / n)[None] for own in (counts.hits, counts.support, counts.claimed))
+    seen = (support + claimed)[0] > 0
+    draws = min(_DRAWS, max(_MOST_NUMBERS // counts.labels, _FEWEST_DRAWS))
     found = []
-    for start in range(0, draws, rows):
-        share = generator.beta(right + 0.5, n - right + 0.5, size=(min(rows, draws - start), 1))
-        hits = generator.standard_gamma(counts.hits + _LIKE_OTHERS * share)
-        missed, wrong = (
-            generator.standard_gamma(total - counts.hits + _LIKE_OTHERS * (1 - share))
-            for total in (counts.support, counts.claimed)
-        )
-        found.append((2 * hits / (2 * hits + missed + wrong)).mean(axis=1))
-    return np.concatenate(found)
+    for margins in confusion_draws(counts, draws, _MOST_NUMBERS):
+        found.append(np.stack([_macro_f1(*margins, seen), _macro_f1(*margins, np.ones_like(seen)), _mcc(*margins)]))
+    f1, f1_with_unseen, mcc = np.concatenate(found, axis=1)
+    # F1 of labels that were not seen counts as 0. Of few texts, they may be as good as the others.
+    f1_ends = [middle(f1), *([middle(f1_with_unseen)] if n < _FEW * counts.labels else [])]
+    return {
+        "accuracy_interval": list(wilson(int(counts.hits.sum()), n)),
+        "macro_f1_interval": _around(float(_macro_f1(hits, support, claimed, seen)[0]), *f1_ends),
+        "mcc_interval": _around(float(_mcc(hits, support, claimed)[0]), middle(mcc)),
+    }
 
 
-def _figures(cells: tuple[Array, Array], shares: Array, seen: Array) -> Array:
-    """Return macro F1 and MCC of the first cells, for each row of their shares: shape (2, rows)."""
-    used = shares.shape[1]
-    shares = shares / shares.sum(axis=1, keepdims=True)
-    margins = _margins(cells[0][:used], cells[1][:used], shares, len(seen))
-    return np.stack([_macro_f1(*margins, seen), _mcc(*margins)])
+def _around(figure: float, *intervals: Sequence[float]) -> list[float]:
+    """Return the shortest interval that holds a figure and all of some intervals."""
+    return [min(figure, *(low for low, _ in intervals)), max(figure, *(high for _, high in intervals))]
 
 
 def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> dict[str, Any]:
@@ -261,19 +229,10 @@ def _margins(gold: Array, predicted: Array, shares: Array, labels: int) -> tuple
     """Return what each label has of the shares: right, gold, and predicted; each of shape (draws, L)."""
     right = gold == predicted
     return (
-        _by_label(gold[right], shares[:, right], labels),
-        _by_label(gold, shares, labels),
-        _by_label(predicted, shares, labels),
+        sums_by_label(gold[right], shares[:, right], labels),
+        sums_by_label(gold, shares, labels),
+        sums_by_label(predicted, shares, labels),
     )
-
-
-def _by_label(label: Array, shares: Array, labels: int) -> Array:
-    out = np.zeros((len(shares), labels))
-    if len(label):
-        order = np.argsort(label, kind="stable")
-        there, first = np.unique(label[order], return_index=True)
-        out[:, there] = np.add.reduceat(shares[:, order], first, axis=1)
-    return out
 
 
 def _macro_f1(hits: Array, support: Array, claimed: Array, seen: Array) -> Array:

@@ -15,7 +15,7 @@ MAX_PARAMETERS = 8
 # From the ground up. A module may import from its own layer and the layers below it. CONTRIBUTING.md has the same list.
 LAYERS = [
     "library_defaults, lean_imports",
-    "errors, seeds, terminal, process, shortage, confusion",
+    "errors, seeds, terminal, process, shortage, confusion, posterior",
     "compat, resources, spelling, suggest, extras, numerics, progress, settings, statistics, statistics_sets",
     "store",
     "task",
