@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import Ensemble
+from pet.members import head
 from pet.members.kinds import NAMED, QUICK
 from pet.run.class_ratio import shifted, target_ratio
 from pet.run.context import RunContext
@@ -32,6 +33,10 @@ _CURES = {
     "zero-shot": "training on so few texts takes away more than it adds: label more texts, or use --method zero-shot",
     "supervised": "add it to the ensemble: --member head",
     "pet": "use --method pet",
+}
+_OTHERS_ARE_WEAK = "look at each pattern with `pet check`, and leave weak ones out with --patterns"
+_ALREADY_A_MEMBER = {
+    "supervised": f"it is also a member, so the others are weak: use --method supervised, or {_OTHERS_ARE_WEAK}"
 }
 
 
@@ -68,7 +73,8 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
         labels[kind] = said(ensemble.combine(member_scores(context, [member], "test")))
     rivals = labels | {name: found for name, found in others.items() if name in _CURES}
-    advice = _about_baselines(rivals, predicted, gold, own) + _about_student(context, predicted, gold)
+    in_run = {*own, *("supervised" for spec in context.specs if spec.kind == head.KIND)}
+    advice = _about_baselines(rivals, predicted, gold, in_run) + _about_student(context, predicted, gold)
     advice += rare_labels(context.data.report["train_per_label"], results.get("student") or results["ensemble"])
     figures = {"baselines": baselines, "advice": advice}
     others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
@@ -76,16 +82,19 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _about_baselines(
-    baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, own: Collection[str]
+    baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, in_run: Collection[str]
 ) -> list[str]:
-    """Return a sentence on the best baseline if it is better than the student, or the ensemble without one."""
+    """Return a sentence on the best baseline if it is better than the student, or the ensemble without one.
+
+    `in_run` are the baselines that are also members of the ensemble.
+    """
     result = "student" if "student" in predicted else "ensemble"
     best = max(baselines, key=lambda name: int(_right(baselines[name], gold).sum()))
     if not is_better(_right(baselines[best], gold), _right(predicted[result], gold)):
         return []
     cure = _CURES.get(best, f"add it to the ensemble: --member {best}")
-    if best in own:
-        cure = "look at each pattern with `pet check`, and leave weak ones out with --patterns"
+    if best in in_run:
+        cure = _ALREADY_A_MEMBER.get(best, _OTHERS_ARE_WEAK)
     return [f"{_compared(best, baselines[best], result, predicted[result], gold)}; {cure}"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from small_run import contents, pet, run_options, write_inputs
 from tiny_text import LABELS
 
-from pet.run.comparison import is_better
+from pet.run.comparison import _about_baselines, is_better
 from pet.run.differences import baseline_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # workers have one thread, too
@@ -105,6 +105,22 @@ def test_a_better_baseline_and_a_weak_student_are_told_with_a_cure(
     assert first in said and second in said
     said = pet(*options, "--member", "tfidf", "--member", "embeddings", "-o", tmp_path / "both").stdout
     assert "pet check" in _metrics(tmp_path / "both")["advice"][0]
+
+
+@pytest.mark.parametrize(
+    ("best", "in_run", "cure"),
+    [
+        ("supervised", [], "--member head"),
+        ("supervised", ["supervised"], "--method supervised"),
+        ("tfidf", [], "--member tfidf"),
+        ("tfidf", ["tfidf", "supervised"], "--patterns"),
+    ],
+)
+def test_the_cure_does_not_name_a_member_that_is_there(best: str, in_run: list[str], cure: str):
+    gold = np.zeros(20, dtype=int)
+    (said,) = _about_baselines({best: gold}, {"student": gold + 1}, gold, in_run)
+    assert said.startswith(f"{best} is better than the student") and cure in said
+    assert ("--member" in said) == (best not in in_run)
 
 
 def test_a_run_that_is_worse_than_its_untrained_patterns_says_so(
