@@ -239,6 +239,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
 
 def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
     """The settings of an earlier run, if one is named, changed by the options; and the task file, if one is read."""
+    from pet.run.kept_texts import with_kept_texts
     from pet.run.load_run import is_config, read_settings
 
     split_data(options)
@@ -260,7 +261,8 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
         given["balanced"] = not given.pop("as_drawn")
     patterns = given.pop("patterns", None)
     if is_config(task):
-        earlier = read_settings(expand(task).parent)
+        folder = expand(task).parent
+        earlier = with_kept_texts(read_settings(folder), folder)
         if patterns is not None:
             given["task"] = Task.from_dict(earlier.task).with_patterns(patterns).to_dict()
         if "shots" in given or "examples" in given:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.progress import Reporter
+from pet.run.kept_texts import keep_texts
 from pet.run.load_run import read_settings
 from pet.run.pipeline import run
 from pet.run.resolve import Given
@@ -97,7 +98,9 @@ def fit_run(
     """
     given = Given(task=task, tables=tables)
     if output is not None:
-        return _open_run(output, task, run(settings, output, reporter, given=given), settings.allow_pickle)
+        results = run(settings, output, reporter, given=given)
+        keep_texts(output, task, tables)
+        return _open_run(output, task, results, settings.allow_pickle)
     folder = Scratch()
     try:
         place = folder.path / "run"

@@ -34,6 +34,7 @@ from pet.members.untrained import UntrainedMember
 from pet.members.verbalizers import verbalizer_of
 from pet.progress import Reporter
 from pet.resources import expand
+from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import read_settings
 from pet.runtimes.engines import ONNX, describe
 from pet.runtimes.graph import INPUTS, POSITIONS, Graph, LayeredEncoder, copied, token_at, write_graph
@@ -161,7 +162,7 @@ def export_ensemble(
     check_packages()
     place = check_new_folder(output, force=export.force, replaceable=is_export)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device="cpu", precision="fp32")
-    source = export.texts or read_settings(expand(run)).unlabeled
+    source = export.texts or with_kept_texts(read_settings(expand(run)), expand(run)).unlabeled
     sample = compared_texts(run, source, ensemble.task.fields, ensemble.columns, table)
     lm, members = _members(ensemble, run)
     reporter.info(f"writing {len(members)} members as one graph")

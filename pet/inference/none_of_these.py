@@ -20,6 +20,7 @@ from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.inputs import load_data
+from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import is_run, read_settings
 from pet.store.tables import OutputColumn
 
@@ -125,7 +126,7 @@ def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, report
     PetError
         If the run has no labeled texts or their file is gone.
     """
-    settings = read_settings(run)
+    settings = with_kept_texts(read_settings(run), expand(run))
     if settings.train is None:
         raise PetError(f"{run}: --none-of-these compares texts with the labeled texts, and this run has none")
     train = load_data(replace(settings, unlabeled=None, test=None), ensemble.task, reporter).train

@@ -8,6 +8,7 @@ from typing import IO
 from pet.data.source_names import file_of
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
+from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import is_run, read_settings
 from pet.run.settings import RunSettings
 from pet.store.json_reader import read_json
@@ -51,7 +52,7 @@ def settings_of(place: Path) -> RunSettings | None:
     """Return the settings of the run in a folder, or of the run whose student is in it; None if there is no run."""
     for folder in (place, place.absolute().parent):
         if place.is_dir() and is_run(folder) and (folder == place or place.name == "student"):
-            return read_settings(folder)
+            return with_kept_texts(read_settings(folder), folder)
     return None
 
 

@@ -20,6 +20,7 @@ from pet.errors import PetError
 from pet.inference.ensemble import used_generation
 from pet.resources import expand
 from pet.review.formats import FORMATS, LabeledText
+from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import is_run, read_settings
 from pet.store.files import writing
 from pet.store.manifest import read_stages
@@ -97,7 +98,7 @@ def _given(labels: str | Path, source: str | None, task: Task | None, table: Tab
     place = expand(labels)
     columns = dict(table.columns)
     if is_run(place):
-        settings = read_settings(place)
+        settings = with_kept_texts(read_settings(place), place)
         task = task or Task.from_dict(settings.task)
         columns = {**settings.columns, **columns}
         source = source or settings.unlabeled

@@ -21,6 +21,7 @@ from pet.recipe import make_recipe
 from pet.resources import expand
 from pet.run.context import make_shared
 from pet.run.inputs import RunData, load_data, source_fingerprint
+from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import read_settings
 from pet.run.settings import RunSettings
 from pet.run.stages import read_scores
@@ -129,7 +130,7 @@ def open_finished(
             f"{place}: the run has not labeled unlabeled texts; finish it with `pet run {place}/config.yaml`"
         )
     ensemble = Ensemble.from_dict(merging, len(task.labels), f"{place / MANIFEST}: g{generation}/labels")
-    data = load_data(settings, task, reporter)
+    data = load_data(with_kept_texts(settings, place), task, reporter)
     hashes = read_config(place).get("hashes") or {}
     for part, option in _OPTIONS.items():
         found = source_fingerprint(getattr(settings, option), getattr(data, part))

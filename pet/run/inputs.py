@@ -164,7 +164,10 @@ def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: T
         check_given_table(tables[name], task.fields, labels, name, several=task.multi_label and labels is not None)
         return tables[name]
     if source.startswith(MEMORY):
-        raise PetError(f"{name}: texts were passed in Python, not in a file; start the run from Python again")
+        raise PetError(
+            f"{name}: texts were passed in Python, not in a file, and the run has not kept them; start it from Python "
+            "again"
+        )
     return read_table(source, task.fields, **how, name=name)
 
 

@@ -38,6 +38,7 @@ from pet.run.context import RunContext
 from pet.run.execution.work import MemberWork, Step
 from pet.run.held_out import FEWEST_FOLDS, held_out
 from pet.run.inputs import RunData, load_data
+from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import is_run, read_settings
 from pet.run.resolve import member_specs
 from pet.run.settings import RunSettings
@@ -105,7 +106,7 @@ def reuse_members(context: RunContext) -> None:
 
 
 def _open(folder: Path) -> EarlierRun:
-    settings, config = read_settings(folder), read_config(folder)
+    settings, config = with_kept_texts(read_settings(folder), folder), read_config(folder)
     task = Task.from_dict(settings.task)
     recipe = make_recipe("default", config.get("recipe") or {})
     data = load_data(settings, task, Reporter("quiet"))

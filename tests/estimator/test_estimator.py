@@ -16,8 +16,9 @@ import tiny_text
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
+from small_run import pet
 
-from pet import PetClassifier, PetError, RunSettings, Task, run_task
+from pet import PetClassifier, PetError, RunResult, RunSettings, Task, run_task
 from pet.data.memory import table_of
 from pet.data.targets import class_values, label_positions
 
@@ -496,6 +497,20 @@ def test_output_keeps_the_run_and_continues_it(make: Make, tmp_path: Path) -> No
     ):
         with pytest.raises(PetError, match=str(place)):
             make(output=place).fit(texts, topics, unlabeled=pool)
+    loaded = PetClassifier.load(place)
+    np.testing.assert_array_equal(first.predict_proba(TEXTS[NEW]), loaded.predict_proba(TEXTS[NEW]))
+    # The texts are in the folder, too, so that the run can be looked at and corrected.
+    result = RunResult(place)
+    assert result.labels()["text"].tolist() == TEXTS[POOL]
+    doubtful = result.texts(doubtful=3)
+    assert set(doubtful["text"]) <= set(TEXTS[POOL]) and set(doubtful["nearest_text"]) <= set(TEXTS[TRAIN])
+    assert result.report().is_file() and "pet" in result._repr_html_()
+    pet("run", place / "config.yaml", "--from", place, "--set", "student_steps=1", "-q", "-o", tmp_path / "again")
+    labels = [folder / "g0" / "labels.jsonl" for folder in (place, tmp_path / "again")]
+    assert labels[0].read_bytes() == labels[1].read_bytes()
+    (place / "texts" / "unlabeled.jsonl").write_text('{"text": "changed"}\n')
+    with pytest.raises(PetError, match="changed since the run"):
+        RunResult(place).labels()
 
 
 def test_a_run_from_memory_cannot_be_repeated_from_its_config(make: Make, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 from tiny_text import LABELS, news_rows
 
-from pet import PetClassifier
+from pet import PetClassifier, RunResult
 from pet.estimator.label_sets import indicator_of
 from pet.task.task import Task
 
@@ -30,9 +30,12 @@ SETS = [[row["label"], LABELS[0]] if number % 2 else [] for number, row in enume
 
 
 @pytest.fixture(scope="module")
-def fitted(tiny_model: Path) -> PetClassifier:
+def fitted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> PetClassifier:
+    folder = tmp_path_factory.mktemp("fitted") / "run"
     settings = {"steps": 2, "student_steps": 2, "max_length": 64, "merge": "uniform"}
-    classifier = PetClassifier(TASK, model=str(tiny_model), settings=settings, device="cpu", estimate=True)
+    classifier = PetClassifier(
+        TASK, model=str(tiny_model), settings=settings, device="cpu", output=folder, estimate=True
+    )
     return classifier.fit(TEXTS, SETS, unlabeled=[row["text"] for row in news_rows()[8:16]])
 
 
@@ -43,6 +46,17 @@ def test_it_predicts_an_indicator_in_the_order_of_the_labels(fitted: PetClassifi
     assert fitted.score(TEXTS, said) == 1.0
     assert fitted.soft_labels_ is not None and fitted.soft_labels_.independent
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(TEXTS), said)
+
+
+def test_its_folder_shows_the_texts_with_their_labels(fitted: PetClassifier) -> None:
+    result = RunResult(str(fitted.output))
+    frame, soft = result.labels(), fitted.soft_labels_
+    assert soft is not None and frame["id"].tolist() == soft.ids
+    assert frame[[f"p({label})" for label in LABELS]].to_numpy() == pytest.approx(soft.probabilities, abs=1e-4)
+    assert set(result.texts(doubtful=2)["nearest_label"]) <= {
+        "",
+        *(";".join(sorted(set(own), key=LABELS.index)) for own in SETS),
+    }
 
 
 def test_the_estimate_is_in_the_results(fitted: PetClassifier) -> None:
