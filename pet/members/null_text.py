@@ -64,6 +64,7 @@ def score_texts(
     on_rows: OnRows = ignore,
     *,
     untrained: bool = False,
+    offset: Array | None = None,
 ) -> None:
     """Write the scores of texts into an array, calibrated as the recipe says.
 
@@ -75,6 +76,7 @@ def score_texts(
     untrained : the model is not trained. Then the scores are also relative to texts without content if the words of a
         masked language model differ in their number of tokens, because it prefers those of fewer tokens, and if labels
         do not exclude each other.
+    offset : array of shape (L,) that is subtracted from the scores; see `pet.members.offset`
     """
 
     def score(texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
@@ -88,6 +90,8 @@ def score_texts(
             out=out,
             on_rows=on_rows,
         )
+        if offset is not None:
+            out -= offset
 
     score(texts, out, on_rows)
     calibration = NOT_CALIBRATED if shared.task.multi_label else shared.recipe.merging.calibration

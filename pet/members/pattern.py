@@ -16,7 +16,8 @@ from pet.compat import save_model
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.null_text import score_texts, text_mass
-from pet.members.offset import label_log_odds, null_offset, read_offset, save_offset
+from pet.members.offset import FILE as OFFSET
+from pet.members.offset import read_offset, save_offset, start_offset
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
@@ -41,6 +42,7 @@ class PatternMember:
     start : folder of a trained member to continue training from; default: the pretrained model
     folder : folder of the trained member; None before `fit`
     scale : scale of the scores
+    offset : what is subtracted from the scores, once it is known; see `pet.members.offset`
     """
 
     spec: MemberSpec
@@ -49,6 +51,7 @@ class PatternMember:
     start: Path | None = None
     folder: Path | None = None
     scale: Scale = Scale.LOGITS
+    offset: Array | None = None
 
     @property
     def name(self) -> str:
@@ -67,7 +70,8 @@ class PatternMember:
         shared, recipe = self.shared, self.shared.recipe
         shared.models.release()
         tokens = join_rows([(texts.tokens, rows) for texts, rows in data.parts])
-        cloze = ClozeData(tokens, data.labels, None if data.pool is None else data.pool.tokens)
+        pool = None if data.pool is None else data.pool.tokens
+        cloze = ClozeData(tokens, data.labels, pool, independent=shared.task.multi_label)
         if self.pvp.names is not None:
             cloze = asked_data(cloze, self.pvp.names)
         backbone = shared.models.backbone(self.start)
@@ -78,12 +82,9 @@ class PatternMember:
         if kind != WORDS:
             head = self._head(lm, kind, cloze)
             lm, pvp = head, head.bind(pvp)
-        if self.pvp.names is not None:
-            save_offset(folder, np.zeros(len(shared.task.labels)))
-        elif shared.task.multi_label:
-            offset = null_offset(lm, pvp, shared) - label_log_odds(data.labels)
-            cloze = replace(cloze, offset=offset)
-            save_offset(folder, offset)
+        cloze = replace(cloze, offset=start_offset(lm, pvp, shared, cloze, self.start))
+        self.offset = np.zeros(len(shared.task.labels), np.float32) if cloze.offset is None else cloze.offset
+        save_offset(folder, self.offset)
         trained = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
         losses = train_member(lm, pvp, cloze, recipe, self.seed, shared.accelerator, on_step, shared.group)
         if shared.group is not None and not shared.group.is_main:
@@ -108,19 +109,25 @@ class PatternMember:
         if self.folder is not None:
             self.shared.bind_tuned()
             self.shared.models.member(self.folder)
+            self.offset = self._offset(self.folder)
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         if self.folder is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
         lm, pvp = self.shared.models.member(self.folder), self.pvp
+        offset = self._offset(self.folder) if self.offset is None else self.offset
         kind = verbalizer_of(self.shared, self.spec)
         if kind != WORDS:
             head = read_head(lm, kind, self.folder, pvp)
             lm, pvp = head, head.bind(pvp)
-        score_texts(self.shared, lm, pvp, texts, out, on_rows)
-        if self.shared.task.multi_label:
-            out -= read_offset(self.folder, out.shape[1])
+        score_texts(self.shared, lm, pvp, texts, out, on_rows, offset=offset)
+
+    def _offset(self, folder: Path) -> Array | None:
+        """Read what is subtracted from the scores; members of older versions have it only for several labels."""
+        if not (self.shared.task.multi_label or (folder / OFFSET).is_file()):
+            return None
+        return read_offset(folder, len(self.shared.task.labels))
 
     def mass(self, texts: Texts) -> Array:
         """Return `pet.members.null_text.text_mass` of each text."""

@@ -51,8 +51,11 @@ class MemberObjective(nn.Module):
 
     words: Tensor
     word_to_label: Tensor
+    offset: Tensor
 
-    def __init__(self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy):
+    def __init__(
+        self, lm: LanguageModel, pvp: PVP, alpha: float, loss: Loss = F.cross_entropy, offset: Array | None = None
+    ):
         super().__init__()
         self.lm = lm
         self.pvp = pvp
@@ -60,11 +63,13 @@ class MemberObjective(nn.Module):
         self.loss = loss
         self.register_buffer("words", torch.from_numpy(pvp.words), persistent=False)
         self.register_buffer("word_to_label", torch.from_numpy(pvp.word_to_label), persistent=False)
+        offset = np.zeros(pvp.word_to_label.shape[1]) if offset is None else offset
+        self.register_buffer("offset", torch.from_numpy(offset.astype(np.float32)), persistent=False)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss of a micro-batch from `member_batches`."""
         words, auxiliary = self.lm.training_pass(batch, self.words, self.pvp)
-        scores = label_scores(words, self.word_to_label)
+        scores = label_scores(words, self.word_to_label) - self.offset
         loss, extra = self.loss(scores, batch["labels"]), self.lm.extra_loss(words, batch["labels"])
         return member_loss(loss if extra is None else loss + extra, auxiliary, self.alpha)
 
@@ -78,8 +83,8 @@ class ClozeData:
     labeled : token table of the labeled texts
     labels : int64 array of shape (rows,), positions in the task's labels; or float32 probabilities of shape (rows, L)
     unlabeled : token table of the pool, or None
-    offset : float32 array of shape (L,) that is subtracted from the scores; given if a text may have several labels,
-        which are then float32 of shape (rows, L)
+    offset : array of shape (L,) that is subtracted from the scores; see `pet.members.offset`
+    independent : whether a text may have several labels, which are then float32 of shape (rows, L)
     rows_per_text : number of rows of each text; more than 1 if the pattern asks about each label by itself
     """
 
@@ -87,6 +92,7 @@ class ClozeData:
     labels: Array
     unlabeled: TokenTable | None
     offset: Array | None = None
+    independent: bool = False
     rows_per_text: int = 1
 
 
@@ -158,11 +164,9 @@ def label_loss(recipe: Recipe, data: ClozeData, count: int) -> Loss:
     recipe : which loss, and weights of the labels
     data : labels of the training set
     count : number of labels, L
-    count : number of labels, L
     """
-    if data.offset is not None:
-        seen, offset = torch.from_numpy(np.asarray(data.labels.any(axis=0))), torch.from_numpy(data.offset)
-        return partial(independent_loss, offset=offset, seen=seen)
+    if data.independent:
+        return partial(independent_loss, seen=torch.from_numpy(np.asarray(data.labels.any(axis=0))))
     loss: Loss = hinge_loss if recipe.member.loss == HINGE else F.cross_entropy
     if recipe.member.weights_labels:
         loss = partial(weighted_cross_entropy, weights=torch.from_numpy(class_weights(data.labels, count)))
@@ -196,7 +200,8 @@ def train_member(
     -------
     list of float: mean loss over every 10 updates
     """
-    objective = MemberObjective(lm, pvp, recipe.member.alpha, label_loss(recipe, data, pvp.word_to_label.shape[1]))
+    loss = label_loss(recipe, data, pvp.word_to_label.shape[1])
+    objective = MemberObjective(lm, pvp, recipe.member.alpha, loss, data.offset)
     objective.to(accelerator.device)
     batches = member_batches(lm, pvp, data, recipe.member, accelerator.device, seed)
     steps = recipe.member.updates(len(data.labels) // data.rows_per_text)

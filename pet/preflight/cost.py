@@ -158,13 +158,12 @@ def estimate_run(
     labels = len(shared.task.labels)
     train = evenly_spaced(tables["train" if "train" in tables else "unlabeled"], MAX_TIMED)
     gold = column_labels(train) if "train" in tables else np.arange(len(train)) % labels
-    offset = None
-    if shared.task.multi_label:
+    several = shared.task.multi_label
+    if several:
         gold = gold_targets(gold, labels).astype(np.float32)
-        offset = np.zeros(labels, dtype=np.float32)
     pool = evenly_spaced(tables["unlabeled"], MAX_TIMED) if "unlabeled" in tables else None
     tokenize = shared.plan.tokenize
-    data = ClozeData(tokenize(train), gold, None if pool is None else tokenize(pool), offset)
+    data = ClozeData(tokenize(train), gold, None if pool is None else tokenize(pool), independent=several)
     speed = replace(
         speed,
         member_update=time_member(shared, data),

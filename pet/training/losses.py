@@ -84,17 +84,16 @@ def loss_of_seen(scores: Tensor, labels: Tensor, loss: Callable[[Tensor, Tensor]
     return loss(torch.full_like(scores, _FAR).index_copy(1, columns, scores[:, columns]), labels)
 
 
-def independent_loss(scores: Tensor, labels: Tensor, offset: Tensor, seen: Tensor) -> Tensor:
+def independent_loss(scores: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
     """Return the mean binary cross-entropy of independent labels; those without examples are left out.
 
     Parameters
     ----------
     scores, labels : shape (B, L)
-    offset : subtracted from the scores, shape (L,)
     seen : bool, shape (L,): whether a label has examples
     """
-    logits, seen = scores - offset.to(scores.device), seen.to(scores.device)
-    return F.binary_cross_entropy_with_logits(logits[:, seen], labels[:, seen])
+    seen = seen.to(scores.device)
+    return F.binary_cross_entropy_with_logits(scores[:, seen], labels[:, seen])
 
 
 def class_weights(labels: Array, count: int) -> Array:

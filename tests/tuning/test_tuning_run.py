@@ -17,6 +17,7 @@ from tiny_text import LABELS, news_rows
 from pet import PetClassifier
 from pet.backbones.info import ModelInfo
 from pet.members import pattern
+from pet.members.offset import FILE as OFFSET
 from pet.tuning.members import LEARNED, read_member
 from pet.tuning.methods import METHODS as TUNING_METHODS
 
@@ -60,7 +61,7 @@ def finished(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
 def test_members_are_small_and_name_their_backbone(finished: Any, tiny_model: Path, method: str):
     run = finished(method)
     for name in ("p1-r1", "p2-r1"):
-        assert sorted(p.name for p in (run / "g0" / name).iterdir()) == [LEARNED, "member.json", *SCORES]
+        assert sorted(p.name for p in (run / "g0" / name).iterdir()) == [LEARNED, "member.json", OFFSET, *SCORES]
         assert (run / "g0" / name / LEARNED).stat().st_size < 20_000
         assert read_member(run / "g0" / name).backbone == str(tiny_model)
     assert (run / "student" / "model.safetensors").is_file()
