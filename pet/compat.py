@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers
 
+from pet.lean_imports import without_distributed_tensors
 from pet.process import without_progress_bars
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
@@ -66,5 +67,5 @@ def has_int8_instructions() -> bool | None:
 def save_model(model: Any, folder: Any) -> None:
     """Call ``save_pretrained`` with safetensors and without progress bars."""
     options = {} if TRANSFORMERS_MAJOR >= 5 else {"safe_serialization": True}
-    with without_progress_bars():
+    with without_progress_bars(), without_distributed_tensors():
         model.save_pretrained(folder, **options)

@@ -23,6 +23,7 @@ _DECORATORS = {"allow_in_graph", "assume_constant_result", "disable", "forbid_in
 _SMALL_PART = "torch._dynamo._trace_wrapped_higher_order_op"  # the only part that transformers uses
 # What transformers asks before it imports a library for features that are not used here.
 _QUESTIONS = ("is_accelerate_available", "is_scipy_available", "is_torch_distributed_available")
+_SHARED_OUT = "torch.distributed.tensor"  # tensors of several processes
 _ALLOWED: list[bool] = []
 
 T = TypeVar("T")
@@ -64,6 +65,23 @@ def build(make: Callable[[], T]) -> T:
     except NotImplementedError:
         _import_empty_tensors()
     return make()
+
+
+@contextmanager
+def without_distributed_tensors() -> Iterator[None]:
+    """Inside the block, distributed tensors cannot be imported, if that is allowed and they are not imported yet.
+
+    To save a model, huggingface_hub asks of each tensor whether it is one, and sympy comes with the answer. It handles
+    versions of torch without them.
+    """
+    if not _ALLOWED or _SHARED_OUT in sys.modules:
+        yield
+        return
+    sys.modules[_SHARED_OUT] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_SHARED_OUT]
 
 
 def _without_memory() -> Any:

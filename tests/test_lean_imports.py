@@ -16,6 +16,7 @@ if sys.argv[1] == "lean":
     lean_imports.allow()
 import torch
 from pet.backbones.load import load_model
+from pet.compat import save_model
 from transformers import AutoModelForMaskedLM
 
 model, _ = load_model(sys.argv[2], AutoModelForMaskedLM)
@@ -23,6 +24,7 @@ layer = torch.nn.Linear(2, 2)
 optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
 layer(torch.ones(1, 2)).sum().backward()
 optimizer.step()
+save_model(model, sys.argv[3])
 print([name in sys.modules for name in ("torch._dynamo.eval_frame", "accelerate", "sympy", "torch._decomp")])
 ids = torch.tensor([[2, 5, 6, 3]])
 print(model(ids).logits.double().sum().item(), layer.weight.grad.sum().item())
@@ -52,14 +54,16 @@ print(counted.shape[0], product.shape[1], layers[0].weight.is_meta, torch.arange
 
 
 @pytest.mark.skipif(transformers.__version__ < "5", reason="only transformers 5 imports the compiler")
-def test_a_lean_process_computes_the_same_and_can_still_compile(tiny_model: Path) -> None:
+def test_a_lean_process_computes_the_same_and_can_still_compile(tiny_model: Path, tmp_path: Path) -> None:
     said = {}
     for mode in ("lean", "whole"):
-        command = [sys.executable, "-c", PROGRAM, mode, str(tiny_model)]
+        command = [sys.executable, "-c", PROGRAM, mode, str(tiny_model), str(tmp_path / mode)]
         said[mode] = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     assert said["lean"][0] == "[False, False, False, False]"
     assert said["whole"][0] == "[True, True, True, True]"
     assert said["lean"][1:] == said["whole"][1:]
+    saved = [(tmp_path / mode / "model.safetensors").read_bytes() for mode in said]
+    assert saved[0] == saved[1]
 
 
 def test_a_model_that_needs_more_than_layers_is_built_with_the_rest_of_torch() -> None:
