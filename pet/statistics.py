@@ -26,7 +26,7 @@ Interval = tuple[float, float]
 LEVEL = 0.95  # probability that an interval holds the true value
 _Z = 1.959963984540054  # of a standard normal variable, the quantile .975
 _DRAWS, _FEWEST_DRAWS = 2000, 400
-_FEW = 10  # texts for each label, below which a label may be missing by chance
+_FEW = 20  # texts for each label, below which a label may be missing by chance
 _MOST_NUMBERS = 1_000_000  # drawn at a time: 8 MB
 
 

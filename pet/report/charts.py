@@ -85,7 +85,7 @@ def histogram(title: str, x_name: str, counts: Mapping[str, int]) -> Chart:
     largest = max(counts, key=lambda name: counts[name])
     return Chart(
         title,
-        f"{total} texts. The largest class is {largest}, with {counts[largest]} texts.",
+        f"{total} texts; the highest bar, {largest}, has {counts[largest]}.",
         x_name,
         "texts",
         ticks,
@@ -158,9 +158,7 @@ def losses(title: str, values: Sequence[float | None]) -> Chart:
     last = max(len(values) - 1, 1)
     line = [(_x(number / last), _y(max(value, 0.0) / most)) for number, value in known]
     ends = f"It falls from {known[0][1]:.3f} to {known[-1][1]:.3f}." if known else "It has no finite values."
-    if len(known) == 1:
-        ends = f"Its only reading is {known[0][1]:.3f}."
-    elif known and known[-1][1] >= known[0][1]:
+    if known and known[-1][1] >= known[0][1]:
         ends = f"It goes from {known[0][1]:.3f} to {known[-1][1]:.3f}."
     return Chart(
         title,
@@ -170,7 +168,6 @@ def losses(title: str, values: Sequence[float | None]) -> Chart:
         [(_x(0), "start"), (_x(1), "end")],
         [(_y(0), "0"), (_y(1), f"{most:.3g}")],
         lines=[_points(line)],
-        points=[(x, y, y, y) for x, y in line] if len(line) == 1 else (),
         header=["reading", "mean loss"],
         rows=[(number + 1, value) for number, value in enumerate(values)],
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pet.confusion import Confusion
 from pet.report import charts
+from pet.report.confused import confusion_section
 from pet.report.estimate import estimate_lines
 from pet.report.generations import generation_rows, generations_overview
 from pet.report.pages import render
@@ -25,7 +25,6 @@ from pet.report.tables import (
     paired_figures,
 )
 
-MOST_IN_MATRIX = 20  # labels of a confusion matrix that a page can show with its numbers
 _MOST_LABELS = 300  # rows of a table of labels
 _MOST_CURVES = 24
 _FAR = 0.3  # a difference between accuracies that needs no drawing
@@ -44,8 +43,8 @@ def html_report(result: Mapping[str, Any]) -> str:
           charts then show the first seed
         - ``labels``, ``config``, ``messages``: label names, plain values nested to any depth, warnings of the run
         - ``summary``: sentences to start with; default: those of `pet.report.summary.summary`
-        - ``tables``, ``weights``, ``student_losses``, ``pool``, ``coverage``, ``fit``, ``confused``, ``texts``:
-          see `pet.run.evidence`
+        - ``tables``, ``weights``, ``student_losses``, ``pool``, ``coverage``, ``fit``, ``left_out``, ``confused``,
+          ``texts``: see `pet.run.evidence`
 
     Returns
     -------
@@ -60,7 +59,7 @@ def html_report(result: Mapping[str, Any]) -> str:
         "data": _data(result, task),
         "quality": _quality(result, results, task.get("metrics", ())),
         "members": _members(result),
-        "confusion": _confusion(result),
+        "confusion": confusion_section(result),
         "charts": _charts(result),
         "fit": [
             [row["share"], row["threshold"], row["kept"], row["kept_right"], row["dropped"], row["dropped_right"]]
@@ -209,62 +208,6 @@ def _members(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"rows": rows, "shown": shown, "patterns": any(row["pattern"] for row in rows)}
 
 
-# ---- confusion ---------------------------------------------------------------------------------
-
-
-def _confusion(result: Mapping[str, Any]) -> dict[str, Any]:
-    best = best_result(result)
-    if best is None or not best[1].get("confusion"):
-        return {}
-    counts = Confusion.read(best[1]["confusion"])
-    labels = list(best[1].get("per_class") or map(str, range(counts.labels)))
-    found: dict[str, Any] = {"of": best[0], "labels": labels, "rows": [], "cells": [], "size": len(labels)}
-    confused = result.get("confused") or {}
-    found["pairs"] = confused.get("pairs") or _pairs(counts, labels)
-    if len(labels) <= MOST_IN_MATRIX:
-        matrix = counts.matrix()
-        found["rows"] = [
-            {"label": label, "cells": [(count, _shade(count, sum(row), i == j)) for j, count in enumerate(row)]}
-            for i, (label, row) in enumerate(zip(labels, matrix, strict=True))
-        ]
-    else:
-        found["cells"] = _cells(counts)
-    return found
-
-
-def _shade(count: int, support: int, right: bool) -> str:
-    share = count / support if support else 0.0
-    if not count:
-        return ""
-    if right:
-        return f"h{1 + min(3, int(share * 4))}"
-    return f"b{1 + min(2, int(share * 6))}"
-
-
-_MOST_CELLS = 3000
-
-
-def _cells(counts: Confusion) -> list[tuple[float, float, float, float, bool]]:
-    """Return the squares of a heat map: x, y, size, opacity, and whether the label is right."""
-    size, support = round(300 / counts.labels, 3), counts.support.tolist()
-    cells = [
-        (round(10 + j * size, 2), round(10 + i * size, 2), size, round(0.25 + 0.75 * count / support[i], 2), i == j)
-        for i, j, count in counts.cells()
-    ]
-    return sorted(cells, key=lambda cell: -cell[3])[:_MOST_CELLS]
-
-
-def _pairs(counts: Confusion, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the ten most confused pairs of labels, without texts."""
-    support = counts.support.tolist()
-    found: list[dict[str, Any]] = [
-        {"gold": labels[i], "predicted": labels[j], "count": count, "of": support[i], "texts": []}
-        for i, j, count in counts.cells()
-        if i != j
-    ]
-    return sorted(found, key=lambda pair: -pair["count"])[:10]
-
-
 # ---- charts ------------------------------------------------------------------------------------
 
 
@@ -284,7 +227,8 @@ def _charts(result: Mapping[str, Any]) -> list[charts.Chart]:
 def _curves(result: Mapping[str, Any]) -> list[charts.Chart]:
     curves = {"student": result.get("student_losses") or []}
     curves |= {row["name"]: row["losses"] for row in result.get("weights") or () if row.get("losses")}
-    return [charts.losses(f"Loss of {name}", values) for name, values in curves.items() if values][:_MOST_CURVES]
+    drawn = {name: values for name, values in curves.items() if sum(value is not None for value in values) > 1}
+    return [charts.losses(f"Loss of {name}", values) for name, values in drawn.items()][:_MOST_CURVES]
 
 
 def _generations(history: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ _BASELINES = {
 
 def _weakest(result: Mapping[str, Any]) -> str:
     pairs = (result.get("confused") or {}).get("pairs") or ()
-    if not pairs:
+    if not pairs or pairs[0]["count"] < 2:
         return ""
     pair = pairs[0]
     return (
@@ -117,5 +117,5 @@ def _next(result: Mapping[str, Any]) -> list[str]:
     train = (result.get("data") or {}).get("train", 0)
     if texts.get("doubtful", {}).get("total"):
         few = "more labels help most now: " if train < _FEW else ""
-        return [f"Next: {few}look at the doubtful texts below, and label those that `pet suggest` chooses."]
+        return [f"Next: {few}label the texts that `pet review` shows first, and train again with `--corrections`."]
     return []

@@ -149,7 +149,7 @@ def corrected_alone(context: RunContext, members: Sequence[Member], ensemble: En
         return without_bias(ensemble, scorers, context.shared, target)
     texts = pool_sample(context, SAMPLE)
     scores = []
-    with context.reporter.task("score a sample of the pool", len(texts) * len(scorers), "text") as bar:
+    with context.reporter.task("score a sample of the pool", len(texts) * len(scorers), "score") as bar:
         for scorer in scorers:
             out = np.empty((len(texts), len(target)), dtype=np.float32)
             scorer.scores(texts, out, bar.update)

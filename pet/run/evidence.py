@@ -5,12 +5,13 @@ Everything is read from files of finished stages, so a run that was resumed has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.confusion import Confusion
 from pet.data.pick import pick_columns, pick_rows
 from pet.embeddings.fit import fit_figures, held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
 from pet.ensemble.combine import Ensemble, SoftLabels
@@ -25,6 +26,7 @@ from pet.run.shown_texts import (
     contradicted_texts,
     doubtful_texts,
     indicator,
+    left_out_probabilities,
     soft_labels,
     wrong_texts,
 )
@@ -65,6 +67,7 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         - ``coverage``: see `pet.report.charts.coverage`
         - ``fit``: what `pet predict --none-of-these X` would keep and leave out of the test texts, for some ``share``;
           see `pet.embeddings.fit.fit_figures`
+        - ``left_out``: without test texts, ``confusion`` of the labeled texts that members left out, and its ``labels``
         - ``confused``, ``texts``: see `pet.run.shown_texts`
     """
     found: dict[str, Any] = {"tables": {part: _table(context, part) for part in PARTS if context.has(part)}}
@@ -82,17 +85,32 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         found["weights"] = [_member(context, member, ensemble, soft.get("pool")) for member in members]
         if "pool" in soft:
             found["pool"] = {"confidence": _confidence(soft["pool"]), "agreement": _agreement(soft["pool"])}
-        contradicted = contradicted_texts(context, members, ensemble.threshold)
-        found["texts"] = contradicted | doubtful_texts(context, soft.get("pool"), rows)
+        found |= _left_out_texts(context, members, ensemble)
+        found["texts"] = found.get("texts", {}) | doubtful_texts(context, soft.get("pool"), rows)
     if context.has("test"):
         said = _said(context, results, soft)
         right = (said.applies == indicator(context, "test")).all(axis=1)
         found["coverage"] = _coverage(said.confidence, right)
         found["fit"] = _fit(context, right)
         if not context.task.multi_label:
-            found["confused"] = confused_pairs(context, said.probabilities)
+            found["confused"] = confused_pairs(context, "test", said.probabilities)
         found["texts"] = {**found.get("texts", {}), **wrong_texts(context, said, soft.get("test"))}
     return {name: content for name, content in found.items() if content}
+
+
+def _left_out_texts(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> dict[str, Any]:
+    """Return what members say about labeled texts that they did not learn from: ``texts``, and what they confuse."""
+    probabilities = left_out_probabilities(context, members)
+    if probabilities is None:
+        return {}
+    found: dict[str, Any] = {"texts": contradicted_texts(context, probabilities, ensemble.threshold)}
+    if context.task.multi_label or context.has("test"):
+        return found
+    known = ~np.isnan(probabilities).any(axis=1)
+    gold, labels = context.texts("train").labels[known], context.task.labels
+    counts = Confusion.of(gold, probabilities[known].argmax(axis=1), len(labels))
+    found["left_out"] = {"confusion": counts.to_json(), "labels": labels}
+    return found | {"confused": confused_pairs(context, "train", probabilities)}
 
 
 def _spaced(rows: int) -> Array:
@@ -127,7 +145,7 @@ def _table(context: RunContext, part: str) -> dict[str, Any]:
 
 def _cut(context: RunContext, texts: Texts) -> float | None:
     """Return the share of texts that are truncated, with the pattern that truncates most; None without patterns."""
-    if context.settings.method == "supervised" and not context.settings.baselines:
+    if context.settings.method == "supervised" and not context.settings.compares:
         return None
     rows = np.linspace(0, len(texts) - 1, min(_TOKENIZED, len(texts))).astype(np.int64)
     tokens = context.shared.plan.tokenize(pick_rows(texts.table, rows))

@@ -136,7 +136,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
             figures = _run_ipet(context, executor, resolved)
         else:
             figures = _METHODS[resolved.settings.method](context, executor)
-            if resolved.settings.baselines:
+            if resolved.settings.compares:
                 figures["baselines"] = {**_run_baselines(context, executor), **figures.get("baselines", {})}
         if context.has("pool") and resolved.settings.method != "supervised":
             figures["class_ratio"] = ratio_figures(context, figures.get("generation", 0), resolved.ratio)
@@ -183,7 +183,7 @@ def run_pcp(context: RunContext, executor: Executor) -> Results:
     _release(context, executor)
     student = make_student(context, members)
     results |= {"student": evaluate_classifier(context, student), "generation": members[0].generation}
-    if context.settings.baselines:
+    if context.settings.compares:
         results["baselines"] = {"pet": _pet_of_first(context, first, before)}
     return results
 
@@ -238,7 +238,7 @@ def _run_ipet(context: RunContext, executor: Executor, resolved: ResolvedRun) ->
         "generation": used,
         "generations": generations.history,
     }
-    if resolved.settings.baselines:
+    if resolved.settings.compares:
         results["baselines"] = _run_baselines(context, executor)
         if context.has("train"):
             first, ensemble = generations.members(0), generations.ensemble(0)

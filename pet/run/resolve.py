@@ -245,7 +245,7 @@ def _check_training(
 
 def _bind(settings: RunSettings, shared: Shared) -> None:
     """Bind the patterns that the run needs, to find label words that are several tokens."""
-    if settings.method != "supervised" or settings.baselines:
+    if settings.method != "supervised" or settings.compares:
         shared.bind()
     if settings.trains_members:
         shared.bind_tuned()

@@ -141,10 +141,15 @@ class RunSettings:
         return self.method in ("pet", "ipet", "pcp")
 
     @property
+    def compares(self) -> bool:
+        """True if the other methods run, too. They are only compared on test texts."""
+        return self.baselines and self.test is not None
+
+    @property
     def makes_classifier(self) -> bool:
         """True if a run trains a student, or a classifier as a baseline."""
         distills = self.trains_members and self.unlabeled is not None
-        return distills or self.method == "supervised" or (self.baselines and self.has_labels)
+        return distills or self.method == "supervised" or (self.compares and self.has_labels)
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)

@@ -88,28 +88,35 @@ def doubtful_texts(context: RunContext, pool: SoftLabels | None, rows: Array) ->
     return {"doubtful": {"total": len(doubtful), "rows": shown}}
 
 
-def contradicted_texts(context: RunContext, members: Sequence[Member], threshold: float) -> dict[str, Any]:
-    """Return the labeled texts whose label is probably wrong under ``contradicted``.
+def left_out_probabilities(context: RunContext, members: Sequence[Member]) -> Array | None:
+    """Return what members say about labeled texts that they did not learn from, merged as for the unlabeled texts.
 
-    Each is judged by members that did not learn from it, merged as for the unlabeled texts. Empty if members left out
-    no labeled texts.
+    Returns
+    -------
+    Probabilities of shape (n, L), NaN where no member left out the text; None if members left out no labeled texts
+    """
+    if context.recipe.merging.merge != "learned" or not context.settings.trains_members:
+        return None
+    stacked, gold = stacked_evidence(context, members)
+    if not len(gold) or not stacked.known.any():
+        return None
+    return sigmoid(stacked.log_probabilities) if context.task.multi_label else np.exp(stacked.log_probabilities)
+
+
+def contradicted_texts(context: RunContext, probabilities: Array, threshold: float) -> dict[str, Any]:
+    """Return the labeled texts whose label is probably wrong under ``contradicted``.
 
     Parameters
     ----------
-    context, members : the run and its members
+    context : the run
+    probabilities : from `left_out_probabilities`
     threshold : a label applies from this probability, if a text may have several
     """
-    if context.recipe.merging.merge != "learned" or not context.settings.trains_members:
-        return {}
-    stacked, gold = stacked_evidence(context, members)
-    if not len(gold) or not stacked.known.any():
-        return {}
+    gold, margins = context.texts("train").labels, None
     if context.task.multi_label:
-        probabilities = sigmoid(stacked.log_probabilities)
         margins = contradicted_decisions(probabilities, gold)
         found = np.argsort(-margins.max(axis=1), kind="stable")[: np.count_nonzero(margins.any(axis=1))]
     else:
-        probabilities, margins = np.exp(stacked.log_probabilities), None
         found = contradictions(probabilities, gold)
     rows = found[:MOST_TEXTS]
     said = soft_labels(context, probabilities[rows], threshold)
@@ -120,17 +127,25 @@ def contradicted_texts(context: RunContext, members: Sequence[Member], threshold
     return {"contradicted": {"total": len(found), "rows": shown}}
 
 
-def confused_pairs(context: RunContext, probabilities: Array) -> dict[str, Any]:
-    """Return the pairs of labels that are confused most, with test texts, under ``pairs``."""
-    gold, predicted, names = context.texts("test").labels, probabilities.argmax(axis=1), context.task.labels
-    wrong = np.flatnonzero(predicted != gold)
+def confused_pairs(context: RunContext, part: str, probabilities: Array) -> dict[str, Any]:
+    """Return the pairs of labels that are confused most, with texts, under ``pairs``.
+
+    Parameters
+    ----------
+    context : the run
+    part : whose texts, ``test`` or ``train``
+    probabilities : shape (n, L); NaN where nothing is known
+    """
+    gold, predicted, names = context.texts(part).labels, probabilities.argmax(axis=1), context.task.labels
+    known = ~np.isnan(probabilities).any(axis=1)
+    wrong = np.flatnonzero(known & (predicted != gold))
     counts = Counter(zip(gold[wrong].tolist(), predicted[wrong].tolist(), strict=True))
-    confidence, support = probabilities.max(axis=1), np.bincount(gold, minlength=len(names))
+    confidence, support = probabilities.max(axis=1), np.bincount(gold[known], minlength=len(names))
     pairs = []
     for (right, said), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_PAIRS]:
         rows = wrong[(gold[wrong] == right) & (predicted[wrong] == said)]
         rows = rows[np.argsort(-confidence[rows], kind="stable")][:_TEXTS_PER_PAIR]
-        texts = _fields(context, "test", rows)
+        texts = _fields(context, part, rows)
         pairs.append(
             {"gold": names[right], "predicted": names[said], "count": count, "of": int(support[right]), "texts": texts}
         )

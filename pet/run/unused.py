@@ -34,7 +34,9 @@ def unused_settings(settings: RunSettings, recipe: Recipe, specs: Iterable[Membe
     for name in changed:
         if name in reasons:
             by_reason.setdefault(reasons[name], []).append(name)
-    return [
+    compared = settings.compares or not settings.baselines
+    others = [] if compared else ["--baselines has no effect without --test: there are no texts to compare methods on"]
+    return others + [
         f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect: "
         f"{'it' if len(names) == 1 else 'they'} only {'applies' if len(names) == 1 else 'apply'} to {reason}"
         for reason, names in by_reason.items()
@@ -43,9 +45,9 @@ def unused_settings(settings: RunSettings, recipe: Recipe, specs: Iterable[Membe
 
 def _reasons(settings: RunSettings, recipe: Recipe, kinds: set[str]) -> Mapping[str, str]:
     """Return, for each setting without an effect, what it applies to."""
-    trains = settings.trains_members or settings.baselines
+    trains = settings.trains_members or settings.compares
     ranks = settings.init_prompt is not None and RANKED.fullmatch(settings.init_prompt) is not None
-    supervised = settings.method == "supervised" or settings.baselines or head.KIND in kinds
+    supervised = settings.method == "supervised" or settings.compares or head.KIND in kinds
     tuning = recipe.tuning
     unused: list[tuple[Iterable[str], str]] = []
 

@@ -15,7 +15,8 @@ from hostile_report import HOSTILE, full_report, generation, metrics
 
 from pet.evaluate import evaluate
 from pet.report import charts
-from pet.report.html import MOST_IN_MATRIX, html_report
+from pet.report.confused import MOST_IN_MATRIX
+from pet.report.html import html_report
 from pet.report.seeds import seeds_report
 from pet.report.summary import summary
 from pet.terminal import visible
@@ -221,8 +222,12 @@ def test_coverage_and_losses_are_drawn_from_left_to_right():
         falling.lines[0].split()[-1] == f"{falling.right}.0,86.0" and "falls from 2.000 to 1.000" in falling.description
     )
     assert "goes from" in charts.losses("loss", [1.0, 2.0]).description
-    assert "no finite" in charts.losses("loss", [None]).description and charts.losses("loss", [1.0]).points
-    assert "only reading is 1.000" in charts.losses("loss", [1.0]).description
+    assert "no finite" in charts.losses("loss", [None]).description
+
+
+def test_a_curve_of_a_single_reading_is_left_out():
+    drawn = html_report({"student_losses": [1.0], "weights": [{"name": "p1-r1", "losses": [2.0, 1.0]}]})
+    assert "Loss of p1-r1" in drawn and "Loss of student" not in drawn
 
 
 # ---- several seeds

@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,10 @@ def test_settings_with_an_effect_are_not_named() -> None:
     settings = {"steps": "2", "student_steps": "3", "merge": "uniform", "max_length": "64", "lora_rank": "4"}
     given = RunSettings({}, train="a", unlabeled="b", test=None, model="m", settings={**settings, "tuning": "lora"})
     assert unused_settings(given, Recipe().with_settings(**given.settings), []) == []
+
+
+def test_baselines_without_test_texts_are_neither_run_nor_silent() -> None:
+    given = RunSettings(task={}, train="a.csv", unlabeled=None, test=None, model="m", baselines=True)
+    (message,) = unused_settings(given, Recipe(), [])
+    assert "--baselines" in message and "--test" in message
+    assert not given.compares and unused_settings(replace(given, test="b.csv"), Recipe(), []) == []
