@@ -75,10 +75,11 @@ def page(lines: list[Any]) -> str:
             mine = [line for line in lines if (line["task"], line["words"], line["verbalizer"]) == (task, words, kind)]
             cells.append(common.spread([line["accuracy"] for line in mine]) if mine else "")
         rows.append([words, kind, *cells])
-    draws = max(sum(line["task"] == task and line["verbalizer"] == "learned" for line in lines) for task in tasks)
+    draws = {task: len({line["draw"] for line in lines if line["task"] == task}) for task in tasks}
+    head = [f"{task}, {number} draw{'s' * (number > 1)}" for task, number in draws.items()]
     same = {key: lines[0][key] for key in ("length", "examples", "rows", "steps", "patterns")}
     intro = INTRO.format(**same, found=lines[0]["per_label"])
-    return intro + common.markdown(["words", "verbalizer", *tasks], rows) + f"\n{draws} draw(s).\n"
+    return intro + common.markdown(["words", "verbalizer", *head], rows)
 
 
 @click.command()
