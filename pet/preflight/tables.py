@@ -11,6 +11,7 @@ from pet.data.checks import check_tables
 from pet.data.label_sets import labels_of
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
+from pet.data.source_names import text_columns
 from pet.data.table_format import DETECT, TableFormat
 from pet.preflight.report import CheckReport
 from pet.task.task import Task
@@ -49,7 +50,7 @@ def read_tables(
                 task.fields,
                 labels=None if is_pool else labels_of(task),
                 label_map={} if is_pool else task.label_map,
-                columns={key: column for key, column in columns.items() if not (is_pool and key == "label")},
+                columns=text_columns(source, columns) if is_pool else columns,
                 table_format=table_format,
                 name=name,
             )

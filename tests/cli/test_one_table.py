@@ -44,6 +44,18 @@ def test_one_sheet_gives_the_same_run_as_two_files(tiny_model: Path, tmp_path: P
     assert len(suggested["suggestions"]) == 2
 
 
+def test_check_finds_the_label_column_that_the_task_names(tiny_model: Path, tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    lines = [line for part in ("train", "pool") for line in (inputs / f"{part}.jsonl").read_text().splitlines()]
+    table = tmp_path / "all.jsonl"
+    table.write_text("\n".join(lines).replace('"label"', '"topic"'))
+    task = inputs / "task.yaml"
+    task.write_text(task.read_text() + "columns: {label: topic}\n")
+    options = ["-m", tiny_model, "--max-length", 64, "--no-model", "--json", "-q"]
+    said = pet("check", task, "--data", table, *options).stdout
+    assert json.loads(said)["rows"] == {"train": 12, "unlabeled": 16}
+
+
 def test_data_excludes_what_it_stands_for(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
     for command in ("run", "check", "words"):
