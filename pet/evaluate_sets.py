@@ -112,6 +112,8 @@ def ranking_precision(scores: Array, truth: Array) -> float:
 def matching_threshold(probabilities: Array, share: float) -> float:
     """Return the probability from which this share of all decisions is that a label applies.
 
+    Fewer than 40 texts count less: the log-odds of the threshold are shrunk in proportion to them.
+
     Parameters
     ----------
     probabilities : predictions, shape (n, L)
@@ -123,14 +125,18 @@ def matching_threshold(probabilities: Array, share: float) -> float:
 
     Examples
     --------
-    >>> matching_threshold(np.array([[0.1, 0.2], [0.3, 0.8]]), 0.25)
-    0.8
+    >>> many, few = np.tile([[0.1, 0.2], [0.3, 0.8]], (20, 1)), np.array([[0.1, 0.2], [0.3, 0.8]])
+    >>> matching_threshold(many, 0.25), round(matching_threshold(few, 0.25), 3)
+    (0.8, 0.517)
     """
     ordered = np.sort(np.asarray(probabilities, dtype=np.float64), axis=None)
     if not len(ordered):
         return HALF
     count = min(len(ordered), max(1, round(share * len(ordered))))
-    return float(np.clip(ordered[-count], _CANDIDATES[0], _CANDIDATES[-1]))
+    matching = np.clip(ordered[-count], _CANDIDATES[0], _CANDIDATES[-1])
+    if len(probabilities) >= _PSEUDO_TEXTS:
+        return float(matching)
+    return float(sigmoid(len(probabilities) / _PSEUDO_TEXTS * np.log(matching / (1 - matching))))
 
 
 def shared_threshold(log_odds: Array, gold: Array, expected: float = HALF) -> float:

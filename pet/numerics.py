@@ -37,6 +37,18 @@ def sigmoid(scores: Array) -> Array:
     return np.where(wide >= 0, 1 / (1 + small), small / (1 + small))
 
 
+def log_sigmoid(scores: Array) -> Array:
+    """Logarithms of `sigmoid`, in float64, without overflow. NaN stays NaN.
+
+    Examples
+    --------
+    >>> log_sigmoid(np.array([0.0, -800.0, 800.0, np.nan])).round(3).tolist()
+    [-0.693, -800.0, 0.0, nan]
+    """
+    wide = np.asarray(scores, dtype=np.float64)
+    return np.asarray(np.minimum(wide, 0.0) - np.log1p(np.exp(-np.abs(wide))))
+
+
 def log_softmax(scores: Array) -> Array:
     """Logarithms of `softmax` over the last axis, in float64."""
     scaled = np.asarray(scores, dtype=np.float64)

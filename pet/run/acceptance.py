@@ -17,7 +17,7 @@ from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
-from pet.numerics import log_softmax
+from pet.numerics import log_sigmoid, log_softmax
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
 from pet.run.second_view import SecondView
@@ -143,7 +143,7 @@ class Acceptance:
         gold = self.context.texts("train").labels
         scores = member_scores(self.context, self._judges(members), "train")
         if gold.ndim == 2:  # of all decisions about labels
-            each = np.stack([-np.logaddexp(0, np.where(gold > 0, -s, s)).mean(axis=1) for s in scores])
+            each = np.stack([log_sigmoid(np.where(gold > 0, s, -s)).mean(axis=1) for s in scores])
         else:
             each = np.stack([log_softmax(s)[np.arange(len(gold)), gold] for s in scores])
         known = ~np.isnan(each)

@@ -14,7 +14,7 @@ from pet.ensemble.combine import Ensemble, SoftLabelSets, share_correction
 from pet.ensemble.stacking import PRIORS, stack
 from pet.errors import PetError
 from pet.evaluate_sets import evaluate_sets, shared_threshold
-from pet.numerics import sigmoid
+from pet.numerics import log_sigmoid, sigmoid
 from pet.training.losses import independent_distillation_loss
 
 GENERATOR = np.random.default_rng(0)
@@ -55,6 +55,12 @@ def test_the_threshold_is_shared_and_shrunk_toward_one_half() -> None:
     few, many = shared_threshold(low[:10], GOLD[:10]), shared_threshold(low, GOLD)
     assert many < few < 0.5
     assert shared_threshold(ODDS[:0], GOLD[:0]) == shared_threshold(ODDS, GOLD * 0) == 0.5
+
+
+def test_the_logarithm_of_a_probability_is_unknown_where_the_score_is() -> None:
+    with np.errstate(invalid="raise"):
+        found = log_sigmoid(np.array([np.nan, -800.0, 1.0]))
+    np.testing.assert_allclose(found, [np.nan, -800.0, np.log(sigmoid(np.array(1.0)))])
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
