@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from pet.cli.echo import echo, echo_json
 from pet.cli.help import Command
 from pet.cli.options import (
+    check_command,
     column_pairs,
     columns_option,
     compute_options,
@@ -85,13 +85,14 @@ def init(
     echo(f"{output}: {len(made.labels)} labels; text columns: {', '.join(made.fields)}")
     if made.unlabeled:
         rows = "1 row has" if made.unlabeled == 1 else f"{made.unlabeled:,} rows have"
-        echo(f"{rows} no label; with --data, they are the unlabeled texts")
+        others = ", and with --train, no label applies to them" if made.several else ""
+        echo(f"{rows} no label; with --data, they are the unlabeled texts{others}")
     for named, words in [*made.words.items()][:_MOST_SHOWN] if model else ():
         echo(f"  {clean(named)}: {', '.join(words)}")
-    given = [part for key, value in table_format.to_dict().items() for part in (f"--{key}", value)]
-    data = ["--data" if made.unlabeled else "--train", source]
-    command = ["pet", "check", output, *data, *_model_arguments(model), *given]
-    echo(f"next: {clean(shlex.join(command))}")
+    given: dict[str, object] = {"--data" if made.unlabeled else "--train": source}
+    if model is not None:
+        given |= {"-m": model.model, "--unlabeled": model.unlabeled, "--max-length": model.max_length}
+    echo(f"next: {check_command(output, given, table_format)}")
 
 
 def _model_of(options: dict[str, Any]) -> ModelOptions | None:
@@ -109,13 +110,6 @@ def _model_of(options: dict[str, Any]) -> ModelOptions | None:
         options["precision"] or "auto",
         bool(options["allow_pickle"]),
     )
-
-
-def _model_arguments(model: ModelOptions | None) -> list[str]:
-    if model is None:
-        return []
-    given = {"-m": model.model, "--unlabeled": model.unlabeled, "--max-length": model.max_length}
-    return [part for option, value in given.items() if value is not None for part in (option, str(value))]
 
 
 def _warnings(made: WrittenTask, output: str, checked: bool) -> list[str]:

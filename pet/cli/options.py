@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from pet.data.source_names import LABELED, UNLABELED
 from pet.errors import PetError
 from pet.extras import install_command
 from pet.recipe import EFFORTS
+from pet.terminal import clean
 
 if TYPE_CHECKING:
     from pet.data.table_format import TableFormat
@@ -447,3 +449,21 @@ def chosen_model(model: str | None, reporter: Reporter) -> str:
         "a larger one gives better results (for example --model roberta-base)"
     )
     return DEFAULT_MODEL
+
+
+def check_command(
+    task: str, given: Mapping[str, object], table_format: TableFormat, columns: Iterable[str] = ()
+) -> str:
+    """Return the command that checks a task file, on one line: the next one to type.
+
+    Parameters
+    ----------
+    task : the task file
+    given : option -> value; options without a value are left out
+    table_format : how tables are read
+    columns : values of ``--column``
+    """
+    formats = {f"--{key}": value for key, value in table_format.to_dict().items()}
+    options = [(option, value) for option, value in {**given, **formats}.items() if value is not None]
+    options += [("--column", column) for column in columns]
+    return clean(shlex.join(["pet", "check", task, *(str(part) for option in options for part in option)]))

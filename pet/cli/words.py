@@ -10,6 +10,7 @@ import click
 from pet.cli.echo import echo, echo_json
 from pet.cli.help import Command
 from pet.cli.options import (
+    check_command,
     chosen_model,
     column_pairs,
     compute_options,
@@ -35,6 +36,11 @@ Examples:
   pet words reviews.yaml --train train.jsonl --unlabeled pool.jsonl -m roberta-base -k 5 --write
   pet words reviews.yaml --unlabeled pool.jsonl -m roberta-base   # from the names and descriptions of the labels
 """
+
+# Options that the next command repeats.
+_REPEATED = {
+    "--data": "data", "--train": "train", "--unlabeled": "unlabeled", "-m": "model", "--max-length": "max_length"
+}  # fmt: skip
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -88,6 +94,7 @@ def words(task: str, count: int, texts: int, write: bool, as_json: bool, quiet: 
         if options["patterns"] is not None:
             raise PetError("--write needs the words of all patterns; leave out --patterns")
     chosen = whole if options["patterns"] is None else whole.with_patterns(options["patterns"])
+    given = {option: options[name] for option, name in _REPEATED.items()}
     split_data(options)
     columns, table_format = column_pairs(options["columns"]), table_format_of(options)
     sources = {name: options[name] for name in ("train", "unlabeled") if options[name] is not None}
@@ -107,4 +114,4 @@ def words(task: str, count: int, texts: int, write: bool, as_json: bool, quiet: 
         return
     echo(words_text(whole, groups))
     if write:
-        echo(f"\nwritten to {whole.path}; check them: pet check {task} ...")
+        echo(f"\nwritten to {whole.path}\nnext: {check_command(task, given, table_format, options['columns'])}")

@@ -304,7 +304,8 @@ class ClozeEncoder:
             names = ", ".join(piece.key.name for piece in self._fields if piece.keep and piece.key)
             raise PetError(
                 f"pattern {self.template.source!r}: the fields marked !keep ({names}) do not fit into "
-                f"{self.max_length} tokens in {len(too_long)} rows, the first is row {int(rows[too_long[0]]) + 1}; "
+                f"{self.max_length} tokens in {len(too_long)} row{'s' * (len(too_long) > 1)}, "
+                f"the first is row {int(rows[too_long[0]]) + 1}; "
                 "raise --max-length, shorten these texts or remove !keep"
             )
 

@@ -303,6 +303,7 @@ def _guess_label(source: str, columns: dict[str, ColumnProfile], text: Sequence[
     if named:
         return named[0]
     likely = [c for c in candidates if c.repeats and c.longest <= LONGEST_LABEL]
+    likely = likely or [c for c in map(_split, candidates) if c.several and c.repeats and c.longest <= LONGEST_LABEL]
     if not likely:
         shown = ", ".join(f"{c.name!r} ({_distinct(c)})" for c in candidates[:12])
         raise PetError(

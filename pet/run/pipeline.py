@@ -129,9 +129,9 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
     try:
         if resolved.initial is not None:
             context.shared.initial = make_init_prompt(context, resolved.initial)
-        keep_vectors(context)
         if resolved.settings.reuse is not None:
             reuse_members(context)
+        keep_vectors(context)
         if resolved.plan is not None:
             figures = _run_ipet(context, executor, resolved)
         else:

@@ -38,6 +38,8 @@ class WrittenTask:
         Labels that differ only in case or spaces.
     unlabeled : int
         Rows without a label.
+    several : bool
+        True if a text may have several labels.
     """
 
     fields: tuple[str, ...]
@@ -46,6 +48,7 @@ class WrittenTask:
     words: Mapping[str, tuple[str, ...]]
     similar: tuple[tuple[str, ...], ...]
     unlabeled: int = 0
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def write_new_task(
     with writing(place) as temporary:
         temporary.write_text(written, encoding="utf-8", newline="\n")
     words = {label: tuple(words) for label, words in draft.words.words.items()}
-    return WrittenTask(task.fields, task.labels, named_columns(found), words, found.similar, unlabeled)
+    return WrittenTask(task.fields, task.labels, named_columns(found), words, found.similar, unlabeled, found.several)
 
 
 def _task_of(written: str, output: str | Path) -> Task:

@@ -195,7 +195,7 @@ class _Search:
             )
             for number, label in enumerate(self.task.labels)
         }
-        return WordGroup(tuple(positions), words, notes)
+        return WordGroup(tuple(positions), words, {label: note for label, note in notes.items() if words[label]})
 
     def _scores(self, encoders: Sequence[ClozeEncoder], similar: Array) -> tuple[Array, Array, Array]:
         """Return scores, log-probabilities and lift of each word for each label, of shape (patterns, C, L).

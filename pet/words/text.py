@@ -9,6 +9,8 @@ from pet.report.tables import text_table
 from pet.task.task import Task
 from pet.words.find import WordGroup
 
+_LACKING = "no words found; add labeled texts of this label, or say what it means under `descriptions` in the task file"
+
 
 def words_text(task: Task, groups: Sequence[WordGroup]) -> str:
     """Return a ranked table for each group of patterns that share words."""
@@ -24,7 +26,8 @@ def words_text(task: Task, groups: Sequence[WordGroup]) -> str:
                 scores = [found.score, *(found.patterns if several else ())]
                 rows.append(["" if rank else label, found.word, *(f"{score:.2f}" for score in scores), found.count])
         sources = [f"  {p + 1}: {task.patterns[p].template.source}" for p in group.patterns]
-        notes = [f"{label}: {note}" for label, note in group.notes.items()]
+        lacking = {label: _LACKING for label, words in group.words.items() if not words}
+        notes = [f"{label}: {note}" for label, note in {**group.notes, **lacking}.items()]
         parts.append("\n".join([f"{which}:", *sources, text_table(rows, header), *notes]))
     return "\n\n".join(parts)
 

@@ -14,11 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pet.cli.main import main
+from pet.cli.options import check_command
 from pet.data.checks import column_labels
 from pet.data.draw import DrawOptions, draw_file
 from pet.data.infer_columns import MOST_LABELS, infer_columns
 from pet.data.label_sets import labels_of
 from pet.data.read import read_table
+from pet.data.table_format import TableFormat
 from pet.data.table_options import TableOptions
 from pet.preflight.check_task import CheckOptions, check_task
 from pet.scaffold.scaffold import field_names, guess_words
@@ -59,6 +61,12 @@ def test_the_task_file_loads_and_the_next_command_is_printed(tmp_path: Path, wri
     assert "# 5" in written
     assert "TODO" not in written
     assert f"pet check {target} --train {source}" in result.stdout
+
+
+def test_the_next_command_can_be_pasted() -> None:
+    given = {"--data": "my file.csv", "-m": None, "--max-length": 64}
+    command = check_command("a.yaml", given, TableFormat(delimiter=";"), ["text=body"])
+    assert command == "pet check a.yaml --data 'my file.csv' --max-length 64 --delimiter ';' --column text=body"
 
 
 def test_columns_are_guessed_from_their_values(tmp_path: Path) -> None:
@@ -137,6 +145,16 @@ def test_several_labels_per_text_are_recognized(kind: str, tmp_path: Path, write
     assert task.metrics == ("micro_f1", "macro_f1")
     table = read_table(str(source), task.fields, labels=labels_of(task), label_map=task.label_map)
     assert column_labels(table).tolist() == [[label in labels for label in task.labels] for labels in sets]
+
+
+def test_lists_of_labels_are_recognized_even_if_no_list_repeats(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    sets = ["bug", "bug;billing", "billing", "refund", "bug;refund", "billing;refund", ""]
+    rows = [{"body": row["text"], "topics": row["label"]} for row in labeled(sets)]
+    source, target = write_jsonl("train.jsonl", rows), tmp_path / "task.yaml"
+    said = call("tickets", "--input", source, "-o", target).stdout
+    assert "--train, no label applies" in said  # to the row without labels
+    task = Task.load(target)
+    assert task.multi_label and task.labels == ("billing", "bug", "refund") and task.columns["label"] == "topics"
 
 
 def test_labels_with_a_comma_of_their_own_stay_whole(tmp_path: Path, write_jsonl: WriteRows) -> None:

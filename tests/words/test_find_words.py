@@ -26,6 +26,7 @@ from pet.words.find import WordGroup, WordOptions, find_words
 from pet.words.function_words import ASSOCIATED, association, presence
 from pet.words.names import FREQUENT, name_tokens, seed_words
 from pet.words.tables import read_texts
+from pet.words.text import words_text
 
 TASK = """\
 # Mine.
@@ -103,6 +104,12 @@ def test_labels_with_few_texts_are_guessed_from_their_names(found: list[WordGrou
     assert set(found[0].notes) == {"World", "Technology"}
     assert "description" in found[0].notes["World"] and "description" not in found[0].notes["Technology"]
     assert "technology" in [word.word for word in found[0].words["Technology"]]
+
+
+def test_a_label_without_words_is_told_what_to_add(found: list[WordGroup], shared: Shared) -> None:
+    lacking = replace(found[0], words=found[0].words | {"Sports": ()})
+    (line,) = [line for line in words_text(shared.task, [lacking]).splitlines() if line.startswith("Sports:")]
+    assert "no words" in line and "labeled texts" in line and "descriptions" in line
 
 
 def test_frequent_words_that_have_nothing_to_do_with_a_label_are_not_proposed(
