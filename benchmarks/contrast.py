@@ -64,17 +64,18 @@ def _right(scores: np.ndarray, draw: Draw) -> float:
 
 
 def table(lines: list[Line]) -> str:
-    """Format the differences of each recipe, and the accuracy in each cell."""
+    """Format the mean differences of each recipe, and the accuracy in each cell."""
     by = {(line["against"], line["cell"]): line for line in lines}
     names, cells = [list(dict.fromkeys(line[key] for line in lines)) for key in ("against", "cell")]
     rows = []
     for name in names:
         both = [cell for cell in cells if (name, cell) in by and (DEFAULT, cell) in by]
-        gaps = [[_percent(by[name, cell], k) - _percent(by[DEFAULT, cell], k) for cell in both] for k in KEYS]
-        differences = ["", ""] if name == DEFAULT else [_mean(gap) for gap in gaps]
-        shown = [_cell(by.get((name, cell))) for cell in cells]
-        rows.append([name or "default", *differences, len(both), *shown])
-    return common.markdown(["settings", "members", "merged", "cells", *cells], rows)
+        gaps = [[_percent(by[name, cell], key) - _percent(by[DEFAULT, cell], key) for cell in both] for key in KEYS]
+        if name != DEFAULT:
+            rows.append([name, *map(_mean, gaps), len(both)])
+    each = [[cell, *(_cell(by.get((name, cell))) for name in names)] for cell in cells]
+    heads = ["data, examples, seed", *(f"{name or 'default'}: members, merged" for name in names)]
+    return f"{common.markdown(['settings', *KEYS, 'cells'], rows)}\n{common.markdown(heads, each)}"
 
 
 def _percent(line: Line, key: str) -> float:

@@ -162,7 +162,8 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
     Members make 60 updates with up to 32 labeled texts. With more texts the updates grow with the power 0.6 of their
     number: 119 with 100 texts, 180 with 200, 473 with 1,000; so do those of supervised classifiers. With more than ten
     labels, the learning rate of members grows with the square root of the number of labels, up to four times, and so
-    do the updates of the student, up to three times. benchmarks/README.md has the measurements.
+    do the updates of the student, up to three times; and members start with the preferences of their patterns.
+    benchmarks/README.md has the measurements.
 
     Parameters
     ----------
@@ -183,6 +184,7 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
         "supervised_steps": round(recipe.supervised.steps * by_texts),
         "student_steps": round(recipe.student.steps * min(3.0, by_labels)),
         "learning_rate": recipe.member.learning_rate * min(4.0, by_labels),
+        "even_start": recipe.member.even_start and labels <= _FEW_LABELS,
     }
     return recipe.with_settings(**{name: value for name, value in changes.items() if name not in given})
 

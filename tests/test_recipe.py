@@ -235,6 +235,13 @@ def test_many_labels_have_larger_learning_rates():
     assert fit_to_data(recipe, ["learning_rate"], 8, 160).member.learning_rate == 5e-5
 
 
+def test_members_of_many_labels_start_as_the_model_is():
+    starts = [fit_to_data(Recipe(), [], 32, labels).member.even_start for labels in (2, 10, 11)]
+    assert starts == [True, True, False]
+    assert fit_to_data(Recipe(), ["even_start"], 32, 150).member.even_start
+    assert not fit_to_data(RECIPES["paper"], [], 32, 2).member.even_start
+
+
 def test_students_make_more_updates_with_many_labels():
     steps = [fit_to_data(Recipe(), [], 32, labels).student.steps for labels in (2, 10, 40, 150)]
     assert steps == [100, 100, 200, 300]

@@ -88,7 +88,7 @@ class MemberSettings(Settings):
     even_start: bool = setting(
         True,
         "before a member is trained, subtract what its pattern prefers whatever the text, so that its mean prediction "
-        "for the labeled texts is their label shares",
+        "for the labeled texts is their label shares; false with more than 10 labels",
     )
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
