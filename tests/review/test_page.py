@@ -189,6 +189,20 @@ def test_a_note_and_a_click_and_the_filter(served: Serve, watched: Watched, revi
     assert (decision.label, decision.note) == (review.task.labels[1], "1 is not a label here")
 
 
+def test_a_label_and_a_text_are_found_while_typing(served: Serve, watched: Watched, review: Review) -> None:
+    page = opened(watched, served(review))
+    assert not page.is_visible("#find-label")  # all labels have digits
+    page.keyboard.press("/")
+    page.keyboard.type(review.task.labels[-1].upper())
+    page.keyboard.press("Enter")
+    progress(page, "1 of 21")
+    (decision,) = read_reviewed(review.path, review.task).values()
+    assert decision.label == review.task.labels[-1]
+    page.keyboard.press("f")
+    page.keyboard.type("no text has these words")
+    page.wait_for_function("() => document.getElementById('text-title').textContent.includes('No more texts')")
+
+
 def test_similar_texts_are_accepted_after_a_look_at_a_sample(served: Serve, watched: Watched, review: Review) -> None:
     page = opened(watched, served(review))
     best = max(range(21), key=lambda row: len(review.similar(row, 10)["rows"]))

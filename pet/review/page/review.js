@@ -4,13 +4,14 @@ import { get, post } from "./api.js";
 import { byId, make, number, show, texts } from "./dom.js";
 import { openSimilar, setUpSimilar } from "./similar.js";
 import {
-  MOST_WITH_KEYS, chosenLabels, labelKeys, labelNames, showChosen, showDecision, showEvidence, showLabels, showProgress, showSave, showText,
+  MOST_WITH_KEYS, chosenLabels, findLabel, labelKeys, labelNames, showChosen, showDecision, showEvidence, showLabels, showProgress, showSave, showText,
   verdictText,
 } from "./view.js";
 
 const PAGE = 10; // texts that are loaded at a time
 const AHEAD = 4; // texts that are loaded before they are needed
 const POLL = 4000; // milliseconds
+const TYPING = 300; // milliseconds after the last letter of a search
 
 const app = {
   about: null,
@@ -22,6 +23,8 @@ const app = {
   notes: new Map(), // row -> note that is not saved yet
   queue: Promise.resolve(),
   view: 0, // grows when the filter changes
+  shown: "", // the filter of the texts that were loaded
+  typing: 0, // timer of a search that is being typed
 };
 
 const current = () => app.items[app.index];
@@ -101,9 +104,16 @@ async function more() {
 
 async function restart() {
   app.view += 1;
-  Object.assign(app, { items: [], index: 0, next: 0 });
+  const filter = JSON.stringify(filterValues());
+  Object.assign(app, { items: [], index: 0, next: 0, shown: "" });
   await more();
+  app.shown = filter;
   render();
+}
+
+// Start again if the filter has changed since the texts were loaded.
+async function refilter() {
+  if (JSON.stringify(filterValues()) !== app.shown) await restart();
 }
 
 async function forward() {
@@ -276,7 +286,7 @@ const COMMANDS = {
 const MOVES = {
   m: () => byId("note").focus(),
   f: () => byId("search").focus(),
-  "/": () => (byId("find-label") ?? byId("labels").querySelector("button"))?.focus(),
+  "/": findLabel,
   b: () => current() && openSimilar(app.about, current()),
   "?": () => byId("help-dialog").showModal(),
 };
@@ -311,7 +321,11 @@ function setUp() {
   byId("note").addEventListener("input", () => current() && app.notes.set(current().row, byId("note").value));
   byId("note").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
-  byId("filter").addEventListener("change", () => enqueue(restart));
+  byId("filter").addEventListener("change", () => enqueue(refilter));
+  byId("search").addEventListener("input", () => {
+    clearTimeout(app.typing);
+    app.typing = setTimeout(() => enqueue(refilter), TYPING);
+  });
   setUpSimilar((rows, lines, labels) => enqueue(() => acceptSimilar(rows, lines, labels)));
 }
 

@@ -64,10 +64,6 @@ export function showLabels(about, item, choose) {
   const keyOf = new Map([...keys].map(([key, label]) => [label, key]));
   const button = (label) => labelButton(about, item, label, keyOf.get(label), choose);
   const box = byId("labels");
-  if (places.length <= 9) {
-    box.replaceChildren(...places.map(button));
-    return;
-  }
   const few = places.length <= MOST_WITH_KEYS;
   const list = make("div", { class: few ? "" : "many" }, ...(few ? places : places.slice(9)).map(button));
   const count = make("span", { role: "status", class: "quiet" });
@@ -90,6 +86,7 @@ export function showLabels(about, item, choose) {
     choose(same ?? found[0]);
   });
   const search = make("label", { class: "find" }, "Find a label ", make("kbd", {}, "/"), find, count);
+  search.hidden = places.length <= 9; // until it is asked for
   const top = few ? [] : places.slice(0, 9).map(button);
   box.replaceChildren(...top, search, list);
 }
@@ -112,6 +109,13 @@ function labelButton(about, item, label, key, choose) {
   if (isProposed) shown.append(make("span", { class: "unseen" }, " (proposed)"));
   if (description && about.labels.length <= 9) shown.append(make("span", { class: "description" }, description));
   return make("button", options, make("kbd", {}, key ?? ""), shown, bar(share), make("span", { class: "percent" }, percent(share)));
+}
+
+export function findLabel() {
+  const find = byId("find-label");
+  if (!find) return;
+  find.parentElement.hidden = false;
+  find.focus();
 }
 
 // Show which labels are switched on, without new buttons, so that the focus stays where it is.
