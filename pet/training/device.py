@@ -11,7 +11,7 @@ import torch
 from pet.errors import PetError
 from pet.process import use_one_thread_if_forked
 
-_CPU_TOKENS = 1024
+_CPU_TOKENS = 1536
 _MIXED = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -25,6 +25,8 @@ def test_a_layer_gives_the_same_numbers(bias, shape):
     linear, inputs = nn.Linear(3, 4, bias=bias), torch.randn(shape)
     with torch.inference_mode():
         torch.testing.assert_close(OneDnnLinear(linear)(inputs), linear(inputs), atol=1e-6, rtol=1e-5)
+        after = nn.functional.gelu(linear(inputs))
+        torch.testing.assert_close(OneDnnLinear(linear, gelu=True)(inputs), after, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "albert"])
