@@ -121,11 +121,15 @@ def fit_regression(
     """Fit what predicts one label of each text, or any number for a multi-label task; return it and its ``C``.
 
     With `balanced`, every label counts the same, however few texts it has. It does not apply to multi-label tasks.
+
+    If each text has one label, a label without examples gets the probability 1 / L in every text. With less, members
+    that know its words could not make up for it when their scores are multiplied.
     """
     if task.multi_label:
         return fit_one_vs_rest(features, targets, seed)
     weights = class_weights(targets, len(task.labels)) if balanced else None
-    return fit_logistic(features, targets, len(task.labels), seed, weights=weights)
+    model, strength = fit_logistic(features, targets, len(task.labels), seed, weights=weights)
+    return replace(model, unseen=np.where(model.unseen > 0, np.float32(1 / len(task.labels)), 0)), strength
 
 
 def load_regression(folder: Path, task: Task) -> Logistic | OneVsRest:

@@ -75,7 +75,9 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     rivals = labels | {name: found for name, found in others.items() if name in _CURES}
     in_run = {*own, *("supervised" for spec in context.specs if spec.kind == head.KIND)}
     advice = _about_baselines(rivals, predicted, gold, in_run) + _about_student(context, predicted, gold)
-    advice += rare_labels(context.data.report["train_per_label"], results.get("student") or results["ensemble"])
+    setting = "balanced_batches=true" if context.task.multi_label else "class_weight=balanced"
+    result = results.get("student") or results["ensemble"]
+    advice += rare_labels(context.data.report["train_per_label"], result, setting)
     figures = {"baselines": baselines, "advice": advice}
     others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
     return {**figures, "differences": differences(context, predicted, others)}

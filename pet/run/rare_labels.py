@@ -10,21 +10,22 @@ _TIMES = 3  # a label is rare if the mean label has this many times as many labe
 _LISTED = 5  # labels in a sentence
 
 
-def rare_labels(counts: Mapping[str, int], metrics: Mapping[str, Any]) -> list[str]:
+def rare_labels(counts: Mapping[str, int], metrics: Mapping[str, Any], setting: str) -> list[str]:
     """Return a sentence on the labels with few labeled texts, or nothing if all labels have as many as the others.
 
     Parameters
     ----------
     counts : label -> number of labeled texts
     metrics : figures of the result on the test texts
+    setting : what may help labels that have some texts
 
     Examples
     --------
     >>> figures = {"f1": 0.25, "recall": 0.2, "support": 10}
     >>> metrics = {"per_class": {"a": {"f1": 0.75, "recall": 1.0, "support": 10}, "b": figures}}
-    >>> print(*rare_labels({"a": 20, "b": 1}, metrics))
+    >>> print(*rare_labels({"a": 20, "b": 1}, metrics, "class_weight=balanced"))
     rare labels: 'b' (1 labeled text) has F1 0.250 and recall 0.200 on 10 test texts; the others have F1 0.750 on \
-average; label more of these texts, or try --set balanced_batches=true
+average; label more of these texts, or try --set class_weight=balanced
     """
     rows, mean = metrics["per_class"], sum(counts.values()) / len(counts)
     rare = [
@@ -41,7 +42,9 @@ average; label more of these texts, or try --set balanced_batches=true
         for label in rare[:_LISTED]
     ]
     more = f", and {len(rare) - _LISTED} more labels are as rare" if len(rare) > _LISTED else ""
+    cure = f"label more of these texts, or try --set {setting}"
+    if not any(counts[label] for label in rare):
+        cure = "label some of these texts"
     return [
-        f"rare labels: {', '.join(shown)}{more}; the others have F1 {sum(others) / len(others):.3f} on average; label "
-        "more of these texts, or try --set balanced_batches=true"
+        f"rare labels: {', '.join(shown)}{more}; the others have F1 {sum(others) / len(others):.3f} on average; {cure}"
     ]

@@ -10,7 +10,9 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from pet.embeddings.logistic import DEFAULT_STRENGTH, FILE, Logistic, choose_strength, fit_logistic
+from pet.embeddings.one_vs_rest import fit_regression
 from pet.errors import PetError
+from pet.task.task import Task
 
 GENERATOR = np.random.default_rng(0)
 CODES = np.arange(24) % 3
@@ -45,6 +47,16 @@ def test_a_label_without_examples_gets_the_probability_of_the_rule_of_succession
     np.testing.assert_allclose(chances[:, 2:], 1 / (16 + 4), rtol=1e-6)
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     assert (chances[:, :2].argmax(axis=1) == CODES)[rows].mean() > 0.8
+
+
+def test_members_leave_a_label_without_examples_to_those_that_know_its_words():
+    task = Task.load("agnews")
+    rows = CODES < 2
+    model, _ = fit_regression(FEATURES[rows], CODES[rows], task, seed=0)
+    chances = np.exp(model.scores(FEATURES))
+    np.testing.assert_allclose(chances[:, 2:], 1 / 4, rtol=1e-6)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert (chances[:, :2].max(axis=1) >= 1 / 4).all()  # alone, they do not name it
 
 
 def test_one_label_alone_is_near_certain():

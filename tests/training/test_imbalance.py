@@ -55,10 +55,13 @@ def test_a_regression_with_weights_finds_the_rare_label() -> None:
 
 def test_nothing_is_said_if_labels_have_equally_many_texts() -> None:
     rows = {label: {"f1": 0.5, "recall": 0.5, "support": 5} for label in "ab"}
-    assert rare_labels({"a": 4, "b": 4}, {"per_class": rows}) == []
-    assert rare_labels({"a": 40, "b": 0}, {"per_class": {**rows, "b": rows["b"] | {"support": 0}}}) == []
-    (said,) = rare_labels({"a": 40, "b": 0}, {"per_class": rows})
-    assert "'b' (0 labeled texts)" in said and "balanced_batches" in said
+    setting = "class_weight=balanced"
+    assert rare_labels({"a": 4, "b": 4}, {"per_class": rows}, setting) == []
+    assert rare_labels({"a": 40, "b": 0}, {"per_class": {**rows, "b": rows["b"] | {"support": 0}}}, setting) == []
+    (said,) = rare_labels({"a": 40, "b": 1}, {"per_class": rows}, setting)
+    assert "'b' (1 labeled text)" in said and setting in said
+    (said,) = rare_labels({"a": 40, "b": 0}, {"per_class": rows}, setting)  # there are no texts to count more
+    assert "'b' (0 labeled texts)" in said and "label some" in said and setting not in said
 
 
 def test_a_label_without_examples_is_not_pushed_down() -> None:
