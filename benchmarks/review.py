@@ -156,11 +156,18 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     added = sorted({line["labels"] for line in lines if line["strategy"] != BEFORE})
     for count in added:
         every: list[dict[tuple[str, int], float]] = []
+        by_examples: dict[str, list[dict[tuple[str, int], float]]] = {}
         for name, draws in named.items():
             own = [draw for draw in draws.values() if all((strategy, count) in draw for strategy in COMPARED)]
             if own:
                 rows.append(_row(f"{name} + {count}", own, count))
             every += own
+            by_examples.setdefault(name.rpartition(", ")[2], []).extend(own)
+        rows += [
+            _row(f"mean, {examples} + {count}", own, count)
+            for examples, own in by_examples.items()
+            if own and len(own) < len(every)
+        ]
         if every:
             rows.append(_row(f"mean + {count}", every, count))
     head = ["data, examples + labels", BEFORE, *STRATEGIES, "suggest - random", "entropy - random", "draws"]

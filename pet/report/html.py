@@ -58,7 +58,7 @@ def html_report(result: Mapping[str, Any]) -> str:
     found = {
         "data": _data(result, task),
         "quality": _quality(result, results, task.get("metrics", ())),
-        "members": _members(result),
+        "members": _members(result) | {"several": bool(task.get("multi_label"))},
         "confusion": confusion_section(result),
         "charts": _charts(result),
         "fit": [

@@ -67,7 +67,7 @@ def _quality(result: Mapping[str, Any]) -> str:
     if estimate is not None:
         line = estimate_lines(estimate)[0]
         return f"There are no test texts, but {line[0].lower()}{line[1:]}"
-    return "Nothing here says how good the labels are: give labeled texts with --test." if best is None else ""
+    return "Nothing here says how good the labels are: give labeled texts with `--test`." if best is None else ""
 
 
 def _compared(result: Mapping[str, Any]) -> str:
@@ -113,7 +113,8 @@ def _next(result: Mapping[str, Any]) -> list[str]:
         return [f"Next: {advice[0]}."]
     wrong = texts.get("contradicted", {}).get("total", 0)
     if wrong:
-        return [f"Next: check {_texts(wrong, 'labeled')} below, whose label the other labeled texts contradict."]
+        labels = "label" if wrong == 1 else "labels"
+        return [f"Next: check {_texts(wrong, 'labeled')} below, whose {labels} the other labeled texts contradict."]
     train = (result.get("data") or {}).get("train", 0)
     if texts.get("doubtful", {}).get("total"):
         few = "more labels help most now: " if train < _FEW else ""

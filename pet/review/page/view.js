@@ -71,7 +71,9 @@ export function showLabels(about, item, choose) {
   const matching = () => {
     const words = find.value.toLowerCase().trim();
     const all = about.labels.map((_, label) => label);
-    return words ? all.filter((label) => about.labels[label].join(" ").toLowerCase().includes(words)) : null;
+    if (!words) return null;
+    const starts = (label) => labelName(about, label).toLowerCase().startsWith(words);
+    return all.filter((label) => about.labels[label].join(" ").toLowerCase().includes(words)).sort((a, b) => starts(b) - starts(a));
   };
   find.addEventListener("input", () => {
     const found = matching();
@@ -83,6 +85,9 @@ export function showLabels(about, item, choose) {
     if (event.key !== "Enter" || !found?.length) return;
     event.preventDefault();
     const same = found.find((label) => labelName(about, label).toLowerCase() === find.value.toLowerCase().trim());
+    find.value = ""; // of several labels, the next Enter saves
+    find.dispatchEvent(new Event("input"));
+    find.blur();
     choose(same ?? found[0]);
   });
   const search = make("label", { class: "find" }, "Find a label ", make("kbd", {}, "/"), find, count);
