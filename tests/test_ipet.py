@@ -273,6 +273,14 @@ def test_the_plan_covers_few_and_no_labeled_texts():
     ]
 
 
+@pytest.mark.parametrize(("pool", "first", "last"), [(20, 6, 6), (1000, 200, 300), (100_000, 400, 2000)])
+def test_without_labels_the_first_set_is_a_fifth_of_the_pool(pool: int, first: int, last: int):
+    """10 to 400 texts, and at most the share of the pool that becomes examples; then sets grow."""
+    plan = make_plan(task(2), make_recipe().ipet, np.zeros(2), pool=pool)
+    assert (plan.wanted(1).sum(), plan.wanted(plan.last).sum()) == (first, last)
+    assert make_plan(task(2), make_recipe("paper").ipet, np.zeros(2), pool=1000).wanted(1).sum() == 10
+
+
 def test_one_pattern_is_not_enough_for_ipet():
     with pytest.raises(PetError, match=r"two members.* --set repetitions=3.*--method pet"):
         make_plan(task(1), make_recipe().ipet, np.array([5, 5]))

@@ -63,6 +63,15 @@ class Plan:
         return np.asarray(wanted / wanted.sum())
 
 
+def _first_set(pool: int | None) -> int:
+    """Return the size of the first training set without labeled texts.
+
+    The few texts that untrained patterns are surest of are easy, and members that see nothing else get worse
+    (benchmarks/README.md has figures).
+    """
+    return 10 if pool is None else min(max(pool // 5, 10), 400)
+
+
 def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: int = 1, pool: int | None = None) -> Plan:
     """Return the schedule of a run.
 
@@ -82,6 +91,7 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
     """
     ratio = parse_ratio(settings.ratio, task.labels)
     labeled = int(np.sum(counts))
+    settings = replace(settings, first_set=settings.first_set or _first_set(pool))
     if len(task.patterns) * (repetitions if labeled else 1) < 2:
         cure = (
             "add a pattern, or train several members of this one with --set repetitions=3"

@@ -25,7 +25,9 @@ class IpetSettings(Settings):
     generations: int = setting(
         0, "rounds of training; 0: as many as the training set needs to reach `enough` texts", low=0, high=30
     )
-    first_set: int = setting(10, "without labeled texts: size of the first training set", low=1, high=10**9)
+    first_set: int = setting(
+        0, "without labeled texts: size of the first training set; 0: a fifth of the pool, 10 to 400", low=0, high=10**9
+    )
     vote_share: float = setting(
         1.0,
         "fraction of the other members that label texts for a member; 0.25 in the recipes paper and fewglue",
