@@ -355,10 +355,9 @@ def _before(settings: RunSettings, output: Path) -> list[str]:
 
 def _level_lines(table: Mapping[str, Any]) -> list[str]:
     """Return the figures of each result on the levels of a hierarchy of labels."""
-    from pet.levels import level_lines
-    from pet.report.tables import first_seed
+    from pet.report.tables import result_levels
 
-    lines = [f"{name}: {line}" for name, figures in table.items() for line in level_lines(first_seed(figures))]
+    lines = result_levels(table)
     return ["\n".join(lines)] if lines else []
 
 

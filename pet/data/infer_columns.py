@@ -253,7 +253,8 @@ def _split(column: ColumnProfile) -> ColumnProfile:
 
     They are if this gives fewer values than the cells have.
     """
-    for separator in _SEPARATORS if not column.many and not column.several else ():
+    used = [separator for separator in _SEPARATORS if any(separator in value for value in column.values)]
+    for separator in used if not column.many and not column.several else ():
         parts = {value: [part.strip() for part in value.split(separator)] for value in column.values}
         counts: dict[str, int] = {}
         for value, count in column.values.items():

@@ -23,6 +23,7 @@ from pet.report.tables import (
     legend,
     majority_line,
     paired_figures,
+    result_levels,
 )
 
 _MOST_LABELS = 300  # rows of a table of labels
@@ -135,6 +136,7 @@ def _quality(result: Mapping[str, Any], results: Mapping[str, Any], first: Seque
         found["rows"] = [row[: len(columns) + 1] for row in found["rows"]]
         found["legend"] = legend(next(iter(results.values()))) if "n" in figures else ""
         found["majority"] = majority_line(figures) if figures.get("per_class") else ""
+        found["levels"] = result_levels(results)
     differences = result.get("differences")
     if differences:
         found["against"] = differences["result"]

@@ -241,6 +241,11 @@ def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
     return metrics if isinstance(metrics, Mapping) else metrics[0]
 
 
+def result_levels(results: Mapping[str, Any]) -> list[str]:
+    """Return the figures of each result on the levels of a hierarchy of labels: lines; none without a hierarchy."""
+    return [f"{name}: {line}" for name, each in results.items() for line in level_lines(first_seed(each))]
+
+
 def majority_line(metrics: Metrics) -> str:
     """State the accuracy of always predicting the most frequent gold label, or how many labels texts have.
 

@@ -214,11 +214,21 @@ def task_file_text(draft: Draft) -> str:
 
 
 def _several(found: InferredColumns) -> list[str]:
-    """Return the lines that say that a text may have several labels."""
-    if not found.several:
-        return []
-    separator = [f"label_separator: {yaml_quoted(found.separator)}"] if found.separator not in ("", SEPARATOR) else []
-    return ["", "# A text may have any number of these labels.", "multi_label: true", *separator]
+    """Return the lines that say that a text may have several labels, or that labels may have an order or parents."""
+    if found.several:
+        other = found.separator not in ("", SEPARATOR)
+        separator = [f"label_separator: {yaml_quoted(found.separator)}"] if other else []
+        return ["", "# A text may have any number of these labels.", "multi_label: true", *separator]
+    if len(found.labels) > 2 and all(re.fullmatch(r"-?[0-9]+", label) for label in found.labels):
+        return [
+            "",
+            "# If the labels are in an order, such as stars: adds kappa and mean distance.",
+            "# ordered: true",
+        ]
+    parents = [label.rpartition("/")[0] for label in found.labels if "/" in label]
+    if len({*parents}) < len(parents):
+        return ["", "# If labels are written parent/child: adds figures for the parents.", "# hierarchy: true"]
+    return []
 
 
 def _about_words(model: str) -> list[str]:

@@ -111,7 +111,7 @@ def test_labels_that_differ_in_case_or_spaces_are_named_and_merged_on_request(
     assert table["label"] == [0, 0, 1, 0] * 2
     source = write_jsonl("more.jsonl", labeled([" bug", " bug", "bug", "login"]))
     call("x", "--input", source, "-o", target, "--force", "--merge-labels")
-    assert Task.load(target).labels == ("bug", "login")
+    assert Task.load(target).labels == ("bug", "login") and not Task.load(target).multi_label
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
@@ -177,7 +177,15 @@ def test_numbers_as_labels_are_sorted_by_value_and_their_words_are_marked_as_gue
     source = write_jsonl("stars.jsonl", labeled([10, 9, 2, 1] * 3, label="stars"))
     made = write_new_task("stars", str(source), tmp_path / "task.yaml")
     assert made.labels == ("1", "2", "9", "10")
-    assert (tmp_path / "task.yaml").read_text().count("# a guess") == 4
+    written = (tmp_path / "task.yaml").read_text()
+    assert written.count("# a guess") == 4 and "# ordered: true" in written and "hierarchy" not in written
+
+
+def test_labels_that_look_like_a_hierarchy_are_pointed_out(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    for labels, expected in (["bank/card", "bank/loan", "travel"], True), (["n/a", "and/or", "travel"], False):
+        source = write_jsonl("train.jsonl", labeled(labels * 3))
+        write_new_task("x", str(source), tmp_path / "task.yaml", NewTaskOptions(force=True))
+        assert ("# hierarchy: true" in (tmp_path / "task.yaml").read_text()) == expected
 
 
 def test_named_columns_take_precedence_over_guesses(tmp_path: Path, write_jsonl: WriteRows) -> None:

@@ -116,6 +116,7 @@ def test_texts_are_isolated_and_controls_are_shown():
 
 def test_the_report_shows_results_confusion_generations_and_config():
     result = evaluate(np.eye(2)[[0, 1, 1]], [0, 1, 0], ["good", "bad"])
+    levels = {"levels": [{"labels": 1, "accuracy": 0.875, "macro_f1": 0.75}]}
     page = Page(
         html_report(
             {
@@ -123,7 +124,7 @@ def test_the_report_shows_results_confusion_generations_and_config():
                 "config": {"training": {"lr": 1e-05, "steps": 250}},
                 "members": {"p1-r1": result},
                 "student": [result, {**result, "accuracy": 1.0}],
-                "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25}}},
+                "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25, **levels}}},
                 "labels": ["good", "bad"],
                 "generations": [generation(0, 2), generation(1, 2)],
             }
@@ -132,6 +133,7 @@ def test_the_report_shows_results_confusion_generations_and_config():
     assert page.row("result")[:5] == ["result", "accuracy", "macro F1", "MCC", "ECE"]
     assert page.row("baseline zero-shot")[1] == "0.250 [0.208, 0.939]"
     assert page.row("student")[1] == "0.833 ± 0.236 [0.208, 0.939]"
+    assert "baseline zero-shot: Level 1, 1 parents of labels: accuracy 0.875" in page.words
     assert page.row("p1-r1")[1].strip() == "0.667 [0.208, 0.939]"
     matrix = ["gold \\ predicted", "good", "bad", "good", "1", "1", "bad", "0", "1"]
     assert page.row("gold \\ predicted")[:9] == matrix
