@@ -192,7 +192,7 @@ def _messages(report: DataReport) -> list[str]:
     messages = []
     for label, count in report.label_counts.get("train", {}).items():
         if not count:
-            messages.append(f"train: label {label!r} has no example; a run knows only its verbalizer words")
+            messages.append(f"train: label {label!r} has no example; members know it only by its verbalizer words")
     for name in report.rows:
         for number, what in (
             (report.empty[name], "without text in any field"),
