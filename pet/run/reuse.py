@@ -30,6 +30,8 @@ from pet.data.folds import stratified_folds
 from pet.ensemble.stacking import FEWEST_TEXTS
 from pet.members import pattern
 from pet.members.kinds import KINDS, NOTE
+from pet.members.offset import FILE as OFFSET
+from pet.members.offset import read_offset, save_offset
 from pet.members.pattern import pattern_notes
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe
@@ -178,6 +180,8 @@ def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> s
         return "the pattern at this place changed"
     if any(tuple(old.verbalizer.words[label]) != tuple(new.verbalizer.words[label]) for label in before.labels):
         return "the words of a label changed"
+    if after.multi_label and before.labels != after.labels:
+        return "texts may have several labels, and it has not learned when the new one applies"
     kinds = {pattern.verbalizer_kind or context.recipe.member.verbalizer for pattern in (old, new)}
     if len(kinds) > 1 or (kinds != {WORDS} and before.labels != after.labels):
         return "its verbalizer changed, or is learned for the labels of the earlier run"
@@ -203,6 +207,9 @@ def _copy(context: RunContext, earlier: EarlierRun, member: Member, folder: Path
     source = earlier.folder / "g0" / member.name
     check_recorded(source)
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(_SCORES), dirs_exist_ok=True)
+    if (folder / OFFSET).is_file() and earlier.task.labels != context.task.labels:
+        known = dict(zip(earlier.task.labels, read_offset(folder, len(earlier.task.labels)), strict=True))
+        save_offset(folder, np.asarray([known.get(label, 0.0) for label in context.task.labels]))  # 0 is their mean
     note: Any = read_json(folder / NOTE, "leave out --from")
     note = {**note, **pattern_notes(context.shared, member.spec)}
     (folder / NOTE).write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from small_run import TASK, contents, pet, refused, run_options, write_inputs
 
+from pet.members.offset import read_offset
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = "g0/p1-r1/model.safetensors"
 
@@ -52,6 +54,8 @@ def test_a_new_label_keeps_the_models_and_a_new_pattern_is_trained(
     old_scores, scores = (np.load(folder / "g0" / "p1-r1" / "pool-logits.npy") for folder in (earlier, new))
     np.testing.assert_allclose(scores[:, 1:], old_scores, atol=1e-5)
     assert json.loads((new / "g0" / "p1-r1" / "member.json").read_text())["verbalizer"]["Food"] == ["good"]
+    offsets = [read_offset(folder / "g0" / "p1-r1", labels) for folder, labels in ((earlier, 4), (new, 5))]
+    np.testing.assert_array_equal(offsets[1], [0, *offsets[0]])
     shutil.rmtree(copy)  # the new run stands alone
     before = contents(new)
     pet("run", new / "config.yaml", "-q")
