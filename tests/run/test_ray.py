@@ -14,9 +14,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_run import pet, refused, run_options, write_inputs, write_rows
+from small_run import TASK, pet, refused, run_options, write_inputs, write_rows
+from test_multi_label_run import two_texts
 from test_workers import IPET, contents, same
-from tiny_text import SENTENCES
+from tiny_text import SENTENCES, news_rows
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytest.importorskip("pandas")
@@ -83,6 +84,18 @@ def test_two_workers_write_the_same_files_as_one_process(
     pet(*run_options(inputs, tiny_model), *ON_RAY, "-o", tmp_path / "run")
     same(tmp_path / "run", finished)
     assert ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_texts_with_several_labels_get_the_same_files_as_in_one_process(tiny_model: Path, tmp_path: Path):
+    inputs = write_inputs(tmp_path / "in")
+    (inputs / "task.yaml").write_text(TASK + "multi_label: true\n")
+    rows = two_texts(news_rows())
+    write_rows(inputs / "train.jsonl", rows[:12])
+    write_rows(inputs / "test.jsonl", rows[28:])
+    pet(*run_options(inputs, tiny_model), "-q", "-o", tmp_path / "one")
+    pet(*run_options(inputs, tiny_model), *ON_RAY, "-q", "-o", tmp_path / "many")
+    same(tmp_path / "many", tmp_path / "one")
 
 
 def test_a_parquet_pool_gets_the_same_labels_as_from_one_process(finished: Path, pool: Path, tmp_path: Path):
