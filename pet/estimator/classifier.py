@@ -82,8 +82,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     precision : str
         ``auto``, ``fp32``, ``bf16`` or ``fp16``. With ``auto`` the student predicts in fp32.
     output : path, optional
-        Folder to keep the run in. A fit that was interrupted resumes there, and commands such as ``pet label`` accept
-        it. None: a temporary folder, which is removed.
+        Folder to keep the run in, with its texts. A fit that was interrupted resumes there, and commands such as
+        ``pet label`` and ``pet review`` accept it. None: a temporary folder, which is removed.
     allow_pickle : bool
         Also open pickled weights, which can run code. Only for models that you trust.
     estimate : bool or None
