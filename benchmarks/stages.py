@@ -60,6 +60,8 @@ def main(
             **({"test": "test"} if test_rows else {}),
         }.items():
             arguments += [f"--{option}", str(folder / f"{file}.jsonl")]
+        if not test_rows:
+            arguments.append("--no-estimate")  # otherwise it is estimated by training members again
         for change in changes:
             arguments += ["--set", change]
         for number in range(rounds):
