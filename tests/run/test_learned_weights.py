@@ -72,7 +72,7 @@ def test_the_report_shows_weights_left_out_texts_and_labels_that_others_contradi
     right = (_evidence(finished, "embeddings").argmax(axis=1) == np.arange(24) % 4).sum()
     weights = np.asarray(_info(finished)["weights"])
     assert f"{right} of 24" in row and f"{weights[2] / weights.sum():.3f}" in row
-    assert 'id="contradicted"' in page and "Loss of p2-r1" in page and "Loss of student" in page
+    assert 'id="contradicted"' in page
     assert "Nearest labeled text" in page
 
 
