@@ -50,15 +50,18 @@ if TYPE_CHECKING:
     from pet.cloze.pvp import PVP
 
 Array = NDArray[Any]
+_PARTS = ("words", "shift", "labels", "offset")  # buffers of each member
 _LINEAR = ("uniform", "weighted", "learned")
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A member: its pattern, counted from 1 and bound, and its learned vectors of shape (n, D) with their first id."""
+    """A member: its pattern, counted from 1 and bound, what is subtracted from its scores (or None), and its learned
+    vectors of shape (n, D) with their first id."""
 
     pattern: int
     pvp: PVP
+    offset: Array | None
     vectors: Tensor
     first: int
     binding: Mapping[str, Any]
@@ -93,6 +96,8 @@ class EnsembleGraph(Graph):
             self.register_buffer(f"words_{number}", weight[words].detach().clone())
             self.register_buffer(f"shift_{number}", torch.zeros(len(words)) if bias is None else bias[words].detach())
             self.register_buffer(f"labels_{number}", torch.from_numpy(member.pvp.word_to_label).float())
+            offset = np.zeros(member.pvp.word_to_label.shape[1]) if member.offset is None else member.offset
+            self.register_buffer(f"offset_{number}", torch.from_numpy(offset).float())
         merged = ensemble.ensemble
         self.shares = [float(share) for share in merged.weights / merged.weights.sum() / merged.temperature]
         self.register_buffer("bias", torch.from_numpy(merged.bias).float())
@@ -116,8 +121,8 @@ class EnsembleGraph(Graph):
         features = self.transform(hidden).view(len(self.shares), -1, hidden.shape[-1])
         merged, scores = self.bias, []
         for number, share in enumerate(self.shares):
-            words, shift, labels = (getattr(self, f"{part}_{number}") for part in ("words", "shift", "labels"))
-            scores.append(F.linear(features[number], words, shift) @ labels)
+            words, shift, labels, offset = (getattr(self, f"{part}_{number}") for part in _PARTS)
+            scores.append(F.linear(features[number], words, shift) @ labels - offset)
             merged = merged + share * scores[-1]
         return merged.softmax(dim=-1), torch.stack(scores)
 
@@ -208,10 +213,11 @@ def _members(ensemble: SavedEnsemble, run: str) -> tuple[MaskedLM, list[_Member]
         if first == 0:
             first = ensemble_size(lm)
         vectors = words.learned().detach().clone() if isinstance(words, SoftEmbedding) else torch.zeros(0, _width(lm))
-        trained = isinstance(scorer, PatternMember)
-        binding = encoder_options(ensemble.recipe.tuning) if trained else {"before": 0, "soft": False}
+        binding, offset = {"before": 0, "soft": False}, None
+        if isinstance(scorer, PatternMember):
+            binding, offset = encoder_options(ensemble.recipe.tuning), scorer.label_offset()
         number = position_of(scorer.spec, ensemble.shared) + 1
-        members.append(_Member(number, pvp, vectors.cpu(), first, binding))
+        members.append(_Member(number, pvp, offset, vectors.cpu(), first, binding))
         first += len(vectors)
     if found is None or not isinstance(found[1], MaskedLM):
         raise PetError(f"{run}: has no members")

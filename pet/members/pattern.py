@@ -109,25 +109,26 @@ class PatternMember:
         if self.folder is not None:
             self.shared.bind_tuned()
             self.shared.models.member(self.folder)
-            self.offset = self._offset(self.folder)
+            self.offset = self.label_offset()
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
         if self.folder is None:
             raise ValueError(f"member {self.name} must be fitted before it scores")
         lm, pvp = self.shared.models.member(self.folder), self.pvp
-        offset = self._offset(self.folder) if self.offset is None else self.offset
         kind = verbalizer_of(self.shared, self.spec)
         if kind != WORDS:
             head = read_head(lm, kind, self.folder, pvp)
             lm, pvp = head, head.bind(pvp)
-        score_texts(self.shared, lm, pvp, texts, out, on_rows, offset=offset)
+        score_texts(self.shared, lm, pvp, texts, out, on_rows, offset=self.label_offset())
 
-    def _offset(self, folder: Path) -> Array | None:
-        """Read what is subtracted from the scores; members of older versions have it only for several labels."""
-        if not (self.shared.task.multi_label or (folder / OFFSET).is_file()):
+    def label_offset(self) -> Array | None:
+        """Return what is subtracted from the scores; members of older versions have it only for several labels."""
+        if self.offset is not None or self.folder is None:
+            return self.offset
+        if not (self.shared.task.multi_label or (self.folder / OFFSET).is_file()):
             return None
-        return read_offset(folder, len(self.shared.task.labels))
+        return read_offset(self.folder, len(self.shared.task.labels))
 
     def mass(self, texts: Texts) -> Array:
         """Return `pet.members.null_text.text_mass` of each text."""

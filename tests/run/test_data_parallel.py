@@ -24,7 +24,7 @@ from pet.training.group import Group
 
 # With dropout, several processes would draw other masks than one.
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-TOLERANCE = 1e-6  # of scores: gradients are summed in another order
+TOLERANCE = 5e-6  # of scores: gradients are summed in another order
 
 
 @pytest.fixture
@@ -58,7 +58,8 @@ def together(options: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_train_the_same_members_as_one(model: Path, tmp_path: Path):
     options = [*map(str, run_options(write_inputs(tmp_path / "in"), model)), "--set", "learning_rate=0.01"]
-    options += ["--set", "accumulation=4", "--set", "labeled_batch=3"]
+    # With an even start, the gradients of some biases are zero but for rounding, whose sign AdamW would follow.
+    options += ["--set", "accumulation=4", "--set", "labeled_batch=3", "--set", "adam_epsilon=1e-4"]
     pet(*options, "-o", tmp_path / "one")
     done = together([*options, "--json", "-o", str(tmp_path / "two")])
     assert done.returncode == 0, done.stderr
