@@ -66,8 +66,8 @@ class Plan:
 def _first_set(pool: int | None) -> int:
     """Return the size of the first training set without labeled texts.
 
-    The few texts that untrained patterns are surest of are easy, and members that see nothing else get worse
-    (benchmarks/README.md has figures).
+    The few texts that untrained patterns are surest of are easy, and members that see nothing else get worse.
+    benchmarks/README.md has figures.
     """
     return 10 if pool is None else min(max(pool // 5, 10), 400)
 
@@ -91,6 +91,7 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
     """
     ratio = parse_ratio(settings.ratio, task.labels)
     labeled = int(np.sum(counts))
+    once = not (labeled or settings.first_set)
     settings = replace(settings, first_set=settings.first_set or _first_set(pool))
     if len(task.patterns) * (repetitions if labeled else 1) < 2:
         cure = (
@@ -103,7 +104,7 @@ def make_plan(task: Task, settings: IpetSettings, counts: Array, repetitions: in
             "--method pet"
         )
     first = labeled or max(settings.first_set, len(task.labels))
-    rounds = settings.generations or count_generations(first, settings.growth, settings.enough)
+    rounds = settings.generations or (1 if once else count_generations(first, settings.growth, settings.enough))
     if rounds > MOST_GENERATIONS:
         raise PetError(
             f"{rounds} generations are needed to grow from {first} to enough={settings.enough} texts with "

@@ -23,10 +23,17 @@ class IpetSettings(Settings):
     )
     enough: int = setting(1000, "stop adding generations at a training set of this many texts", low=1, high=10**9)
     generations: int = setting(
-        0, "rounds of training; 0: as many as the training set needs to reach `enough` texts", low=0, high=30
+        0,
+        "rounds of training; 0: as many as the training set needs to reach `enough` texts, or one without labeled "
+        "texts and `first_set`, because later ones could only be judged by what they learned from",
+        low=0,
+        high=30,
     )
     first_set: int = setting(
-        0, "without labeled texts: size of the first training set; 0: a fifth of the pool, 10 to 400", low=0, high=10**9
+        0,
+        "without labeled texts: size of the first training set; 0: a fifth of the pool, 10 to 400 texts",
+        low=0,
+        high=10**9,
     )
     vote_share: float = setting(
         1.0,

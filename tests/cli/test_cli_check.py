@@ -269,14 +269,14 @@ def test_the_rounds_of_ipet_add_up() -> None:
         # Five times as many texts each time, to 1,000 or more; eight texts per step, and at least sixty steps.
         (10, 5000, [10, 50, 250, 1250], [60, 60, 60, 157]),
         (10, 500, [10, 50, 250, 510], [60, 60, 60, 64]),  # limited by the pool
-        (0, 5000, [0, 10, 50, 250, 1250], [None, 60, 60, 60, 157]),
+        (0, 5000, [0, 10, 50, 250, 1250], [None, 60, 60, 60, 157]),  # with first_set=10
         (0, 30, [0, 10, 30, 30, 30], [None, 60, 60, 60, 60]),
     ],
 )
 def test_training_sets_of_ipet_grow(
     task: Path, labeled: int, pool: int, sizes: list[int], updates: list[int | None]
 ) -> None:
-    recipe = make_recipe("default", {"repetitions": 3})
+    recipe = make_recipe("default", {"repetitions": 3, "first_set": 10})
     plan = make_plan(Task.load(str(task)), recipe.ipet, np.array([labeled, 0, 0, 0]), recipe.member.repetitions)
     assert training_sets(plan, pool) == sizes
     rounds = rounds_of(recipe, sizes, 2, 7.0)
