@@ -97,7 +97,8 @@ def test_the_first_scores_are_those_of_the_words(kind: str, shared_for: Callable
 def test_a_member_learns_and_scores_the_same_from_its_folder(
     kind: str, tuning: str, tmp_path: Path, shared_for: Callable[..., Shared]
 ) -> None:
-    shared = shared_for(verbalizer=kind, tuning=tuning)
+    # With an even start, a random model has so little to learn that the loss of a few updates may not fall.
+    shared = shared_for(verbalizer=kind, tuning=tuning, even_start=False)
     texts, spec = texts_of(shared), pattern_spec("pattern", 0, 0)
     scorer = make_scorer(spec, shared, seed=1)
     report = fit_scorer(spec, scorer, MemberData([(texts, np.arange(len(texts)))], GOLD, None), tmp_path)
