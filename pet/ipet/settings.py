@@ -24,8 +24,8 @@ class IpetSettings(Settings):
     enough: int = setting(1000, "stop adding generations at a training set of this many texts", low=1, high=10**9)
     generations: int = setting(
         0,
-        "rounds of training; 0: as many as the training set needs to reach `enough` texts, or one without labeled "
-        "texts and `first_set`, because later ones could only be judged by what they learned from",
+        "rounds of training; 0: as many as the training set needs to reach `enough` texts; without labeled texts one, "
+        "unless `first_set` is given, because nothing could judge a second one",
         low=0,
         high=30,
     )
