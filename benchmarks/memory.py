@@ -47,20 +47,21 @@ WORDS = ["the", "bank", "team", "market", "court", "phone", "game", "vote", "pri
 ALLOWED = 100 << 20  # bytes of growth beyond the scores of the larger pool
 PART = 50_000  # rows written at a time
 MANY = 5000  # labels
+FEW_WORDS = 1  # of a text that is labeled on Ray; with a number, about six tokens
 RUN_LIMIT, LABEL_LIMIT = 1200, 700  # MB
 QUIETLY = ["--device", "cpu", "--precision", "fp32", "-q"]
 STAGE = re.compile(r"(?:^|[\r\n])(train student|train|score \w+|embed \w+|classify|label|merge)\b")
 
 
-def write_pool(path: Path, rows: int) -> None:
-    """Write texts of twelve common words and a number, so that no two are the same."""
+def write_pool(path: Path, rows: int, length: int = 12) -> None:
+    """Write texts of common words and a number, so that no two are the same. `length` is the number of words."""
     generator = np.random.default_rng(0)
     words = np.asarray(WORDS)
     schema = pa.schema([("id", pa.string()), ("text", pa.string())])
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, rows, PART):
             numbers = range(start, min(start + PART, rows))
-            picked = words[generator.integers(0, len(words), (len(numbers), 12))]
+            picked = words[generator.integers(0, len(words), (len(numbers), length))]
             texts = [f"{' '.join(row)} {number}" for row, number in zip(picked, numbers, strict=True)]
             writer.write_table(pa.table({"id": list(map(str, numbers)), "text": texts}, schema=schema))
 
@@ -202,7 +203,7 @@ def shards(folder: Path, sizes: list[int]) -> dict[str, Any]:
     run, log, found = folder / "sharded", folder / "shards.log", []
     for rows in sizes:
         pool = folder / f"sharded-{rows}.parquet"
-        write_pool(pool, rows)
+        write_pool(pool, rows, FEW_WORDS)
         if not run.exists():
             work = ["run", str(folder / "task.yaml"), "--method", "zero-shot", "--model", str(folder / "model")]
             peak([*work, "--unlabeled", str(pool), "--max-length", "32", *QUIETLY, "-o", str(run)], log)

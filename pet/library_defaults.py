@@ -5,8 +5,10 @@ In Python they belong to the program that imports this package. docs/library-def
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from pathlib import Path
 
 ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub adds library versions and a session id to its requests
@@ -38,6 +40,68 @@ def bound_spinning() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     else:
         os.environ["GOMP_SPINCOUNT"] = _SPINS
+
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def bound_threads(root: Path = Path("/")) -> None:
+    """Compute with no more threads than cores that a container may use, unless the user decided.
+
+    OpenMP counts the cores of the machine. Once its threads have used the time that the container has, the system stops
+    all of them until the next tenth of a second. OpenMP reads the variable when torch is loaded.
+
+    Parameters
+    ----------
+    root : the folder above ``proc`` and ``sys``
+    """
+    if "torch" in sys.modules or THREADS in os.environ or "MKL_NUM_THREADS" in os.environ:
+        return
+    allowed = allowed_cores(root)
+    if allowed is not None and allowed < (usable_cores() or 1):
+        os.environ[THREADS] = str(allowed)
+
+
+def usable_cores() -> int | None:
+    """Return the number of logical cores that this process may run on; None if it is unknown."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def allowed_cores(root: Path = Path("/")) -> int | None:
+    """Return how many cores' time this process may use, rounded up; None without a limit.
+
+    Containers and batch systems limit it with a control group of Linux (version 1 or 2), or one of the groups above.
+
+    Parameters
+    ----------
+    root : the folder above ``proc`` and ``sys``
+    """
+    limits = []
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / controllers
+        group = top / path.lstrip("/")
+        limits += [_limit(place) for place in (group, *group.parents) if place.is_relative_to(top)]
+    found = [limit for limit in limits if limit is not None]
+    return max(1, math.ceil(min(found))) if found else None
+
+
+def _limit(group: Path) -> float | None:
+    """Return the processor time per time of a control group; None without a limit."""
+    words = _read(group / "cpu.max").split() or [
+        word for name in ("quota", "period") for word in _read(group / f"cpu.cfs_{name}_us").split()
+    ]
+    numbers = [int(word) for word in words if word.isdecimal()]  # otherwise "max", or -1
+    return numbers[0] / numbers[1] if len(numbers) == 2 and numbers[1] else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 # How many compiled operations oneDNN and torch's layer above it keep; the defaults are 1,024 each.

@@ -179,3 +179,45 @@ def test_compiled_code_is_bounded_unless_the_user_decides(
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     library_defaults.bound_caches()
     assert environment == {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "16"} | given
+
+
+V2, V1 = "0::/outer/inner\n", "9:name=systemd:/\n4:cpu,cpuacct:/outer/inner\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        (V2, {"cpu.max": "max 100000", "outer/cpu.max": "250000 100000", "outer/inner/cpu.max": "max 100000"}, 3),
+        (V2, {"outer/cpu.max": "400000 100000", "outer/inner/cpu.max": "50000 100000"}, 1),
+        ("0::/\n", {"cpu.max": "200000 100000"}, 2),
+        (V1, {"cpu,cpuacct/cpu.cfs_quota_us": "200000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 2),
+        (V1, {"cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, None),
+        (V2, {"outer/cpu.max": "max 100000"}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_limit_of_a_container_is_that_of_its_narrowest_group(
+    groups: str | None, files: dict[str, str], cores: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if groups is not None:
+        files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()} | {"proc/self/cgroup": groups}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n" if name != "proc/self/cgroup" else text)
+    assert library_defaults.allowed_cores(tmp_path) == cores
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(library_defaults, "usable_cores", lambda: 64)
+    for given in ({}, {"OMP_NUM_THREADS": "5"}, {"MKL_NUM_THREADS": "5"}):
+        environment = dict(given)
+        monkeypatch.setattr(library_defaults.os, "environ", environment)
+        library_defaults.bound_threads(tmp_path)
+        assert environment == (given or ({} if cores is None else {"OMP_NUM_THREADS": str(cores)}))
+
+
+def test_a_container_that_may_use_all_cores_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(library_defaults, "allowed_cores", lambda root: 4)
+    monkeypatch.setattr(library_defaults, "usable_cores", lambda: 4)
+    monkeypatch.setattr(library_defaults.os, "environ", environment := {})
+    library_defaults.bound_threads()
+    assert environment == {}

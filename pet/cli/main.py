@@ -12,7 +12,7 @@ from pet.cli.echo import echo, visible_messages
 from pet.cli.help import Group
 from pet.cli.leave import leave
 from pet.errors import PetError
-from pet.library_defaults import set_environment
+from pet.library_defaults import bound_threads, set_environment
 from pet.shortage import check_address_space, shortage, within_limits
 from pet.store.disk import disk_problem
 from pet.training.memory import own_process
@@ -102,6 +102,7 @@ class LazyGroup(Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             set_environment()
+            bound_threads()
             with within_limits(), own_process(), visible_messages():
                 return super().invoke(ctx)
         except PetError as error:

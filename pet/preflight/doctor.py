@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pet.extras import DISTRIBUTION, TRACKERS, install_command, is_installed, tracker_command
-from pet.library_defaults import CACHES, WAITING
+from pet.library_defaults import CACHES, THREADS, WAITING, allowed_cores, usable_cores
 from pet.report.tables import text_table
 from pet.resources import expand
 
@@ -96,13 +96,16 @@ def _threads() -> dict[str, Any]:
     """Return how many threads torch uses, and what the number comes from."""
     import torch
 
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *WAITING, *CACHES, "TOKENIZERS_PARALLELISM")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    source = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in os.environ else "the cores that this process may use"
+    variables = (THREADS, "MKL_NUM_THREADS", *WAITING, *CACHES, "TOKENIZERS_PARALLELISM")
+    allowed, given = allowed_cores(), os.environ.get(THREADS)
+    source = "the cores that this process may use" if given is None else THREADS
+    if given is not None and given == str(allowed):
+        source = "the limit of this container"
     return {
         "torch": torch.get_num_threads(),
         "from": source,
-        "usable_cores": usable,
+        "usable_cores": usable_cores(),
+        "allowed_cores": allowed,
         "logical_cores": os.cpu_count(),
         "physical_cores": physical_cores(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -189,11 +192,12 @@ def doctor_text(found: Mapping[str, Any]) -> str:
     gpus = [f"{gpu['name']}, {gpu['memory'] / 2**30:.0f} GB" for gpu in devices["gpus"]]
     cores = f"{threads['usable_cores']} of {threads['logical_cores']} logical"
     physical = "" if threads["physical_cores"] is None else f", {threads['physical_cores']} physical"
+    limit = "" if threads["allowed_cores"] is None else f", {threads['allowed_cores']} allowed by the container"
     rows = [[name, version or "not installed"] for name, version in found["versions"].items()]
     rows += [["executable", sys.executable], ["", ""]]
     rows += [["device", f"{devices['chosen']}, {devices['precision']}"], ["CPU", devices["cpu"]]]
     rows += [["int8 instructions", int8], ["GPUs", "; ".join(gpus) or "none"]]
-    rows += [["threads", f"{threads['torch']}, from {threads['from']}"], ["cores", cores + physical]]
+    rows += [["threads", f"{threads['torch']}, from {threads['from']}"], ["cores", cores + physical + limit]]
     rows += [["load", "unknown" if threads["load"] is None else f"{threads['load']:.1f}"]]
     rows += [[name, value] for name, value in threads["environment"].items()]
     if memory:

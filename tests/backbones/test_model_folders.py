@@ -160,6 +160,12 @@ def test_two_modules_ask_a_library_to_open_a_model():
 # --- other files -----------------------------------------------------------------------------------------
 
 
+def test_weights_are_copied_by_the_thread_that_opens_them(model: Path, monkeypatch: pytest.MonkeyPatch):
+    loading = pytest.importorskip("transformers.core_model_loading", reason="transformers 5 copies weights in threads")
+    monkeypatch.setattr(loading, "ThreadPoolExecutor", lambda **_: pytest.fail("weights are copied in threads"))
+    open_model(str(model))
+
+
 @pytest.mark.parametrize("file", ["vocab.txt", "tokenizer.json", "model.safetensors", "config.json"])
 def test_links_out_of_a_folder_are_not_followed(model: Path, tmp_path: Path, file: str):
     outside = tmp_path / f"secret-{file}"
