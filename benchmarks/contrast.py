@@ -41,6 +41,7 @@ KEYS = ("members", "merged")
 def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
     """Train a member of each pattern, and return the accuracy of each and of their merged scores."""
     from pet.members.kinds import fit_scorer, make_scorer
+    from pet.members.pattern_labels import number_of_texts, surest_texts, with_pattern_labels
     from pet.members.seam import MemberData
     from pet.members.spec import pattern_spec
 
@@ -48,12 +49,15 @@ def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
     run, texts = opened(draw, setting)
     labels = texts["train"].labels
     data = MemberData([(texts["train"], np.arange(len(labels)))], labels, texts["pool"])
+    most = number_of_texts(run.shared, len(texts["pool"].table))
+    chosen = surest_texts(run.shared, texts["train"], texts["pool"], most)[:2] if most else ()
     scores = np.empty((min(patterns, len(draw.task.patterns)), len(draw.gold), len(draw.task.labels)), np.float32)
     for position, out in enumerate(scores):
         spec = pattern_spec("pattern", position, 0)
         scorer = make_scorer(spec, run.shared, draw.seed + position)
         with tempfile.TemporaryDirectory(prefix="pet-contrast-") as folder:
-            fit_scorer(spec, scorer, data, Path(folder))
+            own = with_pattern_labels(data, *chosen) if chosen and position % 2 else data
+            fit_scorer(spec, scorer, own, Path(folder))
             scorer.scores(texts["test"], out)
     found = [_right(each, draw) for each in scores]
     return {"members": found, "merged": _right(scores.mean(axis=0), draw), "cpu": round(time.process_time() - begun)}

@@ -93,7 +93,8 @@ _PAPER: dict[str, Any] = {
     "steps": 1000, "labeled_batch": 1, "unlabeled_batch": 3, "accumulation": 4,
     "student_steps": 5000, "student_batch": 4, "student_accumulation": 4,
     "supervised_steps": 250, "supervised_batch": 4, "supervised_accumulation": 4,
-    "student_rounds": 1, "prior": "none", "ratio": "keep", "even_start": False, "first_set": 10,
+    "student_rounds": 1, "prior": "none", "ratio": "keep", "even_start": False, "pattern_labels": 0,
+    "first_set": 10,
 }  # fmt: skip
 _FEWGLUE: dict[str, Any] = {
     **_PAPER, "steps": 250, "labeled_batch": 2, "unlabeled_batch": 0, "accumulation": 8,
@@ -162,7 +163,8 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
     Members make 60 updates with up to 32 labeled texts. With more texts the updates grow with the power 0.6 of their
     number: 119 with 100 texts, 180 with 200, 473 with 1,000; so do those of supervised classifiers. With more than ten
     labels, the learning rate of members grows with the square root of the number of labels, up to four times, and so
-    do the updates of the student, up to three times; and members start with the preferences of their patterns.
+    do the updates of the student, up to three times; and members start with the preferences of their patterns, and
+    learn nothing from the labels of untrained ones.
     benchmarks/README.md has the measurements.
 
     Parameters
@@ -185,6 +187,7 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
         "student_steps": round(recipe.student.steps * min(3.0, by_labels)),
         "learning_rate": recipe.member.learning_rate * min(4.0, by_labels),
         "even_start": recipe.member.even_start and labels <= _FEW_LABELS,
+        "pattern_labels": recipe.member.pattern_labels if labels <= _FEW_LABELS else 0,
     }
     return recipe.with_settings(**{name: value for name, value in changes.items() if name not in given})
 

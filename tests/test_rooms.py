@@ -40,8 +40,8 @@ LAYERS = [
     "run.settings",
     "run.inputs",
     "run.context",
-    "run.held_out, run.vectors, run.stages, run.class_ratio, run.halves, run.calibration, run.weights, run.merging, "
-    "run.init_prompt",
+    "run.held_out, run.pattern_labels, run.vectors, run.stages, run.class_ratio, run.halves, run.calibration, "
+    "run.weights, run.merging, run.init_prompt",
     "run.execution",
     "run",
     "inference",

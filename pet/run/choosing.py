@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pet.data.checks import text_key
 from pet.ensemble.class_ratio import AUTO
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.pseudo_labels import write_pseudo_labels
@@ -22,6 +21,7 @@ from pet.ipet.ranked import SHRINKAGE, draw_ranked, rank_within, shrunk_shares
 from pet.ipet.selection import Candidates, Chosen, apportion, choose_voters, draw_confident, take_most_probable
 from pet.run.class_ratio import target_ratio
 from pet.run.context import RunContext
+from pet.run.pattern_labels import eligible_rows
 from pet.run.second_view import SecondView
 from pet.run.stages import Member, member_scores
 from pet.seeds import derive_seed
@@ -89,11 +89,7 @@ class Chooser:
 
     @cached_property
     def _eligible(self) -> Array:
-        """Mask of the pool's rows that can become examples: not empty, and the first row with their text."""
-        keys = self.context.data.keys["pool"]
-        eligible = np.zeros(len(keys), dtype=bool)
-        eligible[np.unique(keys, return_index=True)[1]] = True
-        return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(self.context.task.fields)))))
+        return eligible_rows(self.context)
 
     def _first_without_labels(self, generation: int) -> bool:
         return generation == 1 and not self.plan.labeled

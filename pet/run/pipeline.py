@@ -29,6 +29,7 @@ from pet.run.merging import (
     labels_stage,
 )
 from pet.run.outlook import outlook_of
+from pet.run.pattern_labels import label_with_patterns
 from pet.run.pool_gold import pseudo_label_accuracy
 from pet.run.ratio_figures import ratio_figures
 from pet.run.resolve import Given, ResolvedRun, resolve
@@ -131,6 +132,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
             context.shared.initial = make_init_prompt(context, resolved.initial)
         if resolved.settings.reuse is not None:
             reuse_members(context)
+        label_with_patterns(context)
         keep_vectors(context)
         if resolved.plan is not None:
             figures = _run_ipet(context, executor, resolved)

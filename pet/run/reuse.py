@@ -7,7 +7,9 @@ training, so the model stays the same; only its scores have the words of the new
   the same,
 - its pattern is at the same place in the task, and has the same words for the labels that the earlier run had,
 - it scores labels by words, or the labels are the same (`pet.members.verbalizers`),
-- it left out the same labeled texts (`pet.run.held_out`).
+- it left out the same labeled texts (`pet.run.held_out`),
+- it learned from the same texts of the pool, if from any (`pet.run.pattern_labels`). They and their labels stay if the
+  unlabeled texts do, even if a label or a pattern was added that would change them.
 
 Everything else is trained as in any other run. The new run keeps copies and does not need the old one afterwards.
 """
@@ -33,6 +35,7 @@ from pet.members.kinds import KINDS, NOTE
 from pet.members.offset import FILE as OFFSET
 from pet.members.offset import read_offset, save_offset
 from pet.members.pattern import pattern_notes
+from pet.members.pattern_labels import every_second
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe
 from pet.resources import expand
@@ -42,6 +45,8 @@ from pet.run.held_out import FEWEST_FOLDS, held_out
 from pet.run.inputs import RunData, load_data
 from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import is_run, read_settings
+from pet.run.pattern_labels import STAGE as PATTERN_LABELS
+from pet.run.pattern_labels import label_with_patterns, learns_pattern_labels, pattern_labels_missing
 from pet.run.resolve import member_specs
 from pet.run.settings import RunSettings
 from pet.run.stages import Member, trained_members
@@ -85,14 +90,17 @@ def reuse_members(context: RunContext) -> None:
     PetError
         If the folder is not a run, or a file of a member is damaged. A run that has its members needs no other.
     """
-    folder = expand(context.settings.reuse or "")
+    folder, earlier = expand(context.settings.reuse or ""), None
+    if pattern_labels_missing(context):
+        earlier = _open(folder)
+        _keep_pattern_labels(context, earlier)
     members = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
     steps = {member.name: Step("train", MemberWork(member)) for member in members}
     has = context.directory.has
     left = [member for member in members if not has(steps[member.name].name, steps[member.name].inputs(context))]
     if not left or (len(left) < len(members) and not is_run(folder)):
         return
-    earlier = _open(folder)
+    earlier = earlier or _open(folder)
     why = _differs(context, earlier)
     reasons = {member.name: why or _cannot_reuse(context, earlier, member) for member in left}
     for member in left:
@@ -133,11 +141,33 @@ def _differs(context: RunContext, earlier: EarlierRun) -> str:
         return f"the task has no label {', '.join(lost)} any more" if lost else "multi_label changed"
     if not _same_train(context, earlier):
         return "the labeled texts changed"
-    nothing = np.zeros(0, dtype=np.uint64)
-    here, there = (data.keys.get("pool", nothing) for data in (context.data, earlier.data))
-    if recipe.member.unlabeled_batch and not np.array_equal(here, there):
+    if recipe.member.unlabeled_batch and not _same_pool(context, earlier):
         return "the unlabeled texts changed, and members learn from them (unlabeled_batch)"
     return ""
+
+
+def _same_pool(context: RunContext, earlier: EarlierRun) -> bool:
+    nothing = np.zeros(0, dtype=np.uint64)
+    here, there = (data.keys.get("pool", nothing) for data in (context.data, earlier.data))
+    return np.array_equal(here, there)
+
+
+def _same_pattern_labels(context: RunContext, earlier: EarlierRun) -> bool:
+    """Return True if the texts that untrained patterns label stay the same."""
+    return _same_pool(context, earlier) and earlier.stages.get(PATTERN_LABELS, {}).get("state") == "done"
+
+
+def _keep_pattern_labels(context: RunContext, earlier: EarlierRun) -> None:
+    """Copy the texts that untrained patterns label if they stay the same; otherwise choose them anew."""
+    source = earlier.folder / PATTERN_LABELS
+
+    def copy(folder: Path) -> dict[str, Any]:
+        check_recorded(source)
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        return dict(earlier.stages[PATTERN_LABELS].get("info") or {})
+
+    same = not _differs(context, earlier) and _same_pattern_labels(context, earlier)
+    label_with_patterns(context, copy if same else None)
 
 
 def _training_settings(recipe: Recipe) -> Iterable[str]:
@@ -187,6 +217,11 @@ def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> s
         return "its verbalizer changed, or is learned for the labels of the earlier run"
     if not np.array_equal(held_out(context, member.spec), _held_out(earlier, member)):
         return "the number of members changed, and with it the labeled texts that each leaves out"
+    learns = learns_pattern_labels(context, member.spec)
+    specs = member_specs(earlier.settings, earlier.task, earlier.recipe)
+    learned = PATTERN_LABELS in earlier.stages and member.spec in every_second(specs)
+    if learns != learned or (learns and not _same_pattern_labels(context, earlier)):
+        return "the unlabeled texts changed, and it learns from some that untrained patterns label"
     return ""
 
 

@@ -16,11 +16,13 @@ from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.errors import PetError
 from pet.members import untrained
 from pet.members.kinds import KINDS, fit_scorer, make_scorer, open_scorer
+from pet.members.pattern_labels import with_pattern_labels
 from pet.members.seam import MemberData, Report, Scorer
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.members.texts import Texts
 from pet.run.context import PARTS, PRIMERS, RunContext
 from pet.run.held_out import folds, held_out, learns_weights
+from pet.run.pattern_labels import learns_pattern_labels, read_pattern_labels
 from pet.seeds import derive_seed
 from pet.store.folders import reserve
 from pet.store.temporary import Scratch
@@ -101,6 +103,8 @@ def member_data(context: RunContext, member: Member) -> MemberData:
         gold = train.labels[rows]
         gold = gold.astype(np.float32) if gold.ndim == 2 else gold
         parts.append((train, rows))
+    if member.generation == 0 and pool is not None and learns_pattern_labels(context, member.spec):
+        return with_pattern_labels(MemberData(parts, gold, pool), *read_pattern_labels(context))
     if member.generation == 0 or pool is None or context.settings.method == "pcp":
         return MemberData(parts, gold, pool)
     chosen_rows, chosen, probabilities = read_pseudo_labels(

@@ -90,6 +90,14 @@ class MemberSettings(Settings):
         "before a member is trained, subtract what its pattern prefers whatever the text, so that its mean prediction "
         "for the labeled texts is their label shares; false with more than 10 labels",
     )
+    pattern_labels: int = setting(
+        200,
+        "every second member also learns from this many unlabeled texts, with the labels that the untrained patterns "
+        "are surest of, and as often as from the labeled ones; at most 40 % of the unlabeled texts; 0 with more than "
+        "10 labels",
+        low=0,
+        high=10**6,
+    )
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
 

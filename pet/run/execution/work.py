@@ -15,6 +15,8 @@ from typing import Any
 
 from pet.errors import PetError
 from pet.run.context import RunContext
+from pet.run.pattern_labels import STAGE as PATTERN_LABELS
+from pet.run.pattern_labels import learns_pattern_labels
 from pet.run.stages import Member, build_member, build_scores, scored_parts
 from pet.shortage import shortage
 from pet.store.build import make_files
@@ -62,7 +64,10 @@ class Step:
     def inputs(self, context: RunContext) -> dict[str, Any]:
         """Return the inputs that the stage depends on. The previous step must be finished."""
         if self.kind == "train":
-            return {"config": context.config_hash, "upstream": self.work.upstream}
+            inputs = {"config": context.config_hash, "upstream": self.work.upstream}
+            if self.work.member.generation == 0 and learns_pattern_labels(context, self.work.member.spec):
+                inputs["examples"] = context.directory.fingerprint(PATTERN_LABELS)
+            return inputs
         return {"config": context.config_hash, "member": context.directory.fingerprint(self.work.member.stage)}
 
     def build(self, context: RunContext, folder: Path) -> dict[str, Any] | None:

@@ -1,0 +1,87 @@
+"""The stage ``g0/examples``: texts of the pool that the untrained patterns label for every second member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pet.data.checks import text_key
+from pet.data.pick import pick_rows
+from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
+from pet.members.pattern_labels import SHARE, every_second, number_of_texts, surest_texts
+from pet.members.spec import MemberSpec
+from pet.members.texts import Texts
+from pet.run.context import RunContext
+
+Array = NDArray[Any]
+STAGE = "g0/examples"
+FILE = "texts.parquet"
+
+
+def eligible_rows(context: RunContext) -> Array:
+    """Return which rows of the pool can become examples: not empty, and the first row with their text."""
+    keys = context.data.keys["pool"]
+    eligible = np.zeros(len(keys), dtype=bool)
+    eligible[np.unique(keys, return_index=True)[1]] = True
+    return np.asarray(eligible & (keys != np.uint64(text_key([""] * len(context.task.fields)))))
+
+
+def learns_pattern_labels(context: RunContext, spec: MemberSpec) -> bool:
+    """Return True if a member of the first generation learns from texts that untrained patterns label."""
+    if not context.has("train") or not context.has("pool") or context.task.multi_label:
+        return False
+    return number_of_texts(context.shared, len(context.texts("pool"))) > 0 and spec in every_second(context.specs)
+
+
+def pattern_labels_missing(context: RunContext) -> bool:
+    """Return True if a member learns from such texts, and they are not chosen yet."""
+    return _wanted(context) and not context.directory.has(STAGE, {"config": context.config_hash})
+
+
+def label_with_patterns(context: RunContext, make: Callable[[Path], dict[str, Any]] | None = None) -> None:
+    """Choose the texts and keep them in a stage, if a member learns from any.
+
+    Parameters
+    ----------
+    context : the run
+    make : writes the stage in another way; default: label texts with the untrained patterns
+    """
+    if _wanted(context):
+        context.directory.stage(STAGE, {"config": context.config_hash}, make or partial(_choose, context))
+
+
+def read_pattern_labels(context: RunContext) -> tuple[Array, Array]:
+    """Return the rows of the pool that untrained patterns label, and their labels: int64 arrays of shape (n,).
+
+    There are none if these patterns are no better than chance.
+    """
+    table = pq.read_table(context.directory.path / STAGE / FILE, columns=["row", "label"])
+    return table["row"].to_numpy(), label_positions(table["label"], context.task.labels)
+
+
+def _wanted(context: RunContext) -> bool:
+    return any(learns_pattern_labels(context, spec) for spec in context.specs)
+
+
+def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
+    """Write the surest of some evenly spaced texts of the pool; return what the stage notes."""
+    pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
+    most = number_of_texts(context.shared, len(pool))
+    rows = allowed[np.linspace(0, len(allowed) - 1, min(round(most / SHARE), len(allowed))).astype(np.int64)]
+    texts = Texts(pick_rows(pool.table, rows), lambda: context.shared.plan)
+    with context.reporter.task(
+        "label texts with untrained patterns", len(texts) * len(context.task.patterns), "score"
+    ) as bar:
+        chosen, label, probabilities = surest_texts(context.shared, context.texts("train"), texts, most, bar.update)
+    context.shared.models.forget()  # members may be trained in other processes
+    if not len(chosen):
+        context.reporter.info("untrained patterns label no texts for members: they are no better than chance")
+    write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)
+    return {"texts": len(chosen)}
