@@ -14,6 +14,7 @@ from pet.backbones.base import LanguageModel
 from pet.cloze.pvp import PVP
 from pet.data.checks import column_labels
 from pet.ipet.plan import Plan
+from pet.members.pattern_labels import SHARE, number_of_texts
 from pet.members.shared import Shared
 from pet.members.training import ClozeData, asked_data, train_member
 from pet.preflight.halves import DRAWS, FEWEST, MOST_COST, half_recipe, relative_cost, size_of
@@ -112,6 +113,21 @@ def rounds_of(recipe: Recipe, sizes: Sequence[int], patterns: int, tokens: float
     ]
 
 
+def pattern_labels_round(shared: Shared, pool: int, test: int, tokens: float) -> Round:
+    """Return the work of labeling texts with untrained patterns; see `pet.members.pattern_labels`.
+
+    Parameters
+    ----------
+    shared : task and recipe
+    pool, test : number of unlabeled texts, and of test texts
+    tokens : tokens that each member scores, in both
+    """
+    patterns, texts = len(shared.task.patterns), number_of_texts(shared, pool) / SHARE
+    if patterns * shared.recipe.member.repetitions < 2:
+        texts = 0
+    return Round(1 if texts else 0, None, patterns * tokens * texts / (pool + test))
+
+
 def estimate(speed: Speed, work: Work) -> dict[str, float]:
     """Return the seconds for ``members``, ``labeling``, ``student``, and ``total``.
 
@@ -170,7 +186,10 @@ def estimate_run(
         student_update=None if pool is None else time_student(shared, pool),
     )
     recipe = shared.recipe
-    work = Work(rounds_of(recipe, sizes, len(shared.task.patterns), tokens), recipe.student.steps)
+    rounds = rounds_of(recipe, sizes, len(shared.task.patterns), tokens)
+    if "train" in tables and "unlabeled" in tables and not several:
+        rounds.append(pattern_labels_round(shared, len(tables["unlabeled"]), len(tables.get("test", ())), tokens))
+    work = Work(rounds, recipe.student.steps)
     found = estimate(speed, work)
     if "train" in tables and "test" not in tables:
         found |= _with_estimate(shared, tables, speed, found)

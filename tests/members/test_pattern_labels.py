@@ -1,0 +1,112 @@
+"""Texts that untrained patterns label for every second member."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from pet.backbones.info import ModelInfo
+from pet.members import pattern_labels
+from pet.members.models import Models
+from pet.members.pattern_labels import (
+    better_than_chance,
+    every_second,
+    number_of_texts,
+    surest_texts,
+    with_pattern_labels,
+)
+from pet.members.seam import MemberData
+from pet.members.shared import Shared
+from pet.members.spec import pattern_spec
+from pet.members.texts import Texts
+from pet.recipe import make_recipe
+from pet.task.task import Task
+
+TASK = {
+    "task": "topics",
+    "fields": ["text"],
+    "labels": ["a", "b"],
+    "verbalizer": {"a": "good", "b": "bad"},
+    "patterns": ["{mask} : {text}", "{text} {mask}"],
+}
+GOLD = [0, 0, 1, 1]
+# What each pattern says for label b, relative to a. Both prefer a by 2, whatever the text.
+KNOWN = [[-3.0, -3.0, -1.0, -1.0], [-3.0, -3.0, -1.0, -1.0]]
+POOL = [[-5.0, -2.5, -1.9, 0.0, -4.0], [-5.0, -2.5, -1.9, 2.0, -4.0]]
+
+
+@pytest.fixture
+def shared(tiny_model: Path) -> Shared:
+    recipe = make_recipe("default", {"max_length": "32"})
+    models = Models(ModelInfo(str(tiny_model)), 48, shared=False)
+    return Shared(Task.from_dict(TASK), recipe, models, device="cpu", precision="fp32")
+
+
+def texts(shared: Shared, rows: int, labels: list[int] | None = None) -> Texts:
+    columns: dict[str, Any] = {"id": list(map(str, range(rows))), "text": ["news"] * rows}
+    return Texts(Dataset.from_dict(columns | ({} if labels is None else {"label": labels})), lambda: shared.plan)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patterns with the scores above."""
+
+    class Fake:
+        def __init__(self, position: int):
+            self.position = position
+
+        def scores(self, texts: Texts, out: Any, on_rows: Any = lambda rows: None) -> None:
+            out[:] = 0
+            out[:, 1] = (KNOWN if len(texts) == len(GOLD) else POOL)[self.position]
+            on_rows(len(texts))
+
+    monkeypatch.setattr(pattern_labels, "make_scorer", lambda spec, shared: Fake(spec.pattern))
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_surest_texts_of_each_label_are_chosen_without_the_preference_of_the_patterns(shared: Shared) -> None:
+    counted: list[int] = []
+    rows, labels, probabilities = surest_texts(
+        shared, texts(shared, 4, GOLD), texts(shared, 5), most=2, on_rows=counted.append
+    )
+    # Without the preference, the scores of b are -3, -0.5, 0.1, 3 and -2. So two fifths of the texts are b, and one of
+    # two texts. The surest ones are the first and the fourth.
+    assert (rows.tolist(), labels.tolist(), counted) == ([0, 3], [0, 1], [5, 5])
+    np.testing.assert_allclose(probabilities[:, 1], 1 / (1 + np.exp([3.0, -3.0])), atol=0.01)
+
+
+@pytest.mark.usefixtures("fake")
+def test_patterns_that_are_no_better_than_chance_label_nothing(shared: Shared) -> None:
+    found = surest_texts(shared, texts(shared, 4, [0, 1, 0, 1]), texts(shared, 5), most=2)
+    assert [len(part) for part in found] == [0, 0, 0]
+
+
+def test_chance_is_exceeded_by_a_standard_error() -> None:
+    # Chance is 8 of 32 texts with four labels, and the standard error is 2.45 texts.
+    assert not better_than_chance(np.arange(32) < 10, 4) and better_than_chance(np.arange(32) < 11, 4)
+
+
+def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:
+    assert [number_of_texts(shared, pool) for pool in (2, 5, 400, 10_000)] == [0, 2, 160, 200]
+
+
+def test_labeled_texts_are_repeated_until_they_are_as_many(shared: Shared) -> None:
+    train, pool = texts(shared, 2), texts(shared, 9)
+    data = MemberData([(train, np.array([0, 1]))], np.array([0, 1]), pool)
+    found = with_pattern_labels(data, np.array([3, 5, 6, 8]), np.array([1, 1, 0, 0]))
+    assert [(part, rows.tolist()) for part, rows in found.parts] == [(train, [0, 1, 0, 1]), (pool, [3, 5, 6, 8])]
+    assert found.labels.tolist() == [0, 1, 0, 1, 1, 1, 0, 0]
+    more = with_pattern_labels(data, np.array([3]), np.array([1]))
+    assert more.labels.tolist() == [0, 1, 1]  # many labeled texts are not repeated
+    nothing = np.zeros(0, dtype=np.int64)
+    assert with_pattern_labels(data, nothing, nothing) is data
+
+
+def test_every_second_pattern_learns_from_them_and_no_other_kind() -> None:
+    patterns = [pattern_spec("pattern", place, 0) for place in range(3)]
+    specs = [*patterns, pattern_spec("untrained", 0, 0)]
+    assert every_second(specs) == [patterns[1]] and every_second(patterns[:1]) == []
