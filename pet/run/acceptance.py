@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.pseudo_labels import most_probable
 from pet.ensemble.stacking import FEWEST_TEXTS
-from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
+from pet.ipet.acceptance import LATER, TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
@@ -82,7 +82,8 @@ class Acceptance:
             if expected is None:
                 expected = shrunk_shares(self.plan.counts, shares[0], SHRINKAGE)
             moved = drift(shares[0], shares[1], expected)
-            decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else ""))
+            least = 0.0 if generation == 1 else LATER
+            decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else "", least))
             about = decision | {"evidence": [asdict(item) for item in evidence], "drift": moved}
             (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             return about
