@@ -60,8 +60,8 @@ class IpetSettings(Settings):
     accept: str = setting(
         "evidence",
         "when to use a new generation: evidence (if labeled texts that members left out, a classifier on embeddings "
-        "and label shares do not speak against it, and from the second one on speak for it; the run ends with the generation before otherwise, or without "
-        "evidence), or always (as in the paper)",
+        "and label shares do not speak against it, and from the second one on speak for it; otherwise, or without "
+        "evidence, the run ends with the generation before), or always (as in the paper)",
         choices=("evidence", "always"),
     )
     confidence_floor: float = setting(
