@@ -7,7 +7,6 @@ labeled texts alone: the members differ in what they know, and their mistakes di
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -89,7 +88,10 @@ def surest_texts(
 
 
 def better_than_chance(right: Array, labels: int) -> bool:
-    """Return True if more labels are right than by chance, by at least a standard error.
+    """Return True if more labels are right than by chance.
+
+    A few labeled texts cannot prove it: patterns that are right about 60 of 100 texts with two labels help, and 10
+    texts do not tell 60 from 50. So no more is asked.
 
     Parameters
     ----------
@@ -98,11 +100,10 @@ def better_than_chance(right: Array, labels: int) -> bool:
 
     Examples
     --------
-    >>> better_than_chance(np.arange(32) < 21, 2), better_than_chance(np.arange(32) < 18, 2)
+    >>> better_than_chance(np.arange(10) < 6, 2), better_than_chance(np.arange(10) < 5, 2)
     (True, False)
     """
-    chance = 1 / labels
-    return bool(right.mean() >= chance + math.sqrt(chance * (1 - chance) / len(right)))
+    return bool(right.mean() > 1 / labels)
 
 
 def _merged_scores(shared: Shared, train: Texts, texts: Texts, on_rows: OnRows) -> tuple[Array, Array]:
