@@ -56,7 +56,7 @@ def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
         spec = pattern_spec("pattern", position, 0)
         scorer = make_scorer(spec, run.shared, draw.seed + position)
         with tempfile.TemporaryDirectory(prefix="pet-contrast-") as folder:
-            own = with_pattern_labels(data, *chosen) if chosen and position % 2 else data
+            own = with_pattern_labels(data, *chosen) if chosen else data
             fit_scorer(spec, scorer, own, Path(folder))
             scorer.scores(texts["test"], out)
     found = [_right(each, draw) for each in scores]

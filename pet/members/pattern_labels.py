@@ -1,33 +1,27 @@
-"""Texts of the pool that the untrained patterns label for every second member.
+"""Texts of the pool that the untrained patterns label, and members learn from besides the labeled ones.
 
 A few labeled texts teach their own accidents, too. Untrained patterns have not seen them, and the texts that they are
-surest of are mostly labeled right. So half of the members learn from both in equal parts, and the other half from the
-labeled texts alone: the members differ in what they know, and their mistakes differ.
+surest of are mostly labeled right. So members learn from both in equal parts, if the patterns know more about the
+task than the labeled texts teach a classifier on embeddings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from pet.embeddings.logistic import cross_fit
 from pet.ensemble.combine import prior_correction
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.ipet.selection import apportion, chosen_rows
-from pet.members import pattern, untrained
+from pet.members import untrained
 from pet.members.kinds import make_scorer
 from pet.members.seam import Array, MemberData, OnRows, ignore
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec, pattern_spec
+from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
 from pet.numerics import softmax
 
 SHARE = 0.4  # of the texts that patterns label, those that are used
-
-
-def every_second(specs: Sequence[MemberSpec]) -> Sequence[MemberSpec]:
-    """Return every second of the patterns that are trained."""
-    return [spec for spec in specs if spec.kind == pattern.KIND][1::2]
 
 
 def number_of_texts(shared: Shared, pool: int) -> int:
@@ -65,20 +59,20 @@ def surest_texts(
     Parameters
     ----------
     shared : patterns and the pretrained model
-    train : the labeled texts, which show what patterns prefer whatever the text, and whether they are any good
+    train : the labeled texts, which show what patterns prefer whatever the text, and how much they know
     texts : unlabeled texts, at least one
     most : number of texts to return
     on_rows : called with the number of texts that one more pattern has scored
 
     Returns
     -------
-    rows : int64 array of shape (n,), ascending; none if the patterns are no better than chance
+    rows : int64 array of shape (n,), ascending; none unless the patterns `know_more`
     labels : positions in the task's labels, int64, shape (n,)
     probabilities : float64, shape (n, L)
     """
     known, merged = _merged_scores(shared, train, texts, on_rows)
     labels = merged.shape[1]
-    if not better_than_chance(known.argmax(axis=1) == train.labels, labels):
+    if not know_more(known, np.asarray(shared.vectors(train)), train.labels, shared.seed):
         most = 0
     label, probabilities = merged.argmax(axis=1), softmax(merged)
     predicted = np.bincount(label, minlength=labels) / len(label)
@@ -87,23 +81,28 @@ def surest_texts(
     return found.rows, found.labels, probabilities[found.rows]
 
 
-def better_than_chance(right: Array, labels: int) -> bool:
-    """Return True if more labels are right than by chance.
-
-    A few labeled texts cannot prove it: patterns that are right about 60 of 100 texts with two labels help, and 10
-    texts do not tell 60 from 50. So no more is asked.
+def know_more(scores: Array, vectors: Array, gold: Array, seed: int = 0) -> bool:
+    """Return True if patterns label texts better than chance, and no worse than a classifier trained on others.
 
     Parameters
     ----------
-    right : bool array of shape (texts,)
-    labels : number of labels
+    scores : of the untrained patterns for the labeled texts, shape (n, L)
+    vectors : embeddings of these texts, shape (n, D), which the classifier sees
+    gold : their labels, int64, shape (n,)
+    seed : random seed of the classifier's folds
 
     Examples
     --------
-    >>> better_than_chance(np.arange(10) < 6, 2), better_than_chance(np.arange(10) < 5, 2)
+    >>> gold, sides = np.array([0, 0, 0, 1, 1, 1]), np.array([[-1.0], [-1], [-1], [1], [1], [1]])
+    >>> always_right = np.eye(2)[gold]
+    >>> know_more(always_right, sides, gold), know_more(1 - always_right, np.zeros((6, 1)), gold)
     (True, False)
     """
-    return bool(right.mean() > 1 / labels)
+    right = scores.argmax(axis=1) == gold
+    predictions, _ = cross_fit(vectors, gold, scores.shape[1], seed)
+    judged = ~np.isnan(predictions).any(axis=1)
+    learned = predictions[judged].argmax(axis=1) == gold[judged]
+    return bool(right.mean() > 1 / scores.shape[1] and right[judged].sum() >= learned.sum())
 
 
 def _merged_scores(shared: Shared, train: Texts, texts: Texts, on_rows: OnRows) -> tuple[Array, Array]:

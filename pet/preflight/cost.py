@@ -123,8 +123,6 @@ def pattern_labels_round(shared: Shared, pool: int, test: int, tokens: float) ->
     tokens : tokens that each member scores, in both
     """
     patterns, texts = len(shared.task.patterns), number_of_texts(shared, pool) / SHARE
-    if patterns * shared.recipe.member.repetitions < 2:
-        texts = 0
     return Round(1 if texts else 0, None, patterns * tokens * texts / (pool + test))
 
 

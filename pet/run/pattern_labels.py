@@ -1,4 +1,4 @@
-"""The stage ``g0/examples``: texts of the pool that the untrained patterns label for every second member."""
+"""The stage ``g0/examples``: texts of the pool that the untrained patterns label for members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pet.data.checks import text_key
 from pet.data.pick import pick_rows
 from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
-from pet.members.pattern_labels import SHARE, every_second, number_of_texts, surest_texts
+from pet.members import pattern
+from pet.members.pattern_labels import SHARE, number_of_texts, surest_texts
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.run.context import RunContext
@@ -37,7 +38,7 @@ def learns_pattern_labels(context: RunContext, spec: MemberSpec) -> bool:
     """Return True if a member of the first generation learns from texts that untrained patterns label."""
     if not context.has("train") or not context.has("pool") or context.task.multi_label:
         return False
-    return number_of_texts(context.shared, len(context.texts("pool"))) > 0 and spec in every_second(context.specs)
+    return spec.kind == pattern.KIND and number_of_texts(context.shared, len(context.texts("pool"))) > 0
 
 
 def pattern_labels_missing(context: RunContext) -> bool:
@@ -60,7 +61,7 @@ def label_with_patterns(context: RunContext, make: Callable[[Path], dict[str, An
 def read_pattern_labels(context: RunContext) -> tuple[Array, Array]:
     """Return the rows of the pool that untrained patterns label, and their labels: int64 arrays of shape (n,).
 
-    There are none if these patterns are no better than chance.
+    There are none if these patterns know too little; see `pet.members.pattern_labels.know_more`.
     """
     table = pq.read_table(context.directory.path / STAGE / FILE, columns=["row", "label"])
     return table["row"].to_numpy(), label_positions(table["label"], context.task.labels)
@@ -82,6 +83,6 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
         chosen, label, probabilities = surest_texts(context.shared, context.texts("train"), texts, most, bar.update)
     context.shared.models.forget()  # members may be trained in other processes
     if not len(chosen):
-        context.reporter.info("untrained patterns label no texts for members: they are no better than chance")
+        context.reporter.info("members learn from labeled texts only: untrained patterns know less than these teach")
     write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)
     return {"texts": len(chosen)}

@@ -35,7 +35,6 @@ from pet.members.kinds import KINDS, NOTE
 from pet.members.offset import FILE as OFFSET
 from pet.members.offset import read_offset, save_offset
 from pet.members.pattern import pattern_notes
-from pet.members.pattern_labels import every_second
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe
 from pet.resources import expand
@@ -218,9 +217,7 @@ def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> s
     if not np.array_equal(held_out(context, member.spec), _held_out(earlier, member)):
         return "the number of members changed, and with it the labeled texts that each leaves out"
     learns = learns_pattern_labels(context, member.spec)
-    specs = member_specs(earlier.settings, earlier.task, earlier.recipe)
-    learned = PATTERN_LABELS in earlier.stages and member.spec in every_second(specs)
-    if learns != learned or (learns and not _same_pattern_labels(context, earlier)):
+    if learns != (PATTERN_LABELS in earlier.stages) or (learns and not _same_pattern_labels(context, earlier)):
         return "the unlabeled texts changed, and it learns from some that untrained patterns label"
     return ""
 

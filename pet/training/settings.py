@@ -92,9 +92,9 @@ class MemberSettings(Settings):
     )
     pattern_labels: int = setting(
         200,
-        "every second member also learns from this many unlabeled texts, with the labels that the untrained patterns "
-        "are surest of, and as often as from the labeled ones; at most 40 % of the unlabeled texts; 0 with more than "
-        "10 labels",
+        "members also learn from this many unlabeled texts, with the labels that the untrained patterns are surest of, "
+        "and as often as from the labeled ones; at most 40 % of the unlabeled texts; 0 with more than 10 labels, or if "
+        "a classifier on embeddings learns more from the labeled texts than the patterns know",
         low=0,
         high=10**6,
     )

@@ -1,4 +1,4 @@
-"""Texts that untrained patterns label for every second member."""
+"""Texts that untrained patterns label, and members learn from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ from datasets import Dataset
 from pet.backbones.info import ModelInfo
 from pet.members import pattern_labels
 from pet.members.models import Models
-from pet.members.pattern_labels import (
-    better_than_chance,
-    every_second,
-    number_of_texts,
-    surest_texts,
-    with_pattern_labels,
-)
+from pet.members.pattern_labels import know_more, number_of_texts, surest_texts, with_pattern_labels
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
-from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
 from pet.recipe import make_recipe
 from pet.task.task import Task
@@ -80,13 +73,23 @@ def test_the_surest_texts_of_each_label_are_chosen_without_the_preference_of_the
 
 
 @pytest.mark.usefixtures("fake")
-def test_patterns_that_are_no_better_than_chance_label_nothing(shared: Shared) -> None:
-    found = surest_texts(shared, texts(shared, 4, [0, 1, 0, 1]), texts(shared, 5), most=2)
+def test_patterns_that_know_too_little_label_nothing(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pattern_labels, "know_more", lambda *_: False)
+    found = surest_texts(shared, texts(shared, 4, GOLD), texts(shared, 5), most=2)
     assert [len(part) for part in found] == [0, 0, 0]
 
 
-def test_chance_depends_on_the_number_of_labels() -> None:
-    assert not better_than_chance(np.arange(32) < 8, 4) and better_than_chance(np.arange(32) < 9, 4)
+def test_patterns_must_beat_chance_and_a_classifier_that_learned_from_the_other_texts() -> None:
+    gold = np.array([0, 1] * 8)
+    sides, nothing = np.where(gold, 1.0, -1.0)[:, None], np.zeros((16, 1))
+    scores = np.eye(2)[np.where(np.arange(16) < 10, gold, 1 - gold)]  # 10 of 16 are right
+    assert know_more(scores, nothing, gold) and not know_more(scores, sides, gold)
+    half = np.eye(2)[np.where(np.arange(16) < 8, gold, 1 - gold)]
+    assert not know_more(half, nothing, gold)
+
+
+def test_a_text_that_is_the_only_one_of_its_label_does_not_compare(shared: Shared) -> None:
+    assert know_more(np.eye(3), np.eye(3), np.array([0, 1, 2]))  # no classifier can be judged
 
 
 def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:
@@ -103,9 +106,3 @@ def test_labeled_texts_are_repeated_until_they_are_as_many(shared: Shared) -> No
     assert more.labels.tolist() == [0, 1, 1]  # many labeled texts are not repeated
     nothing = np.zeros(0, dtype=np.int64)
     assert with_pattern_labels(data, nothing, nothing) is data
-
-
-def test_every_second_pattern_learns_from_them_and_no_other_kind() -> None:
-    patterns = [pattern_spec("pattern", place, 0) for place in range(3)]
-    specs = [*patterns, pattern_spec("untrained", 0, 0)]
-    assert every_second(specs) == [patterns[1]] and every_second(patterns[:1]) == []
