@@ -19,7 +19,8 @@ from pet.numerics import log_softmax
 
 Array = NDArray[Any]
 # Measured on labeled texts of the development sets that were not drawn (benchmarks/README.md).
-_ERRORS_PER_DISAGREEMENT = 1.46  # errors of the merged labels for each disagreement of two patterns
+ERRORS = 1.46  # of the merged labels for each disagreement of two patterns that learned from labeled texts only
+SHARED_ERRORS = 2.2  # the same if patterns also learned from texts that untrained patterns labeled: these they share
 _SPREAD = 0.12  # of the logarithm of that ratio; its tails are those of Student's t with 3 degrees of freedom
 _GRID = 2000
 _LEAST = 1e-3  # the least error, as a share of that of chance
@@ -61,10 +62,12 @@ class ErrorEstimate:
     high: float
 
 
-def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -> ErrorEstimate:
+def estimate_error(
+    share: float, labels: int, wrong: int = 0, judged: int = 0, *, ratio: float = ERRORS
+) -> ErrorEstimate:
     """Estimate how many merged labels are wrong.
 
-    The prior of the error's logarithm is a Student's t around 1.46 times the disagreement, cut off at the error of
+    The prior of the error's logarithm is a Student's t around `ratio` times the disagreement, cut off at the error of
     chance; the evidence is binomial.
 
     Parameters
@@ -72,6 +75,7 @@ def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -
     share : how often two patterns disagree; see `disagreement`
     labels : number of labels
     wrong, judged : labeled texts that members left out: how many got a wrong label, and how many there are
+    ratio : errors for each disagreement, `ERRORS` or `SHARED_ERRORS`
 
     Examples
     --------
@@ -82,7 +86,7 @@ def estimate_error(share: float, labels: int, wrong: int = 0, judged: int = 0) -
     """
     chance = 1 - 1 / labels
     errors = np.geomspace(_LEAST * chance, chance, _GRID)
-    center = np.log(np.clip(_ERRORS_PER_DISAGREEMENT * share, errors[0], chance))
+    center = np.log(np.clip(ratio * share, errors[0], chance))
     prior = -2 * np.log1p(((np.log(errors) - center) / _SPREAD) ** 2 / 3)  # of the logarithm
     evidence = wrong * np.log(errors) + (judged - wrong) * np.log1p(-errors)
     weights = np.exp(prior + evidence - (prior + evidence).max())

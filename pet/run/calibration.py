@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.calibration import disagreement, estimate_error, inverse_temperature
+from pet.ensemble.calibration import ERRORS, SHARED_ERRORS, disagreement, estimate_error, inverse_temperature
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.stacking import Stacked
 from pet.evaluate_sets import HALF
@@ -17,6 +17,7 @@ from pet.members import pattern
 from pet.numerics import sigmoid
 from pet.run.context import RunContext
 from pet.run.halves import Halves, right_rows
+from pet.run.pattern_labels import share_pattern_labels
 from pet.run.stages import Member, member_scores, trained_members
 from pet.statistics import wilson
 from pet.statistics_sets import mean_micro_f1
@@ -56,7 +57,7 @@ def estimated(
     """Estimate the accuracy of the merged labels of the pool.
 
     Members of later generations learned from each other's labels, so they agree on mistakes, too. What counts is the
-    disagreement of the first generation, which learned from labeled texts only.
+    disagreement of the first generation, which learned from labeled texts and from those that untrained patterns label.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ def estimated(
     evidence = (wrong, judged)
     if halves is not None and not judged:
         evidence = (round(halves.judged * (1 - halves.accuracy)), halves.judged)
-    error = estimate_error(share, len(context.task.labels), *evidence)
+    ratio = SHARED_ERRORS if share_pattern_labels(context) else ERRORS
+    error = estimate_error(share, len(context.task.labels), *evidence, ratio=ratio)
     return Estimate(1 - error.mean, 1 - error.high, 1 - error.low, share, judged, wrong, halves)
 
 

@@ -67,6 +67,11 @@ def read_pattern_labels(context: RunContext) -> tuple[Array, Array]:
     return table["row"].to_numpy(), label_positions(table["label"], context.task.labels)
 
 
+def share_pattern_labels(context: RunContext) -> bool:
+    """Return True if the members of the first generation have learned from such texts, which are the same for all."""
+    return _wanted(context) and len(read_pattern_labels(context)[0]) > 0
+
+
 def _wanted(context: RunContext) -> bool:
     return any(learns_pattern_labels(context, spec) for spec in context.specs)
 
