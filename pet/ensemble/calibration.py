@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,24 @@ from numpy.typing import NDArray
 from pet.numerics import log_softmax
 
 Array = NDArray[Any]
+
+
+class Ratio(NamedTuple):
+    """Errors of the merged labels for each disagreement of two patterns.
+
+    Attributes
+    ----------
+    mean : its geometric mean
+    spread : of its logarithm, whose tails are those of Student's t with 3 degrees of freedom
+    """
+
+    mean: float
+    spread: float
+
+
 # Measured on labeled texts of the development sets that were not drawn (benchmarks/README.md).
-ERRORS = 1.46  # of the merged labels for each disagreement of two patterns that learned from labeled texts only
-SHARED_ERRORS = 2.2  # the same if patterns also learned from texts that untrained patterns labeled: these they share
-_SPREAD = 0.12  # of the logarithm of that ratio; its tails are those of Student's t with 3 degrees of freedom
+ERRORS = Ratio(1.46, 0.12)  # if patterns learned from labeled texts only
+SHARED_ERRORS = Ratio(2.3, 0.2)  # if all learned from the same pseudo-labeled texts, too, and so share their mistakes
 _GRID = 2000
 _LEAST = 1e-3  # the least error, as a share of that of chance
 _FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that of the weights
@@ -63,11 +77,11 @@ class ErrorEstimate:
 
 
 def estimate_error(
-    share: float, labels: int, wrong: int = 0, judged: int = 0, *, ratio: float = ERRORS
+    share: float, labels: int, wrong: int = 0, judged: int = 0, *, ratio: Ratio = ERRORS
 ) -> ErrorEstimate:
     """Estimate how many merged labels are wrong.
 
-    The prior of the error's logarithm is a Student's t around `ratio` times the disagreement, cut off at the error of
+    The prior of the error's logarithm is a Student's t around `ratio.mean` times the disagreement, cut off at the error of
     chance; the evidence is binomial.
 
     Parameters
@@ -86,8 +100,8 @@ def estimate_error(
     """
     chance = 1 - 1 / labels
     errors = np.geomspace(_LEAST * chance, chance, _GRID)
-    center = np.log(np.clip(ratio * share, errors[0], chance))
-    prior = -2 * np.log1p(((np.log(errors) - center) / _SPREAD) ** 2 / 3)  # of the logarithm
+    center = np.log(np.clip(ratio.mean * share, errors[0], chance))
+    prior = -2 * np.log1p(((np.log(errors) - center) / ratio.spread) ** 2 / 3)  # of the logarithm
     evidence = wrong * np.log(errors) + (judged - wrong) * np.log1p(-errors)
     weights = np.exp(prior + evidence - (prior + evidence).max())
     weights /= weights.sum()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pet.ensemble.calibration import disagreement, estimate_error, inverse_temperature
+from pet.ensemble.calibration import ERRORS, SHARED_ERRORS, disagreement, estimate_error, inverse_temperature
 from pet.numerics import softmax
 
 
@@ -49,3 +49,9 @@ def test_the_factor_makes_the_mean_confidence_equal_to_the_accuracy() -> None:
 
 def test_scores_that_no_temperature_makes_so_sure_stay_as_they_are() -> None:
     assert inverse_temperature(np.zeros((4, 2)), 0.9) == 1.0
+
+
+def test_patterns_that_share_pseudo_labels_are_wrong_more_often_when_they_agree() -> None:
+    alone, shared = (estimate_error(0.1, 4, ratio=ratio) for ratio in (ERRORS, SHARED_ERRORS))
+    assert alone.mean == pytest.approx(0.146, abs=0.01) and shared.mean == pytest.approx(0.23, abs=0.015)
+    assert (np.log(shared.high) - np.log(shared.low)) > (np.log(alone.high) - np.log(alone.low))
