@@ -81,8 +81,8 @@ def estimate_error(
 ) -> ErrorEstimate:
     """Estimate how many merged labels are wrong.
 
-    The prior of the error's logarithm is a Student's t around `ratio.mean` times the disagreement, cut off at the error of
-    chance; the evidence is binomial.
+    The prior of the error's logarithm is a Student's t around `ratio.mean` times the disagreement, cut off at the
+    error of chance; the evidence is binomial.
 
     Parameters
     ----------
