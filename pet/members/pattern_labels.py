@@ -22,6 +22,7 @@ from pet.members.texts import Texts
 from pet.numerics import softmax
 
 SHARE = 0.4  # of the texts that patterns label, those that are used
+MOST_LABELED = 256  # labeled texts that show how much the patterns know
 
 
 def number_of_texts(shared: Shared, pool: int) -> int:

@@ -16,7 +16,7 @@ from pet.data.checks import text_key
 from pet.data.pick import pick_rows
 from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
 from pet.members import pattern
-from pet.members.pattern_labels import SHARE, number_of_texts, surest_texts
+from pet.members.pattern_labels import MOST_LABELED, SHARE, number_of_texts, surest_texts
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.run.context import RunContext
@@ -81,13 +81,19 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
     pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
     most = number_of_texts(context.shared, len(pool))
     rows = allowed[np.linspace(0, len(allowed) - 1, min(round(most / SHARE), len(allowed))).astype(np.int64)]
-    texts = Texts(pick_rows(pool.table, rows), lambda: context.shared.plan)
+    texts, train = _texts(context, "pool", rows), context.texts("train")
+    if len(train) > MOST_LABELED:
+        train = _texts(context, "train", np.linspace(0, len(train) - 1, MOST_LABELED).astype(np.int64))
     with context.reporter.task(
         "label texts with untrained patterns", len(texts) * len(context.task.patterns), "score"
     ) as bar:
-        chosen, label, probabilities = surest_texts(context.shared, context.texts("train"), texts, most, bar.update)
+        chosen, label, probabilities = surest_texts(context.shared, train, texts, most, bar.update)
     context.shared.models.forget()  # members may be trained in other processes
     if not len(chosen):
         context.reporter.info("members learn from labeled texts only: untrained patterns know less than these teach")
     write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)
     return {"texts": len(chosen)}
+
+
+def _texts(context: RunContext, part: str, rows: Array) -> Texts:
+    return Texts(pick_rows(context.texts(part).table, rows), lambda: context.shared.plan)
