@@ -71,10 +71,12 @@ def surest_texts(
     labels : positions in the task's labels, int64, shape (n,)
     probabilities : float64, shape (n, L)
     """
+    labels, nothing = len(shared.task.labels), np.zeros(0, dtype=np.int64)
+    if not most:
+        return nothing, nothing, np.zeros((0, labels))
     known, merged = _merged_scores(shared, train, texts, on_rows)
-    labels = merged.shape[1]
     if not know_more(known, np.asarray(shared.vectors(train)), train.labels, shared.seed):
-        most = 0
+        return nothing, nothing, np.zeros((0, labels))
     label, probabilities = merged.argmax(axis=1), softmax(merged)
     predicted = np.bincount(label, minlength=labels) / len(label)
     wanted = apportion(most, shrunk_shares(np.bincount(train.labels, minlength=labels), predicted, SHRINKAGE))

@@ -79,8 +79,8 @@ def _wanted(context: RunContext) -> bool:
 def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
     """Write the surest of some evenly spaced texts of the pool; return what the stage notes."""
     pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
-    most = number_of_texts(context.shared, len(pool))
-    rows = allowed[np.linspace(0, len(allowed) - 1, min(round(most / SHARE), len(allowed))).astype(np.int64)]
+    most = number_of_texts(context.shared, len(allowed))
+    rows = allowed[np.linspace(0, len(allowed) - 1, round(most / SHARE)).astype(np.int64)]
     texts, train = _texts(context, "pool", rows), context.texts("train")
     if len(train) > MOST_LABELED:
         train = _texts(context, "train", np.linspace(0, len(train) - 1, MOST_LABELED).astype(np.int64))
