@@ -7,6 +7,8 @@ task than the labeled texts teach a classifier on embeddings.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pet.embeddings.logistic import cross_fit
@@ -87,6 +89,8 @@ def surest_texts(
 def know_more(scores: Array, vectors: Array, gold: Array, seed: int = 0) -> bool:
     """Return True if patterns label texts better than chance, and no worse than a classifier trained on others.
 
+    They must be better than chance by a standard error: labels at chance cost more than good ones bring.
+
     Parameters
     ----------
     scores : of the untrained patterns for the labeled texts, shape (n, L)
@@ -105,7 +109,9 @@ def know_more(scores: Array, vectors: Array, gold: Array, seed: int = 0) -> bool
     predictions, _ = cross_fit(vectors, gold, scores.shape[1], seed)
     judged = ~np.isnan(predictions).any(axis=1)
     learned = predictions[judged].argmax(axis=1) == gold[judged]
-    return bool(right.mean() > 1 / scores.shape[1] and right[judged].sum() >= learned.sum())
+    chance = 1 / scores.shape[1]
+    better = right.mean() >= chance + math.sqrt(chance * (1 - chance) / len(right))
+    return bool(better and right[judged].sum() >= learned.sum())
 
 
 def _merged_scores(shared: Shared, train: Texts, texts: Texts, on_rows: OnRows) -> tuple[Array, Array]:
