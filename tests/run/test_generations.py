@@ -67,7 +67,7 @@ def no_labels(inputs: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathF
 def test_every_generation_writes_members_examples_and_labels(finished: Finished):
     folder = finished[0]
     assert sorted(p.name for p in folder.glob("g?")) == ["g0", "g1", "g2"]
-    assert not (folder / "g0" / "examples").exists()
+    assert [p.name for p in (folder / "g0" / "examples").iterdir()] == ["texts.parquet"]
     for generation in ("g1", "g2"):
         chosen = sorted(p.name for p in (folder / generation / "examples").iterdir())
         assert chosen == ["p1-r1.parquet", "p2-r1.parquet"]
