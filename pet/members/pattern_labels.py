@@ -2,12 +2,14 @@
 
 A few labeled texts teach their own accidents, too. Untrained patterns have not seen them, and the texts that they are
 surest of are mostly labeled right. So members learn from both in equal parts, if the patterns know more about the
-task than the labeled texts teach a classifier on embeddings.
+task than the labeled texts teach classifiers on embeddings and on words.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from pet.members.seam import Array, MemberData, OnRows, ignore
 from pet.members.shared import Shared
 from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
+from pet.members.tfidf import own_features
 from pet.numerics import softmax
 
 SHARE = 0.4  # of the texts that patterns label, those that are used
@@ -77,7 +80,8 @@ def surest_texts(
     if not most:
         return nothing, nothing, np.zeros((0, labels))
     known, merged = _merged_scores(shared, train, texts, on_rows)
-    if not know_more(known, np.asarray(shared.vectors(train)), train.labels, shared.seed):
+    views = [np.asarray(shared.vectors(train)), own_features(shared, train)]
+    if not know_more(known, views, train.labels, shared.seed):
         return nothing, nothing, np.zeros((0, labels))
     label, probabilities = merged.argmax(axis=1), softmax(merged)
     predicted = np.bincount(label, minlength=labels) / len(label)
@@ -86,32 +90,34 @@ def surest_texts(
     return found.rows, found.labels, probabilities[found.rows]
 
 
-def know_more(scores: Array, vectors: Array, gold: Array, seed: int = 0) -> bool:
-    """Return True if patterns label texts better than chance, and no worse than a classifier trained on others.
+def know_more(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0) -> bool:
+    """Return True if patterns label texts better than chance, and no worse than classifiers trained on others.
 
     They must be better than chance by a standard error: labels at chance cost more than good ones bring.
 
     Parameters
     ----------
     scores : of the untrained patterns for the labeled texts, shape (n, L)
-    vectors : embeddings of these texts, shape (n, D), which the classifier sees
+    views : dense or sparse features of these texts, each of shape (n, D), that a classifier sees
     gold : their labels, int64, shape (n,)
-    seed : random seed of the classifier's folds
+    seed : random seed of the classifiers' folds
 
     Examples
     --------
     >>> gold, sides = np.array([0, 0, 0, 1, 1, 1]), np.array([[-1.0], [-1], [-1], [1], [1], [1]])
     >>> always_right = np.eye(2)[gold]
-    >>> know_more(always_right, sides, gold), know_more(1 - always_right, np.zeros((6, 1)), gold)
+    >>> know_more(always_right, [sides], gold), know_more(1 - always_right, [np.zeros((6, 1))], gold)
     (True, False)
     """
-    right = scores.argmax(axis=1) == gold
-    predictions, _ = cross_fit(vectors, gold, scores.shape[1], seed)
-    judged = ~np.isnan(predictions).any(axis=1)
-    learned = predictions[judged].argmax(axis=1) == gold[judged]
-    chance = 1 / scores.shape[1]
-    better = right.mean() >= chance + math.sqrt(chance * (1 - chance) / len(right))
-    return bool(better and right[judged].sum() >= learned.sum())
+    right, chance = scores.argmax(axis=1) == gold, 1 / scores.shape[1]
+    if right.mean() < chance + math.sqrt(chance * (1 - chance) / len(right)):
+        return False
+    for view in views:
+        predictions, _ = cross_fit(view, gold, scores.shape[1], seed)
+        judged = ~np.isnan(predictions).any(axis=1)
+        if (predictions[judged].argmax(axis=1) == gold[judged]).sum() > right[judged].sum():
+            return False
+    return True
 
 
 def _merged_scores(shared: Shared, train: Texts, texts: Texts, on_rows: OnRows) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from pet.data.pick import pick_rows
 from pet.embeddings.logistic import Logistic
 from pet.embeddings.one_vs_rest import OneVsRest, fit_regression, load_regression
+from pet.embeddings.span import in_own_span
 from pet.ensemble.scale import Scale
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
@@ -115,7 +116,17 @@ class TfidfMember:
             on_rows(len(rows))
 
     def _read(self, table: Dataset) -> list[str]:
-        return ["\n".join(self.shared.text_input.render(row))[:MOST_CHARACTERS] for row in table]
+        return _read(self.shared, table)
+
+
+def own_features(shared: Shared, texts: Texts) -> Any:
+    """Return the TF-IDF features of some texts, counting only these: dense or sparse matrix of shape (rows, D)."""
+    rows = _read(shared, texts.table)
+    return in_own_span(_features([_count(rows, view) for view in VIEWS], rows))[0]
+
+
+def _read(shared: Shared, table: Dataset) -> list[str]:
+    return ["\n".join(shared.text_input.render(row))[:MOST_CHARACTERS] for row in table]
 
 
 def _features(vectorizers: Sequence[TfidfVectorizer], texts: Sequence[str]) -> Any:

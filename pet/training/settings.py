@@ -94,7 +94,7 @@ class MemberSettings(Settings):
         200,
         "members also learn from this many unlabeled texts, with the labels that the untrained patterns are surest of, "
         "and as often as from the labeled ones; at most 40 % of the unlabeled texts; 0 with more than 10 labels, or if "
-        "a classifier on embeddings learns more from the labeled texts than the patterns know",
+        "a classifier on embeddings or words learns more from the labeled texts than the patterns know",
         low=0,
         high=10**6,
     )

@@ -16,6 +16,7 @@ from pet.members.pattern_labels import know_more, number_of_texts, surest_texts,
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
 from pet.members.texts import Texts
+from pet.members.tfidf import own_features
 from pet.recipe import make_recipe
 from pet.task.task import Task
 
@@ -83,13 +84,13 @@ def test_patterns_must_beat_chance_and_a_classifier_that_learned_from_the_other_
     gold = np.array([0, 1] * 8)
     sides, nothing = np.where(gold, 1.0, -1.0)[:, None], np.zeros((16, 1))
     scores = np.eye(2)[np.where(np.arange(16) < 10, gold, 1 - gold)]  # 10 of 16 are right
-    assert know_more(scores, nothing, gold) and not know_more(scores, sides, gold)
+    assert know_more(scores, [nothing], gold) and not know_more(scores, [nothing, sides], gold)
     chance = np.eye(2)[np.where(np.arange(16) < 9, gold, 1 - gold)]  # the standard error of chance is 2 texts
-    assert not know_more(chance, nothing, gold)
+    assert not know_more(chance, [nothing], gold)
 
 
 def test_a_text_that_is_the_only_one_of_its_label_does_not_compare(shared: Shared) -> None:
-    assert know_more(np.eye(3), np.eye(3), np.array([0, 1, 2]))  # no classifier can be judged
+    assert know_more(np.eye(3), [np.eye(3)], np.array([0, 1, 2]))  # no classifier can be judged
 
 
 def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:
@@ -106,3 +107,10 @@ def test_labeled_texts_are_repeated_until_they_are_as_many(shared: Shared) -> No
     assert more.labels.tolist() == [0, 1, 1]  # many labeled texts are not repeated
     nothing = np.zeros(0, dtype=np.int64)
     assert with_pattern_labels(data, nothing, nothing) is data
+
+
+def test_features_of_words_tell_texts_apart(shared: Shared) -> None:
+    columns = {"id": ["1", "2", "3"], "text": ["the bill is wrong", "the bill is wrong", "no login"]}
+    found = own_features(shared, Texts(Dataset.from_dict(columns), lambda: shared.plan))
+    assert found.shape[0] == 3
+    np.testing.assert_allclose(found @ found.T, [[2, 2, 0], [2, 2, 0], [0, 0, 2]], atol=0.3)  # two views of length 1
