@@ -132,9 +132,11 @@ def loss(
     alpha: float = 1e-4,
     probability: float = 0.15,
 ) -> Tensor:
-    """Compute (1 - alpha) * L_CE + alpha * L_MLM of a micro-batch."""
+    """Compute (1 - alpha) * L_CE + alpha * L_MLM of a micro-batch, or L_CE without unlabeled texts."""
     scores = _label_scores(model(**_inputs(model, labeled)).logits, labeled, words)
     cross_entropy = F.cross_entropy(scores, torch.tensor(labels))
+    if not unlabeled:
+        return cross_entropy
     hidden, targets = _hide(_inputs(model, unlabeled), unlabeled, tokenizer, probability)
     logits = model(**hidden).logits
     mlm = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
