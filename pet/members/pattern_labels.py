@@ -91,7 +91,7 @@ def surest_texts(
 
 
 def know_more(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0) -> bool:
-    """Return True if patterns label texts better than chance, and no worse than classifiers trained on others.
+    """Return True if patterns label texts better than chance, and no worse than classifiers that see the others.
 
     They must be better than chance by a standard error: labels at chance cost more than good ones bring.
 

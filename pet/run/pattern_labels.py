@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from pet.data.checks import text_key
 from pet.data.pick import pick_rows
+from pet.data.source import first_line
 from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
+from pet.errors import PetError
 from pet.members import pattern
 from pet.members.pattern_labels import MOST_LABELED, SHARE, number_of_texts, surest_texts
 from pet.members.spec import MemberSpec
@@ -62,9 +64,22 @@ def read_pattern_labels(context: RunContext) -> tuple[Array, Array]:
     """Return the rows of the pool that untrained patterns label, and their labels: int64 arrays of shape (n,).
 
     There are none if these patterns know too little; see `pet.members.pattern_labels.know_more`.
+
+    Raises
+    ------
+    PetError
+        If the file is damaged, or names rows or labels that the run does not have. It may come from another run.
     """
-    table = pq.read_table(context.directory.path / STAGE / FILE, columns=["row", "label"])
-    return table["row"].to_numpy(), label_positions(table["label"], context.task.labels)
+    path, pool = context.directory.path / STAGE / FILE, len(context.texts("pool"))
+    cure = "start the run in a new folder, without --from"
+    try:
+        table = pq.read_table(path, columns=["row", "label"])
+        rows, names = np.asarray(table["row"].to_numpy(), dtype=np.int64), table["label"]
+    except (OSError, ValueError, KeyError) as error:
+        raise PetError(f"{path}: cannot be read ({first_line(error)}); {cure}") from error
+    if ((rows < 0) | (rows >= pool)).any() or not set(names.to_pylist()) <= set(context.task.labels):
+        raise PetError(f"{path}: has other texts or labels than this run; {cure}")
+    return rows, label_positions(names, context.task.labels)
 
 
 def share_pattern_labels(context: RunContext) -> bool:

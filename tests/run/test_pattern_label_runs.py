@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_run import contents, pet, run_options, write_inputs
 
+from pet.errors import PetError
 from pet.members import pattern_labels
+from pet.run.pattern_labels import read_pattern_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = ["--set", "student_steps=1", "--set", "steps=2"]
@@ -50,3 +55,17 @@ def test_bad_patterns_label_nothing_and_the_setting_turns_it_off(
     pet(*options, "--set", "pattern_labels=0", "-o", tmp_path / "off")
     assert not (tmp_path / "off" / "g0" / "examples").exists()
     assert seen(tmp_path / "bad") == seen(tmp_path / "off")
+
+
+@pytest.mark.parametrize("columns", [{"row": [5], "label": ["a"]}, {"row": [0], "label": ["z"]}, {"row": [0]}])
+def test_a_file_with_other_texts_or_labels_is_named(columns: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "g0" / "examples" / "texts.parquet"
+    path.parent.mkdir(parents=True)
+    context: Any = SimpleNamespace(
+        directory=SimpleNamespace(path=tmp_path), task=SimpleNamespace(labels=["a", "b"]), texts=lambda part: range(5)
+    )
+    pq.write_table(pa.table({"row": [4, 0], "label": ["b", "a"]}), path)
+    assert [part.tolist() for part in read_pattern_labels(context)] == [[4, 0], [1, 0]]
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(PetError, match=r"texts\.parquet.*--from"):
+        read_pattern_labels(context)
