@@ -7,7 +7,6 @@ task than the labeled texts teach classifiers on embeddings and on words.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,15 +18,20 @@ from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.ipet.selection import apportion, chosen_rows
 from pet.members import untrained
 from pet.members.kinds import make_scorer
-from pet.members.seam import Array, MemberData, OnRows, ignore
+from pet.members.seam import Array, MemberData, OnRows, Scorer, ignore
 from pet.members.shared import Shared
 from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
 from pet.members.tfidf import own_features
-from pet.numerics import softmax
+from pet.numerics import log_softmax, softmax
 
 SHARE = 0.4  # of the texts that patterns label, those that are used
 MOST_LABELED = 256  # labeled texts that show how much the patterns know
+FACTORS = (0.25, 0.5, 1.0, 2.0)  # of the patterns' scores: they are more or less sure than they should be
+# Nats by which patterns must explain labels better than the label shares do: in all, which chance seldom reaches, and a
+# text, because labels that are hardly better than chance cost more than good ones bring.
+EVIDENCE, EVIDENCE_A_TEXT = 1.0, 0.03
+LESS = 0.1  # nats a text by which a classifier may explain labels better
 
 
 def number_of_texts(shared: Shared, pool: int) -> int:
@@ -72,68 +76,75 @@ def surest_texts(
 
     Returns
     -------
-    rows : int64 array of shape (n,), ascending; none unless the patterns `know_more`
+    rows : int64 array of shape (n,), ascending; none unless the patterns `know_enough`
     labels : positions in the task's labels, int64, shape (n,)
     probabilities : float64, shape (n, L)
     """
     labels, nothing = len(shared.task.labels), np.zeros(0, dtype=np.int64)
     if not most:
         return nothing, nothing, np.zeros((0, labels))
-    known, merged = _merged_scores(shared, train, texts, on_rows)
+    shares = np.bincount(train.labels, minlength=labels) + 1
+    scorers = [
+        make_scorer(pattern_spec(untrained.KIND, position, 0), shared) for position in range(len(shared.task.patterns))
+    ]
+    known = [_scores(scorer, train, labels) for scorer in scorers]
+    offsets = [prior_correction(scores, shares / shares.sum()) for scores in known]
     views = [np.asarray(shared.vectors(train)), own_features(shared, train)]
-    if not know_more(known, views, train.labels, shared.seed):
+    if not know_enough(_merged(known, offsets), views, train.labels, shared.seed):
         return nothing, nothing, np.zeros((0, labels))
+    merged = _merged([_scores(scorer, texts, labels, on_rows) for scorer in scorers], offsets)
     label, probabilities = merged.argmax(axis=1), softmax(merged)
     predicted = np.bincount(label, minlength=labels) / len(label)
-    wanted = apportion(most, shrunk_shares(np.bincount(train.labels, minlength=labels), predicted, SHRINKAGE))
+    wanted = apportion(most, shrunk_shares(shares - 1, predicted, SHRINKAGE))
     found = chosen_rows(label, -probabilities.max(axis=1), wanted, np.ones(len(texts), dtype=bool))
     return found.rows, found.labels, probabilities[found.rows]
 
 
-def know_more(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0) -> bool:
-    """Return True if patterns label texts better than chance, and no worse than classifiers that see the others.
+def know_enough(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0) -> bool:
+    """Return True if patterns explain the labels of texts better than chance, and about as well as classifiers.
 
-    They must be better than chance by a standard error: labels at chance cost more than good ones bring.
+    Log-likelihoods decide, because they are less noisy than the number of right labels: with 32 texts, that number has
+    a standard error of nine points.
 
     Parameters
     ----------
     scores : of the untrained patterns for the labeled texts, shape (n, L)
-    views : dense or sparse features of these texts, each of shape (n, D), that a classifier sees
+    views : dense or sparse features of these texts, each of shape (n, D). A classifier on them predicts each text after
+        learning from others
     gold : their labels, int64, shape (n,)
     seed : random seed of the classifiers' folds
 
     Examples
     --------
     >>> gold, sides = np.array([0, 0, 0, 1, 1, 1]), np.array([[-1.0], [-1], [-1], [1], [1], [1]])
-    >>> always_right = np.eye(2)[gold]
-    >>> know_more(always_right, [sides], gold), know_more(1 - always_right, [np.zeros((6, 1))], gold)
+    >>> right = 5.0 * np.eye(2)[gold]
+    >>> know_enough(right, [sides], gold), know_enough(-right, [np.zeros((6, 1))], gold)
     (True, False)
     """
-    right, chance = scores.argmax(axis=1) == gold, 1 / scores.shape[1]
-    if right.mean() < chance + math.sqrt(chance * (1 - chance) / len(right)):
+    shares = np.bincount(gold, minlength=scores.shape[1]) + 1
+    chance = np.log(shares / shares.sum())[gold]
+    own = max((_likelihood(factor * scores, gold) for factor in FACTORS), key=lambda found: float(found.sum()))
+    if (own - chance).sum() < max(EVIDENCE, EVIDENCE_A_TEXT * len(gold)):
         return False
     for view in views:
-        predictions, _ = cross_fit(view, gold, scores.shape[1], seed)
-        judged = ~np.isnan(predictions).any(axis=1)
-        if (predictions[judged].argmax(axis=1) == gold[judged]).sum() > right[judged].sum():
+        other = _likelihood(cross_fit(view, gold, scores.shape[1], seed)[0], gold)
+        judged = ~np.isnan(other)
+        if judged.any() and (own - other)[judged].mean() < -LESS:
             return False
     return True
 
 
-def _merged_scores(shared: Shared, train: Texts, texts: Texts, on_rows: OnRows) -> tuple[Array, Array]:
-    """Return the mean scores of the untrained patterns for the labeled texts and for others.
+def _likelihood(scores: Array, gold: Array) -> Array:
+    """Return the log-likelihood of each label, in nats, shape (n,)."""
+    return np.asarray(log_softmax(scores)[np.arange(len(gold)), gold])
 
-    Each pattern is corrected as in `pet.members.offset.text_offset`.
-    """
-    labels, patterns = len(shared.task.labels), len(shared.task.patterns)
-    shares = np.bincount(train.labels, minlength=labels) + 1
-    merged = np.zeros((len(train), labels)), np.zeros((len(texts), labels))
-    for position in range(patterns):
-        scorer = make_scorer(pattern_spec(untrained.KIND, position, 0), shared)
-        known, scores = (np.empty(sums.shape, dtype=np.float32) for sums in merged)
-        scorer.scores(train, known)
-        scorer.scores(texts, scores, on_rows)
-        offset = prior_correction(known, shares / shares.sum())
-        for sums, own in zip(merged, (known, scores), strict=True):
-            sums += (own + offset) / patterns
-    return merged
+
+def _scores(scorer: Scorer, texts: Texts, labels: int, on_rows: OnRows = ignore) -> Array:
+    out = np.empty((len(texts), labels), dtype=np.float32)
+    scorer.scores(texts, out, on_rows)
+    return out
+
+
+def _merged(scores: Sequence[Array], offsets: Sequence[Array]) -> Array:
+    """Return the mean over patterns, each corrected as in `pet.members.offset.text_offset`."""
+    return np.mean([own + offset for own, offset in zip(scores, offsets, strict=True)], axis=0)

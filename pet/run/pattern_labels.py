@@ -63,7 +63,7 @@ def label_with_patterns(context: RunContext, make: Callable[[Path], dict[str, An
 def read_pattern_labels(context: RunContext) -> tuple[Array, Array]:
     """Return the rows of the pool that untrained patterns label, and their labels: int64 arrays of shape (n,).
 
-    There are none if these patterns know too little; see `pet.members.pattern_labels.know_more`.
+    There are none if these patterns know too little; see `pet.members.pattern_labels.know_enough`.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from datasets import Dataset
 from pet.backbones.info import ModelInfo
 from pet.members import pattern_labels
 from pet.members.models import Models
-from pet.members.pattern_labels import know_more, number_of_texts, surest_texts, with_pattern_labels
+from pet.members.pattern_labels import know_enough, number_of_texts, surest_texts, with_pattern_labels
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
 from pet.members.texts import Texts
@@ -75,22 +75,55 @@ def test_the_surest_texts_of_each_label_are_chosen_without_the_preference_of_the
 
 @pytest.mark.usefixtures("fake")
 def test_patterns_that_know_too_little_label_nothing(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pattern_labels, "know_more", lambda *_: False)
+    monkeypatch.setattr(pattern_labels, "know_enough", lambda *_: False)
     found = surest_texts(shared, texts(shared, 4, GOLD), texts(shared, 5), most=2)
     assert [part.shape for part in found] == [(0,), (0,), (0, 2)]
 
 
-def test_patterns_must_beat_chance_and_a_classifier_that_learned_from_the_other_texts() -> None:
+def patterns(right: int) -> tuple[Any, Any]:
+    """Return scores that give the right label of so many of 16 texts a probability of .75, and the labels."""
     gold = np.array([0, 1] * 8)
-    sides, nothing = np.where(gold, 1.0, -1.0)[:, None], np.zeros((16, 1))
-    scores = np.eye(2)[np.where(np.arange(16) < 10, gold, 1 - gold)]  # 10 of 16 are right
-    assert know_more(scores, [nothing], gold) and not know_more(scores, [nothing, sides], gold)
-    chance = np.eye(2)[np.where(np.arange(16) < 9, gold, 1 - gold)]  # the standard error of chance is 2 texts
-    assert not know_more(chance, [nothing], gold)
+    return np.log(3) * np.eye(2)[np.where(np.arange(16) < right, gold, 1 - gold)], gold
+
+
+def test_patterns_must_explain_labels_better_than_their_shares() -> None:
+    nothing = np.zeros((16, 1))
+    # 12 log .75 + 4 log .25 - 16 log .5 = 2.1 nats. With 10, .75 is too sure, and half of the scores, which give .634,
+    # are best: 10 log .634 + 6 log .366 - 16 log .5 = 0.5 nats.
+    assert know_enough(patterns(12)[0], [nothing], patterns(12)[1])
+    assert not know_enough(patterns(10)[0], [nothing], patterns(10)[1])
+    scores, gold = patterns(12)
+    assert know_enough(4 * scores, [nothing], gold)  # a quarter of these is what is known
+
+
+def test_more_texts_must_show_more_than_one_nat() -> None:
+    scores, gold = patterns(10)
+    many = np.tile(scores, (10, 1)), np.tile(gold, 10)
+    # 5.0 nats in all, which is 0.031 nats a text; with another 8 texts, of which 4 are right, 4.7 and 0.028.
+    assert know_enough(many[0], [np.zeros((160, 1))], many[1])
+    more = np.concatenate([many[0], scores[6:14]]), np.concatenate([many[1], gold[6:14]])
+    assert not know_enough(more[0], [np.zeros((168, 1))], more[1])
+
+
+def test_with_more_texts_of_one_label_its_share_is_what_chance_explains() -> None:
+    gold = np.array([0] * 14 + [1] * 2)
+    always = np.tile([np.log(15 / 3), 0.0], (16, 1))  # the shares, with one text more of each label
+    assert not know_enough(always, [np.zeros((16, 1))], gold)
+
+
+@pytest.mark.parametrize(("likelihood", "enough"), [(-0.5, True), (-0.4, False)])
+def test_classifiers_on_other_texts_may_explain_labels_a_little_better(
+    monkeypatch: pytest.MonkeyPatch, likelihood: float, enough: bool
+) -> None:
+    scores, gold = patterns(12)  # (12 log .75 + 4 log .25) / 16 = -0.562 nats a text
+    share = np.exp(likelihood)
+    predicted = np.log(np.where(np.eye(2)[gold] > 0, share, 1 - share))
+    monkeypatch.setattr(pattern_labels, "cross_fit", lambda *_: (predicted, []))
+    assert know_enough(scores, [gold], gold) is enough
 
 
 def test_a_text_that_is_the_only_one_of_its_label_does_not_compare(shared: Shared) -> None:
-    assert know_more(np.eye(3), [np.eye(3)], np.array([0, 1, 2]))  # no classifier can be judged
+    assert know_enough(np.eye(3), [np.eye(3)], np.array([0, 1, 2]))  # no classifier can be judged
 
 
 def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:

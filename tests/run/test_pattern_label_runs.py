@@ -33,7 +33,7 @@ def seen(run: Path) -> list[int]:
 def test_members_learn_from_both_and_a_resumed_run_is_the_same(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pattern_labels, "know_more", lambda *_: True)
+    monkeypatch.setattr(pattern_labels, "know_enough", lambda *_: True)
     run, options = tmp_path / "run", [*run_options(inputs, tiny_model, parts=["train", "unlabeled"]), *FEW]
     pet(*options, "-o", run)
     table, pool = (pq.read_table(run / "g0" / name) for name in ("examples/texts.parquet", "labels.parquet"))
@@ -48,7 +48,7 @@ def test_members_learn_from_both_and_a_resumed_run_is_the_same(
 def test_bad_patterns_label_nothing_and_the_setting_turns_it_off(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pattern_labels, "know_more", lambda *_: False)
+    monkeypatch.setattr(pattern_labels, "know_enough", lambda *_: False)
     options = [*run_options(inputs, tiny_model, parts=["train", "unlabeled"]), *FEW]
     said = pet(*options, "-o", tmp_path / "bad").stderr
     assert "members learn from labeled texts only" in said
