@@ -246,3 +246,9 @@ def test_students_make_more_updates_with_many_labels():
     steps = [fit_to_data(Recipe(), [], 32, labels).student.steps for labels in (2, 10, 40, 150)]
     assert steps == [100, 100, 200, 300]
     assert fit_to_data(Recipe(), ["student_steps"], 32, 150).student.steps == 100
+
+
+def test_students_of_many_labels_also_learn_from_the_labeled_texts():
+    weights = [fit_to_data(Recipe(), [], 32, labels).student.gold_weight for labels in (2, 10, 11)]
+    assert weights == [0, 0, 0.2]
+    assert fit_to_data(Recipe(), ["gold_weight"], 32, 150).student.gold_weight == 0

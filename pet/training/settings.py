@@ -181,7 +181,13 @@ class StudentSettings(Settings):
         choices=("member", "new"),
         name="student_start",
     )
-    gold_weight: float = setting(0.0, "weight of the labeled texts' cross-entropy in the student's loss", low=0, high=1)
+    gold_weight: float = setting(
+        0.0,
+        "weight of the labeled texts' cross-entropy in the student's loss; unless it is given, 0.2 with more than 10 "
+        "labels",
+        low=0,
+        high=1,
+    )
 
 
 @dataclass(frozen=True)
