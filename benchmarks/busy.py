@@ -56,7 +56,8 @@ def timed(way: str, model: Path, data: Path, updates: int) -> float:
     """Return the seconds that the updates take in a process of its own."""
     own = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     own |= {name: value for name, value in WAYS[way].items() if value}
-    command = [sys.executable, __file__, "--train", way, "--model", model, "--data", data, "--updates", str(updates)]
+    command = [sys.executable, __file__, "--train", way, "--model", str(model), "--data", str(data)]
+    command += ["--updates", str(updates)]
     return float(json.loads(subprocess.run(command, env=own, check=True, capture_output=True, text=True).stdout))
 
 
