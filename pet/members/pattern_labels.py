@@ -27,11 +27,11 @@ from pet.numerics import log_softmax, softmax
 
 SHARE = 0.4  # of the texts that patterns label, those that are used
 MOST_LABELED = 256  # labeled texts that show how much the patterns know
-FACTORS = (0.25, 0.5, 1.0, 2.0)  # of the patterns' scores: they are more or less sure than they should be
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of scores, which are more or less sure than they should be
 # Nats by which patterns must explain labels better than the label shares do: in all, which chance seldom reaches, and a
 # text, because labels that are hardly better than chance cost more than good ones bring.
 EVIDENCE, EVIDENCE_A_TEXT = 1.0, 0.03
-LESS = 0.1  # nats a text by which a classifier may explain labels better
+MORE, MORE_A_TEXT = 1.5, 0.1  # nats by which a classifier may explain labels better than patterns
 
 
 def number_of_texts(shared: Shared, pool: int) -> int:
@@ -122,21 +122,24 @@ def know_enough(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0)
     (True, False)
     """
     shares = np.bincount(gold, minlength=scores.shape[1]) + 1
-    chance = np.log(shares / shares.sum())[gold]
-    own = max((_likelihood(factor * scores, gold) for factor in FACTORS), key=lambda found: float(found.sum()))
+    own, chance = _likelihood(scores, gold), np.log(shares / shares.sum())[gold]
     if (own - chance).sum() < max(EVIDENCE, EVIDENCE_A_TEXT * len(gold)):
         return False
     for view in views:
-        other = _likelihood(cross_fit(view, gold, scores.shape[1], seed)[0], gold)
-        judged = ~np.isnan(other)
-        if judged.any() and (own - other)[judged].mean() < -LESS:
+        predicted, _ = cross_fit(view, gold, scores.shape[1], seed)
+        judged = ~np.isnan(predicted).any(axis=1)
+        if not judged.any():
+            continue
+        more = _likelihood(predicted[judged], gold[judged]) - own[judged]
+        if more.sum() > max(MORE, MORE_A_TEXT * len(more)):
             return False
     return True
 
 
 def _likelihood(scores: Array, gold: Array) -> Array:
-    """Return the log-likelihood of each label, in nats, shape (n,)."""
-    return np.asarray(log_softmax(scores)[np.arange(len(gold)), gold])
+    """Return the log-likelihood of each label, in nats, shape (n,), with the factor of the scores that fits best."""
+    each = (log_softmax(factor * scores)[np.arange(len(gold)), gold] for factor in FACTORS)
+    return max(each, key=lambda found: float(found.sum()))
 
 
 def _scores(scorer: Scorer, texts: Texts, labels: int, on_rows: OnRows = ignore) -> Array:

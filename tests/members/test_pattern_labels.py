@@ -111,14 +111,16 @@ def test_with_more_texts_of_one_label_its_share_is_what_chance_explains() -> Non
     assert not know_enough(always, [np.zeros((16, 1))], gold)
 
 
-@pytest.mark.parametrize(("likelihood", "enough"), [(-0.5, True), (-0.4, False)])
+@pytest.mark.parametrize(("right", "times", "enough"), [(13, 1, True), (14, 1, False), (13, 4, True)])
 def test_classifiers_on_other_texts_may_explain_labels_a_little_better(
-    monkeypatch: pytest.MonkeyPatch, likelihood: float, enough: bool
+    monkeypatch: pytest.MonkeyPatch, right: int, times: int, enough: bool
 ) -> None:
-    scores, gold = patterns(12)  # (12 log .75 + 4 log .25) / 16 = -0.562 nats a text
-    share = np.exp(likelihood)
-    predicted = np.log(np.where(np.eye(2)[gold] > 0, share, 1 - share))
+    scores, gold = (np.concatenate([part] * times) for part in patterns(12))
+    predicted = np.concatenate([patterns(right)[0]] * times)
     monkeypatch.setattr(pattern_labels, "cross_fit", lambda *_: (predicted, []))
+    # 12 right ones explain 12 log .75 + 4 log .25 = -9.0 nats. 13 explain 13 log .75 + 3 log .25 = -7.9, and 14, with
+    # twice the scores, 14 log .9 + 2 log .1 = -6.1. So they are 1.1 and 2.9 nats better, where 1.6 are allowed. With
+    # four times as many texts, 13 of 16 are 4.4 nats better, and 6.4 are allowed.
     assert know_enough(scores, [gold], gold) is enough
 
 
