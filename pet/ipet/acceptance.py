@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 DOUBT = -1.0  # standard errors; below, a piece of evidence speaks against a generation
 TRUST = 0.8  # kappa from which a classifier on embeddings knows the labels well enough to judge
-LATER = 1.0  # standard errors by which the figures must rise for a generation after the first new one
+LATER = 1.0  # standard errors by which the figures must rise for a generation that seldom helps
 DRIFT = 0.15  # of label shares, in total variation: more than what a better generation usually changes
 
 
@@ -108,8 +108,8 @@ def decide(evidence: Sequence[Evidence], moved: float, otherwise: str = "", leas
     evidence : what was measured outside the members
     moved : see `drift`
     otherwise : a reason to use it without evidence; default: there is none
-    least : least sum of the changes, in standard errors. The first new generation usually helps, later ones rarely do,
-        so these need `LATER`
+    least : least sum of the changes, in standard errors. The first new generation usually helps. Later ones seldom do,
+        nor do any after members that learned texts that untrained patterns labeled, so these need `LATER`
 
     Examples
     --------

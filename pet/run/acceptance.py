@@ -20,6 +20,7 @@ from pet.members.kinds import KINDS
 from pet.numerics import log_sigmoid, log_softmax
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
+from pet.run.pattern_labels import share_pattern_labels
 from pet.run.second_view import SecondView
 from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, flag, list_of, number, record, text
@@ -82,7 +83,8 @@ class Acceptance:
             if expected is None:
                 expected = shrunk_shares(self.plan.counts, shares[0], SHRINKAGE)
             moved = drift(shares[0], shares[1], expected)
-            least = 0.0 if generation == 1 else LATER
+            # Members that learned pattern labels know already what a first new generation usually adds.
+            least = LATER if generation > 1 or share_pattern_labels(self.context) else 0.0
             decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else "", least))
             about = decision | {"evidence": [asdict(item) for item in evidence], "drift": moved}
             (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

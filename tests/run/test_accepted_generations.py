@@ -99,6 +99,22 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
         assert stages["student"]["info"]["generation"] == used
 
 
+@pytest.mark.parametrize(("learned", "least"), [(False, [0.0, acceptance.LATER]), (True, [acceptance.LATER] * 2)])
+def test_generations_that_seldom_help_need_more_evidence(
+    learned: bool, least: list[float], inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[float] = []
+
+    def decide(evidence: Any, moved: float, otherwise: str, least: float) -> Decision:
+        seen.append(least)
+        return Decision(True, "because of this")
+
+    monkeypatch.setattr(acceptance, "decide", decide)
+    monkeypatch.setattr(acceptance, "share_pattern_labels", lambda context: learned)
+    pet(*options(inputs, tiny_model, "--set", "generations=3"), "-q", "-o", tmp_path / "run")
+    assert seen == least
+
+
 def test_a_run_ends_if_nothing_can_judge_the_next_generation(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
