@@ -1,8 +1,8 @@
 """Texts of the pool that the untrained patterns label, and members learn from besides the labeled ones.
 
 A few labeled texts teach their own accidents, too. Untrained patterns have not seen them, and the texts that they are
-surest of are mostly labeled right. So members learn from both in equal parts, if the patterns know more about the
-task than the labeled texts teach classifiers on embeddings and on words.
+surest of are mostly labeled right. So members learn from both in equal parts, if the patterns know about as much of the
+task as the labeled texts teach classifiers on embeddings and on words.
 """
 
 from __future__ import annotations

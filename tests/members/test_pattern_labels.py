@@ -111,6 +111,12 @@ def test_with_more_texts_of_one_label_its_share_is_what_chance_explains() -> Non
     assert not know_enough(always, [np.zeros((16, 1))], gold)
 
 
+def test_a_classifier_that_sees_the_labels_stops_patterns_that_know_less() -> None:
+    scores, gold = patterns(12)
+    sides, nothing = np.where(gold, 1.0, -1.0)[:, None], np.zeros((16, 1))
+    assert know_enough(scores, [nothing], gold) and not know_enough(scores, [nothing, sides], gold)
+
+
 @pytest.mark.parametrize(("right", "times", "enough"), [(13, 1, True), (14, 1, False), (13, 4, True)])
 def test_classifiers_on_other_texts_may_explain_labels_a_little_better(
     monkeypatch: pytest.MonkeyPatch, right: int, times: int, enough: bool
