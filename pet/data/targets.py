@@ -123,7 +123,7 @@ def class_values(
             chosen.append(given[i])
         else:
             chosen.append(_like(kinds, [label, *(text for text, to in label_map.items() if to == label)]))
-    if {type(value) for value in chosen} in ({str}, {int}, {float}, {bool}):
+    if {type(value) for value in chosen} in ({str}, {int}, {float}, {int, float}, {bool}):
         return np.array(chosen)
     array = np.empty(len(chosen), dtype=object)
     array[:] = chosen

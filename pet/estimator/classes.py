@@ -31,6 +31,11 @@ _CURE = (
     "same numbers: y = LabelEncoder().fit_transform(labels)"
 )
 
+_UNLABELED = (
+    "y: -1 marks an unlabeled text in scikit-learn's semi-supervised estimators; here, remove these rows, and give "
+    "their texts as unlabeled="
+)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -74,8 +79,13 @@ def read_targets(y: Any, task: Task, names: Sequence[Any] = ()) -> Targets:
     try:
         positions = label_positions(values, task.labels, task.label_map)
     except PetError as error:
-        raise PetError([*error.problems, _CURE] if codes else error.problems) from error
+        cure = [_CURE] if codes else [_UNLABELED] if _marks_unlabeled(values, task) else []
+        raise PetError([*error.problems, *cure]) from error
     return Targets(positions, class_values(task.labels, task.label_map, values, names))
+
+
+def _marks_unlabeled(values: Sequence[Any], task: Task) -> bool:
+    return -1 in values and LabelCodes(task.labels, task.label_map).find("-1") is None
 
 
 def class_order(classes: Sequence[Any] | Array) -> Array:

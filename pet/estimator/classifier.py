@@ -68,7 +68,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts with pseudo-labels in their patterns. ``supervised`` trains a plain classifier on the examples.
         ``zero-shot`` trains nothing: the pretrained model fills in the patterns.
     recipe : str
-        Named set of hyperparameters: ``default``, ``paper`` or ``fewglue``.
+        Named set of hyperparameters: ``default``, ``low`` or ``high`` (less or more training), ``paper``, ``fewglue``.
     settings : mapping, optional
         Hyperparameters to change, such as ``{"steps": 100}``; see `pet.make_recipe`. The class ratio of the unlabeled
         texts may be a mapping: ``{"prior": {"good": 0.8, "bad": 0.2}}``. Each can also be a parameter of its own:
@@ -450,7 +450,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         folder : str or path
-            A new or empty folder.
+            A new or empty folder. `load` opens the folder of a run instead: fit with `output`.
 
         Raises
         ------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
+from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.progress import Reporter
 from pet.run.kept_texts import keep_texts
@@ -73,7 +74,8 @@ class Fitted:
                 return predictor.probabilities(table, accelerator, on_rows=bar.update)
         predictor.use(device, precision)
         members = len(predictor.names)
-        with reporter.task(f"predict with {members} members", len(table) * members, "score") as bar:
+        who = f"{members} member{'s' * (members != 1)}"
+        with reporter.task(f"predict with {who}", len(table) * members, "score") as bar:
             return predictor.label(table, bar.update).probabilities
 
     def to_cpu(self) -> None:
@@ -123,6 +125,11 @@ def open_run(place: Path, allow_pickle: bool) -> tuple[RunSettings, Task, Fitted
     PetError
         If it is no finished run.
     """
+    if (place / "config.json").is_file() and not (place / "config.yaml").exists():
+        raise PetError(
+            f"{place} is a saved classifier, not a run; open it with pipeline('text-classification', folder) of "
+            "transformers or predict_file, or fit with output= and load that folder"
+        )
     settings = read_settings(place)
     task = Task.from_dict(settings.task)
     return settings, task, _open_run(place, task, read_results(place), allow_pickle)

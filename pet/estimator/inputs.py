@@ -65,21 +65,28 @@ def make_task(
 
 
 def _task_of_patterns(patterns: Sequence[str] | None, verbalizer: Mapping[Any, str | Sequence[str]] | None) -> Task:
-    if not patterns or not verbalizer:
+    if patterns is None or verbalizer is None:
         raise PetError(
             "no task given; pass task=, or patterns=['{text} It was {mask}.', ...] with verbalizer={label: word, ...}"
         )
-    words: dict[str, list[str]] = {}
+    if not isinstance(verbalizer, Mapping):
+        raise PetError(f"verbalizer is a {type(verbalizer).__name__}; give a mapping: {{label: word, ...}}")
+    words: dict[str, Any] = {}
     for label, given in verbalizer.items():
         text = label_text(label)
         if text is None:
             raise PetError(f"verbalizer: the label {label!r} is {kind_of(label)}; use texts, numbers or booleans")
-        words[text] = [given] if isinstance(given, str) else list(given)
+        words[text] = _plain_list(given)
     if len(words) < len(verbalizer):
         raise PetError("verbalizer: two labels have the same text, such as 1 and '1'; remove one")
-    templates = [patterns] if isinstance(patterns, str) else list(patterns)
+    templates = [patterns] if isinstance(patterns, str) else _plain_list(patterns)
     mapping = {"task": "texts", "fields": ["text"], "labels": list(words)}
     return Task.from_dict({**mapping, "verbalizer": words, "patterns": templates})
+
+
+def _plain_list(given: Any) -> Any:
+    """Return an array, a Series or a tuple as a list. `Task.from_dict` refuses what is none of these."""
+    return list(given) if hasattr(given, "__iter__") and not isinstance(given, (str, Mapping)) else given
 
 
 @cache
@@ -102,7 +109,7 @@ def plain_settings(
     Raises
     ------
     PetError
-        If a setting is in both, with different values.
+        If `settings` is no mapping, or a setting is in both, with different values.
 
     Examples
     --------
@@ -110,6 +117,8 @@ def plain_settings(
     >>> plain_settings({"steps": 5, "prior": {1: 3, 0: 1}}, task)
     {'steps': 5, 'prior': '1,3'}
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise PetError(f'settings is a {type(settings).__name__}; give a mapping such as {{"steps": 100}}')
     values, own = dict(settings or {}), dict(hyperparameters or {})
     if twice := [name for name in own if name in values and values[name] != own[name]]:
         name = twice[0]

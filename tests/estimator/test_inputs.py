@@ -175,6 +175,7 @@ def test_an_exact_label_comes_before_one_that_means_the_same() -> None:
         (["0", "1"], np.array([1.0, 0.0, 1.0])),
         (["0", "1"], np.array([1, 0, 1], dtype=np.uint8)),
         (["0", "1", "2"], np.array([1.0, 0.0, 1.0], dtype=np.float32)),
+        (["0", "1"], [1, 0.0, 1]),
         (["0", "1"], pd.Series([1, 0, 1], dtype="Int64")),
         (["0", "1"], pd.Series([1, 0, 1], dtype="Float64")),
         (["0", "1"], pd.Series([1, 0, 1], dtype="category")),

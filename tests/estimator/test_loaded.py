@@ -44,3 +44,8 @@ def test_its_parameters_are_those_of_the_run(finished: Path) -> None:
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pet run"):
         PetClassifier.load(tmp_path)
+
+
+def test_a_saved_classifier_is_refused_with_what_opens_it(finished: Path) -> None:
+    with pytest.raises(ValueError, match=r"saved classifier.*pipeline.*output="):
+        PetClassifier.load(finished / "student")
