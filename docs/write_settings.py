@@ -13,8 +13,9 @@ HEAD = """\
 `--set KEY=VALUE` changes a setting of `pet run`, `pet check` and `pet distill`; it can be repeated. In Python, pass
 `settings={"steps": 100}`. `pet run --list-settings` prints this list.
 
-`--recipe` selects a set of values to start from: `default`, or `paper` and `fewglue`, the values of
-[arXiv 2001.07676](https://arxiv.org/abs/2001.07676) and [2009.07118](https://arxiv.org/abs/2009.07118).
+`--recipe` selects a column of values to start from: `default`; `low` or `high`, with less or more training (short:
+`--effort`); or `paper` or `fewglue`, the values of [arXiv 2001.07676](https://arxiv.org/abs/2001.07676) and
+[2009.07118](https://arxiv.org/abs/2009.07118).
 
 This page is written by `python docs/write_settings.py`.
 """

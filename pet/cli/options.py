@@ -123,7 +123,7 @@ effort_option = click.option(
     "--effort",
     type=click.Choice(EFFORTS),
     help="How much time training may take: low is about half of default, high about three times as much. Short for "
-    "--recipe.",
+    "--recipe low or high.",
 )
 device_option = click.option(
     "--device",

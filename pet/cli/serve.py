@@ -38,12 +38,18 @@ Examples:
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0: a free one.")
 @click.option("--max-batch", type=click.IntRange(1, 4096), default=64, show_default=True, help="Most texts of a batch.")
-@click.option("--max-texts", type=click.IntRange(1, 65536), default=256, show_default=True, help="Of a request.")
+@click.option(
+    "--max-texts", type=click.IntRange(1, 65536), default=256, show_default=True, help="Most texts of a request."
+)
 @click.option(
     "--max-body", type=click.IntRange(100), default=1_000_000, show_default=True, help="Most bytes of a request."
 )
 @click.option(
-    "--max-waiting", type=click.IntRange(1), default=2048, show_default=True, help="Texts that may wait; then 503."
+    "--max-waiting",
+    type=click.IntRange(1),
+    default=2048,
+    show_default=True,
+    help="Most texts that may wait; further requests get status 503.",
 )
 @click.option(
     "--timeout", type=click.FloatRange(0.001), default=30.0, show_default=True, help="Most seconds for an answer."

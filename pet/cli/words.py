@@ -26,8 +26,6 @@ from pet.cli.options import (
     split_data,
     table_format_of,
     table_options,
-    train_option,
-    unlabeled_option,
 )
 
 EXAMPLES = """\b
@@ -46,8 +44,8 @@ _REPEATED = {
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("task", metavar="TASK")
 @one_table_option
-@train_option
-@unlabeled_option
+@click.option("--train", metavar="F", help="Labeled texts, to find words from.")
+@click.option("--unlabeled", metavar="F", help="Unlabeled texts, to count words in and to check words against.")
 @model_option
 @max_length_option
 @click.option(

@@ -118,7 +118,7 @@ def label_file(
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
         writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
-        reporter.task(f"label with {len(members)} members", read.rows, "text") as bar,
+        reporter.task(f"label with {len(members)} member{'s' * (len(members) != 1)}", read.rows, "text") as bar,
     ):
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))

@@ -259,7 +259,8 @@ def _collect(
     labels = ensemble.task.labels
     counts, texts, written = np.zeros(len(labels), dtype=np.int64), 0, 0
     total = sum(count for shard in shards for _, _, count in shard.pieces)
-    with reporter.task(f"label with {len(ensemble.names)} members", total, "text") as bar:
+    members = len(ensemble.names)
+    with reporter.task(f"label with {members} member{'s' * (members != 1)}", total, "text") as bar:
         for answer in answers:
             if "problems" in answer:
                 raise PetError(answer["problems"])
