@@ -37,6 +37,17 @@ def clean(text: str) -> str:
     return visible(_BREAK.sub(" ", text), keep="")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun in its singular or plural.
+
+    Examples
+    --------
+    >>> counted(1, "text"), counted(2, "text")
+    ('1 text', '2 texts')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def json_visible(document: str) -> str:
     r"""Return an equal JSON document in which the characters that `visible` escapes have JSON's own escapes.
 

@@ -9,6 +9,7 @@ import click
 from pet.cli.echo import echo, echo_json
 from pet.cli.help import Command
 from pet.cli.options import force_option, json_option, table_options, table_options_of
+from pet.terminal import counted
 
 FORMATS = ("label-studio", "argilla", "cleanlab", "spacy", "fasttext")
 EXAMPLES = """\b
@@ -54,4 +55,4 @@ def convert(
         echo_json({"output": output, "texts": done.texts, "left_out": done.left_out})
         return
     others = f"; {done.left_out} texts have no soft labels and were left out" if done.left_out else ""
-    echo(f"{done.texts} texts written to {output}{others}")
+    echo(f"{counted(done.texts, 'text')} written to {output}{others}")

@@ -33,6 +33,7 @@ from pet.cli.options import (
 from pet.data.source_names import text_columns
 from pet.errors import PetError
 from pet.resources import expand
+from pet.terminal import counted
 
 if TYPE_CHECKING:
     from pet.data.table_format import TableFormat
@@ -134,7 +135,7 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     gold = f" and {outcome['gold']} labeled ones" if outcome["gold"] else ""
     gold += f", {outcome['corrected']} of them reviewed" if "corrected" in outcome else ""
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
-    echo(f"distilled from {outcome['texts']} texts{less}{gold}: {output}")
+    echo(f"distilled from {counted(outcome['texts'], 'text')}{less}{gold}: {output}")
     echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")
 
 

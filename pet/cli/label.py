@@ -32,6 +32,7 @@ from pet.cli.options import (
 )
 from pet.errors import PetError
 from pet.inference.options import check_confidence
+from pet.terminal import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +70,8 @@ Examples:
     "--max-error",
     type=float,
     metavar="X",
-    help="Keep only labels that are so sure that at most this share of them should be wrong. Requires labeled texts "
-    "that the run has not learned from.",
+    help="Keep only labels that are sure enough: at most this share of them is expected to be wrong. Requires labeled "
+    "texts that the run has not learned from.",
 )
 @click.option("--held-out", metavar="F", help="Labeled texts for --max-error.  [default: the run's test texts]")
 @click.option(
@@ -172,7 +173,7 @@ def _tell(counts: Labeled, output: str, page: Path | None, *, as_json: bool) -> 
         )
         return
     kept = "all" if counts.kept == counts.texts else f"{counts.kept} of them"
-    echo(f"{counts.texts} texts labeled, {kept} written to {output}")
+    echo(f"{counted(counts.texts, 'text')} labeled, {kept} written to {output}")
     if counts.threshold is not None:
         echo(counts.threshold.text(counts.none_of_these or 0, counts.texts))
     echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))

@@ -326,7 +326,7 @@ def numbers_of(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise PetError(f"--patterns {text}: write numbers separated by commas, as --patterns 1,3") from None
+        raise PetError(f"--patterns {text}: write numbers separated by commas, such as --patterns 1,3") from None
 
 
 def column_pairs(values: Iterable[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from pet.cli.options import (
 )
 from pet.data.source_names import file_of
 from pet.errors import PetError
+from pet.terminal import counted
 
 EXAMPLES = """\b
 Examples:
@@ -51,8 +52,8 @@ Examples:
     "--none-of-these",
     type=float,
     metavar="X",
-    help="Leave out texts that fit no label: those that are farther from the labeled texts of the run than all but a "
-    "share X of these are, such as 0.05. Adds the column `fit`.",
+    help="Leave out texts that fit no label: those that fit worse than all but a share X of the run's labeled texts, "
+    "such as 0.05. Adds the column `fit`.",
 )
 @table_options
 @keep_option
@@ -93,4 +94,4 @@ def predict(model: str, source: str, output: str, as_json: bool, quiet: bool, **
     if as_json:
         echo_json({"output": output, "texts": count})
     elif output != "-":
-        echo(f"{count} texts classified, written to {output}")
+        echo(f"{counted(count, 'text')} classified, written to {output}")

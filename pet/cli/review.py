@@ -17,6 +17,7 @@ from pet.cli.options import (
     reporter_for,
     seed_option,
 )
+from pet.terminal import counted
 
 if TYPE_CHECKING:
     from pet.review.session import Review
@@ -92,7 +93,7 @@ def review(
         if as_json:
             echo_json({"output": output, "texts": count})
         else:
-            echo(f"{count} texts to label in {output}")
+            echo(f"{counted(count, 'text')} to label in {output}")
     elif read is not None:
         from pet.review.spreadsheet import read_table_back
 
@@ -101,7 +102,8 @@ def review(
             counts = {"new": found.new, "replaced": found.replaced, "known": found.known}
             echo_json({"output": str(made.path), **counts})
         else:
-            echo(f"{found.new} new decisions, {found.replaced} replaced, {found.known} known before, in {made.path}")
+            new = counted(found.new, "new decision")
+            echo(f"{new}, {found.replaced} replaced, {found.known} known before, in {made.path}")
     else:
         _serve(made, options["port"], not options["no_browser"])
 

@@ -283,7 +283,7 @@ def _folder_of(task: str) -> str:
 
     if is_config(task):
         return str(expand(task).parent)
-    raise PetError("the folder of the run is missing; name one with -o, as -o runs/first")
+    raise PetError("the folder of the run is missing; name one with -o, such as -o runs/first")
 
 
 def _seed_list(seeds: int | None, seed: int | None, draws: int | None) -> list[int] | None:

@@ -18,6 +18,7 @@ from pet.cli.options import (
     table_options,
     table_options_of,
 )
+from pet.terminal import counted
 
 EXAMPLES = """\b
 Examples:
@@ -70,7 +71,7 @@ def sample(task: str, source: str, output: str, rest: str | None, as_json: bool,
         files = {"output": output, "rest": rest}
         echo_json(files | {"rows": rows, "per_label": dict(drawn.per_label), "rest_rows": drawn.rest})
         return
-    echo(f"{rows} rows in {output}")
+    echo(f"{counted(rows, 'row')} in {output}")
     echo("\n".join(f"  {label}: {count}" for label, count in drawn.per_label.items()))
-    if rest is not None:
-        echo(f"{drawn.rest} rows {'with' if options['keep_labels'] else 'without'} labels in {rest}")
+    if drawn.rest is not None:
+        echo(f"{counted(drawn.rest, 'row')} {'with' if options['keep_labels'] else 'without'} labels in {rest}")

@@ -17,6 +17,7 @@ from pet.cli.options import (
     reporter_for,
     seed_option,
 )
+from pet.terminal import counted
 
 EXAMPLES = """\b
 Examples:
@@ -73,7 +74,7 @@ def suggest(
     if as_json:
         echo_json({"run": run, "output": output, "suggestions": [plain(suggestion) for suggestion in found]})
     elif output is not None:
-        echo(f"{len(found)} texts to label in {output}")
+        echo(f"{counted(len(found), 'text')} to label in {output}")
     else:
         for suggestion in found:
             text = " | ".join(" ".join(value.split()) for value in suggestion.values.values())

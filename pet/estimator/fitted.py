@@ -22,6 +22,7 @@ from pet.run.settings import RunSettings
 from pet.store.temporary import Scratch
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
+from pet.terminal import counted
 from pet.training.device import make_accelerator
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ class Fitted:
                 return predictor.probabilities(table, accelerator, on_rows=bar.update)
         predictor.use(device, precision)
         members = len(predictor.names)
-        who = f"{members} member{'s' * (members != 1)}"
-        with reporter.task(f"predict with {who}", len(table) * members, "score") as bar:
+        with reporter.task(f"predict with {counted(members, 'member')}", len(table) * members, "score") as bar:
             return predictor.label(table, bar.update).probabilities
 
     def to_cpu(self) -> None:

@@ -26,6 +26,7 @@ from pet.inference.runtime import Prepared, prepare_ensemble
 from pet.progress import Progress, Reporter
 from pet.resources import expand
 from pet.store.tables import OutputColumn, Values, needs_types
+from pet.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +119,7 @@ def label_file(
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
         writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
-        reporter.task(f"label with {len(members)} member{'s' * (len(members) != 1)}", read.rows, "text") as bar,
+        reporter.task(f"label with {counted(len(members), 'member')}", read.rows, "text") as bar,
     ):
         for chunk in chunks:
             rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))

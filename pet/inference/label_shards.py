@@ -46,6 +46,7 @@ from pet.store.manifest import read_config, read_stages
 from pet.store.outputs import check_new_folder, put_in_place
 from pet.store.tables import TABLE_ENDINGS, OutputColumn
 from pet.store.tree import check_inside
+from pet.terminal import counted
 
 _TEXTS = "texts"  # a table that is not Parquet, cut into files that are
 _MOST_BLOCKS = 10_000
@@ -260,7 +261,7 @@ def _collect(
     counts, texts, written = np.zeros(len(labels), dtype=np.int64), 0, 0
     total = sum(count for shard in shards for _, _, count in shard.pieces)
     members = len(ensemble.names)
-    with reporter.task(f"label with {members} member{'s' * (members != 1)}", total, "text") as bar:
+    with reporter.task(f"label with {counted(members, 'member')}", total, "text") as bar:
         for answer in answers:
             if "problems" in answer:
                 raise PetError(answer["problems"])
