@@ -88,7 +88,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Also open pickled weights, which can run code. Only for models that you trust.
     estimate : bool or None
         Estimate the accuracy from the labeled texts, in ``results_["estimate"]``: members trained on half of them label
-        the other half. None: if that takes at most half as long as the rest of `fit`.
+        the other half. It requires eight labeled texts. None: if that takes at most half as long as the rest of `fit`.
     verbose : bool
         Show progress on standard error.
     **hyperparameters : any

@@ -122,6 +122,10 @@ def estimate_from_halves(
     Halves; None unless the run wants it (`wants_halves`)
     """
     if not wants_halves(context):
+        if context.settings.estimate and context.shared.group is None:
+            context.reporter.warn(
+                f"no estimate from halves: it requires {FEWEST} labeled texts of labels that occur more than once"
+            )
         return None
     gold, labels = context.texts("train").labels, len(context.task.labels)
     draws = _draws(context)

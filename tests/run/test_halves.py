@@ -16,7 +16,7 @@ from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
 from pet.preflight.text import _time
 from pet.recipe import make_recipe
 from pet.report.estimate import estimate_lines
-from pet.run.halves import figures, right_rows, wants_halves
+from pet.run.halves import estimate_from_halves, figures, right_rows, wants_halves
 from pet.run.settings import RunSettings
 
 NO_TEST = ("train", "unlabeled")
@@ -61,17 +61,22 @@ def test_the_estimate_is_the_same_after_it_was_lost(
     np.testing.assert_array_equal(np.load(place / "halves" / "scores.npy").reshape(8, 12, 4), scores)
 
 
-def wants(tests: bool, **settings: bool) -> bool:
-    """Return whether a default run with 32 labeled and 1,000 unlabeled texts wants the estimate."""
+def context_of(tests: bool, labeled: int = 32, **settings: bool) -> Any:
+    """Return what the estimate needs to know of a default run with four labels and 1,000 unlabeled texts."""
     made = RunSettings(task={}, train="a", unlabeled="b", test=None, model="m", **settings)
-    task, gold = SimpleNamespace(multi_label=False, patterns=[None] * 4), np.arange(32) % 4
-    labeled = type("Labeled", (), {"labels": gold, "__len__": lambda self: 32})()
-    texts: dict[str, Any] = {"train": labeled, "pool": range(1000)}
-    context: Any = SimpleNamespace(
+    task = SimpleNamespace(multi_label=False, patterns=[None] * 4)
+    train = type("Labeled", (), {"labels": np.arange(labeled) % 4, "__len__": lambda self: labeled})()
+    texts: dict[str, Any] = {"train": train, "pool": range(1000)}
+    said: list[str] = []
+    return SimpleNamespace(
         settings=made, task=task, recipe=make_recipe(), shared=SimpleNamespace(group=None), texts=texts.__getitem__,
-        has=lambda part: part != "test" or tests,
+        has=lambda part: part != "test" or tests, reporter=SimpleNamespace(warn=said.append, said=said),
     )  # fmt: skip
-    return wants_halves(context)
+
+
+def wants(tests: bool, **settings: bool) -> bool:
+    """Return whether such a run with 32 labeled texts wants the estimate."""
+    return wants_halves(context_of(tests, **settings))
 
 
 def test_by_default_a_run_estimates_where_there_are_no_test_texts() -> None:
@@ -79,6 +84,16 @@ def test_by_default_a_run_estimates_where_there_are_no_test_texts() -> None:
     assert not wants(tests=True)
     assert wants(tests=True, estimate=True)
     assert not wants(tests=False, estimate=False)
+
+
+@pytest.mark.parametrize(("asked", "warnings"), [(True, 1), (False, 0)])
+def test_an_estimate_that_was_asked_for_and_needs_more_texts_is_missed(asked: bool, warnings: int) -> None:
+    context = context_of(tests=False, labeled=7, **({"estimate": True} if asked else {}))
+    members: Any = []
+    ensemble: Any = None
+    assert estimate_from_halves(context, members, ensemble, np.empty((0, 4))) is None
+    assert len(context.reporter.said) == warnings
+    assert all("8 labeled texts" in warning for warning in context.reporter.said)
 
 
 def test_a_run_with_corrections_shows_the_estimate_before(tmp_path: Path) -> None:
