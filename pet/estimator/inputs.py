@@ -184,6 +184,8 @@ def fit_tables(
     trains = method != "zero-shot"
     if labels is None and trains:
         raise PetError(f"method {method!r} requires y to be passed, but the target y is None")
+    if method == "pcp" and unlabeled is None:
+        raise PetError("method 'pcp' requires unlabeled texts, on which it pretrains the model; pass unlabeled=")
     tables: dict[str, Dataset] = {}
     if X is not None or trains:
         texts = table_of(X, task.fields, labels=labels)  # checked even if the method does not use them

@@ -374,6 +374,12 @@ def test_mistakes_in_data_are_value_errors_that_name_the_argument(
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize(("method", "y"), [("pcp", TOPICS[:4]), ("ipet", None)])
+def test_a_method_that_needs_unlabeled_texts_asks_for_the_argument(make: Make, method: str, y: Any) -> None:
+    with pytest.raises(ValueError, match=f"'{method}'.*unlabeled="):
+        make(method=method).fit(None if y is None else TEXTS[:4], y)
+
+
 def test_predicting_before_fit_is_refused(make: Make) -> None:
     for method in (lambda e: e.predict_proba(TEXTS), lambda e: e.score(TEXTS, TOPICS), lambda e: e.save("x")):
         with pytest.raises(NotFittedError):
