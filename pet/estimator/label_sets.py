@@ -86,7 +86,10 @@ def _checked(values: Array, task: Task) -> Array:
             f"y has {values.shape[1]} columns, and the task {len(task.labels)} labels; give one for each of "
             f"{some(task.labels)}, in this order"
         )
-    wrong = ~np.isin(values, [0, 1]) if values.dtype.kind in "biuf" else np.ones(values.shape, dtype=bool)
+    if values.dtype.kind in "biuf":
+        wrong = ~np.isin(values, [0, 1])
+    else:
+        wrong = np.array([not _is_flag(value) for value in values.flat], dtype=bool).reshape(values.shape)
     if wrong.any():
         row, column = map(int, np.argwhere(wrong)[0])
         raise PetError(
@@ -94,6 +97,11 @@ def _checked(values: Array, task: Task) -> Array:
             "label applies, else 0"
         )
     return values.astype(np.int64)
+
+
+def _is_flag(value: Any) -> bool:
+    """Return True for 0, 1 and truth values in an array of objects, which nullable or mixed columns of pandas give."""
+    return isinstance(value, (int, float, np.number, np.bool_)) and value in (0, 1)
 
 
 def _of_lists(y: Any, task: Task) -> Array:

@@ -70,8 +70,9 @@ def test_y_may_be_lists_an_array_a_sparse_matrix_or_a_frame() -> None:
     expected = indicator_of(SETS, task)
     assert expected.sum(axis=1).tolist() == [0, 2, 0, 2, 0, 2, 0, 2]
     frame = pd.DataFrame(expected, columns=list(LABELS))[list(LABELS[::-1])]
-    same = [expected, expected.astype(bool), scipy.sparse.csr_matrix(expected), frame, list(map(set, SETS))]
-    for y in same:
+    mixed = frame.astype({LABELS[0]: bool, LABELS[1]: "Int64"})
+    same = [expected, expected.astype(bool), expected.astype(object), scipy.sparse.csr_matrix(expected), frame, mixed]
+    for y in [*same, list(map(set, SETS))]:
         np.testing.assert_array_equal(indicator_of(y, task), expected)
 
 
@@ -80,6 +81,8 @@ def test_y_may_be_lists_an_array_a_sparse_matrix_or_a_frame() -> None:
     [
         (np.zeros((8, 2)), "2 columns.*4 labels"),
         (np.full((8, 4), 2), "row 0.*1 if the label applies"),
+        (np.full((8, 4), "1"), "row 0.*'1'.*1 if the label applies"),
+        (pd.DataFrame({label: pd.array([1, None], dtype="Int64") for label in LABELS}), "row 1.*1 if the label"),
         ([["Wrld"], []], "row 0.*'Wrld'.*World"),
         (pd.DataFrame({"World": [1], "Sport": [0]}), "'Sport'.*Sports"),
     ],
