@@ -41,7 +41,7 @@ KEYS = ("members", "merged")
 def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
     """Train a member of each pattern, and return the accuracy of each and of their merged scores."""
     from pet.members.kinds import fit_scorer, make_scorer
-    from pet.members.pattern_labels import number_of_texts, surest_texts, with_pattern_labels
+    from pet.members.pattern_labels import number_of_texts, patterns_that_know, surest_texts, with_pattern_labels
     from pet.members.seam import MemberData
     from pet.members.spec import pattern_spec
 
@@ -50,7 +50,9 @@ def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
     labels = texts["train"].labels
     data = MemberData([(texts["train"], np.arange(len(labels)))], labels, texts["pool"])
     most = number_of_texts(run.shared, len(texts["pool"].table))
-    chosen = surest_texts(run.shared, texts["train"], texts["pool"], most)[:2] if most else ()
+    known = patterns_that_know(run.shared, texts["train"]) if most else []
+    counts = np.bincount(labels, minlength=len(draw.task.labels))
+    chosen = surest_texts(known, counts, texts["pool"], most)[:2] if known else ()
     scores = np.empty((min(patterns, len(draw.task.patterns)), len(draw.gold), len(draw.task.labels)), np.float32)
     for position, out in enumerate(scores):
         spec = pattern_spec("pattern", position, 0)

@@ -59,8 +59,32 @@ def with_pattern_labels(data: MemberData, rows: Array, labels: Array) -> MemberD
     return MemberData([(train, np.tile(known, times)), (data.pool, rows)], targets, data.pool)
 
 
+def patterns_that_know(shared: Shared, train: Texts, on_rows: OnRows = ignore) -> list[tuple[Scorer, Array]]:
+    """Return the untrained patterns, and what corrects each for the labels that it prefers whatever the text.
+
+    Parameters
+    ----------
+    shared : patterns and the pretrained model
+    train : the labeled texts, which show what the patterns prefer and how much they know
+    on_rows : called with the number of texts that one more pattern has scored
+
+    Returns
+    -------
+    pairs of a scorer and what to add to its scores, float array of shape (L,); none unless the patterns `know_enough`
+    """
+    labels = len(shared.task.labels)
+    shares = np.bincount(train.labels, minlength=labels) + 1
+    specs = [pattern_spec(untrained.KIND, position, 0) for position in range(len(shared.task.patterns))]
+    scorers = [make_scorer(spec, shared) for spec in specs]
+    known = [_scores(scorer, train, labels, on_rows) for scorer in scorers]
+    offsets = [prior_correction(scores, shares / shares.sum()) for scores in known]
+    views = [np.asarray(shared.vectors(train)), own_features(shared, train)]
+    enough = know_enough(_merged(known, offsets), views, train.labels, shared.seed)
+    return list(zip(scorers, offsets, strict=True)) if enough else []
+
+
 def surest_texts(
-    shared: Shared, train: Texts, texts: Texts, most: int, on_rows: OnRows = ignore
+    patterns: Sequence[tuple[Scorer, Array]], counts: Array, texts: Texts, most: int, on_rows: OnRows = ignore
 ) -> tuple[Array, Array, Array]:
     """Return the texts that untrained patterns label with the most confidence.
 
@@ -68,34 +92,23 @@ def surest_texts(
 
     Parameters
     ----------
-    shared : patterns and the pretrained model
-    train : the labeled texts, which show what patterns prefer whatever the text, and how much they know
+    patterns : as from `patterns_that_know`; at least one
+    counts : number of labeled texts of each label, shape (L,)
     texts : unlabeled texts, at least one
     most : number of texts to return
     on_rows : called with the number of texts that one more pattern has scored
 
     Returns
     -------
-    rows : int64 array of shape (n,), ascending; none unless the patterns `know_enough`
+    rows : int64 array of shape (n,), ascending
     labels : positions in the task's labels, int64, shape (n,)
     probabilities : float64, shape (n, L)
     """
-    labels, nothing = len(shared.task.labels), np.zeros(0, dtype=np.int64)
-    if not most:
-        return nothing, nothing, np.zeros((0, labels))
-    shares = np.bincount(train.labels, minlength=labels) + 1
-    scorers = [
-        make_scorer(pattern_spec(untrained.KIND, position, 0), shared) for position in range(len(shared.task.patterns))
-    ]
-    known = [_scores(scorer, train, labels) for scorer in scorers]
-    offsets = [prior_correction(scores, shares / shares.sum()) for scores in known]
-    views = [np.asarray(shared.vectors(train)), own_features(shared, train)]
-    if not know_enough(_merged(known, offsets), views, train.labels, shared.seed):
-        return nothing, nothing, np.zeros((0, labels))
-    merged = _merged([_scores(scorer, texts, labels, on_rows) for scorer in scorers], offsets)
+    scores = [_scores(scorer, texts, len(counts), on_rows) for scorer, _ in patterns]
+    merged = _merged(scores, [offset for _, offset in patterns])
     label, probabilities = merged.argmax(axis=1), softmax(merged)
-    predicted = np.bincount(label, minlength=labels) / len(label)
-    wanted = apportion(most, shrunk_shares(shares - 1, predicted, SHRINKAGE))
+    predicted = np.bincount(label, minlength=len(counts)) / len(label)
+    wanted = apportion(most, shrunk_shares(counts, predicted, SHRINKAGE))
     found = chosen_rows(label, -probabilities.max(axis=1), wanted, np.ones(len(texts), dtype=bool))
     return found.rows, found.labels, probabilities[found.rows]
 

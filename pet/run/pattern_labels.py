@@ -18,9 +18,10 @@ from pet.data.source import first_line
 from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
 from pet.errors import PetError
 from pet.members import pattern
-from pet.members.pattern_labels import MOST_LABELED, SHARE, number_of_texts, surest_texts
+from pet.members.pattern_labels import MOST_LABELED, SHARE, number_of_texts, patterns_that_know, surest_texts
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
+from pet.progress import Progress
 from pet.run.context import RunContext
 
 Array = NDArray[Any]
@@ -96,18 +97,32 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
     pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
     most = number_of_texts(context.shared, len(allowed))
     rows = allowed[np.linspace(0, len(allowed) - 1, round(most / SHARE)).astype(np.int64)]
-    texts, train = _texts(context, "pool", rows), context.texts("train")
-    if len(train) > MOST_LABELED:
-        train = _texts(context, "train", np.linspace(0, len(train) - 1, MOST_LABELED).astype(np.int64))
-    with context.reporter.task(
-        "label texts with untrained patterns", len(texts) * len(context.task.patterns), "score"
-    ) as bar:
-        chosen, label, probabilities = surest_texts(context.shared, train, texts, most, bar.update)
+    chosen, label, probabilities = _surest(context, _texts(context, "pool", rows), most)
     context.shared.models.forget()  # members may be trained in other processes
-    if not len(chosen):
-        context.reporter.info("members learn from labeled texts only: untrained patterns know less than these teach")
     write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)
     return {"texts": len(chosen)}
+
+
+def _surest(context: RunContext, texts: Texts, most: int) -> tuple[Array, Array, Array]:
+    """Return rows, labels and probabilities of the surest texts; none if the patterns know too little."""
+    train, labels = context.texts("train"), len(context.task.labels)
+    nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, labels))
+    if not most:
+        return nothing
+    if len(train) > MOST_LABELED:
+        train = _texts(context, "train", np.linspace(0, len(train) - 1, MOST_LABELED).astype(np.int64))
+    with _task(context, "test untrained patterns", len(train)) as bar:
+        patterns = patterns_that_know(context.shared, train, bar.update)
+    if not patterns:
+        context.reporter.info("members learn from labeled texts only: untrained patterns know less than these teach")
+        return nothing
+    counts = np.bincount(train.labels, minlength=labels)
+    with _task(context, "label texts with untrained patterns", len(texts)) as bar:
+        return surest_texts(patterns, counts, texts, most, bar.update)
+
+
+def _task(context: RunContext, name: str, texts: int) -> Progress:
+    return context.reporter.task(name, texts * len(context.task.patterns), "score")
 
 
 def _texts(context: RunContext, part: str, rows: Array) -> Texts:

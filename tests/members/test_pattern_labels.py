@@ -12,7 +12,13 @@ from datasets import Dataset
 from pet.backbones.info import ModelInfo
 from pet.members import pattern_labels
 from pet.members.models import Models
-from pet.members.pattern_labels import know_enough, number_of_texts, surest_texts, with_pattern_labels
+from pet.members.pattern_labels import (
+    know_enough,
+    number_of_texts,
+    patterns_that_know,
+    surest_texts,
+    with_pattern_labels,
+)
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
 from pet.members.texts import Texts
@@ -64,20 +70,18 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake")
 def test_the_surest_texts_of_each_label_are_chosen_without_the_preference_of_the_patterns(shared: Shared) -> None:
     counted: list[int] = []
-    rows, labels, probabilities = surest_texts(
-        shared, texts(shared, 4, GOLD), texts(shared, 5), most=2, on_rows=counted.append
-    )
+    known = patterns_that_know(shared, texts(shared, 4, GOLD), counted.append)
+    rows, labels, probabilities = surest_texts(known, np.array([2, 2]), texts(shared, 5), 2, counted.append)
     # Without the preference, the scores of b are -3, -0.5, 0.1, 3 and -2. So two fifths of the texts are b, and one of
     # two texts. The surest ones are the first and the fourth.
-    assert (rows.tolist(), labels.tolist(), counted) == ([0, 3], [0, 1], [5, 5])
+    assert (rows.tolist(), labels.tolist(), counted) == ([0, 3], [0, 1], [4, 4, 5, 5])
     np.testing.assert_allclose(probabilities[:, 1], 1 / (1 + np.exp([3.0, -3.0])), atol=0.01)
 
 
 @pytest.mark.usefixtures("fake")
-def test_patterns_that_know_too_little_label_nothing(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_that_know_too_little_are_not_used(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pattern_labels, "know_enough", lambda *_: False)
-    found = surest_texts(shared, texts(shared, 4, GOLD), texts(shared, 5), most=2)
-    assert [part.shape for part in found] == [(0,), (0,), (0, 2)]
+    assert patterns_that_know(shared, texts(shared, 4, GOLD)) == []
 
 
 def patterns(right: int) -> tuple[Any, Any]:
