@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from pet.errors import PetError
-from pet.spelling import Names, compose, unlike
+from pet.spelling import Names, compose
 from pet.suggest import suggest
 from pet.task.document import Item
-from pet.task.grammar import NAME, RESERVED, Field, Template, parse_template, parse_word_field
+from pet.task.grammar import NAME, RESERVED, Template, parse_template
 from pet.task.group import Group
 from pet.task.hierarchy import slash_ancestors
 from pet.task.nested import parse_nested
-from pet.task.pattern import ANSWERS, LABEL, Pattern
+from pet.task.parse_patterns import MOST_PATTERNS, PatternReader
+from pet.task.parse_shapes import Shapes, twice
+from pet.task.parse_words import WordReader
+from pet.task.pattern import Pattern
 from pet.task.usual import UsualColumn
-from pet.task.verbalizer import OTHER, Verbalizer
 
 KEYS = (
     "task",
@@ -39,18 +40,12 @@ KEYS = (
     "members",
     "teachers",
 )
-# Higher numbers are a mistake, such as a data file instead of a task file.
-MOST_FIELDS = 100
-MOST_LABELS = 10_000
-MOST_PATTERNS = 1000
-_MOST_PROBLEMS = 501  # the last one is counted and not shown
+MOST_LABELS = 10_000  # a higher number is a mistake, such as a data file instead of a task file
 METRICS = ("accuracy", "macro_f1", "mcc", "ece")
 MULTI_LABEL_METRICS = ("micro_f1", "macro_f1", "lrap", "exact_match")
 SEPARATOR = ";"  # between the labels of a cell
 ORDERED_METRICS = ("qwk", "mae")  # require `ordered`
 GROUP_METRICS = ("f1a", "em", "token_f1")  # require `group`
-VERBALIZER_KINDS = ("words", "weighted", "learned", "prototype")
-_SLOT = re.compile(r"\{[^{}]*\}")  # a word that is the text of a field
 _TABLE_COLUMNS = ("id", "label")  # reserved: a field with one of these names would shadow the column
 
 
@@ -92,23 +87,12 @@ def parse_task(root: Item, *, words: bool = True) -> TaskValues:
     return _Parser(words).task(root)
 
 
-class _Parser:
-    """Collects mistakes instead of stopping at the first one."""
+class _Parser(Shapes):
+    """Reads the keys of a task file."""
 
-    def __init__(self, words: bool = True) -> None:
+    def __init__(self, words: bool) -> None:
+        super().__init__()
         self._need_words = words
-        self._found: list[tuple[int, str]] = []
-        self.fields: tuple[str, ...] = ()
-
-    def wrong(self, item: Item, message: str) -> None:
-        self._found.append((item.line, f"{item.place}: {message}"))
-        if len(self._found) == _MOST_PROBLEMS:
-            raise PetError(self.problems)
-
-    @property
-    def problems(self) -> list[str]:
-        """All mistakes in file order, without duplicates (a YAML alias is parsed once per use)."""
-        return list(dict.fromkeys(message for _, message in sorted(self._found, key=lambda found: found[0])))
 
     def task(self, root: Item) -> TaskValues:
         pairs = self.mapping(root, "a task file", KEYS)
@@ -118,10 +102,10 @@ class _Parser:
             if key not in pairs:
                 self.wrong(root, f"{key!r} is missing; write `{key}: ...`")
         get = pairs.get
-        name = self._text(item, "the task name") if (item := get("task")) else ""
-        fields = self.fields = self._fields(item) if (item := get("fields")) else ()
+        name = self.text(item, "the task name") if (item := get("task")) else ""
+        fields = self._fields(item) if (item := get("fields")) else ()
         labels = self._labels(item) if (item := get("labels")) else ()
-        multi_label = self._flag(item, "multi_label") if (item := get("multi_label")) else False
+        multi_label = self.flag(item, "multi_label") if (item := get("multi_label")) else False
         separator = self._separator(item) if (item := get("label_separator")) else SEPARATOR
         ordered = self._ordered(item, multi_label) if (item := get("ordered")) else False
         known = METRICS + GROUP_METRICS * ("group" in pairs) + ORDERED_METRICS * ordered
@@ -133,17 +117,16 @@ class _Parser:
             self.wrong(item, "a task with multi_label has no groups; remove group or multi_label")
         ancestors = self._hierarchy(get("hierarchy"), labels, multi_label)
         label_map = self._label_map(item, labels) if (item := get("label_map")) else {}
-        input_ = self.template(item, fields, mask=False) if (item := get("input")) else None
+        words = WordReader(self, fields, self._need_words)
+        input_ = words.template(item, mask=False) if (item := get("input")) else None
         columns = self._columns(item, fields) if (item := get("columns")) else {}
         descriptions = self._descriptions(item, labels) if (item := get("descriptions")) else {}
-        description = self._text(item, "the description") if (item := get("description")) else ""
+        description = self.text(item, "the description") if (item := get("description")) else ""
         dataset = self._dataset(item, fields) if (item := get("dataset")) else None
-        shared = self._shared_words(get("verbalizer"), labels)
+        shared = words.shared(get("verbalizer"), labels)
         members = self._members(get("members"), "members") + self._members(get("teachers"), "teachers")
-        read = _Patterns(
-            self, fields, labels, shared, "verbalizer" in pairs or not self._need_words, multi_label=multi_label
-        )
-        patterns = read.all(item) if (item := get("patterns")) else ()
+        reader = PatternReader(words, labels, shared, "verbalizer" in pairs or not self._need_words, multi_label)
+        patterns = reader.all(item) if (item := get("patterns")) else ()
         if self.problems:
             raise PetError(self.problems)
         default = parse_template(" ".join(f"{{{field}}}" for field in fields), fields, mask=False)
@@ -167,70 +150,8 @@ class _Parser:
             group=group,
         )
 
-    # ---- shapes ------------------------------------------------------------------------------
-
-    def _text(self, item: Item, what: str) -> str:
-        """Return a nonempty scalar, or record a mistake and return ""."""
-        if isinstance(item.value, str) and item.value.strip():
-            return item.value
-        if item.value is None or isinstance(item.value, str):
-            self.wrong(item, f"{what} is empty; write some text")
-        elif item.flow and item.pairs is not None:
-            self.wrong(item, f"{what} parses as a YAML mapping; put it in quotes")
-        else:
-            self.wrong(item, f"{what} must be text, not a list or a mapping; put text with braces in quotes")
-        return ""
-
-    def too_many(self, item: Item, what: str, most: int) -> bool:
-        """Record a mistake and return True if a list is longer than `most`."""
-        count = len(item.items or ())
-        if count > most:
-            self.wrong(item, f"{count} {what}; a task can have at most {most}; remove some (is this a data file?)")
-        return count > most
-
-    def _texts(self, item: Item, what: str, most: int = MOST_FIELDS) -> list[tuple[str, Item]] | None:
-        """Return the scalars of a list; record those that are empty, or the same as another."""
-        if item.items is None:
-            self.wrong(item, f"{what} must be a list, such as [one, two]")
-            return None
-        if self.too_many(item, what, most):
-            return None
-        found: dict[str, Item] = {}
-        known = Names()
-        for entry in item.items:
-            text = self._text(entry, f"an entry of {what}")
-            same = known.add(text)
-            if same is not None and text:
-                self.wrong(entry, f"{_twice(text, same)} in {what}; remove one")
-            elif text:
-                found[text] = entry
-        return list(found.items())
-
-    def mapping(self, item: Item, what: str, keys: Sequence[str], kind: str = "key") -> dict[str, Item] | None:
-        """Return a mapping restricted to `keys`; record a mistake and return None if it is not a mapping."""
-        if item.pairs is None:
-            keys_shown = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
-            self.wrong(item, f"{what} must be a mapping ({kind}: value) with {keys_shown}")
-            return None
-        found: dict[str, Item] = {}
-        known = Names(keys)
-        for key, value in item.pairs:
-            given = self._text(key, f"a {kind}")
-            if not given:
-                continue
-            name = known.find(given)
-            if name is None:
-                self.wrong(key, f"unknown {kind} {given!r} in {what}; {suggest(given, keys)}")
-            elif name in found:
-                self.wrong(key, f"{kind} {name!r} appears twice in {what}; remove one")
-            else:
-                found[name] = value
-        return found
-
-    # ---- the keys ----------------------------------------------------------------------------
-
     def _fields(self, item: Item) -> tuple[str, ...]:
-        listed = self._texts(item, "fields")
+        listed = self.texts(item, "fields")
         if listed is None:
             return ()
         entries = [(compose(name), entry) for name, entry in listed]
@@ -248,7 +169,7 @@ class _Parser:
         return tuple(name for name, _ in entries)
 
     def _labels(self, item: Item) -> tuple[str, ...]:
-        entries = self._texts(item, "labels", MOST_LABELS)
+        entries = self.texts(item, "labels", MOST_LABELS)
         if entries is None:
             return ()
         if len(entries) < 2:
@@ -257,7 +178,7 @@ class _Parser:
 
     def _columns(self, item: Item, fields: Sequence[str]) -> dict[str, UsualColumn]:
         pairs = self.mapping(item, "columns", [*fields, *_TABLE_COLUMNS], "field") or {}
-        found = {name: UsualColumn(self._text(value, f"the column for {name}")) for name, value in pairs.items()}
+        found = {name: UsualColumn(self.text(value, f"the column for {name}")) for name, value in pairs.items()}
         for name, value in pairs.items():
             try:
                 parse_nested(found[name], found)
@@ -269,13 +190,13 @@ class _Parser:
         """Return label -> description, in the order of the labels. Some labels may have none."""
         pairs = self.mapping(item, "descriptions", labels, "label") or {}
         return {
-            label: " ".join(self._text(pairs[label], f"the description of label {label!r}").split())
+            label: " ".join(self.text(pairs[label], f"the description of label {label!r}").split())
             for label in labels
             if label in pairs
         }
 
     def _metrics(self, item: Item, known: Sequence[str]) -> tuple[str, ...]:
-        entries = self._texts(item, "metrics") or []
+        entries = self.texts(item, "metrics") or []
         for name, entry in entries:
             if name in ORDERED_METRICS and name not in known:
                 self.wrong(entry, f"metric {name} requires labels in an order; add `ordered: true`")
@@ -285,16 +206,9 @@ class _Parser:
                 self.wrong(entry, f"unknown metric {name!r}; {suggest(name, known)}")
         return tuple(name for name, _ in entries)
 
-    def _flag(self, item: Item, name: str) -> bool:
-        """Return a value that is written ``true`` or ``false``."""
-        text = self._text(item, name).strip().casefold()
-        if text and text not in ("true", "false"):
-            self.wrong(item, f"{name} is {text!r}; write true or false")
-        return text == "true"
-
     def _ordered(self, item: Item, multi_label: bool) -> bool:
         """Return whether the labels are in an order."""
-        ordered = self._flag(item, "ordered")
+        ordered = self.flag(item, "ordered")
         if ordered and multi_label:
             self.wrong(item, "ordered labels exclude each other; remove `ordered`, or `multi_label`")
         return ordered and not multi_label
@@ -306,16 +220,16 @@ class _Parser:
         if multi_label:
             self.wrong(item, "hierarchy requires one label per text; remove it, or `multi_label`")
         if item.pairs is None:
-            found = slash_ancestors(labels) if self._flag(item, "hierarchy") else {}
+            found = slash_ancestors(labels) if self.flag(item, "hierarchy") else {}
             if found and not any(found.values()):
                 self.wrong(item, "no label is written parent/child; write so, or give hierarchy as parent: [labels]")
             return found
         parents: dict[str, str] = {}
         for key, value in item.pairs:
-            parent = self._text(key, "a parent in hierarchy")
+            parent = self.text(key, "a parent in hierarchy")
             if parent in labels:
                 self.wrong(key, f"hierarchy: {parent!r} is itself a label; choose another name for the parent")
-            for label, entry in self._texts(value, f"the labels of {parent!r}", MOST_LABELS) or ():
+            for label, entry in self.texts(value, f"the labels of {parent!r}", MOST_LABELS) or ():
                 if label not in labels:
                     self.wrong(entry, f"hierarchy: unknown label {label!r}; {suggest(label, labels)}")
                 elif label in parents:
@@ -335,9 +249,9 @@ class _Parser:
         pairs = self.mapping(item, "group", ("by", "right", "choose", "text"))
         if pairs is None:
             return None
-        values = {key: self._text(value, f"group: {key}") for key, value in pairs.items() if key != "by"}
+        values = {key: self.text(value, f"group: {key}") for key, value in pairs.items() if key != "by"}
         by = (
-            [(compose(name), entry) for name, entry in self._texts(pairs["by"], "group: by") or ()]
+            [(compose(name), entry) for name, entry in self.texts(pairs["by"], "group: by") or ()]
             if "by" in pairs
             else []
         )
@@ -369,9 +283,9 @@ class _Parser:
         found: list[str] = []
         for entry in item.items:
             if entry.pairs is None:
-                found.append(self._text(entry, "a member"))
+                found.append(self.text(entry, "a member"))
                 continue
-            pairs = [(self._text(key, "a member"), self._text(value, "a member")) for key, value in entry.pairs]
+            pairs = [(self.text(key, "a member"), self.text(value, "a member")) for key, value in entry.pairs]
             named = dict(pairs)
             name = named.pop("name", "")
             if len(named) != 1:
@@ -391,13 +305,13 @@ class _Parser:
         found: dict[str, str] = {}
         known, keys = Names(labels), Names()
         for key, value in item.pairs:
-            text, given = self._text(key, "a key of label_map"), self._text(value, "a label in label_map")
+            text, given = self.text(key, "a key of label_map"), self.text(value, "a label in label_map")
             if not text or not given:
                 continue
             label = known.find(given) or given
             same = keys.add(text)
             if same is not None and (same == text or found[same] != label):
-                self.wrong(key, f"{_twice(text, same)} in label_map; remove one")
+                self.wrong(key, f"{twice(text, same)} in label_map; remove one")
             if labels and known.find(given) is None:
                 self.wrong(value, f"label_map: unknown label {label!r}; {suggest(label, labels)}")
             elif known.find(text) not in (None, label):
@@ -414,179 +328,9 @@ class _Parser:
             self.wrong(item, "dataset has no path; add the dataset's name on the Hugging Face Hub, or remove dataset")
         for key in ("path", "name"):
             if key in pairs:
-                result[key] = self._text(pairs[key], f"dataset: {key}")
+                result[key] = self.text(pairs[key], f"dataset: {key}")
         if "columns" in pairs:
             names = [*fields, *_TABLE_COLUMNS]
             columns = self.mapping(pairs["columns"], "dataset columns", names, "field") or {}
-            result["columns"] = {name: self._text(value, f"the column for {name}") for name, value in columns.items()}
+            result["columns"] = {name: self.text(value, f"the column for {name}") for name, value in columns.items()}
         return result
-
-    def _shared_words(self, item: Item | None, labels: Sequence[str]) -> Verbalizer | None:
-        if not self._need_words and (item is None or item.value is None):
-            return Verbalizer(dict.fromkeys(labels, ()))
-        return None if item is None else self.verbalizer(item, labels)
-
-    def verbalizer(self, item: Item, labels: Sequence[str]) -> Verbalizer | None:
-        """Return the words for each label; record mistakes and return None if they are unusable."""
-        before = len(self._found)
-        if not labels:  # already reported
-            return None
-        pairs = self.mapping(item, "the verbalizer", labels, "label")
-        if pairs is None:
-            return None
-        owners: dict[str, str] = {}
-        words: dict[str, tuple[str, ...]] = {}
-        for label in labels:
-            if label not in pairs and not self._need_words:
-                words[label] = ()
-            elif label not in pairs:
-                self.wrong(item, f"label {label!r} has no word; add `{label}: word` to the verbalizer")
-            else:
-                words[label] = self._words(pairs[label], label, owners)
-        places = {label: value.place for label, value in pairs.items()}
-        row_words = self._row_words(item, pairs, words)
-        return Verbalizer(words, places, row_words) if len(self._found) == before else None
-
-    def _row_words(
-        self, item: Item, pairs: Mapping[str, Item], words: Mapping[str, tuple[str, ...]]
-    ) -> dict[str, Field]:
-        """Return label -> field, for words such as ``{choice1}``."""
-        found: dict[str, Field] = {}
-        others = []
-        for label, listed in words.items():
-            slots = [word for word in listed if _SLOT.fullmatch(word)]
-            if slots == [OTHER] and "other" not in self.fields:
-                others.append(label)
-            elif slots and self.fields:
-                try:
-                    found[label] = parse_word_field(slots[0], self.fields)
-                except PetError as error:
-                    for problem in error.problems:
-                        self.wrong(pairs[label], f"the word of label {label!r}: {problem}")
-        if others and self.fields and (not found or len(others) > 1):
-            cure = f"give one label the word {OTHER}, and another the text of a field, such as {{{self.fields[0]}}}"
-            self.wrong(item, f"{OTHER} stands for all words but that of another label; {cure}")
-        several = [label for label, listed in words.items() if len(listed) > 1]
-        if found and several:
-            self.wrong(
-                pairs[several[0]], f"label {several[0]!r} has several words; with words from fields, write one each"
-            )
-        return found
-
-    def _words(self, item: Item, label: str, owners: dict[str, str]) -> tuple[str, ...]:
-        """Return one word or a list of them; `owners` maps each word in use to its label."""
-        entries = [item] if item.items is None else item.items
-        if not entries:
-            self.wrong(item, f"label {label!r} has no word; add one, or remove the label")
-        words = []
-        for entry in entries:
-            word = compose(" ".join(self._text(entry, f"a word of label {label!r}").split()))
-            if not word:
-                continue
-            if word in owners:
-                whose = "listed twice" if owners[word] == label else f"also a word of label {owners[word]!r}"
-                self.wrong(entry, f"word {word!r} of label {label!r} is {whose}; choose a different word")
-            owners.setdefault(word, label)
-            words.append(word)
-        return tuple(words)
-
-    def template(self, item: Item, fields: Sequence[str], *, mask: bool) -> Template | None:
-        source = compose(self._text(item, "the pattern" if mask else "input"))
-        if not source or not fields:
-            return None
-        try:
-            return parse_template(source, fields, mask=mask)
-        except PetError as error:
-            for problem in error.problems:
-                self.wrong(item, problem)
-            return None
-
-
-def _twice(name: str, other: str) -> str:
-    """Return the start of a message about a name that is the same as an earlier one."""
-    if name == other:
-        return f"{name!r} appears twice"
-    hidden = unlike(name, other)
-    return f"{name!r} and {other!r} mean the same" + (f" (they differ only in {hidden})" if hidden else "")
-
-
-class _Patterns:
-    """Reads the patterns once the fields, labels and shared words are known."""
-
-    def __init__(
-        self,
-        parser: _Parser,
-        fields: Sequence[str],
-        labels: Sequence[str],
-        shared: Verbalizer | None,
-        has_shared: bool,
-        *,
-        multi_label: bool,
-    ):
-        self.parser = parser
-        self.fields = fields
-        self.labels = labels
-        self.shared = shared
-        self.has_shared = has_shared  # True even if the shared verbalizer is invalid and `shared` is None
-        self.slots = (*fields, LABEL) if multi_label else tuple(fields)
-
-    def all(self, item: Item) -> tuple[Pattern, ...]:
-        wrong = self.parser.wrong
-        if item.items is None:
-            wrong(item, 'patterns must be a list with one line per pattern, such as `- "{text} It is {mask}."`')
-            return ()
-        if not item.items:
-            wrong(item, "patterns is empty; add at least one pattern")
-        if self.parser.too_many(item, "patterns", MOST_PATTERNS):
-            return ()
-        found: list[Pattern] = []
-        for entry in item.items:
-            pattern = self._one(entry)
-            if pattern is None:
-                continue
-            if pattern in found:
-                wrong(entry, f"pattern {pattern.template.source!r} appears twice; remove one")
-            found.append(pattern)
-        return tuple(found)
-
-    def _kind(self, item: Item | None) -> str:
-        if item is None:
-            return ""
-        kind = self.parser._text(item, "verbalizer_kind")
-        if kind and kind not in VERBALIZER_KINDS:
-            self.parser.wrong(item, f"unknown verbalizer_kind {kind!r}; {suggest(kind, VERBALIZER_KINDS)}")
-        return kind
-
-    def _one(self, item: Item) -> Pattern | None:
-        parser = self.parser
-        text, words, kind = item, None, ""
-        if item.pairs is not None:
-            names = [key.value for key, _ in item.pairs]
-            if item.flow and "template" not in names:
-                parser.wrong(item, 'a pattern parses as a YAML mapping; put it in quotes: "{text} It is {mask}."')
-                return None
-            pairs = parser.mapping(item, "a pattern", ("template", "verbalizer", "verbalizer_kind")) or {}
-            if "template" not in pairs:
-                parser.wrong(item, "pattern has no 'template'; add `template: \"...\"`")
-                return None
-            text, words = pairs["template"], pairs.get("verbalizer")
-            kind = self._kind(pairs.get("verbalizer_kind"))
-        template = parser.template(text, self.slots, mask=True)
-        if template is not None and any(field.name == LABEL for field in template.fields):
-            return self._asking(template, text, words, kind)
-        verbalizer = parser.verbalizer(words, self.labels) if words else self.shared
-        if words is None and not self.has_shared:
-            parser.wrong(item, "pattern has no verbalizer; add `verbalizer:` to the task or to this pattern")
-        if template is None or verbalizer is None:
-            return None
-        return Pattern(template, verbalizer, kind, text.place)
-
-    def _asking(self, template: Template, text: Item, words: Item | None, kind: str) -> Pattern | None:
-        """Return a pattern that asks about each label by itself, with words for no and yes."""
-        if kind not in ("", "words"):
-            self.parser.wrong(text, f"a pattern with {{{LABEL}}} needs words for no and yes; remove verbalizer_kind")
-        if all(field.name == LABEL for field in template.fields):
-            self.parser.wrong(text, f"the pattern has no field beside {{{LABEL}}}; add one of {', '.join(self.fields)}")
-        usual = Verbalizer({answer: (answer,) for answer in ANSWERS})
-        verbalizer = self.parser.verbalizer(words, ANSWERS) if words else usual
-        return None if verbalizer is None else Pattern(template, verbalizer, "words", text.place)
