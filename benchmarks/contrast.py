@@ -50,7 +50,7 @@ def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
     labels = texts["train"].labels
     data = MemberData([(texts["train"], np.arange(len(labels)))], labels, texts["pool"])
     most = number_of_texts(run.shared, len(texts["pool"].table))
-    known = patterns_that_know(run.shared, texts["train"]) if most else []
+    known = patterns_that_know(run.shared, texts["train"], texts["pool"]) if most else []
     counts = np.bincount(labels, minlength=len(draw.task.labels))
     chosen = surest_texts(known, counts, texts["pool"], most)[:2] if known else ()
     scores = np.empty((min(patterns, len(draw.task.patterns)), len(draw.gold), len(draw.task.labels)), np.float32)

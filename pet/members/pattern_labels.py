@@ -7,7 +7,7 @@ task as the labeled texts teach classifiers on embeddings and on words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,11 @@ from pet.numerics import log_softmax, softmax
 SHARE = 0.4  # of the texts that patterns label, those that are used
 MOST_LABELED = 256  # labeled texts that show how much the patterns know
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of scores, which are more or less sure than they should be
-# Nats by which patterns must explain labels better than the label shares do: in all, which chance seldom reaches, and a
-# text, because labels that are hardly better than chance cost more than good ones bring.
-EVIDENCE, EVIDENCE_A_TEXT = 1.0, 0.03
+# Nats a text by which patterns must explain labels better than the label shares do, because labels that are hardly
+# better than chance cost more than good ones bring. Within a nat of that, in all, a few labels cannot tell.
+EVIDENCE_A_TEXT, DOUBT = 0.03, 1.0
+AGREEMENT = 0.55  # mean correlation of patterns that know something; those that do not had .4 and less
+COMPARED = 100  # unlabeled texts on which patterns are compared
 MORE, MORE_A_TEXT = 1.5, 0.1  # nats by which a classifier may explain labels better than patterns
 
 
@@ -59,14 +61,17 @@ def with_pattern_labels(data: MemberData, rows: Array, labels: Array) -> MemberD
     return MemberData([(train, np.tile(known, times)), (data.pool, rows)], targets, data.pool)
 
 
-def patterns_that_know(shared: Shared, train: Texts, on_rows: OnRows = ignore) -> list[tuple[Scorer, Array]]:
+def patterns_that_know(
+    shared: Shared, train: Texts, texts: Texts, on_rows: OnRows = ignore
+) -> list[tuple[Scorer, Array]]:
     """Return the untrained patterns, and what corrects each for the labels that it prefers whatever the text.
 
     Parameters
     ----------
     shared : patterns and the pretrained model
     train : the labeled texts, which show what the patterns prefer and how much they know
-    on_rows : called with the number of texts that one more pattern has scored
+    texts : unlabeled texts, on which the patterns are compared with one another if the labeled ones cannot tell
+    on_rows : called with the number of labeled texts that one more pattern has scored
 
     Returns
     -------
@@ -78,8 +83,12 @@ def patterns_that_know(shared: Shared, train: Texts, on_rows: OnRows = ignore) -
     scorers = [make_scorer(spec, shared) for spec in specs]
     known = [_scores(scorer, train, labels, on_rows) for scorer in scorers]
     offsets = [prior_correction(scores, shares / shares.sum()) for scores in known]
+
+    def agree() -> bool:
+        return agreement(np.stack([_scores(scorer, texts, labels) for scorer in scorers])) >= AGREEMENT
+
     views = [np.asarray(shared.vectors(train)), own_features(shared, train)]
-    enough = know_enough(_merged(known, offsets), views, train.labels, shared.seed)
+    enough = know_enough(_merged(known, offsets), views, train.labels, agree, shared.seed)
     return list(zip(scorers, offsets, strict=True)) if enough else []
 
 
@@ -113,11 +122,38 @@ def surest_texts(
     return found.rows, found.labels, probabilities[found.rows]
 
 
-def know_enough(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0) -> bool:
+def agreement(scores: Array) -> float:
+    """Return how much patterns agree about texts, whatever label each of them prefers.
+
+    Patterns ask the same question in different words. If their answers depend on the words more than on the text, they
+    do not know the task.
+
+    Parameters
+    ----------
+    scores : of each pattern, shape (P, n, L)
+
+    Returns
+    -------
+    The mean correlation of two patterns, over texts and labels; 0 with one pattern
+
+    Examples
+    --------
+    >>> one = np.array([[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    >>> round(agreement(np.stack([one, one - [5, 0]])), 3), round(agreement(np.stack([one, one[::-1]])), 3)
+    (1.0, -0.5)
+    """
+    relative = scores - scores.mean(axis=2, keepdims=True)
+    varied = (relative - relative.mean(axis=1, keepdims=True)).reshape(len(scores), -1).astype(np.float64)
+    varied /= np.maximum(np.linalg.norm(varied, axis=1, keepdims=True), 1e-12)
+    pairs = (varied @ varied.T)[np.triu_indices(len(scores), k=1)]
+    return float(pairs.mean()) if len(pairs) else 0.0
+
+
+def know_enough(scores: Array, views: Sequence[Any], gold: Array, agree: Callable[[], bool], seed: int = 0) -> bool:
     """Return True if patterns explain the labels of texts better than chance, and about as well as classifiers.
 
     Log-likelihoods decide, because they are less noisy than the number of right labels: with 32 texts, that number has
-    a standard error of nine points.
+    a standard error of nine points. Where they leave it open, the patterns must agree with one another.
 
     Parameters
     ----------
@@ -125,18 +161,20 @@ def know_enough(scores: Array, views: Sequence[Any], gold: Array, seed: int = 0)
     views : dense or sparse features of these texts, each of shape (n, D). A classifier on them predicts each text after
         learning from others
     gold : their labels, int64, shape (n,)
+    agree : returns True if the patterns agree on unlabeled texts; called only if the labels leave it open
     seed : random seed of the classifiers' folds
 
     Examples
     --------
     >>> gold, sides = np.array([0, 0, 0, 1, 1, 1]), np.array([[-1.0], [-1], [-1], [1], [1], [1]])
     >>> right = 5.0 * np.eye(2)[gold]
-    >>> know_enough(right, [sides], gold), know_enough(-right, [np.zeros((6, 1))], gold)
+    >>> know_enough(right, [sides], gold, lambda: False), know_enough(-right, [sides], gold, lambda: False)
     (True, False)
     """
     shares = np.bincount(gold, minlength=scores.shape[1]) + 1
     own, chance = _likelihood(scores, gold), np.log(shares / shares.sum())[gold]
-    if (own - chance).sum() < max(EVIDENCE, EVIDENCE_A_TEXT * len(gold)):
+    more = (own - chance).sum() - EVIDENCE_A_TEXT * len(gold)
+    if more < -DOUBT or (more < DOUBT and not agree()):
         return False
     for view in views:
         predicted, _ = cross_fit(view, gold, scores.shape[1], seed)

@@ -18,7 +18,14 @@ from pet.data.source import first_line
 from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
 from pet.errors import PetError
 from pet.members import pattern
-from pet.members.pattern_labels import MOST_LABELED, SHARE, number_of_texts, patterns_that_know, surest_texts
+from pet.members.pattern_labels import (
+    COMPARED,
+    MOST_LABELED,
+    SHARE,
+    number_of_texts,
+    patterns_that_know,
+    surest_texts,
+)
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.progress import Progress
@@ -96,29 +103,34 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
     """Write the surest of some evenly spaced texts of the pool; return what the stage notes."""
     pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
     most = number_of_texts(context.shared, len(allowed))
-    rows = allowed[np.linspace(0, len(allowed) - 1, round(most / SHARE)).astype(np.int64)]
-    chosen, label, probabilities = _surest(context, _texts(context, "pool", rows), most)
+    rows = allowed[_spaced(len(allowed), round(most / SHARE))]
+    chosen = label = np.zeros(0, dtype=np.int64)
+    probabilities = np.zeros((0, len(labels)))
+    if most:
+        chosen, label, probabilities = _surest(context, rows, most)
     context.shared.models.forget()  # members may be trained in other processes
     write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)
     return {"texts": len(chosen)}
 
 
-def _surest(context: RunContext, texts: Texts, most: int) -> tuple[Array, Array, Array]:
-    """Return rows, labels and probabilities of the surest texts; none if the patterns know too little."""
-    train, labels = context.texts("train"), len(context.task.labels)
-    nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, labels))
-    if not most:
-        return nothing
-    if len(train) > MOST_LABELED:
-        train = _texts(context, "train", np.linspace(0, len(train) - 1, MOST_LABELED).astype(np.int64))
+def _surest(context: RunContext, rows: Array, most: int) -> tuple[Array, Array, Array]:
+    """Return positions in these rows of the pool, labels and probabilities; none if the patterns know too little."""
+    labels, train = len(context.task.labels), context.texts("train")
+    train = _texts(context, "train", _spaced(len(train), MOST_LABELED))
     with _task(context, "test untrained patterns", len(train)) as bar:
-        patterns = patterns_that_know(context.shared, train, bar.update)
+        compared = _texts(context, "pool", rows[_spaced(len(rows), COMPARED)])
+        patterns = patterns_that_know(context.shared, train, compared, bar.update)
     if not patterns:
         context.reporter.info("members learn from labeled texts only: untrained patterns know less than these teach")
-        return nothing
-    counts = np.bincount(train.labels, minlength=labels)
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, labels))
+    texts = _texts(context, "pool", rows)
     with _task(context, "label texts with untrained patterns", len(texts)) as bar:
-        return surest_texts(patterns, counts, texts, most, bar.update)
+        return surest_texts(patterns, np.bincount(train.labels, minlength=labels), texts, most, bar.update)
+
+
+def _spaced(rows: int, most: int) -> Array:
+    """Return so many evenly spaced row numbers, or all."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 
 def _task(context: RunContext, name: str, texts: int) -> Progress:

@@ -13,6 +13,7 @@ from pet.backbones.info import ModelInfo
 from pet.members import pattern_labels
 from pet.members.models import Models
 from pet.members.pattern_labels import (
+    agreement,
     know_enough,
     number_of_texts,
     patterns_that_know,
@@ -70,7 +71,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake")
 def test_the_surest_texts_of_each_label_are_chosen_without_the_preference_of_the_patterns(shared: Shared) -> None:
     counted: list[int] = []
-    known = patterns_that_know(shared, texts(shared, 4, GOLD), counted.append)
+    known = patterns_that_know(shared, texts(shared, 4, GOLD), texts(shared, 5), counted.append)
     rows, labels, probabilities = surest_texts(known, np.array([2, 2]), texts(shared, 5), 2, counted.append)
     # Without the preference, the scores of b are -3, -0.5, 0.1, 3 and -2. So two fifths of the texts are b, and one of
     # two texts. The surest ones are the first and the fourth.
@@ -81,7 +82,7 @@ def test_the_surest_texts_of_each_label_are_chosen_without_the_preference_of_the
 @pytest.mark.usefixtures("fake")
 def test_patterns_that_know_too_little_are_not_used(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pattern_labels, "know_enough", lambda *_: False)
-    assert patterns_that_know(shared, texts(shared, 4, GOLD)) == []
+    assert patterns_that_know(shared, texts(shared, 4, GOLD), texts(shared, 5)) == []
 
 
 def patterns(right: int) -> tuple[Any, Any]:
@@ -91,34 +92,53 @@ def patterns(right: int) -> tuple[Any, Any]:
 
 
 def test_patterns_must_explain_labels_better_than_their_shares() -> None:
-    nothing = np.zeros((16, 1))
-    # 12 log .75 + 4 log .25 - 16 log .5 = 2.1 nats. With 10, .75 is too sure, and half of the scores, which give .634,
-    # are best: 10 log .634 + 6 log .366 - 16 log .5 = 0.5 nats.
-    assert know_enough(patterns(12)[0], [nothing], patterns(12)[1])
-    assert not know_enough(patterns(10)[0], [nothing], patterns(10)[1])
-    scores, gold = patterns(12)
-    assert know_enough(4 * scores, [nothing], gold)  # a quarter of these is what is known
+    nothing, (scores, gold) = np.zeros((16, 1)), patterns(13)
+    # 13 log .75 + 3 log .25 - 16 log .5 = 3.2 nats, where 16 * .03 + 1 = 1.5 are needed
+    assert know_enough(scores, [nothing], gold, agree=unasked)
+    assert know_enough(4 * scores, [nothing], gold, agree=unasked)  # a quarter of these is what is known
+    gold = np.tile(gold, 10)
+    assert not know_enough(np.zeros((160, 2)), [np.zeros((160, 1))], gold, agree=unasked)  # 0 nats; 3.8 are needed
 
 
-def test_more_texts_must_show_more_than_one_nat() -> None:
-    scores, gold = patterns(10)
-    many = np.tile(scores, (10, 1)), np.tile(gold, 10)
-    # 5.0 nats in all, which is 0.031 nats a text; with another 8 texts, of which 4 are right, 4.7 and 0.028.
-    assert know_enough(many[0], [np.zeros((160, 1))], many[1])
-    more = np.concatenate([many[0], scores[6:14]]), np.concatenate([many[1], gold[6:14]])
-    assert not know_enough(more[0], [np.zeros((168, 1))], more[1])
+@pytest.mark.parametrize("agree", [True, False])
+def test_patterns_must_agree_where_the_labels_leave_it_open(agree: bool) -> None:
+    nothing, (scores, gold) = np.zeros((16, 1)), patterns(10)
+    # .75 is too sure. Half of the scores, which give .634, are best: 10 log .634 + 6 log .366 - 16 log .5 = 0.5 nats.
+    assert know_enough(scores, [nothing], gold, lambda: agree) is agree
+    # Ten times as many texts explain 5.0 nats, where 4.8 - 1 and 4.8 + 1 are the bounds.
+    assert know_enough(np.tile(scores, (10, 1)), [np.zeros((160, 1))], np.tile(gold, 10), lambda: agree) is agree
+
+
+def unasked() -> bool:
+    raise AssertionError("the labels are enough to tell")
+
+
+def test_agreement_ignores_what_patterns_prefer_and_texts_that_all_labels_fit() -> None:
+    rng = np.random.default_rng(0)
+    about = rng.normal(size=(1, 200, 3))
+    preferred, fits = 9 * rng.normal(size=(4, 1, 3)), 9 * rng.normal(size=(4, 200, 1))
+    assert agreement(about + preferred + fits) == pytest.approx(1)
+    assert abs(agreement(rng.normal(size=(4, 200, 3)) + preferred)) < 0.1
+    # As much of each: half of the variance is common.
+    assert agreement(about + rng.normal(size=(4, 200, 3))) == pytest.approx(0.5, abs=0.1)
+
+
+def test_one_pattern_and_patterns_that_always_say_the_same_do_not_agree() -> None:
+    assert agreement(np.random.default_rng(0).normal(size=(1, 9, 2))) == 0
+    assert agreement(np.ones((3, 9, 2))) == 0
 
 
 def test_with_more_texts_of_one_label_its_share_is_what_chance_explains() -> None:
     gold = np.array([0] * 14 + [1] * 2)
     always = np.tile([np.log(15 / 3), 0.0], (16, 1))  # the shares, with one text more of each label
-    assert not know_enough(always, [np.zeros((16, 1))], gold)
+    assert not know_enough(always, [np.zeros((16, 1))], gold, lambda: False)
 
 
 def test_a_classifier_that_sees_the_labels_stops_patterns_that_know_less() -> None:
     scores, gold = patterns(12)
     sides, nothing = np.where(gold, 1.0, -1.0)[:, None], np.zeros((16, 1))
-    assert know_enough(scores, [nothing], gold) and not know_enough(scores, [nothing, sides], gold)
+    assert know_enough(scores, [nothing], gold, unasked)
+    assert not know_enough(scores, [nothing, sides], gold, unasked)
 
 
 @pytest.mark.parametrize(("right", "times", "enough"), [(13, 1, True), (14, 1, False), (13, 4, True)])
@@ -131,11 +151,11 @@ def test_classifiers_on_other_texts_may_explain_labels_a_little_better(
     # 12 right ones explain 12 log .75 + 4 log .25 = -9.0 nats. 13 explain 13 log .75 + 3 log .25 = -7.9, and 14, with
     # twice the scores, 14 log .9 + 2 log .1 = -6.1. So they are 1.1 and 2.9 nats better, where 1.6 are allowed. With
     # four times as many texts, 13 of 16 are 4.4 nats better, and 6.4 are allowed.
-    assert know_enough(scores, [gold], gold) is enough
+    assert know_enough(scores, [gold], gold, lambda: True) is enough
 
 
 def test_a_text_that_is_the_only_one_of_its_label_does_not_compare(shared: Shared) -> None:
-    assert know_enough(np.eye(3), [np.eye(3)], np.array([0, 1, 2]))  # no classifier can be judged
+    assert know_enough(np.eye(3), [np.eye(3)], np.array([0, 1, 2]), lambda: True)  # no classifier can be judged
 
 
 def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:
