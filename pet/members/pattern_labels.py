@@ -31,7 +31,7 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of scores, which are more or less s
 # Nats a text by which patterns must explain labels better than the label shares do, because labels that are hardly
 # better than chance cost more than good ones bring. Within a nat of that, in all, a few labels cannot tell.
 EVIDENCE_A_TEXT, DOUBT = 0.03, 1.0
-AGREEMENT = 0.65  # mean correlation of two patterns. On sets that patterns know it was .74 to .88, on others .18 to .57
+AGREEMENT = 0.65  # mean correlation of two patterns. On sets that patterns know it was .71 to .88, on others .18 to .57
 COMPARED = 100  # unlabeled texts on which patterns are compared
 MORE, MORE_A_TEXT = 1.5, 0.1  # nats by which a classifier may explain labels better than patterns
 
