@@ -8,7 +8,7 @@ is the prior, and the labeled texts are the evidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ ERRORS = Ratio(1.46, 0.12)  # if patterns learned from labeled texts only
 SHARED_ERRORS = Ratio(2.3, 0.2)  # if all learned from the same pseudo-labeled texts, too, and so share their mistakes
 _GRID = 2000
 _LEAST = 1e-3  # the least error, as a share of that of chance
+_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that of the weights
 
 
@@ -107,6 +108,25 @@ def estimate_error(
     weights /= weights.sum()
     low, high = np.interp([0.025, 0.975], np.cumsum(weights), errors)
     return ErrorEstimate(float((errors * weights).sum()), float(low), float(high))
+
+
+def best_scaled(likelihoods: Callable[[float], Array]) -> Array:
+    """Return the log-likelihoods of texts with the factor of the scores that fits them best.
+
+    Scores that are too sure, or not sure enough, then look no worse than they are.
+
+    Parameters
+    ----------
+    likelihoods : returns the log-likelihood of each text's label, in nats, when scores are multiplied by a factor; NaN
+        for texts that do not count
+
+    Examples
+    --------
+    >>> from pet.numerics import log_sigmoid
+    >>> best_scaled(lambda factor: log_sigmoid(factor * np.array([4.0, 4, 4, -4]))).round(2).tolist()  # 0.25 is best
+    [-0.31, -0.31, -0.31, -1.31]
+    """
+    return max(map(likelihoods, _FACTORS), key=lambda found: float(np.nansum(found)))
 
 
 def inverse_temperature(scores: Array, accuracy: float) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 DOUBT = -1.0  # standard errors; below, a piece of evidence speaks against a generation
 TRUST = 0.8  # kappa from which a classifier on embeddings knows the labels well enough to judge
-LATER = 1.0  # standard errors by which the figures must rise for a generation that seldom helps
+RISE = 1.0  # standard errors by which the figures must rise in all
 DRIFT = 0.15  # of label shares, in total variation: more than what a better generation usually changes
 
 
@@ -97,19 +97,17 @@ def drift(before: Array, after: Array, expected: Array) -> float:
     return distance[1] - distance[0]
 
 
-def decide(evidence: Sequence[Evidence], moved: float, otherwise: str = "", least: float = 0.0) -> Decision:
+def decide(evidence: Sequence[Evidence], moved: float, otherwise: str = "") -> Decision:
     """Decide whether a generation is used.
 
     It is used if nothing speaks against it (no figure fell by more than a standard error, and label shares did not
-    move away from what is expected), and the figures rose enough on the whole.
+    move away from what is expected), and the figures rose by a standard error in all.
 
     Parameters
     ----------
     evidence : what was measured outside the members
     moved : see `drift`
     otherwise : a reason to use it without evidence; default: there is none
-    least : least sum of the changes, in standard errors. The first new generation usually helps. Later ones seldom do,
-        nor do any after members that learned texts that untrained patterns labeled, so these need `LATER`
 
     Examples
     --------
@@ -124,6 +122,6 @@ def decide(evidence: Sequence[Evidence], moved: float, otherwise: str = "", leas
         return Decision(False, "; ".join(map(str, against)))
     if not evidence and not otherwise:
         return Decision(False, "there is no evidence for it")
-    if evidence and sum(item.change for item in evidence) < least:
+    if evidence and sum(item.change for item in evidence) < RISE:
         return Decision(False, "; ".join(map(str, evidence)))
     return Decision(True, "; ".join(map(str, evidence)) or otherwise)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pet.embeddings.logistic import cross_fit
+from pet.ensemble.calibration import best_scaled
 from pet.ensemble.combine import prior_correction
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.ipet.selection import apportion, chosen_rows
@@ -27,7 +28,6 @@ from pet.numerics import log_softmax, softmax
 
 SHARE = 0.4  # of the texts that patterns label, those that are used
 MOST_LABELED = 256  # labeled texts that show how much the patterns know
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of scores, which are more or less sure than they should be
 # Nats a text by which patterns must explain labels better than the label shares do, because labels that are hardly
 # better than chance cost more than good ones bring. Within a nat of that, in all, a few labels cannot tell.
 EVIDENCE_A_TEXT, DOUBT = 0.03, 1.0
@@ -188,9 +188,7 @@ def know_enough(scores: Array, views: Sequence[Any], gold: Array, agree: Callabl
 
 
 def _likelihood(scores: Array, gold: Array) -> Array:
-    """Return the log-likelihood of each label, in nats, shape (n,), with the factor of the scores that fits best."""
-    each = (log_softmax(factor * scores)[np.arange(len(gold)), gold] for factor in FACTORS)
-    return max(each, key=lambda found: float(found.sum()))
+    return best_scaled(lambda factor: log_softmax(factor * scores)[np.arange(len(gold)), gold])
 
 
 def _scores(scorer: Scorer, texts: Texts, labels: int, on_rows: OnRows = ignore) -> Array:

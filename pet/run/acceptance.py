@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.ensemble.calibration import best_scaled
 from pet.ensemble.pseudo_labels import most_probable
 from pet.ensemble.stacking import FEWEST_TEXTS
-from pet.ipet.acceptance import LATER, TRUST, Evidence, compare, decide, drift
+from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
 from pet.numerics import log_sigmoid, log_softmax
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
-from pet.run.pattern_labels import share_pattern_labels
 from pet.run.second_view import SecondView
 from pet.run.stages import Member, member_scores
 from pet.store.schema import Check, flag, list_of, number, record, text
@@ -83,9 +83,7 @@ class Acceptance:
             if expected is None:
                 expected = shrunk_shares(self.plan.counts, shares[0], SHRINKAGE)
             moved = drift(shares[0], shares[1], expected)
-            # Members that learned pattern labels know already what a first new generation usually adds.
-            least = LATER if generation > 1 or share_pattern_labels(self.context) else 0.0
-            decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else "", least))
+            decision = asdict(decide(evidence, moved, UNTRAINED if self._untrained(before) else ""))
             about = decision | {"evidence": [asdict(item) for item in evidence], "drift": moved}
             (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             return about
@@ -142,13 +140,20 @@ class Acceptance:
         return [m for m in members if learns_weights(self.context) and KINDS[m.spec.kind].evidence == "fold"]
 
     def _left_out(self, members: Sequence[Member]) -> Array:
-        """Return the log-probability of each labeled text's label, by the members that did not learn from the text."""
+        """Return the log-probability of each labeled text's label, by the members that did not learn from the text.
+
+        A generation that is only less sure of its mistakes is no better, so each has the temperature that fits it best.
+        """
         gold = self.context.texts("train").labels
-        scores = member_scores(self.context, self._judges(members), "train")
-        if gold.ndim == 2:  # of all decisions about labels
-            each = np.stack([log_sigmoid(np.where(gold > 0, s, -s)).mean(axis=1) for s in scores])
-        else:
-            each = np.stack([log_softmax(s)[np.arange(len(gold)), gold] for s in scores])
-        known = ~np.isnan(each)
-        sums = np.where(known, each, 0.0).sum(axis=0)
-        return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)
+        scores = np.stack(member_scores(self.context, self._judges(members), "train"))
+
+        def likelihoods(factor: float) -> Array:
+            if gold.ndim == 2:  # of all decisions about labels
+                each = log_sigmoid(factor * np.where(gold > 0, scores, -scores)).mean(axis=2)
+            else:
+                each = log_softmax(factor * scores)[:, np.arange(len(gold)), gold]
+            known = ~np.isnan(each)
+            sums = np.where(known, each, 0.0).sum(axis=0)
+            return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)
+
+        return best_scaled(likelihoods)

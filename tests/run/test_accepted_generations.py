@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,22 +100,6 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
         assert stages["student"]["info"]["generation"] == used
 
 
-@pytest.mark.parametrize(("learned", "least"), [(False, [0.0, acceptance.LATER]), (True, [acceptance.LATER] * 2)])
-def test_generations_that_seldom_help_need_more_evidence(
-    learned: bool, least: list[float], inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    seen: list[float] = []
-
-    def decide(evidence: Any, moved: float, otherwise: str, least: float) -> Decision:
-        seen.append(least)
-        return Decision(True, "because of this")
-
-    monkeypatch.setattr(acceptance, "decide", decide)
-    monkeypatch.setattr(acceptance, "share_pattern_labels", lambda context: learned)
-    pet(*options(inputs, tiny_model, "--set", "generations=3"), "-q", "-o", tmp_path / "run")
-    assert seen == least
-
-
 def test_a_run_ends_if_nothing_can_judge_the_next_generation(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -146,10 +131,24 @@ def test_labeled_texts_that_members_left_out_are_evidence(
     pet(*options(inputs, tiny_model, *more), "-o", tmp_path / "run")
     found = {item["name"]: item for item in results(tmp_path / "run")["generations"][1]["evidence"]}
     gold = [LABELS.index(json.loads(line)["label"]) for line in (inputs / "train.jsonl").read_text().splitlines()]
-    for generation, name in ((0, "before"), (1, "after")):
-        scores = [np.load(tmp_path / "run" / f"g{generation}" / m / "train-logits.npy") for m in ("p1-r1", "p2-r1")]
-        each = [log_softmax(s)[np.arange(8), gold] for s in scores]
-        assert found[acceptance.LABELED][name] == pytest.approx(np.nanmean(np.nanmean(each, axis=0)), abs=1e-6)
+    for generation, figure in ((0, "before"), (1, "after")):
+        stages = tmp_path / "run" / f"g{generation}"
+        scores = np.stack([np.load(stages / name / "train-logits.npy") for name in ("p1-r1", "p2-r1")])
+        known = np.flatnonzero(~np.isnan(scores).any(axis=2).all(axis=0))
+        each = [log_softmax(2.0**power * scores)[:, known, np.array(gold)[known]] for power in range(-3, 4)]
+        best = np.nanmean(each, axis=1).mean(axis=1).max()
+        assert found[acceptance.LABELED][figure] == pytest.approx(best, abs=1e-6)
+
+
+def test_a_generation_that_is_only_less_sure_of_the_same_labels_is_no_better(monkeypatch: pytest.MonkeyPatch):
+    gold, sure = np.array([0, 1, 1, 0]), np.array([[3.0, 0.0], [0.0, 2.0], [np.nan, np.nan], [0.0, 1.0]])
+    context: Any = SimpleNamespace(texts=lambda part: SimpleNamespace(labels=gold))
+    judge = acceptance.Acceptance(context, plan=Any, view=Any)
+    monkeypatch.setattr(judge, "_judges", lambda members: members)
+    monkeypatch.setattr(acceptance, "member_scores", lambda context, members, part: members)
+    found = [judge._left_out([factor * sure]) for factor in (4.0, 1.0)]
+    np.testing.assert_allclose(found[0], found[1])
+    assert np.isnan(found[0]).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize("made", [7, 12])
