@@ -138,7 +138,8 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
     """Compare two classifiers on the same texts.
 
     The shares of texts that only one of them gets right have a Dirichlet posterior. Its prior is half a text for each
-    (Jeffreys), so that equal predictions on a few texts do not prove that the classifiers are equal.
+    (Jeffreys), so that equal predictions on a few texts do not prove that the classifiers are equal. With fewer than 20
+    texts for each label, the interval and the probability for macro F1 allow for labels that the texts do not have.
 
     Parameters
     ----------
@@ -172,30 +173,35 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
         "interval": middle(share_differences(wins, losses, len(right))),
         "better": float(betainc(losses + 0.5, wins + 0.5, 0.5)),
     }
-    steps = _f1_differences(right, first, second, labels)
+    steps, steps_with_unseen = _f1_differences(right, first, second, labels)
+    few = len(right) < _FEW * labels
+    decisive = steps_with_unseen if few else steps
+    difference = _f1_of(right, first, labels) - _f1_of(right, second, labels)
     macro_f1 = {
-        "difference": _f1_of(right, first, labels) - _f1_of(right, second, labels),
-        "interval": middle(steps),
-        "better": float((steps > 0).mean() + (steps == 0).mean() / 2),
+        "difference": difference,
+        "interval": _around(difference, middle(steps), *([middle(steps_with_unseen)] if few else [])),
+        "better": float((decisive > 0).mean() + (decisive == 0).mean() / 2),
     }
     return {"n": len(right), "wins": wins, "losses": losses, "accuracy": accuracy, "macro_f1": macro_f1}
 
 
 def _f1_differences(gold: Array, ours: Array, theirs: Array, labels: int) -> Array:
-    """Draws of the difference between two macro F1. Both have the same weights of texts."""
+    """Draws of the difference between two macro F1, shape (2, draws). Both have the same weights of texts.
+
+    In the first row, F1 of labels that were not seen counts as 0; in the second row, as that of an unknown label.
+    """
     cells, counts = np.unique(np.stack([gold, ours, theirs]), axis=1, return_counts=True)
     seen = [_seen(cells[[0, which]], labels) for which in (1, 2)]
-    each = np.arange(labels)
+    each, every = np.arange(labels), np.ones(labels, dtype=bool)
     other = (each + 1) % labels
     cells = np.concatenate([cells, [each, each, other], [each, other, each]], axis=1)
     weights = np.concatenate([counts, np.full(2 * labels, 1 / (2 * labels))])
-    return np.concatenate(
-        [
-            _macro_f1(*_margins(cells[0], cells[1], drawn, labels), seen[0])
-            - _macro_f1(*_margins(cells[0], cells[2], drawn, labels), seen[1])
-            for drawn in dirichlet(weights)
-        ]
-    )
+    found = []
+    for drawn in dirichlet(weights):
+        first, second = (_margins(cells[0], cells[which], drawn, labels) for which in (1, 2))
+        steps = _macro_f1(*first, seen[0]) - _macro_f1(*second, seen[1])
+        found.append(np.stack([steps, _macro_f1(*first, every) - _macro_f1(*second, every)]))
+    return np.concatenate(found, axis=1)
 
 
 def share_differences(wins: int, losses: int, n: int) -> Array:

@@ -132,6 +132,32 @@ def test_swapping_two_classifiers_swaps_the_signs(rows):
     assert one["macro_f1"]["better"] == pytest.approx(1 - two["macro_f1"]["better"], abs=0.1)
 
 
+def test_a_paired_macro_f1_allows_for_labels_that_a_few_texts_do_not_have():
+    one_label, other = np.zeros(5, dtype=int), np.ones(5, dtype=int)
+    found = paired(one_label, one_label, other, 6)["macro_f1"]
+    assert found["difference"] == pytest.approx(1 / 6)
+    assert found["interval"][1] > 0.5 and 0.5 < found["better"] < 0.95  # five labels may speak for either
+    many = paired(np.zeros(120, dtype=int), np.zeros(120, dtype=int), np.ones(120, dtype=int), 6)["macro_f1"]
+    assert many["interval"][1] < 0.2 and many["better"] > 0.99
+
+
+def test_intervals_of_paired_differences_hold_the_true_value_with_as_many_labels_as_texts():
+    generator, labels, tries = np.random.default_rng(0), 12, 60
+    accuracies = generator.uniform(0.5, 0.95, (2, labels))
+    gold = generator.integers(0, labels, 20_000)
+    ours, theirs = (
+        np.where(generator.random(len(gold)) < own[gold], gold, (gold + step) % labels)
+        for step, own in enumerate(accuracies, 1)
+    )
+    true = paired(gold, ours, theirs, labels)["macro_f1"]["difference"]
+    held = 0
+    for _ in range(tries):
+        drawn = generator.integers(0, len(gold), labels)
+        low, high = paired(gold[drawn], ours[drawn], theirs[drawn], labels)["macro_f1"]["interval"]
+        held += low <= true <= high
+    assert held >= 0.85 * tries
+
+
 def test_texts_must_be_the_same():
     with pytest.raises(ValueError, match="same texts"):
         paired([0, 1], [0, 1], [0], 2)
