@@ -47,7 +47,8 @@ class ClassRatio(NamedTuple):
 def ratio_of_counts(counts: Array) -> ClassRatio:
     """Return the shares of labels in a population from the labels of texts that were drawn from it at random.
 
-    Every label gets one more, so that one without a text is rare and not impossible. The interval is Wilson's (1927).
+    Every label gets one more, so that one without a text is rare and not impossible; if there are many labels, less, so
+    that every share is in its interval, which is Wilson's (1927).
 
     Parameters
     ----------
@@ -64,7 +65,9 @@ def ratio_of_counts(counts: Array) -> ClassRatio:
     share, square = counts / rows, Z**2 / rows
     center = (share + square / 2) / (1 + square)
     half = np.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
-    return ClassRatio((counts + 1) / (rows + len(counts)), np.maximum(center - half, 0), np.minimum(center + half, 1))
+    # Wilson's interval holds the share even if up to Z² texts, spread over all labels, are added.
+    added = counts + min(1.0, Z**2 / len(counts))
+    return ClassRatio(added / added.sum(), np.maximum(center - half, 0), np.minimum(center + half, 1))
 
 
 def is_even(counts: Array) -> bool:

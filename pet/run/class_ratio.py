@@ -27,7 +27,6 @@ from pet.ensemble.class_ratio import (
     is_even,
     parse_label_shares,
     parse_shares,
-    ratio_of_counts,
     read_prior,
     shares_text,
 )
@@ -107,11 +106,12 @@ def target_ratio(context: RunContext, members: Sequence[Member]) -> Array | None
 
 
 def labeled_ratio(context: RunContext) -> Array:
-    """Return the label shares of the labeled texts; see `pet.ensemble.class_ratio.ratio_of_counts`."""
+    """Return the label shares of the labeled texts; every label gets one more, so that none is impossible."""
+    gold = context.texts("train").labels
     if context.task.multi_label:
-        gold = context.texts("train").labels
         return np.asarray((gold.sum(axis=0) + 1) / (len(gold) + 2))
-    return ratio_of_counts(np.bincount(context.texts("train").labels, minlength=len(context.task.labels))).shares
+    counts = np.bincount(gold, minlength=len(context.task.labels)) + 1
+    return np.asarray(counts / counts.sum())
 
 
 def _target_shares(context: RunContext, members: Sequence[Member]) -> Array | None:

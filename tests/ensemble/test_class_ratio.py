@@ -133,6 +133,14 @@ def test_the_ratio_of_a_sample_has_the_interval_of_wilson():
     np.testing.assert_allclose(ratio_of_counts(np.array([40, 0])).low[0], 0.912378, atol=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=2, max_size=200).filter(any))
+def test_every_share_of_a_sample_is_above_zero_and_in_its_interval(counts: list[int]):
+    ratio = ratio_of_counts(np.array(counts))
+    assert ratio.shares.sum() == pytest.approx(1) and ratio.shares.min() > 0
+    assert (ratio.low <= ratio.shares + 1e-12).all() and (ratio.shares <= ratio.high + 1e-12).all()
+
+
 # ---- estimates ---------------------------------------------------------------------------------
 
 
