@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from pet.data.checks import column_labels, label_counts
 from pet.data.columns import same_columns
 from pet.data.open_source import open_source
 from pet.data.read import read_table
+from pet.data.reviewed import is_review, reviewed_labels
 from pet.data.source import column_names
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
@@ -33,7 +35,8 @@ def read_label_counts(
 ) -> tuple[Array, bool]:
     """Read the number of texts of each label.
 
-    A table with a column ``count`` has one row for each label. In any other table, each row is a labeled text.
+    A table with a column ``count`` has one row for each label. In a ``reviewed.jsonl``, the decisions that hold are
+    counted. In any other table, each row is a labeled text.
 
     Parameters
     ----------
@@ -61,6 +64,8 @@ def read_label_counts(
     (2, True)
     """
     header = column_names(open_source(source, name, table_format)) or []
+    if is_review(header):
+        return _decided(source, labels, name), True
     sampled = not same_columns(COUNT, header)
     # A table of counts need not name its columns like the data files of a run.
     other = columns.get("label", "label")
@@ -77,6 +82,14 @@ def read_label_counts(
     if sampled:
         return label_counts(table, len(labels)).astype(np.float64), True
     return _counts(f"{name}: {source}", labels, column_labels(table), list(table[COUNT])), False
+
+
+def _decided(source: str, labels: Sequence[str], name: str) -> Array:
+    """Return the number of texts that reviewers gave each label."""
+    found = Counter(reviewed_labels(source, labels))
+    if not found:
+        raise PetError(f"{name}: {source}: no text is labeled yet; label some with `pet review RUN`")
+    return np.array([found[label] for label in labels], dtype=np.float64)
 
 
 def _counts(place: str, labels: Sequence[str], positions: Array, texts: Sequence[str]) -> Array:

@@ -7,7 +7,7 @@ before that counts again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,11 @@ class Decisions:
         return [name for name, last in self._changed.items() if last > number]
 
 
+def is_review(columns: Collection[str]) -> bool:
+    """Return True if a table with these columns is a ``reviewed.jsonl``."""
+    return {"id", "fields", "label", "verdict"} <= set(columns)
+
+
 def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
     """Read the decisions that hold at the end of a ``reviewed.jsonl``.
 
@@ -151,6 +156,21 @@ def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
     PetError
         If the file cannot be read, or with the first mistakes in it: file, line, and cure.
     """
+    return _read(path, LineParser(task.labels, task.fields, several=task.multi_label))
+
+
+def reviewed_labels(path: str | Path, labels: Sequence[str]) -> list[str]:
+    """Return the labels of the decisions that hold at the end of a ``reviewed.jsonl``, whatever fields its texts have.
+
+    Raises
+    ------
+    PetError
+        If the file cannot be read, or with the first mistakes in it: file, line, and cure.
+    """
+    return [label for decision in _read(path, LineParser(labels)).values() for label in decision.labels]
+
+
+def _read(path: str | Path, parse: LineParser) -> dict[str, Decision]:
     place = expand(path)
     if not place.is_file():
         raise PetError(f"{path}: no such file; `pet review RUN` writes one")
@@ -158,7 +178,7 @@ def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
         content = place.read_bytes()
     *lines, tail = content.split(b"\n")
     lines += [tail] if is_complete(tail) else []
-    decisions, parse = Decisions(), LineParser(task)
+    decisions = Decisions()
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -175,11 +195,18 @@ def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
 
 
 class LineParser:
-    """Parses and checks lines for a task: ``parse(line, place)`` returns a `Decision` or raises a `PetError`."""
+    """Parses and checks lines: ``parse(line, place)`` returns a `Decision` or raises a `PetError`.
 
-    def __init__(self, task: Task):
-        self.task = task
-        self._labels = Names(task.labels)
+    Parameters
+    ----------
+    labels : of the task
+    fields : of the task; None: any
+    several : whether a text may have several labels
+    """
+
+    def __init__(self, labels: Sequence[str], fields: Collection[str] | None = None, *, several: bool = False):
+        self.labels, self.fields, self.several = labels, fields, several
+        self._names = Names(labels)
 
     def __call__(self, line: str, place: str) -> Decision:
         found: dict[str, Any] = parse_json(line, place, CURE, LINE)
@@ -191,21 +218,21 @@ class LineParser:
         problems = list(self._problems(decision))
         if problems:
             raise PetError([f"{place}: {problem}" for problem in problems])
-        labels = {self._labels.find(label) for label in decision.labels}
-        own = tuple(label for label in self.task.labels if label in labels)
-        return replace(decision, label=None if decision.label is None else own if self.task.multi_label else own[0])
+        labels = {self._names.find(label) for label in decision.labels}
+        own = tuple(label for label in self.labels if label in labels)
+        return replace(decision, label=None if decision.label is None else own if self.several else own[0])
 
     def _problems(self, decision: Decision) -> Iterator[str]:
-        labels, fields = self.task.labels, self.task.fields
-        if decision.label is not None and isinstance(decision.label, str) == self.task.multi_label:
-            yield f"label is {'one text' if self.task.multi_label else 'a list'}; use the file of a run of this task"
+        if decision.label is not None and isinstance(decision.label, str) == self.several:
+            yield f"label is {'one text' if self.several else 'a list'}; use the file of a run of this task"
         elif decision.verdict == LABELED and not decision.label:
             yield f"has the verdict {LABELED}, but no label; {CURE}"
         if decision.verdict != LABELED and decision.label is not None:
             yield f"has a label, but the verdict {decision.verdict}, which has none; {CURE}"
         for label in decision.labels:
-            if self._labels.find(label) is None:
-                hint = near(label, labels)
-                yield f"label {label[:60]!r} is not one of the task's labels: {some(labels)}{hint}; {CURE}"
-        if set(decision.fields) != set(fields):
-            yield f"has the fields {some(decision.fields)}, but the task has {some(fields)}; use the file of this run"
+            if self._names.find(label) is None:
+                hint = near(label, self.labels)
+                yield f"label {label[:60]!r} is not one of the task's labels: {some(self.labels)}{hint}; {CURE}"
+        if self.fields is not None and set(decision.fields) != set(self.fields):
+            given, own = some(decision.fields), some(self.fields)
+            yield f"has the fields {given}, but the task has {own}; use the file of this run"

@@ -73,7 +73,7 @@ class Ledger:
         self.decisions = Decisions()
         self.revision = 0
         self._lines = SharedLines(self.path)
-        self._parse = LineParser(task)
+        self._parse = LineParser(task.labels, task.fields, several=task.multi_label)
         self._check = check
         self._clock = clock
         with self._lines.exclusive():  # so that a file that cannot be written is noticed now

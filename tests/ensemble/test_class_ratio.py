@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pet.data.label_counts import read_label_counts
+from pet.data.reviewed import Decision
 from pet.ensemble.class_ratio import parse_shares, ratio_of_counts, read_prior, shares_text
 from pet.ensemble.ratio_estimate import estimate_ratio
 from pet.errors import PetError
@@ -104,6 +105,21 @@ def test_reviewed_texts_are_counted(tmp_path: Path):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     counts, sampled = read_label_counts(str(file), NEWS, columns={"label": "topic"})
     assert (counts.tolist(), sampled) == ([2, 1, 0], True)
+
+
+def test_of_a_review_only_the_decisions_that_hold_are_counted(tmp_path: Path):
+    file = tmp_path / "reviewed.jsonl"
+    said = [("a", "World", "labeled"), ("b", "World", "labeled"), ("a", "Sports", "labeled")]
+    said += [("c", None, "skipped"), ("d", "World", "labeled"), ("d", None, "undone"), ("e", None, "none_of_these")]
+    decisions = [Decision(name, {"text": name}, label, verdict) for name, label, verdict in said]
+    file.write_text("".join(f"{decision.to_json()}\n" for decision in decisions))
+    counts, sampled = read_label_counts(str(file), NEWS)
+    assert (counts.tolist(), sampled) == ([1, 1, 0], True)
+    with pytest.raises(PetError, match=r"reviewed\.jsonl:1: label 'World'"):
+        read_label_counts(str(file), ["Wrld", "Sports"])
+    file.write_text(Decision("a", {"text": "a"}, None, "skipped").to_json() + "\n")
+    with pytest.raises(PetError, match=r"reviewed\.jsonl: no text is labeled"):
+        read_label_counts(str(file), NEWS)
 
 
 @pytest.mark.parametrize(
