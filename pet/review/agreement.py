@@ -35,7 +35,9 @@ def agreement(decisions: Iterable[Decision]) -> dict[str, Any]:
     (3, 4, [0.3, 0.95])
     """
     counted = (LABELED, NONE_OF_THESE)
-    hits = [decision.labels == named(decision.proposed) for decision in decisions if decision.verdict in counted]
+    judged = [decision for decision in decisions if decision.verdict in counted]
+    # The labels may have had another order when they were proposed.
+    hits = [set(decision.labels) == set(named(decision.proposed)) for decision in judged]
     curve, right = [], 0
     places = _places(len(hits))
     for n, hit in enumerate(hits, 1):
