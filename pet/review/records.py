@@ -56,7 +56,7 @@ def write_suggestions(
     kinds |= {"proposed": text} if reviewed is None else {"verdict": text, "note": text, "proposed": text}
     kinds |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
     columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
-    with writing_table(place, columns) as table:
+    with writing_table(place, columns, as_is=None) as table:
         known = reviewed or {}
         rows = [_filled_in(known.get(one.id), task.label_separator) | one.row() for one in suggestions]
         table.write({name: [_cell(row[name], place) for row in rows] for name in kinds})

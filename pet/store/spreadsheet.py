@@ -37,9 +37,11 @@ def unquoted(text: str) -> str:
     return text.removeprefix(MARK) if text.startswith(MARK) and _FORMULA.match(text) else text
 
 
-def changes(count: int) -> str:
-    """Return the notice about the number of quoted cells."""
+def changes(count: int, *, optional: bool = True) -> str:
+    """Return the notice about the number of quoted cells; `optional`: the command has the option ``--as-is``."""
+    hint = "; --as-is writes cells as they are" if optional else ""
     return (
         f"{count} {'cell begins' if count == 1 else 'cells begin'} like a formula (=, +, - or @); pet wrote {MARK!r} "
-        "before it so that no spreadsheet runs it, and drops it on reading; --as-is writes cells as they are"
+        f"before {'it' if count == 1 else 'them'} so that no spreadsheet runs {'it' if count == 1 else 'them'}, and "
+        f"drops it on reading{hint}"
     )

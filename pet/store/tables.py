@@ -100,7 +100,7 @@ def writing_table(
     columns: Sequence[OutputColumn],
     metadata: Mapping[str, str] | None = None,
     *,
-    as_is: bool = False,
+    as_is: bool | None = False,
 ) -> Iterator[TableWriter]:
     """Write a table; the file appears when the block ends without an error.
 
@@ -114,8 +114,8 @@ def writing_table(
     columns : sequence of OutputColumn
     metadata : mapping of str to str, optional
         Metadata of the schema, for Parquet files.
-    as_is : bool
-        Quote no formulas.
+    as_is : bool or None
+        Quote no formulas. None: quote them, for a command without the option ``--as-is``.
 
     Yields
     ------
@@ -194,7 +194,7 @@ class _Newlines:
 class _Csv:
     """A header and one record per row; columns with entries come last, with one column per entry."""
 
-    def __init__(self, stream: IO[str], columns: Sequence[OutputColumn], delimiter: str, as_is: bool):
+    def __init__(self, stream: IO[str], columns: Sequence[OutputColumn], delimiter: str, as_is: bool | None):
         self.formulas = 0  # cells that were quoted
         self._as_is = as_is
         self._columns = sorted(columns, key=lambda column: bool(column.entries))
@@ -212,7 +212,7 @@ class _Csv:
     def warn_if_quoted(self, target: Path) -> None:
         """Warn with the number of quoted cells, if any."""
         if self.formulas:
-            warnings.warn(Notice(f"{target}: {changes(self.formulas)}"), stacklevel=4)
+            warnings.warn(Notice(f"{target}: {changes(self.formulas, optional=self._as_is is not None)}"), stacklevel=4)
 
     def _cell(self, value: Any) -> str:
         return self._text(value) if isinstance(value, str) else _cell(value)
