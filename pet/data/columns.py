@@ -306,7 +306,10 @@ def _is_string(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view")
 
 
-def label_mistake(text: str, codes: Iterable[str]) -> str:
+_LABEL_CURE = "correct the data, or map it to a label with label_map in the task file"
+
+
+def label_mistake(text: str, codes: Iterable[str], cure: str = _LABEL_CURE) -> str:
     """Return what is wrong with a text that is not a label, and the cure.
 
     Examples
@@ -316,7 +319,6 @@ def label_mistake(text: str, codes: Iterable[str]) -> str:
     """
     if is_missing_label(text):
         return f"label {shorten(text)} is missing; write one of {some(codes)}, or remove the row"
-    cure = "correct the data, or map it to a label with label_map in the task file"
     return f"label {shorten(text)} is not one of the task's labels: {some(codes)}{near(text, codes)}; {cure}"
 
 

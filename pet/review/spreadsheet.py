@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
-from pet.data.columns import Layout, label_mistake, lay_out, near, shorten, some
+from pet.data.columns import Layout, label_mistake, lay_out, near, same_columns, shorten, some
 from pet.data.label_codes import LabelCodes
 from pet.data.label_sets import LabelSets, UnknownLabel
 from pet.data.open_source import open_source
 from pet.data.problems import Place, Problems
-from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, VERDICTS, Decision, Label
+from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, UNSURE, VERDICTS, Decision, Label
 from pet.data.row_reader import records
 from pet.data.source import column_names
 from pet.data.source_names import SHEETS
@@ -25,7 +26,7 @@ from pet.review.session import Review
 from pet.review.suggest import described
 from pet.spelling import Names, compose
 
-READABLE = (".csv", ".tsv", ".jsonl", *SHEETS)
+READABLE = (".csv", ".tsv", ".jsonl", ".parquet", *SHEETS)
 _OPTION = "--read"
 _CELL = 32_000  # characters; spreadsheets cut longer cells
 _GIVEN = tuple(verdict for verdict in VERDICTS if verdict != UNDONE)
@@ -62,7 +63,7 @@ def write_table(review: Review, output: str | Path, count: int, *, force: bool =
 def read_table_back(review: Review, source: str | Path) -> ReadBack:
     """Save the decisions in a table that `write_table` or `pet suggest` has written and people have filled in.
 
-    Rows without label and verdict are not decided. A row with a label has the verdict ``labeled``.
+    Rows without label, verdict and note are not decided. A row with a label has the verdict ``labeled``.
 
     Raises
     ------
@@ -88,24 +89,25 @@ def _said(decision: Decision | tuple[int, Decision] | None) -> tuple[str, Label 
 def _decisions(review: Review, source: str | Path) -> dict[str, Decision]:
     if Path(source).suffix.lower() not in READABLE:
         raise PetError(f"{_OPTION} {source}: give a file that ends in {', '.join(READABLE)}")
-    again = f"write the table again with `pet review {review.run.folder} --format csv -o F.csv`"
+    again = f"write the table again with `pet review {quote(str(review.run.folder))} --format csv -o F.csv`"
     opened = open_source(source, _OPTION)
     header = column_names(opened) or []
+    missing = [name for name in ("id", *review.task.fields, "label") if not same_columns(name, header)]
+    if missing:
+        raise PetError(f"{_OPTION}: {opened.shown}: column {shorten(missing[0])} is missing; {again}")
     lay_out(header, review.task.fields, None, {}, f"{_OPTION}: {opened.shown}", strict=True)
     layout = Layout({name: name for name in header}, None, None)
-    missing = [name for name in ("id", "label") if name not in header]
-    if missing:
-        raise PetError(f"{_OPTION}: {opened.shown}: column {missing[0]} is missing; {again}")
     reader = _Reader(review, Problems(opened, _OPTION), again)
     found: dict[str, Decision] = {}
+    places: dict[str, Place] = {}
     for place, record in records(opened, layout, reader.problems):
         decision = reader.read(place, record)
         if decision is not None and decision.id in found:
-            reader.problems.add(
-                place, "twice", "has an id that is in the table before; remove one of them", decision.id
-            )
+            first = f"{opened.unit} {opened.number(places[decision.id])}"
+            message = f"id {shorten(decision.id)} has a decision in {first}, too; keep one of them"
+            reader.problems.add(place, "twice", message, decision.id)
         elif decision is not None:
-            found[decision.id] = decision
+            found[decision.id], places[decision.id] = decision, place
     reader.problems.raise_if_any()
     return found
 
@@ -125,6 +127,9 @@ class _Reader:
         label = given if isinstance(given, list) else (as_text(given) or "").strip()
         verdict, note = ((as_text(record.get(name)) or "").strip() for name in ("verdict", "note"))
         if not label and not verdict:
+            if note:
+                message = f"has a note, but no label and no verdict; fill in one of them, such as {UNSURE}"
+                self.problems.add(place, "only a note", f"{message}, or remove the note")
             return None
         decision = self._decision(place, label, verdict.lower(), note)
         name = self._ids.find(as_text(record.get("id")) or "")
@@ -178,7 +183,7 @@ class _Reader:
             except ValueError as error:
                 self.problems.add(place, "label", str(error), str(given))
                 return None
-        self.problems.add(place, "unknown label", label_mistake(unknown, labels), unknown)
+        self.problems.add(place, "unknown label", label_mistake(unknown, labels, "write one of them"), unknown)
         return None
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from small_run import pet, refused
 
 from pet.data.reviewed import Decision, read_reviewed
+from pet.errors import Notice
 from pet.review.agreement import agreement
 from pet.review.choose import choose
 from pet.review.filled import filled
@@ -76,7 +77,9 @@ def test_the_table_has_what_is_decided(make_review: Callable[[Path], Review], tm
     review = make_review(tmp_path / "reviewed.jsonl")
     row = review.suggested(1)[0]
     review.decide([row], [0], "labeled", [1], "=1+1")
-    assert write_table(review, tmp_path / "next.csv", 5) == 5
+    with pytest.warns(Notice, match="1 cell begins like a formula") as noticed:
+        assert write_table(review, tmp_path / "next.csv", 5) == 5
+    assert not any("--as-is" in str(notice.message) for notice in noticed)  # not an option of this command
     first, second, *_ = read_csv(tmp_path / "next.csv")
     assert (first["label"], first["verdict"]) == ("Sports", "labeled")
     assert first["note"] == "' =1+1"  # no formula for the spreadsheet
@@ -88,7 +91,8 @@ def test_the_table_has_what_is_decided(make_review: Callable[[Path], Review], tm
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("label", "Wrld", ["Wrld", "World"]),
+        ("label", "Wrld", ["Wrld", "World", "write one of them"]),
+        ("note", "Ask Ann.", ["note", "unsure"]),
         ("verdict", "maybe", ["maybe", "unsure"]),
         ("verdict", "labeled", ["no label"]),
         ("text", "Another text.", ["text", "--format csv"]),
@@ -100,13 +104,46 @@ def test_mistakes_in_a_table_name_line_and_cure_and_save_nothing(
 ) -> None:
     rows = sorted(read_csv(table), key=lambda row: not row["id"].startswith("n"))[:5]
     rows[0]["label"] = "World"
-    if column != "verdict":
+    if column not in ("verdict", "note"):
         rows[2]["label"] = "World"
     rows[2][column] = value
     write_csv(table, rows)
     message = refused("review", hostile_run, "--read", table, "-q", "-o", tmp_path / "reviewed.jsonl")
     assert all(word in message for word in [f"{table}:4", *words])
     assert not (tmp_path / "reviewed.jsonl").exists()
+
+
+def test_two_answers_for_a_text_and_missing_columns_are_named(hostile_run: Path, table: Path, tmp_path: Path) -> None:
+    rows = [row | {"label": "World"} for row in read_csv(table) if row["id"].startswith("n")][:2]
+    write_csv(table, [*rows, rows[0] | {"label": "Sports"}])
+    options = ["--read", table, "-q", "-o", tmp_path / "reviewed.jsonl"]
+    message = refused("review", hostile_run, *options)
+    assert f"{table}:4" in message and rows[0]["id"] in message and "line 2" in message
+    write_csv(table, [{name: value for name, value in row.items() if name != "text"} for row in rows])
+    message = refused("review", hostile_run, *options)
+    assert "'text' is missing" in message and "--format csv" in message and "--column" not in message
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_tables_of_suggest_are_read_back(hostile_run: Path, tmp_path: Path, ending: str) -> None:
+    import pandas as pd
+
+    file = tmp_path / f"next.{ending}"
+    pet("suggest", hostile_run, "-n", "40", "-q", "-o", file)
+    if ending == "parquet":
+        frame = pd.read_parquet(file)
+        frame["label"] = frame["proposed"]
+        frame.to_parquet(file)
+    else:
+        text = file.read_text(encoding="utf-8")
+        changed = [json.loads(line) for line in text.splitlines()] if ending == "jsonl" else read_csv(file)
+        changed = [row | {"label": row["proposed"]} for row in changed]
+        if ending == "jsonl":
+            file.write_text("".join(json.dumps(row) + "\n" for row in changed), encoding="utf-8")
+        else:
+            write_csv(file, changed)
+    read = pet("review", hostile_run, "--read", file, "-q", "-o", tmp_path / "reviewed.jsonl")
+    assert read.stdout.startswith("21 new decisions")
 
 
 def test_other_mistakes(hostile_run: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +190,8 @@ def test_agreement_counts_decisions_that_are_about_labels() -> None:
     assert found["interval"] == pytest.approx((0.0615, 0.7923), abs=1e-3)  # 1 of 3, Wilson
     assert [point[:2] for point in found["curve"]] == [(1, 1), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert agreement([])["interval"] is None
+    several = Decision("a", {}, ("x", "y"), "labeled", proposed=("y", "x"))  # the task has another order by now
+    assert agreement([several])["right"] == 1
     many = agreement([said("labeled", "x")] * 1000)
     assert len(many["curve"]) == 60
     assert many["curve"][-1][:2] == (1000, 1)
