@@ -126,7 +126,8 @@ def _warn(
         return {}
     order = differ[np.argsort(-np.abs(ratio.shares - labeled)[differ], kind="stable")][:_LISTED]
     listed = ", ".join(f"{clean(labels[i])} {100 * ratio.low[i]:.0f} to {100 * ratio.high[i]:.0f} %" for i in order)
-    example = shares_text(np.round(ratio.shares, 2), labels) if len(labels) <= _LISTED else "FILE"
+    # With two decimals, five shares may be too far from adding up to 1 to be given.
+    example = shares_text(np.round(ratio.shares, 3), labels) if len(labels) <= _LISTED else "FILE"
     message = (
         f"the labeled texts are balanced, but the unlabeled texts probably are not: {listed}. The class ratio would "
         f"change about {100 * changes:.0f} % of their labels. If you know it, give it, as --set prior={example}; "

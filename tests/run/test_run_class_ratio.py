@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ import yaml
 from small_run import contents, pet, refused, run_options, write_inputs
 from tiny_text import LABELS
 
-from pet.ensemble.class_ratio import ClassRatio
+from pet.ensemble.class_ratio import ClassRatio, parse_shares
+from pet.ensemble.combine import Ensemble
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.estimator.classifier import PetClassifier
+from pet.run.ratio_figures import _warn
 
 SHARES = {"World": 0.4, "Sports": 0.3, "Business": 0.2, "Technology": 0.1}
 NAMED = ",".join(f"{label}:{share}" for label, share in SHARES.items())
@@ -120,6 +124,21 @@ def test_an_estimate_is_kept_with_the_run_and_its_interval_reported(
     before = contents(tmp_path / "run")
     pet(*options)
     assert contents(tmp_path / "run") == before
+
+
+def test_the_shares_in_the_warning_can_be_given():
+    """Rounded to two decimals, these shares would add up to 1.02."""
+    labels, shares, said = list("abcde"), np.array([0.2055] * 4 + [0.178]), []
+    context: Any = SimpleNamespace(
+        task=SimpleNamespace(labels=labels),
+        reporter=SimpleNamespace(warn=said.append),
+        data=SimpleNamespace(report={"messages": []}),
+    )
+    merged = np.random.default_rng(0).normal(0, 0.1, (200, 5))
+    ratio = ClassRatio(shares, shares - 0.001, shares + 0.001)
+    _warn(context, Ensemble.of(["merged"], labels=5), merged, np.full(5, 0.2), ratio)
+    (given,) = re.findall(r"--set prior=(a\S+);", said[0])
+    np.testing.assert_allclose(parse_shares(given, labels), shares, atol=0.002)
 
 
 def test_a_balanced_draw_from_a_skewed_pool_is_told_with_the_cure(
