@@ -13,6 +13,7 @@ from pet.data.pick import pick_columns, pick_rows
 from pet.errors import PetError
 from pet.evaluate import evaluate
 from pet.evaluate_sets import evaluate_sets
+from pet.resources import expand
 from pet.review.tested import TestedRun, open_tested
 from pet.statistics import paired
 from pet.statistics_sets import paired_sets
@@ -48,9 +49,10 @@ def compare_runs(folders: Sequence[str]) -> dict[str, Any]:
     """
     if len(folders) < 2:
         raise PetError("name at least two runs to compare")
-    twice = sorted({folder for folder in folders if list(folders).count(folder) > 1})
+    places = [expand(folder).resolve() for folder in folders]
+    twice = [folder for number, folder in enumerate(folders) if places[number] in places[:number]]
     if twice:
-        raise PetError(f"{twice[0]} is named twice")
+        raise PetError(f"{twice[0]} is named twice; name each run once")
     first, *others = (open_tested(folder) for folder in folders)
     runs = [first, *(_aligned(run, first) for run in others)]
     gold, labels = first.gold, first.task.labels

@@ -83,6 +83,8 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_reason(compared) -> N
         compare.compare_runs(["one"])
     with pytest.raises(PetError, match="one is named twice"):
         compare.compare_runs(["one", "one"])
+    with pytest.raises(PetError, match="one/ is named twice"):
+        compare.compare_runs(["one", "one/"])
 
 
 @pytest.fixture(scope="module")
