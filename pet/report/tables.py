@@ -266,7 +266,7 @@ def format_metrics(metrics: Metrics) -> str:
 
     Texts that may have several labels have no confusion matrix.
     """
-    parts = [f"{metrics['n']} examples"]
+    parts = [f"{metrics['n']} example{'s' if metrics['n'] != 1 else ''}"]
     for figure, name in NAMES.items():
         if figure in metrics:
             ends = metrics.get(f"{figure}_interval") if figure in WITH_INTERVAL else None

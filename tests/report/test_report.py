@@ -97,6 +97,7 @@ def test_the_majority_line_names_the_most_frequent_gold_label_and_its_share():
 
 def test_formatted_metrics_are_aligned_and_safe_for_a_terminal():
     labels = ["World", "体育", "a\x1b[31m"]
+    assert format_metrics(evaluate([[1.0, 0.0, 0.0]], [0], labels)).startswith("1 example, ")
     lines = format_metrics(evaluate(np.eye(3)[[0, 1, 1, 1, 2, 0]], [0, 0, 1, 1, 2, 2], labels)).splitlines()
     assert lines[0] == (
         "6 examples, accuracy 0.667 [0.300, 0.903], macro F1 0.656 [0.291, 0.906], MCC 0.522, ECE 0.333"
