@@ -50,7 +50,8 @@ class SharedLines:
         Raises
         ------
         PetError
-            If the file is a link or cannot be written, or another process does not release its lock.
+            If the file is a link, ends like no file of JSON objects, or cannot be written, or another process does not
+            release its lock.
         """
         if self.path.is_symlink():
             raise PetError(f"{self.path}: is a link; name the file itself")
@@ -118,8 +119,10 @@ class SharedLines:
                 return
             if is_complete(tail):
                 os.write(descriptor, b"\n")
-            else:
+            elif tail.strip(b"\0")[:1] in (b"{", b""):  # after a power failure, zeros may stand for what was written
                 os.ftruncate(descriptor, start)
+            else:  # somebody else's file, such as a table
+                raise PetError(f"{self.path}: its last line is not JSON, so nothing is added to it; name another file")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

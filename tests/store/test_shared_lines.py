@@ -60,6 +60,14 @@ def test_a_file_cut_anywhere_loses_at_most_its_last_line(
     assert [text for _, text in SharedLines(path).read()] == [*complete, '{"id": "new"}']
 
 
+def test_the_last_line_of_a_file_that_has_no_json_is_kept(tmp_path: Path) -> None:
+    table = tmp_path / "next.csv"
+    table.write_text("id,label\na,bug\nb,login")
+    with pytest.raises(PetError, match=r"next\.csv: its last line is not JSON"):
+        add(table, '{"id": "new"}')
+    assert table.read_text() == "id,label\na,bug\nb,login"
+
+
 def test_two_processes_do_not_tear_each_other_s_lines(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), name]) for name in "ab"]
