@@ -28,6 +28,7 @@ LONGEST_NOTE = 10_000
 _LONGEST_TEXT = 100_000_000
 _MOST_PROBLEMS = 10
 CURE = "correct the line or remove it"
+_OWN = "or use the file of a run of this task"
 Label = str | tuple[str, ...]  # a tuple, in the order of the task, if a text may have several labels
 
 
@@ -232,7 +233,7 @@ class LineParser:
         for label in decision.labels:
             if self._names.find(label) is None:
                 hint = near(label, self.labels)
-                yield f"label {label[:60]!r} is not one of the task's labels: {some(self.labels)}{hint}; {CURE}"
+                yield f"label {label[:60]!r} is not one of the task's labels: {some(self.labels)}{hint}; {CURE}, {_OWN}"
         if self.fields is not None and set(decision.fields) != set(self.fields):
             given, own = some(decision.fields), some(self.fields)
             yield f"has the fields {given}, but the task has {own}; use the file of this run"
