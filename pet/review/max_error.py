@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, rows_without, text_keys
+from pet.data.label_sets import labels_of
 from pet.data.read import read_table
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels
@@ -33,7 +33,8 @@ def least_confidence(
 ) -> Selection:
     """Return the least confidence of labels to keep; see `pet.ensemble.selective.select`.
 
-    The share that is kept is that of the run's own unlabeled texts.
+    The share that is kept is that of the run's own unlabeled texts. If a text may have several labels, all of them must
+    be right, and its confidence is that of the least certain decision.
 
     Parameters
     ----------
@@ -59,9 +60,10 @@ def least_confidence(
         raise PetError(f"--max-error is {error}; it must be above 0 and below 1")
     run = open_finished(folder, reporter, device=compute.device, allow_pickle=compute.allow_pickle)
     soft, gold = _run_test(run) if held_out is None else _labeled(run, held_out, table, compute, reporter)
-    chosen = select(soft.confidence, soft.label == gold, run.pool.confidence, error)
+    right = (soft.applies == (gold > 0)).all(axis=1) if gold.ndim == 2 else soft.label == gold
+    chosen = select(soft.confidence, right, run.pool.confidence, error)
     if not chosen.kept:
-        raise PetError(_too_few(error, soft, gold))
+        raise PetError(_too_few(error, soft.confidence, right))
     reporter.info(
         f"--max-error {error:g}: keeps labels with a confidence of at least {chosen.confidence:.3f}, "
         f"{100 * chosen.kept:.0f} % of the run's unlabeled texts; {chosen.wrong} held-out labels above it are wrong"
@@ -84,9 +86,9 @@ def _labeled(
 ) -> tuple[SoftLabels, Array]:
     """Return the merged labels of a file of labeled texts, and the true ones."""
     columns = {**run.task.columns, **run.settings.columns, **table.columns}
-    names, labels = run.task.fields, list(run.task.labels)
+    names = run.task.fields
     texts = read_table(
-        source, names, labels=labels, label_map=run.task.label_map, columns=columns, name="held-out",
+        source, names, labels=labels_of(run.task), label_map=run.task.label_map, columns=columns, name="held-out",
         table_format=table.table_format,
     )  # fmt: skip
     if run.data.train is not None:
@@ -103,16 +105,16 @@ def _labeled(
         return ensemble.label(texts, bar.update), column_labels(texts)
 
 
-def _too_few(error: float, soft: SoftLabels, gold: Array) -> str:
+def _too_few(error: float, confidence: Array, right: Array) -> str:
     """Return why no label can be kept."""
-    wrong, needed = int((soft.label != gold).sum()), fewest_texts(error)
-    if len(gold) < needed:
+    needed = fewest_texts(error)
+    if len(right) < needed:
         return (
-            f"--max-error {error:g}: {len(gold)} held-out texts cannot show that; it takes at least {needed}, and more "
-            "if some of their labels are wrong. Label more with --held-out F, or allow a larger error"
+            f"--max-error {error:g}: {len(right)} held-out texts cannot show that; it takes at least {needed}, and "
+            "more if some of their labels are wrong. Label more with --held-out F, or allow a larger error"
         )
-    surest = float(np.max(soft.confidence[soft.label != gold], initial=0.0))
+    wrong = confidence[~right]
     return (
-        f"--max-error {error:g}: no confidence is high enough: {wrong} of {len(gold)} held-out labels are wrong, one "
-        f"with a confidence of {surest:.3f}. Label more with --held-out F, or allow a larger error"
+        f"--max-error {error:g}: no confidence is high enough: {len(wrong)} of {len(right)} held-out labels are wrong, "
+        f"one with a confidence of {wrong.max(initial=0.0):.3f}. Label more with --held-out F, or allow a larger error"
     )

@@ -65,6 +65,23 @@ def test_only_labels_above_the_confidence_are_written(finished: Path, tmp_path: 
     ]
 
 
+def test_if_a_text_may_have_several_labels_all_of_them_must_be_right(tiny_model: Path, tmp_path: Path) -> None:
+    inputs, run, held = write_inputs(tmp_path / "in"), tmp_path / "run", tmp_path / "held.jsonl"
+    with (inputs / "task.yaml").open("a", encoding="utf-8") as task:
+        task.write("multi_label: true\n")
+    pet(*run_options(inputs, tiny_model), "-q", "-o", run)
+    rows = [{"id": f"h{number}", "text": f"A text with the number {number}."} for number in range(20)]
+    new = write_rows(tmp_path / "new.jsonl", rows)
+    options = ["label", run, "--input", new, "--force", "-o", tmp_path / "labels.jsonl"]
+    pet(*options, "-q")
+    found = [json.loads(line) for line in (tmp_path / "labels.jsonl").open()]
+    right = [row | {"label": soft["labels"]} for row, soft in zip(rows, found, strict=True)]
+    write_rows(held, right)
+    assert "; 0 held-out labels" in pet(*options, "--max-error", "0.3", "--held-out", held).stderr
+    write_rows(held, [row | {"label": sorted({"World", "Sports"} ^ set(row["label"]))} for row in right])
+    assert "20 of 20 held-out labels are wrong" in refused(*options, "--max-error", "0.3", "--held-out", held)
+
+
 def _is_about(page: str, rows: list[dict[str, Any]], pool: Path) -> None:
     """The page of a file of labels has the shares of the labels, and the texts with the least certain ones first."""
     texts = {row["id"]: row["text"] for row in map(json.loads, pool.open())}
