@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pet.data.source import first_line
 from pet.ensemble.soft_labels import read_probabilities
+from pet.errors import PetError
 
 Array = NDArray[Any]
 
@@ -49,23 +51,44 @@ def write_pseudo_labels(
     pq.write_table(pa.table(columns), path)
 
 
-def read_pseudo_labels(path: Path, labels: Sequence[str]) -> tuple[Array, Array, Array]:
+def read_pseudo_labels(path: Path, labels: Sequence[str], pool: int | None = None) -> tuple[Array, Array, Array]:
     """Read the pseudo-labeled texts of a member.
+
+    Parameters
+    ----------
+    path : the file
+    labels : names of the labels
+    pool : number of rows of the pool; default: unknown
 
     Returns
     -------
     rows : rows of the pool, int64, shape (n,)
     labels : positions in `labels`, int64, shape (n,); or 0 and 1 for each label, float32, shape (n, L)
     probabilities : float64, shape (n, L)
+
+    Raises
+    ------
+    PetError
+        If the file is damaged, or names rows or labels that the run does not have.
     """
-    table = pq.read_table(path)
-    rows = table["row"].to_numpy()
-    probabilities = np.asarray(table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False))
-    probabilities = probabilities.reshape(len(rows), len(labels))
-    if "labels" in table.column_names:
-        sets = [[label in own for label in labels] for own in table["labels"].to_pylist()]
+    cure = f"delete {path.parent}, and start the run again to choose the texts anew"
+    try:
+        table = pq.read_table(path)
+        several = "labels" in table.column_names
+        rows, names = np.asarray(table["row"].to_numpy(), dtype=np.int64), table["labels" if several else "label"]
+        probabilities = np.asarray(pc.list_flatten(table["probabilities"]).to_numpy(), dtype=np.float64)
+        probabilities = probabilities.reshape(len(rows), len(labels))
+        found = set((pc.list_flatten(names) if several else names).to_pylist())
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise PetError(f"{path}: cannot be read ({first_line(error)}); {cure}") from error
+    there = (rows >= 0) & (rows < (np.inf if pool is None else pool))
+    known = not names.null_count and found <= set(labels)
+    if not there.all() or not known or not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise PetError(f"{path}: has other texts or labels than this run; {cure}")
+    if several:
+        sets = [[label in own for label in labels] for own in names.to_pylist()]
         return rows, np.array(sets, dtype=np.float32).reshape(len(rows), len(labels)), probabilities
-    return rows, label_positions(table["label"], labels), probabilities
+    return rows, label_positions(names, labels), probabilities
 
 
 def label_positions(column: pa.ChunkedArray, labels: Sequence[str]) -> Array:

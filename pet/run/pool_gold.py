@@ -117,7 +117,7 @@ def pseudo_label_accuracy(run: Path, generation: int, gold: Array, labels: Seque
     said = label_positions(pq.read_table(folder / "labels.parquet", columns=["label"])["label"], labels)
     figures = dict(zip(("accuracy", "label_accuracy"), _right(said, gold, len(labels)), strict=True))
     files = sorted((folder / "examples").glob("*.parquet"))
-    parts = [read_pseudo_labels(file, labels)[:2] for file in files]
+    parts = [read_pseudo_labels(file, labels, len(gold))[:2] for file in files]
     if parts:
         rows, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
         right = _right(chosen, gold[rows], len(labels))

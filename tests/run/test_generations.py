@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_run import QUICK, contents, interrupted, pet, refused, same_files, write_inputs, write_rows
 from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet import PetClassifier
-from pet.ensemble.pseudo_labels import read_pseudo_labels
+from pet.ensemble.pseudo_labels import read_pseudo_labels, write_pseudo_labels
+from pet.errors import PetError
 
 MEMBERS = ["p1-r1", "p2-r1"]
 Finished = tuple[Path, str, str]
@@ -246,6 +249,33 @@ def test_a_run_without_training_file_equals_a_run_with_zero_shots(
     run = options(inputs, tiny_model, "train", "unlabeled", "test", more=("--shots", "0", "-q"))
     pet(*run, "-o", tmp_path / "run")
     assert (tmp_path / "run/g3/labels.parquet").read_bytes() == (no_labels / "g3/labels.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("row", [0, 3]),
+        ("row", [-1, 2]),
+        ("row", ["a", "b"]),
+        ("label", ["World", "Nonsense"]),
+        ("label", ["World", None]),
+        ("probabilities", [[0.5, 0.5], [0.5, float("nan")]]),
+        ("probabilities", [[1.0], [0.5, 0.5]]),
+        ("probabilities", ["x", "y"]),
+        ("labels", [["World"], ["Nonsense"]]),
+        ("labels", [["World"], None]),
+    ],
+)
+def test_pseudo_labels_that_are_not_those_of_the_run_are_refused(column: str, values: list[Any], tmp_path: Path):
+    path, labels = tmp_path / "p1-r1.parquet", ["World", "Sports"]
+    ids, half = pa.array(["a", "b", "c"]), np.full((2, 2), 0.5)
+    write_pseudo_labels(path, np.array([0, 2]), np.array([0, 1]), ids, half, labels)
+    assert read_pseudo_labels(path, labels, 3)[0].tolist() == [0, 2]
+    table = pq.read_table(path).to_pydict() | {column: values}
+    pq.write_table(pa.table(table), path)
+    with pytest.raises(PetError, match=re.escape(str(path))) as refusal:
+        read_pseudo_labels(path, labels, 3)
+    assert f"delete {tmp_path}" in str(refusal.value)
 
 
 # ---- resuming --------------------------------------------------------------------------------
