@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from pet.ensemble.rules import RULES
 from pet.ensemble.scale import Scale
 from pet.numerics import log_softmax, sigmoid, softmax
-from pet.store.schema import Check, check, flag, list_of, maybe, number, record, text
+from pet.store.schema import Check, check, flag, inside, list_of, maybe, number, record, text
 
 Array = NDArray[Any]
 ABSTAINS = -1  # the vote of a member that gave a text no score
 _PRIOR_ROWS = 20_000  # rows that are enough to see the mean prediction
 REPEAT = "repeat the run"
 
-# Schema of `Ensemble.to_dict`.
-NOTED = record({"members": list_of(text(500), 1)})
+# Schema of `Ensemble.to_dict`. The name of a member is that of its folder.
+NOTED = record({"members": list_of(inside(), 1)})
 
 
 def _noted(members: int, labels: int) -> Check:

@@ -87,8 +87,7 @@ class FinishedRun:
     def _embed(self, part: str) -> Array:
         kept = self.folder / "vectors" / embeddings.KIND / part / embeddings.VECTORS
         if kept.is_file():
-            vectors = read_scores(kept, (len(self.texts(part)), np.load(kept, mmap_mode="r").shape[1]))
-            return np.asarray(vectors)
+            return np.asarray(read_scores(kept, (len(self.texts(part)), None)))
         recipe = make_recipe(self.settings.recipe, self.settings.settings)
         shared = make_shared(self.settings, self.task, recipe, self.data)
         with (

@@ -107,9 +107,8 @@ def member_data(context: RunContext, member: Member) -> MemberData:
         return with_pattern_labels(MemberData(parts, gold, pool), *read_pattern_labels(context))
     if member.generation == 0 or pool is None or context.settings.method == "pcp":
         return MemberData(parts, gold, pool)
-    chosen_rows, chosen, probabilities = read_pseudo_labels(
-        context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet", context.task.labels
-    )
+    examples = context.directory.path / f"g{member.generation}" / "examples" / f"{member.name}.parquet"
+    chosen_rows, chosen, probabilities = read_pseudo_labels(examples, context.task.labels, len(pool))
     if not len(gold) + len(chosen_rows):
         raise PetError(
             f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
@@ -219,8 +218,8 @@ def member_scores(context: RunContext, members: Sequence[Member], part: str) -> 
     return [read_scores(context.directory.path / m.stage / f"{part}-logits.npy", shape) for m in members]
 
 
-def read_scores(path: Path, shape: tuple[int, int]) -> Array:
-    """Memory-map an array of scores.
+def read_scores(path: Path, shape: tuple[int, int | None]) -> Array:
+    """Memory-map an array of scores; a width of None stands for any.
 
     Raises
     ------
@@ -228,10 +227,11 @@ def read_scores(path: Path, shape: tuple[int, int]) -> Array:
         If the file does not hold numbers of this shape.
     """
     try:
-        scores: Array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        scores: Array = np.lib.format.open_memmap(path, mode="r")  # `np.load` would also open archives
+    except (OSError, ValueError, EOFError, OverflowError, TypeError) as error:
         raise PetError(f"{path}: cannot be read ({error}); delete this folder to score the texts again") from error
-    if scores.shape != shape or scores.dtype.kind != "f":
+    rows, width = shape
+    if scores.ndim != 2 or len(scores) != rows or width not in (None, scores.shape[1]) or scores.dtype.kind != "f":
         raise PetError(
             f"{path}: contains {scores.dtype} numbers of shape {scores.shape}, not scores of shape {shape}; delete "
             "this folder to score the texts again"

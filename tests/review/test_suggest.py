@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_run import pet, refused, run_options, write_inputs
 from tiny_text import LABELS
@@ -58,6 +59,31 @@ def test_a_run_without_labels_has_suggestions_too(tiny_model: Path, tmp_path: Pa
     shown = json.loads(pet("suggest", tmp_path / "run", "-n", "3", "-q", "--json").stdout)
     assert len(shown["suggestions"]) == 3
     assert shown["suggestions"][0]["nearest"] is None
+
+
+def test_scores_outside_of_the_run_are_not_read(finished: Path, tmp_path: Path) -> None:
+    run, outside = Path(shutil.copytree(finished, tmp_path / "run")), tmp_path / "outside"
+    shutil.copytree(run / "g0" / "p1-r1", outside)
+    manifest = (run / "manifest.json").read_text(encoding="utf-8")
+    for name in ("../../outside", str(outside)):
+        changed = json.loads(manifest)
+        changed["stages"]["g0/labels"]["info"]["members"][0] = name
+        (run / "manifest.json").write_text(json.dumps(changed), encoding="utf-8")
+        message = refused("suggest", run)
+        assert str(run / "manifest.json") in message and "members[0]" in message
+
+
+@pytest.mark.parametrize("shape", [None, (4,), (10**30, 4), (True, 4)])
+def test_a_damaged_file_of_scores_is_named(finished: Path, tmp_path: Path, shape: tuple[int, ...] | None) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    path = run / "g0" / "p1-r1" / "pool-logits.npy"
+    with path.open("wb") as file:
+        if shape is None:
+            np.savez(file, scores=np.zeros((16, 4), dtype=np.float32))
+        else:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            file.write(bytes(64))
+    assert str(path) in refused("suggest", run)
 
 
 def test_mistakes_get_one_message(finished: Path, tmp_path: Path) -> None:
