@@ -50,6 +50,8 @@ _CONFIG = record(
                 "project_prompt": maybe(text()),
                 "members": list_of(text()),
                 "reuse": maybe(text()),
+                "estimate": maybe(flag()),
+                "draw": maybe(_WHOLE),
             },
         )
     },

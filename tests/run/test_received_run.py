@@ -72,6 +72,14 @@ def test_a_config_cannot_allow_pickles(run: Path, inputs: Path, tiny_model: Path
     assert "--allow-pickle" in refused("run", run / "config.yaml", "-o", tmp_path / "again", "-q")
 
 
+@pytest.mark.parametrize("setting", [{"draw": "first"}, {"estimate": "no"}])
+def test_a_setting_of_the_wrong_kind_in_a_config_is_one_message(run: Path, setting: dict[str, Any]) -> None:
+    _change_config(run, **setting)
+    with pytest.raises(PetError, match=f"settings.{next(iter(setting))}") as caught:
+        read_settings(run)
+    assert str(run / "config.yaml") in str(caught.value)
+
+
 def _ensemble_info(manifest: Any) -> Any:
     return manifest["stages"]["g0/ensemble"]["info"]
 
