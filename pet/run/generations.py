@@ -80,7 +80,7 @@ class Generations:
         last = len(self.history) - 1
         if not self.history[last]["accepted"]:
             last -= 1
-        if not settings.keep_best:
+        if not settings.keep_best or last < self._first:  # no trained generation was accepted
             return last
         kept = slice(self._first, last + 1)
         best = self._first + best_generation(self.agreement[kept], self.largest_share[kept])

@@ -123,6 +123,14 @@ def test_without_labels_the_first_trained_generation_is_used_and_the_next_one_is
     assert [item["name"] for item in second["evidence"]] == [acceptance.CLASSIFIER]
 
 
+def test_without_an_accepted_generation_keep_best_keeps_the_untrained_patterns(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(acceptance, "decide", lambda *_: Decision(False, "because of this"))
+    pet(*options(inputs, tiny_model, "--set", "keep_best=true", labeled=False), "-q", "-o", tmp_path / "run")
+    assert results(tmp_path / "run")["generation"] == 0
+
+
 def test_labeled_texts_that_members_left_out_are_evidence(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
