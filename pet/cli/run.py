@@ -316,9 +316,9 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
         parts = [f"{comparison_table(table, shown)}\n{legend(first)}", majority_line(first_seed(first))]
     if differences := [result["differences"] for result in runs if "differences" in result]:
         parts.append(f"Paired, on the same texts:\n{differences_table(differences)}")
-    for seed, result in enumerate(runs):
+    for name, result in results.get("runs", {"": results}).items():
         if result.get("generations"):
-            which = f" of seed {seed}" if len(runs) > 1 else ""
+            which = f" of {run_folder(name)}" if len(runs) > 1 else ""
             parts.append(f"Generations{which}:\n{generations_table(result['generations'])}")
     parts += _level_lines(table)
     members = _member_line(runs)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_run import pet, refused, run_options, write_inputs
 
+from pet.cli.run import summary
 from pet.evaluate import evaluate
 from pet.progress import Reporter
 from pet.run import seeds as seeds_module
@@ -53,6 +54,18 @@ def test_runs_are_named_after_draw_and_seed_and_their_spreads_are_told(
     page = (tmp_path / "report.html").read_text()
     assert 'href="draw-1-seed-0/report.html"' in page and "points over draws" in page
     assert json.loads((tmp_path / "metrics.json").read_text())["spread"] == results["spread"]
+
+
+def test_the_summary_names_the_run_of_each_table_of_generations(tmp_path: Path) -> None:
+    names = ["draw-0-seed-0", "draw-0-seed-1", "draw-1-seed-0"]
+    pool = {"rows": 4, "shares": [0.5, 0.5], "confidence": 0.9, "agreement": 1.0, "changed": None}
+    generation = {"generation": 0, "trained": True, "labeled": 4, "pool": pool, "accepted": True}
+    result = {"method": "ipet", "data": {"train": 4}, "generations": [generation]}
+    settings = RunSettings(task={"task": "t"}, train="a", unlabeled="b", test=None, model="m", method="ipet")
+    said = summary({"runs": dict.fromkeys(names, result)}, tmp_path, settings)
+    assert [line for line in said.splitlines() if line.startswith("Generations")] == [
+        f"Generations of {name}:" for name in names
+    ]
 
 
 def test_the_draw_decides_the_examples_and_the_seed_the_training(tmp_path: Path) -> None:
