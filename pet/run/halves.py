@@ -129,7 +129,7 @@ def estimate_from_halves(
         return None
     gold, labels = context.texts("train").labels, len(context.task.labels)
     draws = _draws(context)
-    weights = _kind_weights(members, ensemble)
+    weights = draw_weights(members, ensemble)
 
     def build(folder: Path) -> None:
         np.save(folder / FILE, _scores(context, draws, weights).astype(np.float32).reshape(-1, labels))
@@ -210,13 +210,11 @@ def _draws(context: RunContext) -> list[Array]:
     return [*halves, *(fold != number for number in range(FOLDS))]
 
 
-def _kind_weights(members: Sequence[Member], ensemble: Ensemble) -> dict[str, float]:
-    """Return what all members of a kind weigh together."""
-    weights: dict[str, float] = {}
-    by_name = dict(zip(ensemble.names, ensemble.weights.tolist(), strict=True))
-    for member in members:
-        weights[member.spec.kind] = weights.get(member.spec.kind, 0.0) + by_name[member.name]
-    return weights
+def draw_weights(members: Sequence[Member], ensemble: Ensemble) -> dict[str, float]:
+    """Return the weight of each member in a draw, by name; a pattern stands for all, and weighs as much as they do."""
+    weights: dict[str, float] = dict(zip(ensemble.names, ensemble.weights.tolist(), strict=True))
+    patterns = [member.name for member in members if member.spec.kind == pattern.KIND]
+    return weights | dict.fromkeys(patterns, sum(weights[name] for name in patterns))
 
 
 def _scores(context: RunContext, draws: Sequence[Array], weights: dict[str, float]) -> Array:
@@ -243,7 +241,7 @@ def _merged(context: RunContext, shared: Shared, kept: Array, number: int, weigh
         else:
             (own,) = member_scores(context, [Member(spec)], "train")
         scores = np.asarray(own, dtype=np.float64)
-        total += weights[spec.kind] * np.nan_to_num(scores if context.task.multi_label else log_softmax(scores))
+        total += weights[spec.name] * np.nan_to_num(scores if context.task.multi_label else log_softmax(scores))
     return total
 
 

@@ -12,12 +12,15 @@ import pytest
 from small_run import pet, refused, run_options, write_inputs
 
 from pet.cli.run import summary
+from pet.ensemble.combine import Ensemble
+from pet.members.spec import MemberSpec, pattern_spec
 from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
 from pet.preflight.text import _time
 from pet.recipe import make_recipe
 from pet.report.estimate import estimate_lines
-from pet.run.halves import estimate_from_halves, figures, right_rows, wants_halves
+from pet.run.halves import draw_weights, estimate_from_halves, figures, right_rows, wants_halves
 from pet.run.settings import RunSettings
+from pet.run.stages import Member
 
 NO_TEST = ("train", "unlabeled")
 
@@ -77,6 +80,15 @@ def context_of(tests: bool, labeled: int = 32, **settings: bool) -> Any:
 def wants(tests: bool, **settings: bool) -> bool:
     """Return whether such a run with 32 labeled texts wants the estimate."""
     return wants_halves(context_of(tests, **settings))
+
+
+def test_in_a_draw_one_pattern_weighs_as_much_as_all_and_every_other_member_as_in_the_run() -> None:
+    specs = [pattern_spec("pattern", 0, 0), pattern_spec("pattern", 1, 0)]
+    specs += [MemberSpec("rules", "words", {}), MemberSpec("rules", "more", {})]
+    ensemble = Ensemble.of([spec.name for spec in specs], labels=2, weights=[0.25, 0.25, 0.125, 0.375])
+    assert draw_weights([Member(spec) for spec in specs], ensemble) == {
+        "p1-r1": 0.5, "p2-r1": 0.5, "words": 0.125, "more": 0.375,
+    }  # fmt: skip
 
 
 def test_by_default_a_run_estimates_where_there_are_no_test_texts() -> None:
