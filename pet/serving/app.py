@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from pet.data.values import is_unicode
 from pet.errors import PetError
 from pet.review.guard import LOCAL, hostname
 from pet.serving.batches import Batcher, Busy
@@ -170,7 +171,9 @@ def read_request(
     """
     try:
         given = parse_json(body.decode("utf-8"), "the request", 'send {"inputs": "a text"}')
-    except (PetError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise _Refused(400, f"the request is not in UTF-8 (byte {error.start + 1}); encode it in UTF-8") from None
+    except PetError as error:
         raise _Refused(400, str(error)) from None
     if not isinstance(given, dict) or "inputs" not in given or set(given) - _KNOWN:
         raise _Refused(400, "send an object with the key inputs, and optionally parameters")
@@ -192,8 +195,11 @@ def _row(text: Any, fields: tuple[str, ...], number: int) -> dict[str, str]:
         text = {fields[0]: text}
     known = isinstance(text, Mapping) and set(text) == set(fields)
     if not known or not all(isinstance(value, str) for value in text.values()):
-        wanted = " and ".join(fields)
-        raise _Refused(400, f"input {number}: must be an object with a text for {wanted}, and nothing else")
+        alone, names = "a text, or " if len(fields) == 1 else "", ", ".join(fields)
+        wanted = f"{alone}an object with a text for each field ({names}), and no other keys"
+        raise _Refused(400, f"input {number}: must be {wanted}")
+    if not all(map(is_unicode, text.values())):  # tokenizers fail on it, and all requests of a batch would
+        raise _Refused(400, f"input {number}: contains half a character (a lone surrogate such as \\ud83d); remove it")
     return {name: text[name] for name in fields}
 
 

@@ -89,7 +89,9 @@ def test_a_list_of_texts_gets_a_list_of_answers(app: Any):
     ("body", "named"),
     [
         (b"{", "request"),
-        (b"\xff", "utf-8"),
+        (b"\xff", "UTF-8"),
+        (b'{"inputs": ["a", "\\ud800"]}', "input 2: contains half a character"),
+        ({"inputs": [1]}, "a text, or an object"),
         ({"input": "a"}, "inputs"),
         ({"inputs": 3}, "input 1"),
         ({"inputs": ["a", {"body": "b"}]}, "input 2"),
