@@ -153,7 +153,13 @@ def _same_pool(context: RunContext, earlier: EarlierRun) -> bool:
 
 def _same_pattern_labels(context: RunContext, earlier: EarlierRun) -> bool:
     """Return True if the texts that untrained patterns label stay the same."""
-    return _same_pool(context, earlier) and earlier.stages.get(PATTERN_LABELS, {}).get("state") == "done"
+    return _same_pool(context, earlier) and _is_whole(earlier, PATTERN_LABELS)
+
+
+def _is_whole(earlier: EarlierRun, stage: str) -> bool:
+    """Return True if the earlier run has finished a stage, and none of its files is missing."""
+    about = earlier.stages.get(stage, {})
+    return about.get("state") == "done" and all((earlier.folder / file).is_file() for file in about["outputs"])
 
 
 def _keep_pattern_labels(context: RunContext, earlier: EarlierRun) -> None:
@@ -201,9 +207,10 @@ def _rows(data: RunData, task: Task) -> list[Any]:
 def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> str:
     """Return why a member cannot be reused; empty if it can."""
     place, before, after = member.spec.pattern or 0, earlier.task, context.task
-    about = earlier.stages.get(f"g0/{member.name}", {})
-    if place >= len(before.patterns) or about.get("state") != "done":
+    if place >= len(before.patterns) or f"g0/{member.name}" not in earlier.stages:
         return "the earlier run has no such member"
+    if not _is_whole(earlier, f"g0/{member.name}"):
+        return "in the earlier run, a file of it is missing"
     old, new = before.patterns[place], after.patterns[place]
     if old.template.source != new.template.source:
         return "the pattern at this place changed"
@@ -215,10 +222,10 @@ def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> s
     if len(kinds) > 1 or (kinds != {WORDS} and before.labels != after.labels):
         return "its verbalizer changed, or is learned for the labels of the earlier run"
     if not np.array_equal(held_out(context, member.spec), _held_out(earlier, member)):
-        return "the number of members changed, and with it the labeled texts that each leaves out"
+        return "it leaves out other labeled texts, because the number of members or the order of the labels changed"
     learns = learns_pattern_labels(context, member.spec)
     if learns != (PATTERN_LABELS in earlier.stages) or (learns and not _same_pattern_labels(context, earlier)):
-        return "the unlabeled texts changed, and it learns from some that untrained patterns label"
+        return "it learns from texts that untrained patterns label, and these changed or are missing"
     return ""
 
 

@@ -84,6 +84,18 @@ def test_what_changed_is_trained_and_the_reason_is_said(
     assert reason in said
 
 
+def test_a_member_with_a_missing_file_is_trained_anew(
+    inputs: Path, tiny_model: Path, earlier: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "earlier"
+    shutil.copytree(earlier, copy)
+    (copy / MODEL).unlink()
+    shutil.rmtree(copy / "g0" / "p2-r1")
+    said = run(inputs, tiny_model, TASK, tmp_path / "new", "--from", copy)
+    assert "trains p1-r1, p2-r1: " in said and "missing" in said
+    assert (tmp_path / "new" / MODEL).read_bytes() == (earlier / MODEL).read_bytes()
+
+
 def test_a_folder_that_is_no_run_and_a_method_without_members_are_refused(
     inputs: Path, tiny_model: Path, earlier: Path, tmp_path: Path
 ) -> None:
