@@ -21,7 +21,7 @@ from pet.data.open_source import open_source
 from pet.data.pick import pick_rows
 from pet.data.problems import Problems
 from pet.data.row_reader import records
-from pet.data.source import column_names
+from pet.data.source import column_names, first_line
 from pet.data.values import as_text, is_missing, kind_of, label_text
 from pet.ensemble.scale import Scale
 from pet.ensemble.soft_label_rows import LOGITS, Contradiction, contradiction
@@ -84,7 +84,7 @@ class ExternalMember:
     def load(self) -> None:
         """See `pet.members.seam.Scorer.load`."""
         if self._kept is None and self.folder is not None:
-            self._kept = pq.read_table(self.folder / KEPT)
+            self._kept = _read_kept(self.folder / KEPT, len(self.labels))
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
@@ -116,6 +116,16 @@ class ExternalMember:
                 f"member {self.name}: id {ids[found[differs.argmax()]]!r} stood for another text in the run, and its "
                 f"scores are matched by id ({int(differs.sum())} such ids); give new texts new ids"
             )
+
+
+def _read_kept(path: Path, labels: int) -> pa.Table:
+    """Read a member's copy of the scores; refuse a damaged file, which may come from another person."""
+    scores = [(f"score_{column}", pa.float32()) for column in range(labels)]
+    schema = pa.schema([("id", pa.string()), ("text", pa.uint64()), *scores])
+    try:
+        return pq.read_table(path, columns=schema.names).select(schema.names).cast(schema)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise PetError(f"{path}: cannot be read ({first_line(error)}); train this member again") from error
 
 
 def read_external(path: str | Path, labels: Sequence[str], name: str) -> tuple[list[str], Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pet.errors import PetError
 from pet.members.external import FLOOR, VOTE, ExternalMember, log_probabilities, parse, read_external
 from pet.members.seam import MemberData
+from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 
 LABELS = ("no", "yes")
@@ -108,6 +110,19 @@ def test_a_fitted_member_needs_no_file_and_abstains_on_texts_without_scores(tmp_
     again.scores(texts, out)
     np.testing.assert_allclose(out[[0, 2]], EXPECTED[[1, 0]], rtol=1e-5)
     assert np.isnan(out[1]).all()
+
+
+@pytest.mark.parametrize("change", ["garbage", "a label less", "texts as scores"])
+def test_a_damaged_copy_of_the_scores_is_named(tmp_path: Path, change: str) -> None:
+    kept = tmp_path / "scores.parquet"
+    columns = {"id": ["a"], "text": pa.array([1], pa.uint64()), "score_0": [-0.1]}
+    if change == "garbage":
+        kept.write_bytes(b"garbage")
+    else:
+        pq.write_table(pa.table(columns if change == "a label less" else columns | {"score_1": ["much"]}), kept)
+    spec = MemberSpec("external", "votes", {"file": "votes.csv"})
+    with pytest.raises(PetError, match=re.escape(str(kept))):
+        ExternalMember(spec, LABELS, ("text",), tmp_path).load()
 
 
 def test_labels_columns_and_ids_are_found_in_any_spelling(tmp_path: Path) -> None:
