@@ -111,8 +111,9 @@ def member_data(context: RunContext, member: Member) -> MemberData:
     chosen_rows, chosen, probabilities = read_pseudo_labels(examples, context.task.labels, len(pool))
     if not len(gold) + len(chosen_rows):
         raise PetError(
-            f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool "
-            "is labeled with enough confidence; lower --set confidence_floor, or give more texts with --unlabeled"
+            f"generation {member.generation}: member {member.name} has nothing to learn from: no text of the pool is "
+            "labeled with enough confidence, and empty texts do not count; lower --set confidence_floor, or give more "
+            "texts with --unlabeled"
         )
     targets = np.concatenate([gold, chosen])
     # Without labeled texts, the first set is chosen against the bias of the untrained model. Its probabilities
