@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pet.ensemble.combine import NOTED, REPEAT, Ensemble, SoftLabels
 from pet.errors import PetError
 from pet.members.chat import ChatMember
+from pet.members.embeddings import EmbeddingsMember, encoder_of
 from pet.members.kinds import make_scorer, open_scorer
 from pet.members.pattern import PatternMember
 from pet.members.seam import OnRows, Scorer, ignore
@@ -215,6 +216,7 @@ def open_ensemble(
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
     _check_addresses(place, scorers, shared.access)
+    _check_model(place, scorers, shared)
     ensemble = _ensemble(place, stages, generation, scorers, shared)
     return SavedEnsemble(shared, scorers, ensemble, folders, {**task.columns, **settings.columns})
 
@@ -225,6 +227,22 @@ def _check_addresses(place: Path, scorers: Sequence[Scorer], access: Access) -> 
     for address in access.addresses:
         if address not in there:
             raise PetError(f"--teacher openai:{address}: no member of {place} asks it; {suggest(address, there)}")
+
+
+def _check_model(place: Path, scorers: Sequence[Scorer], shared: Shared) -> None:
+    """Refuse another pretrained model than that of the run, if a member reads it: its scores would be others."""
+    recorded, info = (read_config(place).get("hashes") or {}).get("model"), shared.models.info
+    readers = [
+        scorer.name
+        for scorer in scorers
+        if isinstance(scorer, UntrainedMember) or (isinstance(scorer, EmbeddingsMember) and not encoder_of(scorer.spec))
+    ]
+    if readers and recorded is not None and recorded != info.fingerprint:
+        raise PetError(
+            f"model {info.name}: its files have changed since the run {place}, and members read them "
+            f"({', '.join(readers)}); restore the model, or repeat the run with `pet run {place / 'config.yaml'} -o "
+            "NEW_FOLDER`"
+        )
 
 
 def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | None = None) -> SavedEnsemble:

@@ -82,6 +82,16 @@ def test_a_damaged_file_of_a_run_is_named(
     assert list(out.iterdir()) == []
 
 
+def test_a_pretrained_model_that_has_changed_since_the_run_is_named(inputs: Path, tiny_model: Path, tmp_path: Path):
+    model, run = Path(shutil.copytree(tiny_model, tmp_path / "model")), tmp_path / "run"
+    pet(*run_options(inputs, model, parts=["unlabeled"]), "--method", "zero-shot", "-q", "-o", run)
+    label = ["label", run, "--input", inputs / "pool.jsonl", "-q", "-o", tmp_path / "labels.jsonl"]
+    pet(*label)
+    flip(model / "model.safetensors")
+    message = refused(*label, "--force")
+    assert str(model) in message and str(run / "config.yaml") in message
+
+
 def test_edited_labels_of_a_run_are_used_with_a_warning(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
     labels = run / "g0" / "labels.jsonl"
     rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
