@@ -92,7 +92,9 @@ def init(
     given: dict[str, object] = {"--data" if made.unlabeled else "--train": source}
     if model is not None:
         given |= {"-m": model.model, "--unlabeled": model.unlabeled, "--max-length": model.max_length}
-    echo(f"next: {check_command(output, given, table_format)}")
+    # A task file cannot say that rows are numbered; the other columns are in it.
+    repeated = [f"id={columns['id']}"] if columns.get("id") == "" else []
+    echo(f"next: {check_command(output, given, table_format, repeated)}")
 
 
 def _model_of(options: dict[str, Any]) -> ModelOptions | None:

@@ -167,6 +167,7 @@ def infer_columns(
     *,
     text: Sequence[str] = (),
     label: str | None = None,
+    ids: str | None = None,
     merge_labels: bool = False,
     table_format: TableFormat = DETECT,
 ) -> InferredColumns:
@@ -180,6 +181,8 @@ def infer_columns(
         Text columns; default: a guess.
     label : str, optional
         Label column; default: a guess.
+    ids : str, optional
+        Column of the ids; empty for none; default: a guess.
     merge_labels : bool
         Merge labels that differ only in case or spaces.
     table_format : TableFormat
@@ -193,8 +196,8 @@ def infer_columns(
     """
     rows, columns = _columns(source, table_format)
     text = [_written(name, columns) for name in text]
-    label = None if label is None else _written(label, columns)
-    _check_names(source, columns, text, label)
+    label, ids = (None if name is None else _written(name, columns) for name in (label, ids))
+    _check_names(source, columns, text, label, ids)
     chosen_label = _merged(_split(columns[label] if label is not None else _guess_label(source, columns, text)))
     similar = similar_labels(chosen_label.values)
     label_map = {other: group[0] for group in similar for other in group[1:]} if merge_labels else {}
@@ -202,7 +205,9 @@ def infer_columns(
     labels = _labels(source, chosen_label)
     texts = tuple(text) or _guess_text(source, columns, chosen_label.name)
     used = {*texts, chosen_label.name}
-    ids = "id" if "id" in columns else guess_id(((c.name, c.ids) for c in columns.values() if c.name not in used), rows)
+    if ids is None:
+        unused = ((c.name, c.ids) for c in columns.values() if c.name not in used)
+        ids = "id" if "id" in columns else guess_id(unused, rows)
     return InferredColumns(
         rows,
         texts,
@@ -210,7 +215,7 @@ def infer_columns(
         labels,
         tuple(chosen_label.values.get(name, 0) for name in labels),
         tuple(name for name in columns if name not in used and name != ids),
-        ids,
+        ids or None,
         () if merge_labels else tuple(similar),
         label_map,
         labeled=chosen_label.filled,
@@ -284,10 +289,13 @@ def _with_labels_merged(column: ColumnProfile, label_map: Mapping[str, str]) -> 
     return replace(column, values=counts, names=tuple(name for name in column.names if name not in label_map))
 
 
-def _check_names(source: str, columns: dict[str, ColumnProfile], text: Sequence[str], label: str | None) -> None:
-    asked = [("--text", name) for name in text] + ([("--label", label)] if label is not None else [])
+def _check_names(
+    source: str, columns: dict[str, ColumnProfile], text: Sequence[str], label: str | None, ids: str | None
+) -> None:
+    asked = [("--text ", name) for name in text] + ([("--label ", label)] if label is not None else [])
+    asked += [("--column id=", ids)] if ids else []
     problems = [
-        f"{option} {name}: {source} has no such column{near(name, columns)}; its columns are {some(columns)}"
+        f"{option}{name}: {source} has no such column{near(name, columns)}; its columns are {some(columns)}"
         for option, name in asked
         if name not in columns
     ]

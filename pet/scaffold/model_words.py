@@ -51,7 +51,12 @@ class ModelOptions:
 
 
 def with_model(
-    draft: Draft, task: Task, options: ModelOptions, reporter: Reporter, table_format: TableFormat = DETECT
+    draft: Draft,
+    task: Task,
+    options: ModelOptions,
+    reporter: Reporter,
+    columns: Mapping[str, str] = {},
+    table_format: TableFormat = DETECT,
 ) -> Draft:
     """Return a draft with the patterns that a model can fill, and words that it fills in.
 
@@ -61,7 +66,7 @@ def with_model(
     task : the task that it describes
     options : model and texts
     reporter : shows progress
-    table_format : encoding, delimiter and quoting of the texts
+    columns, table_format : see `pet.data.read.read_table`
 
     Raises
     ------
@@ -73,7 +78,7 @@ def with_model(
     info.check()
     check_length(info.meta, length, info.name)
     sources = {"train": draft.source} | ({"unlabeled": options.unlabeled} if options.unlabeled else {})
-    tables = read_texts(task, sources, table_format=table_format)
+    tables = read_texts(task, sources, columns, table_format)
     task = task.with_patterns(_usable(task, info, length))
     models = Models(info, length, shared=False)
     shared = Shared(task, recipe, models, options.device, options.precision)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pet.data.infer_columns import InferredColumns, infer_columns
+from pet.data.label_sets import labels_of
+from pet.data.read import read_table
 from pet.data.source_names import LABELED
 from pet.data.table_format import DETECT, TableFormat
 from pet.errors import PetError
@@ -19,7 +21,6 @@ from pet.task.document import from_yaml
 from pet.task.grammar import NAME, RESERVED
 from pet.task.parse import parse_task
 from pet.task.task import Task
-from pet.words.tables import read_texts
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class NewTaskOptions:
     ----------
     text : text columns; default: a guess (`pet.data.infer_columns.infer_columns`)
     label : label column; default: a guess
-    columns : field -> text column, or ``id`` or ``label`` -> column
+    columns : field -> text column, or ``id`` or ``label`` -> column; ``id`` -> "" numbers the rows
     merge_labels : merge labels that differ only in case or spaces
     force : replace a file that exists
     table_format : encoding, delimiter and quoting of the data; default: detected
@@ -111,10 +112,19 @@ def write_new_task(
     labeled = f"{LABELED}{source}" if unlabeled else source
     draft = first_draft(name, labeled, found)
     task = _task_of(task_file_text(draft), output)
-    # Finds missing texts and labels now, with their lines.
-    read_texts(task, {"train": labeled}, table_format=options.table_format)
+    columns = {**task.columns, **{name: column for name, column in options.columns.items() if name == "id"}}
+    table_format = options.table_format
+    # Finds missing texts and labels, and ids that appear twice, with their lines.
+    read_table(
+        labeled,
+        task.fields,
+        labels=labels_of(task),
+        label_map=task.label_map,
+        columns=columns,
+        table_format=table_format,
+    )
     if options.model is not None:
-        draft = with_model(draft, task, options.model, reporter or Reporter("quiet"), options.table_format)
+        draft = with_model(draft, task, options.model, reporter or Reporter("quiet"), columns, table_format)
     written = task_file_text(draft)
     task = _task_of(written, output)
     with writing(place) as temporary:
@@ -139,13 +149,17 @@ def _inspected(source: str, options: NewTaskOptions) -> InferredColumns:
         )
     if options.label is not None and options.columns.get("label", options.label) != options.label:
         raise PetError("--label and --column label=... name two label columns; leave one out")
+    fields: dict[str, str] = {}
+    for name, column in named.items():
+        other = fields.setdefault(column, name)
+        if other != name:
+            raise PetError(f"--column {name}={column}: is the column of {other!r} already; give each field its own")
     found = infer_columns(
         source,
-        text=list(dict.fromkeys([*options.text, *named.values()])),
+        text=list(dict.fromkeys([*options.text, *fields])),
         label=options.columns.get("label", options.label),
+        ids=options.columns.get("id"),
         merge_labels=options.merge_labels,
         table_format=options.table_format,
     )
-    ids = options.columns.get("id", found.id)
-    others = tuple(name for name in found.others if name != ids)
-    return replace(found, id=ids, others=others, fields={column: name for name, column in named.items()})
+    return replace(found, fields=fields)

@@ -398,3 +398,23 @@ def test_named_columns_go_into_the_task_file(tmp_path: Path, write_jsonl: WriteR
     assert field_names(["text", "body"], {"body": "text"}) == {"text_2": "text", "text": "body"}
     message = failure("reviews", "--input", source, "--column", "mask=body", "-o", tmp_path / "no.yaml")
     assert "mask" in message and "--column" in message and not (tmp_path / "no.yaml").exists()
+
+
+def test_ids_that_repeat_are_left_out_on_request(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source = write_jsonl("train.jsonl", [{"id": i // 2} | row for i, row in enumerate(labeled(["a", "b"] * 3))])
+    target = tmp_path / "task.yaml"
+    said = failure("x", "--input", source, "-o", target)
+    assert "input: " in said and "--column id=" in said
+    result = call("x", "--input", source, "--column", "id=", "-o", target)
+    assert result.exit_code == 0, result.output
+    assert f"--train {source} --column id=" in result.stdout
+    assert "id" not in Task.load(target).columns
+
+
+def test_named_columns_must_exist_and_serve_one_field(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source, target = write_jsonl("train.jsonl", labeled(["a", "b"] * 3)), tmp_path / "task.yaml"
+    said = failure("x", "--input", source, "--column", "id=number", "-o", target)
+    assert "id=number" in said and "'text', 'label'" in said
+    said = failure("x", "--input", source, "--column", "body=text", "--column", "title=text", "-o", target)
+    assert "title=text" in said and "'body'" in said
+    assert not target.exists()
