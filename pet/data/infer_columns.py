@@ -15,7 +15,7 @@ from pet.data.source import column_names
 from pet.data.table_format import DETECT, TableFormat
 from pet.data.values import as_text, label_text
 from pet.errors import PetError
-from pet.spelling import Names
+from pet.spelling import Names, meaning
 
 MOST_LABELS = 200
 LONGEST_LABEL = 100  # characters; a label is a name
@@ -272,11 +272,15 @@ def _split(column: ColumnProfile) -> ColumnProfile:
 
 
 def _merged(column: ColumnProfile) -> ColumnProfile:
-    """The column with values that mean the same, such as ``1`` and ``1.0``, counted as one."""
-    names = Names()
+    """The column with values that mean the same, such as ``1`` and ``1.0``, counted as one.
+
+    Whole numbers are written without a fraction: pandas writes ``1.0`` for ``1`` if a column has empty cells.
+    """
+    names = Names(column.names)
     counts: dict[str, int] = {}
     for value, count in column.values.items():
-        first = names.add(value) or value
+        plain = meaning(value) if _is_number(meaning(value)) else value
+        first = names.add(plain) or plain
         counts[first] = counts.get(first, 0) + count
     return replace(column, values=counts)
 

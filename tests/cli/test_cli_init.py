@@ -418,3 +418,14 @@ def test_named_columns_must_exist_and_serve_one_field(tmp_path: Path, write_json
     said = failure("x", "--input", source, "--column", "body=text", "--column", "title=text", "-o", target)
     assert "title=text" in said and "'body'" in said
     assert not target.exists()
+
+
+def test_whole_numbers_as_labels_have_no_fraction(tmp_path: Path) -> None:
+    source, target = tmp_path / "train.csv", tmp_path / "task.yaml"
+    values = ["10.0", "9.0", "", "2.0"] * 2  # as pandas writes numbers if some cells are empty
+    source.write_text("text,stars\n" + "".join(f"{SENTENCES[i % 6]} {i},{x}\n" for i, x in enumerate(values)))
+    assert call("stars", "--input", source, "-o", target).exit_code == 0
+    task = Task.load(target)
+    assert task.labels == ("2", "9", "10") and "# ordered: true" in target.read_text()
+    table = read_table(f"labeled:{source}", task.fields, labels=task.labels, columns=task.columns)
+    assert table["label"] == [2, 1, 0] * 2
