@@ -22,6 +22,8 @@ from pet.data.values import as_text, is_unicode, kind_of
 from pet.spelling import compose
 from pet.store.spreadsheet import unquoted
 
+_SPLIT_ARRAY = "jq -c '.[]' FILE > NEW.jsonl"
+
 
 def walk(source: Source, layout: Layout, problems: Problems) -> Iterator[tuple[Place, tuple[Any, ...]]]:
     """Yield place and values (id, fields, label or label set) of every valid row; mistakes go to `problems`."""
@@ -216,17 +218,20 @@ def _json_records(
             yield place, record
         else:
             what = "an array" if isinstance(record, list) else "null" if record is None else "a single value"
-            problems.add(place, "object", f'is {what}; each line must be an object such as {{"text": "…"}}')
+            cure = f" (for an array of objects: {_SPLIT_ARRAY})" if isinstance(record, list) else ""
+            problems.add(place, "object", f'is {what}; each line must be an object such as {{"text": "…"}}{cure}')
 
 
 def _json_mistake(line: str, error: ValueError | RecursionError) -> str:
     if not isinstance(error, json.JSONDecodeError):
         return "is nested too deeply to read; remove what is not needed"
     if line.strip() in ("[", "{"):
-        return "the file is one JSON value over several lines; write one object per line (jq -c '.[]' FILE)"
+        return f"the file is one JSON value over several lines; write one object per line ({_SPLIT_ARRAY})"
     if error.msg == "Extra data":
         if "\r" in line.strip():
             return "its lines end in CR alone, as on old Macs; end them with LF or CRLF (tr '\\r' '\\n' < FILE > NEW)"
+        if line[error.pos :].strip() == ",":
+            return "ends with a comma after the object; remove it"
         return "contains more than one JSON value; write one object per line"
     if not line.endswith("\n"):
         return "ends in the middle of a line: the file is truncated; download it again or remove its last line"
@@ -248,8 +253,10 @@ def _csv_records(source: Source, dialect: Dialect, problems: Problems) -> Iterat
             yield place, dict(zip(header, map(unquoted, record.values), strict=True))
         else:
             width = len(record.values)
-            message = f"has {width} columns, but the header has {len(header)}"
+            message = f"has {width} column{'s' * (width > 1)}, but the header has {len(header)}"
             cure = f"quote values that contain {shown(dialect.delimiter)}"
+            if width < len(header):
+                cure = "add what is missing, or quote values that contain a line break"
             if len(header) == 1:
                 cure += ", or add --delimiter tab if the file has a single column"
             problems.add(place, "columns", f"{message}; {cure}", str(width))

@@ -370,7 +370,8 @@ def test_a_column_for_an_unknown_field_is_named(tmp_path: Path) -> None:
         pytest.param("x.jsonl", b'{"text": "a"}\n{"text": "b', ["x.jsonl:2: ", "truncated"], id="cut"),
         pytest.param("x.jsonl", b'{"text": "a"}\n{"text": "b"', ["x.jsonl:2: ", "truncated"], id="cut later"),
         pytest.param("x.csv", b'b,text\n1,a\n2,"cut', ["x.csv:3: ", "quote"], id="csv cut in a quote"),
-        pytest.param("x.csv", b"text,b\n1,a\n2", ["x.csv:3: ", "1 columns", "2"], id="csv cut"),
+        pytest.param("x.csv", b"text,b\n1,a\n2", ["x.csv:3: ", "1 column,", "line break"], id="csv cut"),
+        pytest.param("x.csv", b"text,b\n1,a,2\n", ["x.csv:2: ", "3 columns", "quote values"], id="csv too wide"),
         pytest.param("x.jsonl", b'{"text": "\xff"}\n', ["x.jsonl:1: ", "UTF-8", "0xff"], id="invalid UTF-8"),
         pytest.param("x.jsonl", b'{"text": "a", "b": "\xe9"}\n', ["x.jsonl:1: ", "UTF-8"], id="UTF-8 elsewhere"),
         pytest.param(
@@ -390,6 +391,8 @@ def test_a_column_for_an_unknown_field_is_named(tmp_path: Path) -> None:
         pytest.param("x.csv", b"text,\xe9\n\xc3\xa9,b\n", ["x.csv:1: ", "UTF-8"], id="csv UTF-8 in the header"),
         pytest.param("x.jsonl", '{"text": "a"}'.encode("utf-16-le"), ["UTF-16", "utf-16-le"], id="UTF-16"),
         pytest.param("x.jsonl", b'["a"]\n["b"]\n', ["x.jsonl:1: ", "array", "1 more line: 2"], id="arrays"),
+        pytest.param("x.json", b'[{"text": "a"}]', ["x.json:1: ", "array", "jq -c"], id="array on a line"),
+        pytest.param("x.json", b'{"text": "a"},\n{"text": "b"}\n', ["x.json:1: ", "comma"], id="comma after an object"),
         pytest.param("x.jsonl", b'{"text": "a"}\n"b"\n', ["x.jsonl:2: ", "object"], id="string"),
         pytest.param("x.json", b'[\n{"text": "a"}\n]', ["x.json:1: ", "one object per line"], id="one array"),
         pytest.param("x.jsonl", b'{"text":\n"a"}\n', ["x.jsonl:1: ", "one object per line"], id="object over lines"),
