@@ -76,7 +76,7 @@ def init(
     columns = column_pairs(options["columns"])
     how = NewTaskOptions(text, label, columns, options["merge_labels"], force, table_format, model)
     made = write_new_task(name, source, output, how, reporter)
-    for warning in _warnings(made, output, model is not None):
+    for warning in _warnings(made, source, output, model is not None):
         reporter.warn(warning)
     if options["as_json"]:
         per_label = {label: list(found) for label, found in made.words.items()}
@@ -114,11 +114,24 @@ def _model_of(options: dict[str, Any]) -> ModelOptions | None:
     )
 
 
-def _warnings(made: WrittenTask, output: str, checked: bool) -> list[str]:
+def _warnings(made: WrittenTask, source: str, output: str, checked: bool) -> list[str]:
+    from pet.data.values import is_missing_label
+
     found = [
         f"the labels {', '.join(map(repr, group))} differ only in case or spaces; add --merge-labels to merge them"
         for group in made.similar
     ]
+    found += [
+        f"the label {label!r} may stand for a missing one; if it does, empty these cells of {source}, and run the "
+        "command again"
+        for label in made.labels
+        if is_missing_label(label)
+    ]
+    if made.columns.get("label") in made.labels:
+        found.append(
+            f"{source}: the column of the labels is called {made.columns['label']!r}, like one of the labels; if the "
+            "first line is a row, add a line with the names of the columns above it"
+        )
     if not checked:
         found.append(
             f"{output}: no model has checked the words, which are guesses from the names of the labels; find better "

@@ -429,3 +429,17 @@ def test_whole_numbers_as_labels_have_no_fraction(tmp_path: Path) -> None:
     assert task.labels == ("2", "9", "10") and "# ordered: true" in target.read_text()
     table = read_table(f"labeled:{source}", task.fields, labels=task.labels, columns=task.columns)
     assert table["label"] == [2, 1, 0] * 2
+
+
+def test_labels_that_may_be_missing_ones_are_pointed_out(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source = write_jsonl("train.jsonl", labeled(["NaN", "bug", "login"] * 3))
+    result = call("x", "--input", source, "-o", tmp_path / "task.yaml")
+    assert result.exit_code == 0 and "'NaN'" in result.stderr and "missing" in result.stderr
+    assert "'bug'" not in result.stderr
+
+
+def test_a_row_in_place_of_the_names_is_pointed_out(tmp_path: Path) -> None:
+    source = tmp_path / "train.csv"
+    source.write_text("".join(f"{SENTENCES[i % 6]} {i},{'bug' if i % 2 else 'login'}\n" for i in range(8)))
+    result = call("x", "--input", source, "-o", tmp_path / "task.yaml")
+    assert result.exit_code == 0 and "first line" in result.stderr and "'login'" in result.stderr
