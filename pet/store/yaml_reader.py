@@ -159,6 +159,8 @@ def _problem(error: yaml.MarkedYAMLError, shown: str) -> str:
     mark = error.problem_mark or error.context_mark
     where = f"{shown}:{mark.line + 1}" if mark else shown
     what = clean(error.problem or error.context or "cannot be read")
+    if "'\\t'" in what:
+        return f"{where}: not valid YAML (a tab begins a line or a value); write spaces instead"
     return f"{where}: not valid YAML ({what}); quote text that contains {{...}}, ':' or '#'"
 
 

@@ -71,7 +71,9 @@ class PatternReader:
         text, words, kind = item, None, ""
         if item.pairs is not None:
             names = [key.value for key, _ in item.pairs]
-            if item.flow and "template" not in names:
+            # A blank in a key, as in `- It was {mask}: {text}`, makes a mapping of the text.
+            braces = any(not isinstance(name, str) or "{" in name for name in names)
+            if "template" not in names and (item.flow or braces):
                 shapes.wrong(item, 'a pattern parses as a YAML mapping; put it in quotes: "{text} It is {mask}."')
                 return None
             pairs = shapes.mapping(item, "a pattern", ("template", "verbalizer", "verbalizer_kind")) or {}
