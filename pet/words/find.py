@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -38,9 +38,6 @@ from pet.words.ranking import (
     similarities,
     with_names,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[Any]
 COUNTED = 20_000  # unlabeled texts whose words are counted
