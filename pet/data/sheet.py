@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pet.data.columns import two_columns
 from pet.data.compressed import MOST_FREE, MOST_TIMES
 from pet.data.source import Source, Unreadable, first_line
 from pet.data.spill import SpillingBatches, batch_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 1024
 MOST_ROWS, MOST_COLUMNS = 1 << 20, 1 << 14  # of a sheet in Excel; openpyxl would count to any number
 _DOCTYPE, _FORMULA = re.compile(rb"<!(?:DOCTYPE|ENTITY)"), re.compile(rb"<f[ />]")
+# Excel writes control characters such as CR as _x000D_, and the first character of a text such as "_x000D_" as _x005F_.
+_ESCAPED = re.compile(r"_x(00(?:0[1-9A-F]|1[0-9A-F]|5F))_", re.IGNORECASE)
 _ERROR = "e"  # openpyxl's type of a cell that holds an error such as #N/A
 
 
@@ -137,12 +140,17 @@ def _table(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> tuple[datase
         header.pop()
     if not header:
         raise Unreadable("the sheet is empty; its first row must name the columns")
+    if len({*header}) < len(header):
+        raise Unreadable(f"row {header_row}: {_twice(header)}")
     schema = pa.schema([(column, pa.string()) for column in header])
     store = SpillingBatches(schema, None, "input")
     numbers, waiting = array("l"), []
     for number, cells in rows:
         if len(cells) > len(header) and any(cell != "" for cell in cells[len(header) :]):
-            raise Unreadable(f"row {number}: has more cells than the {len(header)} columns that row {header_row} names")
+            raise Unreadable(
+                f"row {number}: has more cells than row {header_row}, which must name all columns; write names into "
+                "it, or remove the rows above the names, or the extra cells"
+            )
         waiting.append(tuple((cells + [""] * len(header))[: len(header)]))
         numbers.append(number)
         if len(waiting) == ROWS_AT_ONCE:
@@ -153,6 +161,13 @@ def _table(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> tuple[datase
     if waiting:
         store.add(batch_of(waiting, schema))
     return store.finish(), numbers
+
+
+def _twice(header: Sequence[str]) -> str:
+    if (unnamed := header.count("")) > 1:
+        return f"{unnamed} columns have no name; name or remove them"
+    first = next(column for column in header if header.count(column) > 1)
+    return two_columns([first] * header.count(first))
 
 
 def _filled_rows(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> Iterator[tuple[int, list[str | None]]]:
@@ -178,4 +193,6 @@ def _text(value: Any) -> str | None:
         return ""
     if isinstance(value, datetime) and value.time() == time():
         value = value.date()
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
     return as_text(value)

@@ -209,6 +209,34 @@ def test_mistakes_in_a_sheet_have_the_numbers_that_a_person_sees(tmp_path: Path)
         read_table(f"labeled:{source}", ["text"], labels=LABELS)
 
 
+def write_cells(path: Path, rows: list[list[str]]) -> Path:
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["text", "text", "label"], ["a", "b", "bad"]], "row 1: has the column 'text' twice"),
+        ([["text", "", "", "label"], ["a", "", "", "bad"]], "row 1: 2 columns have no name"),
+        ([["My survey"], ["text", "label"], ["a", "bad"]], "row 2: has more cells than row 1"),
+    ],
+)
+def test_a_sheet_whose_columns_are_not_named_is_refused(tmp_path: Path, rows: list[list[str]], message: str) -> None:
+    source = write_cells(tmp_path / "x.xlsx", rows)
+    with pytest.raises(PetError, match=rf"x\.xlsx: {message}"):
+        read_table(source, ["text"])
+
+
+def test_escaped_characters_of_a_sheet_are_those_that_excel_shows(tmp_path: Path) -> None:
+    cells = ["one_x000D_\ntwo", "_x005F_x000D_", "_xD800_ _x0041_"]
+    source = write_cells(tmp_path / "x.xlsx", [["text"], *([cell] for cell in cells)])
+    assert read_table(source, ["text"])["text"][:] == ["one\r\ntwo", "_x000D_", "_xD800_ _x0041_"]
+
+
 def test_a_sheet_is_named_after_the_file(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
