@@ -39,6 +39,13 @@ _READABLE = (
     "sqlite:FILE#TABLE, duckdb:FILE#TABLE and hub:NAME also work"
 )
 
+_NO_TEXT = {  # first bytes, which no text has, of files that are often named as text
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "an Excel or ZIP file",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+}
+_NO_TEXT_CURE = "give its name the ending of its format, such as .csv.gz or .xlsx, or unpack it"
+
 
 def open_source(
     source: str | os.PathLike[str],
@@ -143,6 +150,9 @@ def _refuse_empty(path: Path, place: str) -> None:
         raise PetError(f"{place}: {error}") from None
     except OSError as error:
         raise PetError(f"{place}: cannot be opened ({error.strerror}); check the permissions") from None
+    for mark, kind in _NO_TEXT.items():
+        if start.startswith(mark):
+            raise PetError(f"{place}: is {kind}, not text; {_NO_TEXT_CURE}")
     if not start.removeprefix(BOM).strip() and len(start) < 4096:
         raise PetError(f"{place}: is empty; it needs at least one row")
 

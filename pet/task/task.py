@@ -260,4 +260,4 @@ def _alternatives(path: Path) -> str:
         return f"its folder {path.parent} does not exist either"
     if names:
         return f"in {path.parent}: {suggest(path.name, names)}"
-    return f"shipped tasks: {suggest(path.stem, list_tasks())}"
+    return f"give another file or a shipped task; {suggest(path.stem, list_tasks())}"

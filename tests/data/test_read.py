@@ -422,6 +422,8 @@ def test_a_column_for_an_unknown_field_is_named(tmp_path: Path) -> None:
         pytest.param("x.txt", b"a", [".jsonl, .csv"], id="unknown suffix"),
         pytest.param("x", b"a", [".jsonl", ".parquet"], id="no suffix"),
         pytest.param("x.parquet", b"PAR1", ["x.parquet", "Parquet file"], id="broken parquet"),
+        pytest.param("x.csv", b"\x1f\x8b\x08\0", ["x.csv: ", "gzip", ".csv.gz"], id="gzip named as CSV"),
+        pytest.param("x.csv", b"PK\x03\x04\0", ["x.csv: ", "Excel", ".xlsx"], id="Excel named as CSV"),
         pytest.param("x.jsonl.gz", b"abc", ["x.jsonl.gz", "gzip"], id="broken gzip"),
     ],
 )
