@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from datasets import Dataset
 
-from pet.data.checks import check_tables
+from pet.data.checks import check_tables, rows_without
 from pet.data.label_sets import labels_of
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
@@ -58,6 +58,12 @@ def read_tables(
     report.rows = dict(found.rows)
     report.label_counts = dict(found.label_counts)
     report.warnings += found.messages
+    keys = found.keys
+    if "train" in keys and "unlabeled" in keys and not len(rows_without(keys["unlabeled"], keys["train"])):
+        report.warnings.append(
+            "unlabeled: every text is also in train; a run fails unless --examples or --shots draws fewer training "
+            "texts, so give other texts"
+        )
     return tables
 
 

@@ -145,6 +145,16 @@ def test_without_model_no_weights_are_needed(
     assert str(bare) in failure(*options)
 
 
+def test_a_pool_without_other_texts_than_those_of_train_is_pointed_out(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    train = write_jsonl("train.jsonl", news_rows[:8])
+    options = ["-m", tiny_model, "--max-length", 48, "--no-model", "--train", train, "--unlabeled"]
+    assert any("every text is also in train" in warning for warning in report(task, *options, train)["warnings"])
+    pool = write_jsonl("pool.jsonl", news_rows[7:9])
+    assert not any("every text" in warning for warning in report(task, *options, pool)["warnings"])
+
+
 def test_truncated_texts_are_counted(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
     rows = [{"text": "word " * n, "label": "World"} for n in (2, 100, 100, 100)]
     found = report(task, "--train", write_jsonl("t.jsonl", rows), "-m", tiny_model, "--max-length", 32, "--no-model")
