@@ -20,6 +20,7 @@ from pet.spelling import Names, meaning
 MOST_LABELS = 200
 LONGEST_LABEL = 100  # characters; a label is a name
 MOST_FIELDS = 3
+_INSIDE = "values inside objects are read if `columns` in a task file names them, as columns: {text: data.text}"
 _SEPARATORS = ";|,"  # between the labels of a cell
 _LABEL_NAMES = (
     "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion", "stars",
@@ -53,6 +54,8 @@ class ColumnProfile:
         True if values are lists, or texts with a separator; `values` then counts their entries.
     separator : str
         Character between the entries of a text.
+    objects : bool
+        True if values are objects, which have no text.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ColumnProfile:
     ids: IdProfile = field(default_factory=IdProfile)
     several: bool = False
     separator: str = ""
+    objects: bool = False
 
     def add_list(self, entries: Sequence[str]) -> None:
         """Count a list of labels, which may be empty."""
@@ -242,6 +246,8 @@ def _columns(source: str, table_format: TableFormat) -> tuple[int, dict[str, Col
             elif isinstance(value, list):
                 texts = [label_text(entry) for entry in value]
                 column.add_list([text for text in texts if text is not None])
+            elif isinstance(value, dict):
+                column.objects = True
     if not rows:
         raise PetError(f"input: {source}: is empty; it needs at least one row")
     return rows, found
@@ -300,6 +306,7 @@ def _check_names(
     asked += [("--column id=", ids)] if ids else []
     problems = [
         f"{option}{name}: {source} has no such column{near(name, columns)}; its columns are {some(columns)}"
+        + (f"; {_INSIDE}" if any(column.objects for column in columns.values()) else "")
         for option, name in asked
         if name not in columns
     ]
@@ -346,6 +353,8 @@ def _labels(source: str, column: ColumnProfile) -> tuple[str, ...]:
         )
     if len(column.values) < 2:
         only = f"only the value {next(iter(column.values))!r}" if column.values else "no values"
+        if column.objects and not column.values:
+            raise PetError(f"{where} has objects, which are no labels; name another with --label COLUMN; {_INSIDE}")
         raise PetError(f"{where} has {only}, and a task needs at least two labels; name another with --label COLUMN")
     if set(column.values) <= set(column.names):
         return column.names

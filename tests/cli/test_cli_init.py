@@ -443,3 +443,11 @@ def test_a_row_in_place_of_the_names_is_pointed_out(tmp_path: Path) -> None:
     source.write_text("".join(f"{SENTENCES[i % 6]} {i},{'bug' if i % 2 else 'login'}\n" for i in range(8)))
     result = call("x", "--input", source, "-o", tmp_path / "task.yaml")
     assert result.exit_code == 0 and "first line" in result.stderr and "'login'" in result.stderr
+
+
+def test_values_inside_objects_are_left_to_the_task_file(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    rows = [{"text": row["text"], "label": {"name": row["label"]}} for row in labeled(["a", "b"] * 3)]
+    source, target = write_jsonl("train.jsonl", rows), tmp_path / "task.yaml"
+    for options in ([], ["--label", "label.name"]):
+        said = failure("x", "--input", source, *options, "-o", target)
+        assert "objects" in said and "`columns` in a task file" in said
