@@ -134,8 +134,8 @@ def _rows(sheet: Any) -> Iterator[Sequence[Any]]:
 
 def _table(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> tuple[datasets.Dataset, Sequence[int]]:
     rows = _filled_rows(sheet, formulas)
-    header_row, header = next(rows, (0, []))
-    header = [cell or "" for cell in header]
+    header_row, first = next(rows, (0, []))
+    header = [cell or "" for cell in first]
     while header and not header[-1]:
         header.pop()
     if not header:
