@@ -16,6 +16,31 @@ from pet.task.task import Task
 _SEPARATORS = ",;|/ "
 
 
+def json_list(text: str) -> list[str] | None:
+    """Return the labels of a cell that is a list in JSON, as this package writes it; None for another cell.
+
+    Examples
+    --------
+    >>> json_list('["bug", "login"]'), json_list("bug;login")
+    (['bug', 'login'], None)
+    """
+    if text.startswith("["):
+        with suppress(ValueError, RecursionError):
+            return list(map(str, json.loads(text)))
+    return None
+
+
+def cell_parts(text: str, separator: str) -> list[str]:
+    """Return the labels of a cell with a separator between them.
+
+    Examples
+    --------
+    >>> cell_parts("bug; login;", ";")
+    ['bug', 'login']
+    """
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
 class UnknownLabel(ValueError):
     """A text that is not a label of the task."""
 
@@ -85,10 +110,8 @@ class LabelSets:
             raise ValueError(f"label is {kind_of(value)}; write a list of labels, {self._example}, or [] for none")
         if self._codes.find(text) is not None:
             return [text]
-        if text.startswith("["):  # as this package writes lists into cells
-            with suppress(ValueError):
-                return list(map(str, json.loads(text)))
-        return [part.strip() for part in text.split(self._separator) if part.strip()]
+        listed = json_list(text)
+        return cell_parts(text, self._separator) if listed is None else listed
 
     def _refuse(self, text: str) -> None:
         """Raise the error for a text that is not a label; suggest another separator if it would make labels."""

@@ -53,7 +53,8 @@ def test_a_cell_with_another_separator_names_the_line_and_the_cure(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("value", "named"), [(["bog"], "'bog'.*'bug'"), (None, r"missing.*\[\]"), ([["bug"]], "array")]
+    ("value", "named"),
+    [(["bog"], "'bog'.*'bug'"), (None, r"missing.*\[\]"), ([["bug"]], "array"), ("[" * 100_000, r"label '\[\[")],
 )
 def test_other_mistakes_name_the_value(value: Any, named: str, write_jsonl: Callable[..., Path]) -> None:
     path = write_jsonl("sets.jsonl", [{"text": "a", "label": ["bug"]}, {"text": "b", "label": value}])
