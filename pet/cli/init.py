@@ -127,6 +127,11 @@ def _warnings(made: WrittenTask, source: str, output: str, checked: bool) -> lis
         for label in made.labels
         if is_missing_label(label)
     ]
+    if all(label.startswith("[") and label.endswith("]") for label in made.labels):
+        found.append(
+            f'the labels, such as {made.labels[0]!r}, look like lists; write lists as ["bug", "login"], or labels '
+            f"with a separator as bug;login, into the cells of {source}, and run the command again"
+        )
     if made.columns.get("label") in made.labels:
         found.append(
             f"{source}: the column of the labels is called {made.columns['label']!r}, like one of the labels; if the "

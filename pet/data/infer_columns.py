@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pet.data.columns import near, same_columns, some
 from pet.data.infer_ids import IdProfile, guess_id
+from pet.data.label_sets import cell_parts, json_list
 from pet.data.label_spellings import similar_labels
 from pet.data.open_source import open_source
 from pet.data.read import read_table
@@ -260,21 +261,32 @@ def _written(name: str, columns: dict[str, ColumnProfile]) -> str:
 
 
 def _split(column: ColumnProfile) -> ColumnProfile:
-    """Return the column with the labels of its cells, if they are lists with a separator: ``bug``, ``bug;billing``.
+    """Return the column with the labels of its cells, if they are lists: ``["bug", "login"]``, or ``bug;login``.
 
-    They are if this gives fewer values than the cells have.
+    Cells with a separator are if this gives fewer values than the cells have.
     """
-    used = [separator for separator in _SEPARATORS if any(separator in value for value in column.values)]
-    for separator in used if not column.many and not column.several else ():
-        parts = {value: [part.strip() for part in value.split(separator)] for value in column.values}
+    if column.many or column.several:
+        return column
+    for separator, lists in _lists(list(column.values)):
         counts: dict[str, int] = {}
-        for value, count in column.values.items():
-            for part in dict.fromkeys(parts[value]):
+        for parts, count in zip(lists, column.values.values(), strict=True):
+            for part in dict.fromkeys(parts):
                 counts[part] = counts.get(part, 0) + count
-        if "" not in counts and 2 <= len(counts) < len(column.values):
+        fewer = len(counts) < len(column.values) and any(len(parts) > 1 for parts in lists)
+        if len(counts) >= 2 and (fewer or not separator):
             longest = max(map(len, counts))
             return replace(column, values=counts, longest=longest, several=True, separator=separator)
     return column
+
+
+def _lists(cells: Sequence[str]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield the ways in which cells may be lists of labels: the separator, or an empty text for JSON, and the lists."""
+    listed = [json_list(cell) for cell in cells]
+    if None not in listed:
+        yield "", [parts for parts in listed if parts is not None]
+    for separator in _SEPARATORS:
+        if any(separator in cell for cell in cells):
+            yield separator, [cell_parts(cell, separator) for cell in cells]
 
 
 def _merged(column: ColumnProfile) -> ColumnProfile:

@@ -132,12 +132,14 @@ def test_pet_check_accepts_the_file_with_the_model_that_found_the_words(
     assert check_task(task, model, options).errors == []
 
 
-@pytest.mark.parametrize("kind", ["list", ";", ","])
+@pytest.mark.parametrize("kind", ["list", "JSON", ";", ","])
 def test_several_labels_per_text_are_recognized(kind: str, tmp_path: Path, write_jsonl: WriteRows) -> None:
     sets = [["bug"], ["bug", "billing"], ["billing"], ["bug", "refund"], [], ["refund"]] * 2
-    if kind != "list":
+    if len(kind) == 1:
         sets = [labels or ["bug"] for labels in sets]
-    values = sets if kind == "list" else [kind.join(labels) for labels in sets]
+        values: list[Any] = [kind.join(labels) + kind * (len(labels) == 1) for labels in sets]
+    else:
+        values = sets if kind == "list" else [json.dumps(labels) for labels in sets]
     source, target = write_jsonl("train.jsonl", labeled(values)), tmp_path / "task.yaml"
     assert "3 labels" in call("tickets", "--input", source, "-o", target).stdout
     task = Task.load(target)
@@ -451,3 +453,9 @@ def test_values_inside_objects_are_left_to_the_task_file(tmp_path: Path, write_j
     for options in ([], ["--label", "label.name"]):
         said = failure("x", "--input", source, *options, "-o", target)
         assert "objects" in said and "`columns` in a task file" in said
+
+
+def test_labels_that_look_like_lists_of_python_are_pointed_out(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source = write_jsonl("train.jsonl", labeled(["['a', 'b']", "['a']"] * 3))
+    result = call("x", "--input", source, "-o", tmp_path / "task.yaml")
+    assert result.exit_code == 0 and "look like lists" in result.stderr
