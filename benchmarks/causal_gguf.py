@@ -34,7 +34,7 @@ INTRO = """# A causal model in a GGUF file
 Produced by `python benchmarks/causal_gguf.py`: SmolLM2-135M-Instruct (4 bits, converted to half precision), one
 pattern, without training (`--method zero-shot`), with four of 32 labeled texts before each text (`--set priming=4`),
 and one member trained on 32 labeled texts (`--tuning lora` and `prompt`) for 20 steps of 8 texts or 60 steps of 4.
-Accuracy in percent with its 95 % interval. CPU seconds and the peak of memory are those of the whole run in its own
+Accuracy in percent with its 95% interval. CPU seconds and the peak of memory are those of the whole run in its own
 process, with one thread.
 
 """

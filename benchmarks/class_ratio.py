@@ -2,10 +2,10 @@
 
     python benchmarks/class_ratio.py agnews:32 sst2:32 --seeds 3
 
-Each run draws balanced examples, and a pool and test texts in a skewed ratio (55, 25, 15 and 5 % for four labels) or
+Each run draws balanced examples, and a pool and test texts in a skewed ratio (55, 25, 15 and 5% for four labels) or
 in an even one. It trains all members once. Their merged scores are then corrected to different class ratios: none, an
 estimate (``prior=estimated``), that of 100 reviewed texts of the pool (``prior=FILE``), and the true ratio. The table
-has the accuracy on the test texts, the paired difference from no correction with a 95 % interval (bootstrap over texts
+has the accuracy on the test texts, the paired difference from no correction with a 95% interval (bootstrap over texts
 and seeds), and how far the ratio is from the truth (total variation).
 
 Reads the data sets in ../shared, which are not part of the project, with the hidden labels of the unlabeled texts to
@@ -32,7 +32,7 @@ INTRO = """# Class ratio
 
 Produced by `python benchmarks/class_ratio.py`. The examples are balanced; the unlabeled and test texts have another
 class ratio ("skewed") or the same one ("even"). Accuracy of the merged members on the test texts in percent, mean and
-standard deviation over seeds, and the paired difference from no correction with its 95 % interval (bootstrap over texts
+standard deviation over seeds, and the paired difference from no correction with its 95% interval (bootstrap over texts
 and seeds). The error of the ratio is its total variation from the truth in percent.
 
 """

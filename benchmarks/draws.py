@@ -202,7 +202,7 @@ def grouped_hits(lines: Rows) -> dict[tuple[str, int], tuple[Rows, dict[str, np.
 
 
 def paired(ours: np.ndarray, others: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
-    """Mean difference of two (seeds, texts) arrays of hits, and its 95 % interval by bootstrap, in percent."""
+    """Mean difference of two (seeds, texts) arrays of hits, and its 95% interval by bootstrap, in percent."""
     generator = np.random.default_rng(0)
     difference = ours.astype(float) - others
     seeds, texts = difference.shape

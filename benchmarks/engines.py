@@ -91,7 +91,7 @@ def _shown(figures: Mapping[str, Any]) -> str:
     ]
     for key, row in sorted(figures["engines"].items(), key=lambda item: -item[1]["texts_per_second"]):
         speed = row["texts_per_second"]
-        kept, differ = f"{100 * row['labels_kept']:.1f} %", f"{row['difference']:.5f}"
+        kept, differ = f"{100 * row['labels_kept']:.1f}%", f"{row['difference']:.5f}"
         shown = f"**{key}**" if "pet" in key else key
         lines.append(f"| {shown} | {speed} | {speed / best[key.split()[-1]]:.2f} | {kept} | {differ} |")
     return "\n".join(lines)

@@ -220,7 +220,7 @@ def main(
     for part, wanted in WANTED.items():
         verdict = "met" if share[part] >= wanted else "missed"
         click.echo(
-            f"{part}: {speeds[part]}, {100 * share[part]:.0f} % of the peak (target {100 * wanted:.0f} %: {verdict})"
+            f"{part}: {speeds[part]}, {100 * share[part]:.0f}% of the peak (target {100 * wanted:.0f}%: {verdict})"
         )
 
 

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of macro F1 and MCC hold the true value, by simulation.
+"""How often the 95% intervals of macro F1 and MCC hold the true value, by simulation.
 
     python benchmarks/intervals.py --tries 50
 
@@ -25,7 +25,7 @@ ACCURACIES, HARDNESS, TESTS = (0.5, 0.7, 0.85, 0.95), ("even", "some", "each"), 
 LABELS, TEXTS = (2, 4, 10, 20), (2, 5, 10, 20, 50)
 INTRO = """# How often intervals hold the true value
 
-Produced by `python benchmarks/intervals.py`. Nominal: 95 %. The lowest is that of 36 settings (accuracy from .5 to .95,
+Produced by `python benchmarks/intervals.py`. Nominal: 95%. The lowest is that of 36 settings (accuracy from .5 to .95,
 how hard labels are, how a test is drawn), each of {tries} draws, so it is lower by chance, too. Width in points.
 
 """

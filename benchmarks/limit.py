@@ -4,7 +4,7 @@
 
 The rate is measured with the shapes of the model's own linear layers, for each library that comes with PyTorch. The
 work is that of the whole encoder for all tokens without padding, including attention. A program that needs less work
-than that can exceed 100 %.
+than that can exceed 100%.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def figures(done: float, most: Mapping[str, float]) -> dict[str, dict[str, float
 
 def summary(done: float, most: Mapping[str, float]) -> str:
     """Format the achieved share of each limit."""
-    return ", ".join(f"{100 * done / each:.0f} % of {name}'s {each / 1e9:.0f} GFLOP/s" for name, each in most.items())
+    return ", ".join(f"{100 * done / each:.0f}% of {name}'s {each / 1e9:.0f} GFLOP/s" for name, each in most.items())
 
 
 @click.command()

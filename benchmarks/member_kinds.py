@@ -6,7 +6,7 @@ The scores from elsewhere are those of logistic regression on TF-IDF features, t
 labeled examples and given to the run as a CSV file (``--member tfidf=external:FILE``). Each run trains all members
 once; its ensemble is then merged with and without the head and the file, with the weights that the run gives them. The
 table has the accuracy on test texts of each kind alone and of each ensemble, and the paired difference from the
-patterns alone with a 95 % interval: a bootstrap over texts and seeds.
+patterns alone with a 95% interval: a bootstrap over texts and seeds.
 
 Reads the data sets and models in ../shared, which are not part of the project.
 """
@@ -36,7 +36,7 @@ INTRO = """# Members of other kinds
 
 Produced by `python benchmarks/member_kinds.py`. Accuracy in percent, mean and standard deviation over seeds. "file" is
 logistic regression on TF-IDF features of the same examples. The difference is that from the patterns alone, on the same
-texts, with its 95 % interval (bootstrap over texts and seeds).
+texts, with its 95% interval (bootstrap over texts and seeds).
 
 """
 

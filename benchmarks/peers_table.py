@@ -15,7 +15,7 @@ INTRO = """# PET and other few-shot methods
 
 Produced by `python benchmarks/peers.py`. All methods get the same labeled examples, unlabeled texts and test texts.
 Accuracy in percent with its standard error; the difference is that from PET's student on the same texts and seeds, with
-its standard error and 95 % interval. Errors come from a bootstrap over texts and seeds; with one seed, over texts only.
+its standard error and 95% interval. Errors come from a bootstrap over texts and seeds; with one seed, over texts only.
 "ECE" is the expected calibration error in percent. "CPU" is seconds of processor time with all children, training and
 prediction, without imports; an ensemble is listed with the time of its whole run. `settings` and versions are in the
 JSON lines file next to this one.
@@ -34,7 +34,7 @@ Group = tuple[str, int, str, int, int, str]  # task, examples, model, pool, test
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its standard error, and a 95 % interval, all in percent."""
+    """A mean, its standard error, and a 95% interval, all in percent."""
 
     mean: float
     error: float

@@ -66,7 +66,7 @@ def main(
     for kind in kinds:
         click.echo(
             f"{name}, {kind}: {speed[kind]:.0f} texts per second, {ratio[kind]:.2f} times as fast as fp32, "
-            f"{100 * same[kind]:.1f} % of the labels the same"
+            f"{100 * same[kind]:.1f}% of the labels the same"
         )
 
 

@@ -110,7 +110,7 @@ def score(model: Any, examples: Sequence[Example], words: Sequence[Sequence[int]
 def _hide(
     inputs: dict[str, Tensor], examples: Sequence[Example], tokenizer: Any, probability: float
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Choose 15 % of the ordinary tokens: 80 % become the mask, 10 % a random token, 10 % stay."""
+    """Choose 15% of the ordinary tokens: 80% become the mask, 10% a random token, 10% stay."""
     ids = inputs["input_ids"].clone()
     ordinary = ~torch.tensor([example.special for example in examples])
     chosen = ordinary & (torch.rand(ids.shape) < probability)

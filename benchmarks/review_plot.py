@@ -47,7 +47,7 @@ def _panel(name: str, curves: Mapping[str, Sequence[tuple[int, float, float]]], 
         value = low + (high - low) * step / 2
         y = down(value)
         lines.append(f'<path d="M{LEFT} {y:.1f}h{INNER_WIDTH}" stroke="#ddd"/>')
-        lines.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{100 * value:.0f} %</text>\n')
+        lines.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{100 * value:.0f}%</text>\n')
     for count in sorted({count for count, *_ in points}):
         lines.append(f'<text x="{across(count):.1f}" y="{HEIGHT - 16}" text-anchor="middle">{count}</text>\n')
     for strategy, line in curves.items():
@@ -61,7 +61,7 @@ def _panel(name: str, curves: Mapping[str, Sequence[tuple[int, float, float]]], 
             x = across(count)
             lines.append(
                 f'<path d="M{x:.1f} {down(accuracy - error):.1f}V{down(accuracy + error):.1f}" stroke="{color}">'
-                f"<title>{strategy}, {count} labels: {100 * accuracy:.1f} %</title></path>\n"
+                f"<title>{strategy}, {count} labels: {100 * accuracy:.1f}%</title></path>\n"
             )
     x, y = number % COLUMNS * WIDTH, number // COLUMNS * HEIGHT
     return f'<g transform="translate({x} {y})">\n{"".join(lines)}</g>\n'

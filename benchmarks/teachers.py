@@ -4,7 +4,7 @@
 
 Starts the server (`llm_server.py`), and runs PET with the teacher. The ensemble is then merged with and without it;
 weights are learned anew from the labeled texts each time. The table has the accuracy on test texts of the teacher alone
-and of both ensembles, the paired difference with its 95 % interval (bootstrap over texts and seeds), the teacher's
+and of both ensembles, the paired difference with its 95% interval (bootstrap over texts and seeds), the teacher's
 share of the weights, and its calls and time.
 
 Reads the data sets and models in ../shared, which are not part of the project.
@@ -28,7 +28,7 @@ INTRO = """# Teachers
 
 Produced by `python benchmarks/teachers.py`: SmolLM2-135M-Instruct (4 bits) on llama.cpp as a member, with one thread.
 Accuracy in percent on test texts. The difference is that of the ensemble with the teacher from the one without it, on
-the same texts, with its 95 % interval. Seconds are those of a call on a busy machine.
+the same texts, with its 95% interval. Seconds are those of a call on a busy machine.
 
 """
 

@@ -270,7 +270,7 @@ def main(
         "accuracy": {"pet": our_accuracy, "reference": their_accuracy},
     }  # fmt: skip
     common.record(output, "whole_run", threads, clock, figures)
-    extrapolated = "" if share >= 1 else f", extrapolated from {100 * share:g} % of its steps and texts"
+    extrapolated = "" if share >= 1 else f", extrapolated from {100 * share:g}% of its steps and texts"
     click.echo(
         f"{name}: {ours:.0f} s, {theirs['all'] / ours:.1f} times as fast as the reference "
         f"({theirs['all']:.0f} s{extrapolated})"

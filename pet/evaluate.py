@@ -38,7 +38,7 @@ def evaluate(
         - ``accuracy``
         - ``macro_f1``: mean F1 over all labels of the task; an undefined F1 counts as 0
         - ``mcc``: multiclass Matthews correlation (Gorodkin 2004); 0 if undefined
-        - ``accuracy_interval``, ``macro_f1_interval``, ``mcc_interval``: 95 % intervals; see `pet.statistics`
+        - ``accuracy_interval``, ``macro_f1_interval``, ``mcc_interval``: 95% intervals; see `pet.statistics`
         - ``ece``: expected calibration error over 15 equal-width bins (Guo et al. 2017)
         - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``
         - ``confusion``: one row per gold label and one column per predicted label; see `pet.confusion`

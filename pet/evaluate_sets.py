@@ -40,7 +40,7 @@ def evaluate_sets(
         - ``lrap``: label ranking average precision (Tsoumakas et al. 2010); 1 if the labels of every text have the
           highest probabilities. It does not depend on the threshold
         - ``exact_match``: share of texts whose labels are all right
-        - ``micro_f1_interval``, ``macro_f1_interval``, ``exact_match_interval``: 95 % intervals; see
+        - ``micro_f1_interval``, ``macro_f1_interval``, ``exact_match_interval``: 95% intervals; see
           `pet.statistics_sets`
         - ``threshold``
         - ``per_class``: label -> ``precision``, ``recall``, ``f1``, ``support``

@@ -70,7 +70,7 @@ def group_metrics(probabilities: NDArray[Any], gold: NDArray[Any], groups: Group
         - ``groups``: number of groups
         - ``f1a``: F1 of the label of right answers, over all rows
         - ``em``: share of groups whose answers are all predicted correctly or, if one answer of each group is chosen,
-          whose chosen answer is right; ``em_interval``: its 95 % interval
+          whose chosen answer is right; ``em_interval``: its 95% interval
         - ``token_f1``: mean overlap (F1 of the words) of the chosen answer with the right answer that is most similar;
           only if the answers are compared
 

@@ -206,7 +206,7 @@ class Progress:
         parts = [f"{self.label}: {self._how_far()}"]
         passed = now - self._begun
         if self.total and 0 < self.done <= self.total and passed > 0:
-            parts[0] += f" ({100 * self.done // self.total} %)"
+            parts[0] += f" ({100 * self.done // self.total}%)"
             parts.append(f"{_duration(passed * (self.total - self.done) / self.done)} left")
         outlook = self._reporter.outlook
         whole = "" if outlook is None else outlook(self.label, self.done, passed)

@@ -31,7 +31,7 @@ _MOST_NUMBERS = 1_000_000  # drawn at a time: 8 MB
 
 
 def wilson(hits: float, n: int) -> Interval:
-    """Return the 95 % interval of a share (Wilson 1927, Journal of the American Statistical Association 22).
+    """Return the 95% interval of a share (Wilson 1927, Journal of the American Statistical Association 22).
 
     Examples
     --------
@@ -50,7 +50,7 @@ def wilson(hits: float, n: int) -> Interval:
 
 
 def mean_interval(values: ArrayLike) -> Interval:
-    """Return the 95 % interval of the mean of values between -1 and 1 (Bayesian bootstrap).
+    """Return the 95% interval of the mean of values between -1 and 1 (Bayesian bootstrap).
 
     Half a text at each end keeps a few equal values from looking certain.
 
@@ -93,7 +93,7 @@ def spread_of_draws(figures: ArrayLike) -> tuple[float, float | None]:
 
 
 def metric_intervals(confusion: Confusion | ArrayLike) -> dict[str, list[float]]:
-    """Return 95 % intervals of the metrics that follow from a confusion matrix.
+    """Return 95% intervals of the metrics that follow from a confusion matrix.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
     -------
     dict
         - ``n``, ``wins``, ``losses``: numbers of texts, of those that only ours gets right, and only theirs
-        - ``accuracy``, ``macro_f1``: ``difference`` (ours minus theirs), its 95 % ``interval``, and ``better``, the
+        - ``accuracy``, ``macro_f1``: ``difference`` (ours minus theirs), its 95% ``interval``, and ``better``, the
           probability that ours is better on texts like these
 
     Examples
@@ -266,6 +266,6 @@ def corrected(figure: float, draws: Array, plain: Array, lowest: float) -> list[
 
 
 def middle(draws: Array) -> list[float]:
-    """Return the ends of the interval that holds 95 % of the draws and leaves out as many on each side."""
+    """Return the ends of the interval that holds 95% of the draws and leaves out as many on each side."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]

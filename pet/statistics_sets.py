@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def set_intervals(truth: ArrayLike, said: ArrayLike) -> dict[str, list[float]]:
-    """Return 95 % intervals of figures about texts with several labels.
+    """Return 95% intervals of figures about texts with several labels.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def set_intervals(truth: ArrayLike, said: ArrayLike) -> dict[str, list[float]]:
 
 
 def mean_micro_f1(truth: ArrayLike, said: ArrayLike) -> tuple[float, float, float]:
-    """Return the micro F1 of several predictions for each text, and its 95 % interval over texts.
+    """Return the micro F1 of several predictions for each text, and its 95% interval over texts.
 
     Parameters
     ----------

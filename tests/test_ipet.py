@@ -250,7 +250,7 @@ def test_falling_agreement_collapse_and_missing_labels_give_warnings():
     (falling,) = generation_warnings(1, [0.8, 0.7], even, wanted, LABELS)
     assert "0.800" in falling and "0.700" in falling
     collapse, nobody = generation_warnings(2, [0.7, 1.0], np.array([0.0, 1.0]), wanted, LABELS)
-    assert "generation 2" in collapse and "100 %" in collapse and "'b'" in collapse
+    assert "generation 2" in collapse and "100%" in collapse and "'b'" in collapse
     assert "generation 2" in nobody and "'a'" in nobody
     assert generation_warnings(2, [0.7, 0.7], np.array([0.1, 0.9]), np.array([0, 40]), LABELS) == []
 

@@ -60,9 +60,9 @@ def test_without_a_terminal_progress_is_plain_lines():
             task.update(0, loss=None)
     assert stream.getvalue().splitlines() == [
         "g0/p1-r1: 100 steps",
-        "g0/p1-r1: 30/100 steps (30 %)  1:10 left  loss 0.1235  rows 3",
-        "g0/p1-r1: 60/100 steps (60 %)  0:40 left  loss 0.1235  rows 3",
-        "g0/p1-r1: 90/100 steps (90 %)  0:10 left  loss 0.1235  rows 3",
+        "g0/p1-r1: 30/100 steps (30%)  1:10 left  loss 0.1235  rows 3",
+        "g0/p1-r1: 60/100 steps (60%)  0:40 left  loss 0.1235  rows 3",
+        "g0/p1-r1: 90/100 steps (90%)  0:10 left  loss 0.1235  rows 3",
         "g0/p1-r1: 100 steps in 1:40  loss 0.1235  rows 3",
     ]
 
@@ -83,10 +83,10 @@ def test_a_terminal_gets_one_live_line():
     with reporter.task("label", 4, "text") as task:
         clock.now += 3600
         task.update(1, loss=10.5)
-        assert screen(stream.getvalue()) == ["label: 1/4 texts (25 %)  3:00:00 left  loss 10.5"]
+        assert screen(stream.getvalue()) == ["label: 1/4 texts (25%)  3:00:00 left  loss 10.5"]
         clock.now += 1
         task.update(3, loss=1.0)
-        assert screen(stream.getvalue()) == ["label: 4/4 texts (100 %)  0:00 left  loss 1"]
+        assert screen(stream.getvalue()) == ["label: 4/4 texts (100%)  0:00 left  loss 1"]
     assert screen(stream.getvalue()) == ["label: 4 texts in 1:00:01  loss 1", ""]
 
 
@@ -110,7 +110,7 @@ def test_messages_do_not_mix_with_the_live_line():
         with reporter.task("inner", 5) as inner:
             clock.now += 1
             inner.update(2)
-            assert screen(stream.getvalue())[-1] == "inner: 2/5 steps (40 %)  0:02 left"
+            assert screen(stream.getvalue())[-1] == "inner: 2/5 steps (40%)  0:02 left"
         assert screen(stream.getvalue())[-1] == "outer task: 0/2 steps"
     assert screen(stream.getvalue()) == [
         "hello",

@@ -1,7 +1,7 @@
 """Masked language models: compute logits only for the words and positions that are needed.
 
 The vocabulary is by far the largest matrix of a small model. A cloze needs a handful of its rows at
-one position per text; the auxiliary loss needs all rows at 15 % of the positions. So the encoder runs
+one position per text; the auxiliary loss needs all rows at 15% of the positions. So the encoder runs
 once, and only the needed positions go through the head.
 
 A label word of several tokens has a mask for each (`pet.backbones.masks`). Its tokens are scored by log-probabilities,

@@ -3,7 +3,7 @@
 The encoders of transformers take rectangular batches: rows are padded to the longest one, and every
 layer processes the padding too. Here only attention, which must not cross rows, sees separate rows;
 everything else sees one long list of tokens. After the last attention, only the requested tokens
-continue: a cloze needs one per text, the auxiliary loss 15 % of them.
+continue: a cloze needs one per text, the auxiliary loss 15% of them.
 
 The model's own modules are called in their usual order, in training and inference. Models that differ
 from BERT are not packed: `plain_layers` returns None, and they run as usual.

@@ -24,7 +24,7 @@ Examples:
 def compare(runs: tuple[str, ...], page: str | None, force: bool, as_json: bool) -> None:
     """Compare finished runs on the same test texts.
 
-    Every run is compared with the first one, text by text: the difference in accuracy with a 95 % interval, the
+    Every run is compared with the first one, text by text: the difference in accuracy with a 95% interval, the
     probability of being better, and the texts whose label changed. The runs must have the same labels and the same test
     texts, in any order. The student is compared, or the ensemble of a run without one.
     """

@@ -83,6 +83,6 @@ def export(model: str, output: str, onnx: bool, as_json: bool, quiet: bool, **op
         echo(f"torch: {figures['torch']['texts_per_second']} texts a second")
     for name, about in figures["files"].items():
         speed = f"{about['texts_per_second']} texts a second, " if "texts_per_second" in about else ""
-        kept = f"{100 * about['labels_kept']:.1f} % of {figures['texts']} texts keep their label"
+        kept = f"{100 * about['labels_kept']:.1f}% of {figures['texts']} texts keep their label"
         echo(f"{name}: {about['bytes'] / 1e6:.1f} MB, {speed}{kept} (largest difference {about['difference']:.2g})")
     echo(f"written to {output}")

@@ -69,7 +69,7 @@ class ErrorEstimate:
     Attributes
     ----------
     mean : of the posterior
-    low, high : its 2.5 % and 97.5 % quantiles
+    low, high : its 2.5% and 97.5% quantiles
     """
 
     mean: float

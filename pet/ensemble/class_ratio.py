@@ -25,14 +25,14 @@ Array = NDArray[Any]
 AUTO, NONE, BALANCED, LABELED, ESTIMATED = "auto", "none", "balanced", "labeled", "estimated"
 WORDS = (AUTO, NONE, BALANCED, LABELED, ESTIMATED)  # values of the setting that are not shares
 SMALLEST = 1e-4  # share of a label that is said to have none: rare and not impossible
-Z = 1.959964  # two-sided 95 % of a normal distribution
+Z = 1.959964  # two-sided 95% of a normal distribution
 _NUMBERS = re.compile(r"[-+.\deE\s]+(,[-+.\deE\s]+)*")
 _EXAMPLE = "0.4,0.6"
 _ROUNDING = 0.011  # how far shares may be from adding up to 1 or 100
 
 
 class ClassRatio(NamedTuple):
-    """Shares of the labels, with an interval that holds each of them with a probability of 95 %.
+    """Shares of the labels, with an interval that holds each of them with a probability of 95%.
 
     Attributes
     ----------

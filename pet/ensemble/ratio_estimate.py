@@ -107,7 +107,7 @@ def mean_ratio(ratios: Sequence[ClassRatio]) -> ClassRatio:
 
 
 def _quantile(freedom: int) -> float:
-    """Return the two-sided 95 % quantile of Student's distribution: the noise is known from few texts."""
+    """Return the two-sided 95% quantile of Student's distribution: the noise is known from few texts."""
     from scipy.stats import t
 
     return float(t.ppf(0.975, max(freedom, 4)))

@@ -98,5 +98,5 @@ def note_agreement(before: Array, after: Array, reporter: Reporter, how: str = "
     equal = before == after
     same = int(np.count_nonzero(equal if equal.ndim == 1 else equal.all(axis=1)))
     share = same / len(before)
-    reporter.info(f"{how}: {same} of the first {len(before)} texts keep their label ({100 * share:.1f} %)")
+    reporter.info(f"{how}: {same} of the first {len(before)} texts keep their label ({100 * share:.1f}%)")
     return share

@@ -329,7 +329,7 @@ def generation_warnings(
     asked = np.ones(len(labels), dtype=bool) if wanted is None else np.asarray(wanted) > 0
     if shares[top] >= COLLAPSE:
         messages.append(
-            f"generation {generation} collapsed: it predicts {labels[top]!r} for {100 * shares[top]:.0f} % of the "
+            f"generation {generation} collapsed: it predicts {labels[top]!r} for {100 * shares[top]:.0f}% of the "
             "pool; try --set calibrate=true, other patterns or label words, or --set keep_best=true"
         )
     nobody = [label for label, share, wish in zip(labels, shares, asked, strict=True) if wish and not share]

@@ -115,7 +115,7 @@ def _zero_shot(found: ZeroShot) -> str:
     if found.multi_label:
         figure, constant = "ranking precision", "ranking the labels by frequency"
     table = text_table(rows, ["untrained", figure, "centered"])
-    certain = "" if found.multi_label else f" (95 % interval of the ensemble: {_interval(found)})"
+    certain = "" if found.multi_label else f" (95% interval of the ensemble: {_interval(found)})"
     return (
         f"{table}\nOn {found.rows} texts of {found.table}{certain}; {constant}: "
         f"{found.majority:.3f}. Centered: with each label's mean score subtracted.{_conclusion(found)}"

@@ -144,7 +144,7 @@ def _eval_results(task: CardTask, metrics: Mapping[str, Any]) -> list[EvalResult
     results = []
     for key in (key for key in NAMES if isinstance(metrics.get(key), (int, float))):
         ends = metrics.get(f"{key}_interval")
-        within = "" if ends is None else f", 95 % interval {interval(ends)}"
+        within = "" if ends is None else f", 95% interval {interval(ends)}"
         results.append(
             EvalResult(
                 task_type="text-classification",
@@ -207,7 +207,7 @@ def _training(base_model: str, method: str, patterns: Sequence[str], facts: Mapp
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
-    lines = [f"## Results on {metrics['n']} test examples", "", "| metric | value and 95 % interval |", "|---|---|"]
+    lines = [f"## Results on {metrics['n']} test examples", "", "| metric | value and 95% interval |", "|---|---|"]
     for key, name in NAMES.items():
         if key in metrics:
             ends = metrics.get(f"{key}_interval")

@@ -59,7 +59,7 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def _percents(place: Any) -> list[tuple[float, str]]:
-    return [(place(share), f"{100 * share:.0f} %") for share in _SHARES]
+    return [(place(share), f"{100 * share:.0f}%") for share in _SHARES]
 
 
 def histogram(title: str, x_name: str, counts: Mapping[str, int]) -> Chart:
@@ -69,7 +69,7 @@ def histogram(title: str, x_name: str, counts: Mapping[str, int]) -> Chart:
     --------
     >>> chart = histogram("Confidence", "confidence", {"0 to 0.5": 1, "0.5 to 1": 3})
     >>> len(chart.bars), chart.rows[1]
-    (2, ('0.5 to 1', 3, '75.0 %'))
+    (2, ('0.5 to 1', 3, '75.0%'))
     """
     total, most, number = sum(counts.values()), max([*counts.values(), 1]), len(counts)
     bars = []
@@ -92,12 +92,12 @@ def histogram(title: str, x_name: str, counts: Mapping[str, int]) -> Chart:
         [(_y(0), "0"), (_y(1), f"{most}")],
         bars,
         header=[x_name, "texts", "share"],
-        rows=[(name, count, f"{100 * count / max(total, 1):.1f} %") for name, count in counts.items()],
+        rows=[(name, count, f"{100 * count / max(total, 1):.1f}%") for name, count in counts.items()],
     )
 
 
 def reliability(calibration: Sequence[Mapping[str, Any]], ece: float) -> Chart:
-    """Return accuracy over confidence, with the 95 % interval of each class; see `pet.evaluate.evaluate`."""
+    """Return accuracy over confidence, with the 95% interval of each class; see `pet.evaluate.evaluate`."""
     points, rows = [], []
     for row in calibration:
         if row["n"]:
@@ -107,7 +107,7 @@ def reliability(calibration: Sequence[Mapping[str, Any]], ece: float) -> Chart:
             rows.append((span, row["n"], row["confidence"], row["accuracy"], f"{low:.3f} to {high:.3f}"))
     return Chart(
         "Reliability",
-        f"On the diagonal, a confidence of 80 % means 80 % right. Points below it are overconfident. The expected "
+        f"On the diagonal, a confidence of 80% means 80% right. Points below it are overconfident. The expected "
         f"calibration error is {ece:.3f}.",
         "confidence",
         "accuracy",
@@ -115,7 +115,7 @@ def reliability(calibration: Sequence[Mapping[str, Any]], ece: float) -> Chart:
         _percents(_y),
         points=points,
         guides=[(_x(0), _y(0), _x(1), _y(1))],
-        header=["confidence", "texts", "mean confidence", "accuracy", "95 % interval"],
+        header=["confidence", "texts", "mean confidence", "accuracy", "95% interval"],
         rows=rows,
     )
 
@@ -134,17 +134,17 @@ def coverage(curve: Sequence[Mapping[str, Any]]) -> Chart:
     first, last = curve[0], curve[-1]
     return Chart(
         "Accuracy against coverage",
-        f"Of all texts, {100 * last['right'] / last['n']:.1f} % are right; of the most confident "
-        f"{100 * first['share']:.0f} %, {100 * first['right'] / first['n']:.1f} %. The band is the 95 % interval.",
+        f"Of all texts, {100 * last['right'] / last['n']:.1f}% are right; of the most confident "
+        f"{100 * first['share']:.0f}%, {100 * first['right'] / first['n']:.1f}%. The band is the 95% interval.",
         "share of texts answered",
         "accuracy",
         _percents(_x),
         _percents(_y),
         lines=[_points(best)],
         bands=[_points(band)],
-        header=["share of texts", "texts", "accuracy", "95 % interval", "confidence at least"],
+        header=["share of texts", "texts", "accuracy", "95% interval", "confidence at least"],
         rows=[
-            (f"{100 * row['share']:.0f} %", row["n"], row["right"] / row["n"], f"{low:.3f} to {high:.3f}",
+            (f"{100 * row['share']:.0f}%", row["n"], row["right"] / row["n"], f"{low:.3f} to {high:.3f}",
              row["confidence"])
             for row, (low, high) in zip(curve, ends, strict=True)
         ],

@@ -18,7 +18,7 @@ def estimate_lines(estimate: Mapping[str, Any] | None) -> list[str]:
     >>> found = {"accuracy": 0.8, "low": 0.7, "high": 0.88, "disagreement": None, "judged": 0, "wrong": 0}
     >>> halves = {"draws": 5, "labeled": 40, "accuracy": 0.8, "gain": None}
     >>> print(*estimate_lines(found | {"halves": halves}))
-    About 80 % of the labels should be right (70 to 88 %), judging by 5 × half of 40 labeled texts, likely a little low.
+    About 80% of the labels should be right (70 to 88%), judging by 5 × half of 40 labeled texts, likely a little low.
     """
     if estimate is None:
         return []
@@ -26,11 +26,11 @@ def estimate_lines(estimate: Mapping[str, Any] | None) -> list[str]:
     if estimate.get("micro_f1"):
         micro, least, most = (f"{figure:.2f}" for figure in estimate["micro_f1"])
         expected = (
-            f"The micro F1 should be about {micro} ({least} to {most}), and about {middle} % of the texts should have "
-            f"exactly the right labels ({low} to {high} %)"
+            f"The micro F1 should be about {micro} ({least} to {most}), and about {middle}% of the texts should have "
+            f"exactly the right labels ({low} to {high}%)"
         )
     else:
-        expected = f"About {middle} % of the labels should be right ({low} to {high} %)"
+        expected = f"About {middle}% of the labels should be right ({low} to {high}%)"
     gain = (estimate.get("halves") or {}).get("gain")
     return [f"{expected}, judging by {_sources(estimate)}.", *([_gained(gain)] if gain else [])]
 
@@ -39,13 +39,13 @@ def _sources(estimate: Mapping[str, Any]) -> str:
     """Return what the figure comes from."""
     halves, judged, share = estimate.get("halves"), estimate["judged"], estimate["disagreement"]
     half = "" if halves is None else f"{halves['draws']} × half of {halves['labeled']} labeled texts"
-    parts = [] if share is None else [f"how often two patterns disagree ({100 * share:.0f} % of the unlabeled texts)"]
+    parts = [] if share is None else [f"how often two patterns disagree ({100 * share:.0f}% of the unlabeled texts)"]
     if judged and (parts or estimate.get("micro_f1")):
         parts.append(f"{judged} labeled texts that members left out ({judged - estimate['wrong']} right)")
     if not parts:
         return f"{half}, likely a little low"
     if halves is not None:
-        parts.append(f"{half} ({100 * halves['accuracy']:.0f} % of the others right, likely a little low)")
+        parts.append(f"{half} ({100 * halves['accuracy']:.0f}% of the others right, likely a little low)")
     return ", and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"
 
 

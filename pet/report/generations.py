@@ -20,7 +20,7 @@ def generation_line(entry: Mapping[str, Any]) -> str:
     parts.append(f"confidence {pool['confidence']:.3f}")
     parts.append(f"agreement {pool['agreement']:.3f}")
     if pool["changed"] is not None:
-        parts.append(f"labels changed {100 * pool['changed']:.1f} %")
+        parts.append(f"labels changed {100 * pool['changed']:.1f}%")
     if entry.get("gold"):
         parts.append(f"pseudo-label accuracy {entry['gold']['accuracy']:.3f}")
     return "  ".join(parts)

@@ -34,7 +34,7 @@ def render(template: str, **values: Any) -> str:
 
 _ABOUT_ESTIMATED = (
     "“Estimated” corrects the predicted shares by how often each label is mistaken for another one in labeled texts "
-    "that members left out. In brackets: 95 % interval."
+    "that members left out. In brackets: 95% interval."
 )
 
 

@@ -159,7 +159,7 @@ def legend(result: Metrics | Sequence[Metrics]) -> str:
     parts = [] if isinstance(result, Mapping) or len(result) < 2 else [f"± standard deviation over {len(result)} seeds"]
     texts = f"{first['n']} test text{'s' if first['n'] != 1 else ''}"
     if "accuracy_interval" in first or "micro_f1_interval" in first:
-        return "; ".join([*parts, f"[ ] 95 % interval, from {texts}"]) + "."
+        return "; ".join([*parts, f"[ ] 95% interval, from {texts}"]) + "."
     return "; ".join([*parts, texts]) + "."
 
 

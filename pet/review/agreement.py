@@ -25,7 +25,7 @@ def agreement(decisions: Iterable[Decision]) -> dict[str, Any]:
     -------
     dict
         - ``n``, ``right``: number of decisions that count, and of those that agree
-        - ``interval``: 95 % interval of the share (Wilson); None if nothing counts
+        - ``interval``: 95% interval of the share (Wilson); None if nothing counts
         - ``curve``: (n, share, low, high) after some of the decisions, the last one included
 
     Examples

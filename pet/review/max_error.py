@@ -66,7 +66,7 @@ def least_confidence(
         raise PetError(_too_few(error, soft.confidence, right))
     reporter.info(
         f"--max-error {error:g}: keeps labels with a confidence of at least {chosen.confidence:.3f}, "
-        f"{100 * chosen.kept:.0f} % of the run's unlabeled texts; {chosen.wrong} held-out labels above it are wrong"
+        f"{100 * chosen.kept:.0f}% of the run's unlabeled texts; {chosen.wrong} held-out labels above it are wrong"
     )
     return chosen
 

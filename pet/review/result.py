@@ -93,7 +93,7 @@ class RunResult:
         -------
         DataFrame with one row for each label, and those of these columns that the run knows: ``labeled`` (share of the
         labeled texts), ``predicted`` (of the unlabeled texts), and ``estimated``, ``low`` and ``high``: the predictions
-        corrected by how often members are wrong about labeled texts that they left out, with its 95 % interval. If a
+        corrected by how often members are wrong about labeled texts that they left out, with its 95% interval. If a
         text may have several labels, shares do not add up to 1.
         """
         import pandas as pd

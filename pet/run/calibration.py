@@ -32,13 +32,13 @@ class Estimate:
 
     Attributes
     ----------
-    accuracy, low, high : the expected accuracy, and its 95 % interval; if texts may have several labels, the share of
+    accuracy, low, high : the expected accuracy, and its 95% interval; if texts may have several labels, the share of
         texts with exactly the right ones
     disagreement : how often two patterns name different labels for an unlabeled text; None without unlabeled texts or
         with a single pattern
     judged, wrong : labeled texts that members left out, and how many of them got a wrong label
     halves : the same for members that were trained on half of the labeled texts; see `pet.run.halves.Halves`
-    micro_f1 : the expected micro F1 and its 95 % interval, if texts may have several labels
+    micro_f1 : the expected micro F1 and its 95% interval, if texts may have several labels
     """
 
     accuracy: float
@@ -107,8 +107,8 @@ def calibrated(
     if estimate is None or estimate.disagreement is None:
         return ensemble
     context.reporter.info(
-        f"about {100 * estimate.accuracy:.0f} % of the soft labels should be right ({100 * estimate.low:.0f} to "
-        f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f} % of the texts"
+        f"about {100 * estimate.accuracy:.0f}% of the soft labels should be right ({100 * estimate.low:.0f} to "
+        f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f}% of the texts"
     )
     factor = inverse_temperature(ensemble.merge(some_scores(context, members)), estimate.accuracy)
     return replace(ensemble, temperature=ensemble.temperature / factor)

@@ -58,7 +58,7 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
     dict
         Keys without content are missing.
 
-        - ``tables``: part -> ``rows``, ``duplicates``, words (``median``, ``most``: 95 %, ``longest``), and ``cut``,
+        - ``tables``: part -> ``rows``, ``duplicates``, words (``median``, ``most``: 95%, ``longest``), and ``cut``,
           the share of texts that are truncated
         - ``weights``: for each member ``name``, ``pattern``, ``weight``, ``losses``, ``agreement`` with the ensemble on
           the pool, and ``left_out``: right ones among the labeled texts that it left out, and their number

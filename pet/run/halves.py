@@ -44,7 +44,7 @@ class Gain:
     Attributes
     ----------
     texts : number of additional labeled texts
-    difference, low, high : additional accuracy, and its 95 % interval
+    difference, low, high : additional accuracy, and its 95% interval
     """
 
     texts: int
@@ -61,9 +61,9 @@ class Halves:
     ----------
     draws, labeled : number of draws, and of labeled texts
     judged : texts that at least one draw has labeled
-    accuracy, low, high : mean share of right labels, and its 95 % interval
+    accuracy, low, high : mean share of right labels, and its 95% interval
     gain : from half of the texts to all of them but a fold; None if nothing says so
-    micro_f1 : the figure and its 95 % interval, if texts may have several labels
+    micro_f1 : the figure and its 95% interval, if texts may have several labels
     """
 
     draws: int

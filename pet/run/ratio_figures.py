@@ -21,7 +21,7 @@ from pet.terminal import clean
 Array = NDArray[Any]
 _MOST_ROWS = 20_000  # evenly spaced rows of the pool that figures are computed from
 _SUSPICIOUS = 0.1  # total variation between predicted and labeled shares from which the ratio is estimated
-_SURE = 1.3  # an estimate must differ by this many times the half of its interval: 99 %
+_SURE = 1.3  # an estimate must differ by this many times the half of its interval: 99%
 _WORTH = 0.02  # share of labels that a correction must change to be worth a warning
 _LISTED = 5  # labels in a warning
 
@@ -39,7 +39,7 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
     -------
     dict with ``prior``, the setting, and mappings of label to share: ``predicted`` (labels of the pool), ``labeled``,
     ``target`` (what the scores were corrected to), and, with labeled texts, ``estimated``: the predictions corrected by
-    how often members are wrong about labeled texts that they left out, with the 95 % interval ``low`` and ``high``. For
+    how often members are wrong about labeled texts that they left out, with the 95% interval ``low`` and ``high``. For
     reviewed texts that were given as a file, ``low`` and ``high`` are their interval. If there is a warning,
     ``changes`` is the share of labels that the estimated ratio would change. ``source`` and ``rows`` describe a file.
     """
@@ -125,12 +125,12 @@ def _warn(
     if not len(differ) or changes < _WORTH:
         return {}
     order = differ[np.argsort(-np.abs(ratio.shares - labeled)[differ], kind="stable")][:_LISTED]
-    listed = ", ".join(f"{clean(labels[i])} {100 * ratio.low[i]:.0f} to {100 * ratio.high[i]:.0f} %" for i in order)
+    listed = ", ".join(f"{clean(labels[i])} {100 * ratio.low[i]:.0f} to {100 * ratio.high[i]:.0f}%" for i in order)
     # With two decimals, five shares may be too far from adding up to 1 to be given.
     example = shares_text(np.round(ratio.shares, 3), labels) if len(labels) <= _LISTED else "FILE"
     message = (
         f"the labeled texts are balanced, but the unlabeled texts probably are not: {listed}. The class ratio would "
-        f"change about {100 * changes:.0f} % of their labels. If you know it, give it, as --set prior={example}; "
+        f"change about {100 * changes:.0f}% of their labels. If you know it, give it, as --set prior={example}; "
         "--set prior=estimated uses an estimate"
     )
     context.reporter.warn(message)

@@ -73,7 +73,7 @@ def fit_student(
 ) -> list[float]:
     """Train a student in place, in one round or more.
 
-    After each round but the last, it labels up to 256 of the texts. While `shortfall` is above 5 %, it is trained
+    After each round but the last, it labels up to 256 of the texts. While `shortfall` is above 5%, it is trained
     again, with new batches and the same schedule.
 
     Parameters
@@ -102,7 +102,7 @@ def fit_student(
         if missed <= FARTHEST:
             break
         reporter.info(
-            f"the {label} should be {100 * missed:.0f} % less accurate than its soft labels; training it again"
+            f"the {label} should be {100 * missed:.0f}% less accurate than its soft labels; training it again"
         )
     return losses
 

@@ -52,7 +52,7 @@ def kept_memory(device: str) -> Iterator[None]:
     """On a CPU and within `own_process`, keep freed memory in this process until the end of the block.
 
     The GNU C library returns large blocks to the system as soon as they are freed, and the system zero-fills
-    every new one, which costs 10 to 20 % of the time of a batch. Other C libraries and devices are unaffected. At
+    every new one, which costs 10 to 20% of the time of a batch. Other C libraries and devices are unaffected. At
     the end, all free memory is returned.
     """
     if device != "cpu" or not _own_process.get() or platform.libc_ver()[0] != "glibc":

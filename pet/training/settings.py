@@ -93,7 +93,7 @@ class MemberSettings(Settings):
     pattern_labels: int = setting(
         200,
         "members also learn from this many unlabeled texts, with the labels that the untrained patterns are surest of, "
-        "and as often as from the labeled ones; at most 40 % of the unlabeled texts; 0 with more than 10 labels, or if "
+        "and as often as from the labeled ones; at most 40% of the unlabeled texts; 0 with more than 10 labels, or if "
         "a classifier on embeddings or words learns more from the labeled texts than the patterns know",
         low=0,
         high=10**6,
@@ -163,7 +163,7 @@ class StudentSettings(Settings):
     )
     rounds: int = setting(
         3,
-        "most trainings of the student: it is trained again while, judging by its soft labels, it is more than 5 % "
+        "most trainings of the student: it is trained again while, judging by its soft labels, it is more than 5% "
         "less accurate than they are; 1 if `student_steps` is given",
         low=1,
         high=100,

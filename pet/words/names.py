@@ -14,7 +14,7 @@ from pet.words.candidates import Candidates
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FREQUENT = 30  # most frequent words, which may say nothing; 1 % of the candidates if that is more
+FREQUENT = 30  # most frequent words, which may say nothing; 1% of the candidates if that is more
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 

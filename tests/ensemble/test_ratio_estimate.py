@@ -12,7 +12,7 @@ SHARES = np.array([0.5, 0.3, 0.15, 0.05])
 
 
 def scores(gold: np.ndarray, signal: float, bias: np.ndarray, dice: np.random.Generator) -> np.ndarray:
-    """Scores of a biased, overconfident classifier: 70 to 80 % are right."""
+    """Scores of a biased, overconfident classifier: 70 to 80% are right."""
     noise = dice.normal(size=(len(gold), len(SHARES)))
     noise[np.arange(len(gold)), gold] += signal
     return 2 * noise + bias

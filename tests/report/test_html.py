@@ -196,7 +196,7 @@ def test_a_histogram_has_bars_in_proportion_and_names_the_largest_class():
     chart = charts.histogram("t", "x", {"a": 1, "b": 4, "c": 0})
     heights = [height for *_, height in chart.bars]
     assert heights[1] == chart.bottom - chart.top and heights[0] == pytest.approx(heights[1] / 4, abs=0.1)
-    assert heights[2] == 0 and "b" in chart.description and chart.rows[1] == ("b", 4, "80.0 %")
+    assert heights[2] == 0 and "b" in chart.description and chart.rows[1] == ("b", 4, "80.0%")
 
 
 def test_reliability_puts_each_class_at_its_confidence_and_accuracy():
@@ -218,7 +218,7 @@ def test_coverage_and_losses_are_drawn_from_left_to_right():
     ]
     chart = charts.coverage(curve)
     assert chart.lines == [f"{(chart.left + chart.right) / 2:.1f},{chart.top}.0 {chart.right}.0,86.0"]
-    assert "50.0 %" in chart.description and "100.0 %" in chart.description
+    assert "50.0%" in chart.description and "100.0%" in chart.description
     falling = charts.losses("loss", [2.0, None, 1.0])
     assert (
         falling.lines[0].split()[-1] == f"{falling.right}.0,86.0" and "falls from 2.000 to 1.000" in falling.description

@@ -71,7 +71,7 @@ def test_the_student_is_compared_with_every_other_result_on_the_same_texts(finis
         expected = metrics["student"]["accuracy"] - results["ensemble"]["accuracy"]
         assert others[name]["n"] == 12 and others[name]["accuracy"]["difference"] == pytest.approx(expected)
         assert f"{expected:+.3f} [" in said
-    assert "95 % interval, from 12 test texts" in said
+    assert "95% interval, from 12 test texts" in said
 
 
 def test_the_report_shows_wrong_texts_with_their_labels(finished: tuple[Path, str], inputs: Path):

@@ -116,7 +116,7 @@ def test_a_run_with_corrections_shows_the_estimate_before(tmp_path: Path) -> Non
     )  # fmt: skip
     said = summary({"method": "pet", "estimate": estimate | {"accuracy": 0.85}}, tmp_path / "new", settings)
     before = said[said.index("Before") :]
-    assert "About 85 %" in said and "80 %" in before and str(tmp_path) in before and "too low" in before
+    assert "About 85%" in said and "80%" in before and str(tmp_path) in before and "too low" in before
 
 
 def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_of_several_labels_all_must_be_right() -> None:
 def test_the_estimate_of_several_labels_is_a_micro_f1_too() -> None:
     found = {"accuracy": 0.5, "low": 0.3, "high": 0.7, "disagreement": None, "judged": 20, "wrong": 10}
     (line,) = estimate_lines(found | {"micro_f1": [0.8, 0.7, 0.9]})
-    assert "0.80 (0.70 to 0.90)" in line and "50 %" in line and "20 labeled texts" in line and "10 right" in line
+    assert "0.80 (0.70 to 0.90)" in line and "50%" in line and "20 labeled texts" in line and "10 right" in line
 
 
 def test_pet_check_says_what_the_estimate_costs_and_what_it_would_cost() -> None:

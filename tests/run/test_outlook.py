@@ -40,7 +40,7 @@ def test_a_reporter_shows_it_beside_the_task() -> None:
     with reporter.task("train g0/a", 100) as bar:
         now[0] = 40.0
         bar.update(40, loss=0.5)
-    assert "40/100 steps (40 %)  1:00 left  loss 0.5  [member 1 of 3; about 12 min left in all]" in stream.getvalue()
+    assert "40/100 steps (40%)  1:00 left  loss 0.5  [member 1 of 3; about 12 min left in all]" in stream.getvalue()
 
 
 def test_a_run_knows_its_members_and_their_work(tiny_model: Path, tmp_path: Path) -> None:

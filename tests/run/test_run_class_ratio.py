@@ -152,10 +152,10 @@ def test_a_balanced_draw_from_a_skewed_pool_is_told_with_the_cure(
     monkeypatch.setattr("pet.run.ratio_figures._WORTH", 0.0)
     options = [*run_options(inputs, tiny_model, parts=["train", "unlabeled"]), "--shots", "2"]
     said = pet(*options, "-o", tmp_path / "run").stderr
-    assert "World 65 to 75 %" in said
+    assert "World 65 to 75%" in said
     assert "--set prior=World:0.7,Sports:0.1,Business:0.1,Technology:0.1" in said and "prior=estimated" in said
     found = _metrics(tmp_path / "run")
-    assert any("World 65 to 75 %" in message for message in found["data"]["messages"])
+    assert any("World 65 to 75%" in message for message in found["data"]["messages"])
     assert 0 <= found["class_ratio"]["changes"] <= 1 and found["class_ratio"]["low"]["World"] == pytest.approx(0.65)
     # Labeled texts that nobody balanced, or a ratio that was given: nothing to say.
     drawn = ["--shots", "2", "--set", "prior=none"]

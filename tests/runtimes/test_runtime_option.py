@@ -63,7 +63,7 @@ def test_label_by_an_engine_gives_the_labels_of_torch(run: Path, inputs: Path, t
         options = ("--input", inputs / "pool.jsonl", "-o", output, "--precision", "fp32", "--device", "cpu")
         result = pet("label", run, *options, "--runtime", name, "--json")
     said = json.loads(result.stdout)
-    assert said["runtime"].startswith(runtime) and said["agreement"] == 1 and "(100.0 %)" in result.stderr
+    assert said["runtime"].startswith(runtime) and said["agreement"] == 1 and "(100.0%)" in result.stderr
     np.testing.assert_allclose(probabilities(outputs[runtime]), probabilities(outputs["torch"]), atol=1e-5)
 
 

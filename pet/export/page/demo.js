@@ -32,7 +32,7 @@ function showScores(labels, probabilities) {
   const order = labels.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]);
   byId("scores").replaceChildren(...order.slice(0, 20).map((i) => {
     const row = document.createElement("tr");
-    for (const text of [labels[i], (100 * probabilities[i]).toFixed(1) + " %"]) {
+    for (const text of [labels[i], (100 * probabilities[i]).toFixed(1) + "%"]) {
       const cell = document.createElement("td");
       cell.textContent = text; // labels are text, never markup
       row.append(cell);

@@ -27,8 +27,8 @@ export function show(element, text) {
 }
 
 export function percent(share) {
-  if (share > 0 && share < 0.005) return "<1 %";
-  return `${Math.round(100 * share)} %`;
+  if (share > 0 && share < 0.005) return "<1%";
+  return `${Math.round(100 * share)}%`;
 }
 
 export const number = (count) => count.toLocaleString("en-US");
