@@ -254,7 +254,7 @@ def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int)
     """
     rows = _numbers(start, batch.num_rows)
     if layout.only is not None:
-        read = layout.only.mask(batch.column(layout.only.column))
+        read = layout.only.mask(_named(batch, layout.only.column, source))
         batch, rows = batch.filter(read), rows.filter(read)
     arrays = {name: _texts(batch, column, source) for name, column in layout.columns.items()}
     if layout.id_column is None:
@@ -275,21 +275,27 @@ def canonical(batch: pa.RecordBatch, layout: Layout, source: Source, start: int)
 
 
 def _texts(batch: pa.RecordBatch, column: str, source: Source) -> pa.Array:
-    array = batch.column(batch.schema.get_field_index(column))
-    names = source.class_names.get(column)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = _named(batch, column, source)
     kind = array.type
-    if names is not None and pa.types.is_integer(kind):
-        inside = pc.and_(pc.greater_equal(array, 0), pc.less(array, len(names)))
-        array = pa.array(names, pa.string()).take(pc.if_else(inside, array, None))
-    elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_string(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_string(kind):
         array = pc.cast(array, pa.string())
     else:  # other numbers are formatted by Python, as in the row-by-row reader
         array = pa.array([as_text(value) for value in array.to_pylist()], pa.string())
     if array.null_count:
         raise Unsound(f"no text in column {column!r}")
     return array
+
+
+def _named(batch: pa.RecordBatch, column: str, source: Source) -> pa.Array:
+    """Return a column, with names in place of integers that stand for them; other integers, such as -1, are null."""
+    array = batch.column(batch.schema.get_field_index(column))
+    names = source.class_names.get(column)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if names is None or not pa.types.is_integer(array.type):
+        return array
+    inside = pc.and_(pc.greater_equal(array, 0), pc.less(array, len(names)))
+    return pa.array(names, pa.string()).take(pc.if_else(inside, array, None))
 
 
 def composed(array: pa.Array) -> pa.Array:

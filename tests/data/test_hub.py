@@ -17,7 +17,7 @@ from pet.errors import PetError
 LABELS = ["World", "Sports"]
 
 
-def hub_table(labels: list[int]) -> datasets.Dataset:
+def hub_table(labels: list[int | None]) -> datasets.Dataset:
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)})
     return datasets.Dataset.from_dict({"text": [f"text {n}" for n in range(len(labels))], "label": labels}, features)
 
@@ -109,3 +109,12 @@ def test_an_empty_name_shows_the_syntax() -> None:
 def test_class_names_are_read_from_parquet_written_by_datasets(tmp_path: Path) -> None:
     hub_table([1, 0]).to_parquet(str(tmp_path / "x.parquet"))
     assert read_table(tmp_path / "x.parquet", ["text"], labels=["Sports", "World"])["label"][:] == [0, 1]
+
+
+def test_minus_one_and_null_both_mean_no_label_in_parquet_written_by_datasets(tmp_path: Path) -> None:
+    table, path = hub_table([1, -1, None, 0]), tmp_path / "x.parquet"
+    table.to_parquet(str(path))
+    texts = table["text"][:]
+    labeled = read_table(f"labeled:{path}", ["text"], labels=["Sports", "World"])
+    assert (labeled["text"][:], labeled["label"][:]) == ([texts[0], texts[3]], [0, 1])
+    assert read_table(f"unlabeled:{path}", ["text"])["text"][:] == texts[1:3]
