@@ -16,7 +16,7 @@ MAX_PARAMETERS = 8
 LAYERS = [
     "library_defaults, lean_imports",
     "errors, seeds, terminal, process, shortage, confusion, posterior",
-    "compat, resources, spelling, suggest, extras, numerics, progress, settings, statistics, statistics_sets",
+    "compat, resources, network, spelling, suggest, extras, numerics, progress, settings, statistics, statistics_sets",
     "store",
     "task",
     "data",

@@ -123,7 +123,8 @@ def _read_kept(path: Path, labels: int) -> pa.Table:
     scores = [(f"score_{column}", pa.float32()) for column in range(labels)]
     schema = pa.schema([("id", pa.string()), ("text", pa.uint64()), *scores])
     try:
-        return pq.read_table(path, columns=schema.names).select(schema.names).cast(schema)
+        found = pq.read_table(path, columns=schema.names)
+        return pa.table({name: found[name] for name in schema.names}).cast(schema)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise PetError(f"{path}: cannot be read ({first_line(error)}); train this member again") from error
 

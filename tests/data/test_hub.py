@@ -94,6 +94,7 @@ def test_a_network_error_is_one_message_with_a_cure(monkeypatch: pytest.MonkeyPa
         raise ConnectionError("cannot reach the hub\nwith much to say")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
+    monkeypatch.setattr("pet.network.cut_off", lambda: False)
     with pytest.raises(PetError) as caught:
         read_table("hub:o/n", ["text"], name="train")
     (message,) = caught.value.problems
