@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 TRUST = 0.8  # kappa from which a classifier on embeddings knows the labels well enough to judge
-# Standard errors by which each figure must rise. One is not enough, because both are a little partial to a new
-# generation: it learned labels from members that have seen the labeled texts, and smoother labels are easier to predict.
+# Standard errors by which each figure must rise. One is not enough, because both are partial to a new generation: it
+# learned labels from members that have seen the labeled texts, and smoother labels are easier to predict.
 RISE = 2.0
 DRIFT = 0.15  # of label shares, in total variation: more than what a better generation usually changes
 
