@@ -141,7 +141,7 @@ def test_the_page_classifies_in_a_browser_from_local_files(place: Path, served: 
     watched.page.wait_for_selector("body[data-done]", timeout=30_000)
     best = predicted(place, place / "onnx", "web", "--quantize")[0]
     cells = watched.page.locator("#scores td").all_inner_texts()
-    assert cells[0] == best["label"] and abs(float(cells[1].split()[0]) / 100 - best["confidence"]) < 0.02
+    assert cells[0] == best["label"] and abs(float(cells[1].removesuffix("%")) / 100 - best["confidence"]) < 0.02
     assert all(address.startswith(served) or address.startswith("data:") for address in watched.requests)
 
 
