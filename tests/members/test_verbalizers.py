@@ -129,7 +129,7 @@ def test_a_learned_verbalizer_is_not_reused_for_other_labels() -> None:
     before = Task.from_dict(TASK)
     words = TASK["verbalizer"] | {"Food": "food"}
     after = Task.from_dict(TASK | {"labels": [*LABELS, "Food"], "verbalizer": words})
-    stages = {"g0/p1-r1": {"state": "done"}}
+    stages = {"g0/p1-r1": {"state": "done", "outputs": {}}}
     member: Any = SimpleNamespace(spec=pattern_spec("pattern", 0, 0), name="p1-r1")
     recipe = make_recipe("default", {"verbalizer": "learned"})
     context: Any = SimpleNamespace(task=after, recipe=recipe)
