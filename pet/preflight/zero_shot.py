@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
 from pet.data.sample import sample_shots
+from pet.ensemble.class_ratio import AUTO
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.settings import CONTEXTUAL
 from pet.evaluate_sets import ranking_precision
@@ -90,6 +91,8 @@ def try_patterns(
 def accuracy_without_bias(shared: Shared, ensemble: Ensemble, scores: Sequence[Array], gold: Array) -> dict[str, float]:
     """Return the accuracy of untrained patterns with each setting that removes their bias toward some labels.
 
+    There is none if the class ratio is given: then it corrects them.
+
     Parameters
     ----------
     shared : task, recipe, model, and device
@@ -97,6 +100,8 @@ def accuracy_without_bias(shared: Shared, ensemble: Ensemble, scores: Sequence[A
     scores : of each pattern, shape (rows, L)
     gold : int array of shape (rows,)
     """
+    if shared.recipe.merging.prior != AUTO:
+        return {}
     even = np.full(len(shared.task.labels), 1 / len(shared.task.labels))
     calibrated = [own - label_bias(null, CONTEXTUAL) for own, null in zip(scores, _null_scores(shared), strict=True)]
     merged = {

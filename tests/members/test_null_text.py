@@ -93,6 +93,8 @@ def test_check_says_which_setting_removes_the_bias(tiny_model: Path) -> None:
     ensemble = Ensemble.of(["p"], labels=4)
     found = accuracy_without_bias(shared, ensemble, [scores], np.array([1, 2, 3]))
     assert found.keys() == {"prior=balanced", "calibration=contextual"}
+    _, given = scored(tiny_model, TEXTS, prior="balanced")
+    assert accuracy_without_bias(given, ensemble, [scores], np.array([1, 2, 3])) == {}
     said = conclusion(0.17, {"prior=balanced": 0.59, "calibration=contextual": 0.49}, share=1.0)
     for part in ("All texts", "bug", "17%", "59%", "--set prior=balanced (59%) or calibration=contextual (49%)"):
         assert part in said
