@@ -154,8 +154,11 @@ def test_classifiers_on_other_texts_may_explain_labels_a_little_better(
     assert know_enough(scores, [gold], gold, lambda: True) is enough
 
 
-def test_a_text_that_is_the_only_one_of_its_label_does_not_compare(shared: Shared) -> None:
-    assert know_enough(np.eye(3), [np.eye(3)], np.array([0, 1, 2]), lambda: True)  # no classifier can be judged
+@pytest.mark.parametrize(("right", "enough"), [(4, True), (2, True), (1, False)])
+def test_half_must_be_right_if_no_classifier_can_be_judged(right: int, enough: bool) -> None:
+    gold = np.arange(4)  # a single text of each label
+    said = np.where(gold < right, gold, (gold + 1) % 4)
+    assert know_enough(np.eye(4)[said], [np.eye(4)], gold, lambda: True) is enough
 
 
 def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:
