@@ -104,10 +104,7 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
     pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
     most = number_of_texts(context.shared, len(allowed))
     rows = allowed[_spaced(len(allowed), round(most / SHARE))]
-    chosen = label = np.zeros(0, dtype=np.int64)
-    probabilities = np.zeros((0, len(labels)))
-    if most:
-        chosen, label, probabilities = _surest(context, rows, most)
+    chosen, label, probabilities = _surest(context, rows, most)
     context.shared.models.forget()  # members may be trained in other processes
     write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)
     return {"texts": len(chosen)}
@@ -116,13 +113,16 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
 def _surest(context: RunContext, rows: Array, most: int) -> tuple[Array, Array, Array]:
     """Return positions in these rows of the pool, labels and probabilities; none if the patterns know too little."""
     labels, train = len(context.task.labels), context.texts("train")
+    nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, labels))
+    if not most:
+        return nothing
     train = _texts(context, "train", _spaced(len(train), MOST_LABELED))
     with _task(context, "test untrained patterns", len(train)) as bar:
         compared = _texts(context, "pool", rows[_spaced(len(rows), COMPARED)])
         patterns = patterns_that_know(context.shared, train, compared, bar.update)
     if not patterns:
         context.reporter.info("members learn from labeled texts only: untrained patterns know less than these teach")
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, labels))
+        return nothing
     texts = _texts(context, "pool", rows)
     with _task(context, "label texts with untrained patterns", len(texts)) as bar:
         return surest_texts(patterns, np.bincount(train.labels, minlength=labels), texts, most, bar.update)
