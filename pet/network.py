@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -31,6 +31,14 @@ def cut_off() -> bool:
     except OSError:
         return True
     return False
+
+
+@contextmanager
+def cached_if_cut_off(name_is_of_hub: bool = True) -> Iterator[bool]:
+    """Find only downloaded files inside the block if the hub cannot be reached; the value is True in this case."""
+    alone = name_is_of_hub and cut_off()
+    with only_downloaded() if alone else nullcontext():
+        yield alone
 
 
 @contextmanager

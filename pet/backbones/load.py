@@ -6,7 +6,7 @@ Code that comes with a model never runs. Any problem with a model gives one mess
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from pet.backbones.place import resolve_model
 from pet.compat import EMPTY_FIRST, dtype_argument
 from pet.errors import PetError
 from pet.lean_imports import build
-from pet.network import cut_off, hub_host, only_downloaded
+from pet.network import cached_if_cut_off, hub_host
 from pet.process import environment, without_messages
 from pet.shortage import shortage
 from pet.store.files import hash_file, hash_inputs
@@ -94,25 +94,19 @@ def load_problem(name: str, what: str, error: BaseException) -> PetError | None:
 @contextmanager
 def opening(name: str, what: str) -> Iterator[None]:
     """Convert exceptions from loading a model's `what` to a PetError. Without a network, look only into the cache."""
-    alone = _alone(name)
-    try:
-        with only_downloaded() if alone else nullcontext():
+    with cached_if_cut_off(not Path(resolve_model(name)).is_dir()) as alone:
+        try:
             yield
-    except BaseException as error:
-        if alone and isinstance(error, OSError) and shortage(error) is None:
-            raise PetError(
-                f"model {name}: cannot load its {what}: there is no such folder, it was not downloaded before, and "
-                f"{hub_host()} cannot be reached; check the name, the folder, or the network"
-            ) from error
-        problem = load_problem(name, what, error)
-        if problem is None or shortage(error) is not None:
-            raise
-        raise problem from error
-
-
-def _alone(name: str) -> bool:
-    """Return True if a model is one of the hub, and the hub cannot be reached."""
-    return not Path(resolve_model(name)).is_dir() and cut_off()
+        except BaseException as error:
+            if alone and isinstance(error, OSError) and shortage(error) is None:
+                raise PetError(
+                    f"model {name}: cannot load its {what}: there is no such folder, it was not downloaded before, and "
+                    f"{hub_host()} cannot be reached; check the name, the folder, or the network"
+                ) from error
+            problem = load_problem(name, what, error)
+            if problem is None or shortage(error) is not None:
+                raise
+            raise problem from error
 
 
 def _check_description(name: str) -> None:
@@ -137,7 +131,7 @@ def _check_hub_model(name: str) -> None:
 def _hub_file(name: str, file: str) -> Path | None:
     """Return a file of a hub model, downloaded if necessary; None if it does not exist or cannot be reached."""
     try:
-        with only_downloaded() if cut_off() else nullcontext():
+        with cached_if_cut_off():
             found = cached_file(name, file)
     except (OSError, ValueError):  # the caller's next call says why
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from pet.data.source import Source, first_line
@@ -34,25 +33,24 @@ def open_hub(text: str, name: str) -> Source:
     import datasets
 
     from pet.compat import no_code
-    from pet.network import cut_off, hub_host, only_downloaded
+    from pet.network import cached_if_cut_off, hub_host
 
     path, config, split = parse_hub(text)
     if not path:
         raise PetError(f"{name}: {text}: names no data set; write hub:OWNER/NAME[:CONFIG][@SPLIT]")
-    alone = cut_off()
-    try:
-        with only_downloaded() if alone else nullcontext():
+    with cached_if_cut_off() as alone:
+        try:
             loaded = datasets.load_dataset(path, config, split=split, **no_code())
-    except Exception as error:  # network libraries raise exceptions of their own
-        if alone:
+        except Exception as error:  # network libraries raise exceptions of their own
+            if alone:
+                raise PetError(
+                    f"{name}: {text}: was not downloaded before, and {hub_host()} cannot be reached; check the name "
+                    "and the network, or download it elsewhere and name the file"
+                ) from None
             raise PetError(
-                f"{name}: {text}: was not downloaded before, and {hub_host()} cannot be reached; check the name and "
-                "the network, or download it elsewhere and name the file"
+                f"{name}: {text}: could not be loaded ({type(error).__name__}: {first_line(error)}); "
+                "check the name, config, split and network, or download it elsewhere and name the file"
             ) from None
-        raise PetError(
-            f"{name}: {text}: could not be loaded ({type(error).__name__}: {first_line(error)}); "
-            "check the name, config, split and network, or download it elsewhere and name the file"
-        ) from None
     if isinstance(loaded, dict):
         if len(loaded) != 1:
             raise PetError(

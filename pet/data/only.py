@@ -45,9 +45,7 @@ class Only:
         return blank != self.labeled
 
     def mask(self, values: pa.Array) -> pa.Array:
-        """Return which rows are read, given the column of the labels."""
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        """Return which rows are read, given the column of the labels, which is not encoded as a dictionary."""
         there = pc.invert(pc.is_null(values, nan_is_null=True))
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             there = pc.and_(there, pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(values), ""), False))

@@ -21,6 +21,7 @@ from pet.data.text_file import BOM, not_utf8, open_bytes
 from pet.data.values import as_text, is_unicode, kind_of
 from pet.spelling import compose
 from pet.store.spreadsheet import unquoted
+from pet.terminal import counted
 
 _SPLIT_ARRAY = "jq -c '.[]' FILE > NEW.jsonl"
 
@@ -253,7 +254,7 @@ def _csv_records(source: Source, dialect: Dialect, problems: Problems) -> Iterat
             yield place, dict(zip(header, map(unquoted, record.values), strict=True))
         else:
             width = len(record.values)
-            message = f"has {width} column{'s' * (width > 1)}, but the header has {len(header)}"
+            message = f"has {counted(width, 'column')}, but the header has {len(header)}"
             cure = f"quote values that contain {shown(dialect.delimiter)}"
             if width < len(header):
                 cure = "add what is missing, or quote values that contain a line break"

@@ -51,7 +51,9 @@ def write_pseudo_labels(
     pq.write_table(pa.table(columns), path)
 
 
-def read_pseudo_labels(path: Path, labels: Sequence[str], pool: int | None = None) -> tuple[Array, Array, Array]:
+def read_pseudo_labels(
+    path: Path, labels: Sequence[str], pool: int | None = None, cure: str = ""
+) -> tuple[Array, Array, Array]:
     """Read the pseudo-labeled texts of a member.
 
     Parameters
@@ -59,6 +61,7 @@ def read_pseudo_labels(path: Path, labels: Sequence[str], pool: int | None = Non
     path : the file
     labels : names of the labels
     pool : number of rows of the pool; default: unknown
+    cure : what to do about a file that cannot be used; default: delete its folder
 
     Returns
     -------
@@ -71,7 +74,7 @@ def read_pseudo_labels(path: Path, labels: Sequence[str], pool: int | None = Non
     PetError
         If the file is damaged, or names rows or labels that the run does not have.
     """
-    cure = f"delete {path.parent}, and start the run again to choose the texts anew"
+    cure = cure or f"delete {path.parent}, and start the run again to choose the texts anew"
     try:
         table = pq.read_table(path)
         several = "labels" in table.column_names

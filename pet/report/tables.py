@@ -9,7 +9,7 @@ from typing import Any
 
 from pet.confusion import MOST_DENSE
 from pet.levels import level_lines
-from pet.terminal import clean, display_width, pad
+from pet.terminal import clean, counted, display_width, pad
 
 # Headline metrics with their display names.
 HEADLINE = {"accuracy": "accuracy", "macro_f1": "macro F1", "mcc": "MCC", "ece": "ECE"}
@@ -157,7 +157,7 @@ def legend(result: Metrics | Sequence[Metrics]) -> str:
     """Say what the numbers after a figure in a comparison mean, and how many texts they are from."""
     first = first_seed(result)
     parts = [] if isinstance(result, Mapping) or len(result) < 2 else [f"± standard deviation over {len(result)} seeds"]
-    texts = f"{first['n']} test text{'s' if first['n'] != 1 else ''}"
+    texts = counted(first["n"], "test text")
     if "accuracy_interval" in first or "micro_f1_interval" in first:
         return "; ".join([*parts, f"[ ] 95% interval, from {texts}"]) + "."
     return "; ".join([*parts, texts]) + "."
@@ -266,7 +266,7 @@ def format_metrics(metrics: Metrics) -> str:
 
     Texts that may have several labels have no confusion matrix.
     """
-    parts = [f"{metrics['n']} example{'s' if metrics['n'] != 1 else ''}"]
+    parts = [counted(metrics["n"], "example")]
     for figure, name in NAMES.items():
         if figure in metrics:
             ends = metrics.get(f"{figure}_interval") if figure in WITH_INTERVAL else None

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.data.checks import text_key
 from pet.data.pick import pick_rows
-from pet.data.source import first_line
-from pet.ensemble.pseudo_labels import label_positions, write_pseudo_labels
-from pet.errors import PetError
+from pet.ensemble.pseudo_labels import read_pseudo_labels, write_pseudo_labels
 from pet.members import pattern
 from pet.members.pattern_labels import (
     COMPARED,
@@ -80,14 +77,8 @@ def read_pattern_labels(context: RunContext) -> tuple[Array, Array]:
     """
     path, pool = context.directory.path / STAGE / FILE, len(context.texts("pool"))
     cure = "start the run in a new folder, without --from"
-    try:
-        table = pq.read_table(path, columns=["row", "label"])
-        rows, names = np.asarray(table["row"].to_numpy(), dtype=np.int64), table["label"]
-    except (OSError, ValueError, KeyError) as error:
-        raise PetError(f"{path}: cannot be read ({first_line(error)}); {cure}") from error
-    if ((rows < 0) | (rows >= pool)).any() or not set(names.to_pylist()) <= set(context.task.labels):
-        raise PetError(f"{path}: has other texts or labels than this run; {cure}")
-    return rows, label_positions(names, context.task.labels)
+    rows, labels, _ = read_pseudo_labels(path, context.task.labels, pool, cure)
+    return rows, labels
 
 
 def share_pattern_labels(context: RunContext) -> bool:

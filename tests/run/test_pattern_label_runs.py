@@ -64,8 +64,9 @@ def test_a_file_with_other_texts_or_labels_is_named(columns: dict[str, Any], tmp
     context: Any = SimpleNamespace(
         directory=SimpleNamespace(path=tmp_path), task=SimpleNamespace(labels=["a", "b"]), texts=lambda part: range(5)
     )
-    pq.write_table(pa.table({"row": [4, 0], "label": ["b", "a"]}), path)
+    sure = {"probabilities": [[0.1, 0.9], [0.8, 0.2]]}
+    pq.write_table(pa.table({"row": [4, 0], "label": ["b", "a"], **sure}), path)
     assert [part.tolist() for part in read_pattern_labels(context)] == [[4, 0], [1, 0]]
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(pa.table({**columns, "probabilities": sure["probabilities"][:1]}), path)
     with pytest.raises(PetError, match=r"texts\.parquet.*--from"):
         read_pattern_labels(context)
