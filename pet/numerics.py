@@ -56,6 +56,20 @@ def log_softmax(scores: Array) -> Array:
     return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))
 
 
+def log_mean_softmax(scores: Array) -> Array:
+    """Logarithms of the mean of `softmax` over rows, of which each may have no probability at all.
+
+    Examples
+    --------
+    >>> log_mean_softmax(np.array([[0.0, 0.0], [0.0, -3000.0]])).round(3).tolist()
+    [-0.288, -1.386]
+    >>> log_mean_softmax(np.array([[0.0, -3000.0]])).round(1).tolist()
+    [0.0, -708.4]
+    """
+    mean = softmax(scores).mean(axis=0)
+    return np.asarray(np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)))
+
+
 def unit_length(vectors: Array) -> Array:
     """Scale each row to length 1; rows of zeros stay as they are.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.rules import RULES
 from pet.ensemble.scale import Scale
-from pet.numerics import log_softmax, sigmoid, softmax
+from pet.numerics import log_mean_softmax, log_softmax, sigmoid, softmax
 from pet.store.schema import Check, check, flag, inside, list_of, maybe, number, record, text
 
 Array = NDArray[Any]
@@ -379,7 +379,7 @@ def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
     goal = np.log(np.asarray(target, dtype=np.float64))
     bias = np.zeros(scores.shape[1])
     for _ in range(rounds):
-        step = goal - np.log(softmax(scores + bias).mean(axis=0))
+        step = goal - log_mean_softmax(scores + bias)
         bias += step - step.mean()
         if np.abs(step).max() < 1e-6:
             break

@@ -13,7 +13,7 @@ from pet.ensemble.settings import CONTEXTUAL, NOT_CALIBRATED, PMI
 from pet.members.scoring import mass_rows, score_rows
 from pet.members.seam import OnRows, ignore
 from pet.members.texts import Texts
-from pet.numerics import softmax
+from pet.numerics import log_mean_softmax
 
 if TYPE_CHECKING:
     from pet.backbones.base import LanguageModel
@@ -46,12 +46,13 @@ def label_bias(scores: Array, calibration: str) -> Array:
     Examples
     --------
     >>> null = np.log([[0.5, 0.3, 0.2]])
+    >>> from pet.numerics import softmax
     >>> softmax(np.log([0.7, 0.2, 0.1]) - label_bias(null, "contextual")).round(6).tolist()
     [0.545455, 0.25974, 0.194805]
     """
     scores = np.asarray(scores, dtype=np.float64)
     if calibration == CONTEXTUAL:
-        return np.asarray(np.log(softmax(scores).mean(axis=0)))
+        return log_mean_softmax(scores)
     return np.asarray(scores[0] if calibration == PMI else scores.mean(axis=0))
 
 

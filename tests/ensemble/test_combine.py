@@ -108,6 +108,11 @@ def test_prior_correction_by_hand() -> None:
     )
 
 
+def test_prior_correction_of_a_label_without_any_probability() -> None:
+    scores = np.array([[3e38, -3e38], [0.0, -5000.0]])
+    assert np.isfinite(prior_correction(scores, np.array([0.5, 0.5]))).all()
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
 def test_prior_correction_reaches_the_ratio_and_keeps_a_ratio_that_is_right(seed: int, labels: int) -> None:
     generator = np.random.default_rng(seed)
