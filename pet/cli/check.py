@@ -14,14 +14,17 @@ from pet.cli.options import (
     column_pairs,
     compute_options,
     data_options,
+    draw_options,
     json_option,
     limit_options,
     max_length_option,
     model_option,
     patterns_option,
+    pool_size_option,
     quiet_option,
     recipe_option,
     reporter_for,
+    seed_option,
     setting_pairs,
     settings_option,
     split_data,
@@ -36,6 +39,7 @@ Examples:
   pet check agnews
   pet check my.yaml --train train.jsonl --unlabeled pool.jsonl --test test.jsonl -m roberta-base
   pet check my.yaml --data tickets.xlsx -m roberta-base
+  pet check my.yaml --train train.jsonl --examples 32 --unlabeled pool.jsonl --pool-size 2000
   pet check my.yaml --method ipet --unlabeled pool.jsonl
   pet check my.yaml --train train.csv --column text=review --max-length 128 --no-model
 """
@@ -46,6 +50,9 @@ Examples:
 @data_options
 @model_option
 @max_length_option
+@draw_options
+@pool_size_option
+@seed_option
 @click.option(
     "--method",
     type=click.Choice(("pet", "ipet")),
@@ -99,6 +106,7 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
     loaded = Task.load(task)
     make_recipe(options["recipe"], settings)
     split_data(options)
+    from pet.data.run_texts import RunDraw
     from pet.preflight.check_task import CheckOptions, check_task
     from pet.preflight.text import check_text
 
@@ -108,6 +116,14 @@ def check(task: str, as_json: bool, quiet: bool, no_model: bool, **options: Any)
         chosen_model(options["model"], reporter),
         CheckOptions(
             sources=tables,
+            draw=RunDraw(
+                options["shots"],
+                options["examples"],
+                not options["as_drawn"],
+                options["pool_size"],
+                options["seed"],
+                options["seed"],
+            ),
             columns=column_pairs(options["columns"]),
             table_format=table_format_of(options),
             method=options["method"],

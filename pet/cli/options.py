@@ -239,6 +239,7 @@ one_table_option = click.option(
     "unlabeled texts.",
 )
 data_options = combined(one_table_option, train_option, unlabeled_option, test_option)
+pool_size_option = click.option("--pool-size", type=int, metavar="N", help="Draw N unlabeled texts.  [default: all]")
 draw_options = combined(shots_option, examples_option, as_drawn_option)
 compute_options = combined(device_option, precision_option, pickle_option)
 exact_compute_options = combined(device_option, exact_precision_option, pickle_option)

@@ -31,6 +31,7 @@ from pet.cli.options import (
     max_length_option,
     model_option,
     patterns_option,
+    pool_size_option,
     quiet_option,
     reporter_for,
     setting_pairs,
@@ -105,7 +106,7 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     metavar="F",
     help="Decisions of `pet review`: their labels are added to those of --train, and the texts leave the pool.",
 )
-@click.option("--pool-size", type=int, metavar="N", help="Draw N unlabeled texts.  [default: all]")
+@pool_size_option
 @click.option("--seed", type=int, metavar="S", help="Random seed.  [default: 0]")
 @click.option(
     "--seeds", type=int, metavar="K", help="Run K times, with seeds 0 to K-1, and report mean and standard deviation."

@@ -15,6 +15,7 @@ from pet.backbones.masked import check_length
 from pet.cloze.bind import hint_at
 from pet.cloze.settings import TOGETHER
 from pet.data.checks import label_counts
+from pet.data.run_texts import RunDraw
 from pet.data.table_format import DETECT, TableFormat
 from pet.ensemble.class_ratio import check_label_shares, read_prior
 from pet.errors import PetError
@@ -53,6 +54,7 @@ class CheckOptions:
     Attributes
     ----------
     sources : ``train``, ``unlabeled``, or ``test`` -> file or hub data set, as for a run
+    draw : which texts of the files a run uses; default: all
     columns : field (or ``label``, ``id``) -> column of the data files
     table_format : encoding, delimiter and quoting of CSV and TSV files; default: detected
     method : ``pet`` or ``ipet``, for the time estimate
@@ -67,10 +69,11 @@ class CheckOptions:
     Raises
     ------
     PetError
-        If `method` or `rows` is invalid.
+        If `draw`, `method` or `rows` is invalid.
     """
 
     sources: Mapping[str, str] = field(default_factory=dict)
+    draw: RunDraw = field(default_factory=RunDraw)
     columns: Mapping[str, str] = field(default_factory=dict)
     table_format: TableFormat = DETECT
     method: str = "pet"
@@ -85,7 +88,7 @@ class CheckOptions:
     access: Access = field(default_factory=Access)
 
     def __post_init__(self) -> None:
-        problems = out_of_range(self, {"rows": (1, 10**6)})
+        problems = [*out_of_range(self, {"rows": (1, 10**6)}), *self.draw.mistakes()]
         if problems:
             raise PetError(problems)
         if self.method not in METHODS:
@@ -132,7 +135,7 @@ def check_task(
     _check_prior(task, recipe.merging.prior, columns, options.table_format)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
-    tables = read_tables(task, options.sources, columns, report, options.table_format)
+    tables = read_tables(task, options.sources, columns, report, options.table_format, options.draw)
     if options.recipe in EFFORTS and "train" in tables:
         recipe = fit_to_data(recipe, options.settings, len(tables["train"]), len(task.labels))
     if options.method == "ipet" and tables and not report.errors:

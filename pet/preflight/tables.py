@@ -11,6 +11,7 @@ from pet.data.checks import check_tables, rows_without
 from pet.data.label_sets import labels_of
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
+from pet.data.run_texts import NO_TEXTS_LEFT, RunDraw
 from pet.data.source_names import text_columns
 from pet.data.table_format import DETECT, TableFormat
 from pet.preflight.report import CheckReport
@@ -25,8 +26,9 @@ def read_tables(
     columns: Mapping[str, str],
     report: CheckReport,
     table_format: TableFormat = DETECT,
+    draw: RunDraw | None = None,
 ) -> dict[str, Dataset]:
-    """Read all tables and check them together. Problems, row counts, and label counts go to the report.
+    """Read all tables, draw texts, and check them together. Problems and counts of rows and labels go to the report.
 
     Parameters
     ----------
@@ -35,17 +37,20 @@ def read_tables(
     columns : field (or ``label``, ``id``) -> column
     report : is filled in
     table_format : encoding, delimiter and quoting; default: detected
+    draw : which texts a run uses; default: all
 
     Returns
     -------
     dict
-        The tables that can be read.
+        The tables that can be read. The pool has no text of train.
     """
-    tables = {}
+    draw, tables = draw or RunDraw(), {}
     for name, source in sources.items():
         is_pool = name == "unlabeled"
+        if name == "train" and draw.nothing_labeled:
+            continue
         with report.collect_errors():
-            tables[name] = read_table(
+            found = read_table(
                 source,
                 task.fields,
                 labels=None if is_pool else labels_of(task),
@@ -54,16 +59,19 @@ def read_tables(
                 table_format=table_format,
                 name=name,
             )
-    found = check_tables(task.fields, task.labels, tables.get("train"), tables.get("unlabeled"), tables.get("test"))
-    report.rows = dict(found.rows)
-    report.label_counts = dict(found.label_counts)
-    report.warnings += found.messages
-    keys = found.keys
-    if "train" in keys and "unlabeled" in keys and not len(rows_without(keys["unlabeled"], keys["train"])):
-        report.warnings.append(
-            "unlabeled: every text is also in train; a run fails unless --examples or --shots draws fewer training "
-            "texts, so give other texts"
-        )
+            tables[name] = draw.labeled(found, task.labels) if name == "train" else found
+    checked = check_tables(task.fields, task.labels, tables.get("train"), tables.get("unlabeled"), tables.get("test"))
+    report.rows = dict(checked.rows)
+    report.label_counts = dict(checked.label_counts)
+    report.warnings += checked.messages
+    if "unlabeled" in tables:
+        keys = checked.keys["unlabeled"]
+        rows = rows_without(keys, checked.keys.get("train", keys[:0]))
+        if len(keys) and not len(rows):
+            report.errors.append(NO_TEXTS_LEFT)
+            return tables
+        tables["unlabeled"] = pick_rows(tables["unlabeled"], draw.pool(rows))
+        report.rows["unlabeled"] = len(tables["unlabeled"])
     return tables
 
 

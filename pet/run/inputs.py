@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.checks import check_tables, column_labels, label_counts, rows_without
+from pet.data.checks import check_tables, label_counts, rows_without
 from pet.data.corrections import read_corrections
 from pet.data.given_table import check_given_table
 from pet.data.label_sets import labels_of
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import read_table
-from pet.data.sample import sample_shots
+from pet.data.run_texts import NO_TEXTS_LEFT
 from pet.data.source_names import text_columns
 from pet.data.table_format import TableFormat
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.settings import MEMORY, RunSettings
-from pet.seeds import derive_seed
 from pet.spelling import meaning
 from pet.store.files import hash_file, hash_inputs
 from pet.task.task import Task
@@ -88,8 +87,8 @@ def load_data(
     """
     labeled = _reading(settings, task)
     train = pool = test = None
-    if settings.train is not None and settings.shots != 0 and settings.examples != 0:
-        train = _drawn(_table("train", settings.train, tables, task, **labeled), settings, task)
+    if settings.train is not None and not settings.texts.nothing_labeled:
+        train = settings.texts.labeled(_table("train", settings.train, tables, task, **labeled), task.labels)
     corrections = None if settings.corrections is None else read_corrections(settings.corrections, task)
     if corrections is not None:
         train = corrections.add_to(train, task.fields)
@@ -108,10 +107,8 @@ def load_data(
             rows = rows[~np.isin(keys["pool"][rows], corrections.outside)]
         removed = len(pool) - len(rows)
         if not len(rows) and removed and settings.method != "supervised":
-            raise PetError("unlabeled: every text is also in train; give other texts, or none")
-        if settings.pool_size is not None and settings.pool_size < len(rows):
-            generator = np.random.default_rng(derive_seed(settings.seed, "pool"))
-            rows = rows[np.sort(generator.permutation(len(rows))[: settings.pool_size])]
+            raise PetError(NO_TEXTS_LEFT)
+        rows = settings.texts.pool(rows)
         if len(rows) < len(pool):
             pool, keys["pool"] = pick_rows(pool, rows), keys["pool"][rows]
     report = {
@@ -123,22 +120,6 @@ def load_data(
         "messages": found.messages,
     }
     return RunData(train, pool, test, report, keys)
-
-
-def _drawn(train: Dataset, settings: RunSettings, task: Task) -> Dataset:
-    """Return the labeled examples that the settings draw; the whole table if they draw none."""
-    if settings.shots is None and settings.examples is None:
-        return train
-    rows = sample_shots(
-        column_labels(train),
-        len(task.labels),
-        shots=settings.shots,
-        examples=settings.examples,
-        seed=derive_seed(settings.seed if settings.draw is None else settings.draw, "sample"),
-        balanced=settings.balanced,
-        names=task.labels,
-    )
-    return pick_rows(train, rows)
 
 
 def read_test(settings: RunSettings, task: Task, tables: Mapping[str, Dataset] | None = None) -> Dataset | None:

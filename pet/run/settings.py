@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pet.data.run_texts import RunDraw
 from pet.data.source_names import absolute as absolute_table
 from pet.errors import PetError
 from pet.ipet.settings import NO_POOL
@@ -19,7 +20,6 @@ from pet.task.task import absolute_member
 
 METHODS = ("pet", "ipet", "pcp", "supervised", "zero-shot")
 RANKED = re.compile(r"similar|mean:(\d+)")  # values of `RunSettings.init_prompt` that rank the library
-MOST = 10**9  # texts
 SEEDS = 2**63 - 1
 MEMORY = "memory:"  # prefix of a source whose texts were passed in Python
 
@@ -101,9 +101,7 @@ class RunSettings:
         problems = []
         if self.method not in METHODS:
             problems.append(f"unknown method {self.method!r}; methods are {', '.join(METHODS)}")
-        if self.shots is not None and self.examples is not None:
-            problems.append("--shots (per label) and --examples (in total) cannot be combined; give one")
-        problems += out_of_range(self, {"shots": (0, MOST), "examples": (0, MOST), "pool_size": (1, MOST)})
+        problems += self.texts.mistakes()
         problems += out_of_range(self, {"seed": (-SEEDS, SEEDS), "draw": (-SEEDS, SEEDS)})
         if self.method in ("pet", "pcp", "supervised") and not self.has_labels:
             problems.append(
@@ -130,9 +128,15 @@ class RunSettings:
             raise PetError(problems)
 
     @property
+    def texts(self) -> RunDraw:
+        """Which texts of the files the run uses."""
+        seed = self.seed if self.draw is None else self.draw
+        return RunDraw(self.shots, self.examples, self.balanced, self.pool_size, seed, self.seed)
+
+    @property
     def has_labels(self) -> bool:
         """True if the run has labeled texts."""
-        drawn = self.train is not None and self.shots != 0 and self.examples != 0
+        drawn = self.train is not None and not self.texts.nothing_labeled
         return drawn or self.corrections is not None
 
     @property

@@ -149,10 +149,22 @@ def test_a_pool_without_other_texts_than_those_of_train_is_pointed_out(
     task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
 ) -> None:
     train = write_jsonl("train.jsonl", news_rows[:8])
-    options = ["-m", tiny_model, "--max-length", 48, "--no-model", "--train", train, "--unlabeled"]
-    assert any("every text is also in train" in warning for warning in report(task, *options, train)["warnings"])
-    pool = write_jsonl("pool.jsonl", news_rows[7:9])
-    assert not any("every text" in warning for warning in report(task, *options, pool)["warnings"])
+    options = [task, "-m", tiny_model, "--max-length", 48, "--no-model", "--train", train, "--unlabeled"]
+    assert "every text is also in train" in failure(*options, train)
+    assert report(*options, write_jsonl("pool.jsonl", news_rows[7:9]))["rows"] == {"train": 8, "unlabeled": 1}
+
+
+def test_only_the_texts_that_a_run_draws_are_checked(
+    task: Path, tiny_model: Path, news_rows: list[dict[str, str]], write_jsonl: WriteRows
+) -> None:
+    train = write_jsonl("train.jsonl", news_rows[:8])
+    options = [task, "-m", tiny_model, "--max-length", 48, "--no-model", "--train", train, "--unlabeled", train]
+    found = report(*options, "--examples", 2)
+    assert found["rows"] == {"train": 2, "unlabeled": 6}
+    assert report(*options, "--shots", 1, "--pool-size", 3)["rows"]["unlabeled"] == 3
+    assert "train" not in report(*options, "--examples", 0)["rows"]
+    assert "--pool-size is 0" in failure(*options, "--examples", 2, "--pool-size", 0)
+    assert "cannot be combined" in failure(*options, "--examples", 2, "--shots", 1)
 
 
 def test_truncated_texts_are_counted(task: Path, tiny_model: Path, write_jsonl: WriteRows) -> None:
