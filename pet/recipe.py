@@ -94,8 +94,8 @@ _PAPER: dict[str, Any] = {
     "steps": 1000, "labeled_batch": 1, "unlabeled_batch": 3, "accumulation": 4,
     "student_steps": 5000, "student_batch": 4, "student_accumulation": 4,
     "supervised_steps": 250, "supervised_batch": 4, "supervised_accumulation": 4,
-    "student_rounds": 1, "prior": "none", "ratio": "keep", "even_start": False, "pattern_labels": 0,
-    "first_set": 10,
+    "student_rounds": 1, "student_fit_bias": False, "prior": "none", "ratio": "keep", "even_start": False,
+    "pattern_labels": 0, "first_set": 10,
 }  # fmt: skip
 _FEWGLUE: dict[str, Any] = {
     **_PAPER, "steps": 250, "labeled_batch": 2, "unlabeled_batch": 0, "accumulation": 8,

@@ -14,7 +14,7 @@ import llm_server
 import pytest
 import tiny_text
 from families import build_family
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Tests must not use the network: a name that is not a local folder has to fail immediately.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -23,8 +23,10 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # Property tests try the same examples each time. Others: HYPOTHESIS_PROFILE=random pytest.
-settings.register_profile("fixed", derandomize=True)
-settings.register_profile("random", derandomize=False)
+# How long an example takes depends on what else the machine does.
+SLOW = [HealthCheck.too_slow]
+settings.register_profile("fixed", derandomize=True, suppress_health_check=SLOW)
+settings.register_profile("random", derandomize=False, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

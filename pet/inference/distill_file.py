@@ -241,9 +241,10 @@ def _fit(
     size = sum(p.numel() for p in student.model.parameters())
     schedule = Schedule.of(recipe.optimizer, recipe.student, recipe.student.learning_rate or student_rate_for(size))
     temperature = None if options.hard else recipe.student.temperature
-    batch, rounds = recipe.student.batch, recipe.student.rounds
-    ordinal = recipe.student.loss == ORDINAL
-    how = Distillation(schedule, batch, temperature, options.gold_weight, options.seed, rounds, ordinal)
+    ordinal, wanted = recipe.student.loss == ORDINAL, recipe.student
+    how = Distillation(
+        schedule, wanted.batch, temperature, options.gold_weight, options.seed, wanted.rounds, ordinal, wanted.fit_bias
+    )
     return fit_student(student, examples.table, examples.targets, how, accelerator, reporter, gold=examples.gold)
 
 

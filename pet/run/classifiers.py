@@ -77,6 +77,7 @@ def make_student(context: RunContext, members: Sequence[Member], prefix: str = "
             derive_seed(context.settings.seed, "student"),
             recipe.student.rounds,
             recipe.student.loss == ORDINAL,
+            recipe.student.fit_bias,
         )
         classifier = _new_classifier(context, how.seed)
         if classifier.independent:

@@ -57,6 +57,7 @@ class Distillation:
     seed : random seed, for the order of rows and dropout
     ordinal : a label is the more wrong the farther it is from the right one
     rounds : at most so many trainings, one after the other; see `pet.student.rounds`
+    fit_bias : in the end, shift the scores so that each label is as frequent as in the targets; see `pet.student.bias`
     """
 
     schedule: Schedule
@@ -66,6 +67,7 @@ class Distillation:
     seed: int = 0
     rounds: int = 1
     ordinal: bool = False
+    fit_bias: bool = False
 
     def gold_batch(self, gold: Gold | None) -> int:
         """Return the number of gold rows per micro-batch."""

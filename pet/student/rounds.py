@@ -17,6 +17,7 @@ from pet.data.pick import pick_rows
 from pet.evaluate_sets import HALF
 from pet.progress import Reporter
 from pet.seeds import derive_seed
+from pet.student.bias import fitting_bias, shift_scores
 from pet.student.classifier import Classifier
 from pet.student.distill import Distillation, Gold, Targets, fit_classifier
 from pet.training.batching import draw_some
@@ -73,8 +74,8 @@ def fit_student(
 ) -> list[float]:
     """Train a student in place, in one round or more.
 
-    After each round but the last, it labels up to 256 of the texts. While `shortfall` is above 5%, it is trained
-    again, with new batches and the same schedule.
+    After each round it labels up to 256 of the texts. While `shortfall` is above 5%, it is trained again, with new
+    batches and the same schedule. In the end, its output layer gets the `pet.student.bias.fitting_bias` of these texts.
 
     Parameters
     ----------
@@ -87,6 +88,7 @@ def fit_student(
     -------
     list of float: mean losses over intervals of updates
     """
+    rows = np.sort(draw_some(len(table), _WATCHED_TEXTS, np.random.default_rng(derive_seed(how.seed, "watched"))))
     losses: list[float] = []
     for number in range(1, how.rounds + 1):
         changed = how if number == 1 else replace(how, seed=derive_seed(how.seed, "round", number))
@@ -96,20 +98,16 @@ def fit_student(
                 classifier, table, targets, changed, accelerator, gold=gold,
                 on_step=lambda _, loss: bar.update(loss=loss),
             )  # fmt: skip
-        if number == how.rounds:
+        if number == how.rounds and not how.fit_bias:
             break
-        missed = _missed(classifier, table, targets, how.seed, accelerator)
-        if missed <= FARTHEST:
+        soft = np.asarray(targets[rows], dtype=np.float64)
+        scores = classifier.scores(pick_rows(table, rows), accelerator)
+        missed = shortfall(soft, scores >= 0 if classifier.independent else scores.argmax(axis=1))
+        if number == how.rounds or missed <= FARTHEST:
+            if how.fit_bias:
+                shift_scores(classifier, fitting_bias(scores, soft, independent=classifier.independent))
             break
         reporter.info(
             f"the {label} should be {100 * missed:.0f}% less accurate than its soft labels; training it again"
         )
     return losses
-
-
-def _missed(classifier: Classifier, table: Dataset, targets: Targets, seed: int, accelerator: Accelerator) -> float:
-    """Return the shortfall of a student on some of its texts."""
-    rows = np.sort(draw_some(len(table), _WATCHED_TEXTS, np.random.default_rng(derive_seed(seed, "watched"))))
-    scores = classifier.scores(pick_rows(table, rows), accelerator)
-    labels = scores >= 0 if classifier.independent else scores.argmax(axis=1)
-    return shortfall(np.asarray(targets[rows], dtype=np.float64), labels)

@@ -99,7 +99,7 @@ def fit_output_layer(
     -------
     bool: False, with nothing changed, if the model does not end in a linear layer with one output per label
     """
-    name = _output_layer(classifier.model, len(classifier.labels))
+    name = output_layer(classifier.model, len(classifier.labels))
     if name is None:
         return False
     most = max(_FEWEST_TEXTS, _TEXTS_PER_LABEL * len(classifier.labels))
@@ -123,7 +123,7 @@ def fit_output_layer(
     return True
 
 
-def _output_layer(model: PreTrainedModel, labels: int) -> str | None:
+def output_layer(model: PreTrainedModel, labels: int) -> str | None:
     """Return the name of the last linear layer behind the encoder if it has one output per label."""
     encoder = f"{model.base_model_prefix}."
     modules = [(name, module) for name, module in model.named_modules() if not name.startswith(encoder)]

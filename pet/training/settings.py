@@ -181,6 +181,11 @@ class StudentSettings(Settings):
         choices=("member", "new"),
         name="student_start",
     )
+    fit_bias: bool = setting(
+        True,
+        "after training, shift the student's scores so that it names each label as often as its soft labels do",
+        name="student_fit_bias",
+    )
     gold_weight: float = setting(
         0.0,
         "weight of the labeled texts' cross-entropy in the student's loss; unless it is given, 0.2 with more than 10 "

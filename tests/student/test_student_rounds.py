@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from tiny_text import news_rows
 
+from pet.numerics import softmax
 from pet.progress import Reporter
 from pet.recipe import make_recipe
+from pet.student.bias import shift_scores
 from pet.student.classifier import TextInput, new_classifier
 from pet.student.distill import Distillation
 from pet.student.rounds import fit_student
@@ -40,6 +42,20 @@ def test_a_weak_student_is_trained_again_and_a_good_one_is_not(tiny_model: Path,
     undecided = np.full((len(TABLE), 3), 1 / 3)  # every label is as good as any other
     assert trained(tiny_model, undecided, accelerator, 3)[0] == 1
     assert trained(tiny_model, sure, accelerator, 1)[0] == 1
+
+
+def test_in_the_end_a_student_names_labels_as_often_as_its_soft_labels_do(
+    tiny_model: Path, accelerator: Accelerator
+) -> None:
+    classifier = new_classifier(str(tiny_model), INPUT, ("a", "b", "c"), 48, seed=0)
+    unsure = np.tile([0.1, 0.2, 0.7], (len(TABLE), 1))
+    how = Distillation(Schedule(1, 1e-9), 4, temperature=2.0, seed=0, fit_bias=True)  # an update that changes nothing
+    before = softmax(classifier.scores(TABLE, accelerator)).mean(axis=0)
+    fit_student(classifier, TABLE, unsure, how, accelerator, Reporter("quiet"))
+    after = softmax(classifier.scores(TABLE, accelerator)).mean(axis=0)
+    assert np.abs(after - unsure[0]).max() < 0.1 < np.abs(before - unsure[0]).max()
+    classifier.model.classifier.bias = None
+    assert not shift_scores(classifier, np.ones(3))
 
 
 @pytest.mark.parametrize(("recipe", "settings", "rounds"), [
