@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pet.cloze.words import is_unspaced
 from pet.data.columns import Layout, some
 from pet.data.open_source import open_source
 from pet.data.pick import pick_columns, pick_rows
@@ -34,8 +35,6 @@ SMOOTHING = 0.1  # votes that each label has to begin with
 LONGEST = 10  # words of a phrase
 CHUNK_ROWS = 4096
 _WORD = re.compile(r"\w+")
-# Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _AGAIN = "train this member again"
 
 
@@ -112,8 +111,14 @@ class Rules:
     """
 
     def __init__(self, votes: Mapping[str, list[int]]):
-        self._inside = {_folded(word): labels for word, labels in votes.items() if not _has_spaces(word)}
-        self._phrases = {tuple(_WORD.findall(_folded(w))): labels for w, labels in votes.items() if _has_spaces(w)}
+        self._inside: dict[str, list[int]] = {}
+        self._phrases: dict[tuple[str, ...], list[int]] = {}
+        for word, labels in votes.items():  # words that differ only in case are one, with the labels of both
+            if _has_spaces(word):
+                known = self._phrases.setdefault(tuple(_WORD.findall(_folded(word))), [])
+            else:
+                known = self._inside.setdefault(_folded(word), [])
+            known += [label for label in labels if label not in known]
         self._lengths = sorted({len(phrase) for phrase in self._phrases})
 
     def votes(self, text: str) -> Iterator[int]:
@@ -134,7 +139,7 @@ def _folded(text: str) -> str:
 
 def _has_spaces(word: str) -> bool:
     """Return True if a word is found between spaces or punctuation, and not inside other characters."""
-    return bool(_WORD.search(word)) and not _UNSPACED.search(word)
+    return bool(_WORD.search(word)) and not any(map(is_unspaced, word))
 
 
 def read_rules(path: str | Path, labels: tuple[str, ...], name: str) -> dict[str, list[int]]:

@@ -40,12 +40,19 @@ TASK = Task.from_dict(
         (".*", "anything", False),
         ("café", "Cafe\u0301s and a cafe\u0301", True),
         ("差", "质量很差。", True),
+        ("ﾀﾞﾒ", "これはﾀﾞﾒです", True),
         (":)", "well :)", True),
         ("straße", "STRASSE", True),
     ],
 )
 def test_words_are_found_whole_and_never_as_a_pattern(word: str, text: str, found: bool) -> None:
     assert list(Rules({word: [0]}).votes(text)) == [0] * found
+
+
+def test_spellings_of_one_word_are_one_word_with_the_labels_of_all() -> None:
+    rules = Rules({"Refund": [0], "refund": [1], "REFUND!": [1]})
+    assert sorted(rules.votes("a refund")) == [0, 1]
+    assert sorted(Rules({":D": [0], ":d": [1]}).votes("fine :D")) == [0, 1]
 
 
 def test_votes_become_probabilities_and_texts_without_a_word_abstain(tmp_path: Path) -> None:
