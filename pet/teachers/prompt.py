@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from pet.task.task import Task
 from pet.teachers.settings import AUTO, WORDS, TeacherSettings
@@ -46,8 +47,9 @@ class Prompt:
             return True
         if self.settings.answers != AUTO:
             return self.settings.answers == WORDS
-        beginnings = {label.casefold()[:_BEGINNING] for label in labels}
-        return len(labels) <= _NAMED and len(beginnings) == len(labels)
+        names = [label.casefold() for label in labels]
+        alike = any(other.startswith(name[:_BEGINNING]) for name, other in permutations(names, 2))
+        return len(labels) <= _NAMED and not alike
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pet.errors import PetError
 from pet.task.task import Task
 from pet.teachers.access import Access
 from pet.teachers.address import find_key, parse_address
+from pet.teachers.answer import read_logprobs, read_vote
 from pet.teachers.dialect import Dialect
 from pet.teachers.prompt import Example, Prompt, spare_examples
 from pet.teachers.settings import TeacherSettings
@@ -107,6 +108,37 @@ def test_without_log_probabilities_answers_are_votes(tmp_path: Path) -> None:
     assert dialect.kind == "votes"
     np.testing.assert_allclose(np.exp(scores[0]), np.array([0.5, 3.5, 1.5]) / 5.5)
     assert all(body["temperature"] == 1 for body in server.requests if "seed" in body)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "label"),
+    [
+        (("no", "yes"), "No.", "no"),
+        (("no", "yes"), "I do not know", None),
+        (("no", "yes"), "Nothing to say, yes", "yes"),
+        (("no", "none"), "none of these", "none"),
+        (("c", "c++"), "C++ code", "c++"),
+        (("体育", "财经"), "我选择体育新闻", "体育"),
+    ],
+)
+def test_a_name_within_another_word_is_no_vote(labels: tuple[str, ...], said: str, label: str | None) -> None:
+    prompt = Prompt(named(labels), TeacherSettings(answers="words"))
+    vote = read_vote(json.loads(completion(said)), prompt)
+    assert (None if vote is None else labels[vote]) == label
+
+
+def test_labels_of_which_one_begins_another_are_numbered(tmp_path: Path) -> None:
+    for labels in (("no", "none"), ("1", "2", "10")):
+        assert not Prompt(named(labels), TeacherSettings()).by_name
+    assert Prompt(named(("no", "yes", "maybe")), TeacherSettings()).by_name
+    prompt = Prompt(named(("no", "none")), TeacherSettings(answers="words"))
+    assert read_logprobs(json.loads(completion("", {"No": -0.1, "none": -2.0})), prompt) == [-0.1, -2.0]
+
+
+def named(labels: tuple[str, ...]) -> Task:
+    """A task with these labels."""
+    words = {label: [f"word{number}"] for number, label in enumerate(labels)}
+    return Task.from_dict(TASK.to_dict() | {"labels": list(labels), "descriptions": {}, "verbalizer": words})
 
 
 def test_a_server_is_asked_in_the_dialect_that_it_understands(tmp_path: Path) -> None:
