@@ -196,6 +196,9 @@ def test_the_first_set_uses_each_eligible_text_once():
     assert dict(zip(chosen.rows.tolist(), chosen.labels.tolist(), strict=True)) == {0: 0, 1: 1, 2: 2}
     chosen = take_most_probable(candidates, np.array([1, 1, 1]), np.array([False, True, True]))
     assert sorted(zip(chosen.rows.tolist(), chosen.labels.tolist(), strict=True)) == [(1, 0), (2, 2)]
+    chosen = take_most_probable(candidates, np.array([1, 1, 1]), np.ones(3, bool), 0.35)
+    assert sorted(zip(chosen.rows.tolist(), chosen.labels.tolist(), strict=True)) == [(0, 0), (2, 2)]
+    assert chosen.available.tolist() == [2, 1, 1]
 
 
 @given(st.integers(1, 40), st.integers(0, 5), st.lists(st.integers(0, 6), min_size=3, max_size=3), st.integers(1, 50))

@@ -257,7 +257,7 @@ def chosen_rows(label: Array, keys: Array, wanted: Array, eligible: Array) -> Ch
     return _sorted(np.concatenate(rows), np.concatenate(labels), np.asarray(available))
 
 
-def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -> Chosen:
+def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array, least: float = 0.0) -> Chosen:
     """Select for each label the texts with the highest probability of it, even if another label is more probable.
 
     Used for the first training set without labeled texts, and for all of them with the selection ``top``. A text
@@ -268,14 +268,18 @@ def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -
     candidates : predictions for the pool
     wanted : number of texts per label, shape (L,)
     eligible : bool array, False for rows that must not be selected
+    least : texts with a lower probability of a label are not selected for it
     """
     labels = len(wanted)
+    available = np.zeros(labels, dtype=np.int64)
     most = int(np.sum(wanted))  # other labels can take at most this many of a label's best texts
     best: list[Array] = [np.zeros((0, 2))] * labels
     for start, probabilities in candidates.chunks():
         rows = np.flatnonzero(eligible[start : start + len(probabilities)])
         for number in range(labels):
-            values = np.stack([rows + start, probabilities[rows, number]], axis=1)
+            sure = rows[probabilities[rows, number] >= least]
+            available[number] += len(sure)
+            values = np.stack([sure + start, probabilities[sure, number]], axis=1)
             both = np.concatenate([best[number], values])
             best[number] = both[np.argsort(-both[:, 1], kind="stable")[:most]]
     pairs = [(-p, int(row), number) for number, table in enumerate(best) for row, p in table.tolist()]
@@ -285,7 +289,6 @@ def take_most_probable(candidates: Candidates, wanted: Array, eligible: Array) -
         if left[number] and row not in taken:
             taken[row] = number
             left[number] -= 1
-    available = np.full(labels, int(eligible.sum()))
     return _sorted(
         np.fromiter(taken.keys(), np.int64, len(taken)), np.fromiter(taken.values(), np.int64, len(taken)), available
     )

@@ -137,12 +137,10 @@ class Chooser:
         settings = self.context.recipe.ipet
         if candidates.ensemble.independent:
             return self._chosen_sets(member, candidates, wanted)
-        if self._first_without_labels(member.generation):
-            return take_most_probable(candidates, wanted, self._eligible)
+        if self._first_without_labels(member.generation) or settings.selection == "top":
+            return take_most_probable(candidates, wanted, self._eligible, settings.confidence_floor)
         label, confidence = candidates.predictions()
         eligible = self._eligible & (confidence >= settings.confidence_floor)
-        if settings.selection == "top":
-            return take_most_probable(candidates, wanted, eligible)
         generator = self._generator("draw", member)
         if settings.selection == "draw":
             return draw_confident(label, confidence, wanted, eligible, generator)
@@ -150,14 +148,13 @@ class Chooser:
 
     def _chosen_sets(self, member: Member, candidates: Candidates, wanted: Array) -> Chosen:
         """Choose the texts of one member, with all their labels."""
-        least = candidates.ensemble.threshold
+        least, floor = candidates.ensemble.threshold, self.context.recipe.ipet.confidence_floor
         if self._first_without_labels(member.generation):
-            chosen = take_most_probable(candidates, wanted, self._eligible)
+            chosen = take_most_probable(candidates, wanted, self._eligible, floor)
             sets = candidates.probabilities(chosen.rows) >= least
             sets[np.arange(len(sets)), chosen.labels] = True
             return replace(chosen, labels=sets)
         probabilities = np.concatenate([part for _, part in candidates.chunks()])
-        floor = self.context.recipe.ipet.confidence_floor
         sure = (np.maximum(probabilities, 1 - probabilities) >= floor).all(axis=1)
         empty = 0
         if self.context.has("train"):
