@@ -143,6 +143,7 @@ def _confusion(probabilities: Array, gold: Array, labels: int) -> tuple[Array, A
     sums = np.zeros((labels, labels))
     np.add.at(sums, gold, probabilities)
     right = float(probabilities[np.arange(len(gold)), gold].mean()) if len(gold) else 1 / labels
+    right = min(right, len(gold) / (len(gold) + 1))  # that n texts are all right does not show more
     typical = np.full((labels, labels), (1 - right) / max(labels - 1, 1))
     np.fill_diagonal(typical, right)
     rows = counts + _PSEUDO
