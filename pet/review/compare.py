@@ -172,8 +172,9 @@ def _aligned(run: TestedRun, first: TestedRun) -> TestedRun:
 
 def _places(run: TestedRun) -> Mapping[tuple[int, int], int]:
     """Return the row of each text. Equal texts are numbered, by label: they may have different ones."""
-    keys = text_keys(run.table, run.task.fields).tolist()
-    names = [_name(label, run.task.labels) for label in run.gold]
+    keys, labels = text_keys(run.table, run.task.fields).tolist(), run.task.labels
+    has = run.gold if run.task.multi_label else np.eye(len(labels), dtype=bool)[run.gold]
+    names = [sorted(name for name, own in zip(labels, row, strict=True) if own) for row in has]  # in no run's order
     seen: dict[int, int] = {}
     found = {}
     for row in sorted(range(len(keys)), key=lambda row: (names[row], row)):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features, Sequence, Value
 from small_run import pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS, news_rows
 
@@ -65,6 +65,18 @@ def test_texts_and_labels_are_matched_in_any_order(compared) -> None:
 def test_repeated_texts_are_matched_by_their_labels(compared) -> None:
     found = compared(made("one", "uuv", "aba", "aaa"), made("two", "vuu", "aba", "aba"))
     assert found["runs"][1]["fixed"] == 1 and len(found["changed"]) == 1
+
+
+def test_repeated_texts_with_several_labels_are_matched_whatever_the_order_of_the_labels(compared) -> None:
+    runs = []
+    for name, labels in (("one", "ab"), ("two", "ba")):
+        task = Task.from_dict(TASK | {"labels": list(labels), "multi_label": "true"})
+        gold = np.array([[label in has for label in labels] for has in ("ab", "b")], dtype=np.float32)
+        columns = {"id": ["1", "2"], "text": ["u", "u"], "label": gold.tolist()}
+        kinds = Features(id=Value("string"), text=Value("string"), label=Sequence(Value("float32"), length=2))
+        table = Dataset.from_dict(columns, features=kinds)
+        runs.append(TestedRun(name, task, "student", table, gold * 0.8 + 0.1))
+    assert [run["figures"]["exact_match"] for run in compared(*runs)["runs"]] == [1, 1]
 
 
 def test_runs_that_cannot_be_compared_are_refused_with_the_reason(compared) -> None:
