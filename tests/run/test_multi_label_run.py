@@ -99,7 +99,8 @@ def test_figures_have_intervals_and_baselines_are_compared_text_by_text(run: Pat
     for name in ("embeddings", "tfidf"):
         expected = results["student"]["micro_f1"] - results["baselines"][name]["ensemble"]["micro_f1"]
         assert others[name]["micro_f1"]["difference"] == pytest.approx(expected)
-    assert "Compared with the baselines" in (run / "report.html").read_text()
+    report = (run / "report.html").read_text()
+    assert "Compared with the baselines" in report and "micro F1, drawn" in report
 
 
 def test_runs_are_compared_with_all_labels_of_a_text(run: Path, tmp_path: Path) -> None:
