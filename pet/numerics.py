@@ -70,6 +70,19 @@ def log_mean_softmax(scores: Array) -> Array:
     return np.asarray(np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)))
 
 
+def mean_known(values: Array) -> Array:
+    """Mean over the first axis of the numbers that are not NaN; NaN where all are.
+
+    Examples
+    --------
+    >>> mean_known(np.array([[1.0, np.nan], [3.0, np.nan]])).tolist()
+    [2.0, nan]
+    """
+    known = ~np.isnan(values)
+    counts = known.sum(axis=0)
+    return np.asarray(np.where(known, values, 0.0).sum(axis=0) / np.where(counts > 0, counts, np.nan))
+
+
 def unit_length(vectors: Array) -> Array:
     """Scale each row to length 1; rows of zeros stay as they are.
 

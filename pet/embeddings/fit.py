@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.numerics import unit_length
+
 Array = NDArray[Any]
-
-
-def unit_rows(vectors: Array) -> Array:
-    """Return rows of length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
 
 
 def label_centers(vectors: Array, gold: Array) -> Array:
@@ -21,10 +17,10 @@ def label_centers(vectors: Array, gold: Array) -> Array:
 
     Parameters
     ----------
-    vectors : unit rows, shape (rows, D)
+    vectors : of length 1, shape (rows, D)
     gold : int labels of shape (rows,); or 0 and 1 of shape (rows, L), if a text may have several
     """
-    return unit_rows(np.stack([vectors[own].sum(axis=0) for own in _texts_of_labels(gold)]))
+    return unit_length(np.stack([vectors[own].sum(axis=0) for own in _texts_of_labels(gold)]))
 
 
 def _texts_of_labels(gold: Array) -> list[Array]:
@@ -54,9 +50,9 @@ def held_out_fit(vectors: Array, gold: Array) -> Array:
     """
     belongs = _texts_of_labels(gold)
     sums = np.stack([vectors[own].sum(axis=0) for own in belongs])
-    found = vectors @ unit_rows(sums).T
+    found = vectors @ unit_length(sums).T
     for label, own in enumerate(belongs):
-        others = unit_rows(sums[label] - vectors[own])
+        others = unit_length(sums[label] - vectors[own])
         found[own, label] = -1.0 if own.sum() == 1 else (vectors[own] * others).sum(axis=1)
     return np.asarray(found.max(axis=1))
 
@@ -69,7 +65,7 @@ def nearest_fit(vectors: Array, centers: Array) -> Array:
     vectors : of the texts, shape (rows, D)
     centers : see `label_centers`
     """
-    return np.asarray((unit_rows(vectors) @ centers.T).max(axis=1))
+    return np.asarray((unit_length(vectors) @ centers.T).max(axis=1))
 
 
 def least_fit(own: Array, share: float) -> float:

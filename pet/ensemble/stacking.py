@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.numerics import log_softmax, sigmoid
+from pet.numerics import log_softmax, mean_known, sigmoid
 
 Array = NDArray[Any]
 FEWEST_TEXTS = 24  # with fewer labeled texts, members lose more by leaving some out than the weights gain
@@ -123,11 +123,7 @@ def _of_kind(name: str, kinds: Sequence[str], scores: Sequence[Array], *, severa
     """Return the mean log-probabilities, or log-odds, of the members of a kind that have evidence, shape (n, L)."""
     members = [number for number, kind in enumerate(kinds) if kind == name]
     each = np.stack([np.asarray(scores[number], dtype=np.float64) for number in members])
-    each = each if several else log_softmax(each)
-    known = np.asarray(~np.isnan(each).any(axis=2))
-    counts = known.sum(axis=0)[:, None]
-    total = np.where(known[:, :, None], each, 0.0).sum(axis=0)
-    return np.asarray(np.where(counts > 0, total / np.maximum(counts, 1), np.nan))
+    return mean_known(each if several else log_softmax(each))
 
 
 def _most_likely(evidence: Array, gold: Array, prior: tuple[Array, Array], ratio: Array) -> Array:

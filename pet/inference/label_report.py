@@ -16,12 +16,12 @@ from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.inference.label_file import Labeled
 from pet.report.estimate import estimate_lines
 from pet.report.html import html_report
-from pet.report.pages import percent
+from pet.report.pages import percent, short
 from pet.report.summary import best_result
 from pet.resources import expand
 from pet.run.load_run import read_settings
 from pet.run.results import read_results
-from pet.run.shown_texts import MOST_TEXTS, short
+from pet.run.shown_texts import MOST_TEXTS
 from pet.task.task import Task
 
 Array = NDArray[Any]

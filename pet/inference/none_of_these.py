@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
 from pet.data.pick import pick_rows
-from pet.embeddings.fit import held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
+from pet.embeddings.fit import held_out_fit, label_centers, least_fit, nearest_fit
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.options import ComputeOptions
+from pet.numerics import unit_length
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.inputs import load_data
@@ -137,7 +138,7 @@ def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, report
     if asked.by == MASS:
         measure, own = ensemble.mass, ensemble.mass(train)
     else:
-        gold, vectors = column_labels(train), unit_rows(ensemble.vectors(train))
+        gold, vectors = column_labels(train), unit_length(ensemble.vectors(train))
         centers, own = label_centers(vectors, gold), held_out_fit(vectors, gold)
 
         def measure(table: Dataset) -> Array:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pet.report.pages import render
+from pet.report.pages import render, short
 from pet.report.tables import NAMES, interval, legend, probability, text_table
 from pet.terminal import clean, fit
 
 _LISTED = 10  # changed texts that are printed
 _SHOWN = 300  # changed texts on a page
-_MOST_CHARACTERS = 600
 _WIDTH = 100
 
 
@@ -89,5 +88,4 @@ def comparison_page(found: Mapping[str, Any]) -> str:
 
 
 def _fields(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    short = lambda text: text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS].rstrip()} …"  # noqa: E731
     return [(name if len(fields) > 1 else "", short(text)) for name, text in fields.items()]

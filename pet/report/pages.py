@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pet.terminal import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MOST_CHARACTERS = 600  # of a field of a text
 
 
 def render(template: str, **values: Any) -> str:
@@ -71,15 +72,20 @@ def _shown(value: Any) -> Any:
     return visible(f"'{value}'" if value.isspace() else value)
 
 
+def short(text: str) -> str:
+    """Return the beginning of a text that a page shows."""
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS].rstrip()} …"
+
+
 def percent(share: float, digits: int = 1) -> str:
-    """Format a share in percent, with a space that does not break.
+    """Format a share in percent.
 
     Examples
     --------
-    >>> percent(0.9104) == "91.0\u00a0%", percent(0.5, 0) == "50\u00a0%"
-    (True, True)
+    >>> percent(0.9104), percent(0.5, 0)
+    ('91.0%', '50%')
     """
-    return f"{100 * share:.{digits}f}\u00a0%"
+    return f"{100 * share:.{digits}f}%"
 
 
 def figure(value: Any) -> Any:

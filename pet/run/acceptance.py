@@ -18,7 +18,7 @@ from pet.ipet.acceptance import TRUST, Evidence, compare, decide, drift
 from pet.ipet.plan import Plan
 from pet.ipet.ranked import SHRINKAGE, shrunk_shares
 from pet.members.kinds import KINDS
-from pet.numerics import log_sigmoid, log_softmax
+from pet.numerics import log_sigmoid, log_softmax, mean_known
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
 from pet.run.second_view import SecondView
@@ -152,8 +152,6 @@ class Acceptance:
                 each = log_sigmoid(factor * np.where(gold > 0, scores, -scores)).mean(axis=2)
             else:
                 each = log_softmax(factor * scores)[:, np.arange(len(gold)), gold]
-            known = ~np.isnan(each)
-            sums = np.where(known, each, 0.0).sum(axis=0)
-            return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)
+            return mean_known(each)
 
         return best_scaled(likelihoods)

@@ -39,7 +39,7 @@ from pet.members.kinds import KINDS, open_scorer
 from pet.members.seam import Scorer
 from pet.members.shared import Shared
 from pet.members.texts import Texts
-from pet.numerics import softmax
+from pet.numerics import mean_known, softmax
 from pet.recipe import Recipe, make_recipe
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
@@ -228,7 +228,7 @@ def _estimate(context: RunContext, rows: int) -> ClassRatio:
     members = trained_members(context)
     step = -(-len(context.texts("pool")) // rows)
     pool = [softmax(scores[::step]) for scores in member_scores(context, members, "pool")]
-    predicted = np.nanmean([np.nanmean(own, axis=0) for own in pool], axis=0)
+    predicted = mean_known(np.stack([mean_known(own) for own in pool]))
     evidence = _of_members(context, members, pool) if learns_weights(context) else [_of_embeddings(context, rows)]
     gold, as_drawn = context.texts("train").labels, drawn_at_random(context)
     found = [estimate_ratio(train, gold, own, as_drawn=as_drawn, start=predicted) for train, own in evidence]
@@ -246,16 +246,9 @@ def _of_members(context: RunContext, members: Sequence[Member], pool: Sequence[A
     ):
         places = [place for place, member in enumerate(members) if member.spec.kind == kind]
         scores = member_scores(context, [members[place] for place in places], "train")
-        train = _mean([softmax(own) for own in scores])
-        found.append((np.log(train), _mean([pool[place] for place in places])))
+        train = mean_known(np.stack([softmax(own) for own in scores]))
+        found.append((np.log(train), mean_known(np.stack([pool[place] for place in places]))))
     return found
-
-
-def _mean(arrays: Sequence[Array]) -> Array:
-    """Return the mean over arrays of shape (rows, L) whose rows may be NaN; NaN where all are."""
-    known = ~np.isnan(np.stack(arrays))
-    total = np.where(known, np.stack(arrays), 0.0).sum(axis=0)
-    return np.asarray(total / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
 
 
 def _of_embeddings(context: RunContext, rows: int) -> tuple[Array, Array]:

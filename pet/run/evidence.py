@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from pet.confusion import Confusion
 from pet.data.pick import pick_columns, pick_rows
-from pet.embeddings.fit import fit_figures, held_out_fit, label_centers, least_fit, nearest_fit, unit_rows
+from pet.embeddings.fit import fit_figures, held_out_fit, label_centers, least_fit, nearest_fit
 from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.members import embeddings
 from pet.members.kinds import NOTE
 from pet.members.texts import Texts
+from pet.numerics import unit_length
 from pet.run.classifiers import TEST_LOGITS
 from pet.run.context import PARTS, RunContext
 from pet.run.merging import kept_ensemble, probabilities_of
@@ -226,7 +227,7 @@ def _fit(context: RunContext, right: Array) -> list[dict[str, Any]]:
         return []
     parts = context.texts("train"), context.texts("test")
     train, test = (np.asarray(texts.vectors[""]) for texts in parts)
-    vectors, gold = unit_rows(train), parts[0].labels
+    vectors, gold = unit_length(train), parts[0].labels
     if gold.ndim == 2:  # a text without a label says nothing about what fits
         vectors, gold = vectors[gold.any(axis=1)], gold[gold.any(axis=1)]
     if not len(gold):

@@ -23,7 +23,7 @@ from pet.members.kinds import KINDS, fit_scorer, make_scorer
 from pet.members.seam import MemberData
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
-from pet.numerics import log_softmax, sigmoid
+from pet.numerics import log_softmax, mean_known, sigmoid
 from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_recipe, relative_cost, size_of
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
@@ -138,7 +138,7 @@ def estimate_from_halves(
     merged = read_scores(context.directory.path / STAGE / FILE, (len(draws) * len(gold), labels))
     merged = merged.reshape(len(draws), len(gold), labels) / ensemble.temperature
     right = np.stack([right_rows(own, gold, ensemble.threshold) for own in merged])
-    more = right_rows(left_out, gold, ensemble.threshold) if len(left_out) else _mean(right[DRAWS:])
+    more = right_rows(left_out, gold, ensemble.threshold) if len(left_out) else mean_known(right[DRAWS:])
     found = figures(right[:DRAWS], more)
     if gold.ndim == 1:
         return found
@@ -178,7 +178,7 @@ def figures(right: Array, more: Array) -> Halves:
     >>> found.accuracy, found.judged, found.gain.difference
     (0.75, 4, 0.25)
     """
-    share = _mean(right)
+    share = mean_known(right)
     known = ~np.isnan(share)
     low, high = wilson(float(share[known].sum()), int(known.sum()))
     gain, both = None, known & ~np.isnan(more)
@@ -186,12 +186,6 @@ def figures(right: Array, more: Array) -> Halves:
         steps = (more - share)[both]
         gain = Gain(len(share) - len(share) // 2, float(steps.mean()), *mean_interval(steps))
     return Halves(len(right), len(share), int(known.sum()), float(share[known].mean()), low, high, gain)
-
-
-def _mean(right: Array) -> Array:
-    """Return the mean over draws, NaN where no draw has labeled a text."""
-    known = ~np.isnan(right)
-    return np.asarray(np.where(known, right, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
 
 
 # ---- draws -------------------------------------------------------------------------------------

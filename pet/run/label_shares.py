@@ -13,7 +13,7 @@ from pet.embeddings.one_vs_rest import fit_one_vs_rest
 from pet.ensemble.class_ratio import ClassRatio
 from pet.ensemble.ratio_estimate import estimate_ratio, mean_ratio
 from pet.members.kinds import KINDS
-from pet.numerics import sigmoid
+from pet.numerics import mean_known, sigmoid
 from pet.run.class_ratio import SAMPLE, drawn_at_random, pool_sample
 from pet.run.context import RunContext
 from pet.run.held_out import learns_weights
@@ -73,9 +73,7 @@ def _of_members(context: RunContext, members: Sequence[Member]) -> Iterator[tupl
             [sigmoid(np.asarray(scores, dtype=np.float64)) for scores in member_scores(context, own, "train")]
         )
         pool = [sigmoid(np.asarray(scores[::step], dtype=np.float64)) for scores in member_scores(context, own, "pool")]
-        known = ~np.isnan(train)
-        mean = np.where(known, train, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-        yield mean, np.mean(pool, axis=0)
+        yield mean_known(train), np.mean(pool, axis=0)
 
 
 def _of_embeddings(context: RunContext) -> Iterator[tuple[Array, Array]]:

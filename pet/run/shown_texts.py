@@ -14,6 +14,7 @@ from pet.ensemble.combine import ABSTAINS, SoftLabels, SoftLabelSets
 from pet.ensemble.contradictions import contradicted_decisions, contradictions
 from pet.members import embeddings
 from pet.numerics import sigmoid, unit_length
+from pet.report.pages import short
 from pet.run.context import RunContext
 from pet.run.stages import Member
 from pet.run.weights import stacked_evidence
@@ -21,7 +22,6 @@ from pet.run.weights import stacked_evidence
 Array = NDArray[Any]
 MOST_TEXTS = 30  # of each list
 NO_LABEL = "no label"
-_MOST_CHARACTERS = 600  # of each field
 _PAIRS, _TEXTS_PER_PAIR = 10, 3
 
 
@@ -201,11 +201,6 @@ def _fields(context: RunContext, part: str, rows: Array) -> list[list[tuple[str,
     names = fields if len(fields) > 1 else ("",)
     table = pick_columns(pick_rows(context.texts(part).table, rows), list(fields))
     return [[(name, short(str(row[field]))) for name, field in zip(names, fields, strict=True)] for row in table]
-
-
-def short(text: str) -> str:
-    """Return the beginning of a text that a page shows."""
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS].rstrip()} …"
 
 
 def _nearest(context: RunContext, part: str, rows: Array) -> list[dict[str, Any] | None]:

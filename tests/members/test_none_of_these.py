@@ -12,8 +12,9 @@ import pytest
 import torch
 from small_run import pet, refused
 
-from pet.embeddings.fit import held_out_fit, label_centers, unit_rows
+from pet.embeddings.fit import held_out_fit, label_centers
 from pet.inference.none_of_these import NoneOfThese
+from pet.numerics import unit_length
 from pet.training.losses import word_mass
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -27,7 +28,7 @@ def test_mass_adds_up_words_and_multiplies_their_tokens() -> None:
 
 def test_a_labeled_text_is_compared_with_the_others_of_its_label() -> None:
     # two labels at a right angle, and one text alone with its label
-    vectors = unit_rows(np.array([[1.0, 0, 0], [1.0, 0, 0], [0, 3.0, 0], [0, 4.0, 3.0], [0.6, 0, 0.8]]))
+    vectors = unit_length(np.array([[1.0, 0, 0], [1.0, 0, 0], [0, 3.0, 0], [0, 4.0, 3.0], [0.6, 0, 0.8]]))
     gold = np.array([0, 0, 2, 2, 1])
     np.testing.assert_allclose(held_out_fit(vectors, gold), [1, 1, 0.8, 0.8, 0.6], atol=1e-6)
     np.testing.assert_allclose(label_centers(vectors, gold)[:2], [[1, 0, 0], [0.6, 0, 0.8]], atol=1e-6)
