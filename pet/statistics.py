@@ -124,12 +124,12 @@ def metric_intervals(confusion: Confusion | ArrayLike) -> dict[str, list[float]]
     f1_ends = [middle(f1), *([middle(f1_with_unseen)] if n < _FEW * counts.labels else [])]
     return {
         "accuracy_interval": list(wilson(int(counts.hits.sum()), n)),
-        "macro_f1_interval": _around(float(_macro_f1(hits, support, claimed, seen)[0]), *f1_ends),
-        "mcc_interval": _around(float(_mcc(hits, support, claimed)[0]), middle(mcc)),
+        "macro_f1_interval": around(float(_macro_f1(hits, support, claimed, seen)[0]), *f1_ends),
+        "mcc_interval": around(float(_mcc(hits, support, claimed)[0]), middle(mcc)),
     }
 
 
-def _around(figure: float, *intervals: Sequence[float]) -> list[float]:
+def around(figure: float, *intervals: Sequence[float]) -> list[float]:
     """Return the shortest interval that holds a figure and all of some intervals."""
     return [min(figure, *(low for low, _ in intervals)), max(figure, *(high for _, high in intervals))]
 
@@ -168,9 +168,10 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
         raise ValueError(f"shapes {right.shape}, {first.shape} and {second.shape} are not those of the same texts")
     wins = int(((first == right) & (second != right)).sum())
     losses = int(((second == right) & (first != right)).sum())
+    difference = (wins - losses) / len(right)
     accuracy = {
-        "difference": (wins - losses) / len(right),
-        "interval": middle(share_differences(wins, losses, len(right))),
+        "difference": difference,
+        "interval": around(difference, middle(share_differences(wins, losses, len(right)))),
         "better": float(betainc(losses + 0.5, wins + 0.5, 0.5)),
     }
     steps, steps_with_unseen = _f1_differences(right, first, second, labels)
@@ -179,7 +180,7 @@ def paired(gold: ArrayLike, ours: ArrayLike, theirs: ArrayLike, labels: int) -> 
     difference = _f1_of(right, first, labels) - _f1_of(right, second, labels)
     macro_f1 = {
         "difference": difference,
-        "interval": _around(difference, middle(steps), *([middle(steps_with_unseen)] if few else [])),
+        "interval": around(difference, middle(steps), *([middle(steps_with_unseen)] if few else [])),
         "better": float((decisive > 0).mean() + (decisive == 0).mean() / 2),
     }
     return {"n": len(right), "wins": wins, "losses": losses, "accuracy": accuracy, "macro_f1": macro_f1}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pet.statistics import corrected, dirichlet, middle, share_differences, wilson
+from pet.statistics import around, corrected, dirichlet, middle, share_differences, wilson
 
 Array = NDArray[Any]
 
@@ -126,11 +126,12 @@ def paired_sets(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike) -> dict[st
         [_figures(drawn @ counts[0], labels) - _figures(drawn @ counts[1], labels) for drawn in dirichlet(weights)],
         axis=1,
     )
-    plain = [_figures(own[:n].sum(axis=0, keepdims=True), labels)[:, 0] for own in counts]
+    figures = [_figures(own[:n].sum(axis=0, keepdims=True), labels)[:, 0] for own in counts]
+    plain = figures[0] - figures[1]
     found: dict[str, Any] = {
         name: {
-            "difference": float(plain[0][k] - plain[1][k]),
-            "interval": middle(steps[k]),
+            "difference": float(plain[k]),
+            "interval": around(float(plain[k]), middle(steps[k])),
             "better": float((steps[k] > 0).mean() + (steps[k] == 0).mean() / 2),
         }
         for k, name in enumerate(("micro_f1", "macro_f1"))
@@ -139,7 +140,7 @@ def paired_sets(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike) -> dict[st
     wins, losses = int((exact[0] & ~exact[1]).sum()), int((exact[1] & ~exact[0]).sum())
     found["exact_match"] = {
         "difference": (wins - losses) / n,
-        "interval": middle(share_differences(wins, losses, n)),
+        "interval": around((wins - losses) / n, middle(share_differences(wins, losses, n))),
         "better": float(betainc(losses + 0.5, wins + 0.5, 0.5)),
     }
     return {"n": n, "wins": wins, "losses": losses, **found}

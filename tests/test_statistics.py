@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pet.statistics import metric_intervals, paired, wilson
+from pet.statistics_sets import paired_sets
 
 FEW = settings(max_examples=25, deadline=None)
 
@@ -118,6 +119,14 @@ def test_equal_predictions_are_better_with_probability_one_half():
     for figure in ("accuracy", "macro_f1"):
         low, high = found[figure]["interval"]
         assert found[figure]["difference"] == 0 and low < -0.01 and high > 0.01
+
+
+def test_a_difference_is_in_its_interval_even_of_a_single_text():
+    truth = np.array([[True, False, False]])
+    for found in (paired([0], [1], [0], 3), paired_sets(truth, ~truth, truth), paired_sets(truth, truth, ~truth)):
+        for figure in (value for value in found.values() if isinstance(value, dict)):
+            low, high = figure["interval"]
+            assert low <= figure["difference"] <= high
 
 
 @FEW

@@ -24,7 +24,7 @@ from pet.data.row_reader import records
 from pet.data.source import column_names, first_line
 from pet.data.values import as_text, is_missing, kind_of, label_text
 from pet.ensemble.scale import Scale
-from pet.ensemble.soft_label_rows import LOGITS, Contradiction, contradiction
+from pet.ensemble.soft_label_rows import LOGITS, Contradiction, contradiction, is_empty
 from pet.errors import PetError
 from pet.members.seam import Array, MemberData, OnRows, OnStep, Report, ignore
 from pet.members.spec import MemberSpec, file_spec
@@ -231,7 +231,7 @@ def _reader(header: Sequence[str], columns: list[str] | None, labels: Sequence[s
 
 
 def _from_field(value: Any, labels: Sequence[str], names: Names) -> Array | None:
-    if value is None:
+    if is_empty(value):
         return None
     if isinstance(value, Mapping):
         named: dict[str, Any] = {}

@@ -271,8 +271,10 @@ def unified_task(task: Task) -> Task:
     Raises
     ------
     PetError
-        If there are more labels than letters.
+        If there are more labels than letters, or the label words are fields of the data.
     """
+    if task.patterns[0].verbalizer.by_row:
+        raise PetError(f"the words of {task.name} are fields of the data, which cannot be listed as options")
     if len(task.labels) > len(LETTERS):
         raise PetError(
             f"{task.name} has {len(task.labels)} labels, but the unified format supports at most {len(LETTERS)}"

@@ -46,7 +46,7 @@ def test_parquet_gives_the_same_scores(tmp_path: Path) -> None:
 
 
 def test_a_vote_becomes_a_probability_below_one(tmp_path: Path) -> None:
-    (tmp_path / "votes.csv").write_text("id,label\na,yes\nb,\nc,no\n")
+    (tmp_path / "votes.csv").write_text("id,probabilities,label\na,,yes\nb,,\nc,,no\n")
     ids, scores = read_external(tmp_path / "votes.csv", LABELS, "votes")
     assert ids == ["a", "c"]  # an empty vote abstains
     np.testing.assert_allclose(np.exp(scores), [[1 - VOTE, VOTE], [VOTE, 1 - VOTE]], rtol=1e-5)
