@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns
+from pet.errors import PetError
 
 if TYPE_CHECKING:
     import datasets
@@ -219,6 +220,21 @@ def _messages(report: DataReport) -> list[str]:
 
 def _rows(number: int) -> str:
     return f"{number:,} {'row' if number == 1 else 'rows'}"
+
+
+def check_labels_occur(table: datasets.Dataset, labels: int) -> None:
+    """Refuse labeled texts that may have several labels, and of which none has any: nothing can be learned from them.
+
+    Raises
+    ------
+    PetError
+        With the number of texts.
+    """
+    if not label_counts(table, labels).any():
+        raise PetError(
+            f"train: none of its {len(table):,} texts has a label; give some texts that have labels, or use --method "
+            "zero-shot"
+        )
 
 
 def label_counts(table: datasets.Dataset | None, labels: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from datasets import Dataset
 
-from pet.data.checks import check_tables, rows_without
+from pet.data.checks import check_labels_occur, check_tables, rows_without
 from pet.data.label_sets import labels_of
 from pet.data.pick import pick_rows
 from pet.data.read import read_table
@@ -59,7 +59,10 @@ def read_tables(
                 table_format=table_format,
                 name=name,
             )
-            tables[name] = draw.labeled(found, task.labels) if name == "train" else found
+            if name == "train":
+                found = draw.labeled(found, task.labels)
+                check_labels_occur(found, len(task.labels))
+            tables[name] = found
     checked = check_tables(task.fields, task.labels, tables.get("train"), tables.get("unlabeled"), tables.get("test"))
     report.rows = dict(checked.rows)
     report.label_counts = dict(checked.label_counts)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.checks import check_tables, label_counts, rows_without
+from pet.data.checks import check_labels_occur, check_tables, label_counts, rows_without
 from pet.data.corrections import read_corrections
 from pet.data.given_table import check_given_table
 from pet.data.label_sets import labels_of
@@ -92,6 +92,8 @@ def load_data(
     corrections = None if settings.corrections is None else read_corrections(settings.corrections, task)
     if corrections is not None:
         train = corrections.add_to(train, task.fields)
+    if train is not None:
+        check_labels_occur(train, len(task.labels))
     if settings.unlabeled is not None:
         columns = text_columns(settings.unlabeled, labeled["columns"])
         how = {"columns": columns, "table_format": labeled["table_format"]}

@@ -305,6 +305,15 @@ def test_what_requires_one_label_per_text_is_refused(
     assert all(text in message for text in named) and not (tmp_path / "run").exists()
 
 
+def test_labeled_texts_without_any_label_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    rows = [row | {"label": []} for row in news_rows()[:12]]
+    train = ["--train", write_rows(tmp_path / "train.jsonl", rows)]
+    files = run_options(inputs, tiny_model, parts=["unlabeled"])
+    assert "none of its 12 texts has a label" in refused(*files, *train, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert "none of its 12 texts has a label" in pet("check", inputs / "task.yaml", *train, expect=2).stderr
+
+
 def test_generations_learn_from_texts_with_all_their_labels(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
     generations = ["--method", "ipet", "--set", "generations=2", "--set", "growth=1.4", "--set", "accept=always"]
     pet(*run_options(inputs, tiny_model), *generations, "-q", "-o", tmp_path / "run")
