@@ -86,6 +86,28 @@ def pack(stream: np.ndarray, length: int, before: Sequence[int], after: Sequence
     return np.concatenate([head, body, tail], axis=1).astype(np.int32)
 
 
+def with_words(sequences: np.ndarray, special: Sequence[int], name: str) -> np.ndarray:
+    """Leave out sequences of special tokens alone, such as unknown ones: they have nothing to predict.
+
+    Parameters
+    ----------
+    sequences : array of int, shape (sequences, length)
+    special : ids of special tokens
+    name : what the sequences are, for messages
+
+    Raises
+    ------
+    PetError
+        If no sequence is left.
+    """
+    kept = sequences[~np.isin(sequences, special).all(axis=1)]
+    if not len(kept):
+        raise PetError(
+            f"{name} has no tokens that this model knows; check that its tokenizer covers the script, or give more text"
+        )
+    return kept
+
+
 def continuations(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Return for each token id whether it continues the word of the token before it, as a bool array.
 

@@ -161,9 +161,12 @@ def prepare(folder: Path, settings: AdaptSettings, reporter: Reporter) -> dict[s
         set_output_bias(model, counts)
     before, after = packing.frame(tokenizer)
     blocks = packing.pack(packing.join(encoded, after[:1], seed), text.length, before, after)
-    held = packing.join(packing.encode(tokenizer, held_out), after[:1], seed)
-    np.save(folder / TRAIN, blocks)
-    np.save(folder / HELD_OUT, packing.pack(held, blocks.shape[1], before, after))
+    held = packing.pack(
+        packing.join(packing.encode(tokenizer, held_out), after[:1], seed), blocks.shape[1], before, after
+    )
+    special = tokenizer.all_special_ids
+    np.save(folder / TRAIN, packing.with_words(blocks, special, "the text"))
+    np.save(folder / HELD_OUT, packing.with_words(held, special, "the held-out part of the text"))
     save_start(model, tokenizer, folder)
     unknown = tokenizer.unk_token_id
     return {

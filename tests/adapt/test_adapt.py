@@ -389,6 +389,13 @@ def test_a_start_that_makes_no_sense_is_named(
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]  # nothing is left of it
 
 
+def test_text_that_the_model_does_not_know_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("\u4f60\u597d\n" * 6, encoding="utf-8")
+    with pytest.raises(PetError, match="script"):
+        run(tmp_path / "text.txt", tiny_model, tmp_path / "model")
+    assert not (tmp_path / "model").exists() and not (tmp_path / "model.work").exists()
+
+
 def test_sequences_longer_than_the_model_are_refused(text_file: Path, tiny_model: Path, tmp_path: Path) -> None:
     text = TextSettings((str(text_file),), length=4000)
     with pytest.raises(PetError, match=r"--length 4000.*or fewer"):

@@ -58,6 +58,13 @@ def test_a_short_text_is_one_short_sequence_and_an_empty_one_is_refused() -> Non
         packing.pack(np.array([7]), 2, [1], [2])
 
 
+def test_sequences_without_words_are_left_out() -> None:
+    sequences = np.array([[1, 7, 2], [1, 3, 2], [1, 8, 2]])
+    assert packing.with_words(sequences, [1, 2, 3], "it").tolist() == [[1, 7, 2], [1, 8, 2]]
+    with pytest.raises(PetError, match="it has no tokens"):
+        packing.with_words(sequences[1:2], [1, 2, 3], "it")
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-r", "albert"])
 def test_special_tokens_and_word_starts_are_found_for_each_tokenizer(
     family: str, family_model: Callable[[str], Path]
