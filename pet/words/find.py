@@ -113,8 +113,8 @@ def find_words(
 ) -> list[WordGroup]:
     """Find words for every label.
 
-    Labels with texts in `train` get the words that set their texts apart. Labels with fewer than `FEW` texts get
-    neighbors of their name and description.
+    Labels with texts in `train` get the words that set their texts apart. Labels with fewer than `FEW` texts, or with
+    all of them, get neighbors of their name and description.
 
     Parameters
     ----------
@@ -162,10 +162,12 @@ class _Search:
         seeds = seed_words(task, self.candidates)
         tokens = [name_tokens(self.shared.tokenizer, words) for words in seeds]
         similar = self._similarities([found for found, _ in tokens])
-        self.by_name = (self.counts < FEW) & similar.any(axis=0)
+        # The texts of a label say nothing if there are few of them, or none of other labels to compare them with.
+        few = (self.counts < FEW) | (self.counts == len(self.belongs))
+        self.by_name = few & similar.any(axis=0)
         scores, likely, lift = self._scores(encoders, similar)
         self.telling = self._telling(lift.mean(axis=0), tokens)
-        notes = {label: self._note(number) for number, label in enumerate(task.labels) if self.counts[number] < FEW}
+        notes = {label: self._note(number) for number, label in enumerate(task.labels) if few[number]}
         groups: dict[tuple[Any, ...], list[int]] = {}
         for position, pattern in enumerate(task.patterns):
             groups.setdefault(tuple(pattern.verbalizer.words.items()), []).append(position)

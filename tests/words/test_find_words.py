@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from pet.backbones.info import ModelInfo
 from pet.cli.main import main
 from pet.cloze.bind import bind_patterns
+from pet.data.checks import column_labels
+from pet.data.pick import pick_rows
 from pet.errors import PetError
 from pet.members.models import Models
 from pet.members.shared import Shared
@@ -104,6 +106,13 @@ def test_labels_with_few_texts_are_guessed_from_their_names(found: list[WordGrou
     assert set(found[0].notes) == {"World", "Technology"}
     assert "description" in found[0].notes["World"] and "description" not in found[0].notes["Technology"]
     assert "technology" in [word.word for word in found[0].words["Technology"]]
+
+
+def test_a_label_that_all_texts_have_is_guessed_from_its_name(shared: Shared, files: dict[str, Path]) -> None:
+    train = read_texts(shared.task, {"train": str(files["train"])})["train"]
+    alone = pick_rows(train, np.flatnonzero(column_labels(train) == shared.task.labels.index("Sports")))
+    for group in find_words(shared, alone, None, WordOptions(count=2, texts=5)):
+        assert "sports" in [word.word for word in group.words["Sports"]] and "Sports" in group.notes
 
 
 def test_a_label_without_words_is_told_what_to_add(found: list[WordGroup], shared: Shared) -> None:
