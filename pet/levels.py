@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.terminal import counted
+
 Array = NDArray[Any]
 
 
@@ -100,7 +102,7 @@ def level_lines(metrics: Mapping[str, Any]) -> list[str]:
     ['Level 1, 10 parents of labels: accuracy 0.900, macro F1 0.875']
     """
     return [
-        f"Level {number}, {level['labels']} parents of labels: accuracy {level['accuracy']:.3f}, "
+        f"Level {number}, {counted(level['labels'], 'parent')} of labels: accuracy {level['accuracy']:.3f}, "
         f"macro F1 {level['macro_f1']:.3f}"
         for number, level in enumerate(metrics.get("levels", ()), 1)
     ]

@@ -31,7 +31,7 @@ from pet.prompts.session import Session, train_on
 from pet.seeds import derive_seed
 from pet.settings import out_of_range
 from pet.spelling import match_all
-from pet.task.task import Task
+from pet.task.task import Task, one_label_only
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,13 +79,16 @@ def pretrain(session: Session, texts: Sequence[str], name: str, examples: Pretra
     Raises
     ------
     PetError
-        If there is too little text, a value is invalid, or a label word is not a single token of the model.
+        If there is too little text, a value is invalid, the task has texts with several labels, or a label word is not
+        a single token of the model.
     """
     if examples.form not in FORMATS:
         raise PetError(f"--format {examples.form!r} is unknown; choose {', '.join(FORMATS)}")
     problems = out_of_range(examples, {"count": (3, 10**7), "options": (2, len(LETTERS))})
     if problems:
         raise PetError(problems)
+    if examples.task is not None:
+        one_label_only(examples.task, "pretraining a prompt")
     order = np.random.default_rng(derive_seed(session.seed, "pretrain")).permutation(len(texts))
     documents = [split_sentences(texts[i]) for i in order[: _POOL * examples.count]]
     maker = _ExampleMaker(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pet.statistics import wilson
+from pet.terminal import counted
 
 WIDTH, HEIGHT = 320, 200  # a phone shows this without shrinking the letters
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 10, 38
@@ -85,7 +86,7 @@ def histogram(title: str, x_name: str, counts: Mapping[str, int]) -> Chart:
     largest = max(counts, key=lambda name: counts[name])
     return Chart(
         title,
-        f"{total} texts; the highest bar, {largest}, has {counts[largest]}.",
+        f"{counted(total, 'text')}; the highest bar, {largest}, has {counts[largest]}.",
         x_name,
         "texts",
         ticks,

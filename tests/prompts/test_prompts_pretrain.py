@@ -207,6 +207,7 @@ def test_mistakes_in_pretraining_options_are_reported(inputs: Path, tiny_model: 
     assert "--words" in refused(*train, "--words", "no,yes")
     assert "at most 26" in refused(*train, "--format", "choice", "--options", "1")
     assert "--count is 2" in refused(*train, "--count", "2")
+    assert "multi_label" in refused(*train, "--format", "single", "--task", "tickets-multi")
     assert "several fields" in refused(*train, "--format", "single", "--task", "mnli")
     assert not (tmp_path / "library").exists()
 

@@ -133,7 +133,7 @@ def test_the_report_shows_results_confusion_generations_and_config():
     assert page.row("result")[:5] == ["result", "accuracy", "macro F1", "MCC", "ECE"]
     assert page.row("baseline zero-shot")[1] == "0.250 [0.208, 0.939]"
     assert page.row("student")[1] == "0.833 ± 0.236 [0.208, 0.939]"
-    assert "baseline zero-shot: Level 1, 1 parents of labels: accuracy 0.875" in page.words
+    assert "baseline zero-shot: Level 1, 1 parent of labels: accuracy 0.875" in page.words
     assert page.row("p1-r1")[1].strip() == "0.667 [0.208, 0.939]"
     matrix = ["gold \\ predicted", "good", "bad", "good", "1", "1", "bad", "0", "1"]
     assert page.row("gold \\ predicted")[:9] == matrix
