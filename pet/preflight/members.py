@@ -41,25 +41,36 @@ def check_members(
             spec = parse_member(text)
             if spec.kind in ONE_LABEL:
                 one_label_only(task, f"the member {text}", "leave it out")
-            if spec.kind == external.KIND:
-                ids, _ = read_external(spec.options["file"], task.labels, spec.name)
-                report.warnings += _coverage(spec.name, pa.array(ids, pa.string()), tables)
-            if spec.kind == rules.KIND:
-                read_rules(spec.options["file"], task.labels, spec.name)
+            report.warnings += [line for _, line in check_file(spec, task, tables)]
             if "model" in spec.options:
                 check_model(spec.options["model"])
             found.append(spec)
     return found
 
 
-def _coverage(name: str, ids: pa.Array, tables: Mapping[str, Dataset]) -> list[str]:
-    """One line for each table of which the file lacks texts."""
-    lines = []
+def check_file(spec: MemberSpec, task: Task, tables: Mapping[str, Dataset]) -> list[tuple[int, str]]:
+    """Check the file of a member that is made from one.
+
+    Returns
+    -------
+    for each table that has texts without scores in the file: how many have some, and a line that says so
+
+    Raises
+    ------
+    PetError
+        With every mistake in the file.
+    """
+    if spec.kind == rules.KIND:
+        read_rules(spec.options["file"], task.labels, spec.name)
+    if spec.kind != external.KIND:
+        return []
+    ids = pa.array(read_external(spec.options["file"], task.labels, spec.name)[0], pa.string())
+    found = []
     for part, table in tables.items():
         there = match_ids(pa.array(table["id"], pa.string()), ids).is_valid().sum().as_py()
-        if there < len(table):
-            lines.append(
-                f"member {name}: has scores for {there} of {len(table)} texts of {part} and abstains on the others; "
-                "scores are matched by id"
-            )
-    return lines
+        line = (
+            f"member {spec.name}: has scores for {there} of {len(table)} texts of {part} and abstains on the others; "
+            "scores are matched by id"
+        )
+        found += [(there, line)] if there < len(table) else []
+    return found

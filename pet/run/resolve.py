@@ -25,6 +25,7 @@ from pet.members.kinds import KINDS, ONE_LABEL, QUICK, parse_member
 from pet.members.shared import Shared
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.members.verbalizers import check_verbalizers
+from pet.preflight.members import check_file
 from pet.progress import Reporter
 from pet.recipe import (
     EFFORTS,
@@ -144,8 +145,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         recipe = fit_to_data(recipe, settings.settings, 0 if data.train is None else len(data.train), len(task.labels))
     if recipe.priming.count and data.train is None:
         raise PetError(f"priming={recipe.priming.count} requires labeled texts; give --train")
-    if any(spec.kind == external.KIND for spec in specs):
-        data.check_ids()
+    _check_files(specs, task, data, reporter)
     pool_gold = None
     if given.pool_gold is not None:
         columns = {**task.columns, **settings.columns}
@@ -189,6 +189,19 @@ def _check_labels(settings: RunSettings, task: Task) -> None:
     for text in (*task.members, *settings.members):
         if parse_member(text).kind in ONE_LABEL:
             one_label_only(task, f"the member {text}", "leave it out")
+
+
+def _check_files(specs: Sequence[MemberSpec], task: Task, data: RunData, reporter: Reporter) -> None:
+    """Check the files of members before anything is trained; warn if no text of the run has scores in a file."""
+    parts = {"train": data.train, "unlabeled": data.pool, "test": data.test}
+    tables = {part: table for part, table in parts.items() if table is not None}
+    if any(spec.kind == external.KIND for spec in specs):
+        data.check_ids()
+    for spec in specs:
+        lacking = check_file(spec, task, tables)
+        if len(lacking) == len(tables) and not any(there for there, _ in lacking):
+            for _, line in lacking:
+                reporter.warn(line)
 
 
 def _open_models(settings: RunSettings) -> dict[str, ModelInfo]:

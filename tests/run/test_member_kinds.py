@@ -196,6 +196,17 @@ def test_an_id_that_stands_for_two_texts_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_the_file_of_a_member_is_checked_before_training(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    votes = tmp_path / "votes.csv"
+    run = [*run_options(inputs, tiny_model), "--member", f"external:{votes}", "-o", tmp_path / "run"]
+    votes.write_text("id,label\na,Wrld\n")
+    assert "Wrld" in refused(*run)
+    votes.write_text("id,label\nnobody,World\n")
+    said = refused(*run, "--method", "pcp", "--tuning", "bitfit")  # refused for another reason
+    assert "votes: has scores for 0 of 12 texts of train" in said and "0 of 16 texts of unlabeled" in said
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
