@@ -78,7 +78,7 @@ class ErrorEstimate:
 
 
 def estimate_error(
-    share: float, labels: int, wrong: int = 0, judged: int = 0, *, ratio: Ratio = ERRORS
+    share: float, labels: int, wrong: int = 0, judged: int = 0, *, ratio: Ratio = ERRORS, texts: float = np.inf
 ) -> ErrorEstimate:
     """Estimate how many merged labels are wrong.
 
@@ -91,6 +91,8 @@ def estimate_error(
     labels : number of labels
     wrong, judged : labeled texts that members left out: how many got a wrong label, and how many there are
     ratio : errors for each disagreement, `ERRORS` or `SHARED_ERRORS`
+    texts : number of texts that `share` is from. They count like one more, half of it a disagreement, and few of them
+        make the prior wider, by the standard error of the share's logarithm; default: very many
 
     Examples
     --------
@@ -98,11 +100,18 @@ def estimate_error(
     0.29
     >>> round(estimate_error(0.2, 2, wrong=60, judged=600).mean, 2)  # many labeled texts decide
     0.11
+    >>> estimate_error(0.0, 2, texts=1).high > 0.4  # that patterns agree about one text says nearly nothing
+    True
     """
+    noise = 0.0
+    if np.isfinite(texts):
+        share = (share * texts + 0.5) / (texts + 1)
+        noise = (1 - share) / (share * texts)
+    spread = np.sqrt(ratio.spread**2 + noise)
     chance = 1 - 1 / labels
     errors = np.geomspace(_LEAST * chance, chance, _GRID)
     center = np.log(np.clip(ratio.mean * share, errors[0], chance))
-    prior = -2 * np.log1p(((np.log(errors) - center) / ratio.spread) ** 2 / 3)  # of the logarithm
+    prior = -2 * np.log1p(((np.log(errors) - center) / spread) ** 2 / 3)  # of the logarithm
     evidence = wrong * np.log(errors) + (judged - wrong) * np.log1p(-errors)
     weights = np.exp(prior + evidence - (prior + evidence).max())
     weights /= weights.sum()

@@ -84,12 +84,13 @@ def estimated(
             return None
         figures = halves.accuracy, halves.low, halves.high
         return Estimate(*figures, None, judged, wrong, halves, halves.micro_f1)
-    share = disagreement([own.argmax(axis=1) for own in some_scores(context, first)])
+    votes = [own.argmax(axis=1) for own in some_scores(context, first)]
+    share = disagreement(votes)
     evidence = (wrong, judged)
     if halves is not None and not judged:
         evidence = (round(halves.judged * (1 - halves.accuracy)), halves.judged)
     ratio = SHARED_ERRORS if share_pattern_labels(context) else ERRORS
-    error = estimate_error(share, len(context.task.labels), *evidence, ratio=ratio)
+    error = estimate_error(share, len(context.task.labels), *evidence, ratio=ratio, texts=len(votes[0]))
     return Estimate(1 - error.mean, 1 - error.high, 1 - error.low, share, judged, wrong, halves)
 
 

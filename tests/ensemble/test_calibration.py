@@ -28,6 +28,17 @@ def test_the_expected_error_is_the_posterior_mean_on_a_fine_grid() -> None:
     assert posterior[inside].sum() / posterior.sum() == pytest.approx(0.95, abs=0.01)
 
 
+def test_few_texts_on_which_patterns_agree_prove_little() -> None:
+    """By hand for one text that they agree on: a share of .25, and a standard error of its logarithm of sqrt(3)."""
+    errors = (np.arange(1_000_000) + 0.5) / 1_000_000 * 0.5
+    prior = (1 + (np.log(errors / (1.46 * 0.25)) ** 2 / (0.12**2 + 3)) / 3) ** -2 / errors
+    inside = errors > 1e-3 / 2
+    expected = (errors * prior)[inside].sum() / prior[inside].sum()
+    assert estimate_error(0.0, 2, texts=1).mean == pytest.approx(expected, abs=2e-3)
+    assert estimate_error(0.0, 2, texts=1000).high > 20 * estimate_error(0.0, 2).high
+    assert estimate_error(0.2, 2, texts=10**9).mean == pytest.approx(estimate_error(0.2, 2).mean, abs=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 1), st.integers(2, 200), st.integers(0, 50), st.integers(0, 50))
 def test_the_expected_error_is_between_none_and_chance_and_grows_with_disagreement_and_mistakes(
