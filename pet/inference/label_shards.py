@@ -27,7 +27,7 @@ from pet.data.read import prepare
 from pet.data.rows import output_columns
 from pet.data.shards import Shard, cut_files, cut_rows
 from pet.data.source import Source, column_names
-from pet.data.source_names import STANDARD_INPUT, absolute, split_rows, text_columns
+from pet.data.source_names import STANDARD_INPUT, absolute, file_of, split_rows, text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.soft_labels import soft_label_columns
 from pet.errors import PetError
@@ -49,6 +49,7 @@ from pet.store.tree import check_inside
 from pet.terminal import counted
 
 _TEXTS = "texts"  # a table that is not Parquet, cut into files that are
+_PART = re.compile(r"part-\d+\.parquet")  # what `ShardWork.part` names
 _MOST_BLOCKS = 10_000
 
 
@@ -107,7 +108,7 @@ def label_on_ray(
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
     check_confidence(min_confidence)
-    place = _check_output(output, compute, table.force)
+    place = _check_output(output, source, compute, table.force)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, access=compute.access)
     given = _look_at(source, ensemble, table)
     folder = place.with_name(f"{TEMPORARY}{place.name}")
@@ -132,20 +133,27 @@ def label_on_ray(
     return labeled
 
 
-def _check_output(output: str | Path, compute: ComputeOptions, force: bool) -> Path:
-    if compute.runtime not in (None, "torch"):
-        raise PetError("--runtime works in one process only; leave it out with --executor ray")
-    if compute.quantize:
-        raise PetError("--quantize works in one process only; leave it out with --executor ray")
+def _check_output(output: str | Path, source: str, compute: ComputeOptions, force: bool) -> Path:
+    alone = {
+        "--runtime": compute.runtime not in (None, "torch"),
+        "--quantize": compute.quantize,
+        "--teacher": bool(compute.access.addresses),  # its limits hold for one process
+    }
+    problems = [f"{name} works in one process only; leave it out with --executor ray" for name in alone if alone[name]]
+    if problems:
+        raise PetError(problems)
     if Path(output).suffix in TABLE_ENDINGS:
         raise PetError(
             f"{output}: on a cluster the output is a folder of Parquet files; name one, as -o {Path(output).stem}"
         )
-    return check_new_folder(output, force=force, replaceable=_holds_parts).absolute()
+    place, given = check_new_folder(output, force=force, replaceable=_holds_parts).absolute(), file_of(source)
+    if given.is_dir() and place.is_dir() and given.samefile(place):
+        raise PetError(f"{output}: is the input itself; write the labels to another folder")
+    return place
 
 
 def _holds_parts(folder: Path) -> bool:
-    return all(path.name.startswith("part-") and path.suffix == ".parquet" for path in folder.iterdir())
+    return all(_PART.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _look_at(source: str, ensemble: SavedEnsemble, table: TableOptions) -> _Input:
@@ -216,7 +224,7 @@ def _working_in(folder: Path, about: str, reporter: Reporter) -> Iterator[None]:
 def _refuse_foreign(folder: Path) -> None:
     """Refuse a folder with files that this command does not write, because it would delete them."""
     names = map(re.escape, (LOCK, ABOUT, ATTEMPTS, _TEXTS))
-    ours = re.compile("|".join([r"part-\d+\.parquet", f"{re.escape(TEMPORARY)}.*", *names]))
+    ours = re.compile("|".join([_PART.pattern, f"{re.escape(TEMPORARY)}.*", *names]))
     others = sorted(path.name for path in folder.iterdir() if not ours.fullmatch(path.name))
     if others:
         raise PetError(

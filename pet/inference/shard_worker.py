@@ -127,9 +127,7 @@ class ShardLabeler:
         if not (Path(self.work.folder) / ABOUT).is_file():
             raise PetError(unseen(Path(self.work.folder)))
         compute = self.work.compute
-        self.ensemble = open_ensemble(
-            self.work.run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision
-        )
+        self.ensemble = open_ensemble(self.work.run, **compute.opening)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         with own_process():

@@ -190,6 +190,17 @@ def test_a_missing_text_is_named(finished: Path, tmp_path: Path):
 def test_labeling_on_a_cluster_requires_an_output_folder(finished: Path, pool: Path, tmp_path: Path):
     message = refused("label", finished, "--input", pool, *ON_RAY, "-o", tmp_path / "labels.parquet")
     assert "folder" in message and "-o labels" in message
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    pq.write_table(pa.table({"text": ["a"]}), parts / "part-0.parquet")
+    assert "is the input" in refused("label", finished, "--input", parts, *ON_RAY, "-o", parts, "--force")
+    assert [path.name for path in parts.iterdir()] == ["part-0.parquet"]
+
+
+def test_what_one_process_does_is_refused_on_a_cluster(finished: Path, pool: Path, tmp_path: Path):
+    options = ("--teacher", "openai:http://127.0.0.1:1/v1#m", "--quantize")
+    message = refused("label", finished, "--input", pool, *ON_RAY, "-o", tmp_path / "labels", *options)
+    assert "--teacher" in message and "--quantize" in message
 
 
 def test_a_folder_that_is_not_shared_with_a_machine_is_named(tmp_path: Path):
