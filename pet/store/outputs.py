@@ -27,15 +27,15 @@ def check_output(
     endings : sequence of str
         The supported ones.
     source : str or Path, optional
-        The file of the input, which is read while the output is written.
+        The file or folder of the input, which is read while the output is written.
     force : bool
         Allow a file that exists; it will be replaced.
 
     Raises
     ------
     PetError
-        If the ending is not supported, the folder does not exist or is read-only, the path is a folder or the input
-        itself, or there is a file already and `force` is False.
+        If the ending is not supported, the folder does not exist or is read-only, the path is a folder, the input
+        itself or a part of it, or there is a file already and `force` is False.
     """
     place = expand(path)
     if place.suffix.lower() not in endings:
@@ -49,6 +49,8 @@ def check_output(
     given = None if source is None else expand(source)
     if given is not None and given.exists() and place.exists() and os.path.samefile(place, given):
         raise PetError(f"{path}: is the input itself; write the results to another file")
+    if given is not None and given.is_dir() and place.suffix.lower() == ".parquet" and given.samefile(place.parent):
+        raise PetError(f"{path}: all Parquet files of this folder are the input; write the results to another folder")
     if place.is_file() and not force:  # a device or a pipe exists, too, and is written to
         raise PetError(f"{path}: already exists; name another file, or replace it with --force")
     return place

@@ -39,6 +39,8 @@ def test_the_input_is_never_an_output(tmp_path: Path, force: bool) -> None:
     (tmp_path / "link.jsonl").hardlink_to(path)
     with pytest.raises(PetError, match="input"):
         check_output(tmp_path / "link.jsonl", [".jsonl"], str(path), force)
+    with pytest.raises(PetError, match="input"):  # it would be read as a part of the folder
+        check_output(tmp_path / "part.parquet", [".parquet"], str(tmp_path), force)
 
 
 def test_a_folder_is_replaced_only_with_force_and_only_if_replaceable(tmp_path: Path) -> None:
