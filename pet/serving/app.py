@@ -79,17 +79,14 @@ def make_app(served: Served, limits: Limits, token: str = "") -> tuple[Starlette
         answer: Callable[[Request], Awaitable[Response]], path: str
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            begun = time.perf_counter()
+            begun, status = time.perf_counter(), 500  # unless it is answered
             try:
-                _check_sender(request, token)
-                response = await answer(request)
-            except _Refused as error:
-                response = JSONResponse({"error": str(error)}, error.status)
-            except ClientDisconnect:
-                response = Response(status_code=499)
-            response.headers.update(_HEADERS)
-            figures.note_request(path, response.status_code, time.perf_counter() - begun)
-            return response
+                response = await _answered(request, answer, token)
+                response.headers.update(_HEADERS)
+                status = response.status_code
+                return response
+            finally:
+                figures.note_request(path, status, time.perf_counter() - begun)
 
         return endpoint
 
@@ -99,6 +96,16 @@ def make_app(served: Served, limits: Limits, token: str = "") -> tuple[Starlette
         Route("/metrics", guarded(metrics, "/metrics")),
     ]
     return Starlette(routes=routes), batcher
+
+
+async def _answered(request: Request, answer: Callable[[Request], Awaitable[Response]], token: str) -> Response:
+    try:
+        _check_sender(request, token)
+        return await answer(request)
+    except _Refused as error:
+        return JSONResponse({"error": str(error)}, error.status)
+    except ClientDisconnect:
+        return Response(status_code=499)
 
 
 def _check_sender(request: Request, token: str) -> None:

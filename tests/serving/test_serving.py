@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,16 @@ def test_figures_count_requests_texts_and_batches(app: Any):
     assert status == 200
     assert 'pet_requests_total{path="/predict",status="200"} 1' in text and 'status="400"} 1' in text
     assert "pet_texts_total 2" in text and "pet_batch_texts_count 1" in text
+
+
+def test_figures_count_requests_that_fail():
+    def broken(rows: Any) -> Any:
+        raise ValueError("broken")
+
+    app, _ = make_app(replace(fake(), probabilities=broken), LIMITS)
+    with pytest.raises(ValueError, match="broken"):  # for the log
+        ask(app, body={"inputs": "a"})
+    assert 'pet_requests_total{path="/predict",status="500"} 1' in ask(app, "/metrics")[1]
 
 
 def test_another_address_requires_a_token(tiny_model: Path, student: Path, monkeypatch: pytest.MonkeyPatch):
