@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.rules import RULES
 from pet.ensemble.scale import Scale
+from pet.errors import PetError
 from pet.numerics import log_mean_softmax, log_softmax, sigmoid, softmax
 from pet.store.schema import Check, check, flag, inside, list_of, maybe, number, record, text
 
@@ -305,6 +306,8 @@ class Ensemble:
         check(values, NOTED, where, REPEAT)
         names = tuple(values["members"])
         check(values, _noted(len(names), labels), where, REPEAT)
+        if not any(values["weights"]):
+            raise PetError(f"{where}: weights: all of them are 0; {REPEAT}")
         scales = values.get("scales") or [Scale.LOGITS.value] * len(names)
         bias = values.get("bias") or [0.0] * labels
         return cls(

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from pet.ensemble.combine import Ensemble, merge_scores, prior_correction
 from pet.ensemble.rules import RULES, accuracy_weights, uniform_weights
 from pet.ensemble.scale import Scale
+from pet.errors import PetError
 from pet.numerics import softmax
 
 FIRST = np.array([[2.0, 0.0], [0.0, 1.0]])
@@ -189,6 +190,8 @@ def test_an_ensemble_survives_a_manifest() -> None:
     assert again.names == ensemble.names and again.scales == ensemble.scales and again.rule == ensemble.rule
     np.testing.assert_array_equal(again.weights, ensemble.weights)
     np.testing.assert_array_equal(again.bias, ensemble.bias)
+    with pytest.raises(PetError, match="all of them are 0"):  # the merged probabilities would not be numbers
+        Ensemble.from_dict(ensemble.to_dict() | {"weights": [0, 0]}, 2)
 
 
 def test_scores_of_the_wrong_number_of_members_are_refused() -> None:
