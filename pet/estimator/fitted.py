@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
-from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.ensemble import SavedEnsemble, open_ensemble, used_generation
 from pet.progress import Reporter
 from pet.run.kept_texts import keep_texts
 from pet.run.load_run import read_settings
@@ -19,6 +19,8 @@ from pet.run.pipeline import run
 from pet.run.resolve import Given
 from pet.run.results import read_results
 from pet.run.settings import RunSettings
+from pet.store.manifest import read_stages
+from pet.store.recorded import check_recorded
 from pet.store.temporary import Scratch
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
@@ -102,11 +104,11 @@ def fit_run(
     if output is not None:
         results = run(settings, output, reporter, given=given)
         keep_texts(output, task, tables)
-        return _open_run(output, task, results, settings.allow_pickle)
+        return _open_run(output, settings, task, results)
     folder = Scratch()
     try:
         place = folder.path / "run"
-        fitted = _open_run(place, task, run(settings, place, reporter, given=given), settings.allow_pickle)
+        fitted = _open_run(place, settings, task, run(settings, place, reporter, given=given))
     except BaseException:
         folder.close()
         raise
@@ -123,7 +125,7 @@ def open_run(place: Path, allow_pickle: bool) -> tuple[RunSettings, Task, Fitted
     Raises
     ------
     PetError
-        If it is no finished run.
+        If it is no finished run, or its student is damaged.
     """
     if (place / "config.json").is_file() and not (place / "config.yaml").exists():
         raise PetError(
@@ -132,16 +134,17 @@ def open_run(place: Path, allow_pickle: bool) -> tuple[RunSettings, Task, Fitted
         )
     settings = read_settings(place)
     task = Task.from_dict(settings.task)
-    return settings, task, _open_run(place, task, read_results(place), allow_pickle)
+    check_recorded(place / "student")
+    return settings, task, _open_run(place, replace(settings, allow_pickle=allow_pickle), task, read_results(place))
 
 
-def _open_run(place: Path, task: Task, results: dict[str, Any], allow_pickle: bool) -> Fitted:
+def _open_run(place: Path, settings: RunSettings, task: Task, results: dict[str, Any]) -> Fitted:
     """Open the student or the ensemble of a finished run, and its soft labels."""
     has_student = (place / "student").is_dir()
     predictor = (
         load_classifier(str(place / "student"), independent=task.multi_label)
         if has_student
-        else open_ensemble(place, allow_pickle=allow_pickle)
+        else open_ensemble(place, allow_pickle=settings.allow_pickle)
     )
-    labels = place / f"g{results.get('generation', 0)}" / "labels.parquet"
+    labels = place / f"g{used_generation(place, read_stages(place), settings.method)}" / "labels.parquet"
     return Fitted(predictor, read_soft_labels(labels, task.labels) if labels.is_file() else None, results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,14 @@ def test_its_parameters_are_those_of_the_run(finished: Path) -> None:
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pet run"):
         PetClassifier.load(tmp_path)
+
+
+def test_a_student_that_was_changed_is_refused(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    note = tmp_path / "run" / "student" / "pet.json"
+    note.write_text(note.read_text().replace("{text}", "{text}."))
+    with pytest.raises(ValueError, match=r"pet\.json.*changed"):
+        PetClassifier.load(tmp_path / "run")
 
 
 def test_a_saved_classifier_is_refused_with_what_opens_it(finished: Path) -> None:
