@@ -117,7 +117,7 @@ def label(run: str, source: str, output: str, page: str | None, as_json: bool, q
     folder of Parquet files in the order of the texts. To resume after a stop, run the same command again.
     """
     execution = execution_of(options)
-    place = _page(page, output, execution.executor, force=options["force"])
+    place = None if page is None else _page(page, run, (source, output), execution.executor, force=options["force"])
     if output == STANDARD and (as_json or execution.executor == "ray"):
         raise PetError(f"-o -: prints the labels themselves; leave out {'--json' if as_json else '--executor ray'}")
     table = table_options_of(options)
@@ -140,6 +140,8 @@ def label(run: str, source: str, output: str, page: str | None, as_json: bool, q
         if execution.executor == "ray":
             raise PetError("--none-of-these works in one process only; leave it out with --executor ray")
         how["none_of_these"] = NoneOfThese(options["none_of_these"], options["none_of_these_by"])
+    elif options["none_of_these_by"] != "embeddings":
+        raise PetError("--none-of-these-by has no effect without --none-of-these X")
     if execution.executor == "ray":
         from pet.inference.label_shards import label_on_ray
 
@@ -181,14 +183,18 @@ def _tell(counts: Labeled, output: str, page: Path | None, *, as_json: bool) -> 
         echo(f"page: {page}")
 
 
-def _page(page: str | None, output: str, executor: str, *, force: bool) -> Path | None:
-    """Return where the page goes; None without ``--html``."""
+def _page(page: str, run: str, streams: tuple[str, str], executor: str, *, force: bool) -> Path:
+    """Return where the page goes, if it can be made."""
+    from pet.inference.place import is_exported_ensemble
+    from pet.resources import expand
     from pet.store.outputs import check_output
 
-    if page is None:
-        return None
-    if output == STANDARD or executor == "ray":
-        raise PetError("--html reads the table of labels again: it requires -o FILE and one process")
+    if STANDARD in streams or executor == "ray":
+        raise PetError(
+            "--html reads the texts and their labels again: it requires --input FILE, -o FILE and one process"
+        )
+    if is_exported_ensemble(expand(run)):
+        raise PetError(f"{run}: has no figures of a run, which --html shows; leave it out, or name the run instead")
     return check_output(page, (".html", ".htm"), force=force)
 
 

@@ -71,8 +71,11 @@ def _certainty(found: SoftLabelTable) -> Array:
 
 
 def _summary(run: Path, source: str, counts: Labeled, figures: dict[str, Any]) -> list[str]:
-    kept = "all of them" if counts.kept == counts.texts else f"{counts.kept} of them, the others are too unsure"
-    sentences = [f"The members of {run} labeled {counts.texts} texts of {source}, and kept {kept}."]
+    foreign = counts.none_of_these or 0
+    why = [f"{foreign} fit no label"] if foreign else []
+    why += ["the others are too unsure"] if counts.kept + foreign < counts.texts else []
+    kept = f"{counts.kept} of them" if why else "all of them"
+    sentences = [f"The members of {run} labeled {counts.texts} texts of {source}, and kept {', '.join([kept, *why])}."]
     tested = figures.get("ensemble") or {}
     best = None if not tested else best_result({"ensemble": tested})
     if best is not None and "accuracy_interval" in best[1]:

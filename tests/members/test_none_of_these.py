@@ -39,12 +39,14 @@ def test_texts_that_fit_no_label_are_left_out(by: str, workplace: Path, tmp_path
     run, pool = workplace / "runs" / "reviews", workplace / "pool.jsonl"
     options: list[Any] = ["label", run, "--input", pool, "--json", "-q", "--device", "cpu"]
     some = [*options, "--none-of-these", 0.4, "--none-of-these-by", by]
-    found = json.loads(pet(*some, "-o", tmp_path / "some.jsonl").stdout)
+    found = json.loads(pet(*some, "-o", tmp_path / "some.jsonl", "--html", tmp_path / "page.html").stdout)
     rows = [json.loads(line) for line in (tmp_path / "some.jsonl").read_text().splitlines()]
     assert found["kept"] + found["none_of_these"] == found["texts"]
     assert len(rows) == found["kept"] and found["labeled"] == 8
     assert found["labeled_dropped"] <= 0.4 * 8
     assert all(row["fit"] >= found["threshold"] for row in rows)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"kept {found['kept']} of them, {found['none_of_these']} fit no label." in page
     json.loads(pet(*options, "-o", tmp_path / "all.jsonl").stdout)
     every = {row["id"]: row for row in map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())}
     assert all("fit" not in row for row in every.values())

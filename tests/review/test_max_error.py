@@ -95,6 +95,8 @@ def _is_about(page: str, rows: list[dict[str, Any]], pool: Path) -> None:
 def test_a_page_requires_a_file_of_labels(finished: Path, tmp_path: Path) -> None:
     options = ["label", finished, "--input", finished.parent / "in" / "pool.jsonl", "--html", tmp_path / "p.html"]
     assert "-o FILE" in refused(*options, "-o", "-")
+    assert "--input FILE" in refused(*options, "--input", "-", "-o", tmp_path / "labels.csv")  # it cannot be read again
+    assert "--none-of-these X" in refused(*options, "-o", tmp_path / "labels.csv", "--none-of-these-by", "mass")
 
 
 def test_too_few_held_out_texts_are_told_with_the_number_that_is_needed(finished: Path, tmp_path: Path) -> None:
