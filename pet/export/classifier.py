@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 from pet.data.pick import pick_rows
 from pet.data.read import iter_table
 from pet.data.source_names import text_columns
+from pet.data.table_format import DETECT, TableFormat
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.export.page import write_page
 from pet.extras import install_command, is_installed
 from pet.inference.classifier import open_classifier
 from pet.inference.options import ComputeOptions
-from pet.inference.place import settings_of
+from pet.inference.place import classifier_folder, settings_of
 from pet.inference.quantize import sample_of
-from pet.numerics import sigmoid
 from pet.progress import Reporter
+from pet.report.card import card_of_export
 from pet.resources import expand
+from pet.run.settings import RunSettings
 from pet.runtimes.build import medians, quantize_file
 from pet.runtimes.engines import ONNX, describe, open_engine
 from pet.runtimes.graph import LogitsGraph, has_weights_beside, write_graph
 from pet.store.outputs import check_new_folder, writing_folder
-from pet.student.classifier import Classifier
+from pet.student.classifier import Classifier, is_saved_classifier
 from pet.student.exported import FOLDER, FULL, QUANTIZED, is_exported, use_engine
 from pet.training.device import Accelerator, make_accelerator
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-NOTE = "export.json"
+NOTE, README = "export.json", "README.md"
 EQUAL = 1e-3  # largest difference of logits that rounding in fp32 explains
 _TIMED = 64  # texts
 
@@ -78,8 +80,8 @@ def export_classifier(
     Parameters
     ----------
     model : a student, a run, or any ``transformers`` sequence classifier
-    output : the folder. It gets ``onnx/model.onnx``, the configuration, the tokenizer, ``pet.json``, ``demo.html``
-        (which classifies in a browser), and ``export.json`` with the figures
+    output : the folder. It gets ``onnx/model.onnx``, the configuration, the tokenizer, ``pet.json``, the card,
+        ``demo.html`` (which classifies in a browser), and ``export.json`` with the figures
     export, table, compute : what to write, how to read the texts, and how to open the model
     reporter : shows progress
 
@@ -102,20 +104,27 @@ def export_classifier(
     if is_exported(expand(model)):
         raise PetError(f"{model}: is an ONNX export already; give the classifier that it was made from")
     saved = open_classifier(model, compute, independent=True)
-    settings = settings_of(expand(model))
-    source = export.texts or (None if settings is None else settings.unlabeled)
-    sample = compared_texts(model, source, saved.classifier.text_input.fields, saved.columns, table)
+    fields, settings = saved.classifier.text_input.fields, settings_of(expand(model))
+    sample = compared_texts(model, export, settings, fields, saved.columns, table)
     reporter.info(f"writing {saved.classifier.model.config.model_type} as ONNX")
     with writing_folder(place, replace=export.force) as beside:
         write_page(beside, None if export.node_modules is None else expand(export.node_modules))
         paths = _write_graphs(saved.classifier, model, beside / FOLDER, export.int8)
         saved.classifier.save_description(beside)
+        _write_card(classifier_folder(expand(model)), beside)
         figures = _compare(saved.classifier, paths, sample)
-        _check_equal(model, figures["files"][f"{FOLDER}/{FULL}"])
+        check_equal(model, figures["files"][f"{FOLDER}/{FULL}"]["difference"])
         pair = len(saved.classifier.text_input.template.segments) > 1
         figures |= {"runtime": describe(ONNX), "int8": export.int8, "pair": pair}
         (beside / NOTE).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
+
+
+def _write_card(original: Path, beside: Path) -> None:
+    """Write the card of a classifier, if this package has written one."""
+    if is_saved_classifier(original) and (original / README).is_file():
+        card = card_of_export((original / README).read_text(encoding="utf-8"))
+        (beside / README).write_text(card, encoding="utf-8")
 
 
 def check_packages() -> None:
@@ -131,14 +140,20 @@ def is_export(folder: Path) -> bool:
 
 
 def compared_texts(
-    model: str, source: str | None, fields: Sequence[str], columns: Mapping[str, str], table: TableOptions
+    model: str,
+    export: Export,
+    settings: RunSettings | None,
+    fields: Sequence[str],
+    columns: Mapping[str, str],
+    table: TableOptions,
 ) -> Dataset:
-    """Return the texts on which an export is compared with its model.
+    """Return the texts on which an export is compared with its model: those that it names, or those of the run.
 
     Parameters
     ----------
     model : for messages
-    source : the texts; None if neither the run nor the user names any
+    export : what to write
+    settings : of the run; None if the model has none
     fields : of the model
     columns : field -> column, as in the run; those of `table` take precedence
     table : how to read the texts
@@ -146,12 +161,22 @@ def compared_texts(
     Raises
     ------
     PetError
-        If there is no source, or it cannot be read.
+        If neither the run nor the user names texts, or they cannot be read.
     """
+    source = export.texts
+    if source is None and settings is not None and settings.unlabeled is not None:
+        source = settings.unlabeled
+        if table.table_format == DETECT:
+            table = replace(table, table_format=TableFormat(**settings.table_format))
     if source is None:
         raise PetError(f"{model}: has no unlabeled texts to compare the files on; name some with --texts FILE")
     mapping = text_columns(source, {**columns, **table.columns})
-    return sample_of(next(iter(iter_table(source, fields, columns=mapping, **table.reading))))
+    try:
+        return sample_of(next(iter(iter_table(source, fields, columns=mapping, **table.reading))))
+    except PetError as error:
+        if export.texts is not None:
+            raise
+        raise PetError([*error.problems, "or name other texts to compare the files on, with --texts FILE"]) from error
 
 
 def _write_graphs(classifier: Classifier, name: str, folder: Path, int8: bool) -> list[Path]:
@@ -177,9 +202,9 @@ def _compare(classifier: Classifier, paths: list[Path], sample: Dataset) -> dict
         other = Classifier(**{key: getattr(classifier, key) for key in _PARTS})
         use_engine(other, open_engine(ONNX, path, int8=path.name == QUANTIZED))
         scores = other.scores(sample, accelerator)
-        kept = _labels(classifier, scores) == _labels(classifier, expected)
+        kept = classifier.decisions(scores) == classifier.decisions(expected)
         found[name] = {
-            "bytes": sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")),
+            "bytes": file_bytes(path),
             "difference": float(np.abs(scores - expected).max()),
             "labels_kept": float(kept.reshape(len(kept), -1).all(axis=1).mean()),
         }
@@ -197,13 +222,22 @@ def _scoring(classifier: Classifier, table: Dataset, accelerator: Accelerator) -
     return lambda: classifier.scores(table, accelerator)
 
 
-def _labels(classifier: Classifier, scores: Array) -> Array:
-    return sigmoid(scores) >= classifier.threshold if classifier.independent else scores.argmax(axis=1)
+def check_equal(model: str, difference: float, what: str = "logits") -> None:
+    """Raise a PetError if a graph computes something else than its model.
 
-
-def _check_equal(model: str, figures: dict[str, Any]) -> None:
-    if figures["difference"] > EQUAL:
+    Parameters
+    ----------
+    model : for the message
+    difference : the largest one between what both compute
+    what : what that is
+    """
+    if difference > EQUAL:
         raise PetError(
-            f"{model}: its ONNX graph computes logits that differ from torch by {figures['difference']:.3g}, more than "
-            f"{EQUAL}; nothing was written. Please report this with the name of the model family"
+            f"{model}: its ONNX graph computes {what} that differ from torch by {difference:.3g}, more than {EQUAL}; "
+            "nothing was written. Please report this with the name of the model family"
         )
+
+
+def file_bytes(path: Path) -> int:
+    """Return the size of an ONNX file, with the weights in a file beside it."""
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))

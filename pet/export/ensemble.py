@@ -23,7 +23,7 @@ from pet.backbones.masked import MaskedLM, find_transform, has_token_types
 from pet.backbones.packed import plain_layers
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
-from pet.export.classifier import EQUAL, NOTE, Export, check_packages, compared_texts, is_export
+from pet.export.classifier import NOTE, Export, check_equal, check_packages, compared_texts, file_bytes, is_export
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.exported import GRAPH, ExportedEnsemble, open_exported, run_graph
 from pet.inference.options import ComputeOptions
@@ -167,8 +167,8 @@ def export_ensemble(
     check_packages()
     place = check_new_folder(output, force=export.force, replaceable=is_export)
     ensemble = open_ensemble(run, allow_pickle=compute.allow_pickle, device="cpu", precision="fp32")
-    source = export.texts or with_kept_texts(read_settings(expand(run)), expand(run)).unlabeled
-    sample = compared_texts(run, source, ensemble.task.fields, ensemble.columns, table)
+    settings = with_kept_texts(read_settings(expand(run)), expand(run))
+    sample = compared_texts(run, export, settings, ensemble.task.fields, ensemble.columns, table)
     lm, members = _members(ensemble, run)
     reporter.info(f"writing {len(members)} members as one graph")
     graph = EnsembleGraph(lm, members, ensemble)
@@ -258,17 +258,13 @@ def _compare(
 ) -> dict[str, Any]:
     expected, (found, _) = np.asarray(ensemble.label(sample).probabilities), run_graph(exported, sample)
     difference = float(np.abs(found - expected).max())
-    if difference > EQUAL:
-        raise PetError(
-            f"{run}: the ONNX graph computes probabilities that differ from torch by {difference:.3g}, more than "
-            f"{EQUAL}; nothing was written. Please report this with the name of the model family"
-        )
+    check_equal(run, difference, "probabilities")
     return {
         "texts": len(sample),
         "runtime": describe(ONNX),
         "files": {
             f"{FOLDER}/{GRAPH}": {
-                "bytes": sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")),
+                "bytes": file_bytes(path),
                 "difference": difference,
                 "labels_kept": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
             }

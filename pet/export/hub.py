@@ -16,6 +16,7 @@ from pet.data.source import column_names
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import used_generation
+from pet.inference.place import check_place, classifier_folder
 from pet.report.card import escape, front_matter
 from pet.resources import expand
 from pet.run.load_run import is_run, read_settings
@@ -111,8 +112,8 @@ def model_upload(model: str, about: About) -> Upload:
         If there is no classifier, or its card is not valid.
     """
     about.check()
-    folder = expand(model)
-    folder = folder / "student" if (folder / "student" / "config.json").is_file() else folder
+    check_place(expand(model))
+    folder = classifier_folder(expand(model))
     if not (folder / "config.json").is_file():
         raise PetError(f"{model}: has no classifier; give the folder of a student, a run, or an export")
     check_recorded(folder)

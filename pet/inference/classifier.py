@@ -14,14 +14,13 @@ from pet.inference.place import check_place, settings_of
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.load_run import is_run
-from pet.runtimes.engines import AUTO
 from pet.store.recorded import check_recorded
 from pet.student.classifier import Classifier, load_classifier
 from pet.student.exported import engine_of, is_exported, load_exported
 from pet.task.group import Group
 from pet.task.parse import SEPARATOR
 from pet.task.task import Task
-from pet.training.device import make_accelerator
+from pet.training.device import Accelerator, make_accelerator
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,8 +48,8 @@ class SavedClassifier:
     """
 
     classifier: Classifier
-    columns: Mapping[str, str]
-    label_map: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    label_map: Mapping[str, str] = field(default_factory=dict)
     group: Group | None = None
     separator: str = SEPARATOR
     ordered: bool = False
@@ -80,26 +79,38 @@ def open_classifier(name: str, compute: ComputeOptions, *, independent: bool = F
     if settings is not None:
         check_recorded(place / "student" if is_run(place) else place)
     if is_exported(place):
-        how = compute.runtime or AUTO, compute.precision or "fp32"
-        classifier = load_exported(place, *how, quantize=compute.quantize, independent=independent)
+        classifier = load_exported(
+            place, compute.runtime, compute.precision or "fp32",
+            device=compute.device, quantize=compute.quantize, independent=independent,
+        )  # fmt: skip
     else:
         classifier = load_classifier(name, allow_pickle=compute.allow_pickle, independent=independent)
+    saved = SavedClassifier(classifier)
     if settings is None:
-        return SavedClassifier(classifier, {}, {})
-    task = Task.from_dict(settings.task)
-    where = {**task.columns, **settings.columns}
-    return _as_in(SavedClassifier(classifier, where, task.label_map), task)
+        return saved
+    saved = reading_as(saved, Task.from_dict(settings.task))
+    return replace(saved, columns={**saved.columns, **settings.columns})
 
 
-def _as_in(saved: SavedClassifier, task: Task) -> SavedClassifier:
-    """Return a classifier whose labels are read and judged as in a task."""
+def reading_as(saved: SavedClassifier, task: Task) -> SavedClassifier:
+    """Return a classifier whose data are read and judged as in a task; its order only if it has the same labels."""
+    labels = saved.classifier.labels
     return replace(
         saved,
+        columns={**saved.columns, **task.columns},
+        label_map=task.label_map,
         group=task.group,
         separator=task.label_separator,
-        ordered=task.ordered,
-        ancestors=task.ancestors,
+        ordered=task.ordered and task.labels == labels,
+        ancestors={label: path for label, path in task.ancestors.items() if label in labels},
     )
+
+
+def accelerator_for(classifier: Classifier, compute: ComputeOptions) -> Accelerator:
+    """Return where a classifier computes: an engine on the CPU, whatever other devices there are."""
+    if engine_of(classifier):
+        return make_accelerator("cpu", "fp32")  # the engine has a precision of its own
+    return make_accelerator(compute.device, compute.precision or "fp32")
 
 
 def classify_chunks(
@@ -123,7 +134,7 @@ def classify_chunks(
         Name of the progress bar.
     reporter : Reporter
     """
-    accelerator, chunks = make_accelerator(compute.device, compute.precision or "fp32"), iter(table)
+    accelerator, chunks = accelerator_for(classifier, compute), iter(table)
     if compute.quantize or compute.runtime or engine_of(classifier):
         from pet.inference.quantize import first_chunk  # these modules import the ensemble
         from pet.inference.runtime import prepare_classifier

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from pet.embeddings.fit import fit_figures
 from pet.evaluate import evaluate
 from pet.evaluate_sets import evaluate_sets
 from pet.groups import Groups, groups_of
-from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier
+from pet.inference.classifier import SavedClassifier, classify_chunks, open_classifier, reading_as
 from pet.inference.none_of_these import fit_of_classifier
 from pet.inference.options import ComputeOptions
 from pet.levels import level_metrics
@@ -26,9 +25,6 @@ from pet.progress import Reporter
 from pet.student.classifier import Classifier
 from pet.task.group import Group
 from pet.task.task import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate_file(
@@ -72,7 +68,9 @@ def evaluate_file(
     (12, True)
     """
     table, compute = table or TableOptions(), compute or ComputeOptions()
-    saved = _as_in(open_classifier(model, compute, independent=True), task)
+    saved = open_classifier(model, compute, independent=True)
+    if task is not None:
+        saved = reading_as(saved, task)
     classifier, group = saved.classifier, _group_of(saved)
     chunks = _read(saved, source, label_map, table)
     reporter = reporter or Reporter("quiet")
@@ -138,21 +136,6 @@ def _known_names(saved: SavedClassifier, label_map: Mapping[str, str] | None) ->
     """Return text in the data -> label of the classifier."""
     given = saved.label_map if label_map is None else label_map
     return {text: label for text, label in given.items() if label in saved.classifier.labels}
-
-
-def _as_in(saved: SavedClassifier, task: Task | None) -> SavedClassifier:
-    """Return a classifier that reads the data as a task does; without a task, as its run."""
-    if task is None:
-        return saved
-    return replace(
-        saved,
-        columns={**saved.columns, **task.columns},
-        label_map=task.label_map,
-        group=task.group,
-        separator=task.label_separator,
-        ordered=task.ordered and task.labels == saved.classifier.labels,
-        ancestors={label: path for label, path in task.ancestors.items() if label in saved.classifier.labels},
-    )
 
 
 def _group_of(saved: SavedClassifier) -> Group | None:

@@ -15,17 +15,16 @@ from pet.backbones.load import load_tokenizer
 from pet.cloze.pvp import PVP, bind_pattern
 from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.errors import PetError
-from pet.extras import install_command
 from pet.inference.options import ComputeOptions
 from pet.inference.place import ENSEMBLE
 from pet.members.texts import Texts, TokenPlan
-from pet.runtimes.engines import AUTO, TORCH, Engine, check_runtime, installed_runtimes, open_engine
+from pet.runtimes.engines import Engine, open_engine, runtime_of_export
 from pet.runtimes.graph import POSITIONS
 from pet.store.json_reader import read_json
 from pet.store.schema import anything, flag, list_of, mapping_of, record, text, whole
 from pet.student.exported import FOLDER
 from pet.task.task import Task
-from pet.training.batching import pad_rows
+from pet.training.batching import check_finite, pad_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -117,16 +116,9 @@ def open_exported(folder: Path, compute: ComputeOptions) -> ExportedEnsemble:
     PetError
         If the folder is damaged, or the runtime is missing or cannot run the graph.
     """
-    if compute.runtime == TORCH:
-        raise PetError(f"{folder}: has no weights for torch; use --runtime onnx or openvino, or label with the run")
+    runtime = runtime_of_export(folder, compute.runtime, compute.device, "label with the run")
     if compute.quantize:
         raise PetError(f"{folder}: an exported ensemble has no int8 file; leave out --quantize, or label with the run")
-    names = installed_runtimes() if compute.runtime in (None, AUTO) else [str(compute.runtime)]
-    if not names:
-        raise PetError(
-            f"{folder}: ONNX files require ONNX Runtime or OpenVINO; install one with: {install_command('onnx')}"
-        )
-    check_runtime(names[0])
     place, path = folder / ENSEMBLE, folder / FOLDER / GRAPH
     about = read_json(place, _AGAIN, _SCHEMA)
     try:
@@ -147,7 +139,7 @@ def open_exported(folder: Path, compute: ComputeOptions) -> ExportedEnsemble:
         members.append(GraphMember(pvp, entry["first_vector"]))
     if not path.is_file():
         raise PetError(f"{path}: no such file; {_AGAIN}")
-    engine = open_engine(names[0], path, compute.precision or "fp32")
+    engine = open_engine(runtime, path, compute.precision or "fp32")
     return ExportedEnsemble(task, ensemble, members, engine, int(tokenizer.pad_token_id or 0), about["columns"])
 
 
@@ -169,7 +161,7 @@ def run_graph(
     Raises
     ------
     PetError
-        If the graph does not fit the members.
+        If the graph does not fit the members, or a score is not a finite number.
     """
     members, count = exported.members, len(exported.task.labels)
     probabilities = np.empty((len(table), count), dtype=np.float32)
@@ -180,6 +172,7 @@ def run_graph(
             found = exported.engine.outputs(_inputs(exported, texts, rows))
             if [one.shape for one in found] != [(len(rows), count), (len(members), len(rows), count)]:
                 raise PetError(f"the graph {GRAPH} does not fit {ENSEMBLE}; {_AGAIN}")
+            check_finite(found[1])
             probabilities[rows], scores[:, rows] = found
             on_rows(len(rows) * len(members))
     return probabilities, scores

@@ -48,18 +48,28 @@ def check_destination(output: str | Path | IO[str], source: str, table: TableOpt
     return check_output(output, TABLE_ENDINGS, file_of(source), table.force)
 
 
+def run_of(place: Path) -> Path | None:
+    """Return the folder of a run, given it or its student; None for another classifier."""
+    whole = place.absolute()  # the student may be given as "."
+    folders = [whole, *([whole.parent] if whole.name == "student" and whole.is_dir() else [])]
+    return next((folder for folder in folders if is_run(folder)), None)
+
+
 def settings_of(place: Path) -> RunSettings | None:
-    """Return the settings of the run in a folder, or of the run whose student is in it; None if there is no run."""
-    for folder in (place, place.absolute().parent):
-        if place.is_dir() and is_run(folder) and (folder == place or place.name == "student"):
-            return with_kept_texts(read_settings(folder), folder)
-    return None
+    """Return the settings of the run that a folder is, or whose student is in it; None if there is no run."""
+    run = run_of(place)
+    return None if run is None else with_kept_texts(read_settings(run), run)
+
+
+def classifier_folder(place: Path) -> Path:
+    """Return the folder of a classifier, given it or its run."""
+    student = place / "student"
+    return student if (student / "config.json").is_file() else place
 
 
 def fields_of(place: Path) -> list[str]:
     """Return the fields that a saved classifier reads: those in its pet.json, else ``text``."""
-    folder = place / "student" if (place / "student" / "config.json").is_file() else place
-    note = folder / _NOTE
+    note = classifier_folder(place) / _NOTE
     if not note.is_file():
         return ["text"]
     found = read_json(note, "copy it from the original folder")

@@ -15,7 +15,6 @@ from pet.compat import has_int8_instructions
 from pet.data.pick import pick_rows
 from pet.ensemble.combine import SoftLabelSets
 from pet.inference.ensemble import SavedEnsemble
-from pet.numerics import sigmoid
 from pet.progress import Reporter
 from pet.student.classifier import Classifier
 from pet.training.device import Accelerator
@@ -82,8 +81,7 @@ def quantize_classifier(
 
 def classifier_labels(classifier: Classifier, table: Dataset, accelerator: Accelerator, max_tokens: int) -> Array:
     """Return the label of each text, or whether each label applies."""
-    scores = classifier.scores(table, accelerator, max_tokens=max_tokens)
-    return sigmoid(scores) >= classifier.threshold if classifier.independent else scores.argmax(axis=1)
+    return classifier.decisions(classifier.scores(table, accelerator, max_tokens=max_tokens))
 
 
 def sample_of(chunk: Dataset) -> Dataset:

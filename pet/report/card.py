@@ -197,6 +197,13 @@ def _usage(task: CardTask) -> str:
     )
 
 
+def card_of_export(card: str) -> str:
+    """Return the card of a classifier for its files in ONNX, which a pipeline of transformers does not open."""
+    made = card.replace("\nlibrary_name: transformers\n", "\nlibrary_name: transformers.js\n", 1)
+    usage = "    pet predict path/to/this/folder --input texts.csv -o predictions.csv\n"
+    return re.sub(r"```python\n.*?```\n", usage, made, count=1, flags=re.DOTALL)
+
+
 def _training(base_model: str, method: str, patterns: Sequence[str], facts: Mapping[str, object]) -> str:
     shown = base_model if _is_on_hub(base_model) else re.split(r"[\\/]", base_model.rstrip("\\/"))[-1]
     rows = {"base model": shown, "method": method, **facts}

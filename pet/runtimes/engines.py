@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pet.errors import PetError
 from pet.extras import install_command, is_installed
 from pet.shortage import shortage
+from pet.training.device import make_accelerator
 
 Array = NDArray[Any]
 Run = Callable[[dict[str, Array]], list[Array]]
@@ -89,6 +90,34 @@ def check_runtime(runtime: str) -> None:
         )
 
 
+def runtime_of_export(folder: Path, runtime: str | None, device: str, instead: str) -> str:
+    """Return what runs a folder of `pet export`, which has no weights for torch.
+
+    Parameters
+    ----------
+    folder : for messages
+    runtime : ``onnx``, ``openvino``, or None or ``auto``: the usually fastest one that is installed
+    device : ``auto`` or ``cpu``
+    instead : what torch can open, for the message
+
+    Raises
+    ------
+    PetError
+        If that is not possible.
+    """
+    if runtime == TORCH:
+        raise PetError(f"{folder}: has no weights for torch; use --runtime onnx or openvino, or {instead}")
+    if device not in (AUTO, "cpu"):
+        raise PetError(f"{folder}: is computed on a CPU; leave out --device {device}, or {instead}")
+    names = installed_runtimes() if runtime in (None, AUTO) else [str(runtime)]
+    if not names:
+        raise PetError(
+            f"{folder}: ONNX files require ONNX Runtime or OpenVINO; install one with: {install_command('onnx')}"
+        )
+    check_runtime(names[0])
+    return names[0]
+
+
 def open_engine(runtime: str, path: Path, precision: str = "fp32", *, int8: bool = False) -> Engine:
     """Open an ONNX file.
 
@@ -96,7 +125,7 @@ def open_engine(runtime: str, path: Path, precision: str = "fp32", *, int8: bool
     ----------
     runtime : ``onnx`` or ``openvino``
     path : the file
-    precision : ``fp32``, or ``bf16`` with OpenVINO
+    precision : ``fp32``, or ``bf16`` with OpenVINO; ``auto``: the fastest of these on this CPU
     int8 : the graph is quantized; this only affects what is reported
 
     Raises
@@ -105,6 +134,8 @@ def open_engine(runtime: str, path: Path, precision: str = "fp32", *, int8: bool
         If the runtime is not installed, cannot read the file, or cannot compute in this precision.
     """
     check_runtime(runtime)
+    if precision == AUTO:
+        precision = "fp32" if runtime == ONNX else make_accelerator("cpu", AUTO).precision
     if precision not in _TYPES or (precision == "bf16" and runtime == ONNX):
         raise PetError(f"--runtime {runtime} cannot compute in {precision}; use --precision fp32, or another runtime")
     threads = torch.get_num_threads()

@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from pet.inference.classifier import open_classifier
+from pet.inference.classifier import accelerator_for, open_classifier
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.exported import ExportedEnsemble, open_exported
 from pet.inference.options import ComputeOptions
@@ -21,7 +21,7 @@ from pet.resources import expand
 from pet.run.load_run import is_run
 from pet.student.classifier import Classifier
 from pet.student.exported import engine_of
-from pet.training.device import Accelerator, make_accelerator
+from pet.training.device import Accelerator
 
 Array = NDArray[Any]
 
@@ -64,14 +64,12 @@ def open_served(model: str, compute: ComputeOptions, reporter: Reporter | None =
         reporter.info(f"runtime: {exported.engine}")
         return _ensemble(exported)
     if is_run(place) and not (place / "student").is_dir():
-        ensemble = open_ensemble(
-            place, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision
-        )
+        ensemble = open_ensemble(place, **compute.opening)
         if compute.runtime:
             reporter.info(f"runtime: {ensemble_runtime(ensemble, compute)}")
         return _ensemble(ensemble)
-    accelerator = make_accelerator(compute.device, compute.precision or "fp32")
     classifier = open_classifier(model, compute, independent=True).classifier
+    accelerator = accelerator_for(classifier, compute)
     engine: object = engine_of(classifier)
     if engine is None and compute.runtime:
         engine = classifier_runtime(classifier, model, accelerator, compute)

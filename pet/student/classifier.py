@@ -222,6 +222,10 @@ class Classifier:
         scores = self.scores(table, accelerator, **options)
         return sigmoid(scores) if self.independent else softmax(scores)
 
+    def decisions(self, scores: Array) -> Array:
+        """Return the label of each row of logits, shape (rows,); of independent labels which apply, shape (rows, L)."""
+        return sigmoid(scores) >= self.threshold if self.independent else scores.argmax(axis=1)
+
     def save(self, folder: Path) -> None:
         """Write a ``save_pretrained`` folder: safetensors, config with id2label, tokenizer, ``pet.json``."""
         save_model(self.model, folder)

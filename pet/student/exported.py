@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from pet.backbones.load import load_config, load_tokenizer
 from pet.backbones.sequence import Batch
 from pet.errors import PetError
-from pet.extras import install_command
 from pet.runtimes.build import build_engine
-from pet.runtimes.engines import ONNX, Engine, check_runtime, installed_runtimes, open_engine
+from pet.runtimes.engines import AUTO, ONNX, Engine, check_runtime, open_engine, runtime_of_export
 from pet.runtimes.graph import INPUTS, LogitsGraph
 from pet.student.classifier import Classifier, check_outputs, encode_texts, saved_input, set_padding
 from pet.student.outputs import read_outputs
@@ -55,15 +54,21 @@ def is_exported(folder: Path) -> bool:
 
 
 def load_exported(
-    folder: Path, runtime: str, precision: str, *, quantize: bool = False, independent: bool = False
+    folder: Path,
+    runtime: str | None,
+    precision: str,
+    *,
+    device: str = AUTO,
+    quantize: bool = False,
+    independent: bool = False,
 ) -> Classifier:
     """Open a folder that `pet export --onnx` wrote, or another one of this layout.
 
     Parameters
     ----------
     folder : holds config.json, the tokenizer, and onnx/model.onnx
-    runtime : ``onnx``, ``openvino``, or ``auto``: OpenVINO if it is installed, else ONNX Runtime
-    precision : ``fp32``, or ``bf16`` with OpenVINO
+    runtime, device : see `pet.runtimes.engines.runtime_of_export`
+    precision : see `pet.runtimes.engines.open_engine`
     quantize : read onnx/model_quantized.onnx
     independent : accept a classifier whose labels do not exclude each other
 
@@ -73,18 +78,9 @@ def load_exported(
         If the folder is damaged, or the runtime is missing or cannot run it.
     """
     name, path = str(folder), folder / FOLDER / (QUANTIZED if quantize else FULL)
-    if runtime == "torch":
-        raise PetError(
-            f"{folder}: has no weights for torch; use --runtime onnx or openvino, or the original classifier"
-        )
     # OpenVINO runs layers that are quantized as they run more slowly than fp32.
-    names = installed_runtimes() if runtime == "auto" else [runtime]
-    names = [ONNX] if quantize and runtime == "auto" else names
-    if not names:
-        raise PetError(
-            f"{folder}: ONNX files require ONNX Runtime or OpenVINO; install one with: {install_command('onnx')}"
-        )
-    check_runtime(names[0])
+    wanted = ONNX if quantize and runtime in (None, AUTO) else runtime
+    chosen = runtime_of_export(folder, wanted, device, "use the original classifier")
     if not path.is_file():
         raise PetError(f"{path}: no such file; export the classifier with --int8, or omit --quantize")
     outputs = read_outputs(name)
@@ -98,7 +94,7 @@ def load_exported(
     text_input, threshold = saved_input(folder)
     longest = int(min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 0) or 1 << 20))
     classifier = Classifier(model, tokenizer, text_input, outputs.labels, longest, outputs.independent, threshold)
-    use_engine(classifier, open_engine(names[0], path, precision, int8=quantize))
+    use_engine(classifier, open_engine(chosen, path, precision, int8=quantize))
     return classifier
 
 

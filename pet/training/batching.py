@@ -194,11 +194,7 @@ def write_back(
         if copied is not None:
             copied.synchronize()
         numbers = values.numpy()
-        if not np.isfinite(numbers).all():
-            raise PetError(
-                "the model's scores are NaN or infinite; use --precision fp32, and if that does not help, train the "
-                "model again or use another one"
-            )
+        check_finite(numbers)
         out[rows] = numbers
         on_rows(len(rows))
 
@@ -213,3 +209,12 @@ def write_back(
             read()
     while waiting:
         read()
+
+
+def check_finite(scores: Array) -> None:
+    """Raise a PetError if a score is NaN, which would count as an abstention, or infinite."""
+    if not np.isfinite(scores).all():
+        raise PetError(
+            "the model's scores are NaN or infinite; use --precision fp32, and if that does not help, train the "
+            "model again or use another one"
+        )

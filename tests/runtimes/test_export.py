@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from browser import Watched
 from small_run import pet, refused, write_inputs
 from tiny_text import LABELS
@@ -24,6 +25,9 @@ from tiny_text import LABELS
 from pet.errors import PetError
 from pet.export import classifier as exporting
 from pet.export.page import PAGE, write_page
+from pet.inference.classifier import accelerator_for, open_classifier
+from pet.inference.options import ComputeOptions
+from pet.report.card import CardTask, student_card
 from pet.student.classifier import TextInput, new_classifier
 from pet.task.grammar import parse_template
 
@@ -75,6 +79,25 @@ def test_predict_reads_the_folder(place: Path, runtime: str):
     expected = probabilities(predicted(place, place / "student", "torch"))
     found = probabilities(predicted(place, place / "onnx", runtime, "--runtime", runtime))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_card_names_what_opens_the_files(tmp_path: Path, place: Path):
+    student = shutil.copytree(place / "student", tmp_path / "student")
+    card = student_card(CardTask("topics", LABELS), "distill", "bert")
+    (student / "README.md").write_text(card, encoding="utf-8")
+    pet("export", student, "-o", tmp_path / "onnx", "--onnx", "--texts", place / "in" / "pool.jsonl", "-q")
+    found = (tmp_path / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert "from transformers import" in card and "from transformers import" not in found
+    assert "pet predict" in found and "\nlibrary_name: transformers.js\n" in found
+    assert "onnx/model.onnx" in pet("push", tmp_path / "onnx", "someone/x", "--dry-run").stdout
+
+
+def test_files_are_computed_on_the_processor(place: Path, monkeypatch: pytest.MonkeyPatch):
+    files = ("--input", place / "in" / "pool.jsonl", "-o", place / "no.jsonl")
+    assert "--device cuda" in refused("predict", place / "onnx", *files, "--device", "cuda")
+    monkeypatch.setattr("pet.training.device._best_device", lambda: torch.device("meta"))  # as on a machine with a GPU
+    saved = open_classifier(str(place / "onnx"), ComputeOptions(precision="auto"))
+    assert accelerator_for(saved.classifier, ComputeOptions()).device.type == "cpu"
 
 
 def test_predict_reads_the_int8_file_on_request(place: Path):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from small_run import pet, refused, run_options, write_inputs
 from tiny_text import LABELS
 
+from pet.errors import PetError
 from pet.extras import is_installed
 from pet.inference import runtime
+from pet.inference.exported import open_exported
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.serving.model import open_served
@@ -150,10 +154,19 @@ def exported(run: Path, inputs: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_what_an_exported_ensemble_cannot_do_is_refused(exported: Path, inputs: Path, tmp_path: Path):
     files = ("--input", inputs / "pool.jsonl", "-o", tmp_path / "p.jsonl", "--device", "cpu")
     assert "pet label" in refused("predict", exported, *files)
+    assert "holds an ensemble" in refused("push", exported, "someone/x", "--dry-run")
     assert "--runtime onnx" in refused("label", exported, *files, "--runtime", "torch")
     assert "--quantize" in refused("label", exported, *files, "--quantize")
     assert "--none-of-these" in refused("label", exported, *files, "--none-of-these", "0.05")
+    assert "--html" in refused("label", exported, *files, "--html", tmp_path / "p.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_that_are_no_numbers_are_no_abstentions(exported: Path):
+    opened = open_exported(exported, ComputeOptions(runtime="onnx"))
+    broken = replace(opened.engine, run=lambda values: [found * np.nan for found in opened.engine.run(values)])
+    with pytest.raises(PetError, match="NaN"):
+        replace(opened, engine=broken).label(Dataset.from_dict({"id": ["0"], "text": ["Shares fall"]}))
 
 
 def test_a_damaged_ensemble_is_named(exported: Path, inputs: Path, tmp_path: Path):
