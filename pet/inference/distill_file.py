@@ -22,6 +22,7 @@ from pet.ensemble.soft_label_store import SoftLabelStore
 from pet.errors import PetError
 from pet.inference.distill_match import match_texts
 from pet.inference.options import ComputeOptions
+from pet.inference.place import run_of
 from pet.progress import Reporter
 from pet.recipe import Recipe, make_recipe, student_rate_for
 from pet.report.card import CardTask, student_card
@@ -36,6 +37,7 @@ from pet.student.rounds import fit_student
 from pet.task.grammar import parse_template
 from pet.task.parse import SEPARATOR
 from pet.task.task import Task
+from pet.terminal import counted
 from pet.training.device import Accelerator, make_accelerator
 from pet.training.loop import Schedule
 from pet.training.settings import NOT_ORDERED, ORDINAL
@@ -166,7 +168,7 @@ def distill_file(
     32
     """
     options, compute, reporter = options or DistillOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
-    place = check_new_folder(output, force=force, replaceable=is_saved_classifier)
+    place = check_new_folder(output, force=force, replaceable=_is_own)
     _check_shares(options)
     _check_unchanged(Path(labels), reporter)
     examples = _read_examples(labels, source, options)
@@ -178,6 +180,11 @@ def distill_file(
         student.save(beside)
         (beside / "README.md").write_text(_card(model, examples, options), encoding="utf-8")
     return {**examples.counts, "losses": losses}
+
+
+def _is_own(folder: Path) -> bool:
+    """Return True if a folder holds a classifier that is not part of a run."""
+    return is_saved_classifier(folder) and run_of(folder) is None
 
 
 def _new_student(model: str, examples: _Examples, options: DistillOptions, compute: ComputeOptions) -> Classifier:
@@ -203,9 +210,10 @@ def _check_unchanged(labels: Path, reporter: Reporter) -> None:
 
 def _announce(labels: str | Path, examples: _Examples, reporter: Reporter) -> None:
     if examples.certain:
-        reporter.info(f"{examples.certain} rows of {labels} have a label and no probabilities; it is taken as certain")
+        rows = counted(examples.certain, "row")
+        reporter.info(f"{labels}: {rows} with a label and no probabilities; the label is taken as certain")
     if examples.counts["unlabeled"]:
-        reporter.info(f"{examples.counts['unlabeled']} texts of the input have no soft labels and are left out")
+        reporter.info(f"{counted(examples.counts['unlabeled'], 'text')} of the input without soft labels: left out")
 
 
 def _read_examples(labels: str | Path, source: str, options: DistillOptions) -> _Examples:

@@ -30,6 +30,7 @@ from pet.run.class_ratio import resolve_prior, untrained_target, without_bias
 from pet.run.context import PRIMERS, make_shared
 from pet.run.inputs import RunData
 from pet.run.load_run import read_settings
+from pet.run.merging import KEPT
 from pet.run.settings import RunSettings
 from pet.run.weights import untrained_note
 from pet.store.json_reader import parse_json
@@ -297,9 +298,9 @@ def _member_folders(
 
 def _member_names(place: Path, stages: Mapping[str, Any], generation: int) -> list[str]:
     """Return the names of a generation's members, in the order of merging, or else of training."""
-    merged = noted_merging(place, stages, f"g{generation}/labels").get("members")
+    _, merged = _noted_ensemble(place, stages, generation)
     if merged:
-        return list(merged)
+        return list(merged["members"])
     names = []
     for stage, about in stages.items():
         parts = stage.split("/")
@@ -309,6 +310,14 @@ def _member_names(place: Path, stages: Mapping[str, Any], generation: int) -> li
         if known and parts[1] not in names:
             names.append(parts[1])
     return names
+
+
+def _noted_ensemble(place: Path, stages: Mapping[str, Any], generation: int) -> tuple[str, dict[str, Any]]:
+    """Return the stage that merged a generation's members, and how; a run without a pool has a stage for this alone."""
+    for stage in (f"g{generation}/labels", KEPT):
+        if noted := noted_merging(place, stages, stage):
+            return stage, noted
+    return "", {}
 
 
 def noted_merging(place: Path, stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
@@ -358,13 +367,12 @@ def _ensemble(
 ) -> Ensemble:
     """Return how the run merged its members. Old runs without a pool did not store it; derive it for them."""
     labels = len(shared.task.labels)
-    for stage in (f"g{generation}/labels", "g0/ensemble"):
-        noted = noted_merging(place, stages, stage)
-        if noted:
-            ensemble = Ensemble.from_dict(noted, labels, f"{place / MANIFEST}: {stage}")
-            if set(ensemble.names) != {scorer.name for scorer in scorers}:
-                raise PetError(f"{place / MANIFEST}: {stage}: members are not those of the run; {REPEAT}")
-            return ensemble
+    stage, noted = _noted_ensemble(place, stages, generation)
+    if noted:
+        ensemble = Ensemble.from_dict(noted, labels, f"{place / MANIFEST}: {stage}")
+        if list(ensemble.names) != [scorer.name for scorer in scorers]:
+            raise PetError(f"{place / MANIFEST}: {stage}: members are not those of the run; {REPEAT}")
+        return ensemble
     # An old run without a pool did not note it, and counted its patterns from 0.
     untrained = stage_info(place, stages, "g0/untrained", untrained_note(len(shared.task.patterns))).get("accuracy")
     specs = [old_pattern_spec(UNTRAINED, scorer.name) for scorer in scorers]

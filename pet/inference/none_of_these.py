@@ -17,12 +17,13 @@ from pet.embeddings.fit import held_out_fit, label_centers, least_fit, nearest_f
 from pet.errors import PetError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.options import ComputeOptions
+from pet.inference.place import run_of
 from pet.numerics import unit_length
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.inputs import load_data
 from pet.run.kept_texts import with_kept_texts
-from pet.run.load_run import is_run, read_settings
+from pet.run.load_run import read_settings
 from pet.store.tables import OutputColumn
 
 if TYPE_CHECKING:
@@ -102,13 +103,12 @@ def fit_of_classifier(name: str, share: float, compute: ComputeOptions, reporter
     PetError
         If the classifier is not that of a run, or as `fit_threshold` does.
     """
-    asked, place = NoneOfThese(share), expand(name)
-    run = next((folder for folder in (place, place.absolute().parent) if is_run(folder)), None)
+    asked, run = NoneOfThese(share), run_of(expand(name))
     if run is None:
         raise PetError(f"{name}: --none-of-these compares texts with the labeled texts of a run; name the run's folder")
-    ensemble = open_ensemble(
-        run, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision or None
-    )
+    if read_settings(run).method == "supervised":
+        raise PetError(f"{name}: --none-of-these requires a run with an ensemble, and this is a supervised run")
+    ensemble = open_ensemble(run, **compute.opening)
     return fit_threshold(ensemble, run, asked, reporter)
 
 

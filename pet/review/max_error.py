@@ -98,9 +98,7 @@ def _labeled(
                 f"{source}: the run learned from {len(texts) - len(fresh)} of these texts, so they say nothing about "
                 "new ones; leave them out"
             )
-    ensemble = open_ensemble(
-        run.folder, allow_pickle=compute.allow_pickle, device=compute.device, precision=compute.precision
-    )
+    ensemble = open_ensemble(run.folder, **compute.opening)
     with reporter.task("score held-out texts", len(texts) * len(ensemble.names), "text") as bar:
         return ensemble.label(texts, bar.update), column_labels(texts)
 

@@ -147,6 +147,10 @@ def test_label_weights_members_as_the_run_would_have(run: Path, inputs: Path, ti
     np.testing.assert_allclose(ensemble.open_ensemble(run).ensemble.weights, noted)
     pet("label", other, "--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.jsonl", "-q")
     assert len(json_lines(tmp_path / "labels.jsonl")) == 16
+    manifest = json.loads((other / "manifest.json").read_text())
+    stages = manifest["stages"]  # as if the second member had been finished first, by another worker
+    (other / "manifest.json").write_text(json.dumps(manifest | {"stages": dict(reversed(stages.items()))}))
+    assert ensemble.open_ensemble(other).names == ["p1-r1", "p2-r1"]
 
 
 def test_label_with_a_zero_shot_run_gives_its_soft_labels(inputs: Path, tiny_model: Path, tmp_path: Path):
@@ -160,6 +164,7 @@ def test_what_has_no_ensemble_is_refused_with_a_cure(run: Path, inputs: Path, ti
     supervised = _run(inputs, tiny_model, "supervised", "--method", "supervised")
     options = ["--input", inputs / "pool.jsonl", "-o", tmp_path / "labels.parquet"]
     assert f"pet predict {supervised / 'student'}" in refused("label", supervised, *options)
+    assert "an ensemble" in refused("predict", supervised, *options, "--none-of-these", 0.1)
     assert str(tiny_model) in refused("label", tiny_model, *options)
     assert "nowhere" in refused("label", tmp_path / "nowhere", *options)
     seeds = inputs.parent / "seeds"
@@ -620,7 +625,8 @@ def test_distill_names_options_that_contradict_each_other(soft: Path, distill: A
     assert not (tmp_path / "student").exists()
 
 
-def test_distill_replaces_only_its_own_folders_and_only_with_force(soft: Path, distill: Any, tmp_path: Path):
+def test_distill_replaces_only_its_own_folders_and_only_with_force(soft: Path, distill: Any, run: Path, tmp_path: Path):
+    assert "did not write" in refused(*distill(soft, run / "student", "--force"))  # it belongs to the run
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("Dear")
     for force in ((), ("--force",)):
