@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,8 @@ def _ensemble(ensemble: SavedEnsemble | ExportedEnsemble) -> Served:
 
 def _table(rows: Sequence[Mapping[str, str]], fields: Sequence[str]) -> Dataset:
     columns = {field: [row[field] for row in rows] for field in fields}
-    return Dataset.from_dict({"id": [str(number) for number in range(len(rows))], **columns})
+    mark = uuid.uuid4().hex  # external members look ids up, and row numbers would be those of other texts
+    return Dataset.from_dict({"id": [f"{mark}-{number}" for number in range(len(rows))], **columns})
 
 
 def warmed(served: Served) -> Served:

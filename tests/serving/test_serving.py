@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from tiny_text import LABELS
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+from pet.ensemble.combine import SoftLabels
 from pet.serving.app import Limits, make_app
 from pet.serving.batches import Batcher, Busy
-from pet.serving.model import Served
+from pet.serving.model import Served, _ensemble
 from pet.student.classifier import TextInput, new_classifier
 from pet.task.grammar import parse_template
 
@@ -185,6 +187,23 @@ def test_figures_count_requests_that_fail():
     with pytest.raises(ValueError, match="broken"):  # for the log
         ask(app, body={"inputs": "a"})
     assert 'pet_requests_total{path="/predict",status="500"} 1' in ask(app, "/metrics")[1]
+
+
+def test_no_text_has_an_id_that_another_text_may_have_had():
+    """External members look scores up by id, and the ids of many tables are row numbers."""
+    seen: list[str] = []
+
+    class Noting:
+        task = SimpleNamespace(labels=("a", "b"), fields=("text",))
+
+        def label(self, table: Any) -> Any:
+            seen.extend(table["id"])
+            return SoftLabels(np.full((len(table), 2), 0.5), np.zeros((len(table), 1), dtype=int))
+
+    served = _ensemble(Noting())  # type: ignore[arg-type]
+    for _ in range(2):
+        served.probabilities([{"text": "a"}, {"text": "b"}])
+    assert len(set(seen)) == 4 and not any(one.isdecimal() for one in seen)
 
 
 def test_another_address_requires_a_token(tiny_model: Path, student: Path, monkeypatch: pytest.MonkeyPatch):
