@@ -187,6 +187,7 @@ def _page(page: str, run: str, streams: tuple[str, str], executor: str, *, force
     """Return where the page goes, if it can be made."""
     from pet.inference.place import is_exported_ensemble
     from pet.resources import expand
+    from pet.run.results import read_results
     from pet.store.outputs import check_output
 
     if STANDARD in streams or executor == "ray":
@@ -195,6 +196,7 @@ def _page(page: str, run: str, streams: tuple[str, str], executor: str, *, force
         )
     if is_exported_ensemble(expand(run)):
         raise PetError(f"{run}: has no figures of a run, which --html shows; leave it out, or name the run instead")
+    read_results(expand(run))  # the page needs them, and labeling takes long
     return check_output(page, (".html", ".htm"), force=force)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,10 @@ def test_a_page_requires_a_file_of_labels(finished: Path, tmp_path: Path) -> Non
     options = ["label", finished, "--input", finished.parent / "in" / "pool.jsonl", "--html", tmp_path / "p.html"]
     assert "-o FILE" in refused(*options, "-o", "-")
     assert "--input FILE" in refused(*options, "--input", "-", "-o", tmp_path / "labels.csv")  # it cannot be read again
+    unfinished = shutil.copytree(finished, tmp_path / "run")
+    (unfinished / "metrics.json").unlink()
+    assert "metrics.json" in refused("label", unfinished, *options[2:], "-o", tmp_path / "labels.csv")
+    assert not (tmp_path / "labels.csv").exists()
     assert "--none-of-these X" in refused(*options, "-o", tmp_path / "labels.csv", "--none-of-these-by", "mass")
 
 
