@@ -22,6 +22,7 @@ SETS_HEADLINE = {
 NAMES = HEADLINE | SPECIAL | SETS_HEADLINE
 # Metrics whose intervals are printed. The others have theirs in metrics.json and in the report.
 WITH_INTERVAL = ("accuracy", "micro_f1", "macro_f1", "em")
+_WIDTH = 80  # columns of a terminal for the names of labels
 
 Metrics = Mapping[str, Any]
 
@@ -295,11 +296,12 @@ def _fit_line(found: Mapping[str, Any]) -> str:
 
 
 def _format_confusion(metrics: Metrics) -> str:
-    # Columns show label numbers instead of names: seventy names side by side would not fit a terminal.
-    labels = list(metrics["per_class"])
-    if len(labels) > MOST_DENSE:
-        return f"The confusion matrix of {len(labels)} labels is in metrics.json."
-    rows = [
-        [f"{i} {clean(label)}", *row] for i, (label, row) in enumerate(zip(labels, metrics["confusion"], strict=True))
-    ]
-    return text_table(rows, ["gold \\ predicted", *(str(i) for i in range(len(labels)))])
+    names = [clean(label) for label in metrics["per_class"]]
+    if len(names) > MOST_DENSE:
+        return f"--json prints how often each of {len(names)} labels is taken for another one."
+    heads, rows = names, names
+    if sum(display_width(name) + 2 for name in names) > _WIDTH:  # seventy names would not fit side by side
+        heads = [str(number) for number in range(1, len(names) + 1)]
+        rows = [f"{number} {name}" for number, name in zip(heads, names, strict=True)]
+    cells = [[row, *counts] for row, counts in zip(rows, metrics["confusion"], strict=True)]
+    return text_table(cells, ["gold \\ predicted", *heads])

@@ -110,12 +110,17 @@ def test_formatted_metrics_are_aligned_and_safe_for_a_terminal():
         "体育           0.667   1.000  0.800        2",
         "a\\x1b[31m      1.000   0.500  0.667        2",
         "",
-        "gold \\ predicted  0  1  2",
-        "----------------  -  -  -",
-        "0 World           1  1  0",
-        "1 体育            0  2  0",
-        "2 a\\x1b[31m       1  0  1",
+        "gold \\ predicted  World  体育  a\\x1b[31m",
+        "----------------  -----  ----  ---------",
+        "World                 1     1          0",
+        "体育                  0     2          0",
+        "a\\x1b[31m             1     0          1",
     ]
+
+
+def test_labels_that_do_not_fit_side_by_side_are_counted_from_1():
+    lines = format_metrics(evaluate(np.eye(2), [0, 1], ["a" * 90, "2"])).splitlines()
+    assert [line.split() for line in lines[-2:]] == [["1", "a" * 90, "1", "0"], ["2", "2", "0", "1"]]
 
 
 # ---- model cards
