@@ -176,7 +176,8 @@ def compared_texts(
     except PetError as error:
         if export.texts is not None:
             raise
-        raise PetError([*error.problems, "or name other texts to compare the files on, with --texts FILE"]) from error
+        cure = "or name other texts to compare the files on with --texts FILE"
+        raise PetError([f"{problem}; {cure}" for problem in error.problems]) from error
 
 
 def _write_graphs(classifier: Classifier, name: str, folder: Path, int8: bool) -> list[Path]:

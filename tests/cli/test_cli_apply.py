@@ -29,6 +29,7 @@ from pet.inference import distill_file as distill_module
 from pet.inference import ensemble
 from pet.inference.distill_file import DistillOptions, distill_file, unused_settings
 from pet.inference.label_file import label_file
+from pet.inference.place import settings_of
 from pet.inference.predict_file import predict_file
 from pet.members import models
 from pet.task.task import Task
@@ -419,6 +420,11 @@ def test_evaluate_gives_the_metrics_of_the_run(run: Path, inputs: Path):
         }
     text = pet("evaluate", run, "--input", inputs / "test.jsonl").stdout
     assert f"accuracy {expected['accuracy']:.3f}" in text and "gold" in text
+
+
+def test_a_student_belongs_to_its_run_from_inside_its_folder_too(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(run / "student")
+    assert settings_of(Path(".")) == settings_of(run) is not None
 
 
 def test_evaluate_names_labels_that_the_classifier_does_not_know(tiny_model: Path, inputs: Path, tmp_path: Path):

@@ -13,7 +13,11 @@ import pytest
 from small_run import pet, refused, run_options, write_inputs, write_rows
 
 from pet.ensemble.selective import select
+from pet.errors import PetError
+from pet.inference.options import ComputeOptions
+from pet.review import max_error
 from pet.review.finished import open_finished
+from pet.teachers.access import Access
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +129,19 @@ def test_texts_that_the_run_learned_from_are_refused(finished: Path, tmp_path: P
     assert "learned from 12" in refused("label", finished, *options, "--held-out", inputs / "train.jsonl")
     assert "--max-error" in refused("label", finished, *options[:4], "--held-out", inputs / "train.jsonl")
     assert "1.5" in refused("label", finished, *options[:5], "1.5")
+
+
+def test_teachers_are_asked_about_held_out_texts_as_about_new_ones(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def noting(folder: Path, **options: Any) -> None:
+        given.update(options)
+        raise PetError("enough")
+
+    monkeypatch.setattr(max_error, "open_ensemble", noting)
+    compute, held = ComputeOptions(access=Access(max_calls=3)), finished.parent / "in" / "test.jsonl"
+    with pytest.raises(PetError, match="enough"):
+        max_error.least_confidence(finished, 0.5, str(held), compute=compute)
+    assert given["access"] is compute.access

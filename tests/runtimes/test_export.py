@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from browser import Watched
 from small_run import pet, refused, write_inputs
 from tiny_text import LABELS
 
+from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.export import classifier as exporting
+from pet.export.classifier import Export
 from pet.export.page import PAGE, write_page
 from pet.inference.classifier import accelerator_for, open_classifier
 from pet.inference.options import ComputeOptions
 from pet.report.card import CardTask, student_card
+from pet.run.settings import RunSettings
 from pet.student.classifier import TextInput, new_classifier
 from pet.task.grammar import parse_template
 
@@ -114,6 +118,19 @@ def test_the_folder_has_no_weights_for_torch(place: Path):
 def test_texts_are_required_without_a_run(place: Path, tmp_path: Path):
     assert "--texts" in refused("export", place / "student", "-o", tmp_path / "out", "--onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_texts_of_a_run_are_read_as_the_run_has_read_them(tmp_path: Path):
+    (tmp_path / "pool.csv").write_bytes("text;more\ngröße, or not;1\n".encode("cp437"))
+    form = {"encoding": "cp437", "delimiter": ";"}
+    there = str(tmp_path / "pool.csv")
+    parts = {"train": None, "unlabeled": there, "test": None}
+    settings = RunSettings(task={}, model="m", method="zero-shot", table_format=form, **parts)
+    found = exporting.compared_texts("run", Export(), settings, ["text"], {}, TableOptions())
+    assert list(found["text"]) == ["größe, or not"]
+    gone = replace(settings, unlabeled=str(tmp_path / "gone.csv"))
+    with pytest.raises(PetError, match=r"gone\.csv.*--texts"):
+        exporting.compared_texts("run", Export(), gone, ["text"], {}, TableOptions())
 
 
 def test_a_graph_that_computes_something_else_leaves_nothing(
