@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pet.backbones.load import load_config, load_tokenizer
+from pet.backbones.load import empty_model, load_config, load_tokenizer
+from pet.backbones.masked import position_limit
 from pet.backbones.sequence import Batch
 from pet.errors import PetError
 from pet.runtimes.build import build_engine
@@ -22,6 +23,7 @@ from pet.training.batching import pad_rows, token_budget_batches
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
 
 FOLDER, FULL, QUANTIZED = "onnx", "model.onnx", "model_quantized.onnx"
 _TOKENS = 1024  # of a batch that measures scales
@@ -92,10 +94,23 @@ def load_exported(
     model: Any = _NoWeights(config)
     set_padding(name, model, tokenizer)
     text_input, threshold = saved_input(folder)
-    longest = int(min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 0) or 1 << 20))
-    classifier = Classifier(model, tokenizer, text_input, outputs.labels, longest, outputs.independent, threshold)
+    most = longest_input(name, config, tokenizer)
+    classifier = Classifier(model, tokenizer, text_input, outputs.labels, most, outputs.independent, threshold)
     use_engine(classifier, open_engine(chosen, path, precision, int8=quantize))
     return classifier
+
+
+def longest_input(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens a model without weights may read; with more, an engine would compute something else.
+
+    Parameters
+    ----------
+    name, config, tokenizer : of the model
+    """
+    given = int(min(tokenizer.model_max_length, 1 << 20))
+    if given < (getattr(config, "max_position_embeddings", None) or 0):
+        return given
+    return min(given, position_limit(empty_model(name, config)))  # some positions may be unused, as in RoBERTa
 
 
 def use_engine(classifier: Classifier, engine: Engine) -> None:

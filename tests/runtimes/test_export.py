@@ -23,6 +23,7 @@ from browser import Watched
 from small_run import pet, refused, write_inputs
 from tiny_text import LABELS
 
+from pet.backbones.load import load_config, load_tokenizer
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
 from pet.export import classifier as exporting
@@ -33,6 +34,7 @@ from pet.inference.options import ComputeOptions
 from pet.report.card import CardTask, student_card
 from pet.run.settings import RunSettings
 from pet.student.classifier import TextInput, new_classifier
+from pet.student.exported import longest_input
 from pet.task.grammar import parse_template
 
 pytest.importorskip("onnx")
@@ -118,6 +120,17 @@ def test_the_folder_has_no_weights_for_torch(place: Path):
 def test_texts_are_required_without_a_run(place: Path, tmp_path: Path):
     assert "--texts" in refused("export", place / "student", "-o", tmp_path / "out", "--onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("family", "most"), [("roberta", 96), ("bert", 96), ("xlnet", 1 << 20)])
+def test_texts_are_cut_to_the_positions_of_the_model(family_model: Any, family: str, most: int):
+    """RoBERTa-like models do not use their first positions."""
+    name = str(family_model(family))
+    config, tokenizer = load_config(name), load_tokenizer(name)
+    tokenizer.model_max_length = 1 << 40  # as that of a tokenizer without a limit
+    assert longest_input(name, config, tokenizer) == most
+    tokenizer.model_max_length = 20
+    assert longest_input(name, config, tokenizer) == 20
 
 
 def test_the_texts_of_a_run_are_read_as_the_run_has_read_them(tmp_path: Path):
