@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from pet import lean_imports
 from pet.shortage import shortage
 from pet.training.memory import own_process
 
@@ -44,6 +45,7 @@ def main() -> None:
     (`pet.run.execution.work.Step.to_dict`). Output lines: ``{"said": text}`` for messages; for each step, the result of
     `pet.run.execution.work.make_step`; or ``{"failed": traceback}``.
     """
+    lean_imports.allow()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the leading process decides
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # output of libraries must not mix with the answers
