@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import contents, pet, run_options, write_inputs
+from small_run import pet, run_options, write_inputs
 from tiny_text import LABELS
 
 from pet.run.comparison import _about_baselines, is_better
 from pet.run.differences import baseline_labels
 
-pytestmark = pytest.mark.usefixtures("one_thread")  # workers have one thread, too
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +154,3 @@ def test_without_labels_or_test_texts_there_is_no_comparison(
     assert not (tmp_path / "run" / "baselines").exists()
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert 'id="doubtful"' in page and ('id="wrong"' in page) == (missing == "train")
-
-
-def test_two_workers_write_the_same_bytes(finished: tuple[Path, str], inputs: Path, tiny_model: Path, tmp_path: Path):
-    pet(*run_options(inputs, tiny_model), "--workers", "2", "--worker-cpus", "1", "-o", tmp_path / "run")
-    assert contents(tmp_path / "run") == contents(finished[0])
