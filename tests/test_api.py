@@ -27,11 +27,13 @@ def fresh(code: str) -> str:
     ).stdout
 
 
-def test_import_is_light_and_nothing_leaks() -> None:
+def test_import_is_light_nothing_leaks_and_nothing_needs_accelerate() -> None:
     code = """
 import sys, pet
 heavy = {"torch", "transformers", "datasets", "sklearn", "numpy", "pyarrow", "accelerate", "yaml"}
 print(sorted(heavy & set(sys.modules)))
+sys.modules["accelerate"] = None
+import pet.estimator.fitted, pet.adapt.adapt, pet.prompts.session
 from pet.run.pipeline import run
 print([name for name in dir(pet) if not name.startswith("__")] == pet.__all__)
 print([name for name in pet.__all__ if isinstance(getattr(pet, name), type(sys))])
