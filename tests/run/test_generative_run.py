@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,28 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def finished(inputs: Path, family_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``finished(name)``: the folder of a family's run, made once."""
+    root, made = tmp_path_factory.mktemp("finished"), set()
+
+    def run(name: str) -> Path:
+        if name not in made:
+            pet(*run_options(inputs, family_model(name)), "-o", root / name)
+            made.add(name)
+        return root / name
+
+    return run
+
+
 def label(run: Path, inputs: Path, output: Path) -> bytes:
     pet("label", run, "--input", inputs / "pool.jsonl", "-o", output, "-q", "--device", "cpu")
     return output.read_bytes()
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_run_labels_predicts_and_distills(inputs: Path, family_model: Any, tmp_path: Path, name: str):
-    run = tmp_path / "run"
-    pet(*run_options(inputs, family_model(name)), "-o", run)
+def test_a_run_labels_predicts_and_distills(finished: Callable[[str], Path], inputs: Path, tmp_path: Path, name: str):
+    run = finished(name)
     figures = json.loads((run / "metrics.json").read_text())
     assert {"members", "ensemble", "student"} <= figures.keys()
     assert label(run, inputs, tmp_path / "l.jsonl") == (run / "g0" / "labels.jsonl").read_bytes()
@@ -71,9 +85,14 @@ def pipeline_labels(student: Path, inputs: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["t5", "gpt2"])
 def test_an_interrupted_run_resumes_to_the_same_bytes(
-    inputs: Path, family_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    finished: Callable[[str], Path],
+    inputs: Path,
+    family_model: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ):
-    pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "whole")
+    whole = finished(name)
     train, calls = pattern.train_member, []
 
     def stop_at_the_second(*arguments: Any) -> Any:
@@ -86,7 +105,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "again", expect=130)
     monkeypatch.undo()
     pet(*run_options(inputs, family_model(name)), "-o", tmp_path / "again")
-    found, expected = contents(tmp_path / "again"), contents(tmp_path / "whole")
+    found, expected = contents(tmp_path / "again"), contents(whole)
     assert sorted(found) == sorted(expected)
     assert [file for file in expected if found[file] != expected[file]] == []
 
