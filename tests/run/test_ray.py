@@ -33,7 +33,7 @@ from pet.run.execution.options import Execution  # noqa: E402
 
 pytestmark = [pytest.mark.usefixtures("cluster", "one_thread"), pytest.mark.timeout(600)]
 ON_RAY = ("--executor", "ray", "--workers", "2")
-TWO = Execution("ray", workers=2)
+ONE, TWO = Execution("ray", workers=1), Execution("ray", workers=2)
 SHARDS = TableOptions(chunk_rows=16)
 CPU = ComputeOptions(device="cpu")
 
@@ -98,7 +98,9 @@ def test_texts_with_several_labels_get_the_same_files_as_in_one_process(tiny_mod
     same(tmp_path / "many", tmp_path / "one")
 
 
-def test_a_parquet_pool_gets_the_same_labels_as_from_one_process(finished: Path, pool: Path, tmp_path: Path):
+def test_a_parquet_pool_gets_the_labels_of_one_process_and_they_are_replaced_only_with_force(
+    finished: Path, pool: Path, tmp_path: Path
+):
     label_file(finished, str(pool), tmp_path / "one.parquet", table=SHARDS, compute=CPU)
     counts = labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU)
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"part-0000{n}.parquet" for n in range(3)]
@@ -106,6 +108,12 @@ def test_a_parquet_pool_gets_the_same_labels_as_from_one_process(finished: Path,
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")  # to the last bit, in the same order
     there, here = (pq.read_schema(tmp_path / name) for name in ("one.parquet", "many/part-00002.parquet"))
     assert here.equals(there, check_metadata=True)
+    with pytest.raises(PetError, match="--force"):
+        labeling.label_on_ray(finished, str(pool), tmp_path / "many", ONE, table=SHARDS, compute=CPU)
+    assert "other" not in rows_of(tmp_path / "many")[0]
+    kept = TableOptions(chunk_rows=16, keep=("other",), force=True)
+    labeling.label_on_ray(finished, str(pool), tmp_path / "many", ONE, table=kept, compute=CPU)
+    assert [row["other"] for row in rows_of(tmp_path / "many")] == list(range(40))
 
 
 @pytest.mark.slow
@@ -121,23 +129,11 @@ def test_a_text_file_with_ids_gets_the_same_labels_as_from_one_process(finished:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
 
 
-def test_columns_of_a_parquet_pool_are_kept(finished: Path, pool: Path, tmp_path: Path):
-    kept = TableOptions(chunk_rows=16, keep=("other",))
-    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=kept, compute=CPU)
-    rows = rows_of(tmp_path / "many")
-    assert [row["other"] for row in rows] == list(range(40))
-    again = TableOptions(chunk_rows=16, force=True)
-    with pytest.raises(PetError, match="--force"):
-        labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=SHARDS, compute=CPU)
-    labeling.label_on_ray(finished, str(pool), tmp_path / "many", TWO, table=again, compute=CPU)
-    assert "other" not in rows_of(tmp_path / "many")[0]
-
-
 def test_columns_of_a_text_file_are_kept(finished: Path, tmp_path: Path):
     rows = [{"body": text, "text": i, "more": {"n": i}} for i, text in enumerate(SENTENCES.splitlines()[:12])]
     source = write_rows(tmp_path / "pool.jsonl", rows)
     table = TableOptions({"text": "body"}, keep=("text,more",), chunk_rows=5)
-    labeling.label_on_ray(finished, str(source), tmp_path / "many", TWO, table=table, compute=CPU)
+    labeling.label_on_ray(finished, str(source), tmp_path / "many", ONE, table=table, compute=CPU)
     label_file(finished, str(source), tmp_path / "one.parquet", table=table, compute=CPU)
     found = rows_of(tmp_path / "many")
     assert found == rows_of(tmp_path / "one.parquet")
