@@ -43,11 +43,15 @@ QUICK = TrainingSettings(max_steps=6, batch_tokens=128, micro_tokens=128, lr=1e-
 needs_kill = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
 
 
-@pytest.fixture
-def text_file(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
+def write_text(folder: Path) -> Path:
+    path = folder / "text.txt"
     path.write_text("\n".join(DOCUMENTS), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    return write_text(tmp_path)
 
 
 def load(folder: Path) -> tuple[Any, Any]:
@@ -239,7 +243,10 @@ def test_a_resumed_training_ends_with_the_same_bytes(text_file: Path, tiny_model
 ADAPT = textwrap.dedent(
     """
     import os, signal, sys, traceback
-    import accelerate, transformers.models.bert.modeling_bert  # once, not in every child
+    from pet import lean_imports
+
+    lean_imports.allow()  # as the command
+    import transformers.models.bert.modeling_bert  # once, not in every child
     from pet.adapt.adapt import adapt
     from pet.adapt.settings import AdaptSettings, OutputSettings, StartSettings, TextSettings, TrainingSettings
 
@@ -298,9 +305,15 @@ class Children:
         self._process.communicate(timeout=60)
 
 
-@pytest.fixture
-def children(text_file: Path, tiny_model: Path) -> Iterator[Children]:
-    started = Children(text_file, tiny_model)
+@pytest.fixture(scope="module")
+def lasting_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `text_file`, for all tests of this module."""
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def children(lasting_text: Path, tiny_model: Path) -> Iterator[Children]:
+    started = Children(lasting_text, tiny_model)
     yield started
     started.close()
 
@@ -319,7 +332,7 @@ def test_a_training_that_is_killed_ends_with_the_same_bytes(children: Children, 
 
 @needs_kill
 def test_a_model_is_replaced_only_by_a_complete_one_whenever_the_process_is_killed(
-    children: Children, text_file: Path, tiny_model: Path, tmp_path: Path
+    children: Children, lasting_text: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "m"
     assert children.adapt(out, rename=2) == 0  # nothing to replace: there is no second rename
@@ -329,7 +342,7 @@ def test_a_model_is_replaced_only_by_a_complete_one_whenever_the_process_is_kill
         assert children.adapt(out, rename=moment) == KILLED
         assert out.exists() == (moment == 1)
         with pytest.raises(PetError, match="--overwrite"):  # the next start restores the old model
-            run(text_file, tiny_model, out)
+            run(lasting_text, tiny_model, out)
         assert (out / "model.safetensors").read_bytes() == b"old"
         assert children.adapt(out) == 0
         assert files_of(out) == new
