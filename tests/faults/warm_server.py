@@ -26,12 +26,15 @@ MODULES = (
     *("pet.cli.main", "pet.cli.run", "pet.run.pipeline", "pet.run.load_run", "pet.run.execution.start"),
     *("pet.inference.label_file", "pet.inference.predict_file", "pet.inference.distill_file", "pet.data.draw"),
     *("pet.members.models", "pet.student.distill", "pet.tuning.soft", "pet.report.card"),
-    *("accelerate", "datasets", "pyarrow.parquet", "safetensors.torch", "sklearn.metrics"),
+    *("datasets", "pyarrow.parquet", "safetensors.torch", "sklearn.metrics"),
     *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert"),
 )
 
 
 def serve() -> None:
+    from pet import lean_imports
+
+    lean_imports.allow()  # as the command
     for name in MODULES:
         importlib.import_module(name)
     gc.freeze()  # the collector of a fork does not look at what is imported
