@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_run import contents, refused, run_options, write_inputs, write_rows
+from small_run import contents, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import SENTENCES
 
-import pet
+import pet as package
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL")
 
@@ -29,24 +29,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def options(inputs: Path, model: Path, folder: Path) -> list[str]:
+    return [*run_options(inputs, model), "--set", "steps=6", "--set", "student_steps=8", "-o", str(folder)]
+
+
 def start(inputs: Path, model: Path, folder: Path) -> subprocess.Popen[str]:
-    options = [*run_options(inputs, model), "--set", "steps=6", "--set", "student_steps=8", "-o", str(folder)]
     return subprocess.Popen(
-        [sys.executable, "-m", "pet", *options],
+        [sys.executable, "-m", "pet", *options(inputs, model, folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(pet.__file__).parents[1],
+        cwd=Path(package.__file__).parents[1],
     )
-
-
-def finish(inputs: Path, model: Path, folder: Path) -> list[str]:
-    """Run to the end and return the lines of standard error."""
-    with start(inputs, model, folder) as process:
-        assert process.stderr is not None
-        said = process.stderr.read().splitlines()
-        assert process.wait() == 0, said
-    return said
 
 
 def kill_after(process: subprocess.Popen[str], news: int, seconds: float) -> bool:
@@ -68,8 +62,8 @@ def uninterrupted(
 ) -> tuple[dict[str, bytes], int]:
     """Files of an uninterrupted run, and its number of lines of standard error."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    said = finish(inputs, tiny_model, folder)
-    return contents(folder), len(said)
+    said = pet(*options(inputs, tiny_model, folder)).stderr
+    return contents(folder), len(said.splitlines())
 
 
 def compare(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
@@ -96,7 +90,7 @@ def killed_again_and_again(
         assert process.returncode == 0
         compare(contents(folder / str(runs)), expected)
         runs += 1
-    finish(inputs, model, folder / str(runs))
+    pet(*options(inputs, model, folder / str(runs)))
     compare(contents(folder / str(runs)), expected)
     print(f"{hits} kills hit, {runs + 1} runs compared")
     return hits
@@ -132,8 +126,7 @@ def test_a_second_process_in_a_run_directory_is_refused(inputs: Path, tiny_model
         next(line for line in process.stderr if line.startswith("train"))  # it is working in the folder now
         process.send_signal(signal.SIGSTOP)  # and keeps it
         try:
-            options = [*run_options(inputs, tiny_model), "--set", "steps=6", "--set", "student_steps=8"]
-            message = refused(*options, "-o", tmp_path / "run")
+            message = refused(*options(inputs, tiny_model, tmp_path / "run"))
             assert f"in use by process {process.pid}" in message
         finally:
             process.send_signal(signal.SIGCONT)
