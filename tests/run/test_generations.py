@@ -295,7 +295,7 @@ def test_a_run_interrupted_between_any_stages_resumes_to_the_same_bytes(
 
 
 def run_with(inputs: Path, model: Path, folder: Path, *more: str, parts: tuple[str, ...] = ("train", "unlabeled")):
-    said = pet(*options(inputs, model, *parts, more=more), "-o", folder)
+    said = pet(*options(inputs, model, *parts, more=("--set", "generations=2", *more)), "-o", folder)
     return said.stderr
 
 
@@ -318,7 +318,7 @@ def test_a_confidence_floor_that_no_text_reaches_adds_none_or_is_refused_without
 
 
 def test_selection_top_takes_the_most_probable_texts_of_each_label(inputs: Path, tiny_model: Path, tmp_path: Path):
-    run_with(inputs, tiny_model, tmp_path / "run", "--set", "selection=top", "--set", "generations=2")
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "selection=top")
     scores = np.load(tmp_path / "run" / "g0" / "p2-r1" / "pool-logits.npy").astype(np.float64)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     rows, labels, _ = read_pseudo_labels(tmp_path / "run" / "g1" / "examples" / "p1-r1.parquet", LABELS)
@@ -350,7 +350,7 @@ def test_without_restart_members_continue_from_the_last_generation(
 
 
 def test_calibrated_selection_chooses_texts_of_every_label(inputs: Path, tiny_model: Path, tmp_path: Path):
-    run_with(inputs, tiny_model, tmp_path / "run", "--set", "calibrate=true", "--set", "generations=2")
+    run_with(inputs, tiny_model, tmp_path / "run", "--set", "calibrate=true")
     info = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["g1/examples"]["info"]
     for member in info["members"].values():
         assert min(member["available"]) > 0
@@ -388,7 +388,7 @@ def test_a_run_stops_early_and_keeps_the_best_generation(inputs: Path, tiny_mode
 
 
 def test_a_pool_smaller_than_the_schedule_gives_a_warning(inputs: Path, tiny_model: Path, tmp_path: Path):
-    said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "growth=50", "--set", "generations=2")
+    said = run_with(inputs, tiny_model, tmp_path / "run", "--set", "growth=50")
     assert any("generation 1" in line and "'World'" in line for line in said.splitlines())
     for path in (tmp_path / "run" / "g1" / "examples").iterdir():
         rows = pq.read_table(path)["row"].to_pylist()
