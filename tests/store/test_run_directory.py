@@ -693,7 +693,7 @@ EVERY_MOMENT = WORKER + textwrap.dedent(
                 if p.is_file() and p.name not in (".lock", "manifest.json")}
 
     def small(folder, version):
-        return lambda: run(folder, 0, version, generations=1, size=2)
+        return lambda: run(folder, 0, version, generations=1, size=1)
 
     # Before the kill, being built when it comes, and built after it.
     before, killed, after = {"fresh": (0, 1, 1), "replace": (1, 2, 2), "go back": (1, 2, 1)}[sys.argv[2]]
