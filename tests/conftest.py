@@ -168,6 +168,21 @@ def shared_dir() -> Path:
     return SHARED
 
 
+# Modules with one of these names start runs or processes. They take longest.
+LONG = ("PetClassifier", "QUICK", "fuzz_targets", "pet", "subprocess")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist keep the order of files: by default, those with the fewest tests come last."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, begin with the files that take longest, so that no worker waits for another at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not any(hasattr(getattr(item, "module", None), name) for name in LONG))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         import torch
