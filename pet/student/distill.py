@@ -57,7 +57,7 @@ class Distillation:
     seed : random seed, for the order of rows and dropout
     ordinal : a label is the more wrong the farther it is from the right one
     rounds : at most so many trainings, one after the other; see `pet.student.rounds`
-    fit_bias : in the end, shift the scores so that each label is as frequent as in the targets; see `pet.student.bias`
+    fit_bias : in the end, shift the scores if labels are not as frequent as in the targets; see `pet.student.bias`
     """
 
     schedule: Schedule

@@ -17,7 +17,7 @@ from pet.data.pick import pick_rows
 from pet.evaluate_sets import HALF
 from pet.progress import Reporter
 from pet.seeds import derive_seed
-from pet.student.bias import fitting_bias, shift_scores
+from pet.student.bias import CLEAR, fitting_bias, misplaced, shift_scores
 from pet.student.classifier import Classifier
 from pet.student.distill import Distillation, Gold, Targets, fit_classifier
 from pet.training.batching import draw_some
@@ -75,7 +75,8 @@ def fit_student(
     """Train a student in place, in one round or more.
 
     After each round it labels up to 256 of the texts. While `shortfall` is above 5%, it is trained again, with new
-    batches and the same schedule. In the end, its output layer gets the `pet.student.bias.fitting_bias` of these texts.
+    batches and the same schedule. In the end, if more than 3% of its probability is on other labels than that of the
+    soft labels, its output layer gets the `pet.student.bias.fitting_bias` of these texts.
 
     Parameters
     ----------
@@ -104,8 +105,9 @@ def fit_student(
         scores = classifier.scores(pick_rows(table, rows), accelerator)
         missed = shortfall(soft, scores >= 0 if classifier.independent else scores.argmax(axis=1))
         if number == how.rounds or missed <= FARTHEST:
-            if how.fit_bias:
-                shift_scores(classifier, fitting_bias(scores, soft, independent=classifier.independent))
+            kind = {"independent": classifier.independent}
+            if how.fit_bias and misplaced(scores, soft, **kind) > CLEAR:
+                shift_scores(classifier, fitting_bias(scores, soft, **kind))
             break
         reporter.info(
             f"the {label} should be {100 * missed:.0f}% less accurate than its soft labels; training it again"

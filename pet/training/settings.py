@@ -183,7 +183,8 @@ class StudentSettings(Settings):
     )
     fit_bias: bool = setting(
         True,
-        "after training, shift the student's scores so that it names each label as often as its soft labels do",
+        "after training, shift the student's scores if it clearly prefers some label, so that it names each label as "
+        "often as its soft labels do",
         name="student_fit_bias",
     )
     gold_weight: float = setting(
