@@ -137,7 +137,7 @@ def workplace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return write_workplace(tmp_path_factory.mktemp("workplace"), tiny_model)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an event loop runs in this thread as long as playwright does
 def chromium() -> Iterator[Any]:
     """Headless Chromium (a playwright ``Browser``); tests with the marker `browser` are skipped without one."""
     with browser.launched() as started:
