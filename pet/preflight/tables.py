@@ -73,8 +73,10 @@ def read_tables(
         if len(keys) and not len(rows):
             report.errors.append(NO_TEXTS_LEFT)
             return tables
-        tables["unlabeled"] = pick_rows(tables["unlabeled"], draw.pool(rows))
-        report.rows["unlabeled"] = len(tables["unlabeled"])
+        rows = draw.pool(rows)
+        if len(rows) < len(keys):
+            tables["unlabeled"] = pick_rows(tables["unlabeled"], rows)
+        report.rows["unlabeled"] = len(rows)
     return tables
 
 
