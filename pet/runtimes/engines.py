@@ -108,7 +108,7 @@ def runtime_of_export(folder: Path, runtime: str | None, device: str, instead: s
     if runtime == TORCH:
         raise PetError(f"{folder}: has no weights for torch; use --runtime onnx or openvino, or {instead}")
     if device not in (AUTO, "cpu"):
-        raise PetError(f"{folder}: is computed on a CPU; leave out --device {device}, or {instead}")
+        raise PetError(f"{folder}: runs on a CPU; leave out --device {device}, or {instead}")
     names = installed_runtimes() if runtime in (None, AUTO) else [str(runtime)]
     if not names:
         raise PetError(

@@ -1,4 +1,4 @@
-"""The last touch on a student: it names no label clearly more or less often than its soft labels do.
+"""The last step of a student: it names no label clearly more or less often than its soft labels do.
 
 A student that has not quite reached its soft labels may prefer some label. One number for each label takes that away,
 and the texts that tell whether the student needs another round tell the numbers, too.

@@ -1,4 +1,4 @@
-"""The last touch on a student: it names each label as often as its soft labels do."""
+"""The last step of a student: it names no label clearly more or less often than its soft labels do."""
 
 from __future__ import annotations
 
