@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -69,6 +70,27 @@ def is_unspaced(word: str) -> bool:
     (True, False)
     """
     return bool(_unspaced_anchors(word))
+
+
+def whole_word(word: str) -> re.Pattern[str]:
+    """Return what finds a word in a text where it is not a part of another word, as `no` is in `not` and in `know`.
+
+    Scripts without spaces have no such parts, and signs like those of `C++` end a word themselves.
+
+    Examples
+    --------
+    >>> [whole_word("no").search(text) is not None for text in ("no.", "i do not know")]
+    [True, False]
+    >>> whole_word("c++").findall("c, c++11 and objc++")
+    ['c++']
+    """
+    before = r"(?<!\w)" if _is_spaced(word[0]) else ""
+    after = r"(?!\w)" if _is_spaced(word[-1]) else ""
+    return re.compile(f"{before}{re.escape(word)}{after}")
+
+
+def _is_spaced(character: str) -> bool:
+    return bool(re.match(r"\w", character)) and not is_unspaced(character)
 
 
 def _unspaced_anchors(word: str) -> tuple[str, ...]:

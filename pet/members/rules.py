@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from pet.cloze.words import is_unspaced
+from pet.cloze.words import is_unspaced, whole_word
 from pet.data.columns import Layout, some
 from pet.data.open_source import open_source
 from pet.data.pick import pick_columns, pick_rows
@@ -108,17 +109,20 @@ class Rules:
     >>> rules = Rules({"not good": [0], "great": [1]})
     >>> list(rules.votes("Not  good, but the view was GREAT")), list(rules.votes("greater"))
     ([1, 0], [])
+    >>> list(Rules({"C++": [0]}).votes("Written in C")), list(Rules({"C++": [0]}).votes("c++17"))
+    ([], [0])
     """
 
     def __init__(self, votes: Mapping[str, list[int]]):
-        self._inside: dict[str, list[int]] = {}
+        literals: dict[str, list[int]] = {}
         self._phrases: dict[tuple[str, ...], list[int]] = {}
         for word, labels in votes.items():  # words that differ only in case are one, with the labels of both
-            if _has_spaces(word):
+            if _is_phrase(word):
                 known = self._phrases.setdefault(tuple(_WORD.findall(_folded(word))), [])
             else:
-                known = self._inside.setdefault(_folded(word), [])
+                known = literals.setdefault(_folded(word), [])
             known += [label for label in labels if label not in known]
+        self._literals = [(whole_word(word), labels) for word, labels in literals.items()]
         self._lengths = sorted({len(phrase) for phrase in self._phrases})
 
     def votes(self, text: str) -> Iterator[int]:
@@ -128,8 +132,8 @@ class Rules:
         there = {tuple(words[n : n + length]) for length in self._lengths for n in range(len(words) - length + 1)}
         for phrase in sorted(there & self._phrases.keys()):
             yield from self._phrases[phrase]
-        for part, labels in self._inside.items():
-            if part in text:
+        for literal, labels in self._literals:
+            if literal.search(text):
                 yield from labels
 
 
@@ -137,9 +141,13 @@ def _folded(text: str) -> str:
     return compose(text).casefold()
 
 
-def _has_spaces(word: str) -> bool:
-    """Return True if a word is found between spaces or punctuation, and not inside other characters."""
-    return bool(_WORD.search(word)) and not any(map(is_unspaced, word))
+def _is_phrase(word: str) -> bool:
+    """Return True if a rule is words between spaces and punctuation, without signs as in `C++` or `R&D`."""
+    return bool(_WORD.search(word)) and not any(is_unspaced(c) or _is_sign(c) for c in word)
+
+
+def _is_sign(character: str) -> bool:
+    return character in "#%&*@" or unicodedata.category(character).startswith("S")
 
 
 def read_rules(path: str | Path, labels: tuple[str, ...], name: str) -> dict[str, list[int]]:

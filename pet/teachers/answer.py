@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pet.cloze.words import is_unspaced
+from pet.cloze.words import whole_word
 from pet.errors import PetError
 from pet.store.schema import check, list_of, maybe, number, record, text
 from pet.teachers.prompt import Prompt
@@ -74,26 +74,14 @@ def read_vote(answer: Any, prompt: Prompt) -> int | None:
         if first is not None and first[0] in prompt.marks:
             return prompt.marks.index(first[0])
     names = [name.casefold() for name in prompt.task.labels]
-    begin = [place for place, name in enumerate(names) if _named(name).match(said.casefold())]
+    begin = [place for place, name in enumerate(names) if whole_word(name).match(said.casefold())]
     if begin:
         return max(begin, key=lambda place: len(names[place])) if prompt.by_name else None
     if not prompt.by_name:
         numbers = set(re.findall(r"[^\W_]+", said)) & set(prompt.marks)
         return prompt.marks.index(numbers.pop()) if len(numbers) == 1 else None
-    inside = [place for place, name in enumerate(names) if _named(name).search(said.casefold())]
+    inside = [place for place, name in enumerate(names) if whole_word(name).search(said.casefold())]
     return inside[0] if len(inside) == 1 else None
-
-
-def _named(name: str) -> re.Pattern[str]:
-    """Return what finds a name that is not a part of another word, as `no` is in `not` and in `know`.
-
-    Examples
-    --------
-    >>> [_named("no").search(said) is not None for said in ("no.", "i do not know")]
-    [True, False]
-    """
-    before, after = ("" if is_unspaced(edge) else mark for edge, mark in ((name[0], r"(?<!\w)"), (name[-1], r"(?!\w)")))
-    return re.compile(f"{before}{re.escape(name)}{after}")
 
 
 def read_tokens(answer: Any) -> int | None:
