@@ -18,6 +18,7 @@ _SHAPE = record({"choices": list_of(record({"message": record({}, {"content": ma
 _LOGPROBS = record({"content": list_of(record({"top_logprobs": _TOP}), 1, 1000)})
 _USAGE = record({"usage": record({"total_tokens": number(0, 1e9)})})
 _CURE = "use another server"
+_ALSO_WORDS = re.compile(r"\b[AI](?=[ ’'][^\W\d_])")  # letters that begin a sentence, as in `A refund` and `I'd say C`
 
 
 class NoLogprobs(Exception):
@@ -70,6 +71,7 @@ def read_vote(answer: Any, prompt: Prompt) -> int | None:
     """
     said = (_choice(answer)["message"].get("content") or "")[:2000].strip().strip("\"'*`#.([ ").strip()
     if not prompt.by_name:
+        said = _ALSO_WORDS.sub("", said).strip()
         first = re.match(r"[^\W_]+", said)
         if first is not None and first[0] in prompt.marks:
             return prompt.marks.index(first[0])

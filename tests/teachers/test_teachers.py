@@ -127,6 +127,16 @@ def test_a_name_within_another_word_is_no_vote(labels: tuple[str, ...], said: st
     assert (None if vote is None else labels[vote]) == label
 
 
+@pytest.mark.parametrize(
+    ("said", "mark"),
+    [("A", "A"), ("A.", "A"), ("A) refund", "A"), ("A refund", None), ("I think it is C", "C"), ("I'd say D", "D")],
+)
+def test_an_article_is_no_mark(said: str, mark: str | None) -> None:
+    prompt = Prompt(named(tuple(f"label {number}" for number in range(10))), TeacherSettings(answers="numbers"))
+    vote = read_vote(json.loads(completion(said)), prompt)
+    assert (None if vote is None else prompt.marks[vote]) == mark
+
+
 def test_labels_of_which_one_begins_another_are_numbered(tmp_path: Path) -> None:
     for labels in (("no", "none"), ("1", "2", "10")):
         assert not Prompt(named(labels), TeacherSettings()).by_name
