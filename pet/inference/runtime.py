@@ -135,17 +135,28 @@ def prepare_ensemble(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOp
     if chosen == TORCH:
         reporter.info(f"runtime: {describe(TORCH)}")
         return _by_torch(ensemble, chunk, compute, reporter)
-    _attach(scorers, lambda scorer: states(scorer, chosen))
+    try:
+        _attach(scorers, lambda scorer: states(scorer, chosen))
+    except PetError as error:
+        if compute.runtime != AUTO:
+            raise
+        reporter.info(f"torch runs the members: {error}")
+        return _by_torch(ensemble, chunk, compute, reporter)
     engine = _engine_name(ensemble)
     reporter.info(f"runtime: {engine}")
     return Prepared(engine, note_agreement(before, ensemble_labels(ensemble, sample), reporter, chosen))
 
 
 def _attach(scorers: Sequence[Scorer], states: Callable[[Scorer], EngineStates | None]) -> None:
-    """Let engines compute the hidden states of members; members with the same model share one."""
-    for scorer in scorers:
-        if not has_engine(scorer):
-            use_states(scorer, states(scorer))
+    """Let engines compute the hidden states of all members, or of none if one fails; equal models share an engine."""
+    try:
+        for scorer in scorers:
+            if not has_engine(scorer):
+                use_states(scorer, states(scorer))
+    except PetError:
+        for scorer in scorers:
+            use_states(scorer, None)
+        raise
 
 
 def _engine_name(ensemble: SavedEnsemble) -> str:

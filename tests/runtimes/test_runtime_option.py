@@ -17,6 +17,7 @@ from tiny_text import LABELS
 from pet.errors import PetError
 from pet.extras import is_installed
 from pet.inference import runtime
+from pet.inference.ensemble import open_ensemble
 from pet.inference.exported import open_exported
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
@@ -96,6 +97,30 @@ def test_auto_tries_what_is_installed_and_takes_the_fastest(
 def test_auto_stays_with_torch_for_a_few_texts(student: Path, inputs: Path, tmp_path: Path):
     files = ("--input", inputs / "pool.jsonl", "-o", tmp_path / "p.jsonl", "--device", "cpu")
     assert "torch" in pet("predict", student, *files, "--runtime", "auto").stderr
+
+
+def test_a_member_that_no_engine_can_run_leaves_all_members_to_torch(
+    run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ensemble = open_ensemble(run, device="cpu", precision="fp32")
+    texts = [{"id": str(number), "text": row["text"]} for number, row in enumerate(rows(inputs / "pool.jsonl"))]
+    table = Dataset.from_list(texts)
+    before = ensemble.label(table).probabilities
+    made = iter([runtime.member_engine(ensemble.scorers[0], "onnx", "fp32")])
+
+    def second_fails(*arguments: Any) -> Any:
+        engine = next(made, None)
+        if engine is None:
+            raise PetError("no graph")
+        return engine
+
+    monkeypatch.setattr(runtime, "has_engine", lambda scorer: False)
+    monkeypatch.setattr(runtime, "member_engine", second_fails)
+    monkeypatch.setattr(runtime, "WORTHWHILE", 1)
+    monkeypatch.setattr(runtime, "_fastest_of", lambda *arguments: "onnx")
+    prepared = runtime.prepare_ensemble(ensemble, table, ComputeOptions(runtime="auto"), Reporter("quiet"))
+    assert str(prepared.engine).startswith("torch") and not ensemble.shared.models.engines
+    np.testing.assert_array_equal(ensemble.label(table).probabilities, before)
 
 
 def test_members_that_share_a_model_are_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
