@@ -53,7 +53,7 @@ def label_report(run: str | Path, source: str, output: str | Path, counts: Label
             "task": task.name,
             "method": "label",
             "labels": task.labels,
-            "summary": _summary(place, source, counts, figures),
+            "summary": label_summary(place, source, counts, figures),
             "class_ratio": {"predicted": shares, **({"labeled": labeled} if labeled else {})},
             "pool": {
                 "confidence": {f"{k / _BINS:.1f} to {(k + 1) / _BINS:.1f}": int(n) for k, n in enumerate(histogram)}
@@ -70,7 +70,8 @@ def _certainty(found: SoftLabelTable) -> Array:
     return np.asarray(found.probabilities.max(axis=1))
 
 
-def _summary(run: Path, source: str, counts: Labeled, figures: dict[str, Any]) -> list[str]:
+def label_summary(run: Path, source: str, counts: Labeled, figures: dict[str, Any]) -> list[str]:
+    """Return sentences on a file of labels, how good they are, and what to do next; see `label_report`."""
     foreign = counts.none_of_these or 0
     why = [f"{foreign} fit no label"] if foreign else []
     why += ["the others are too unsure"] if counts.kept + foreign < counts.texts else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,48 @@ from pet.run.resolve import ResolvedRun
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
 from pet.store.json_reader import read_json
-from pet.store.schema import anything, mapping_of
+from pet.store.schema import list_of, mapping_of, maybe, number, record, text, whole
 
 Results = dict[str, Any]
 METRICS = "metrics.json"
+
+# What code reads from the metrics.json of a received run.
+_SHARE, _COUNT = maybe(number(0, 1)), whole(0, 10**15)
+_INTERVAL = list_of(number(-1e6, 1e6), 2, 2)
+_INTERVALS = ("accuracy", "micro_f1")
+_KNOWN = (
+    {"n": _COUNT, "mcc": maybe(number(-1, 1)), "macro_f1": _SHARE, "ece": _SHARE}
+    | dict.fromkeys(_INTERVALS, number(0, 1))
+    | {f"{name}_interval": _INTERVAL for name in _INTERVALS}
+)
+
+
+def _figures(value: Any, place: str) -> Iterator[str]:
+    """Check the figures of a model. An interval comes with its figure and the number of texts."""
+    found = [name for name in _INTERVALS if isinstance(value, dict) and f"{name}_interval" in value]
+    yield from record({name: _KNOWN[name] for name in [*found, *["n"] * bool(found)]}, _KNOWN)(value, place)
+
+
+_OWN = record({}, {"ensemble": maybe(_figures), "student": maybe(_figures)})
+_GAIN = record(dict.fromkeys(("difference", "low", "high"), number(-1, 1)) | {"texts": _COUNT})
+_HALVES = record({"draws": _COUNT, "labeled": _COUNT, "accuracy": number(0, 1)}, {"gain": maybe(_GAIN)})
+_ESTIMATE = record(
+    dict.fromkeys(("accuracy", "low", "high"), number(0, 1))
+    | {"disagreement": _SHARE, "judged": _COUNT, "wrong": _COUNT},
+    {"halves": maybe(_HALVES), "micro_f1": maybe(list_of(number(0, 1), 3, 3))},
+)
+_RATIO = record({}, dict.fromkeys(("labeled", "predicted", "estimated", "low", "high"), mapping_of(number(0, 1))))
+_RESULTS = record(
+    {"task": text(), "method": text()},
+    {
+        "ensemble": maybe(_figures),
+        "student": maybe(_figures),
+        "members": maybe(mapping_of(_figures)),
+        "baselines": mapping_of(_OWN),
+        "class_ratio": maybe(_RATIO),
+        "estimate": maybe(_ESTIMATE),
+    },
+)
 
 
 def write_results(directory: RunDirectory, run: ResolvedRun, figures: Results, shown: Results) -> Results:
@@ -52,12 +90,12 @@ def read_results(folder: Path) -> Results:
     Raises
     ------
     PetError
-        If there is none, or it is damaged.
+        If there is none, or it is damaged: what other code reads has another type or an impossible value.
     """
     path = folder / METRICS
     if not path.is_file():
         raise PetError(f"{folder} is not a finished run (it has no {METRICS}); finish it with `pet run`")
-    results: Results = read_json(path, "repeat the run", mapping_of(anything()))
+    results: Results = read_json(path, "repeat the run", _RESULTS)
     return results
 
 

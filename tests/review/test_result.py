@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from small_run import pet, run_options, write_inputs
 from tiny_text import LABELS
 
 from pet import PetError, RunResult
+from pet.inference.label_file import Labeled
+from pet.inference.label_report import label_summary
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +80,28 @@ def test_a_notebook_shows_names_as_text(result: RunResult, tmp_path: Path) -> No
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PetError, match=r"metrics\.json"):
         RunResult(tmp_path)
+
+
+def changed(value: Any, other: Any) -> Iterator[Any]:
+    """Yield copies of JSON data with one value replaced, or left out if `other` is ``...``, each value in turn."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        rest = {name: own for name, own in value.items() if name != key}
+        yield rest if other is ... else rest | {key: other}
+        yield from (rest | {key: one} for one in changed(inner, other))
+
+
+@pytest.mark.parametrize("other", ["<b>", -7, None, [], {}, ...], ids=str)
+def test_odd_figures_of_a_received_run_are_refused_or_shown(result: RunResult, tmp_path: Path, other: Any) -> None:
+    folder, refusals = tmp_path / "run", 0
+    shutil.copytree(result.folder, folder)
+    for figures in changed(result.figures, other):
+        (folder / "metrics.json").write_text(json.dumps(figures))
+        try:
+            received = RunResult(folder)
+        except PetError as error:
+            refusals += 1
+            assert "metrics.json" in str(error) and "repeat the run" in str(error)
+        else:
+            received.table(), received.shares(), received._repr_html_()
+            label_summary(folder, "new.csv", Labeled(1, 1, {}, 1.0), received.figures)
+    assert refusals >= 2
