@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.backbones.load import model_fingerprint
 from pet.ensemble.combine import NOTED, REPEAT, Ensemble, SoftLabels
 from pet.errors import PetError
 from pet.members.chat import ChatMember
-from pet.members.embeddings import EmbeddingsMember, encoder_of
-from pet.members.kinds import make_scorer, open_scorer
+from pet.members.embeddings import KIND as EMBEDDINGS
+from pet.members.kinds import make_scorer, open_scorer, read_spec
 from pet.members.pattern import PatternMember
 from pet.members.seam import OnRows, Scorer, ignore
 from pet.members.shared import Shared
@@ -217,7 +218,7 @@ def open_ensemble(
     shared.models.keep(folders)
     scorers = [open_scorer(folder, shared) for folder in folders]
     _check_addresses(place, scorers, shared.access)
-    _check_model(place, scorers, shared)
+    _check_models(place, folders, shared)
     ensemble = _ensemble(place, stages, generation, scorers, shared)
     return SavedEnsemble(shared, scorers, ensemble, folders, {**task.columns, **settings.columns})
 
@@ -230,20 +231,26 @@ def _check_addresses(place: Path, scorers: Sequence[Scorer], access: Access) -> 
             raise PetError(f"--teacher openai:{address}: no member of {place} asks it; {suggest(address, there)}")
 
 
-def _check_model(place: Path, scorers: Sequence[Scorer], shared: Shared) -> None:
-    """Refuse another pretrained model than that of the run, if a member reads it: its scores would be others."""
-    recorded, info = (read_config(place).get("hashes") or {}).get("model"), shared.models.info
-    readers = [
-        scorer.name
-        for scorer in scorers
-        if isinstance(scorer, UntrainedMember) or (isinstance(scorer, EmbeddingsMember) and not encoder_of(scorer.spec))
-    ]
-    if readers and recorded is not None and recorded != info.fingerprint:
-        raise PetError(
-            f"model {info.name}: its files have changed since the run {place}, and members read them "
-            f"({', '.join(readers)}); restore the model, or repeat the run with `pet run {place / 'config.yaml'} -o "
-            "NEW_FOLDER`"
-        )
+def _check_models(place: Path, folders: Sequence[Path], shared: Shared) -> None:
+    """Refuse models that members read, but do not keep, if they are not those of the run: scores would be others."""
+    hashes, own = read_config(place).get("hashes") or {}, shared.models.info
+    found: dict[tuple[str, str], list[str]] = {}
+    for spec in map(read_spec, folders):
+        if "model" in spec.options:
+            model, recorded = str(spec.options["model"]), (hashes.get("members") or {}).get(spec.name)
+        elif spec.kind in (UNTRAINED, EMBEDDINGS):
+            model, recorded = own.name, hashes.get("model")
+        else:
+            continue
+        if recorded is not None:
+            found.setdefault((model, recorded), []).append(spec.name)
+    for (model, recorded), readers in found.items():
+        if recorded != (own.fingerprint if model == own.name else model_fingerprint(model)):
+            raise PetError(
+                f"model {model}: its files have changed since the run {place}, and members read them "
+                f"({', '.join(readers)}); restore the model, or repeat the run with `pet run {place / 'config.yaml'} "
+                "-o NEW_FOLDER`"
+            )
 
 
 def untrained_ensemble(settings: RunSettings, task: Task, primers: Dataset | None = None) -> SavedEnsemble:

@@ -223,3 +223,18 @@ def test_invalid_members_are_refused_before_anything_is_written(
     said = refused(*run_options(inputs, tiny_model), *more, "-o", tmp_path / "run")
     assert all(part in said for part in named), said
     assert not (tmp_path / "run").exists()
+
+
+def test_pet_label_refuses_models_that_have_changed_since_the_run(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    own, other = (Path(shutil.copytree(tiny_model, tmp_path / name)) for name in ("own", "other"))
+    members = ("--member", "embeddings", "--member", f"second=embeddings:{other}")
+    pet(*run_options(inputs, own), *members, "-q", "-o", tmp_path / "run")
+    for folder, reader in ((own, "embeddings"), (other, "second")):
+        config = folder / "config.json"
+        before = config.read_text()
+        config.write_text(json.dumps(json.loads(before) | {"layer_norm_eps": 0.1}))
+        said = refused("label", tmp_path / "run", "--input", inputs / "pool.jsonl", "-o", tmp_path / "l.jsonl", "-q")
+        config.write_text(before)
+        assert str(folder) in said and f"({reader})" in said and "restore" in said
