@@ -46,8 +46,9 @@ _ESTIMATE = record(
 )
 _RATIO = record({}, dict.fromkeys(("labeled", "predicted", "estimated", "low", "high"), mapping_of(number(0, 1))))
 _RESULTS = record(
-    {"task": text(), "method": text()},
+    {"method": text()},
     {
+        "task": text(),
         "ensemble": maybe(_figures),
         "student": maybe(_figures),
         "members": maybe(mapping_of(_figures)),
