@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pet.backbones.int8 import quantize_linears
 from pet.data.pick import pick_rows
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 WORTHWHILE = 1000  # texts: a trial takes as long as a few hundred
 _TRIAL = 64  # texts
+Built = TypeVar("Built", Engine, EngineStates)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def prepare_classifier(
             use_engine(other, engines[runtime])
         return other
 
-    engines = _built(names, build)
+    engines = _built(names, build, compute)
     chosen = next(iter(engines), TORCH)
     if compute.runtime == AUTO:
         few, versions = pick_rows(sample, range(min(_TRIAL, len(sample)))), {}
@@ -131,7 +132,10 @@ def prepare_ensemble(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOp
         precision = _precision(runtime, shared.accelerator, compute)
         return member_engine(scorer, runtime, precision, sample if compute.quantize else None)
 
-    chosen = names[0] if compute.runtime != AUTO else _fastest_of(ensemble, names, states, sample)
+    chosen = names[0]
+    if compute.runtime == AUTO:
+        made = _built(names, lambda runtime: states(scorers[0], runtime), compute)
+        chosen = _fastest_of(ensemble, made, sample)
     if chosen == TORCH:
         reporter.info(f"runtime: {describe(TORCH)}")
         return _by_torch(ensemble, chunk, compute, reporter)
@@ -169,12 +173,10 @@ def _by_torch(ensemble: SavedEnsemble, chunk: Dataset, compute: ComputeOptions, 
     return Prepared(engine, quantize_ensemble(ensemble, chunk, reporter) if compute.quantize else None)
 
 
-def _fastest_of(
-    ensemble: SavedEnsemble, names: Sequence[str], states: Callable[[Scorer, str], EngineStates | None], sample: Dataset
-) -> str:
-    """Return the fastest runtime for the first member."""
+def _fastest_of(ensemble: SavedEnsemble, engines: Mapping[str, EngineStates], sample: Dataset) -> str:
+    """Return the fastest runtime for the first member: one of the engines that were built for it, or torch."""
     few, scorer = pick_rows(sample, range(min(_TRIAL, len(sample)))), ensemble.scorers[0]
-    made = {TORCH: None, **{name: states(scorer, name) for name in names}}
+    made = {TORCH: None, **engines}
     alone = SavedEnsemble(ensemble.shared, [scorer], ensemble.ensemble)
 
     def timed(name: str) -> Callable[[], object]:
@@ -260,14 +262,14 @@ def _precision(runtime: str, accelerator: Accelerator, compute: ComputeOptions) 
     return "fp32" if compute.quantize and runtime == ONNX else accelerator.precision
 
 
-def _built(names: Sequence[str], build: Callable[[str], Engine | None]) -> dict[str, Engine]:
-    """Build engines; if there is a choice, those that fail are left out."""
+def _built(names: Sequence[str], build: Callable[[str], Built | None], compute: ComputeOptions) -> dict[str, Built]:
+    """Build engines. With ``--runtime auto``, those that fail are left out: torch is always there."""
     engines = {}
     for name in names:
         try:
             engine = build(name)
         except PetError:
-            if len(names) == 1:
+            if compute.runtime != AUTO:
                 raise
             continue
         if engine is not None:

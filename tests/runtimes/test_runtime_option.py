@@ -99,6 +99,22 @@ def test_auto_stays_with_torch_for_a_few_texts(student: Path, inputs: Path, tmp_
     assert "torch" in pet("predict", student, *files, "--runtime", "auto").stderr
 
 
+@pytest.mark.parametrize("kind", ["classifier", "ensemble"])
+def test_auto_stays_with_torch_if_the_only_engine_cannot_run_the_model(
+    kind: str, student: Path, run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*arguments: Any, **named: Any) -> Any:
+        raise PetError("no graph")
+
+    monkeypatch.setattr(runtime, "WORTHWHILE", 1)
+    monkeypatch.setattr(runtime, "installed_runtimes", lambda: ["onnx"])
+    monkeypatch.setattr(runtime, "classifier_engine" if kind == "classifier" else "member_engine", fails)
+    command = ("predict", student) if kind == "classifier" else ("label", run)
+    options = ("--input", inputs / "pool.jsonl", "--device", "cpu", "--precision", "fp32", "--runtime")
+    assert "runtime: torch" in pet(*command, *options, "auto", "-o", tmp_path / "auto.jsonl").stderr
+    assert "no graph" in refused(*command, *options, "onnx", "-o", tmp_path / "onnx.jsonl")
+
+
 def test_a_member_that_no_engine_can_run_leaves_all_members_to_torch(
     run: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
