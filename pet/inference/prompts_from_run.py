@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pet.errors import PetError
 from pet.inference.ensemble import open_ensemble
@@ -13,13 +11,13 @@ from pet.prompts.library import Prompt, as_name, available_folder, check_name, d
 from pet.report.tables import HEADLINE
 from pet.resources import expand
 from pet.run.load_run import read_settings
+from pet.run.results import read_results
 from pet.store.json_reader import read_json
-from pet.store.schema import anything, mapping_of, record, whole
+from pet.store.schema import record, whole
 from pet.tuning.members import read_member
 from pet.tuning.vectors import VECTORS
 
-# Keys that are read from metrics.json and member.json.
-_NOTED = {"members": mapping_of(mapping_of(anything())), "labeled": whole(0, 10**15)}
+_NOTE = record({}, {"labeled": whole(0, 10**15)})
 
 
 def add_run(run: str | Path, library: str | Path, name: str | None = None) -> list[Prompt]:
@@ -46,13 +44,14 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
     if recipe.tuning.method != "prompt":
         raise PetError(f"{place}: this run used --tuning {recipe.tuning.method}; only --tuning prompt makes prompts")
     base = as_name(ensemble.task.name) if name is None else check_name(name)
-    figures = _figures(place)
+    figures = read_results(place).get("members") or {}
     members = [(read_spec(folder), folder) for folder in ensemble.folders]
     members = [(spec, folder) for spec, folder in members if spec.pattern is not None]
     prompts = []
     for spec, folder in members:
         learned = read_member(folder)
-        examples = int(_noted(folder / NOTE, "labeled", place) or 0)
+        note = read_json(folder / NOTE, f"create it again with `pet run {place / 'config.yaml'}`", _NOTE)
+        examples = int(note.get("labeled") or 0)
         about = {
             "kind": "run",
             "tasks": [describe(ensemble.task, [ensemble.task.patterns[spec.pattern or 0]])],
@@ -68,17 +67,3 @@ def add_run(run: str | Path, library: str | Path, name: str | None = None) -> li
     for prompt in prompts:
         write_prompt(library, prompt)
     return prompts
-
-
-def _figures(run: Path) -> Mapping[str, Any]:
-    """Return the figures of each member on the run's test set; empty without a test set."""
-    path = run / "metrics.json"
-    if not path.is_file():
-        raise PetError(f"{run}: this run is not finished; finish it with `pet run {run / 'config.yaml'}`")
-    return _noted(path, "members", run) or {}
-
-
-def _noted(path: Path, key: str, run: Path) -> Any:
-    """Return the value of a key in a JSON file of a run; None if it is missing."""
-    again = f"create it again with `pet run {run / 'config.yaml'}`"
-    return read_json(path, again, record({}, {key: _NOTED[key]})).get(key)

@@ -33,7 +33,8 @@ _KNOWN = (
 def _figures(value: Any, place: str) -> Iterator[str]:
     """Check the figures of a model. An interval comes with its figure and the number of texts."""
     found = [name for name in _INTERVALS if isinstance(value, dict) and f"{name}_interval" in value]
-    yield from record({name: _KNOWN[name] for name in [*found, *["n"] * bool(found)]}, _KNOWN)(value, place)
+    required = [*found, "n"] if found else []
+    yield from record({name: _KNOWN[name] for name in required}, _KNOWN)(value, place)
 
 
 _OWN = record({}, {"ensemble": maybe(_figures), "student": maybe(_figures)})
