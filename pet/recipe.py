@@ -26,6 +26,8 @@ from pet.tuning.settings import TuningSettings
 _FEW_TEXTS = 32  # up to this many labeled texts, members make no more updates
 _GROWTH = 0.6  # so that a run with 200 labeled texts takes about twice as long as one with 32
 _FEW_LABELS = 10  # up to this many labels, members need no larger steps, and students no more updates
+# With iPET: as many texts as the first generation learns without labels, from as many of the pool.
+_IPET_PATTERN_LABELS = {"pattern_labels": 400, "pattern_share": 0.2}
 _GOLD_WEIGHT = 0.2  # with more labels: then there are few unlabeled texts of each, and the labeled ones teach more
 DEFAULT_LIBRARY = "prompts"  # folder of the prompt library, unless another one is given
 
@@ -158,21 +160,22 @@ def without_auxiliary_loss(name: str, recipe: Recipe, settings: Mapping[str, Any
     return recipe.with_settings(**changes)
 
 
-def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int) -> Recipe:
-    """Return the recipe for a number of labeled texts and of labels.
+def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int, method: str = "pet") -> Recipe:
+    """Return the recipe for a number of labeled texts and of labels, and for iPET.
 
     Members make 60 updates with up to 32 labeled texts. With more texts the updates grow with the power 0.6 of their
     number: 119 with 100 texts, 180 with 200, 473 with 1,000; so do those of supervised classifiers. With more than ten
     labels, the learning rate of members grows with the square root of the number of labels, up to four times, and so
     do the updates of the student, up to three times; the student also learns from the labeled texts; and members start
-    with the preferences of their patterns, and learn nothing from the labels of untrained ones.
-    benchmarks/README.md has the measurements.
+    with the preferences of their patterns, and learn nothing from the labels of untrained ones. With iPET, members
+    learn from twice as many texts that untrained patterns label. benchmarks/README.md has the measurements.
 
     Parameters
     ----------
     recipe : its learning rates are known
     given : settings that the user has chosen, which stay as they are
     texts, labels : number of labeled texts, and of labels
+    method : that of the run
 
     Examples
     --------
@@ -189,8 +192,11 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int)
         "gold_weight": recipe.student.gold_weight if labels <= _FEW_LABELS else _GOLD_WEIGHT,
         "learning_rate": recipe.member.learning_rate * min(4.0, by_labels),
         "even_start": recipe.member.even_start and labels <= _FEW_LABELS,
-        "pattern_labels": recipe.member.pattern_labels if labels <= _FEW_LABELS else 0,
     }
+    if method == "ipet":
+        changes |= _IPET_PATTERN_LABELS
+    if labels > _FEW_LABELS:
+        changes["pattern_labels"] = 0
     return recipe.with_settings(**{name: value for name, value in changes.items() if name not in given})
 
 

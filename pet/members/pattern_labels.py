@@ -26,7 +26,6 @@ from pet.members.texts import Texts
 from pet.members.tfidf import own_features
 from pet.numerics import log_softmax, softmax
 
-SHARE = 0.4  # of the texts that patterns label, those that are used
 MOST_LABELED = 256  # labeled texts that show how much the patterns know
 # Nats a text by which patterns must explain labels better than the label shares do, because labels that are hardly
 # better than chance cost more than good ones bring. Within a nat of that, in all, a few labels cannot tell.
@@ -39,7 +38,8 @@ MORE, MORE_A_TEXT = 1.5, 0.1  # nats by which a classifier may explain labels be
 
 def number_of_texts(shared: Shared, pool: int) -> int:
     """Return the number of texts that members learn from, of this many in the pool."""
-    return min(shared.recipe.member.pattern_labels, int(SHARE * pool))
+    member = shared.recipe.member
+    return min(member.pattern_labels, int(member.pattern_share * pool))
 
 
 def with_pattern_labels(data: MemberData, rows: Array, labels: Array) -> MemberData:

@@ -137,7 +137,7 @@ def check_task(
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, columns, report, options.table_format, options.draw)
     if options.recipe in EFFORTS and "train" in tables:
-        recipe = fit_to_data(recipe, options.settings, len(tables["train"]), len(task.labels))
+        recipe = fit_to_data(recipe, options.settings, len(tables["train"]), len(task.labels), options.method)
     if options.method == "ipet" and tables and not report.errors:
         with report.collect_errors():
             report.training_sets = _training_sets(task, recipe, tables)

@@ -14,7 +14,7 @@ from pet.backbones.base import LanguageModel
 from pet.cloze.pvp import PVP
 from pet.data.checks import column_labels
 from pet.ipet.plan import Plan
-from pet.members.pattern_labels import SHARE, number_of_texts
+from pet.members.pattern_labels import number_of_texts
 from pet.members.shared import Shared
 from pet.members.training import ClozeData, asked_data, train_member
 from pet.preflight.halves import DRAWS, FEWEST, MOST_COST, half_recipe, relative_cost, size_of
@@ -122,8 +122,8 @@ def pattern_labels_round(shared: Shared, pool: int, test: int, tokens: float) ->
     pool, test : number of unlabeled texts, and of test texts
     tokens : tokens that each member scores, in both
     """
-    patterns, texts = len(shared.task.patterns), number_of_texts(shared, pool) / SHARE
-    return Round(1 if texts else 0, None, patterns * tokens * texts / (pool + test))
+    patterns, texts = len(shared.task.patterns), number_of_texts(shared, pool) / shared.recipe.member.pattern_share
+    return Round(1, None, patterns * tokens * texts / (pool + test))
 
 
 def estimate(speed: Speed, work: Work) -> dict[str, float]:
@@ -184,14 +184,21 @@ def estimate_run(
         student_update=None if pool is None else time_student(shared, pool),
     )
     recipe = shared.recipe
-    rounds = rounds_of(recipe, sizes, len(shared.task.patterns), tokens)
-    if "train" in tables and "unlabeled" in tables and not several:
-        rounds.append(pattern_labels_round(shared, len(tables["unlabeled"]), len(tables.get("test", ())), tokens))
-    work = Work(rounds, recipe.student.steps)
-    found = estimate(speed, work)
+    found = estimate(speed, Work(_rounds(shared, tables, sizes, tokens), recipe.student.steps))
     if "train" in tables and "test" not in tables:
         found |= _with_estimate(shared, tables, speed, found)
     return found
+
+
+def _rounds(shared: Shared, tables: Mapping[str, Dataset], sizes: Sequence[int], tokens: float) -> list[Round]:
+    """Return the work of all generations; members of the first may also learn from texts that patterns label."""
+    several, patterns, pool = shared.task.multi_label, len(shared.task.patterns), len(tables.get("unlabeled", ()))
+    chosen = number_of_texts(shared, pool) if "train" in tables and not several else 0
+    if not chosen:
+        return rounds_of(shared.recipe, sizes, patterns, tokens)
+    first = max(sizes[0], chosen) + chosen  # labeled texts are repeated until they are as many
+    rounds = rounds_of(shared.recipe, [first, *sizes[1:]], patterns, tokens)
+    return [*rounds, pattern_labels_round(shared, pool, len(tables.get("test", ())), tokens)]
 
 
 def _with_estimate(

@@ -18,7 +18,6 @@ from pet.members import pattern
 from pet.members.pattern_labels import (
     COMPARED,
     MOST_LABELED,
-    SHARE,
     number_of_texts,
     patterns_that_know,
     surest_texts,
@@ -94,7 +93,7 @@ def _choose(context: RunContext, folder: Path) -> dict[str, Any]:
     """Write the surest of some evenly spaced texts of the pool; return what the stage notes."""
     pool, allowed, labels = context.texts("pool"), np.flatnonzero(eligible_rows(context)), context.task.labels
     most = number_of_texts(context.shared, len(allowed))
-    rows = allowed[_spaced(len(allowed), round(most / SHARE))]
+    rows = allowed[_spaced(len(allowed), round(most / context.recipe.member.pattern_share))]
     chosen, label, probabilities = _surest(context, rows, most)
     context.shared.models.forget()  # members may be trained in other processes
     write_pseudo_labels(folder / FILE, rows[chosen], label, pa.array(pool.ids, pa.string()), probabilities, labels)

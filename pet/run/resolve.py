@@ -142,7 +142,8 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         one_label_only(task, "--pool-gold", "leave it out")
     data = load_data(settings, task, reporter, given.tables)
     if settings.recipe in EFFORTS:
-        recipe = fit_to_data(recipe, settings.settings, 0 if data.train is None else len(data.train), len(task.labels))
+        texts = 0 if data.train is None else len(data.train)
+        recipe = fit_to_data(recipe, settings.settings, texts, len(task.labels), settings.method)
     if recipe.priming.count and data.train is None:
         raise PetError(f"priming={recipe.priming.count} requires labeled texts; give --train")
     _check_files(specs, task, data, reporter)

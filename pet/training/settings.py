@@ -93,10 +93,17 @@ class MemberSettings(Settings):
     pattern_labels: int = setting(
         200,
         "members also learn from this many unlabeled texts, with the labels that the untrained patterns are surest of, "
-        "and as often as from the labeled ones; at most 40% of the unlabeled texts; 0 with more than 10 labels, or if "
-        "a classifier on embeddings or words learns more from the labeled texts than the patterns know",
+        "and as often as from the labeled ones; 400 with --method ipet; 0 with more than 10 labels, or if a classifier "
+        "on embeddings or words learns more from the labeled texts than the patterns know",
         low=0,
         high=10**6,
+    )
+    pattern_share: float = setting(
+        0.4,
+        "fraction of the unlabeled texts that untrained patterns score for `pattern_labels` from which members learn, "
+        "those with the surest labels; 0.2 with --method ipet",
+        low=0.001,
+        high=1,
     )
     alpha: float = setting(1e-4, "weight of the auxiliary MLM loss", low=0, high=1)
     mlm_probability: float = setting(0.15, "fraction of tokens masked for the auxiliary MLM loss", low=0, high=1)
