@@ -26,8 +26,8 @@ from pet.tuning.settings import TuningSettings
 _FEW_TEXTS = 32  # up to this many labeled texts, members make no more updates
 _GROWTH = 0.6  # so that a run with 200 labeled texts takes about twice as long as one with 32
 _FEW_LABELS = 10  # up to this many labels, members need no larger steps, and students no more updates
-# With iPET: as many texts as the first generation learns without labels, from as many of the pool.
-_IPET_PATTERN_LABELS = {"pattern_labels": 400, "pattern_share": 0.2}
+# For iPET and --effort high: as many texts as iPET's first training set without labels, chosen from as many.
+_MORE_PATTERN_LABELS = {"pattern_labels": 400, "pattern_share": 0.2}
 _GOLD_WEIGHT = 0.2  # with more labels: then there are few unlabeled texts of each, and the labeled ones teach more
 DEFAULT_LIBRARY = "prompts"  # folder of the prompt library, unless another one is given
 
@@ -108,7 +108,7 @@ EFFORTS = ("low", "default", "high")
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
     "low": Recipe().with_settings(steps=30, student_steps=50),
-    "high": Recipe().with_settings(repetitions=3, student_steps=200),
+    "high": Recipe().with_settings(repetitions=3, student_steps=200, **_MORE_PATTERN_LABELS),
     "paper": Recipe().with_settings(**_PAPER),
     "fewglue": Recipe().with_settings(**_FEWGLUE),
 }
@@ -194,7 +194,7 @@ def fit_to_data(recipe: Recipe, given: Collection[str], texts: int, labels: int,
         "even_start": recipe.member.even_start and labels <= _FEW_LABELS,
     }
     if method == "ipet":
-        changes |= _IPET_PATTERN_LABELS
+        changes |= _MORE_PATTERN_LABELS
     if labels > _FEW_LABELS:
         changes["pattern_labels"] = 0
     return recipe.with_settings(**{name: value for name, value in changes.items() if name not in given})

@@ -242,6 +242,18 @@ def test_members_of_many_labels_start_as_the_model_is():
     assert not fit_to_data(RECIPES["paper"], [], 32, 2).member.even_start
 
 
+def test_members_of_ipet_learn_from_more_texts_that_patterns_label():
+    def found(recipe: Recipe, *wanted: Any) -> tuple[int, float]:
+        member = fit_to_data(recipe, *wanted).member
+        return member.pattern_labels, member.pattern_share
+
+    assert found(Recipe(), [], 32, 2) == (200, 0.4)
+    assert found(Recipe(), [], 32, 2, "ipet") == (400, 0.2)
+    assert found(Recipe(), [], 32, 11, "ipet")[0] == 0
+    own = Recipe().with_settings(pattern_labels=50)
+    assert found(own, ["pattern_labels"], 32, 11, "ipet") == (50, 0.2)
+
+
 def test_students_make_more_updates_with_many_labels():
     steps = [fit_to_data(Recipe(), [], 32, labels).student.steps for labels in (2, 10, 40, 150)]
     assert steps == [100, 100, 200, 300]

@@ -122,8 +122,8 @@ recipe_option = click.option(
 effort_option = click.option(
     "--effort",
     type=click.Choice(EFFORTS),
-    help="How much time training may take: low is about half of default, high about three times as much. Short for "
-    "--recipe low or high.",
+    help="How much time training may take: low is about half of default, high three to four times as much. Short "
+    "for --recipe low or high.",
 )
 device_option = click.option(
     "--device",

@@ -184,14 +184,20 @@ def estimate_run(
         student_update=None if pool is None else time_student(shared, pool),
     )
     recipe = shared.recipe
-    found = estimate(speed, Work(_rounds(shared, tables, sizes, tokens), recipe.student.steps))
+    found = estimate(speed, Work(all_rounds(shared, tables, sizes, tokens), recipe.student.steps))
     if "train" in tables and "test" not in tables:
         found |= _with_estimate(shared, tables, speed, found)
     return found
 
 
-def _rounds(shared: Shared, tables: Mapping[str, Dataset], sizes: Sequence[int], tokens: float) -> list[Round]:
-    """Return the work of all generations; members of the first may also learn from texts that patterns label."""
+def all_rounds(shared: Shared, tables: Mapping[str, Dataset], sizes: Sequence[int], tokens: float) -> list[Round]:
+    """Return the work of all generations, and that of labeling texts with untrained patterns.
+
+    Parameters
+    ----------
+    shared, tables, sizes, tokens : see `estimate_run`. The first members are assumed to learn from texts that untrained
+        patterns label, unless that is turned off
+    """
     several, patterns, pool = shared.task.multi_label, len(shared.task.patterns), len(tables.get("unlabeled", ()))
     chosen = number_of_texts(shared, pool) if "train" in tables and not several else 0
     if not chosen:

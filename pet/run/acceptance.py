@@ -59,12 +59,18 @@ class Acceptance:
         if agreement >= TRUST:
             return ""
         if self.context.task.multi_label:
-            return f"only labeled texts that members leave out could judge the next one; give at least {FEWEST_TEXTS}"
-        cure = "use --set merge=learned" if self.plan.labeled else "give some labeled texts and --set merge=learned"
+            return f"only labeled texts that members leave out could judge the next one; {self._cure()}"
         return (
             f"nothing outside the members could judge the next one: a classifier on embeddings agrees too little with "
-            f"them (kappa {agreement:.2f}, {TRUST:.2f} is needed); {cure}, or --set accept=always"
+            f"them (kappa {agreement:.2f}, {TRUST:.2f} is needed); {self._cure()}"
         )
+
+    def _cure(self) -> str:
+        """Say how members could leave out labeled texts, which then judge."""
+        texts = len(self.context.texts("train")) if self.context.has("train") else 0
+        cures = [] if texts >= FEWEST_TEXTS else [f"give at least {FEWEST_TEXTS} labeled texts"]
+        cures += [] if self.context.recipe.merging.merge == "learned" else ["use --set merge=learned"]
+        return ", or ".join(filter(None, (" and ".join(cures), "use --set accept=always")))
 
     def decide(self, before: Sequence[Member], after: Sequence[Member]) -> dict[str, Any]:
         """Decide whether a generation is used; return ``accepted``, ``reason``, ``evidence`` and ``drift``.

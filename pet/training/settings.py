@@ -93,15 +93,15 @@ class MemberSettings(Settings):
     pattern_labels: int = setting(
         200,
         "members also learn from this many unlabeled texts, with the labels that the untrained patterns are surest of, "
-        "and as often as from the labeled ones; 400 with --method ipet; 0 with more than 10 labels, or if a classifier "
-        "on embeddings or words learns more from the labeled texts than the patterns know",
+        "and as often as from the labeled ones; 400 with --method ipet and --effort high; 0 with more than 10 "
+        "labels, or if a classifier on embeddings or words learns more from the labeled texts than the patterns know",
         low=0,
         high=10**6,
     )
     pattern_share: float = setting(
         0.4,
-        "fraction of the unlabeled texts that untrained patterns score for `pattern_labels` from which members learn, "
-        "those with the surest labels; 0.2 with --method ipet",
+        "untrained patterns label more texts than `pattern_labels`, and members learn from this fraction of them, "
+        "those with the surest labels; 0.2 with --method ipet and --effort high",
         low=0.001,
         high=1,
     )

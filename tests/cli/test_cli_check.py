@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from datasets import Dataset
 from small_run import pet, write_inputs
 
+from pet.backbones.info import ModelInfo
 from pet.cli.main import main
 from pet.ipet.plan import make_plan
-from pet.preflight.cost import Round, Speed, Work, estimate, mean_tokens, rounds_of, training_sets
+from pet.members.models import Models
+from pet.members.shared import Shared
+from pet.preflight.cost import Round, Speed, Work, all_rounds, estimate, mean_tokens, rounds_of, training_sets
 from pet.preflight.patterns import Filled
 from pet.preflight.text import abbreviate
 from pet.preflight.zero_shot import untrained_accuracy
@@ -305,6 +309,18 @@ def test_training_sets_of_ipet_grow(
     assert [these.updates for these in rounds] == updates
     assert [these.members for these in rounds] == [6 if labeled else 2, *[6] * (len(sizes) - 1)]
     assert {these.tokens for these in rounds} == {7.0}
+
+
+def test_texts_that_patterns_label_take_time_to_label_and_to_learn(task: Path, tiny_model: Path) -> None:
+    settings = {"pattern_labels": 400, "pattern_share": 0.25}
+    models = Models(ModelInfo(str(tiny_model)), 48, shared=False)
+    shared = Shared(Task.load(str(task)), make_recipe("default", settings), models)
+    table = Dataset.from_dict({"text": ["news"] * 2000})
+    tables = {"train": table.select(range(10)), "unlabeled": table}
+    trained = [Round(2, 100, 8000.0), Round(2, 60, 8000.0)]  # 400 labeled by patterns, and ten texts forty times
+    patterns = Round(1, None, 2 * 8000 * 1600 / 2000)
+    assert all_rounds(shared, tables, [10, 50], 8000.0) == [*trained, patterns]
+    assert all_rounds(shared, {"unlabeled": table}, [0, 400], 8000.0) == rounds_of(shared.recipe, [0, 400], 2, 8000.0)
 
 
 def test_tokens_are_those_of_pool_and_test() -> None:

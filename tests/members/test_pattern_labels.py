@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,8 @@ def test_half_must_be_right_if_no_classifier_can_be_judged(right: int, enough: b
 
 def test_at_most_forty_percent_of_the_pool_are_used(shared: Shared) -> None:
     assert [number_of_texts(shared, pool) for pool in (2, 5, 400, 10_000)] == [0, 2, 160, 200]
+    fewer = replace(shared, recipe=shared.recipe.with_settings(pattern_share=0.2))
+    assert [number_of_texts(fewer, pool) for pool in (4, 5, 400, 10_000)] == [0, 1, 80, 200]
 
 
 def test_labeled_texts_are_repeated_until_they_are_as_many(shared: Shared) -> None:

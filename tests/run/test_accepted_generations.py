@@ -100,14 +100,21 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
         assert stages["student"]["info"]["generation"] == used
 
 
+@pytest.mark.parametrize(
+    ("merge", "cure"),
+    [
+        ("uniform", "give at least 24 labeled texts and use --set merge=learned"),
+        ("learned", "at least 24 labeled texts"),
+    ],
+)
 def test_a_run_ends_if_nothing_can_judge_the_next_generation(
-    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    merge: str, cure: str, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(acceptance, "TRUST", 1.01)
-    said = pet(*options(inputs, tiny_model), "-o", tmp_path / "run").stderr
+    said = pet(*options(inputs, tiny_model, "--set", f"merge={merge}"), "-o", tmp_path / "run").stderr
     found = results(tmp_path / "run")
     assert found["generation"] == 0 and len(found["generations"]) == 1
-    assert "merge=learned" in found["generations"][0]["ended"] and "merge=learned" in said
+    assert found["generations"][0]["ended"].endswith(f"{cure}, or use --set accept=always") and cure in said
     assert not (tmp_path / "run" / "g1").exists()
     assert "The last generation: " in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
