@@ -2,9 +2,10 @@
 
     python benchmarks/ipet.py agnews:0 agnews:10 sst2:32 --seeds 3
 
-Reads the data sets and models in ../shared, which are not part of the project. TASK:0 is a run without labeled texts.
-Each line of the output file is one run; runs that are already in the file are skipped. The tables are also written as
-Markdown next to the output file. The true labels of the pool are given with --pool-gold; training never reads them.
+Reads the data sets and models in ../shared, which are not part of the project. TASK:0 is a run without labeled texts;
+with labeled texts, a run of PET on the same texts follows. Each line of the output file is one run; runs that are
+already in the file are skipped. The tables are also written as Markdown next to the output file. The true labels of the
+pool are given with --pool-gold; training never reads them.
 """
 
 from __future__ import annotations
@@ -25,64 +26,60 @@ Line = dict[str, Any]
 INTRO = """# Accuracy: iPET and PET
 
 Produced by `python benchmarks/ipet.py`. Every run is a line of the JSON lines file next to this one, with its settings.
-Accuracy in percent, mean and standard deviation over seeds. All columns of a row come from the same runs: PET is the
-first generation of iPET with a student of its own. "One pattern" is the mean over the untrained patterns, "zero-shot"
-is their ensemble. Rows with the selections "draw" and "top" were made before generations had to be accepted. "iPET -
-PET" is the difference of the students in points, and "generation used" the generation that the student learned from, by
-seed.
+Accuracy in percent, mean and standard deviation over seeds. "One pattern" is the mean over the untrained patterns,
+"zero-shot" is their ensemble. Rows with the selections "draw" and "top" were made before generations had to be
+accepted. "iPET - PET" is the difference of the students in points, where both have been run, and "generation used" the
+generation that the student learned from, by seed.
 
 """
 FACTS = ["seeds", "minutes", "pool", "test", "model", "selection", "settings"]
-COLUMNS = ["one pattern", "zero-shot", "supervised", "PET ensemble", "PET student", "iPET ensemble", "iPET student"]
+PET, IPET = ["PET ensemble", "PET student"], ["iPET ensemble", "iPET student"]
+COLUMNS = ["one pattern", "zero-shot", "supervised", *PET, *IPET]
+SAME = ("task", "examples", "seed", "model", "selection", "pool", "settings")  # in a run of iPET and the one of PET
 
 
 def one_run(wanted: Line, options: dict[str, Any]) -> Line:
-    """Run iPET and, with the same examples, all baselines."""
+    """Run iPET with its baselines, or PET."""
     from pet.run.resolve import Given
     from pet.task.task import Task
 
-    name, examples = wanted["task"], wanted["examples"]
+    name, examples, method = wanted["task"], wanted["examples"], wanted["method"]
     data, model = options["shared"] / "data" / name, options["shared"] / "models" / options["model"]
     settings = {
         "task": Task.load(name).to_dict(),
         "model": str(model) if model.is_dir() else options["model"],
-        "method": "ipet",
+        "method": method,
         "examples": examples or None,
         "pool_size": options["pool_size"],
         "seed": wanted["seed"],
         "settings": options["settings"],
-        "baselines": True,
+        "baselines": method == "ipet",
         **({} if examples else {"train": None}),
     }
-    given = Given(pool_gold=str(data / "unlabeled_gold.jsonl"))
+    given = Given(pool_gold=str(data / "unlabeled_gold.jsonl")) if method == "ipet" else None
     with tempfile.TemporaryDirectory(prefix="pet-ipet-") as folder:
         result, seconds = common.run_in(Path(folder), data, options["test_rows"], settings, given=given)
-    return {
-        **wanted,
-        "pool": result["data"]["pool"],
-        "test": result["data"]["test"],
-        "seconds": round(seconds),
-        "cores": os.cpu_count(),
-        "accuracy": _accuracies(result),
-        "generation": result["generation"],
-        "generations": [_generation(entry) for entry in result["generations"]],
-    }
+    sizes = {part: result["data"][part] for part in ("pool", "test")}
+    line = {**wanted, **sizes, "seconds": round(seconds), "cores": os.cpu_count(), "accuracy": _accuracies(result)}
+    if method == "ipet":
+        line["generation"] = result["generation"]
+        line["generations"] = [_generation(entry) for entry in result["generations"]]
+    return line
 
 
 def _accuracies(result: dict[str, Any]) -> dict[str, float]:
     """Return the columns of the table that a run has."""
+    own = [result["ensemble"]["accuracy"], result["student"]["accuracy"]]
+    if "generations" not in result:
+        return dict(zip(PET, own, strict=True))
     baselines = result["baselines"]
     found = {
         "one pattern": fmean(m["accuracy"] for m in baselines["zero-shot"]["members"].values()),
         "zero-shot": baselines["zero-shot"]["ensemble"]["accuracy"],
-        "iPET ensemble": result["ensemble"]["accuracy"],
-        "iPET student": result["student"]["accuracy"],
     }
     if "supervised" in baselines:
         found["supervised"] = baselines["supervised"]["student"]["accuracy"]
-        found["PET ensemble"] = baselines["pet"]["ensemble"]["accuracy"]
-        found["PET student"] = baselines["pet"]["student"]["accuracy"]
-    return found
+    return found | dict(zip(IPET, own, strict=True))
 
 
 def _generation(entry: dict[str, Any]) -> Line:
@@ -102,19 +99,21 @@ def _generation(entry: dict[str, Any]) -> Line:
 def table(lines: Sequence[Line]) -> str:
     """Format the accuracies, and a second table with the generations, as Markdown."""
     groups: dict[tuple[Any, ...], list[Line]] = {}
+    pet = {_key(line): line["accuracy"] for line in lines if line["method"] == "pet"}
     for line in lines:
+        if line["method"] == "pet":
+            continue
         settings = " ".join(f"{key}={value}" for key, value in line["settings"].items())
         group = line["task"], line["examples"], line["model"], _selection(line), line["pool"], line["test"]
         groups.setdefault((*group, settings), []).append(line)
     rows, generations = [], []
     for (name, examples, model, selection, pool, test, settings), runs in sorted(groups.items()):
-        known = [column for column in COLUMNS if column in runs[0]["accuracy"]]
-        cells = {column: common.spread([run["accuracy"][column] for run in runs]) for column in known}
+        accuracies = [run["accuracy"] | pet.get(_key(run), {}) for run in runs]
+        cells = {column: _spread([found[column] for found in accuracies if column in found]) for column in COLUMNS}
         minutes = f"{fmean(run['seconds'] for run in runs) / 60:.1f}"
         facts = [str(len(runs)), minutes, str(pool), str(test), model, selection, settings]
-        accuracies = [run["accuracy"] for run in runs]
-        gain = common.spread([a["iPET student"] - a["PET student"] for a in accuracies]) if examples else "-"
-        rows.append([name, str(examples), *(cells.get(column, "-") for column in COLUMNS), gain, _used(runs), *facts])
+        gain = _spread([found[IPET[1]] - found[PET[1]] for found in accuracies if PET[1] in found])
+        rows.append([name, str(examples), *cells.values(), gain, _used(runs), *facts])
         for number in range(min(len(run["generations"]) for run in runs)):
             entries = [run["generations"][number] for run in runs]
             chosen = "-" if entries[0]["chosen"] is None else common.spread([e["chosen"] for e in entries])
@@ -128,6 +127,14 @@ def table(lines: Sequence[Line]) -> str:
     header += ["test accuracy", "agreement", "confidence", "accepted", "model", "selection", "settings"]
     first = common.markdown(["task", "examples", *COLUMNS, "iPET - PET", "generation used", *FACTS], rows)
     return f"{first}\n## Generations\n\n{common.markdown(header, generations)}"
+
+
+def _key(line: Line) -> tuple[str, ...]:
+    return tuple(str(line.get(name)) for name in SAME)
+
+
+def _spread(shares: Sequence[float]) -> str:
+    return common.spread(shares) if shares else "-"
 
 
 def _selection(line: Line) -> str:
@@ -151,7 +158,10 @@ def main(wanted: tuple[str, ...], seeds: int, output: Path, changes: tuple[str, 
     options["settings"] = common.setting_pairs(changes)
     selection = make_recipe("default", options["settings"]).ipet.selection
     same = {"model": Path(options["model"]).name, "selection": selection, "settings": options["settings"]}
-    runs = [run | same for run in common.wanted_runs(wanted, seeds)]
+    both = [run | same for run in common.wanted_runs(wanted, seeds)]
+    runs = [
+        {**run, "method": method} for run in both for method in ("ipet", "pet") if run["examples"] or method == "ipet"
+    ]
     done = common.make_missing(output, runs, lambda run: one_run(run, options), lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
