@@ -42,7 +42,10 @@ standard error.
 DEFAULT = ""
 KEYS = ("members", "merged")
 RUN_KEYS = ("ensemble", "student")
-WHAT = {KEYS: "the mean of single members, and their merged scores", RUN_KEYS: "the ensemble and the student of runs"}
+WHAT: dict[tuple[str, ...], str] = {
+    KEYS: "the mean of single members, and their merged scores",
+    RUN_KEYS: "the ensemble and the student of runs",
+}
 
 
 def one_cell(draw: Draw, setting: Setting, patterns: int) -> Line:
