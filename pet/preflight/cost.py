@@ -113,19 +113,6 @@ def rounds_of(recipe: Recipe, sizes: Sequence[int], patterns: int, tokens: float
     ]
 
 
-def pattern_labels_round(shared: Shared, pool: int, test: int, tokens: float) -> Round:
-    """Return the work of labeling texts with untrained patterns; see `pet.members.pattern_labels`.
-
-    Parameters
-    ----------
-    shared : task and recipe
-    pool, test : number of unlabeled texts, and of test texts
-    tokens : tokens that each member scores, in both
-    """
-    patterns, texts = len(shared.task.patterns), number_of_texts(shared, pool) / shared.recipe.member.pattern_share
-    return Round(1, None, patterns * tokens * texts / (pool + test))
-
-
 def estimate(speed: Speed, work: Work) -> dict[str, float]:
     """Return the seconds for ``members``, ``labeling``, ``student``, and ``total``.
 
@@ -193,18 +180,19 @@ def estimate_run(
 def all_rounds(shared: Shared, tables: Mapping[str, Dataset], sizes: Sequence[int], tokens: float) -> list[Round]:
     """Return the work of all generations, and that of labeling texts with untrained patterns.
 
+    The first members are assumed to learn from such texts, unless that is turned off; see `pet.members.pattern_labels`.
+
     Parameters
     ----------
-    shared, tables, sizes, tokens : see `estimate_run`. The first members are assumed to learn from texts that untrained
-        patterns label, unless that is turned off
+    shared, tables, sizes, tokens : see `estimate_run`
     """
-    several, patterns, pool = shared.task.multi_label, len(shared.task.patterns), len(tables.get("unlabeled", ()))
-    chosen = number_of_texts(shared, pool) if "train" in tables and not several else 0
+    patterns, (pool, test) = len(shared.task.patterns), (len(tables.get(part, ())) for part in ("unlabeled", "test"))
+    chosen = number_of_texts(shared, pool) if "train" in tables and not shared.task.multi_label else 0
     if not chosen:
         return rounds_of(shared.recipe, sizes, patterns, tokens)
     first = max(sizes[0], chosen) + chosen  # labeled texts are repeated until they are as many
-    rounds = rounds_of(shared.recipe, [first, *sizes[1:]], patterns, tokens)
-    return [*rounds, pattern_labels_round(shared, pool, len(tables.get("test", ())), tokens)]
+    scored = patterns * tokens * chosen / shared.recipe.member.pattern_share / (pool + test)
+    return [*rounds_of(shared.recipe, [first, *sizes[1:]], patterns, tokens), Round(1, None, scored)]
 
 
 def _with_estimate(
