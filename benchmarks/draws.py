@@ -100,8 +100,7 @@ def make_draw(source: Source, data: Path, size: Size, seed: int, folder: Path) -
     train, test = (read_rows(place / f"{part}.jsonl", task, labeled=True) for part in ("train", source.test))
     count = len(task.labels)
     drawn = sample_shots(codes(train, task), count, examples=size.examples, seed=seed, names=task.labels)
-    wanted = min(size.test, len(test))
-    tested = sample_shots(codes(test, task), count, examples=wanted, seed=0, balanced=source.balanced)
+    tested = test_numbers(source, test, task, size.test)
     rest = [row for number, row in enumerate(test) if number not in set(tested.tolist())]
     unlabeled = place / "unlabeled.jsonl"
     pool = read_rows(unlabeled, task, labeled=False) if unlabeled.exists() else rest
@@ -112,6 +111,14 @@ def make_draw(source: Source, data: Path, size: Size, seed: int, folder: Path) -
     write(folder / "unlabeled.jsonl", [pool[row] for row in order], task, labeled=False)
     write(folder / "test.jsonl", [test[row] for row in tested], task, labeled=True)
     return Draw(folder, task, codes([test[row] for row in tested], task), seed)
+
+
+def test_numbers(source: Source, rows: Rows, task: Task, most: int) -> np.ndarray:
+    """Return the numbers of the rows that are test texts: the same for all seeds."""
+    from pet.data.sample import sample_shots
+
+    number = min(most, len(rows))
+    return sample_shots(codes(rows, task), len(task.labels), examples=number, seed=0, balanced=source.balanced)
 
 
 def read_rows(path: Path, task: Task, *, labeled: bool) -> Rows:

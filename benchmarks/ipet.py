@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import common
+from draws import SETS, read_rows, test_numbers, write
 
 from pet.recipe import make_recipe
 
@@ -29,13 +30,22 @@ Produced by `python benchmarks/ipet.py`. Every run is a line of the JSON lines f
 Accuracy in percent, mean and standard deviation over seeds. "One pattern" is the mean over the untrained patterns,
 "zero-shot" is their ensemble. Rows with the selections "draw" and "top" were made before generations had to be
 accepted. "iPET - PET" is the difference of the students in points, where both have been run, and "generation used" the
-generation that the student learned from, by seed.
+generation that the student learned from, by seed. "balanced" test texts have as many of each label, as the pool does.
 
 """
 FACTS = ["seeds", "minutes", "pool", "test", "model", "selection", "settings"]
 PET, IPET = ["PET ensemble", "PET student"], ["iPET ensemble", "iPET student"]
 COLUMNS = ["one pattern", "zero-shot", "supervised", *PET, *IPET]
-SAME = ("task", "examples", "seed", "model", "selection", "pool", "settings")  # in a run of iPET and the one of PET
+SAME = (
+    "task",
+    "examples",
+    "seed",
+    "balanced",
+    "model",
+    "selection",
+    "pool",
+    "settings",
+)  # in a run of iPET and the one of PET
 
 
 def one_run(wanted: Line, options: dict[str, Any]) -> Line:
@@ -58,6 +68,8 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
     }
     given = Given(pool_gold=str(data / "unlabeled_gold.jsonl")) if method == "ipet" else None
     with tempfile.TemporaryDirectory(prefix="pet-ipet-") as folder:
+        if wanted.get("balanced"):
+            settings["test"] = str(_balanced_test(Path(folder), data, name, options["test_rows"]))
         result, seconds = common.run_in(Path(folder), data, options["test_rows"], settings, given=given)
     sizes = {part: result["data"][part] for part in ("pool", "test")}
     line = {**wanted, **sizes, "seconds": round(seconds), "cores": os.cpu_count(), "accuracy": _accuracies(result)}
@@ -65,6 +77,17 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
         line["generation"] = result["generation"]
         line["generations"] = [_generation(entry) for entry in result["generations"]]
     return line
+
+
+def _balanced_test(folder: Path, data: Path, name: str, most: int) -> Path:
+    """Write as many test texts of each label; return the file."""
+    from pet.task.task import Task
+
+    task = Task.load(name)
+    rows = read_rows(data / "test.jsonl", task, labeled=True)
+    chosen = [rows[number] for number in test_numbers(SETS[name], rows, task, most)]
+    write(folder / "balanced.jsonl", chosen, task, labeled=True)
+    return folder / "balanced.jsonl"
 
 
 def _accuracies(result: dict[str, Any]) -> dict[str, float]:
@@ -104,14 +127,15 @@ def table(lines: Sequence[Line]) -> str:
         if line["method"] == "pet":
             continue
         settings = " ".join(f"{key}={value}" for key, value in line["settings"].items())
-        group = line["task"], line["examples"], line["model"], _selection(line), line["pool"], line["test"]
+        test = f"{line['test']}{' balanced' if line.get('balanced') else ''}"
+        group = line["task"], line["examples"], line["model"], _selection(line), line["pool"], test
         groups.setdefault((*group, settings), []).append(line)
     rows, generations = [], []
     for (name, examples, model, selection, pool, test, settings), runs in sorted(groups.items()):
         accuracies = [run["accuracy"] | pet.get(_key(run), {}) for run in runs]
         cells = {column: _spread([found[column] for found in accuracies if column in found]) for column in COLUMNS}
         minutes = f"{fmean(run['seconds'] for run in runs) / 60:.1f}"
-        facts = [str(len(runs)), minutes, str(pool), str(test), model, selection, settings]
+        facts = [str(len(runs)), minutes, str(pool), test, model, selection, settings]
         gain = _spread([found[IPET[1]] - found[PET[1]] for found in accuracies if PET[1] in found])
         rows.append([name, str(examples), *cells.values(), gain, _used(runs), *facts])
         for number in range(min(len(run["generations"]) for run in runs)):
@@ -158,10 +182,10 @@ def main(wanted: tuple[str, ...], seeds: int, output: Path, changes: tuple[str, 
     options["settings"] = common.setting_pairs(changes)
     selection = make_recipe("default", options["settings"]).ipet.selection
     same = {"model": Path(options["model"]).name, "selection": selection, "settings": options["settings"]}
-    both = [run | same for run in common.wanted_runs(wanted, seeds)]
-    runs = [
-        {**run, "method": method} for run in both for method in ("ipet", "pet") if run["examples"] or method == "ipet"
-    ]
+    runs: list[Line] = []
+    for run in common.wanted_runs(wanted, seeds):
+        about = run | same | ({"balanced": True} if SETS[run["task"]].balanced else {})
+        runs += [{**about, "method": method} for method in (("ipet", "pet") if run["examples"] else ("ipet",))]
     done = common.make_missing(output, runs, lambda run: one_run(run, options), lambda lines: INTRO + table(lines))
     click.echo(table(done))
 
