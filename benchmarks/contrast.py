@@ -34,9 +34,9 @@ from recipe_study import drawn
 Line = dict[str, Any]
 INTRO = """# Settings, compared
 
-Produced by `python benchmarks/contrast.py`. Accuracy in percent on labeled texts that were not drawn: {what}.
-Differences are from the default recipe of the same version, in points, paired over the cells that both have, with their
-standard error.
+Produced by `python benchmarks/contrast.py`. Accuracy in percent on labeled texts that were not drawn:
+{what}. Differences are from the default recipe of the same version, in points, paired over
+the cells that both have, with their standard error.
 
 """
 DEFAULT = ""

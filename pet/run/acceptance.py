@@ -52,25 +52,30 @@ class Acceptance:
     view: SecondView
 
     def cannot_judge(self, before: Sequence[Member]) -> str:
-        """Say why nothing outside the members could judge a generation after this one; empty if something can."""
-        if self._untrained(before) or self._judges(before):
+        """Say why nothing outside the members could judge a generation after this one; empty if something can.
+
+        Labeled texts that members left out are not enough. Each member of the new generation learns from labels of
+        several others, so a single one predicts these texts better even where the merged scores get worse.
+        """
+        if self._untrained(before):
             return ""
+        if self.context.task.multi_label:  # no classifier on embeddings is asked, so these texts are all there is
+            return "" if self._judges(before) else self._no_texts_left_out()
         agreement = self._kappa(before)
         if agreement >= TRUST:
             return ""
-        if self.context.task.multi_label:
-            return f"only labeled texts that members leave out could judge the next one; {self._cure()}"
         return (
             f"nothing outside the members could judge the next one: a classifier on embeddings agrees too little with "
-            f"them (kappa {agreement:.2f}, {TRUST:.2f} is needed); {self._cure()}"
+            f"them (kappa {agreement:.2f}, {TRUST:.2f} is needed); --set accept=always uses every generation"
         )
 
-    def _cure(self) -> str:
-        """Say how members could leave out labeled texts, which then judge."""
+    def _no_texts_left_out(self) -> str:
+        """Say that only labeled texts that members leave out could judge, and how they could do that."""
         texts = len(self.context.texts("train")) if self.context.has("train") else 0
         cures = [] if texts >= FEWEST_TEXTS else [f"give at least {FEWEST_TEXTS} labeled texts"]
         cures += [] if self.context.recipe.merging.merge == "learned" else ["use --set merge=learned"]
-        return ", or ".join(filter(None, (" and ".join(cures), "use --set accept=always")))
+        cure = ", or ".join(filter(None, (" and ".join(cures), "use --set accept=always")))
+        return f"only labeled texts that members leave out could judge the next one; {cure}"
 
     def decide(self, before: Sequence[Member], after: Sequence[Member]) -> dict[str, Any]:
         """Decide whether a generation is used; return ``accepted``, ``reason``, ``evidence`` and ``drift``.
@@ -104,13 +109,7 @@ class Acceptance:
         return not self.plan.labeled and members[0].generation == 0
 
     def _kappa(self, members: Sequence[Member]) -> float:
-        """Return how well a classifier on embeddings predicts the labels of a generation out of fold.
-
-        If texts may have several labels, nothing is known about it, which counts as 0.
-        """
-        if self.context.task.multi_label:
-            return 0.0
-
+        """Return how well a classifier on embeddings predicts the labels of a generation out of fold."""
         def build(folder: Path) -> dict[str, Any]:
             found = {"kappa": self.view.opinion(self._labels(members)).kappa}
             (folder / VIEW_FILE).write_text(json.dumps(found) + "\n", encoding="utf-8")
@@ -135,7 +134,7 @@ class Acceptance:
         found = []
         if self._judges(before):
             found.append(compare(LABELED, self._left_out(before), self._left_out(after)))
-        if self._kappa(before) >= TRUST:
+        if not self.context.task.multi_label and self._kappa(before) >= TRUST:
             old, new = self._labels(before), self._labels(after)
             referee = self.view.referee(old, new)
             found.append(compare(CLASSIFIER, (old == referee).astype(float), (new == referee).astype(float)))

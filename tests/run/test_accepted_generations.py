@@ -100,21 +100,16 @@ def test_a_rejected_generation_ends_the_run_with_the_one_before(
         assert stages["student"]["info"]["generation"] == used
 
 
-@pytest.mark.parametrize(
-    ("merge", "cure"),
-    [
-        ("uniform", "give at least 24 labeled texts and use --set merge=learned"),
-        ("learned", "at least 24 labeled texts"),
-    ],
-)
 def test_a_run_ends_if_nothing_can_judge_the_next_generation(
-    merge: str, cure: str, inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(acceptance, "TRUST", 1.01)
-    said = pet(*options(inputs, tiny_model, "--set", f"merge={merge}"), "-o", tmp_path / "run").stderr
+    monkeypatch.setattr("pet.run.held_out.FEWEST_TEXTS", 8)  # members leave out texts, which are not enough
+    more = ("--set", "merge=learned", "--set", "quick_members=false")
+    said = pet(*options(inputs, tiny_model, *more), "-o", tmp_path / "run").stderr
     found = results(tmp_path / "run")
     assert found["generation"] == 0 and len(found["generations"]) == 1
-    assert found["generations"][0]["ended"].endswith(f"{cure}, or use --set accept=always") and cure in said
+    assert "accept=always" in found["generations"][0]["ended"] and "accept=always" in said
     assert not (tmp_path / "run" / "g1").exists()
     assert "The last generation: " in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
