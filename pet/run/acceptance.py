@@ -110,6 +110,7 @@ class Acceptance:
 
     def _kappa(self, members: Sequence[Member]) -> float:
         """Return how well a classifier on embeddings predicts the labels of a generation out of fold."""
+
         def build(folder: Path) -> dict[str, Any]:
             found = {"kappa": self.view.opinion(self._labels(members)).kappa}
             (folder / VIEW_FILE).write_text(json.dumps(found) + "\n", encoding="utf-8")

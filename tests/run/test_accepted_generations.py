@@ -17,6 +17,7 @@ from tiny_text import LABELS, SENTENCES, news_rows
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.ipet.acceptance import Decision
 from pet.numerics import log_softmax
+from pet.recipe import make_recipe
 from pet.run import acceptance
 
 
@@ -148,6 +149,30 @@ def test_labeled_texts_that_members_left_out_are_evidence(
         each = [log_softmax(2.0**power * scores)[:, known, np.array(gold)[known]] for power in range(-3, 4)]
         best = np.nanmean(each, axis=1).mean(axis=1).max()
         assert found[acceptance.LABELED][figure] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("texts", "merge", "cure"),
+    [
+        (8, "uniform", "give at least 24 labeled texts and use --set merge=learned, or use --set accept=always"),
+        (8, "learned", "give at least 24 labeled texts, or use --set accept=always"),
+        (30, "uniform", "use --set merge=learned, or use --set accept=always"),
+        (0, "uniform", "give at least 24 labeled texts and use --set merge=learned, or use --set accept=always"),
+        (30, "learned", ""),
+    ],
+)
+def test_several_labels_per_text_need_labeled_texts_that_members_leave_out(texts: int, merge: str, cure: str):
+    context: Any = SimpleNamespace(
+        task=SimpleNamespace(multi_label=True),
+        recipe=make_recipe("default", {"merge": merge}),
+        settings=SimpleNamespace(trains_members=True),
+        has=lambda part: texts > 0,
+        texts=lambda part: [None] * texts,
+    )
+    plan: Any = SimpleNamespace(labeled=texts > 0)
+    members: Any = [SimpleNamespace(generation=1, spec=SimpleNamespace(kind="pattern"))]
+    said = acceptance.Acceptance(context, plan, view=Any).cannot_judge(members)
+    assert said.partition("; ")[2] == cure and bool(said) == bool(cure)
 
 
 def test_a_generation_that_is_only_less_sure_of_the_same_labels_is_no_better(monkeypatch: pytest.MonkeyPatch):
