@@ -60,8 +60,8 @@ class IpetSettings(Settings):
     accept: str = setting(
         "evidence",
         "when to use a new generation: evidence (if a classifier on embeddings that knows the labels speaks for it, "
-        "and so do labeled texts that members left out, and label shares do not speak against it; otherwise the run ends "
-        "with the generation before), or always (as in the paper)",
+        "and so do labeled texts that members left out, and label shares do not speak against it; otherwise the run "
+        "ends with the generation before), or always (as in the paper)",
         choices=("evidence", "always"),
     )
     confidence_floor: float = setting(
