@@ -102,7 +102,8 @@ COPIED = [
     ("bad-results.md", r"\| `(?:prior|calibration)=.*\d\d\.\d", "calibration.md"),
     ("commands.md", r"\| (?:embeddings|energy|mass|highest).*\d\d\.\d", "none_of_these.md"),
     ("tuning.md", r"\| `(?:full|lora|bitfit|prompt|p-tuning|prefix)` \| \d", "tuning.md"),
-    ("ipet.md", r"\| (?:AG News|SST-2|Yelp) \| \d", "ipet.md"),
+    ("ipet.md", r"\| (?:AG News|SST-2|Yelp) \| \d+ ", "ipet.md"),
+    ("ipet.md", r"\| (?:AG News|SST-2|Yelp|MNLI) \| \d+\.", "ipet_matrix.md"),
 ]
 
 
