@@ -56,8 +56,12 @@ def check(config: Config, task: Task, model: PreTrainedModel) -> None:
 def inject(model: PreTrainedModel, config: Config) -> None:
     """Add trainable matrices A (random) and B (zero) to a frozen model."""
     check_peft()
+    import torch.distributed
     from peft import LoraConfig, inject_adapter_in_model
     from transformers.pytorch_utils import Conv1D
+
+    if torch.distributed.is_available():
+        import torch.distributed.tensor  # peft asks whether layers are of its type, and does not import it
 
     names = find_targets(model, config.targets)
     transposed = isinstance(model.get_submodule(names[0]), Conv1D)  # GPT-2

@@ -74,7 +74,9 @@ def write_payload(context: RunContext, folder: Path, threads: int | None) -> Non
     for part in filter(context.has, PARTS):
         texts = context.texts(part)
         (folder / part).mkdir()
-        columns = texts.table.column_names if with_texts else [c for c in texts.table.column_names if c == "label"]
+        columns, primes = texts.table.column_names, part == "train" and context.recipe.priming.count
+        if not (with_texts or primes):
+            columns = [column for column in columns if column == "label"]
         _write_table(texts.table, columns, folder / part / _TABLE)
         parts[part] = _write_tokens(texts.tokens, folder / part)
     about = {
