@@ -100,8 +100,8 @@ class MemberSettings(Settings):
     )
     pattern_share: float = setting(
         0.4,
-        "untrained patterns label more texts than `pattern_labels`, and members learn from this fraction of them, "
-        "those with the surest labels; 0.2 with --method ipet and --effort high",
+        "members learn from this fraction of the texts that untrained patterns label, those with the surest labels, "
+        "and so from at most this fraction of the unlabeled texts; 0.2 with --method ipet and --effort high",
         low=0.001,
         high=1,
     )

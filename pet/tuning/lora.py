@@ -61,7 +61,7 @@ def inject(model: PreTrainedModel, config: Config) -> None:
     from transformers.pytorch_utils import Conv1D
 
     if torch.distributed.is_available():
-        import torch.distributed.tensor  # peft asks whether layers are of its type, and does not import it
+        import torch.distributed.tensor  # peft asks whether weights are of its type, and does not import it
 
     names = find_targets(model, config.targets)
     transposed = isinstance(model.get_submodule(names[0]), Conv1D)  # GPT-2
