@@ -23,6 +23,8 @@ patterns:
   - "{{mask}}: {{text}}"
   - "{{text}} It is {{mask}}."
 """
+# The same for --tuning p-tuning, which requires {soft}.
+SOFT_TASK = TASK.replace("{mask}: {text}", "{soft:2} {mask}: {text}").replace("It is {mask}", "{soft:it is} {mask}")
 REVIEWS = """\
 task: reviews
 fields: [text]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from families import build_family
-from small_run import TASK, contents, pet, refused, run_options, write_inputs
+from small_run import SOFT_TASK, contents, pet, refused, run_options, write_inputs
 from tiny_text import LABELS, news_rows
 
 from pet import PetClassifier
@@ -23,7 +23,6 @@ from pet.tuning.methods import METHODS as TUNING_METHODS
 
 METHODS = [name for name, method in TUNING_METHODS.items() if not method.trains_backbone(method.config())]
 SMALL = ["--set", "prompt_length=4", "--set", "prefix_length=3", "--set", "prefix_hidden=16"]
-SOFT = TASK.replace("{mask}: {text}", "{soft:2} {mask}: {text}").replace("It is {mask}", "{soft:it is} {mask}")
 SCORES = ["pool-logits.npy", "test-logits.npy"]
 
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -32,7 +31,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_inputs(tmp_path_factory.mktemp("tuning") / "in")
-    (folder / "task.yaml").write_text(SOFT, encoding="utf-8")
+    (folder / "task.yaml").write_text(SOFT_TASK, encoding="utf-8")
     return folder
 
 
