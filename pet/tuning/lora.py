@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from pet.task.task import Task
 
+# Models that give the weights of these matrices to a kernel, which does not see the updates beside them.
+_STATE_SPACE = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
+_READ_BY_KERNELS = {"dt_proj", "out_proj", "x_proj"}
+
 
 @dataclass(frozen=True)
 class Config(Settings):
@@ -103,6 +107,8 @@ def find_targets(model: PreTrainedModel, targets: str) -> list[str]:
         return found
     body = {id(module) for module in model.base_model.modules()} - {id(model.get_output_embeddings())}
     linear = [name for name, m in model.named_modules() if isinstance(m, (nn.Linear, Conv1D)) and id(m) in body]
+    if model.config.model_type in _STATE_SPACE:
+        linear = [name for name in linear if name.rpartition(".")[2] not in _READ_BY_KERNELS]
     if targets == "all":
         return linear
     wanted = [target.strip() for target in targets.split(",")]

@@ -36,6 +36,7 @@ CASES = [
     *((name, method) for name in CAUSAL for method in ("lora", "prompt", "p-tuning", "prefix")),
     ("gpt2", "bitfit"),
     ("qwen2", "bitfit"),
+    ("mamba", "lora-all"),
     *((name, method) for name in PERMUTED for method in ("lora-all", "prompt", "p-tuning", "bitfit")),
 ]
 RATES = {"lora": 2e-2, "lora-all": 2e-2, "prompt": 0.2, "p-tuning": 2e-2, "prefix": 2e-2, "bitfit": 2e-2}
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def recipe_of(method: str) -> Any:
     targets = "attention"
-    if method == "lora-all":  # the attention of XLNet has no matrices that are layers, the rest of it has
+    if method == "lora-all":  # XLNet and Mamba have layers besides attention, whose matrices are none in XLNet
         method, targets = "lora", "all"
     if method == "lora":
         pytest.importorskip("peft")
