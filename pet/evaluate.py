@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -134,6 +135,36 @@ def _calibration(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> lis
             }
         )
     return rows
+
+
+def chance_ece(calibration: Sequence[Mapping[str, Any]]) -> float:
+    """Return the calibration error that chance alone gives a classifier whose confidences are true.
+
+    With few texts it is not 0: of n texts with confidence c, the number of right ones is n c only on average. Its mean
+    absolute deviation is ``2 m C(n, m) c^m (1 - c)^(n - m + 1)`` with ``m = floor(n c) + 1`` (de Moivre 1730; Diaconis
+    and Zabell 1991).
+
+    Parameters
+    ----------
+    calibration : the bins, as from `evaluate`
+
+    Examples
+    --------
+    >>> metrics = evaluate([[0.8, 0.2]] * 100, [0] * 80 + [1] * 20, ["bad", "good"])
+    >>> round(metrics["ece"], 3), round(chance_ece(metrics["calibration"]), 3)
+    (0.0, 0.032)
+    """
+    total = sum(row["n"] for row in calibration)
+    return sum(_mean_deviation(row["n"], row["confidence"]) for row in calibration if row["n"]) / total
+
+
+def _mean_deviation(n: int, c: float) -> float:
+    """Return the mean absolute deviation of a binomial distribution."""
+    if c >= 1:
+        return 0.0
+    m = math.floor(n * c) + 1
+    ways = math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
+    return 2 * m * math.exp(ways + m * math.log(c) + (n - m + 1) * math.log1p(-c))
 
 
 def _ece(calibration: Sequence[Mapping[str, Any]]) -> float:

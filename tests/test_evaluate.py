@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pet.confusion import MOST_DENSE, Confusion
 from pet.errors import PetError
-from pet.evaluate import evaluate
+from pet.evaluate import chance_ece, evaluate
 
 LABELS = ["World", "Sports", "Sci/Tech"]
 
@@ -43,6 +43,23 @@ def test_mcc_for_two_labels_equals_the_binary_formula():
     # tp 3, tn 2, fp 1, fn 2: (3*2 - 1*2) / sqrt(4 * 5 * 3 * 4)
     metrics = evaluate(certain([1, 1, 1, 0, 0, 0, 0, 1], 2), [1, 1, 1, 1, 1, 0, 0, 0], ["no", "yes"])
     assert metrics["mcc"] == pytest.approx(4 / 240**0.5)
+
+
+@pytest.mark.parametrize(("texts", "lowest"), [(40, 0.5), (500, 0.5), (500, 0.9), (5000, 0.7)])
+def test_the_calibration_error_by_chance_is_that_of_labels_drawn_with_the_confidences(texts: int, lowest: float):
+    random = np.random.default_rng(texts)
+    confidence = random.uniform(lowest, 1.0, texts)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    wrong = [(random.random(texts) > confidence).astype(int) for _ in range(100)]
+    found = [evaluate(probabilities, gold, ["a", "b"]) for gold in wrong]
+    expected = np.mean([metrics["ece"] for metrics in found])
+    assert chance_ece(found[0]["calibration"]) == pytest.approx(expected, rel=0.1)
+
+
+def test_the_calibration_error_by_chance_of_one_text_per_bin():
+    # confidences .9 and .6: |1 - .9| with .9, |0 - .9| with .1, so .18 on average; and .48
+    metrics = evaluate([[0.9, 0.1], [0.6, 0.4]], [0, 1], ["a", "b"])
+    assert chance_ece(metrics["calibration"]) == pytest.approx((0.18 + 0.48) / 2)
 
 
 def test_calibration_matches_values_worked_out_by_hand():

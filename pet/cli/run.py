@@ -305,7 +305,14 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     from pet.report.estimate import estimate_lines
     from pet.report.generations import generations_table
     from pet.report.seeds import run_folder, spread_lines
-    from pet.report.tables import comparison_table, differences_table, first_seed, legend, majority_line
+    from pet.report.tables import (
+        calibration_line,
+        comparison_table,
+        differences_table,
+        first_seed,
+        legend,
+        majority_line,
+    )
     from pet.run.results import headline_metrics, headlines_by_seed
 
     runs = list(results["runs"].values()) if "runs" in results else [results]
@@ -314,7 +321,8 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     parts = []
     if table:
         first = next(iter(table.values()))
-        parts = [f"{comparison_table(table, shown)}\n{legend(first)}", majority_line(first_seed(first))]
+        notes = [line for line in (legend(first), calibration_line(table)) if line]
+        parts = ["\n".join([comparison_table(table, shown), *notes]), majority_line(first_seed(first))]
     if differences := [result["differences"] for result in runs if "differences" in result]:
         parts.append(f"Paired, on the same texts:\n{differences_table(differences)}")
     for name, result in results.get("runs", {"": results}).items():

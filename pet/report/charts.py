@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pet.evaluate import chance_ece
 from pet.statistics import wilson
 from pet.terminal import counted
 
@@ -109,7 +110,8 @@ def reliability(calibration: Sequence[Mapping[str, Any]], ece: float) -> Chart:
     return Chart(
         "Reliability",
         f"On the diagonal, a confidence of 80% means 80% right. Points below it are overconfident. The expected "
-        f"calibration error is {ece:.3f}.",
+        f"calibration error is {ece:.3f}; with perfect calibration it would still be about "
+        f"{chance_ece(calibration):.3f} by chance.",
         "confidence",
         "accuracy",
         _percents(_x),

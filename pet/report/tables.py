@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pet.confusion import MOST_DENSE
+from pet.evaluate import chance_ece
 from pet.levels import level_lines
 from pet.terminal import clean, counted, display_width, pad
 
@@ -162,6 +163,16 @@ def legend(result: Metrics | Sequence[Metrics]) -> str:
     if "accuracy_interval" in first or "micro_f1_interval" in first:
         return "; ".join([*parts, f"[ ] 95% interval, from {texts}"]) + "."
     return "; ".join([*parts, texts]) + "."
+
+
+def calibration_line(results: Mapping[str, Metrics | Sequence[Metrics]]) -> str:
+    """Say what the ECE of the last result would be by chance; nothing without its calibration."""
+    name, result = list(results.items())[-1]
+    calibration = first_seed(result).get("calibration")
+    if not calibration:
+        return ""
+    chance = chance_ece(calibration)
+    return f"With perfect calibration, the ECE of {clean(name)} would still be about {chance:.3f} by chance."
 
 
 def difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[list[str]]:

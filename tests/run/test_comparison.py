@@ -11,6 +11,7 @@ import pytest
 from small_run import pet, run_options, write_inputs
 from tiny_text import LABELS
 
+from pet.evaluate import chance_ece
 from pet.run.comparison import _about_baselines, is_better
 from pet.run.differences import baseline_labels
 
@@ -72,6 +73,9 @@ def test_the_student_is_compared_with_every_other_result_on_the_same_texts(finis
         assert others[name]["n"] == 12 and others[name]["accuracy"]["difference"] == pytest.approx(expected)
         assert f"{expected:+.3f} [" in said
     assert "95% interval, from 12 test texts" in said
+    chance = f"{chance_ece(metrics['student']['calibration']):.3f}"
+    assert f"the ECE of pet student would still be about {chance} by chance" in said
+    assert f"still be about {chance} by chance" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_report_shows_wrong_texts_with_their_labels(finished: tuple[Path, str], inputs: Path):
