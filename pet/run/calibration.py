@@ -91,7 +91,7 @@ def estimated(
         evidence = (round(halves.judged * (1 - halves.accuracy)), halves.judged)
     ratio = SHARED_ERRORS if share_pattern_labels(context) else ERRORS
     error = estimate_error(share, len(context.task.labels), *evidence, ratio=ratio, texts=len(votes[0]))
-    return Estimate(1 - error.mean, 1 - error.high, 1 - error.low, share, judged, wrong, halves)
+    return Estimate(1 - error.median, 1 - error.high, 1 - error.low, share, judged, wrong, halves)
 
 
 def calibrated(
