@@ -2,9 +2,9 @@
 
 Two members that learned from the same few texts disagree about as often as one of them is wrong (Jiang et al. 2022,
 arXiv 2106.13799). That needs no labeled text, and many unlabeled ones give it almost without noise. A few dozen labeled
-texts that members left out say it, too, but with a standard error of eight points at 32. They also show too many errors,
-because each text is judged by one pattern, which learned from fewer texts. So the disagreement is the prior, and the
-labeled texts are the evidence.
+texts that members left out say it, too, but with a standard error of eight points at 32. They also show too many
+errors, because each text is judged by one pattern, which learned from fewer texts. So the disagreement is the prior,
+and the labeled texts are the evidence.
 """
 
 from __future__ import annotations
