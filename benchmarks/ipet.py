@@ -15,13 +15,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import common
 from draws import SETS, read_rows, test_numbers, write
 
 from pet.recipe import make_recipe
+
+if TYPE_CHECKING:
+    from pet.task.task import Task
 
 Line = dict[str, Any]
 INTRO = """# Accuracy: iPET and PET
@@ -55,8 +58,9 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
 
     name, examples, method = wanted["task"], wanted["examples"], wanted["method"]
     data, model = options["shared"] / "data" / name, options["shared"] / "models" / options["model"]
+    task = Task.load(name)
     settings = {
-        "task": Task.load(name).to_dict(),
+        "task": task.to_dict(),
         "model": str(model) if model.is_dir() else options["model"],
         "method": method,
         "examples": examples or None,
@@ -69,7 +73,7 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
     given = Given(pool_gold=str(data / "unlabeled_gold.jsonl")) if method == "ipet" else None
     with tempfile.TemporaryDirectory(prefix="pet-ipet-") as folder:
         if wanted.get("balanced"):
-            settings["test"] = str(_balanced_test(Path(folder), data, name, options["test_rows"]))
+            settings["test"] = str(_balanced_test(Path(folder), data, task, options["test_rows"]))
         result, seconds = common.run_in(Path(folder), data, options["test_rows"], settings, given=given)
     sizes = {part: result["data"][part] for part in ("pool", "test")}
     line = {**wanted, **sizes, "seconds": round(seconds), "cores": os.cpu_count(), "accuracy": _accuracies(result)}
@@ -79,13 +83,10 @@ def one_run(wanted: Line, options: dict[str, Any]) -> Line:
     return line
 
 
-def _balanced_test(folder: Path, data: Path, name: str, most: int) -> Path:
+def _balanced_test(folder: Path, data: Path, task: Task, most: int) -> Path:
     """Write as many test texts of each label; return the file."""
-    from pet.task.task import Task
-
-    task = Task.load(name)
     rows = read_rows(data / "test.jsonl", task, labeled=True)
-    chosen = [rows[number] for number in test_numbers(SETS[name], rows, task, most)]
+    chosen = [rows[number] for number in test_numbers(SETS[data.name], rows, task, most)]
     write(folder / "balanced.jsonl", chosen, task, labeled=True)
     return folder / "balanced.jsonl"
 
