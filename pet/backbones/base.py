@@ -108,7 +108,7 @@ class LanguageModel(nn.Module):
 
         Parameters
         ----------
-        tokens : token ids of all rows in the block, none of which is unlabeled
+        tokens : token ids of all rows in the block, none of which is unlabeled, and of the padding between them
         decay : factor by which the training multiplies weights without a gradient
         pvp : the pattern-verbalizer pair
         """

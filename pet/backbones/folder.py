@@ -30,6 +30,8 @@ _SMALL = 64 << 20  # maximum size of other files without weights
 _LARGE_FILES = ("tokenizer.json", INDEX, PICKLED_INDEX)
 _COUNTS = re.compile("layers?|heads|experts|groups|labels|blocks|stages|depths?")
 _MAX_COUNT = 100_000
+_POSITIVE = re.compile("num_(hidden_)?layers|n_layers?|num_(attention_)?heads|n_heads?|relative_attention_max_distance")
+_WINDOWS, _MAX_WINDOW = {"local_attention", "sliding_window"}, 10**9  # tokens
 _OTHER_WEIGHTS = {"tf_model*.h5": "TensorFlow", "flax_model*.msgpack": "Flax", "*.gguf": "GGUF", "*.onnx": "ONNX"}
 
 
@@ -196,8 +198,10 @@ def _wanted_number(key: str, number: Any) -> str | None:
         return "a number"
     if re.search("dropout|pdrop", key) and not 0 <= number < 1:
         return "a fraction from 0 to less than 1"
-    if re.fullmatch("num_(hidden_)?layers|n_layers?|num_(attention_)?heads|n_heads?", key) and number < 1:
+    if _POSITIVE.fullmatch(key) and number < 1:
         return "1 or more"
+    if key in _WINDOWS and number > _MAX_WINDOW:
+        return f"{_MAX_WINDOW:,} or less"
     if _COUNTS.search(key) and number > _MAX_COUNT:
         return f"{_MAX_COUNT:,} or less"
     return None

@@ -206,6 +206,7 @@ def load_tokenizer(name: str, config: Any = None) -> PreTrainedTokenizerBase:
     with opening(name, "tokenizer"):
         tokenizer = _open_tokenizer(resolve_model(name), config)
         check_vocabulary(name, tokenizer, getattr(config.get_text_config(), "vocab_size", None))
+        _ = tokenizer.unk_token_id  # the library looks for the empty text without end
     return tokenizer
 
 

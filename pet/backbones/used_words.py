@@ -56,7 +56,7 @@ def only_used_words(
     Parameters
     ----------
     model : a model that is trained inside the block
-    ids : token ids of the training texts, with duplicates; the padding token need not be among them
+    ids : token ids of the training texts, with duplicates, and of the padding between them
     decay : factor by which the training multiplies weights without a gradient
     output : weights of the output layer, if the caller takes their rows from the yielded embeddings where these are
         the same weights
@@ -69,8 +69,7 @@ def only_used_words(
     if not _can_be_split(model, whole, output):
         yield None
         return
-    padding = [model.config.pad_token_id, whole.padding_idx]
-    used = np.unique(np.concatenate([ids, np.array([i for i in padding if i is not None], dtype=np.int64)]))
+    used = np.unique(ids if whole.padding_idx is None else np.append(ids, whole.padding_idx))
     if len(used) > _MOST * len(whole.weight):
         yield None
         return

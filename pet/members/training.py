@@ -217,4 +217,6 @@ def _words(
     """Train only the word embeddings that the texts use, unless unlabeled texts predict words of the vocabulary."""
     if data.unlabeled is not None and recipe.member.unlabeled_batch:
         return nullcontext()
-    return lm.words_of_training(pvp.encoder.encode(data.labeled).ids.values, schedule.decay, pvp)
+    padding = pvp.encoder.plain.tokenizer.pad_token_id or 0
+    tokens = np.append(pvp.encoder.encode(data.labeled).ids.values, padding)
+    return lm.words_of_training(tokens, schedule.decay, pvp)

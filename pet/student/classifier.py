@@ -155,6 +155,11 @@ class Classifier:
         """Whether texts must be padded on the left, because the model reads the last column (XLNet)."""
         return getattr(self.model.config, "summary_type", None) == "last"
 
+    @property
+    def pad_id(self) -> int:
+        """The token that fills shorter rows."""
+        return int(self.tokenizer.pad_token_id or 0)
+
     def scores(
         self,
         table: Dataset,
@@ -193,12 +198,11 @@ class Classifier:
         with self._lock:  # threads can share a model, but not a tokenizer
             encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
             self.model.to(accelerator.device).eval()  # type: ignore[arg-type]
-        pad_id = int(self.tokenizer.pad_token_id or 0)
         device = accelerator.device
 
         def scored() -> Iterator[tuple[Array, torch.Tensor]]:
             for rows in token_budget_batches(encoded.ids.lengths, batch_tokens(max_tokens, device)):
-                batch, _ = pad_rows(encoded, rows, pad_id, left=self.pads_left)
+                batch, _ = pad_rows(encoded, rows, self.pad_id, left=self.pads_left)
                 batch["lengths"] = encoded.ids.lengths[rows]
                 yield rows, self.logits(to_tensors(batch, device))
 

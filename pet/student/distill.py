@@ -188,8 +188,9 @@ def fit_classifier(
         kept = np.concatenate([kept, gold_targets(gold[1], len(classifier.labels))])
     plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
     batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)
+    tokens = np.append(encoded.ids.values, classifier.pad_id)
     with (
-        only_used_words(classifier.model, encoded.ids.values, how.schedule.decay),
+        only_used_words(classifier.model, tokens, how.schedule.decay),
         seeded(derive_seed(how.seed, "dropout"), accelerator.device),
     ):
         objective = StudentObjective(
@@ -235,9 +236,8 @@ def _batches(
     classifier: Classifier, encoded: Encoded, targets: Array, plan: Array, gold: int, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the micro-batches; the last `gold` rows of each are gold rows."""
-    pad_id = int(classifier.tokenizer.pad_token_id or 0)
     for rows in plan:
-        batch, _ = pad_rows(encoded, rows, pad_id, left=classifier.pads_left)
+        batch, _ = pad_rows(encoded, rows, classifier.pad_id, left=classifier.pads_left)
         batch |= {"targets": targets[rows].astype(np.float32), "gold": rows[len(rows) - gold :]}
         batch["lengths"] = encoded.ids.lengths[rows]
         yield to_tensors(batch, device)

@@ -143,7 +143,6 @@ def classifier_engine(
 
 def _batches(classifier: Classifier, table: Dataset, names: tuple[str, ...]) -> Iterator[tuple[Tensor, ...]]:
     encoded = encode_texts(table, classifier.text_input, classifier.tokenizer, classifier.max_length)
-    pad_id = int(classifier.tokenizer.pad_token_id or 0)
     for rows in token_budget_batches(np.asarray(encoded.ids.lengths), _TOKENS):
-        batch, _ = pad_rows(encoded, rows, pad_id, left=classifier.pads_left)
+        batch, _ = pad_rows(encoded, rows, classifier.pad_id, left=classifier.pads_left)
         yield tuple(torch.from_numpy(batch[name]) for name in names)

@@ -484,6 +484,22 @@ def test_wrong_kinds_in_the_files_that_describe_a_model_are_one_message(tiny_mod
     try_mutants(tiny_model, tmp_path, chosen)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "key", "value"),
+    [
+        ("bert", "tokenizer_config.json", "unk_token", ""),
+        ("deberta-v3", "config.json", "pad_token_id", None),
+        ("deberta-v3", "tokenizer_config.json", "pad_token", "x"),
+        ("modernbert", "config.json", "local_attention", 10**30),
+        ("t5", "config.json", "relative_attention_max_distance", 0),
+    ],
+)
+def test_wrong_kinds_that_libraries_notice_late(
+    family_model: Callable[[str], Path], tmp_path: Path, name: str, file: str, key: str, value: Any
+):
+    try_mutants(family_model(name), tmp_path, [(file, key, value)])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert", "roberta", "deberta-v3", "modernbert", "t5", "gpt2", "llama"])
 def test_all_wrong_kinds_are_one_message(family_model, name: str, tmp_path: Path):
