@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pet.ensemble.calibration import ERRORS, SHARED_ERRORS, disagreement, estimate_error, inverse_temperature
@@ -53,6 +53,7 @@ def test_few_texts_on_which_patterns_agree_prove_little() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 1), st.integers(2, 200), st.integers(0, 50), st.integers(0, 50))
+@example(0.171875, 9, 20, 22)  # the evidence is narrower than a coarse grid
 def test_the_expected_error_is_between_none_and_chance_and_grows_with_disagreement_and_mistakes(
     share: float, labels: int, wrong: int, right: int
 ) -> None:
