@@ -160,7 +160,7 @@ def chance_ece(calibration: Sequence[Mapping[str, Any]]) -> float:
 
 def _mean_deviation(n: int, c: float) -> float:
     """Return the mean absolute deviation of a binomial distribution."""
-    if c >= 1:
+    if not 0 < c < 1:
         return 0.0
     m = math.floor(n * c) + 1
     ways = math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
