@@ -11,7 +11,6 @@ there are not made again.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from statistics import fmean
@@ -98,15 +97,11 @@ def main(cells: tuple[str, ...], shared: Path, output: Path, **options: Any) -> 
 
     torch.set_num_threads(options["threads"])
     model, sizes = options["model"], Size(0, options["pool_size"], options["test_rows"])
-    lines = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
-    done = {(line["cell"], line["model"]) for line in lines}
-    for cell in cells:
-        if (cell, model) not in done:
-            lines.append({"cell": cell, "model": model, **one_run(cell, model, sizes, shared)})
-            common.append(output, lines[-1])
-    page = INTRO + table(lines)
-    output.with_suffix(".md").write_text(page, encoding="utf-8")
-    click.echo(page)
+    runs = [{"cell": cell, "model": model} for cell in cells]
+    lines = common.make_missing(
+        output, runs, lambda run: run | one_run(run["cell"], model, sizes, shared), lambda lines: INTRO + table(lines)
+    )
+    click.echo(table(lines))
 
 
 if __name__ == "__main__":

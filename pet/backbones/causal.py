@@ -21,7 +21,7 @@ from pet.backbones.base import Batch, BatchMaker, LanguageModel
 from pet.backbones.choices import CHOICES
 from pet.backbones.words import Paths, plan_paths, score_tokens
 from pet.compat import repeat_cache
-from pet.training.batching import pad_rows
+from pet.training.batching import pad_rows, padding_id
 from pet.training.spans import IGNORED
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class CausalLM(LanguageModel):
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
         """Unlabeled rows are unchanged; their loss is that of next-token prediction."""
-        pad_id = int(tokenizer.pad_token_id or 0)
+        pad_id = padding_id(tokenizer)
 
         def make(labeled: Encoded, chosen: Array, unlabeled: Encoded | None) -> dict[str, Array]:
             batch = self.scoring_batch(labeled, chosen, pad_id)

@@ -21,7 +21,7 @@ from pet.backbones.base import Batch, BatchMaker, LanguageModel
 from pet.backbones.choices import CHOICES
 from pet.backbones.words import plan_paths, score_tokens
 from pet.cloze.blank import sentinels
-from pet.training.batching import pad_rows
+from pet.training.batching import pad_rows, padding_id
 from pet.training.spans import IGNORED, SpanRule, corrupt_spans
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class EncoderDecoderLM(LanguageModel):
         self, tokenizer: PreTrainedTokenizerBase, probability: float, generator: np.random.Generator
     ) -> BatchMaker:
         """Unlabeled rows lose their mask and random spans, which the decoder must generate."""
-        pad_id = int(tokenizer.pad_token_id or 0)
+        pad_id = padding_id(tokenizer)
         ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
         rule = SpanRule(tuple(sentinels(tokenizer)), ends, pad_id, probability)
 

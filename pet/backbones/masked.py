@@ -30,7 +30,7 @@ from pet.backbones.turns import score_in_turn
 from pet.backbones.used_words import only_used_words
 from pet.cloze.settings import LEFT_TO_RIGHT, TOGETHER
 from pet.errors import PetError
-from pet.training.batching import pad_rows
+from pet.training.batching import pad_rows, padding_id
 from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class MaskedLM(LanguageModel):
         ``rows`` and ``positions`` locate the masks of the labeled rows, then the hidden tokens of the unlabeled
         rows; ``targets`` are the hidden tokens.
         """
-        pad_id = int(tokenizer.pad_token_id or 0)
+        pad_id = padding_id(tokenizer)
         special = [int(i) for i in tokenizer.all_special_ids]
         vocabulary = ordinary_vocabulary(int(self.model.config.vocab_size), special)
         rule = MaskingRule(int(tokenizer.mask_token_id), vocabulary, probability)

@@ -26,7 +26,7 @@ from pet.errors import PetError
 from pet.store.json_reader import read_json
 from pet.store.schema import anything, check, inside, list_of, mapping_of, record, text
 from pet.student.classifier import TextInput, encode_texts, set_padding
-from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
+from pet.training.batching import pad_rows, padding_id, to_tensors, token_budget_batches, write_back
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
 
@@ -90,7 +90,7 @@ class TextEncoder:
         encoded = encode_texts(table, self.text_input, self.tokenizer, self.max_length)
         if out is None:
             out = np.empty((len(encoded), self.size), dtype=np.float32)
-        device, pad_id = accelerator.device, int(self.tokenizer.pad_token_id or 0)
+        device, pad_id = accelerator.device, padding_id(self.tokenizer)
         self.model.to(device).eval()  # type: ignore[arg-type]
         layers = plain_layers(self.model) if device.type == "cpu" else None
 

@@ -24,7 +24,7 @@ from pet.store.json_reader import read_json
 from pet.store.schema import anything, flag, list_of, mapping_of, record, text, whole
 from pet.student.exported import FOLDER
 from pet.task.task import Task
-from pet.training.batching import check_finite, pad_rows
+from pet.training.batching import check_finite, pad_rows, padding_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -140,7 +140,7 @@ def open_exported(folder: Path, compute: ComputeOptions) -> ExportedEnsemble:
     if not path.is_file():
         raise PetError(f"{path}: no such file; {_AGAIN}")
     engine = open_engine(runtime, path, compute.precision or "fp32")
-    return ExportedEnsemble(task, ensemble, members, engine, int(tokenizer.pad_token_id or 0), about["columns"])
+    return ExportedEnsemble(task, ensemble, members, engine, padding_id(tokenizer), about["columns"])
 
 
 def run_graph(

@@ -29,7 +29,7 @@ from pet.errors import PetError
 from pet.members.shared import Shared
 from pet.process import seeded
 from pet.seeds import derive_seed
-from pet.training.batching import pad_rows, shuffled_batches, to_tensors
+from pet.training.batching import pad_rows, padding_id, shuffled_batches, to_tensors
 from pet.training.loop import Schedule, train
 from pet.training.masking import MaskingRule, hide_tokens, ordinary_vocabulary
 from pet.tuning.freeze import freeze
@@ -162,7 +162,7 @@ def filled_batches(
     for pvp in cycle(pvps):
         rows = usable[next(batches)]
         encoded, sizes = filled_texts(pvp, data, rows, generator)
-        batch, ordinary = pad_rows(encoded, np.arange(len(rows)), int(tokenizer.pad_token_id or 0))
+        batch, ordinary = pad_rows(encoded, np.arange(len(rows)), padding_id(tokenizer))
         blanks = encoded.mask_position, sizes
         made = hide_words(batch, ordinary, blanks, rule, settings.word_share, generator)
         yield to_tensors(made, shared.accelerator.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pet.backbones.choices import choice_batch
 from pet.cloze.asked import pair_rows
-from pet.training.batching import to_tensors, token_budget_batches, write_back
+from pet.training.batching import padding_id, to_tensors, token_budget_batches, write_back
 from pet.training.device import Accelerator, batch_tokens
 from pet.training.losses import label_scores, word_mass
 from pet.training.memory import kept_memory
@@ -162,7 +162,7 @@ def _for_each_batch(
     """Write what `compute` returns for each batch into the rows of an array."""
     count, device = _texts(tokens, pvp), accelerator.device
     lm = lm.to(device).eval()
-    pad_id = int(tokenizer.pad_token_id or 0)
+    pad_id = padding_id(tokenizer)
     budget = batch_tokens(batches.max_tokens, device) // lm.rows_per_text(pvp)
 
     def computed() -> Iterator[tuple[Array, Tensor]]:

@@ -19,7 +19,7 @@ from pet.cloze.asked import about, pair_rows
 from pet.cloze.pvp import PVP
 from pet.process import seeded
 from pet.seeds import derive_seed
-from pet.training.batching import balanced_batches, shuffled_batches, to_tensors
+from pet.training.batching import balanced_batches, padding_id, shuffled_batches, to_tensors
 from pet.training.device import Accelerator
 from pet.training.loop import Schedule, train
 from pet.training.losses import (
@@ -217,6 +217,5 @@ def _words(
     """Train only the word embeddings that the texts use, unless unlabeled texts predict words of the vocabulary."""
     if data.unlabeled is not None and recipe.member.unlabeled_batch:
         return nullcontext()
-    padding = pvp.encoder.plain.tokenizer.pad_token_id or 0
-    tokens = np.append(pvp.encoder.encode(data.labeled).ids.values, padding)
+    tokens = np.append(pvp.encoder.encode(data.labeled).ids.values, padding_id(pvp.encoder.plain.tokenizer))
     return lm.words_of_training(tokens, schedule.decay, pvp)

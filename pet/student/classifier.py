@@ -36,7 +36,7 @@ from pet.store.schema import list_of, number, record, text
 from pet.student.outputs import Outputs, read_outputs
 from pet.task.filters import apply_filters
 from pet.task.grammar import NAME, Field, Template, Text, parse_template
-from pet.training.batching import pad_rows, to_tensors, token_budget_batches, write_back
+from pet.training.batching import pad_rows, padding_id, to_tensors, token_budget_batches, write_back
 from pet.training.device import Accelerator, batch_tokens
 from pet.training.memory import kept_memory
 
@@ -158,7 +158,7 @@ class Classifier:
     @property
     def pad_id(self) -> int:
         """The token that fills shorter rows."""
-        return int(self.tokenizer.pad_token_id or 0)
+        return padding_id(self.tokenizer)
 
     def scores(
         self,

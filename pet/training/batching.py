@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from pet.cloze.ragged import Encoded, ragged_index
 from pet.errors import PetError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Array = NDArray[Any]
 _ON_CPU = {"lengths"}  # determines shapes; reading it from a GPU would wait for the GPU
@@ -121,6 +124,11 @@ def balanced_batches(labels: Array, size: int, generator: np.random.Generator) -
                 pending.append(left[place].pop())
         yield np.array(pending[:size], dtype=np.int64)
         pending = pending[size:]
+
+
+def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token that fills shorter rows. The model's configuration may name another one, or none."""
+    return int(tokenizer.pad_token_id or 0)
 
 
 def pad_rows(encoded: Encoded, rows: Array, pad_id: int, *, left: bool = False) -> tuple[dict[str, Array], Array]:

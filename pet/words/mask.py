@@ -15,7 +15,7 @@ from pet.cloze.encode import ClozeEncoder
 from pet.cloze.pvp import PVP
 from pet.cloze.tokens import TokenTable
 from pet.members.shared import Shared
-from pet.training.batching import to_tensors, token_budget_batches, write_back
+from pet.training.batching import padding_id, to_tensors, token_budget_batches, write_back
 from pet.training.device import batch_tokens
 from pet.training.memory import kept_memory
 
@@ -55,7 +55,7 @@ def log_probabilities(
     words, columns = torch.from_numpy(pvp.words).to(device), torch.from_numpy(chosen).to(device)
     encoded = encoder.encode(tokens)
     out = np.empty((len(encoded), len(chosen)), np.float32)
-    pad_id = int(shared.tokenizer.pad_token_id or 0)
+    pad_id = padding_id(shared.tokenizer)
     batches = token_budget_batches(encoded.ids.lengths, batch_tokens(shared.recipe.inference.tokens, device))
 
     def scored() -> Iterator[tuple[Array, Tensor]]:

@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def recipe_of(method: str) -> Any:
     targets = "attention"
-    if method == "lora-all":  # XLNet and Mamba have layers besides attention, whose matrices are none in XLNet
+    if method == "lora-all":  # the matrices of XLNet's attention are not layers, and Mamba has no attention
         method, targets = "lora", "all"
     if method == "lora":
         pytest.importorskip("peft")
