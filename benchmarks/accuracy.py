@@ -2,9 +2,10 @@
 
     python benchmarks/accuracy.py agnews:10 agnews:50 sst2:32 --seeds 3
 
-Reads the data sets and models in ../shared, which are not part of the project. Each line of the output file is one run
-with all methods; runs that are already in the file are skipped. The table is also written as Markdown next to
-the output file.
+Reads the data sets and models in ../shared, which are not part of the project, or data sets of your own with --data: a
+folder for each, with train.jsonl, unlabeled.jsonl, test.jsonl and, unless its name is that of a task of the package,
+task.yaml. Each line of the output file is one run with all methods; runs that are already in the file are skipped. The
+table is also written as Markdown next to the output file.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ COLUMNS = ["zero-shot", *BASELINES, "supervised", "pet ensemble", "pet student"]
 INTRO = """# Accuracy: PET and baselines
 
 Produced by `python benchmarks/accuracy.py`. Every run is a line of the JSON lines file next to this one, with its
-settings. Accuracy in percent, mean and standard deviation over seeds, on the first rows of each test set. "One member"
-is the mean over the patterns of all seeds, "tokens" is `max_length`, and "minutes" is the time of a whole run with all
+settings. Accuracy in percent, mean and standard deviation over seeds, on the first rows of each test set. "Estimated"
+is what the run itself says about its ensemble, without test labels (earlier lines do not have it), "one member" is the
+mean over the patterns of all seeds, "tokens" is `max_length`, and "minutes" is the time of a whole run with all
 baselines.
 
 """
@@ -36,10 +38,12 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     from pet.run.results import headline_metrics
     from pet.task.task import Task
 
-    name, shared = wanted["task"], options["shared"]
+    name = wanted["task"]
+    data = options["data"] / name
+    own = data / "task.yaml"
     settings = {
-        "task": Task.load(name).to_dict(),
-        "model": str(shared / "models" / MODELS.get(name, options["model"])),
+        "task": Task.load(str(own) if own.exists() else name).to_dict(),
+        "model": str(common.SHARED / "models" / MODELS.get(name, options["model"])),
         "examples": wanted["examples"],
         "pool_size": options["pool_size"],
         "seed": wanted["seed"],
@@ -48,7 +52,7 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         "baselines": True,
     }
     with tempfile.TemporaryDirectory(prefix="pet-accuracy-") as folder:
-        result, seconds = common.run_in(Path(folder), shared / "data" / name, options["test_rows"], settings)
+        result, seconds = common.run_in(Path(folder), data, options["test_rows"], settings)
     rows = headline_metrics(result)
     return {
         **wanted,
@@ -56,6 +60,7 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         "test": result["data"]["test"],
         "seconds": round(seconds),
         "cores": os.cpu_count(),
+        "estimate": result["estimate"]["accuracy"] if result.get("estimate") else None,
         "results": {row: {figure: rows[row][figure] for figure in HEADLINE} for row in COLUMNS},
         "members": {
             member: figures["accuracy"]
@@ -73,12 +78,26 @@ def table(lines: list[dict[str, Any]]) -> str:
         groups.setdefault(
             (line["task"], line["examples"], line["model"], line["pool"], line["test"], length), []
         ).append(line)
-    head = ["task", "examples", *COLUMNS, "one member", "seeds", "minutes", "pool", "test", "tokens", "model"]
+    head = [
+        "task",
+        "examples",
+        *COLUMNS,
+        "estimated",
+        "one member",
+        "seeds",
+        "minutes",
+        "pool",
+        "test",
+        "tokens",
+        "model",
+    ]
     rows = []
     for (name, examples, model, *sizes), runs in sorted(groups.items()):
         cells = [name, str(examples)]
         for column in COLUMNS:
             cells.append(common.spread([run["results"][column]["accuracy"] for run in runs]))
+        estimates = [run["estimate"] for run in runs if run.get("estimate") is not None]
+        cells.append(common.spread(estimates) if estimates else "-")
         singles = [accuracy for run in runs for accuracy in run["members"].values()]
         minutes = sum(run["seconds"] for run in runs) / len(runs) / 60
         cells += [f"{100 * sum(singles) / len(singles):.1f}", str(len(runs)), f"{minutes:.1f}"]
@@ -88,7 +107,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 @click.command()
 @common.run_options("accuracy")
-@common.shared_option
+@common.data_option
 @click.option("--model", default="minilm-mlm-en", show_default=True, help="Name of a model in ../shared/models.")
 @click.option("--pool-size", default=1000, show_default=True, help="Unlabeled texts.")
 @click.option("--test-rows", default=1000, show_default=True, help="Texts of the test set.")
