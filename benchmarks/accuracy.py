@@ -78,19 +78,8 @@ def table(lines: list[dict[str, Any]]) -> str:
         groups.setdefault(
             (line["task"], line["examples"], line["model"], line["pool"], line["test"], length), []
         ).append(line)
-    head = [
-        "task",
-        "examples",
-        *COLUMNS,
-        "estimated",
-        "one member",
-        "seeds",
-        "minutes",
-        "pool",
-        "test",
-        "tokens",
-        "model",
-    ]
+    head = ["task", "examples", *COLUMNS, "estimated", "one member"]
+    head += ["seeds", "minutes", "pool", "test", "tokens", "model"]
     rows = []
     for (name, examples, model, *sizes), runs in sorted(groups.items()):
         cells = [name, str(examples)]
