@@ -25,7 +25,7 @@ INTRO = """# Accuracy: PET and baselines
 
 Produced by `python benchmarks/accuracy.py`. Every run is a line of the JSON lines file next to this one, with its
 settings. Accuracy in percent, mean and standard deviation over seeds, on the first rows of each test set. "Estimated"
-is what the run itself says about its ensemble, without test labels (earlier lines do not have it), "one member" is the
+is what each run itself says about its ensemble, without test labels (earlier lines do not have it), "one member" is the
 mean over the patterns of all seeds, "tokens" is `max_length`, and "minutes" is the time of a whole run with all
 baselines.
 
@@ -60,7 +60,7 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         "test": result["data"]["test"],
         "seconds": round(seconds),
         "cores": os.cpu_count(),
-        "estimate": result["estimate"]["accuracy"] if result.get("estimate") else None,
+        "estimate": result["estimate"] and [result["estimate"][name] for name in ("accuracy", "low", "high")],
         "results": {row: {figure: rows[row][figure] for figure in HEADLINE} for row in COLUMNS},
         "members": {
             member: figures["accuracy"]
@@ -85,13 +85,17 @@ def table(lines: list[dict[str, Any]]) -> str:
         cells = [name, str(examples)]
         for column in COLUMNS:
             cells.append(common.spread([run["results"][column]["accuracy"] for run in runs]))
-        estimates = [run["estimate"] for run in runs if run.get("estimate") is not None]
-        cells.append(common.spread(estimates) if estimates else "-")
+        cells.append("; ".join(_interval(run["estimate"]) for run in runs if run.get("estimate")) or "-")
         singles = [accuracy for run in runs for accuracy in run["members"].values()]
         minutes = sum(run["seconds"] for run in runs) / len(runs) / 60
         cells += [f"{100 * sum(singles) / len(singles):.1f}", str(len(runs)), f"{minutes:.1f}"]
         rows.append([*cells, *sizes, model])
     return common.markdown(head, rows)
+
+
+def _interval(estimate: list[float]) -> str:
+    middle, low, high = (f"{100 * share:.0f}" for share in estimate)
+    return f"{middle} ({low} to {high})"
 
 
 @click.command()
