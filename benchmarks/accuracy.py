@@ -53,14 +53,14 @@ def one_run(wanted: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory(prefix="pet-accuracy-") as folder:
         result, seconds = common.run_in(Path(folder), data, options["test_rows"], settings)
-    rows = headline_metrics(result)
+    rows, estimate = headline_metrics(result), result.get("estimate")
     return {
         **wanted,
         "pool": result["data"]["pool"],
         "test": result["data"]["test"],
         "seconds": round(seconds),
         "cores": os.cpu_count(),
-        "estimate": result["estimate"] and [result["estimate"][name] for name in ("accuracy", "low", "high")],
+        "estimate": estimate and [estimate[name] for name in ("accuracy", "low", "high")],
         "results": {row: {figure: rows[row][figure] for figure in HEADLINE} for row in COLUMNS},
         "members": {
             member: figures["accuracy"]
