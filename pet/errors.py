@@ -36,6 +36,10 @@ class PetError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class TextError(PetError):
+    """A text that a model cannot read."""
+
+
 def _shorten(problem: str) -> str:
     """Keep the beginning, which names the place, and the end, which names the cure."""
     return problem if len(problem) <= LONGEST else f"{problem[: LONGEST - 500]} ... {problem[-490:]}"

@@ -88,5 +88,5 @@ def serve(model: str, host: str, port: int, as_json: bool, quiet: bool, **option
         else:
             echo(address)
 
-    serve(served, host, port, limits, os.environ.get(TOKEN, ""), ready)
+    serve(served, host, port, limits, os.environ.get(TOKEN, "").strip(), ready)
     reporter.info("stopped")

@@ -15,7 +15,7 @@ from pet.cloze.frame import Frame, probe_frame
 from pet.cloze.priming import Primers, field_texts
 from pet.cloze.ragged import Encoded, Ragged, ragged_index
 from pet.cloze.tokens import FieldKey, PlainTextTokenizer, TokenTable
-from pet.errors import PetError
+from pet.errors import PetError, TextError
 from pet.task.grammar import Field, Mask, Soft, Template, Text
 from pet.task.pattern import LABEL
 
@@ -302,7 +302,7 @@ class ClozeEncoder:
         too_long = np.flatnonzero(stay.sum(axis=1) > budget)
         if len(too_long):
             names = ", ".join(piece.key.name for piece in self._fields if piece.keep and piece.key)
-            raise PetError(
+            raise TextError(
                 f"pattern {self.template.source!r}: the fields marked !keep ({names}) do not fit into "
                 f"{self.max_length} tokens in {len(too_long)} row{'s' * (len(too_long) > 1)}, "
                 f"the first is row {int(rows[too_long[0]]) + 1}; "

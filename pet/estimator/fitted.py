@@ -146,5 +146,7 @@ def _open_run(place: Path, settings: RunSettings, task: Task, results: dict[str,
         if has_student
         else open_ensemble(place, allow_pickle=settings.allow_pickle)
     )
+    if isinstance(predictor, Classifier) and list(predictor.labels) != [str(label) for label in task.labels]:
+        raise PetError(f"{place / 'student'}: its labels are not those of the run; copy the folder from the original")
     labels = place / f"g{used_generation(place, read_stages(place), settings.method)}" / "labels.parquet"
     return Fitted(predictor, read_soft_labels(labels, task.labels) if labels.is_file() else None, results)

@@ -11,10 +11,11 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, DatasetCardData, HfApi, ModelCard
 
+from pet.data.columns import some
 from pet.data.open_source import open_source
-from pet.data.source import column_names
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.errors import PetError
+from pet.export.label_columns import further_columns
 from pet.inference.ensemble import used_generation
 from pet.inference.place import check_place, classifier_folder
 from pet.report.card import escape, front_matter
@@ -35,10 +36,6 @@ _BELONGS = re.compile(
     r"|[\w.-]*\.model|onnx/model(_quantized)?\.onnx(_data)?|export\.json"
 )
 _ENDINGS = (".parquet", ".jsonl", ".csv", ".tsv")
-# Columns of soft labels; further ones were copied from the texts.
-_LABEL_COLUMN = re.compile(
-    r"id|labels?|probabilities|logits|confidence|entropy|agreement|votes|fit|(p|vote)\(.*\)", re.DOTALL
-)
 
 
 @dataclass(frozen=True)
@@ -171,11 +168,11 @@ def labels_upload(source: str, about: About) -> Upload:
     path = _label_place(source)
     table = read_soft_labels(path)
     read = open_source(str(path), "labels")
-    kept = [name for name in column_names(read) or () if not _LABEL_COLUMN.fullmatch(name) and name not in table.labels]
+    kept = further_columns(read, map(str, table.labels))
     if kept:
         raise PetError(
-            f"{source}: also has the columns {', '.join(kept)}, which would be sent, too; label the texts again "
-            "without --keep"
+            f"{source}: also has the columns {some(kept)}, which would be sent, too; label the texts again without "
+            "--keep"
         )
     several = path.is_dir()
     files = {f"data/train-{number:05}{file.suffix.lower()}": file for number, file in enumerate(read.paths)}

@@ -179,7 +179,8 @@ def _fingerprint(
         {
             "config": read_config(folder),
             "members": {name: stage["outputs"] for name, stage in read_stages(folder).items()},
-            "source": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths] or given.given,
+            "source": absolute(given.given),  # names the sheet or the table of a file, too
+            "files": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths],
             "options": [
                 min_confidence,
                 given.mapping,

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from pet.data.values import is_unicode
-from pet.errors import PetError
+from pet.errors import PetError, TextError
 from pet.review.guard import LOCAL, hostname
 from pet.serving.batches import Batcher, Busy
 from pet.serving.figures import Figures
@@ -135,7 +135,7 @@ async def _predict(request: Request, served: Served, limits: Limits, batcher: Ba
     except asyncio.TimeoutError:
         raise _Refused(504, f"no answer within {limits.seconds:g} seconds; try again later") from None
     except PetError as error:
-        raise _Refused(500, str(error)) from None
+        raise _Refused(400 if isinstance(error, TextError) else 500, str(error)) from None
     figures.note_texts(len(rows))
     answers = [ranked(served.labels, row, top) for row in found]
     return answers[0] if single else answers

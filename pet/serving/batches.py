@@ -70,25 +70,31 @@ class Batcher:
         self._thread.shutdown()
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._queue:
             batch = self._next()
-            if not batch:
-                continue
-            rows = [row for one in batch for row in one.rows]
-            self.on_batch(len(rows))
-            try:
-                found = await loop.run_in_executor(self._thread, self.compute, rows)
-            except Exception as error:
-                for one in batch:
-                    if not one.result.done():
-                        one.result.set_exception(error)
-                continue
-            start = 0
+            if batch:
+                await self._answer(batch)
+
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        """Compute a batch. If that fails, each request is computed alone, so that one text does not fail the others."""
+        rows = [row for one in batch for row in one.rows]
+        self.on_batch(len(rows))
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self.compute, rows)
+        except Exception as error:
             for one in batch:
-                if not one.result.done():
-                    one.result.set_result(found[start : start + len(one.rows)])
-                start += len(one.rows)
+                if one.result.done():
+                    continue
+                if len(batch) == 1:
+                    one.result.set_exception(error)
+                else:
+                    await self._answer([one])
+            return
+        start = 0
+        for one in batch:
+            if not one.result.done():
+                one.result.set_result(found[start : start + len(one.rows)])
+            start += len(one.rows)
 
     def _next(self) -> list[_Waiting]:
         """Take the requests of the next batch, without those whose callers have given up."""

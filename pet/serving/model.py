@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from pet.data.columns import composed
 from pet.inference.classifier import accelerator_for, open_classifier
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.exported import ExportedEnsemble, open_exported
@@ -100,7 +102,7 @@ def _ensemble(ensemble: SavedEnsemble | ExportedEnsemble) -> Served:
 
 
 def _table(rows: Sequence[Mapping[str, str]], fields: Sequence[str]) -> Dataset:
-    columns = {field: [row[field] for row in rows] for field in fields}
+    columns = {field: composed(pa.array([row[field] for row in rows], pa.string())) for field in fields}
     mark = uuid.uuid4().hex  # external members look ids up, and row numbers would be those of other texts
     return Dataset.from_dict({"id": [f"{mark}-{number}" for number in range(len(rows))], **columns})
 

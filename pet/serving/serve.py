@@ -28,8 +28,10 @@ def serve(served: Served, host: str, port: int, limits: Limits, token: str, read
     Raises
     ------
     PetError
-        If the port cannot be used, or the address requires a token.
+        If the port cannot be used, the address requires a token, or no request could send the token.
     """
+    if not (token.isascii() and token.isprintable()):
+        raise PetError(f"{TOKEN}: has characters that a header cannot hold; use printable ASCII characters")
     if host not in LOCAL and not token:
         raise PetError(
             f"--host {host}: other machines could use the server; set a secret in the environment variable {TOKEN}, "

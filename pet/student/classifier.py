@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _NOTE = "pet.json"
+_SUMMARIZING = ("flaubert", "xlm", "xlnet")  # families that read `summary_type`
 _FIELD = text(1000, pattern=NAME.pattern, wanted="the name of a field")
 _NOTE_SCHEMA = record({"fields": list_of(_FIELD, 1), "input": text()}, {"threshold": number(0, 1)})
 
@@ -153,7 +154,8 @@ class Classifier:
     @property
     def pads_left(self) -> bool:
         """Whether texts must be padded on the left, because the model reads the last column (XLNet)."""
-        return getattr(self.model.config, "summary_type", None) == "last"
+        config = self.model.config
+        return config.model_type in _SUMMARIZING and getattr(config, "summary_type", None) == "last"
 
     @property
     def pad_id(self) -> int:
@@ -343,7 +345,18 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     set_padding(name, model, tokenizer)
     max_length = int(min(tokenizer.model_max_length, position_limit(model)))
     text_input, threshold = saved_input(folder)
+    check_room(name, tokenizer, text_input, max_length)
     return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent, threshold)
+
+
+def check_room(name: str, tokenizer: PreTrainedTokenizerBase, text_input: TextInput, longest: int) -> None:
+    """Refuse a classifier whose longest input has no room for text: it would be cut to nothing, or not at all."""
+    special = tokenizer.num_special_tokens_to_add(pair=len(text_input.template.segments) > 1)
+    if longest <= special:
+        raise PetError(
+            f"model {name}: its inputs may have {longest} tokens (model_max_length in tokenizer_config.json), of which "
+            f"{special} are special, so no text fits; copy the file from the original folder"
+        )
 
 
 def check_outputs(outputs: Outputs, name: str, independent: bool) -> None:

@@ -17,7 +17,7 @@ from pet.errors import PetError
 from pet.runtimes.build import build_engine
 from pet.runtimes.engines import AUTO, ONNX, Engine, check_runtime, open_engine, runtime_of_export
 from pet.runtimes.graph import INPUTS, LogitsGraph
-from pet.student.classifier import Classifier, check_outputs, encode_texts, saved_input, set_padding
+from pet.student.classifier import Classifier, check_outputs, check_room, encode_texts, saved_input, set_padding
 from pet.student.outputs import read_outputs
 from pet.training.batching import pad_rows, token_budget_batches
 
@@ -95,6 +95,7 @@ def load_exported(
     set_padding(name, model, tokenizer)
     text_input, threshold = saved_input(folder)
     most = longest_input(name, config, tokenizer)
+    check_room(name, tokenizer, text_input, most)
     classifier = Classifier(model, tokenizer, text_input, outputs.labels, most, outputs.independent, threshold)
     use_engine(classifier, open_engine(chosen, path, precision, int8=quantize))
     return classifier

@@ -18,6 +18,7 @@ _SHAPE = record({"choices": list_of(record({"message": record({}, {"content": ma
 _LOGPROBS = record({"content": list_of(record({"top_logprobs": _TOP}), 1, 1000)})
 _USAGE = record({"usage": record({"total_tokens": number(0, 1e9)})})
 _CURE = "use another server"
+_SIGNS = " \"'*`#.(["  # before an answer
 _ALSO_WORDS = re.compile(r"\b[AI](?=[ ’'][^\W\d_])")  # letters that begin a sentence, as in `A refund` and `I'd say C`
 
 
@@ -69,20 +70,53 @@ def read_vote(answer: Any, prompt: Prompt) -> int | None:
     PetError
         If the answer is not one of the chat API.
     """
-    said = (_choice(answer)["message"].get("content") or "")[:2000].strip().strip("\"'*`#.([ ").strip()
-    if not prompt.by_name:
-        said = _ALSO_WORDS.sub("", said).strip()
-        first = re.match(r"[^\W_]+", said)
-        if first is not None and first[0] in prompt.marks:
-            return prompt.marks.index(first[0])
+    said = (_choice(answer)["message"].get("content") or "")[:2000].strip()
     names = [name.casefold() for name in prompt.task.labels]
-    begin = [place for place, name in enumerate(names) if whole_word(name).match(said.casefold())]
-    if begin:
-        return max(begin, key=lambda place: len(names[place])) if prompt.by_name else None
-    if not prompt.by_name:
-        numbers = set(re.findall(r"[^\W_]+", said)) & set(prompt.marks)
-        return prompt.marks.index(numbers.pop()) if len(numbers) == 1 else None
-    inside = [place for place, name in enumerate(names) if whole_word(name).search(said.casefold())]
+    if prompt.by_name:
+        begins = _beginning(said.casefold(), names)
+        return _only_one_in(said.casefold(), names) if begins is None else begins
+    said = _ALSO_WORDS.sub("", said.strip(_SIGNS)).strip()
+    first = re.match(r"[^\W_]+", said)
+    if first is not None and first[0] in prompt.marks:
+        return prompt.marks.index(first[0])
+    if _beginning(said.casefold(), names) is not None:
+        return None
+    numbers = set(re.findall(r"[^\W_]+", said)) & set(prompt.marks)
+    return prompt.marks.index(numbers.pop()) if len(numbers) == 1 else None
+
+
+def _beginning(said: str, names: Sequence[str]) -> int | None:
+    """Return the place of the longest name that a text begins with, after signs such as quotes; None if there is none.
+
+    A name may begin or end with such signs itself.
+
+    Examples
+    --------
+    >>> _beginning("**c#**", ["java", "c", "c#"]), _beginning(".net.", [".net", "net"])
+    (2, 0)
+    """
+    for start in range(len(said) - len(said.lstrip(_SIGNS)) + 1):
+        begin = [place for place, name in enumerate(names) if whole_word(name).match(said[start:])]
+        if begin:
+            return max(begin, key=lambda place: len(names[place]))
+    return None
+
+
+def _only_one_in(said: str, names: Sequence[str]) -> int | None:
+    """Return the place of the only name in a text, apart from names within longer ones; None if there are several.
+
+    Examples
+    --------
+    >>> _only_one_in("this is about c#", ["java", "c", "c#"]), _only_one_in("java or c", ["java", "c", "c#"])
+    (2, None)
+    """
+    spans = {place: [found.span() for found in whole_word(name).finditer(said)] for place, name in enumerate(names)}
+    every = {span for found in spans.values() for span in found}
+
+    def alone(span: tuple[int, int]) -> bool:
+        return not any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in every)
+
+    inside = [place for place, found in spans.items() if any(map(alone, found))]
     return inside[0] if len(inside) == 1 else None
 
 
@@ -103,16 +137,15 @@ def _choice(answer: Any) -> dict[str, Any]:
 
 def _mark_of_token(token: str, prompt: Prompt) -> int | None:
     """Return the place of the only mark that a token is, or begins if marks are names; else None."""
-    said = token.strip().rstrip(".:)")
-    if not said:
-        return None
-    if not prompt.by_name:
-        return prompt.marks.index(said) if said in prompt.marks else None
-    names = [mark.casefold() for mark in prompt.marks]
-    if said.casefold() in names:
-        return names.index(said.casefold())
-    matches = [place for place, name in enumerate(names) if name.startswith(said.casefold())]
-    return matches[0] if len(matches) == 1 else None
+    names = [mark.casefold() for mark in prompt.marks] if prompt.by_name else list(prompt.marks)
+    for said in (token.strip(), token.strip().rstrip(".:)")):
+        said = said.casefold() if prompt.by_name else said
+        matches = [place for place, name in enumerate(names) if said and name.startswith(said)]
+        if said in names:
+            return names.index(said)
+        if prompt.by_name and len(matches) == 1:
+            return matches[0]
+    return None
 
 
 def _add(first: float, second: float) -> float:

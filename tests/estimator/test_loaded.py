@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.base import clone
 from small_run import pet, run_options, write_inputs
 from tiny_text import LABELS
@@ -52,6 +53,17 @@ def test_a_student_that_was_changed_is_refused(finished: Path, tmp_path: Path) -
     note = tmp_path / "run" / "student" / "pet.json"
     note.write_text(note.read_text().replace("{text}", "{text}."))
     with pytest.raises(ValueError, match=r"pet\.json.*changed"):
+        PetClassifier.load(tmp_path / "run")
+
+
+def test_a_student_with_other_labels_than_the_run_is_refused(finished: Path, tmp_path: Path) -> None:
+    """It would give the names of other labels, in the order of the task."""
+    shutil.copytree(finished, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    written = yaml.safe_load(config.read_text(encoding="utf-8"))
+    written["task"]["labels"].reverse()
+    config.write_text(yaml.safe_dump(written), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"student.*labels are not those of the run"):
         PetClassifier.load(tmp_path / "run")
 
 

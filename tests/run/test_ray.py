@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ pytest.importorskip("pandas")
 from pet.data.table_options import TableOptions  # noqa: E402
 from pet.errors import PetError  # noqa: E402
 from pet.inference import label_shards as labeling  # noqa: E402
+from pet.inference.ensemble import open_ensemble  # noqa: E402
 from pet.inference.label_file import label_file  # noqa: E402
 from pet.inference.options import ComputeOptions  # noqa: E402
 from pet.progress import Reporter  # noqa: E402
@@ -173,6 +175,21 @@ def test_finished_shards_are_kept_when_labeling_is_interrupted(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     label_file(finished, str(pool), tmp_path / "one.parquet", table=SHARDS, compute=CPU)
     assert rows_of(tmp_path / "many") == rows_of(tmp_path / "one.parquet")
+
+
+def test_tables_of_one_file_do_not_share_shards(finished: Path, tmp_path: Path):
+    ensemble, path = open_ensemble(finished), tmp_path / "pool.db"
+    with closing(sqlite3.connect(path)) as database:
+        for table in ("june", "july"):
+            database.execute(f"create table {table} (text)")
+            database.execute(f"insert into {table} values ('a text of {table}')")
+        database.commit()
+
+    def fingerprint(table: str) -> str:
+        given = labeling._look_at(f"sqlite:{path}#{table}", ensemble, SHARDS)
+        return labeling._fingerprint(finished, given, 0.0, SHARDS, CPU)
+
+    assert fingerprint("june") == fingerprint("june") != fingerprint("july")
 
 
 @pytest.mark.slow

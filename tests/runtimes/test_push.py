@@ -156,6 +156,46 @@ def test_columns_that_were_copied_from_the_texts_are_not_sent(labels: Path):
 
 
 @pytest.mark.parametrize(
+    "further",
+    [
+        {"text": "secret"},  # in one row only
+        {"a": "secret"},  # as a label
+        {"fit": "secret"},  # as what `pet label` writes
+        {"p(a)": "secret"},
+        {"votes": {"m": "secret"}},
+        {"labels": ["secret"]},
+    ],
+    ids=str,
+)
+def test_texts_are_not_sent_whatever_their_column_is_called(labels: Path, further: dict[str, Any]):
+    first, *rest = labels.read_text(encoding="utf-8").splitlines()
+    last = json.dumps({"id": "9", "probabilities": {"a": 0.5, "b": 0.5}} | further)
+    for lines in ([json.dumps(json.loads(first) | further), *rest], [first, *rest, last]):
+        labels.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        assert next(iter(further)) in refused("push", labels, "someone/x", "--labels", "--dry-run")
+
+
+def test_all_that_label_writes_is_sent(labels: Path):
+    row = {
+        "confidence": 0.75,
+        "entropy": None,
+        "agreement": 1,
+        "fit": -2.5,
+        "votes": {"m": "b", "n": None},
+        "label": "b",
+    }
+    rows = [json.loads(line) | row for line in labels.read_text(encoding="utf-8").splitlines()]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pet("push", labels, "someone/x", "--labels", "--dry-run")
+    lines = ["id,p(a),p(b),label,confidence,vote(m)", "0,0.25,0.75,b,0.75,b", "1,1,0,a,1,"]
+    table = labels.with_suffix(".csv")
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pet("push", table, "someone/x", "--labels", "--dry-run")
+    table.write_text("\n".join([*lines, "2,0.5,0.5,a,0.5,secret"]) + "\n", encoding="utf-8")
+    assert "'vote(m)'" in refused("push", table, "someone/x", "--labels", "--dry-run")
+
+
+@pytest.mark.parametrize(
     "options", [("--license", "no such"), ("--language", "English!"), ("--dataset", "../x")], ids=lambda pair: pair[0]
 )
 def test_metadata_that_the_hub_would_refuse_is_named(student: Path, options: tuple[str, str]):

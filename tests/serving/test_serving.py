@@ -23,6 +23,7 @@ from tiny_text import LABELS
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 from pet.ensemble.combine import SoftLabels
+from pet.errors import TextError
 from pet.serving.app import Limits, make_app
 from pet.serving.batches import Batcher, Busy
 from pet.serving.model import Served, _ensemble
@@ -168,6 +169,42 @@ def test_too_many_texts_are_refused_and_an_error_reaches_its_batch_only():
     found = asyncio.run(main())
     batcher.close()
     assert isinstance(found[0], ValueError) and found[1].tolist() == [0] and isinstance(found[2], Busy)
+
+
+def test_a_text_that_cannot_be_read_fails_its_own_request_only():
+    def probabilities(rows: Sequence[Mapping[str, str]]) -> Any:
+        time.sleep(0.05)  # so that the others wait together
+        if any(row["text"] == "long" for row in rows):
+            raise TextError("too long")
+        return np.full((len(rows), 2), 0.5)
+
+    app, batcher = make_app(replace(fake(), probabilities=probabilities), LIMITS)
+
+    async def main() -> list[Answer]:
+        return await asyncio.gather(*(_ask(app, "/predict", {"inputs": text}, {}) for text in ("a", "b", "long", "c")))
+
+    found = asyncio.run(main())
+    batcher.close()
+    assert [status for status, _ in found] == [200, 200, 400, 200] and found[2][1] == {"error": "too long"}
+
+
+def test_accents_are_composed_as_in_files():
+    seen: list[str] = []
+
+    class Noting:
+        task = SimpleNamespace(labels=("a", "b"), fields=("text",))
+
+        def label(self, table: Any) -> Any:
+            seen.extend(table["text"])
+            return SoftLabels(np.full((len(table), 2), 0.5), np.zeros((len(table), 1), dtype=int))
+
+    _ensemble(Noting()).probabilities([{"text": "caf\u0065\u0301"}, {"text": "a"}])  # type: ignore[arg-type]
+    assert seen == ["caf\u00e9", "a"]
+
+
+def test_a_token_that_no_header_can_hold_is_refused(student: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PET_SERVE_TOKEN", "p\u00e4ss")
+    assert "printable ASCII" in refused("serve", student, "--port", "0", "--device", "cpu")
 
 
 def test_figures_count_requests_texts_and_batches(app: Any):

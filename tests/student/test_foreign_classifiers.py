@@ -57,6 +57,22 @@ def _edit(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
+@pytest.mark.parametrize("longest", [1, 2])
+def test_inputs_without_room_for_text_are_refused(foreign, longest: int) -> None:
+    """transformers would not cut texts then, or cut all of them to nothing."""
+    folder = foreign(id2label=ABC)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": longest}))
+    with pytest.raises(PetError, match=r"model_max_length.*2 are special"):
+        load_classifier(str(folder))
+
+
+def test_a_setting_of_other_families_does_not_move_the_padding(foreign) -> None:
+    folder = foreign(id2label=ABC)
+    _edit(folder, summary_type="last")
+    assert not load_classifier(str(folder)).pads_left
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -118,6 +118,13 @@ def test_without_log_probabilities_answers_are_votes(tmp_path: Path) -> None:
         (("no", "yes"), "Nothing to say, yes", "yes"),
         (("no", "none"), "none of these", "none"),
         (("c", "c++"), "C++ code", "c++"),
+        (("C#", "Java"), "C#", "C#"),
+        (("C#", "Java", "C"), "**C#**", "C#"),
+        (("C#", "Java", "C"), "The label is C#.", "C#"),
+        (("C#", "Java", "C"), "C, not C#", "C"),
+        (("C#", "Java", "C"), "Either Java or C", None),
+        ((".NET", "Java"), ".NET", ".NET"),
+        (("a*", "b*"), "`a*`", "a*"),
         (("体育", "财经"), "我选择体育新闻", "体育"),
     ],
 )
@@ -143,6 +150,8 @@ def test_labels_of_which_one_begins_another_are_numbered(tmp_path: Path) -> None
     assert Prompt(named(("no", "yes", "maybe")), TeacherSettings()).by_name
     prompt = Prompt(named(("no", "none")), TeacherSettings(answers="words"))
     assert read_logprobs(json.loads(completion("", {"No": -0.1, "none": -2.0})), prompt) == [-0.1, -2.0]
+    prompt = Prompt(named((".NET", "C#")), TeacherSettings(answers="words"))
+    assert read_logprobs(json.loads(completion("", {".": -0.1, "c#.": -2.0})), prompt) == [-0.1, -2.0]
 
 
 def named(labels: tuple[str, ...]) -> Task:
