@@ -129,6 +129,12 @@ ONE_LABEL = (external.KIND, chat.KIND, rules.KIND)  # kinds that give each text 
 TEACHERS = (chat.KIND, nli.KIND, gliclass.KIND, rules.KIND)  # kinds that --teacher accepts
 
 
+# Files and folders beside those of members.
+_TAKEN = frozenset(
+    {"acceptance", "ensemble", "examples", "labels", "pretrained", "primers", "ratio", "second-view", "untrained"}
+)
+
+
 def parse_member(text: str) -> MemberSpec:
     """Parse a member in a task file or option: ``KIND``, ``KIND:ARGUMENT``, or ``NAME=KIND:ARGUMENT``.
 
@@ -153,6 +159,11 @@ def parse_member(text: str) -> MemberSpec:
         raise PetError(f"member {text!r}: {suggest(kind, list(NAMED))}")
     spec = NAMED[kind](argument.strip())
     name = given or spec.name
+    if name.split(".")[0].casefold() in _TAKEN:
+        raise PetError(
+            f"member {shorten(text)!r}: a run has a file or folder of its own that is named {shorten(name)!r}; write "
+            f"NAME={kind}..., with another name"
+        )
     if list(inside(longest=100)(name, "")) or "/" in name:  # the name of a folder
         raise PetError(
             f"member {shorten(text)!r}: the name {shorten(name)!r} cannot be that of a folder; write NAME={kind}..., "

@@ -12,7 +12,7 @@ from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.run.classifiers import predictions_of
 from pet.run.context import RunContext
 from pet.run.merging import kept_alone, kept_ensemble
-from pet.run.stages import Member, member_scores, trained_members, untrained_members
+from pet.run.stages import Member, member_scores, members_of, untrained_members
 from pet.statistics import paired
 from pet.statistics_sets import paired_sets
 
@@ -26,7 +26,7 @@ def predicted_labels(context: RunContext, results: Mapping[str, Any]) -> dict[st
     if "student" in results:
         predicted["student"] = predictions_of(context, "student")
     if "ensemble" in results:
-        members = trained_members(context, results.get("generation", 0))
+        members = members_of(context, results.get("generation", 0))
         predicted["ensemble"] = _ensemble_labels(context, members)
     return predicted
 

@@ -31,7 +31,7 @@ from pet.run.shown_texts import (
     soft_labels,
     wrong_texts,
 )
-from pet.run.stages import Member, member_scores, read_scores, trained_members
+from pet.run.stages import Member, member_scores, members_of, read_scores
 from pet.store.json_reader import read_json
 from pet.store.schema import list_of, maybe, number, record
 from pet.student.classifier import read_threshold
@@ -76,7 +76,7 @@ def evidence(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
         found["student_losses"] = context.directory.info("student", _LOSSES).get("losses", [])
     soft: dict[str, SoftLabels] = {}
     if context.settings.method != "supervised":
-        members = trained_members(context, results.get("generation", 0))
+        members = members_of(context, results.get("generation", 0))
         ensemble = kept_ensemble(context, members)
         rows = _spaced(len(context.texts("pool"))) if context.has("pool") else np.zeros(0, dtype=np.int64)
         for part in ("pool", "test"):

@@ -31,7 +31,7 @@ from pet.run.execution.executor import Executor
 from pet.run.execution.work import MemberWork
 from pet.run.merging import evaluate_ensemble, label_pool
 from pet.run.second_view import SecondView
-from pet.run.stages import Member, trained_members, untrained_members
+from pet.run.stages import Member, members_of, trained_members
 from pet.run.weights import make_ensemble, pattern_accuracies
 from pet.store.files import hash_inputs
 
@@ -145,8 +145,7 @@ class Generations:
 
     def members(self, generation: int) -> list[Member]:
         """Return the members of a generation."""
-        make = trained_members if generation >= self._first else untrained_members
-        return make(self.context, generation)
+        return members_of(self.context, generation)
 
     def ensemble(self, generation: int) -> Ensemble:
         """Return the ensemble of a finished generation, with weights and bias."""

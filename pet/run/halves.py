@@ -26,7 +26,7 @@ from pet.members.spec import MemberSpec
 from pet.numerics import log_softmax, mean_known, sigmoid
 from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_recipe, relative_cost, size_of
 from pet.run.context import RunContext
-from pet.run.held_out import learns_weights
+from pet.run.held_out import fold_count, learns_weights
 from pet.run.stages import Member, member_scores, read_scores
 from pet.seeds import derive_seed
 from pet.statistics import mean_interval, wilson
@@ -137,9 +137,11 @@ def estimate_from_halves(
     context.directory.stage(STAGE, {"config": context.config_hash}, build)
     merged = read_scores(context.directory.path / STAGE / FILE, (len(draws) * len(gold), labels))
     merged = merged.reshape(len(draws), len(gold), labels) / ensemble.temperature
+    if ensemble.independent:  # its threshold is meant for scores with its bias
+        merged = merged + ensemble.bias
     right = np.stack([right_rows(own, gold, ensemble.threshold) for own in merged])
     more = right_rows(left_out, gold, ensemble.threshold) if len(left_out) else mean_known(right[DRAWS:])
-    found = figures(right[:DRAWS], more)
+    found = figures(right[:DRAWS], more, fold_count(context) if len(left_out) else FOLDS)
     if gold.ndim == 1:
         return found
     said = np.where(np.isnan(merged[:DRAWS]), np.nan, sigmoid(merged[:DRAWS]) >= ensemble.threshold)
@@ -162,21 +164,22 @@ def right_rows(merged: Array, gold: Array, threshold: float) -> Array:
     return np.where(np.isnan(merged).any(axis=1), np.nan, right)
 
 
-def figures(right: Array, more: Array) -> Halves:
+def figures(right: Array, more: Array, folds: int) -> Halves:
     """Return the estimate.
 
     Parameters
     ----------
     right : 1 where a draw labels a text correctly, 0 where it does not, NaN where it learned from the text; shape
         (draws, n)
-    more : the same of members that learned from more texts, shape (n,)
+    more : the same of members that learned from all texts but a fold, shape (n,)
+    folds : number of folds
 
     Examples
     --------
     >>> right = np.array([[1, 0, np.nan, np.nan], [np.nan, np.nan, 1, 1]])
-    >>> found = figures(right, np.array([1, 1, 1, 1]))
-    >>> found.accuracy, found.judged, found.gain.difference
-    (0.75, 4, 0.25)
+    >>> found = figures(right, np.array([1, 1, 1, 1]), folds=4)
+    >>> found.accuracy, found.judged, found.gain.texts, found.gain.difference
+    (0.75, 4, 1, 0.25)
     """
     share = mean_known(right)
     known = ~np.isnan(share)
@@ -184,7 +187,8 @@ def figures(right: Array, more: Array) -> Halves:
     gain, both = None, known & ~np.isnan(more)
     if both.any():
         steps = (more - share)[both]
-        gain = Gain(len(share) - len(share) // 2, float(steps.mean()), *mean_interval(steps))
+        texts = max(1, round(len(share) * (1 / 2 - 1 / folds)))
+        gain = Gain(texts, float(steps.mean()), *mean_interval(steps))
     return Halves(len(right), len(share), int(known.sum()), float(share[known].mean()), low, high, gain)
 
 

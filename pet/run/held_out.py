@@ -30,7 +30,7 @@ def learns_weights(context: RunContext) -> bool:
 
 def folds(context: RunContext) -> Array:
     """Return the fold of each labeled text; see `pet.data.folds.stratified_folds`."""
-    return stratified_folds(context.texts("train").labels, _count(context), context.settings.seed)
+    return stratified_folds(context.texts("train").labels, fold_count(context), context.settings.seed)
 
 
 def held_out(context: RunContext, spec: MemberSpec) -> Array:
@@ -45,5 +45,6 @@ def _folding(context: RunContext) -> list[str]:
     return [spec.name for spec in context.specs if KINDS[spec.kind].evidence == "fold"]
 
 
-def _count(context: RunContext) -> int:
+def fold_count(context: RunContext) -> int:
+    """Return the number of folds of the labeled texts; a member leaves out one, or none."""
     return max(FEWEST_FOLDS, len(_folding(context)))

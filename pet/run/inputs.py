@@ -111,7 +111,10 @@ def load_data(
         if not len(rows) and removed and settings.method != "supervised":
             raise PetError(NO_TEXTS_LEFT)
         rows = settings.texts.pool(rows)
-        if len(rows) < len(pool):
+        if not len(rows):  # supervised classifiers need none
+            pool = None
+            del keys["pool"]
+        elif len(rows) < len(pool):
             pool, keys["pool"] = pick_rows(pool, rows), keys["pool"][rows]
     report = {
         "train": 0 if train is None else len(train),

@@ -15,7 +15,7 @@ from pet.run.class_ratio import drawn_at_random, estimated_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.label_shares import estimated_label_shares
 from pet.run.merging import kept_ensemble
-from pet.run.stages import Member, member_scores, trained_members
+from pet.run.stages import Member, member_scores, members_of, trained_members
 from pet.terminal import clean
 
 Array = NDArray[Any]
@@ -43,7 +43,7 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
     reviewed texts that were given as a file, ``low`` and ``high`` are their interval. If there is a warning,
     ``changes`` is the share of labels that the estimated ratio would change. ``source`` and ``rows`` describe a file.
     """
-    members = trained_members(context, generation)
+    members = members_of(context, generation)
     if context.task.multi_label:
         return _set_figures(context, members)
     ensemble, labels = kept_ensemble(context, members), context.task.labels

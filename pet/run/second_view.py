@@ -122,6 +122,9 @@ class SecondView:
             rows = np.flatnonzero(~held)
             rows = rows[:: max(1, len(rows) // MOST_ROWS)]
             vectors = np.concatenate([self._vectors[rows], gold_vectors])
+            if not len(vectors):  # the only text of the pool, and no labeled ones
+                out[held] = 1 / labels
+                continue
             model, _ = fit_logistic(vectors, np.concatenate([label[rows], gold]), labels, strength=STRENGTH)
             out[held] = np.exp(model.log_probabilities(self._vectors[held]))
         return out

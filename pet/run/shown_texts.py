@@ -16,8 +16,9 @@ from pet.members import embeddings
 from pet.numerics import sigmoid, unit_length
 from pet.report.pages import short
 from pet.run.context import RunContext
+from pet.run.merging import kept_ensemble
 from pet.run.stages import Member
-from pet.run.weights import stacked_evidence
+from pet.run.weights import as_kept, stacked_evidence
 
 Array = NDArray[Any]
 MOST_TEXTS = 30  # of each list
@@ -100,7 +101,8 @@ def left_out_probabilities(context: RunContext, members: Sequence[Member]) -> Ar
     stacked, gold = stacked_evidence(context, members)
     if not len(gold) or not stacked.known.any():
         return None
-    return sigmoid(stacked.log_probabilities) if context.task.multi_label else np.exp(stacked.log_probabilities)
+    found = as_kept(stacked, kept_ensemble(context, members)).log_probabilities
+    return sigmoid(found) if context.task.multi_label else np.exp(found)
 
 
 def contradicted_texts(context: RunContext, probabilities: Array, threshold: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pet.cloze.tokens import join_rows
 from pet.data.pick import pick_columns, pick_rows
 from pet.ensemble.pseudo_labels import read_pseudo_labels
 from pet.errors import PetError
@@ -80,6 +81,13 @@ def untrained_members(context: RunContext, generation: int = 0, prefix: str = ""
     patterns = [pattern_spec(untrained.KIND, number, 0) for number in range(len(context.task.patterns))]
     others = [spec for spec in context.specs if spec.pattern is None and not KINDS[spec.kind].trains]
     return [Member(spec, generation, prefix) for spec in (*patterns, *others)]
+
+
+def members_of(context: RunContext, generation: int) -> list[Member]:
+    """Return the members of a generation. Without labeled texts, the first one of iPET is not trained."""
+    untrained_first = context.settings.method == "ipet" and not context.has("train")
+    make = untrained_members if untrained_first and not generation else trained_members
+    return make(context, generation)
 
 
 # ---- members -----------------------------------------------------------------------------------
@@ -188,7 +196,10 @@ def _score_fold(context: RunContext, member: Member, scorer: Scorer, scores: Arr
     scores[:] = np.nan
     if not len(rows):
         return
-    texts = Texts(pick_rows(context.texts("train").table, rows), lambda: context.shared.plan)
+    train = context.texts("train")
+    # Workers have the text itself only if a member reads it.
+    tokens = None if KINDS[member.spec.kind].reads_texts else join_rows([(train.tokens, rows)])
+    texts = Texts(pick_rows(train.table, rows), lambda: context.shared.plan, tokens)
     own = np.empty((len(rows), scores.shape[1]), dtype=np.float32)
     with context.reporter.task(f"score train with {member.stage}", len(rows), "text") as bar:
         scorer.scores(texts, own, bar.update)

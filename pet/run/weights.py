@@ -25,7 +25,7 @@ from pet.run.context import RunContext
 from pet.run.halves import estimate_from_halves
 from pet.run.held_out import learns_weights
 from pet.run.merging import kept_ensemble
-from pet.run.stages import Member, member_scores, no_labels, trained_members
+from pet.run.stages import Member, member_scores, members_of, no_labels
 from pet.store.schema import Check, list_of, number, record
 
 Array = NDArray[Any]
@@ -113,14 +113,29 @@ def _threshold(
     """Return the probability from which a label applies.
 
     It is learned from labeled texts that members left out, and from the unlabeled texts, which should have as many
-    labels each as the labeled ones.
+    labels each as the labeled ones. If the scores are corrected to a class ratio, unlabeled texts should have as many
+    labels as it says, and labeled ones, which have another one, say nothing.
     """
-    found, right = stacked.log_probabilities[stacked.known], gold[stacked.known]
     if not context.has("train"):
         return HALF
-    merged = ensemble.merge(some_scores(context, members)) if context.has("pool") else found
+    found, right = stacked.log_probabilities[stacked.known], gold[stacked.known]
     share = float((context.texts("train").labels > 0).mean())
-    return shared_threshold(found, right, matching_threshold(sigmoid(merged), share))
+    if not context.has("pool"):
+        return shared_threshold(found, right, matching_threshold(sigmoid(found), share))
+    scores, target = some_scores(context, members), target_ratio(context, members)
+    if target is not None:
+        return matching_threshold(sigmoid(ensemble.corrected(scores, target).merge(scores)), float(target.mean()))
+    return shared_threshold(found, right, matching_threshold(sigmoid(ensemble.merge(scores)), share))
+
+
+def as_kept(stacked: Stacked, ensemble: Ensemble) -> Stacked:
+    """Return evidence with the bias of an ensemble if labels are independent, because its threshold is meant for that.
+
+    Otherwise the evidence stays in the ratio of the labeled texts, which it is compared with.
+    """
+    if not ensemble.independent:
+        return stacked
+    return replace(stacked, log_probabilities=stacked.log_probabilities + ensemble.bias)
 
 
 def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
@@ -153,10 +168,11 @@ def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
     """Return the estimated accuracy of a generation's labels under ``estimate``; empty where there is no estimate."""
     if not context.settings.trains_members:
         return {}
-    members = trained_members(context, generation)
-    stacked, gold = stacked_evidence(context, members)
-    left_out = stacked.log_probabilities if learns_weights(context) else stacked.log_probabilities[:0]
+    members = members_of(context, generation)
     ensemble = kept_ensemble(context, members)
+    stacked, gold = stacked_evidence(context, members)
+    stacked = as_kept(stacked, ensemble)
+    left_out = stacked.log_probabilities if learns_weights(context) else stacked.log_probabilities[:0]
     halves = estimate_from_halves(context, members, ensemble, left_out)
     if context.recipe.merging.merge != "learned" and halves is None:
         return {}

@@ -63,6 +63,13 @@ def test_the_student_is_a_plain_classifier(finished: tuple[Path, Path, str]):
     assert not list(folder.glob("*.bin"))
 
 
+def test_a_supervised_run_needs_no_texts_in_the_pool(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = run_options(inputs, tiny_model, parts=("train", "test"))
+    pet(*options, "--method", "supervised", "--unlabeled", inputs / "train.jsonl", "-q", "-o", tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["data"]["pool"] == 0 and 0 <= metrics["student"]["accuracy"] <= 1
+
+
 def test_the_same_command_again_keeps_everything_and_prints_json(finished: tuple[Path, Path, str], tiny_model: Path):
     inputs, folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}

@@ -61,7 +61,7 @@ def test_a_student_with_other_labels_than_the_run_is_refused(finished: Path, tmp
     shutil.copytree(finished, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     written = yaml.safe_load(config.read_text(encoding="utf-8"))
-    written["task"]["labels"].reverse()
+    written["settings"]["task"]["labels"].reverse()
     config.write_text(yaml.safe_dump(written), encoding="utf-8")
     with pytest.raises(ValueError, match=r"student.*labels are not those of the run"):
         PetClassifier.load(tmp_path / "run")

@@ -248,7 +248,10 @@ def test_a_folder_without_a_member_is_refused(tmp_path: Path, note: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("hed", "head"), ("external", "external:"), ("head:x", "head"), ("external:nowhere.csv", "nowhere.csv"), ("", "")],
+    [
+        *[("hed", "head"), ("external", "external:"), ("head:x", "head"), ("external:nowhere.csv", "nowhere.csv")],
+        *[("", ""), ("Labels=head", "another name"), ("examples.x=tfidf", "another name")],  # a run has such files
+    ],
 )
 def test_an_invalid_member_is_refused_with_the_cure(text: str, named: str) -> None:
     with pytest.raises(PetError) as caught:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import QUICK, interrupted, pet, same_files, write_inputs, write_rows
+from small_run import QUICK, interrupted, pet, refused, same_files, write_inputs, write_rows
 from tiny_text import LABELS, SENTENCES, news_rows
 
 from pet.ensemble.pseudo_labels import read_pseudo_labels
@@ -134,6 +134,18 @@ def test_without_an_accepted_generation_keep_best_keeps_the_untrained_patterns(
     assert results(tmp_path / "run")["generation"] == 0
 
 
+def test_without_labels_a_run_can_end_with_the_untrained_patterns(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They are the members of generation 0: no classifiers on embeddings or words, and every pattern once."""
+    monkeypatch.setattr(acceptance, "decide", lambda *_: Decision(False, "because of this"))
+    more = ("--set", "quick_members=true", "--set", "repetitions=2")
+    pet(*options(inputs, tiny_model, *more, labeled=False), "-q", "-o", tmp_path / "run")
+    found = results(tmp_path / "run")
+    assert found["generation"] == 0 and [*found["members"]] == ["p1-r1", "p2-r1"]
+    assert 0 <= found["ensemble"]["accuracy"] <= 1 and "predicted" in found["class_ratio"]
+
+
 def test_labeled_texts_that_members_left_out_are_evidence(
     inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -194,3 +206,10 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     interrupted(made, *run)
     pet(*run)
     same_files(tmp_path / "run", finished)
+
+
+def test_a_pool_of_one_text_without_labels_is_one_message(inputs: Path, tiny_model: Path, tmp_path: Path):
+    write_rows(tmp_path / "one.jsonl", news_rows()[:1])
+    run = ["run", inputs / "task.yaml", "--method", "ipet", "--unlabeled", tmp_path / "one.jsonl", *QUICK]
+    sizes = ["--set", "generations=2", "--set", "quick_members=false"]
+    assert "give more texts" in refused(*run, *sizes, "--model", tiny_model, "-q", "-o", tmp_path / "run")

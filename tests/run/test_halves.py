@@ -45,9 +45,9 @@ def test_a_run_without_test_texts_says_how_good_it_is_and_what_more_labels_broug
     assert (found["halves"]["draws"], found["halves"]["labeled"], found["halves"]["judged"]) == (4, 12, 12)
     assert found["low"] <= found["accuracy"] <= found["high"]
     gain = found["halves"]["gain"]
-    assert gain["texts"] == 6 and gain["low"] <= gain["difference"] <= gain["high"]
+    assert gain["texts"] == 3 and gain["low"] <= gain["difference"] <= gain["high"]
     lines = estimate_lines(found)
-    assert "4 × half of 12 labeled texts" in lines[0] and "6 labels" in lines[1]
+    assert "4 × half of 12 labeled texts" in lines[0] and "3 labels" in lines[1]
     assert all(line in said for line in lines)
     assert all(line in (place / "report.html").read_text() for line in lines)
 
@@ -146,11 +146,13 @@ def test_pet_check_says_what_the_estimate_costs_and_what_it_would_cost() -> None
 
 def test_figures_weigh_every_text_alike() -> None:
     right = np.array([[1, 0, np.nan, np.nan], [1, np.nan, 0, np.nan], [np.nan, 1, 1, np.nan]])
-    found = figures(right, np.array([1, 1, np.nan, 1]))
+    found = figures(right, np.array([1, 1, np.nan, 1]), 4)
     assert (found.judged, found.accuracy) == (3, pytest.approx((1 + 0.5 + 0.5) / 3))
     assert found.gain is not None
     assert found.gain.difference == pytest.approx((0 + 0.5) / 2)
-    assert figures(right, np.full(4, np.nan)).gain is None
+    many = figures(np.ones((1, 40)), np.ones(40), 5)  # from 20 texts to 32
+    assert many.gain is not None and many.gain.texts == 12
+    assert figures(right, np.full(4, np.nan), 4).gain is None
 
 
 def test_the_estimate_costs_less_than_the_run() -> None:

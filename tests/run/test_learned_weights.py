@@ -108,9 +108,12 @@ def test_two_workers_write_the_same_bytes(finished: Path, inputs: Path, tiny_mod
     assert contents(tmp_path / "run") == contents(finished)
 
 
-def test_quick_members_can_be_left_out(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
-    pet(*run_options(inputs, tiny_model), *LEARNED, "--set", "quick_members=false", "-q", "-o", tmp_path / "run")
-    assert _info(tmp_path / "run")["members"] == ["p1-r1", "p2-r1"]
+def test_quick_members_can_be_left_out_with_workers_too(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    options = [*run_options(inputs, tiny_model, parts=("train", "unlabeled")), *LEARNED, "--set", "quick_members=false"]
+    pet(*options, "-q", "-o", tmp_path / "one")
+    pet(*options, "--workers", 2, "--worker-cpus", 1, "-q", "-o", tmp_path / "two")
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert _info(tmp_path / "one")["members"] == ["p1-r1", "p2-r1"]
 
 
 def test_an_edited_temperature_is_one_message(finished: Path, inputs: Path) -> None:

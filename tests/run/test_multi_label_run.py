@@ -85,8 +85,22 @@ def test_without_test_texts_halves_of_the_labeled_texts_say_how_good_it_is(
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())["estimate"]
     figure, low, high = found["micro_f1"]
     assert 0 <= low <= figure <= high <= 1
-    assert found["judged"] == found["halves"]["judged"] == 24 and found["halves"]["gain"]["texts"] == 12
+    assert found["judged"] == found["halves"]["judged"] == 24 and found["halves"]["gain"]["texts"] == 7
     assert "micro F1" in said and "4 × half of 24 labeled texts" in said
+
+
+def test_the_threshold_is_that_of_scores_in_the_class_ratio(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The bias of a ratio and the threshold must not correct the number of labels twice."""
+    shares = dict.fromkeys(LABELS, 0.7)
+    prior = ",".join(f"{label}:{share}" for label, share in shares.items())
+    more = ["--set", "merge=learned", "--set", f"prior={prior}", "--estimate"]
+    pet(*run_options(inputs, tiny_model), *more, "-q", "-o", tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / "g0" / "labels.parquet")
+    applied = np.mean([len(row) for row in table["labels"].to_pylist()]) / len(LABELS)
+    assert applied == pytest.approx(0.7, abs=0.15)
+    estimate = json.loads((tmp_path / "run" / "metrics.json").read_text())["estimate"]
+    labeled = [len(json.loads(line)["label"]) for line in (inputs / "train.jsonl").open()]
+    assert estimate["wrong"] > 0 and np.mean(labeled) < 2  # most texts have fewer labels than that
 
 
 def test_figures_have_intervals_and_baselines_are_compared_text_by_text(run: Path) -> None:
