@@ -144,7 +144,8 @@ def _write(
 def _precision(settings: TrainingSettings) -> str:
     if settings.precision != "auto":
         return settings.precision
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if native else "fp32"
 
 
 def _hardware(machine: Machine) -> str:

@@ -25,7 +25,7 @@ DEFAULT_STRENGTH = 10.0  # where there are too few examples to choose
 _FOLDS = 4
 _CROSS_FOLDS = 8
 _ITERATIONS = 200
-_NEGLIGIBLE = 1e-3  # smaller probabilities of a label are left out
+NEGLIGIBLE = 1e-3  # smaller probabilities of a label are left out
 FILE = "regression.safetensors"
 
 
@@ -222,5 +222,5 @@ def _fit(features: Any, codes: Array, labels: int, strength: float, weights: Arr
 
 def _expand(targets: Array) -> tuple[Array, Array, Array]:
     """Return rows, labels and weights of a training set with one example for each likely label of each row."""
-    rows, codes = np.nonzero(targets > _NEGLIGIBLE)
+    rows, codes = np.nonzero(targets > NEGLIGIBLE)
     return rows, codes, targets[rows, codes]

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from pet.embeddings.logistic import DEFAULT_STRENGTH, FILE, STRENGTHS, Logistic, fit_logistic, fitted_row
+from pet.embeddings.logistic import (
+    DEFAULT_STRENGTH,
+    FILE,
+    NEGLIGIBLE,
+    STRENGTHS,
+    Logistic,
+    fit_logistic,
+    fitted_row,
+)
 from pet.embeddings.span import in_own_span
 from pet.errors import PetError
 from pet.task.task import Task
@@ -92,7 +100,7 @@ def _fit(features: Any, targets: Array, strength: float) -> OneVsRest:
     weight, bias = np.zeros((labels, features.shape[1]), np.float32), np.zeros(labels, np.float32)
     for label in range(labels):
         own = targets[:, label]
-        if 0 < own.sum() < rows:
+        if (own > NEGLIGIBLE).any() and (1 - own > NEGLIGIBLE).any():
             weight[label], bias[label] = fitted_row(features, own, strength)
         else:
             share = (own.sum() + 1) / (rows + 2)

@@ -208,7 +208,7 @@ def _with_estimate(
         return {}
     member, half = recipe.member, half_recipe(recipe).member
     plain = member.labeled_batch / (member.labeled_batch + (member.unlabeled_batch if pool else 0))
-    tokens = float(shared.plan.tokenize(tables["train"])[shared.pvps[0].encoder.keys[0]].lengths.sum())
+    tokens = float(shared.pvps[0].fill(shared.plan.tokenize(tables["train"])).ids.lengths.sum())
     each = 2 * speed.load + half.updates(texts // 2) * speed.member_update * plain + tokens / speed.scored_tokens
     seconds = (DRAWS + size.folds) * each
     if relative_cost(recipe, size) > MOST_COST:
@@ -218,9 +218,10 @@ def _with_estimate(
 
 def time_member(shared: Shared, data: ClozeData) -> float:
     """Return the seconds per update of a member with the first pattern. The model's weights are changed."""
+    names = shared.pvps[0].names
+    if names is not None:
+        data = asked_data(data, names)
     lm, pvp = start_first_member(shared, data)
-    if pvp.names is not None:
-        data = asked_data(data, pvp.names)
     recipe = shared.recipe.with_settings(steps=UPDATES + 1, min_epochs=0.0, learning_rate=_RATE)
     accelerator = shared.accelerator
     return mean_update(lambda note: train_member(lm, pvp, data, recipe, 0, accelerator, note), accelerator)

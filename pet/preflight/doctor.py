@@ -150,9 +150,12 @@ def _folders() -> dict[str, Any]:
 
 
 def _free(path: Path) -> int | None:
-    """Return the free bytes of the disk of a folder, which need not exist yet."""
-    place = next((folder for folder in (path, *path.parents) if folder.exists()), None)
-    return None if place is None else shutil.disk_usage(place).free
+    """Return the free bytes of the disk of a folder, which need not exist yet; None if nobody may look."""
+    try:
+        place = next((folder for folder in (path, *path.parents) if folder.exists()), None)
+        return None if place is None else shutil.disk_usage(place).free
+    except OSError:  # such as the home folder of another user
+        return None
 
 
 def features() -> dict[str, Any]:

@@ -34,6 +34,7 @@ POSITIONS = "positions"
 OPSET = 18
 _LARGEST = 1_900_000_000  # bytes; one file of an ONNX graph holds at most 2 GB
 _EXAMPLE = (3, 16)  # rows, tokens
+_ONE_LENGTH = ("funnel", "longformer")  # families that are traced with the lengths of the example
 
 
 class Graph(nn.Module):
@@ -121,7 +122,15 @@ class FeaturesGraph(Graph):
 
 
 def copied(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy of a model on the CPU, in float32, for inference."""
+    """Return a copy of a model on the CPU, in float32, for inference.
+
+    Raises
+    ------
+    PetError
+        If a graph of such a model would fit texts of one length only.
+    """
+    if model.config.model_type in _ONE_LENGTH:
+        raise PetError(f"models of the family {model.config.model_type} run by torch only; use --runtime torch")
     return copy.deepcopy(model).to("cpu", torch.float32).eval()  # type: ignore[arg-type, no-any-return]
 
 

@@ -73,7 +73,7 @@ def make_accelerator(device: str = "auto", precision: str = "auto") -> Accelerat
         _check_device(device, kind)
     has_gpu = torch.cuda.is_available() and kind in ("auto", "cuda")
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if has_gpu else _cpu_has_bf16()
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if has_gpu else _cpu_has_bf16()
         precision = "bf16" if native and kind in ("auto", "cpu", "cuda") else "fp32"
     if precision not in _MIXED:
         raise PetError(f"unknown precision {precision!r}; choose auto, {', '.join(_MIXED)}")

@@ -15,6 +15,8 @@ from pet.errors import PetError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_LAST = "final_layer_norm"  # OPT has it before the layers
+
 
 def freeze(model: PreTrainedModel, layers: int) -> None:
     """Freeze the embeddings and the first layers.
@@ -34,25 +36,31 @@ def freeze(model: PreTrainedModel, layers: int) -> None:
     """
     if not layers:
         return
-    stack = _layers(model)
-    if layers >= len(stack):
+    stacks = _stacks(model)
+    count = len(stacks[0])
+    if layers >= count:
         raise PetError(
-            f"freeze_layers is {layers}: this {model.config.model_type} model has {len(stack)} layers, and at least "
-            f"one must be trained; use a number below {len(stack)}"
+            f"freeze_layers is {layers}: this {model.config.model_type} model has {count} layers, and at least "
+            f"one must be trained; use a number below {count}"
         )
-    learning = {id(parameter) for parameter in stack[layers].parameters()}
-    for parameter in model.base_model.parameters():  # in the order of the forward pass
-        if id(parameter) in learning:
-            break
-        parameter.requires_grad = False
+    learning = {id(parameter) for stack in stacks for layer in stack[layers:] for parameter in layer.parameters()}
+    begun = False
+    for name, parameter in model.base_model.named_parameters():  # mostly in the order of the forward pass
+        begun = begun or id(parameter) in learning
+        if not (begun or _LAST in name):
+            parameter.requires_grad = False
+    for stack in stacks:
+        for layer in stack[:layers]:
+            layer.requires_grad_(False)
 
 
-def _layers(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list of a model's layers, whatever its name is."""
+def _stacks(model: PreTrainedModel) -> list[nn.ModuleList]:
+    """Return the list of a model's layers, whatever its name is; several if it lists the parts of layers."""
     count = model.config.num_hidden_layers
     for module in model.base_model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
+        lists = [part for part in module.children() if isinstance(part, nn.ModuleList) and len(part) == count]
+        if lists:
+            return lists
     raise PetError(
         f"freeze_layers: all layers of a {model.config.model_type} model share their weights, so none can be frozen "
         "alone; leave freeze_layers out"

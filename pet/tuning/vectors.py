@@ -78,8 +78,11 @@ def start_ids(
 
 
 def _label_words(pvp: PVP) -> list[int]:
-    """Tokens of all label words: the first of each label, then the second ones."""
+    """Tokens of all label words: the first of each label, then the second ones; none if they come from the texts."""
     import numpy as np
+
+    if pvp.choices is not None:
+        return []
 
     labels = pvp.word_to_label.argmax(axis=1)
     turn = [int((labels[:i] == label).sum()) for i, label in enumerate(labels)]

@@ -24,6 +24,7 @@ from pet.members.scoring import score_rows
 from pet.members.training import ClozeData, train_member
 from pet.recipe import make_recipe
 from pet.task.task import Task
+from pet.tuning.vectors import _label_words
 
 TASK: Mapping[str, Any] = {
     "task": "choices",
@@ -107,6 +108,7 @@ def test_words_have_the_tokens_of_the_field_in_their_place(tiny_model: Path) -> 
     spelled = [[tokenizer.decode(word[word >= 0]) for word in row] for row in choices]
     assert spelled[1] == ["bad", "the old bridge was closed"]
     assert spelled[0] == ["the fans sang", "no"]
+    assert _label_words(pvp) == []  # no learned vector can start from them
 
 
 def test_long_words_leave_room_for_text_and_are_cut_at_their_end(tiny_model: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from families import FAMILIES, POSITIONS, build_family
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pet.backbones import masked
+from pet.backbones.load import load_config
 from pet.backbones.masked import MaskedLM, check_length, position_limit
 from pet.backbones.trained import load_masked_lm
 from pet.errors import PetError
@@ -228,3 +230,18 @@ def test_scoring_on_a_gpu_uses_lengths_without_synchronizing(family_model, monke
     away = {name: values.to("meta") for name, values in batch.items()}  # reading these would fail
     monkeypatch.setattr(masked, "packed_features_on_gpu", lambda base, layers, inputs, given, *_: given)
     assert lm._hidden(away | {"lengths": lengths}, ROWS.to("meta"), PLACES.to("meta")) is lengths
+
+
+def test_scores_of_bigbird_do_not_depend_on_the_texts_before(tmp_path: Path):
+    """Its sparse attention would be given up at the first batch of short texts."""
+    config = transformers.BigBirdConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=512, block_size=16, num_random_blocks=1, initializer_range=0.3,
+    )  # fmt: skip
+    transformers.BigBirdForMaskedLM(config).save_pretrained(tmp_path)
+    assert load_config(str(tmp_path)).attention_type == "original_full"
+    model = load_masked_lm(str(tmp_path)).eval()
+    long, short = torch.arange(250)[None] % 45 + 5, torch.arange(5, 20)[None]
+    with torch.inference_mode():
+        before, _, after = (model(ids).logits for ids in (long, short, long))
+    assert torch.equal(before, after)

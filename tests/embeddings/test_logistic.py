@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from pet.embeddings.logistic import DEFAULT_STRENGTH, FILE, Logistic, choose_strength, fit_logistic
-from pet.embeddings.one_vs_rest import fit_regression
+from pet.embeddings.one_vs_rest import fit_one_vs_rest, fit_regression
 from pet.errors import PetError
 from pet.task.task import Task
 
@@ -116,3 +116,12 @@ def test_with_more_features_than_texts_the_model_is_that_of_all_features(kind, s
 def test_texts_without_any_feature_can_be_fitted():
     model, _ = fit_logistic(csr_matrix((8, 20)), np.arange(8) % 2, 2)
     np.testing.assert_allclose(np.exp(model.log_probabilities(np.zeros((1, 20)))), 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("nearly", [5e-4, 1 - 5e-4])
+def test_a_label_that_soft_targets_give_to_no_text_or_to_all_has_a_constant_probability(nearly: float):
+    targets = np.stack([CODES == 0, np.full(len(CODES), nearly)], axis=1).astype(np.float64)
+    model, _ = fit_one_vs_rest(FEATURES, targets)
+    scores = model.scores(FEATURES)
+    assert np.ptp(scores[:, 1]) == 0 and (scores[0, 1] > 0) == (nearly > 0.5)
+    assert ((scores[:, 0] > 0) == (CODES == 0)).mean() > 0.9

@@ -368,3 +368,15 @@ def test_check_ranks_labels_and_estimates_the_time(inputs: Path, tiny_model: Pat
     options = ["--train", inputs / "train.jsonl", "--unlabeled", inputs / "pool.jsonl", "--max-length", 64]
     said = pet("check", inputs / "task.yaml", *options, "--model", tiny_model, "--device", "cpu", "-q").stdout
     assert "ranking precision" in said and "A run takes about" in said
+
+
+@pytest.mark.parametrize("more", [(), ("--set", "tuning=prompt")], ids=["full", "prompt"])
+def test_check_takes_a_first_pattern_that_begins_with_the_label(
+    inputs: Path, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    task = (inputs / "task.yaml").read_text(encoding="utf-8")
+    asks = 'patterns:\n  - "{label}? {text} {mask}."\n'
+    (tmp_path / "task.yaml").write_text(task.replace("patterns:\n", asks), encoding="utf-8")
+    options = ["--train", inputs / "train.jsonl", "--unlabeled", inputs / "pool.jsonl", "--max-length", 64, *more]
+    said = pet("check", tmp_path / "task.yaml", *options, "--model", tiny_model, "--device", "cpu", "-q").stdout
+    assert "A run takes about" in said

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from tiny_text import LABELS, news_rows
 
@@ -118,3 +119,9 @@ def test_a_runtime_that_is_missing_comes_with_its_command(tmp_path: Path, monkey
 def test_the_median_decides_and_the_first_call_does_not_count():
     times = iter([0, 99, 0, 1, *([0, 1, 0, 5] * 3)])
     assert fastest({"quick": list, "slow": list}, lambda: next(times)) == "quick"
+
+
+def test_models_whose_graphs_fit_one_length_are_refused():
+    config = transformers.FunnelConfig(vocab_size=50, block_sizes=[1], d_model=8, n_head=2, d_head=4, d_inner=16)
+    with pytest.raises(PetError, match="funnel run by torch only"):
+        LogitsGraph(transformers.FunnelForSequenceClassification(config))

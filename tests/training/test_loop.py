@@ -279,3 +279,10 @@ def test_bf16_trains_on_the_cpu():
     history = train(model, _stream(32), schedule, make_accelerator("cpu", "bf16"))
     assert history[-1] < 0.7 * history[0]
     assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_bf16_that_a_gpu_only_emulates_is_not_chosen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert make_accelerator("auto", "auto").precision == "fp32"

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from tiny_text import LABELS, news_rows
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, FlaubertConfig, FlaubertWithLMHeadModel, OPTConfig, OPTForCausalLM
 
 from pet.backbones.load import load_tokenizer
 from pet.backbones.masked import MaskedLM
@@ -222,6 +222,26 @@ def test_frozen_layers_are_not_trained_and_those_above_are(family_model, name: s
         assert all(learning[key] for key in above)
     elif name != "modernbert" or method == "lora":  # which has no biases in its layers
         assert any(learning[key] for key in above)
+
+
+def test_all_parts_of_a_layer_are_frozen_if_a_model_lists_them_apart():
+    config = FlaubertConfig(vocab_size=50, emb_dim=8, n_layers=3, n_heads=2, max_position_embeddings=16)
+    model = FlaubertWithLMHeadModel(config)
+    freeze(model, 2)
+    learning = {key: value.requires_grad for key, value in model.named_parameters()}
+    found = {key: re.search(r"(?:attentions|ffns|norm[12])\.(\d)", key) for key in learning}
+    layers = {key: int(match[1]) for key, match in found.items() if match}
+    assert len(layers) > 20 and all(learning[key] == (layer == 2) for key, layer in layers.items())
+
+
+def test_the_last_norm_is_trained_where_it_comes_before_the_layers():
+    config = OPTConfig(vocab_size=50, hidden_size=8, num_hidden_layers=2, ffn_dim=16, num_attention_heads=2)
+    model = OPTForCausalLM(config)
+    freeze(model, 1)
+    learning = {key: value.requires_grad for key, value in model.named_parameters()}
+    assert learning["model.decoder.final_layer_norm.weight"]
+    assert not learning["model.decoder.layers.0.final_layer_norm.weight"]
+    assert not learning["model.decoder.embed_positions.weight"]
 
 
 @pytest.mark.parametrize("layers", [2, 3])

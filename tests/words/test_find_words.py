@@ -199,6 +199,16 @@ def test_words_are_printed_and_written_with_comments_kept(files: dict[str, Path]
     assert sum("# a guess" in line for line in lines) == 4
 
 
+def test_words_for_yes_and_no_stay_as_they_are(files: dict[str, Path], tmp_path: Path) -> None:
+    """Nobody has looked for words of a pattern that asks about each label."""
+    path = tmp_path / "task.yaml"
+    asks = '  - template: "{headline} Is it about {label}? {mask}."\n    verbalizer: {"no": wrong, "yes": right}\n'
+    path.write_text(f"{TASK}{asks}multi_label: true\n")
+    result = call(path, "--unlabeled", files["pool"], "-k", 2, "--texts", 12, "--write", "-q")
+    assert result.exit_code == 0, result.output
+    assert Task.load(path).patterns[-1].verbalizer.words == {"no": ("wrong",), "yes": ("right",)}
+
+
 def test_a_task_of_the_package_is_not_changed_and_texts_are_required(files: dict[str, Path]) -> None:
     result = call("agnews", "--unlabeled", files["pool"], "--write")
     assert result.exit_code == 2 and "pet tasks agnews" in result.stderr
