@@ -129,36 +129,51 @@ class Ledger:
             self.sync()
         return replaced
 
-    def undo(self, seen: Mapping[str, int] | None = None) -> list[str]:
+    def undo(self, made: Mapping[str, int]) -> list[str]:
         """Take back decisions; what was decided about these texts before holds again.
 
         Parameters
         ----------
-        seen : text -> the last line about it that the writer has seen; default: the decisions that were made last, all
-            of them if they were made at once
+        made : text -> line of the decision to take back
+
+        Returns
+        -------
+        list of str
+            The texts whose decisions were taken back. The others keep what somebody else has decided since.
+
+        Raises
+        ------
+        Conflict
+            If none of these decisions holds any more.
+        """
+        with self._lines.exclusive():
+            self.sync()
+            held = [pair[1] for name in made if (pair := self.decisions.latest(name)) and pair[0] == made[name]]
+            if made and not held:
+                raise Conflict("your decision no longer holds: somebody else has changed it; look at the text again")
+            return self._take_back(held)
+
+    def undo_last(self, line: int | None = None) -> list[str]:
+        """Take back the decisions that were made last, all of them if they were made at once.
+
+        Parameters
+        ----------
+        line : decisions on later lines stay; default: none do
 
         Returns
         -------
         list of str
             The texts; empty if there is nothing to take back.
-
-        Raises
-        ------
-        Conflict
-            If somebody else has decided about one of the texts since. Nothing is taken back then.
         """
         with self._lines.exclusive():
             self.sync()
-            time = self._time()
-            names = self._last() if seen is None else list(seen)
-            for name in names:
-                if seen is not None and self.decisions.changed(name) != seen[name]:
-                    raise Conflict("somebody else has changed this text since; look at it again")
-            held = [pair[1] for name in names if (pair := self.decisions.latest(name)) is not None]
-            if held:
-                undone = {"label": None, "verdict": UNDONE, "note": "", "time": time}
-                self._lines.append([replace(decision, **undone).to_json() for decision in held])  # type: ignore[arg-type]
-                self.sync()
+            return self._take_back(self._last(self.revision if line is None else line))
+
+    def _take_back(self, held: Sequence[Decision]) -> list[str]:
+        if held:
+            undone = {"label": None, "verdict": UNDONE, "note": "", "time": self._time()}
+            self._lines.append([replace(decision, **undone).to_json() for decision in held])  # type: ignore[arg-type]
+            self.sync()
         return [decision.id for decision in held]
 
     def _time(self) -> str:
@@ -169,14 +184,14 @@ class Ledger:
             now += timedelta(milliseconds=1)
         return now.isoformat(timespec="milliseconds")
 
-    def _last(self) -> list[str]:
-        """Return the texts whose decisions were made last: one, or several that were made at once."""
-        final = list(self.decisions.final().values())
+    def _last(self, line: int) -> list[Decision]:
+        """Return the decisions up to a line that were made last: one, or several that were made at once."""
+        final = [(number, decision) for number, decision in self.decisions.final().values() if number <= line]
         if not final:
             return []
         last, time = final[-1][0], final[-1][1].time
         return [
-            decision.id
+            decision
             for back, (number, decision) in enumerate(reversed(final))
             if number == last - back and decision.time == time and (time or not back)
         ]

@@ -16,7 +16,7 @@ from pet.review.guard import Guard
 from pet.review.ledger import Conflict
 from pet.review.session import LONGEST_SEARCH, MOST_SIMILAR, STATES, TO_DO, Filter, Review
 from pet.store.json_reader import parse_json
-from pet.store.schema import Check, flag, list_of, record, text, whole
+from pet.store.schema import Check, list_of, record, text, whole
 
 PAGE = Path(__file__).with_name("page")
 MOST_ITEMS = 50
@@ -26,7 +26,7 @@ _MOST_ROWS = MOST_SIMILAR + 1
 _ROWS = {"rows": list_of(_ROW, 1, _MOST_ROWS), "lines": list_of(_LINE, 1, _MOST_ROWS), "after": _LINE}
 DECIDE = record({**_ROWS, "verdict": text(40)}, {"labels": list_of(whole(0, 2**31)), "note": text(20_000)})
 UNDO = record(
-    {"rows": list_of(_ROW, 0, _MOST_ROWS), "lines": list_of(_LINE, 0, _MOST_ROWS), "after": _LINE, "last": flag()}
+    {"rows": list_of(_ROW, 0, _MOST_ROWS), "lines": list_of(_LINE, 0, _MOST_ROWS), "after": _LINE, "last": _LINE}
 )
 
 
@@ -106,7 +106,9 @@ def _decide(review: Review, request: Request, body: bytes) -> dict[str, Any]:
         given["rows"], given["lines"], given["verdict"], given.get("labels", []), given.get("note", "")
     )
     others = [{"row": review.rows[one.now.id], **_said(one.before)} for one in replaced]
-    return {**review.state(given["after"]), "replaced": others}
+    # Before `state` reads what others append: they may decide about the same texts.
+    made = [review.ledger.decisions.changed(review.ids[row]) for row in given["rows"]]
+    return {**review.state(given["after"]), "replaced": others, "made": made}
 
 
 def _said(before: Any) -> dict[str, Any]:
@@ -115,8 +117,8 @@ def _said(before: Any) -> dict[str, Any]:
 
 def _undo(review: Review, request: Request, body: bytes) -> dict[str, Any]:
     given = _body(body, UNDO, review)
-    seen = None if given["last"] else dict(zip(given["rows"], given["lines"], strict=True))
-    rows = review.undo(seen)
+    made = dict(zip(given["rows"], given["lines"], strict=True))
+    rows = review.undo(made) if made else review.undo_last(given["last"])
     return {**review.state(given["after"]), "rows": rows, "items": review.items(rows[:1])}
 
 

@@ -228,12 +228,14 @@ class Review:
         ]
         return self.ledger.decide(decisions, seen)
 
-    def undo(self, seen: Mapping[int, int] | None) -> list[int]:
-        """Take back decisions about some rows, or the last one; see `Ledger.undo`. Return the rows."""
-        if seen is not None:
-            self._check_rows(list(seen))
-        names = None if seen is None else {self.ids[row]: line for row, line in seen.items()}
-        return [self.rows[name] for name in self.ledger.undo(names)]
+    def undo(self, made: Mapping[int, int]) -> list[int]:
+        """Take back the decisions on these lines about these rows; see `Ledger.undo`. Return the rows."""
+        self._check_rows(made)
+        return [self.rows[name] for name in self.ledger.undo({self.ids[row]: line for row, line in made.items()})]
+
+    def undo_last(self, line: int) -> list[int]:
+        """Take back the last decisions up to a line; see `Ledger.undo_last`. Return the rows."""
+        return [self.rows[name] for name in self.ledger.undo_last(line)]
 
     def similar(self, row: int, count: int) -> dict[str, Any]:
         """Return texts that are similar to a text, have the same proposed labels and are not decided yet.

@@ -58,8 +58,9 @@ def test_the_last_decision_counts_and_undo_brings_the_one_before_back(tmp_path: 
     assert final(path) == {"b": ("none_of_these", None), "a": ("labeled", "bad")}
     assert ledger.undo({"a": 3}) == ["a"]
     assert final(path) == {"a": ("labeled", "good"), "b": ("none_of_these", None)}
-    assert ledger.undo({"a": 4}) == ["a"]
-    assert ledger.undo({"a": 5}) == []
+    assert ledger.undo({"a": 1}) == ["a"]
+    with pytest.raises(Conflict):
+        ledger.undo({"a": 1})
     assert final(path) == {"b": ("none_of_these", None)}
     assert len(path.read_text().splitlines()) == 5
 
@@ -71,9 +72,9 @@ def test_undo_after_a_restart_takes_back_what_was_decided_last(tmp_path: Path) -
     first.decide([said("a", "good")], [0])
     first.decide([said(name, "bad") for name in "bcd"], [0, 0, 0])
     second = Ledger(path, TASK)
-    assert sorted(second.undo()) == ["b", "c", "d"]
-    assert second.undo() == ["a"]
-    assert second.undo() == []
+    assert sorted(second.undo_last()) == ["b", "c", "d"]
+    assert second.undo_last() == ["a"]
+    assert second.undo_last() == []
     assert final(path) == {}
 
 
@@ -92,6 +93,43 @@ def test_two_writers_lose_nothing_and_hear_of_each_other(tmp_path: Path) -> None
     assert final(path) == {"b": ("labeled", "good"), "a": ("labeled", "bad")}
 
 
+def test_undo_takes_back_nothing_that_another_writer_has_decided(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    first, second = Ledger(path, TASK), Ledger(path, TASK)
+    first.decide([said("a", "good")], [0])
+    second.decide([said("a", "bad")], [0])
+    first.sync()
+    first.decide([said("a", "1")], [2])
+    first.undo({"a": 3})
+    with pytest.raises(Conflict):
+        first.undo({"a": 1})
+    assert final(path) == {"a": ("labeled", "bad")}
+    second.undo({"a": 2})
+    assert first.undo({"a": 1}) == ["a"]  # it holds again
+    assert final(path) == {}
+
+
+def test_undo_of_several_decisions_leaves_those_that_another_writer_has_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    first, second = Ledger(path, TASK), Ledger(path, TASK)
+    first.decide([said(name, "good") for name in "abc"], [0, 0, 0])
+    second.decide([said("b", "bad")], [0])
+    assert first.undo({"a": 1, "b": 2, "c": 3}) == ["a", "c"]
+    assert final(path) == {"b": ("labeled", "bad")}
+
+
+def test_undo_of_the_last_decisions_leaves_those_on_later_lines(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    first, second = Ledger(path, TASK), Ledger(path, TASK)
+    first.decide([said("a", "good")], [0])
+    first.decide([said("b", "good")], [0])
+    second.decide([said("b", "bad")], [2])
+    second.decide([said("c", "bad")], [0])
+    assert first.undo_last(2) == ["a"]
+    assert first.undo_last(2) == []
+    assert final(path) == {"b": ("labeled", "bad"), "c": ("labeled", "bad")}
+
+
 ACTIONS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc"), st.sampled_from(["good", "bad", "undo"])))
 
 
@@ -108,7 +146,8 @@ def test_a_kill_loses_nothing_that_was_saved(
         ledger = writers[writer]
         ledger.sync()
         if action == "undo":
-            ledger.undo({name: ledger.decisions.changed(name)})
+            held = ledger.decisions.latest(name)
+            ledger.undo({} if held is None else {name: held[0]})
             del expected.get(name, [])[-1:]
         else:
             ledger.decide([said(name, action)], [ledger.decisions.changed(name)])

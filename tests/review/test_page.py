@@ -33,6 +33,11 @@ def progress(page: Any, text: str) -> None:
     page.wait_for_function("text => document.getElementById('progress').textContent.startsWith(text)", arg=text)
 
 
+def notice(page: Any, text: str) -> None:
+    """Wait until the notice contains this text."""
+    page.wait_for_function("text => document.getElementById('notice').textContent.includes(text)", arg=text)
+
+
 def shown(page: Any) -> str:
     return str(page.inner_text("#text"))
 
@@ -128,6 +133,28 @@ def test_two_tabs_do_not_lose_each_others_work(served: Serve, watched: Watched, 
     assert decision.label == "World"
     lines = [json.loads(line)["label"] for line in review.path.read_text().splitlines()]
     assert lines == ["World", "Sports", None]
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_undo_takes_back_nothing_that_others_have_decided(
+    served: Serve, watched: Watched, review: Review, make_review: Callable[[Path], Review], heard: bool
+) -> None:
+    page = opened(watched, served(review))
+    for count in (1, 2):
+        page.keyboard.press("1")
+        progress(page, f"{count} of 21")
+    row = review.suggested(1)[0]
+    make_review(review.path).decide([row], [1], "labeled", [1])
+    if heard:
+        notice(page, "Another tab or program has decided about 1 text")
+    page.keyboard.press("u")
+    progress(page, "1 of 21")
+    page.keyboard.press("u")
+    page.wait_for_function("() => document.getElementById('alert').textContent.includes('no longer holds')")
+    page.keyboard.press("u")
+    notice(page, "nothing to undo")
+    (decision,) = read_reviewed(review.path, review.task).values()
+    assert (decision.id, decision.label) == (review.ids[row], review.task.labels[1])
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,7 @@ def test_decisions_are_saved_with_the_texts_as_they_are(client: TestClient, revi
     (decision,) = read_reviewed(review.path, review.task).values()
     assert decision.label == "<b>Business</b>"
     assert "\u202erevocer" in decision.fields["text"]
-    undone = client.post(
-        "/secret/api/undo", json={"rows": [row], "lines": [1], "last": False, "after": 1}, headers=ORIGIN
-    )
+    undone = client.post("/secret/api/undo", json={"rows": [row], "lines": [1], "last": 0, "after": 1}, headers=ORIGIN)
     assert undone.json()["rows"] == [row]
     assert read_reviewed(review.path, review.task) == {}
 
@@ -208,10 +206,11 @@ def test_two_writers_hear_of_each_other(make_review: Callable[[Path], Review], t
     assert changed["row"] == 5
     reply = decide(second, 5, labels=[0], lines=[0]).json()
     assert reply["replaced"] == [{"row": 5, "verdict": "labeled", "labels": ["Sports"]}]
-    conflict = first.post(
-        "/secret/api/undo", json={"rows": [5], "lines": [1], "last": False, "after": 1}, headers=ORIGIN
-    )
+    conflict = first.post("/secret/api/undo", json={"rows": [5], "lines": [1], "last": 0, "after": 1}, headers=ORIGIN)
     assert conflict.status_code == 409
+    assert reply["made"] == [2]
+    nothing = first.post("/secret/api/undo", json={"rows": [], "lines": [], "last": 0, "after": 2}, headers=ORIGIN)
+    assert nothing.json()["rows"] == []
 
 
 def test_a_full_disk_is_told_and_nothing_half_is_saved(
@@ -243,5 +242,5 @@ def test_similar_texts_have_the_same_proposed_label_and_are_accepted_at_once(
     rows = [row, *found["rows"]]
     decide(client, row, rows=rows, lines=[0] * len(rows))
     assert len(read_reviewed(review.path, review.task)) == len(rows)
-    undone = client.post("/secret/api/undo", json={"rows": [], "lines": [], "last": True, "after": 0}, headers=ORIGIN)
+    undone = client.post("/secret/api/undo", json={"rows": [], "lines": [], "last": 26, "after": 0}, headers=ORIGIN)
     assert sorted(undone.json()["rows"]) == sorted(rows)

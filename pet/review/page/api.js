@@ -1,6 +1,13 @@
 // What the page asks the server for. The page's own address holds the token, so all addresses are relative.
 
-export class Failed extends Error {}
+export class Failed extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status; // 0: no answer
+  }
+}
+
+export const CONFLICT = 409;
 
 async function ask(path, options) {
   let response;
@@ -15,7 +22,7 @@ async function ask(path, options) {
   } catch {
     throw new Failed(`The server answered with status ${response.status}. Load the page again.`);
   }
-  if (!response.ok) throw new Failed(reply.error);
+  if (!response.ok) throw new Failed(reply.error, response.status);
   return reply;
 }
 

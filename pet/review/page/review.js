@@ -1,6 +1,6 @@
 // Go through texts, one after another, and save each decision before the next text is shown.
 
-import { get, post } from "./api.js";
+import { CONFLICT, get, post } from "./api.js";
 import { byId, make, number, show, texts } from "./dom.js";
 import { openSimilar, setUpSimilar } from "./similar.js";
 import {
@@ -19,7 +19,8 @@ const app = {
   index: 0,
   next: 0, // where the server goes on; null at the end
   revision: 0,
-  mine: [], // what this tab has decided: [{ row, line }, ...] for each action
+  began: 0, // the last line when the page was loaded
+  mine: [], // what this tab has decided: [{ row, line }, ...] for each action, with the line of the decision
   notes: new Map(), // row -> note that is not saved yet
   queue: Promise.resolve(),
   view: 0, // grows when the filter changes
@@ -47,21 +48,21 @@ function say(text) {
 
 // ---- what the server says ----
 
+// Return a sentence about what others have decided, if they have.
 function take(state, own = []) {
   app.revision = state.revision;
   app.left = state.counts.left;
-  const lines = new Map();
   let others = 0;
   for (const change of state.changed) {
     const item = app.items.find((one) => one.row === change.row);
     if (item) Object.assign(item, change);
-    lines.set(change.row, change.line);
     if (!own.includes(change.row)) others += 1;
   }
   showProgress(app.about, state);
-  if (others) show(byId("notice"), `Another tab or program has decided about ${texts(others)}.`);
-  return lines;
+  return others ? `Another tab or program has decided about ${texts(others)}.` : "";
 }
+
+const tell = (...sentences) => show(byId("notice"), sentences.filter(Boolean).join(" "));
 
 async function poll() {
   if (!document.hidden && app.about) {
@@ -69,7 +70,8 @@ async function poll() {
       const state = await get("state", { after: app.revision });
       const row = current()?.row;
       if (state.revision > app.revision) {
-        take(state);
+        const others = take(state);
+        if (others) tell(others);
         if (state.changed.some((change) => change.row === row)) render();
       }
       if (byId("alert").dataset.offline) {
@@ -218,37 +220,43 @@ async function decide(verdict, labels = []) {
 }
 
 // Note what to undo, and tell about decisions of others that this one replaced.
-function remember(reply, rows) {
-  show(byId("notice"), "");
-  const lines = take(reply, rows);
-  const gone = new Set(reply.replaced.map((one) => one.row));
-  app.mine = app.mine.map((action) => action.filter((one) => !gone.has(one.row))).filter((action) => action.length);
-  app.mine.push(rows.map((row) => ({ row, line: lines.get(row) })));
-  if (!gone.size) return;
-  const [first] = reply.replaced;
-  const before = first.labels.join(", ") || first.verdict || "taken back";
-  const which = gone.size === 1 ? `That text was “${before}” in another tab or program` : `${texts(gone.size)} were decided elsewhere`;
-  show(byId("notice"), `${which}; your decision replaces it. Undo brings it back.`);
+function remember(reply, rows, done = "") {
+  const others = take(reply, rows);
+  app.mine.push(rows.map((row, place) => ({ row, line: reply.made[place] })));
+  tell(done, replacedText(reply.replaced, rows.length), others);
 }
 
+function replacedText(replaced, count) {
+  if (!replaced.length) return "";
+  if (replaced.length > 1) return `${texts(replaced.length)} were decided elsewhere; your decision replaces that. Undo brings it back.`;
+  const [{ labels, verdict }] = replaced;
+  const before = labels.join(", ") || verdict || "taken back";
+  const which = count === 1 ? "That text" : "One of them";
+  return `${which} was “${before}” in another tab or program; your decision replaces it. Undo brings it back.`;
+}
+
+// Take back what this tab has decided; after that, what was decided before the page was loaded, but never what others have
+// decided since.
 async function undo() {
-  const action = app.mine[app.mine.length - 1];
-  const rows = action?.map((one) => one.row) ?? [];
-  const lines = action?.map((one) => one.line) ?? [];
+  const action = app.mine[app.mine.length - 1] ?? [];
+  const rows = action.map((one) => one.row);
+  const lines = action.map((one) => one.line);
   let reply;
   try {
-    reply = await post("undo", { rows, lines, last: !action, after: app.revision });
-  } finally {
-    app.mine.pop();
+    reply = await post("undo", { rows, lines, last: app.began, after: app.revision });
+  } catch (error) {
+    if (error.status === CONFLICT) app.mine.pop();
+    throw error;
   }
-  const changed = take(reply, reply.rows);
-  for (const one of app.mine.flat()) one.line = changed.get(one.row) ?? one.line;
+  app.mine.pop();
+  const others = take(reply, reply.rows);
   if (!reply.rows.length) {
     say("Nothing to undo.");
-    show(byId("notice"), "There is nothing to undo.");
+    tell("There is nothing to undo.", others);
     return;
   }
-  show(byId("notice"), "");
+  const kept = rows.length - reply.rows.length;
+  tell(kept > 0 ? `Somebody else has decided about ${texts(kept)} since; that is kept.` : "", others);
   goTo(reply.items[0]);
   say(`Undone: ${texts(reply.rows.length)}.`);
 }
@@ -265,10 +273,9 @@ async function acceptSimilar(rows, lines, labels) {
   const note = "accepted with similar texts";
   const verdict = labels.length ? "labeled" : "none_of_these";
   const reply = await post("decide", { rows, lines, verdict, labels, note, after: app.revision });
-  remember(reply, rows);
   const text = `${texts(rows.length)} labeled ${labelNames(app.about, labels)}.`;
+  remember(reply, rows, `${text} Undo takes all of them back.`);
   say(text);
-  show(byId("notice"), `${text} Undo takes all of them back.`);
   await forward();
 }
 
@@ -340,6 +347,7 @@ async function begin() {
     byId("digits-help").textContent += ", on or off";
     byId("enter-help").textContent = "save the labels that are on; the proposed ones are at first";
   }
+  app.began = app.about.revision;
   take(app.about);
   await restart();
 }
