@@ -11,11 +11,12 @@ from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser
 from pet.errors import PetError
 from pet.resources import expand
 from pet.store.outputs import check_folder
-from pet.store.shared_lines import SharedLines
+from pet.store.shared_lines import SharedLines, decoded, is_complete
 from pet.task.task import Task
 
 NAME = "reviewed.jsonl"
 _MOST_PROBLEMS = 10
+_BEGIN = b'{"id": '  # of every line that `Decision.to_json` returns
 
 
 class Conflict(PetError):
@@ -76,6 +77,8 @@ class Ledger:
         self._parse = LineParser(task.labels, task.fields, several=task.multi_label)
         self._check = check
         self._clock = clock
+        self.sync()
+        self._check_tail()
         with self._lines.exclusive():  # so that a file that cannot be written is noticed now
             self.sync()
 
@@ -89,19 +92,30 @@ class Ledger:
         """
         problems: list[str] = []
         for number, line in self._lines.read():
-            place = f"{self.path}:{number}"
             try:
-                decision = self._parse(line, place)
-                wrong = self._check(decision)
-                if wrong:
-                    problems.append(f"{place}: {wrong}")
-                else:
-                    self.decisions.add(number, decision)
+                self.decisions.add(number, self._decision(line, f"{self.path}:{number}"))
             except PetError as error:
                 problems += error.problems
             self.revision = number
         if problems:
             raise PetError(problems[:_MOST_PROBLEMS])
+
+    def _decision(self, line: str, place: str) -> Decision:
+        decision = self._parse(line, place)
+        wrong = self._check(decision)
+        if wrong:
+            raise PetError(f"{place}: {wrong}")
+        return decision
+
+    def _check_tail(self) -> None:
+        """Refuse the file of another program before the end of the file is repaired."""
+        tail = self._lines.tail
+        start = tail.strip(b"\0")[: len(_BEGIN)]
+        if is_complete(tail):
+            place = f"{self.path}: last line"
+            self._decision(decoded(tail, place), place)
+        elif start[:1] == b"{" and not self.revision and not _BEGIN.startswith(start):
+            raise PetError(f"{self.path}: its last line is cut off, and it has no decisions; name another file")
 
     def decide(self, decisions: Sequence[Decision], seen: Sequence[int]) -> list[Replaced]:
         """Save decisions. They replace earlier ones about the same texts.

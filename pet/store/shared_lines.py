@@ -28,6 +28,10 @@ class SharedLines:
     ----------
     path : the file, which need not exist
 
+    Attributes
+    ----------
+    tail : what the file had after its last line break at the last `read`
+
     Examples
     --------
     >>> lines = SharedLines(Path("log.jsonl"))
@@ -39,6 +43,7 @@ class SharedLines:
 
     def __init__(self, path: Path):
         self.path = path
+        self.tail = b""
         self._offset = 0  # of the first byte that was not read yet
         self._number = 0  # of lines that were read
         self._file: tuple[int, int] | None = None
@@ -100,6 +105,7 @@ class SharedLines:
             stream.seek(self._offset)
             content = stream.read()
         complete = content[: content.rfind(b"\n") + 1]
+        self.tail = content[len(complete) :]
         found = []
         for number, line in enumerate(complete.split(b"\n")[:-1], self._number + 1):
             text = decoded(line, f"{self.path}:{number}").strip()

@@ -162,6 +162,31 @@ def test_a_kill_loses_nothing_that_was_saved(
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        '{"id": "x", "text": "of another program"}',
+        '{"text": "no line br',
+        '{"text": "a"}\n{"text": "no line br',
+        '{"id": "x", "text": "a"}\n{"id": "x", "te',
+    ],
+)
+def test_the_file_of_another_program_is_refused_as_it_is(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text(content)
+    with pytest.raises(PetError, match=r"other\.jsonl"):
+        Ledger(path, TASK)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("other.jsonl", content)]
+
+
+@pytest.mark.parametrize("torn", ["{", '{"id": "b", "fie', "\0\0"])
+def test_a_review_whose_first_line_was_cut_off_goes_on(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    path.write_text(torn)
+    Ledger(path, TASK).decide([said("a", "good")], [0])
+    assert final(path) == {"a": ("labeled", "good")}
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"label": "goood"}, ["goood", "good"]),
