@@ -123,8 +123,11 @@ class Review:
         decision = None
         if held is not None:
             decision = {
-                "verdict": held[1].verdict, "labels": self._positions(held[1].labels), "note": visible(held[1].note)
-            }  # fmt: skip
+                "verdict": held[1].verdict,
+                "labels": self._positions(held[1].labels),
+                "note": _valid(held[1].note),  # as it is: the page saves it again with the next decision
+                "note_shown": visible(held[1].note),
+            }
         return {"row": row, "line": self.ledger.decisions.changed(name), "decision": decision}
 
     def page(self, wanted: Filter, start: int, count: int) -> dict[str, Any]:
@@ -220,7 +223,7 @@ class Review:
         if wrong or (len(labels) > 1 and not self.task.multi_label):
             raise PetError(f"there is no label {wrong[0]}" if wrong else "a text has one label")
         given = None if not labels else self.label_of(np.isin(np.arange(len(self.task.labels)), labels))
-        note = note.encode("utf-8", "replace").decode()[:LONGEST_NOTE]
+        note = _valid(note)[:LONGEST_NOTE]
         proposed = self.run.pool.take(np.asarray(rows, dtype=np.int64)).applies
         decisions = [
             Decision(self.ids[row], values, given, verdict, note, proposed=self.label_of(own))
@@ -308,3 +311,8 @@ class Review:
         if dict(decision.fields) != {name: self.run.texts("pool")[row][name] for name in self.task.fields}:
             return f"the text with id {decision.id[:60]!r} is another one in {self.run.folder}; {cure}"
         return None
+
+
+def _valid(note: str) -> str:
+    """Return a note without lone surrogates, which cannot be written as UTF-8."""
+    return note.encode("utf-8", "replace").decode()

@@ -216,6 +216,21 @@ def test_a_note_and_a_click_and_the_filter(served: Serve, watched: Watched, revi
     assert (decision.label, decision.note) == (review.task.labels[1], "1 is not a label here")
 
 
+@pytest.mark.parametrize("note", ["می\u200cخواهم", "two\nlines"])
+def test_a_note_stays_the_same_when_a_text_is_decided_again(
+    served: Serve, watched: Watched, review: Review, note: str
+) -> None:
+    review.decide([review.suggested(1)[0]], [0], "labeled", [0], note)
+    page = opened(watched, served(review))
+    page.select_option("#state", "decided")
+    page.wait_for_selector("#decision:not([hidden])")
+    assert page.inner_text("#decision").endswith(f"({note})".replace("\u200c", "\\u200c").replace("\n", " "))
+    page.keyboard.press("2")
+    page.wait_for_function("label => document.getElementById('said').textContent.includes(label)", arg="Sports")
+    (decision,) = read_reviewed(review.path, review.task).values()
+    assert (decision.label, decision.note) == (review.task.labels[1], note)
+
+
 def test_a_label_and_a_text_are_found_while_typing(served: Serve, watched: Watched, review: Review) -> None:
     page = opened(watched, served(review))
     assert not page.is_visible("#find-label")  # all labels have digits

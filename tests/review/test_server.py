@@ -148,7 +148,7 @@ def test_decisions_are_saved_with_the_texts_as_they_are(client: TestClient, revi
     assert reply["counts"] == {"labeled": 1, "left": 20}
     assert reply["agreement"]["n"] == 1
     assert reply["changed"] == [
-        {"row": row, "line": 1, "decision": {"verdict": "labeled", "labels": [2], "note": "a?b"}}
+        {"row": row, "line": 1, "decision": {"verdict": "labeled", "labels": [2], "note": "a?b", "note_shown": "a?b"}}
     ]
     (decision,) = read_reviewed(review.path, review.task).values()
     assert decision.label == "<b>Business</b>"

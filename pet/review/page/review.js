@@ -207,10 +207,13 @@ function save() {
   return labels.length ? decide("labeled", labels) : decide("none_of_these");
 }
 
+// The note to save: what was typed, or the note of the decision before, of which the input may show less, such as one line.
+const noteOf = (item) => app.notes.get(item.row)?.trim() ?? item.decision?.note ?? "";
+
 async function decide(verdict, labels = []) {
   const item = current();
   if (!item) return;
-  const note = byId("note").value.trim();
+  const note = noteOf(item);
   const reply = await post("decide", { rows: [item.row], lines: [item.line], verdict, labels, note, after: app.revision });
   app.notes.delete(item.row);
   delete item.draft;

@@ -143,7 +143,7 @@ export function showDecision(about, item) {
   const box = byId("decision");
   box.hidden = !item.decision;
   if (!item.decision) return;
-  const note = item.decision.note ? ` (${item.decision.note})` : "";
+  const note = item.decision.note ? ` (${item.decision.note_shown})` : "";
   box.replaceChildren("Decided: ", make("span", { class: "name" }, verdictText(about, item.decision)), make("span", { class: "name" }, note));
 }
 
