@@ -166,14 +166,18 @@ class Review:
         return rows, place if place < len(order) else None, len(order) - decided
 
     def _latest_first(self, wanted: Filter, start: int, count: int) -> tuple[list[int], int | None, int]:
-        """Return the same of texts that are decided, the latest decision first."""
+        """Return the same of texts that are decided, the latest decision first; go on before the line of the last one.
+
+        Lines do not move when texts join or leave while somebody reads.
+        """
         states = VERDICTS if wanted.state == DECIDED else (wanted.state,)
         final = reversed(self.ledger.decisions.final().items())
         matching = set(self._matching(wanted).tolist())
-        found = [self.rows[name] for name, (_, decision) in final if decision.verdict in states]
-        found = [row for row in found if row in matching]
-        stop = start + count
-        return found[start:stop], stop if stop < len(found) else None, len(found)
+        lines = {self.rows[name]: line for name, (line, decision) in final if decision.verdict in states}
+        found = [row for row in lines if row in matching]
+        left = [row for row in found if not start or lines[row] < start]
+        rows = left[:count]
+        return rows, lines[rows[-1]] if rows and len(left) > len(rows) else None, len(found)
 
     def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return what to show of some rows, with the decisions about them."""

@@ -142,6 +142,19 @@ def test_filters(client: TestClient, review: Review) -> None:
     assert rows(state="unsure") == {4}
 
 
+def test_texts_that_leave_a_view_hide_no_others(client: TestClient) -> None:
+    for row in range(6):
+        decide(client, row, verdict="unsure", labels=[])
+    wanted = {"state": "unsure", "count": 3}
+    first = client.get("/secret/api/texts", params=wanted).json()
+    assert [item["row"] for item in first["items"]] == [5, 4, 3]
+    for item in first["items"]:
+        decide(client, item["row"], lines=[item["line"]])
+    second = client.get("/secret/api/texts", params={**wanted, "start": first["next"]}).json()
+    assert [item["row"] for item in second["items"]] == [2, 1, 0]
+    assert second["next"] is None
+
+
 def test_decisions_are_saved_with_the_texts_as_they_are(client: TestClient, review: Review) -> None:
     row = review.rows["\u202eid"]
     reply = decide(client, row, labels=[2], note="a\ud800b").json()

@@ -124,7 +124,7 @@ async function forward() {
   try {
     do {
       app.index += 1;
-      if (app.index >= app.items.length && app.next !== null) await more();
+      while (app.index >= app.items.length && app.next !== null) await more(); // all of them may be known already
     } while (isPassed(current()));
   } catch (error) {
     app.index = before;
