@@ -24,7 +24,10 @@ _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".
 _ROW, _LINE = whole(0, 2**40), whole(0, 2**40)
 _MOST_ROWS = MOST_SIMILAR + 1
 _ROWS = {"rows": list_of(_ROW, 1, _MOST_ROWS), "lines": list_of(_LINE, 1, _MOST_ROWS), "after": _LINE}
-DECIDE = record({**_ROWS, "verdict": text(40)}, {"labels": list_of(whole(0, 2**31)), "note": text(20_000)})
+_NOTE = text(20_000)
+DECIDE = record(
+    {**_ROWS, "verdict": text(40)}, {"labels": list_of(whole(0, 2**31)), "note": _NOTE, "others_note": _NOTE}
+)
 UNDO = record(
     {"rows": list_of(_ROW, 0, _MOST_ROWS), "lines": list_of(_LINE, 0, _MOST_ROWS), "after": _LINE, "last": _LINE}
 )
@@ -102,9 +105,8 @@ def _similar(review: Review, request: Request, body: bytes) -> dict[str, Any]:
 
 def _decide(review: Review, request: Request, body: bytes) -> dict[str, Any]:
     given = _body(body, DECIDE, review)
-    replaced = review.decide(
-        given["rows"], given["lines"], given["verdict"], given.get("labels", []), given.get("note", "")
-    )
+    said = given["verdict"], given.get("labels", []), given.get("note", ""), given.get("others_note")
+    replaced = review.decide(given["rows"], given["lines"], *said)
     others = [{"row": review.rows[one.now.id], **_said(one.before)} for one in replaced]
     # Before `state` reads what others append: they may decide about the same texts.
     made = [review.ledger.decisions.changed(review.ids[row]) for row in given["rows"]]

@@ -198,7 +198,13 @@ class Review:
         return names if self.task.multi_label else names[0]
 
     def decide(
-        self, rows: Sequence[int], seen: Sequence[int], verdict: str, labels: Sequence[int] = (), note: str = ""
+        self,
+        rows: Sequence[int],
+        seen: Sequence[int],
+        verdict: str,
+        labels: Sequence[int] = (),
+        note: str = "",
+        others_note: str | None = None,
     ) -> list[Replaced]:
         """Save the same decision about some texts.
 
@@ -207,6 +213,7 @@ class Review:
         rows : row numbers
         seen : for each of them the last line about it that the reviewer has seen
         verdict, labels, note : the decision; the label or labels as their positions
+        others_note : the note about all texts but the first; default: the same
 
         Returns
         -------
@@ -227,11 +234,12 @@ class Review:
         if wrong or (len(labels) > 1 and not self.task.multi_label):
             raise PetError(f"there is no label {wrong[0]}" if wrong else "a text has one label")
         given = None if not labels else self.label_of(np.isin(np.arange(len(self.task.labels)), labels))
-        note = _valid(note)[:LONGEST_NOTE]
+        first, others = (_valid(one)[:LONGEST_NOTE] for one in (note, note if others_note is None else others_note))
+        notes = [first, *[others] * (len(rows) - 1)]
         proposed = self.run.pool.take(np.asarray(rows, dtype=np.int64)).applies
         decisions = [
-            Decision(self.ids[row], values, given, verdict, note, proposed=self.label_of(own))
-            for row, values, own in zip(rows, self.texts.values(rows), proposed, strict=True)
+            Decision(self.ids[row], values, given, verdict, own_note, proposed=self.label_of(own))
+            for row, values, own_note, own in zip(rows, self.texts.values(rows), notes, proposed, strict=True)
         ]
         return self.ledger.decide(decisions, seen)
 

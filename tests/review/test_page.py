@@ -265,6 +265,32 @@ def test_similar_texts_are_accepted_after_a_look_at_a_sample(served: Serve, watc
     progress(page, "0 of 21")
 
 
+def test_similar_texts_keep_the_note_and_tell_about_replaced_decisions(
+    served: Serve, watched: Watched, review: Review, make_review: Callable[[Path], Review]
+) -> None:
+    page = opened(watched, served(review))
+    best = max(range(21), key=lambda row: len(review.similar(row, 10)["rows"]))
+    near = review.similar(best, 25)["rows"][0]
+    page.fill("#search", review.texts.values([best])[0]["text"][:150])
+    page.press("#search", "Tab")
+    page.wait_for_function("() => document.getElementById('text-title').textContent.includes('of 1')")
+    page.keyboard.press("m")
+    page.keyboard.type("Ask Ann.")
+    page.keyboard.press("Enter")
+    page.keyboard.press("b")
+    page.wait_for_selector("#sample li")
+    make_review(review.path).decide([near], [0], "unsure", note="decided elsewhere")
+    for box in page.locator("#sample input").all():
+        box.check()
+    page.click("#accept")
+    notice(page, "labeled")
+    said = page.inner_text("#notice")
+    assert "Undo takes all of them back" in said and "unsure" in said
+    notes = {name: decision.note for name, decision in read_reviewed(review.path, review.task).items()}
+    assert notes.pop(review.ids[best]) == "Ask Ann."
+    assert set(notes.values()) == {"accepted with similar texts"}
+
+
 def test_a_screen_reader_finds_names_and_states(served: Serve, watched: Watched, review: Review) -> None:
     page = opened(watched, served(review))
     page.keyboard.press("1")

@@ -272,10 +272,14 @@ function goTo(item) {
   render(true);
 }
 
-async function acceptSimilar(rows, lines, labels) {
-  const note = "accepted with similar texts";
+// Save the same labels for a text and those similar to it. The note that was typed is about that text alone.
+async function acceptSimilar(item, rows, lines, labels) {
+  const others_note = "accepted with similar texts";
+  const note = noteOf(item) || others_note;
   const verdict = labels.length ? "labeled" : "none_of_these";
-  const reply = await post("decide", { rows, lines, verdict, labels, note, after: app.revision });
+  const reply = await post("decide", { rows, lines, verdict, labels, note, others_note, after: app.revision });
+  app.notes.delete(item.row);
+  delete item.draft;
   const text = `${texts(rows.length)} labeled ${labelNames(app.about, labels)}.`;
   remember(reply, rows, `${text} Undo takes all of them back.`);
   say(text);
@@ -336,7 +340,7 @@ function setUp() {
     clearTimeout(app.typing);
     app.typing = setTimeout(() => enqueue(refilter), TYPING);
   });
-  setUpSimilar((rows, lines, labels) => enqueue(() => acceptSimilar(rows, lines, labels)));
+  setUpSimilar((...accepted) => enqueue(() => acceptSimilar(...accepted)));
 }
 
 async function begin() {

@@ -16,7 +16,7 @@ export function setUpSimilar(accept) {
   byId("similar-close").addEventListener("click", () => byId("similar-dialog").close());
   byId("accept").addEventListener("click", () => {
     byId("similar-dialog").close();
-    accept([now.item.row, ...now.rows], [now.item.line, ...now.lines], now.labels);
+    accept(now.item, [now.item.row, ...now.rows], [now.item.line, ...now.lines], now.labels);
   });
 }
 
