@@ -110,8 +110,11 @@ class LabelSets:
             raise ValueError(f"label is {kind_of(value)}; write a list of labels, {self._example}, or [] for none")
         if self._codes.find(text) is not None:
             return [text]
-        listed = json_list(text)
-        return cell_parts(text, self._separator) if listed is None else listed
+        listed = json_list(text.strip())
+        if listed is not None:
+            return listed
+        parts = [part for part in text.split(self._separator) if part.strip()]
+        return [part if self._codes.find(part) is not None else part.strip() for part in parts]
 
     def _refuse(self, text: str) -> None:
         """Raise the error for a text that is not a label; suggest another separator if it would make labels."""

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pet.data.reviewed import Decision
-from pet.review.suggest import Suggestion
+from pet.review.suggest import Suggestion, columns_beside
 from pet.store.files import write_atomically
 from pet.store.outputs import check_output
 from pet.store.tables import TABLE_ENDINGS, OutputColumn, writing_table
@@ -37,7 +37,8 @@ def write_suggestions(
     suggestions : what to write
     output : .csv, .tsv, .jsonl or .parquet with an empty column ``label``; .json for an annotation tool
     tool : one of `TOOLS`; default: a table
-    reviewed : id -> decision to fill in; the table then also has the columns ``verdict`` and ``note``
+    reviewed : id -> decision to fill in; the table then also has the columns ``verdict`` and ``note``; see
+        `pet.review.suggest.columns_beside`
     force : replace a file that exists
 
     Raises
@@ -52,13 +53,15 @@ def write_suggestions(
         return place
     place = check_output(output, TABLE_ENDINGS, force=force)
     text, number = pa.string(), pa.float64()
+    beside = {"proposed": text} if reviewed is None else {"verdict": text, "note": text, "proposed": text}
+    beside |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
+    names = columns_beside(task.fields, beside)
     kinds = {"id": text, **dict.fromkeys(task.fields, text), "label": text}
-    kinds |= {"proposed": text} if reviewed is None else {"verdict": text, "note": text, "proposed": text}
-    kinds |= {"probability": number, "doubt": number, "nearest_label": text, "nearest_text": text}
+    kinds |= {names[name]: kind for name, kind in beside.items()}
     columns = [OutputColumn(name, kind) for name, kind in kinds.items()]
     with writing_table(place, columns, as_is=None) as table:
         known = reviewed or {}
-        rows = [_filled_in(known.get(one.id), task.label_separator) | one.row() for one in suggestions]
+        rows = [_filled_in(known.get(one.id), task.label_separator, names) | one.row() for one in suggestions]
         table.write({name: [_cell(row[name], place) for row in rows] for name in kinds})
     return place
 
@@ -69,10 +72,10 @@ def _cell(value: Any, place: Path) -> Any:
     return value.replace("\x00", "") if delimited and isinstance(value, str) else value
 
 
-def _filled_in(decision: Decision | None, separator: str) -> Record:
-    if decision is None:
-        return {"label": "", "verdict": "", "note": ""}
-    return {"label": separator.join(decision.labels), "verdict": decision.verdict, "note": decision.note}
+def _filled_in(decision: Decision | None, separator: str, names: Mapping[str, str]) -> Record:
+    """Return the cells of a decision; `names` are those of its columns."""
+    said = ("", "", "") if decision is None else (separator.join(decision.labels), decision.verdict, decision.note)
+    return {names.get(name, name): cell for name, cell in zip(("label", "verdict", "note"), said, strict=True)}
 
 
 def as_json(suggestion: Suggestion) -> Record:

@@ -14,7 +14,7 @@ from pet.ensemble.combine import ABSTAINS
 from pet.report.estimate import estimate_lines
 from pet.resources import expand
 from pet.review.finished import FinishedRun, open_finished
-from pet.review.suggest import suggest
+from pet.review.suggest import columns_beside, suggest
 from pet.run.results import headline_metrics, read_results
 
 if TYPE_CHECKING:
@@ -75,14 +75,15 @@ class RunResult:
         -------
         DataFrame with ``id``, the task's fields, ``label`` (a list of labels if a text may have several),
         ``confidence`` (its probability, or that of the least certain decision), ``agreement`` (share of members with
-        this label), and ``p(LABEL)`` for each label
+        this label), and ``p(LABEL)`` for each label. A column that has the name of a field begins with ``pet_``
         """
         run = self._run
         soft, table = run.pool, run.texts("pool")
         frame = pick_rows(table, range(len(table))).to_pandas()[["id", *run.task.fields]]
         names = np.asarray([str(label) for label in run.task.labels], dtype=object)
         frame["label"] = [list(names[own]) for own in soft.applies] if run.task.multi_label else names[soft.label]
-        frame["confidence"], frame["agreement"] = soft.confidence, soft.agreement
+        columns = columns_beside(run.task.fields, ["confidence", "agreement"])
+        frame[columns["confidence"]], frame[columns["agreement"]] = soft.confidence, soft.agreement
         shares = {f"p({label})": soft.probabilities[:, number] for number, label in enumerate(run.task.labels)}
         return frame.assign(**shares)
 
@@ -132,7 +133,7 @@ class RunResult:
         Returns
         -------
         DataFrame with ``id``, the task's fields, ``proposed``, ``probability``, ``doubt``, and ``nearest_label`` and
-        ``nearest_text`` of the most similar labeled text
+        ``nearest_text`` of the most similar labeled text. A column that has the name of a field begins with ``pet_``
         """
         import pandas as pd
 

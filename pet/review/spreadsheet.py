@@ -18,12 +18,12 @@ from pet.data.problems import Place, Problems
 from pet.data.reviewed import LABELED, LONGEST_NOTE, UNDONE, UNSURE, VERDICTS, Decision, Label
 from pet.data.row_reader import records
 from pet.data.source import column_names
-from pet.data.source_names import SHEETS
+from pet.data.source_names import SHEETS, split_sheet
 from pet.data.values import as_text
 from pet.errors import PetError
 from pet.review.records import write_suggestions
 from pet.review.session import Review
-from pet.review.suggest import described
+from pet.review.suggest import columns_beside, described
 from pet.spelling import Names, compose
 
 READABLE = (".csv", ".tsv", ".jsonl", ".parquet", *SHEETS)
@@ -44,7 +44,8 @@ class ReadBack:
 def write_table(review: Review, output: str | Path, count: int, *, force: bool = False) -> int:
     """Write the first texts in the order of review as a table to fill in; return their number.
 
-    Columns ``label``, ``verdict`` and ``note`` have what is decided already.
+    Columns ``label``, ``verdict`` and ``note`` have what is decided already; see also
+    `pet.review.suggest.columns_beside`.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def _said(decision: Decision | tuple[int, Decision] | None) -> tuple[str, Label 
 
 
 def _decisions(review: Review, source: str | Path) -> dict[str, Decision]:
-    if Path(source).suffix.lower() not in READABLE:
+    if Path(split_sheet(str(source))[0]).suffix.lower() not in READABLE:
         raise PetError(f"{_OPTION} {source}: give a file that ends in {', '.join(READABLE)}")
     again = f"write the table again with `pet review {quote(str(review.run.folder))} --format csv -o F.csv`"
     opened = open_source(source, _OPTION)
@@ -118,14 +119,15 @@ class _Reader:
     def __init__(self, review: Review, problems: Problems, again: str):
         self.review, self.problems, self.again = review, problems, again
         self._ids, task = Names(review.ids), review.task
+        columns = columns_beside(task.fields, ("verdict", "note"))
+        self._verdict, self._note = columns["verdict"], columns["note"]
         self._codes = LabelCodes(task.labels, task.label_map)
         self._sets = LabelSets(task.labels, task.label_map, task.label_separator) if task.multi_label else None
 
     def read(self, place: Place, record: Mapping[str, Any]) -> Decision | None:
         """Return the decision in a row; None if it has none, or a mistake."""
-        given = record.get("label")
-        label = given if isinstance(given, list) else (as_text(given) or "").strip()
-        verdict, note = ((as_text(record.get(name)) or "").strip() for name in ("verdict", "note"))
+        label = self._given(record.get("label"))
+        verdict, note = ((as_text(record.get(name)) or "").strip() for name in (self._verdict, self._note))
         if not label and not verdict:
             if note:
                 message = f"has a note, but no label and no verdict; fill in one of them, such as {UNSURE}"
@@ -142,11 +144,22 @@ class _Reader:
         (values,) = self.review.texts.values([row])
         for field, text in values.items():
             if not _same(as_text(record.get(field)) or "", text):
-                message = f"{field} is not the text of id {shorten(name)}; change nothing but label, verdict and note"
-                self.problems.add(place, "text", f"{message}, or {self.again}", name)
+                message = f"{field} is not the text of id {shorten(name)}; change nothing but label, {self._verdict}"
+                self.problems.add(place, "text", f"{message} and {self._note}, or {self.again}", name)
                 return None
         proposed = self.review.label_of(self.review.run.pool.take(np.array([row])).applies[0])
         return None if decision is None else replace(decision, id=name, fields=values, proposed=proposed)
+
+    def _given(self, value: Any) -> Any:
+        """Return what a cell says about the label. Spaces around a label are dropped, unless the task has them, too."""
+        if isinstance(value, list):
+            return value
+        text = as_text(value) or ""
+        plain = text.strip()
+        found = next((one for one in (text, plain) if self._codes.find(one) is not None), None)
+        if found is not None or self._sets is None or not plain:
+            return plain if found is None else found
+        return text  # several labels, each with its own spaces
 
     def _decision(self, place: Place, label: Any, verdict: str, note: str) -> Decision | None:
         if verdict and verdict not in _GIVEN:
@@ -176,7 +189,9 @@ class _Reader:
             try:
                 found = self.review.label_of(np.array(self._sets.indicator(given)))
                 if not found:
-                    self.problems.add(place, "label", "names no label; write one, or none_of_these under verdict")
+                    self.problems.add(
+                        place, "label", f"names no label; write one, or none_of_these under {self._verdict}"
+                    )
                 return found or None
             except UnknownLabel as error:
                 unknown = str(error)

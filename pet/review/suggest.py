@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,17 +54,34 @@ class Suggestion:
         return min(share if label in self.labels else 1 - share for label, share in self.probabilities.items())
 
     def row(self) -> dict[str, Any]:
-        """Return the suggestion as the row of a table."""
+        """Return the suggestion as the row of a table; for the names of its columns see `columns_beside`."""
         label, values = self.nearest or ("", {})
-        return {
-            "id": self.id,
-            **self.values,
+        beside = {
             "proposed": self.proposed,
             "probability": round(self.probability, 4),
             "doubt": round(self.doubt, 4),
             "nearest_label": label,
             "nearest_text": " | ".join(values.values()),
         }
+        columns = columns_beside(self.values, beside)
+        return {"id": self.id, **self.values, **{columns[name]: value for name, value in beside.items()}}
+
+
+def columns_beside(fields: Collection[str], names: Iterable[str]) -> dict[str, str]:
+    """Return name -> column for values that stand beside the fields of a task in a table.
+
+    Examples
+    --------
+    >>> columns_beside(["title", "note"], ["note", "doubt"])
+    {'note': 'pet_note', 'doubt': 'doubt'}
+    """
+    columns = {}
+    for name in names:
+        column = name
+        while column in fields:
+            column = f"pet_{column}"
+        columns[name] = column
+    return columns
 
 
 def suggest(run: FinishedRun, count: int, seed: int = 0) -> list[Suggestion]:
