@@ -18,6 +18,8 @@ from pet.review.records import argilla_record, label_studio_task
 
 Array = NDArray[Any]
 FASTTEXT = "__label__"  # begins a label in fastText's files
+_LIKE_FASTTEXT = re.compile("__+label__+")
+_END_OF_LINE = "</s>"  # ends a line for fastText as a line break does
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,13 @@ def _fasttext(path: Path, labels: Sequence[str], texts: Iterable[LabeledText], s
         raise PetError("fastText reads labels as single words, and two labels are the same with _ for their spaces")
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for text in texts:
-            # A word of the text must not become a label.
-            plain = " ".join(text.text.replace(FASTTEXT, "_label_").split())
-            stream.write(" ".join([*(FASTTEXT + words[label] for label in text.proposed), plain]) + "\n")
+            stream.write(" ".join([*(FASTTEXT + words[label] for label in text.proposed), _plain(text.text)]) + "\n")
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line, without words that fastText would take for a label or the end of the line."""
+    words = _LIKE_FASTTEXT.sub("_label_", text.replace("\0", " ")).split()  # fastText splits at NUL, too
+    return " ".join("/s" if word == _END_OF_LINE else word for word in words)
 
 
 FORMATS: Mapping[str, Format] = {

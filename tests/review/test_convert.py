@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_run import TASK, pet, refused, write_rows
 from tiny_text import LABELS
+
+from pet.review.formats import FORMATS, LabeledText
 
 TEXTS = ["Shares fall", "A goal __label__World decides\nthe cup", "=cmd() <b>rocket</b>", "Left out"]
 SOFT = [[0.7, 0.1, 0.1, 0.1], [0.05, 0.85, 0.05, 0.05], [0.2, 0.2, 0.2, 0.4]]
@@ -122,6 +128,20 @@ def test_fasttext_trains_on_the_lines(folder: Path) -> None:
     fasttext = pytest.importorskip("fasttext")
     model = fasttext.train_supervised(str(folder / "x.txt"), epoch=1, dim=4, minCount=1, thread=1, verbose=0)
     assert set(model.labels) == {f"__label__{LABELS[number]}" for number in (0, 1, 3)}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["_", "__", "label", "__label__", "</s>", " ", "\n", "\0", "x"]), max_size=12))
+def test_no_text_makes_a_label_or_ends_a_line_for_fasttext(parts: list[str]) -> None:
+    text = LabeledText("1", {"text": "".join(parts)}, np.array([0.9, 0.1]), ["ham"])
+    with TemporaryDirectory() as folder:
+        FORMATS["fasttext"].write(Path(folder) / "x.txt", ["ham", "spam"], [text], False)
+        content = (Path(folder) / "x.txt").read_text(encoding="utf-8")
+    first, *words = re.split("[ \0\n\t\v\f\r]", content.removesuffix("\n"))  # as fastText does
+    assert first == "__label__ham"
+    assert not [word for word in words if word.startswith("__label__") or word == "</s>"]
+    assert content.count("\n") == 1
+    assert content.count("x") == "".join(parts).count("x")
 
 
 def test_several_labels_are_those_that_apply(folder: Path) -> None:
