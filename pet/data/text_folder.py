@@ -14,12 +14,14 @@ from pet.data.source import Source, Unreadable
 from pet.data.spill import SpillingBatches, batch_of
 from pet.data.table_format import TableFormat, TableNotice
 from pet.data.text_file import WrongText, marked_encoding, refuse_wide
+from pet.data.values import is_unicode
 from pet.errors import PetError
 from pet.store.tree import check_inside
 
 ENDING = ".txt"
 LARGEST = 64 << 20  # bytes of a text
 ROWS_AT_ONCE = 256
+_MOST_PROBLEMS = 10
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.string())])
 
 
@@ -55,9 +57,10 @@ def open_text_folder(folder: Path, files: Sequence[Path], others: int, name: str
     Raises
     ------
     PetError
-        Naming a file that is not text, or a link that leads out of the folder.
+        Naming a file that is not text or whose name is not UTF-8, or a link that leads out of the folder.
     """
     check_inside(folder, "folder of texts")
+    _check_names(folder, files, name)
     if others:
         notice = f"{name}: {folder}: {others} files and folders that are not {ENDING} files are left out"
         warnings.warn(TableNotice(notice), stacklevel=3)
@@ -66,6 +69,19 @@ def open_text_folder(folder: Path, files: Sequence[Path], others: int, name: str
         part = files[start : start + ROWS_AT_ONCE]
         store.add(batch_of(list(_rows(folder, part, name, table_format.encoding)), SCHEMA))
     return Source("texts", os.fspath(folder), tuple(files), store.finish())
+
+
+def _check_names(folder: Path, files: Sequence[Path], name: str) -> None:
+    """Refuse names that are not UTF-8: they become ids and labels."""
+    wrong = [file for path in files if not is_unicode(file := path.relative_to(folder).as_posix())]
+    problems = [
+        f"{name}: {folder}: the name {os.fsencode(file).decode('utf-8', 'backslashreplace')} is not UTF-8; rename it"
+        for file in wrong[:_MOST_PROBLEMS]
+    ]
+    if len(wrong) > _MOST_PROBLEMS:
+        problems.append(f"{name}: {folder}: {len(wrong) - _MOST_PROBLEMS} more such names")
+    if problems:
+        raise PetError(problems)
 
 
 def _rows(

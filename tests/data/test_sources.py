@@ -181,6 +181,21 @@ def test_texts_are_files_in_folders_named_after_their_labels(tmp_path: Path) -> 
         read_table(folder, ["text"])
 
 
+def test_names_of_text_files_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    for place in (b"caf\xe9/1.txt", b"good/caf\xe9.txt", b"good/2.txt"):
+        path = tmp_path / os.fsdecode(place)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("fine", encoding="utf-8")
+        except (OSError, UnicodeError):
+            pytest.skip("this file system has no such names")
+    with pytest.raises(PetError) as caught:
+        read_table(tmp_path, ["text"])
+    assert len(caught.value.problems) == 2
+    for problem, name in zip(caught.value.problems, (r"caf\xe9/1.txt", r"good/caf\xe9.txt"), strict=True):
+        assert name in problem and str(tmp_path) in problem and "rename" in problem
+
+
 def test_a_link_out_of_a_folder_of_texts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
     (tmp_path / "texts").mkdir()
