@@ -23,6 +23,7 @@ from pet.data.table_format import TableNotice
 from pet.data.values import as_text
 from pet.errors import PetError
 from pet.extras import install_command, is_installed
+from pet.store.spreadsheet import unquoted
 
 if TYPE_CHECKING:
     import datasets
@@ -194,5 +195,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, datetime) and value.time() == time():
         value = value.date()
     if isinstance(value, str):
-        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
+        return unquoted(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), value))
     return as_text(value)

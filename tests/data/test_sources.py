@@ -30,6 +30,7 @@ from pet.data.source_names import absolute
 from pet.data.table_format import TableNotice
 from pet.data.table_options import TableOptions
 from pet.errors import PetError
+from pet.store.spreadsheet import quoted
 
 LABELS = ["good", "bad"]
 Row = dict[str, Any]
@@ -250,6 +251,13 @@ def test_escaped_characters_of_a_sheet_are_those_that_excel_shows(tmp_path: Path
     cells = ["one_x000D_\ntwo", "_x005F_x000D_", "_xD800_ _x0041_"]
     source = write_cells(tmp_path / "x.xlsx", [["text"], *([cell] for cell in cells)])
     assert read_table(source, ["text"])["text"][:] == ["one\r\ntwo", "_x000D_", "_xD800_ _x0041_"]
+
+
+def test_the_mark_before_a_formula_is_dropped_when_a_table_returns_as_a_sheet(tmp_path: Path) -> None:
+    texts = ["=1+1", "@airline thanks", "' =1", "'tis", "-0.5"]
+    cells = [[quoted("+text")], *([quoted(text)] for text in texts)]  # what a program shows of the CSV file, and saves
+    source = write_cells(tmp_path / "x.xlsx", cells)
+    assert read_table(source, ["text"], columns={"text": "+text"})["text"][:] == texts
 
 
 def test_a_sheet_is_named_after_the_file(tmp_path: Path) -> None:
