@@ -104,7 +104,8 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 @click.option(
     "--corrections",
     metavar="F",
-    help="Decisions of `pet review`: their labels are added to those of --train, and the texts leave the pool.",
+    help="Decisions of `pet review`: their labels are added to those of --train, and the texts leave the pool. With "
+    "the config.yaml of a run, they are added to the decisions that it used.",
 )
 @pool_size_option
 @click.option("--seed", type=int, metavar="S", help="Random seed.  [default: 0]")
@@ -212,7 +213,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     pool_gold, track = options.pop("pool_gold"), tuple(options.pop("track"))
     check_trackers(track)
     execution, access = execution_of(options), access_of(options)
-    settings, loaded = _settings(task, options, reporter)
+    settings, loaded, copies = _settings(task, options, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"], draws)
     if draws is not None and settings.shots is None and settings.examples is None:
@@ -223,7 +224,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     from pet.run.resolve import Given
     from pet.run.seeds import run_seeds
 
-    given = Given(task=loaded, pool_gold=pool_gold, group=group, access=access, track=track)
+    given = Given(task=loaded, pool_gold=pool_gold, group=group, access=access, track=track, copies=copies)
     try:
         if seed_list is None:
             results = run_once(settings, output, reporter, given=given, execution=execution)
@@ -238,10 +239,14 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
         echo(summary(results, Path(output), settings))
 
 
-def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, Task | None]:
-    """The settings of an earlier run, if one is named, changed by the options; and the task file, if one is read."""
-    from pet.run.kept_texts import with_kept_texts
-    from pet.run.load_run import is_config, read_settings
+def _settings(
+    task: str, options: dict[str, Any], reporter: Reporter
+) -> tuple[RunSettings, Task | None, dict[str, str]]:
+    """The settings of an earlier run, if one is named, changed by the options; the task file, if one is read; copies.
+
+    The copies are those of the earlier run's corrections; see `pet.run.kept_corrections`.
+    """
+    from pet.run.load_run import is_config
 
     split_data(options)
     given = {name: value for name, value in options.items() if value is not None}
@@ -262,8 +267,7 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
         given["balanced"] = not given.pop("as_drawn")
     patterns = given.pop("patterns", None)
     if is_config(task):
-        folder = expand(task).parent
-        earlier = with_kept_texts(read_settings(folder), folder)
+        earlier, copies = _earlier(expand(task).parent, given, reporter)
         if patterns is not None:
             given["task"] = Task.from_dict(earlier.task).with_patterns(patterns).to_dict()
         if "shots" in given or "examples" in given:
@@ -271,12 +275,29 @@ def _settings(task: str, options: dict[str, Any], reporter: Reporter) -> tuple[R
         given["columns"] = {**earlier.columns, **columns}
         given["table_format"] = {**earlier.table_format, **table_format}
         given["settings"] = {**earlier.settings, **changed}
-        return replace(earlier, **given), None
+        return replace(earlier, **given), None, copies
     given = {"train": None, "unlabeled": None, "test": None} | given
     loaded = Task.load(task) if patterns is None else Task.load(task).with_patterns(patterns)
     given["task"] = loaded.to_dict()
     given["model"] = chosen_model(given.get("model"), reporter)
-    return RunSettings(**given, columns=columns, table_format=table_format, settings=changed), loaded
+    return RunSettings(**given, columns=columns, table_format=table_format, settings=changed), loaded, {}
+
+
+def _earlier(folder: Path, given: dict[str, Any], reporter: Reporter) -> tuple[RunSettings, dict[str, str]]:
+    """Return the settings of a run and the copies of its corrections; corrections in `given` are added to its own."""
+    from pet.run.kept_corrections import kept_corrections, with_another
+    from pet.run.kept_texts import with_kept_texts
+    from pet.run.load_run import read_settings
+
+    settings = read_settings(folder)
+    copies = kept_corrections(settings, folder)
+    if "corrections" in given:
+        files = with_another(settings, given["corrections"])
+        copies.pop(files[-1], None)  # the decisions since then count, too
+        if len(files) > 1:
+            reporter.info(f"corrections: {' and '.join(files)}; if several decide about a text, the last one counts")
+        given["corrections"] = files
+    return with_kept_texts(settings, folder), copies
 
 
 def _folder_of(task: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pet.data.checks import Keys, rows_without, text_key, text_keys
 from pet.data.pick import pick_columns, pick_rows
-from pet.data.reviewed import LABELED, NONE_OF_THESE, read_reviewed
+from pet.data.reviewed import LABELED, NONE_OF_THESE, Decision, decisions_in, review_content
 from pet.errors import PetError
 from pet.task.task import Task
 
@@ -29,10 +29,12 @@ class Corrections:
         label if a text may have several
     outside : `pet.data.checks.text_key` of each text that has none of the labels; empty if a text may have several,
         because such a text is a labeled one
+    contents : the files, as they were read
     """
 
     labeled: Dataset
     outside: Keys
+    contents: tuple[bytes, ...] = ()
 
     def add_to(self, train: Dataset | None, fields: Sequence[str]) -> Dataset:
         """Return labeled texts with the corrections behind them; a corrected text replaces its earlier label."""
@@ -55,28 +57,32 @@ def _joined(first: Dataset, second: Dataset) -> Dataset:
     return datasets.Dataset(pa.concat_tables([before.cast(added.schema), added]))
 
 
-def read_corrections(path: str, task: Task) -> Corrections:
-    """Read the ``reviewed.jsonl`` that `pet review` writes.
+def read_corrections(paths: str | Sequence[str], task: Task) -> Corrections:
+    """Read the ``reviewed.jsonl`` that `pet review` writes, or several of them.
 
     Texts that were skipped, or about which somebody was unsure, stay where they are.
 
     Parameters
     ----------
-    path : the file
+    paths : the file or files; if several decide about a text, the last one counts
     task : of the run
 
     Raises
     ------
     PetError
-        For mistakes in the file, or if no text in it is labeled.
+        For mistakes in a file, or if no text in them is labeled.
     """
     import datasets
 
-    decisions = read_reviewed(path, task).values()
+    files = [paths] if isinstance(paths, str) else paths
+    contents = tuple(map(review_content, files))
+    decisions = _joined_decisions(
+        [decisions_in(content, file, task).values() for content, file in zip(contents, files, strict=True)], task
+    )
     labeling = (LABELED, NONE_OF_THESE) if task.multi_label else (LABELED,)
     labeled = [decision for decision in decisions if decision.verdict in labeling]
     if not labeled:
-        raise PetError(f"{path}: no text is labeled yet; label some with `pet review RUN`")
+        raise PetError(f"{', '.join(files)}: no text is labeled yet; label some with `pet review RUN`")
     columns: dict[str, Any] = {"id": [decision.id for decision in labeled]}
     columns |= {name: [decision.fields[name] for decision in labeled] for name in task.fields}
     belongs = np.array([[label in decision.labels for label in task.labels] for decision in labeled])
@@ -87,8 +93,19 @@ def read_corrections(path: str, task: Task) -> Corrections:
         else belongs.argmax(axis=1)
     )
     outside = [
-        text_key([decision.fields[name] for name in task.fields])
-        for decision in decisions
-        if decision.verdict == NONE_OF_THESE and not task.multi_label
+        _key(decision, task) for decision in decisions if decision.verdict == NONE_OF_THESE and not task.multi_label
     ]
-    return Corrections(datasets.Dataset(pa.table(columns)), np.asarray(outside, dtype=np.uint64))
+    return Corrections(datasets.Dataset(pa.table(columns)), np.asarray(outside, dtype=np.uint64), contents)
+
+
+def _joined_decisions(files: Iterable[Collection[Decision]], task: Task) -> list[Decision]:
+    """Return the decisions of all files. Texts, not ids, tell which are about the same text: pools may differ."""
+    joined: list[Decision] = []
+    for decisions in files:
+        own = {_key(decision, task) for decision in decisions}
+        joined = [*(decision for decision in joined if _key(decision, task) not in own), *decisions]
+    return joined
+
+
+def _key(decision: Decision, task: Task) -> int:
+    return text_key([decision.fields[name] for name in task.fields])

@@ -157,7 +157,12 @@ def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
     PetError
         If the file cannot be read, or with the first mistakes in it: file, line, and cure.
     """
-    return _read(path, LineParser(task.labels, task.fields, several=task.multi_label))
+    return decisions_in(review_content(path), path, task)
+
+
+def decisions_in(content: bytes, path: str | Path, task: Task) -> dict[str, Decision]:
+    """Return the decisions in the content of a ``reviewed.jsonl``; see `read_reviewed`. Messages name `path`."""
+    return _parsed(content, path, LineParser(task.labels, task.fields, several=task.multi_label))
 
 
 def reviewed_labels(path: str | Path, labels: Sequence[str]) -> list[str]:
@@ -168,15 +173,20 @@ def reviewed_labels(path: str | Path, labels: Sequence[str]) -> list[str]:
     PetError
         If the file cannot be read, or with the first mistakes in it: file, line, and cure.
     """
-    return [label for decision in _read(path, LineParser(labels)).values() for label in decision.labels]
+    found = _parsed(review_content(path), path, LineParser(labels))
+    return [label for decision in found.values() for label in decision.labels]
 
 
-def _read(path: str | Path, parse: LineParser) -> dict[str, Decision]:
+def review_content(path: str | Path) -> bytes:
+    """Return the content of a ``reviewed.jsonl``, which others may append to later."""
     place = expand(path)
     if not place.is_file():
         raise PetError(f"{path}: no such file; `pet review RUN` writes one")
     with disk_errors(f"read {path}", paths=True):
-        content = place.read_bytes()
+        return place.read_bytes()
+
+
+def _parsed(content: bytes, path: str | Path, parse: LineParser) -> dict[str, Decision]:
     *lines, tail = content.split(b"\n")
     lines += [tail] if is_complete(tail) else []
     decisions = Decisions()

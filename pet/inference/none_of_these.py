@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,7 @@ from pet.inference.place import run_of
 from pet.numerics import unit_length
 from pet.progress import Reporter
 from pet.resources import expand
-from pet.run.inputs import load_data
-from pet.run.kept_texts import with_kept_texts
+from pet.run.finished_texts import check_sources, read_texts
 from pet.run.load_run import read_settings
 from pet.store.tables import OutputColumn
 
@@ -125,12 +124,14 @@ def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, report
     Raises
     ------
     PetError
-        If the run has no labeled texts or their file is gone.
+        If the run has no labeled texts, or their file is gone or has changed since.
     """
-    settings = with_kept_texts(read_settings(run), expand(run))
+    place, settings = expand(run), read_settings(run)
     if settings.train is None:
         raise PetError(f"{run}: --none-of-these compares texts with the labeled texts, and this run has none")
-    train = load_data(replace(settings, unlabeled=None, test=None), ensemble.task, reporter).train
+    data = read_texts(place, settings, ensemble.task, reporter, ["train"])
+    check_sources(place, settings, data)
+    train = data.train
     if train is not None and ensemble.task.multi_label:  # a text without a label says nothing about what fits
         train = pick_rows(train, np.flatnonzero(column_labels(train).any(axis=1)))
     if train is None or not len(train):

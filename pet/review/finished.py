@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.combine import REPEAT, Ensemble, SoftLabels
+from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.errors import PetError
 from pet.inference.ensemble import noted_merging, used_generation
 from pet.members import embeddings
@@ -20,12 +20,12 @@ from pet.progress import Reporter
 from pet.recipe import make_recipe
 from pet.resources import expand
 from pet.run.context import make_shared
-from pet.run.inputs import RunData, load_data, source_fingerprint
-from pet.run.kept_texts import with_kept_texts
+from pet.run.finished_texts import check_sources, read_texts
+from pet.run.inputs import RunData
 from pet.run.load_run import read_settings
 from pet.run.settings import RunSettings
 from pet.run.stages import read_scores
-from pet.store.manifest import MANIFEST, read_config, read_stages
+from pet.store.manifest import MANIFEST, read_stages
 from pet.task.task import Task
 
 Array = NDArray[Any]
@@ -129,10 +129,6 @@ def open_finished(
             f"{place}: the run has not labeled unlabeled texts; finish it with `pet run {place}/config.yaml`"
         )
     ensemble = Ensemble.from_dict(merging, len(task.labels), f"{place / MANIFEST}: g{generation}/labels")
-    data = load_data(with_kept_texts(settings, place), task, reporter)
-    hashes = read_config(place).get("hashes") or {}
-    for part, option in _OPTIONS.items():
-        found = source_fingerprint(getattr(settings, option), getattr(data, part))
-        if found != hashes.get(option):
-            raise PetError(f"{getattr(settings, option)}: the file has changed since the run; {REPEAT}")
+    data = read_texts(place, settings, task, reporter)
+    check_sources(place, settings, data)
     return FinishedRun(place, settings, task, data, ensemble, generation, reporter)

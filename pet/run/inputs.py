@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class RunData:
     test : labeled texts for evaluation, or None
     report : label counts and warnings, for metrics.json
     keys : `pet.data.checks.text_keys` of ``train``, ``pool``, and ``test``
+    corrections : the content of each file of corrections, as it was read
     """
 
     train: Dataset | None = None
@@ -53,6 +54,7 @@ class RunData:
     test: Dataset | None = None
     report: dict[str, Any] = field(default_factory=dict)
     keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
+    corrections: tuple[bytes, ...] = ()
 
     def check_ids(self) -> None:
         """Check that no id stands for different texts, because external scores are matched by id.
@@ -75,7 +77,11 @@ class RunData:
 
 
 def load_data(
-    settings: RunSettings, task: Task, reporter: Reporter, tables: Mapping[str, Dataset] | None = None
+    settings: RunSettings,
+    task: Task,
+    reporter: Reporter,
+    tables: Mapping[str, Dataset] | None = None,
+    parts: Collection[str] = ("train", "unlabeled", "test"),
 ) -> RunData:
     """Read the tables, sample examples, and check for duplicates and leaks.
 
@@ -84,21 +90,23 @@ def load_data(
     settings, task : of the run
     reporter : gets warnings
     tables : ``train``, ``unlabeled``, or ``test`` -> texts in memory, used instead of a file
+    parts : which of them to read
     """
     labeled = _reading(settings, task)
     train = pool = test = None
-    if settings.train is not None and not settings.texts.nothing_labeled:
+    if "train" in parts and settings.train is not None and not settings.texts.nothing_labeled:
         train = settings.texts.labeled(_table("train", settings.train, tables, task, **labeled), task.labels)
-    corrections = None if settings.corrections is None else read_corrections(settings.corrections, task)
-    if corrections is not None:
+    corrections = None
+    if "train" in parts and settings.correction_files:
+        corrections = read_corrections(settings.correction_files, task)
         train = corrections.add_to(train, task.fields)
     if train is not None:
         check_labels_occur(train, len(task.labels))
-    if settings.unlabeled is not None:
+    if "unlabeled" in parts and settings.unlabeled is not None:
         columns = text_columns(settings.unlabeled, labeled["columns"])
         how = {"columns": columns, "table_format": labeled["table_format"]}
         pool = _table("unlabeled", settings.unlabeled, tables, task, **how)
-    test = read_test(settings, task, tables)
+    test = read_test(settings, task, tables) if "test" in parts else None
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)
@@ -124,7 +132,7 @@ def load_data(
         "removed_from_pool": removed,
         "messages": found.messages,
     }
-    return RunData(train, pool, test, report, keys)
+    return RunData(train, pool, test, report, keys, () if corrections is None else corrections.contents)
 
 
 def read_test(settings: RunSettings, task: Task, tables: Mapping[str, Dataset] | None = None) -> Dataset | None:
@@ -166,14 +174,25 @@ def source_fingerprint(source: str | None, table: Dataset | None) -> str | None:
     """Identify a data source: a hash of the bytes of its files, or of the texts that are read from anything else."""
     if source is None or table is None:
         return None
+    return file_fingerprint(source) or _content_hash(table)
+
+
+def file_fingerprint(source: str) -> str | None:
+    """Return a hash of the bytes of the files of a source; None if it is anything else."""
     if source.startswith(MEMORY):
-        return _content_hash(table)
+        return None
     path = expand(source)
     if path.is_file():
         return hash_file(path)
     if path.is_dir() and not any(p.is_dir() for p in path.iterdir()):
         return hash_inputs({p.name: hash_file(p) for p in sorted(path.iterdir()) if p.is_file()})
-    return _content_hash(table)
+    return None
+
+
+def corrections_fingerprint(contents: Sequence[bytes]) -> str | list[str] | None:
+    """Return the hash of a file of corrections, or a list of several."""
+    hashes = [hashlib.sha256(content).hexdigest() for content in contents]
+    return (hashes if len(hashes) > 1 else hashes[0]) if hashes else None
 
 
 def _content_hash(table: Dataset) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pet.errors import PetError
 from pet.resources import expand
@@ -16,6 +18,11 @@ from pet.store.tree import check_inside
 from pet.task.task import Task
 
 _SEED = re.compile(r"seed-\d+")
+
+
+def _files(value: Any, place: str) -> Iterator[str]:
+    return (list_of(text()) if isinstance(value, list) else text())(value, place)
+
 
 _WHOLE = whole(-SEEDS, SEEDS)  # `RunSettings` has the ranges
 _CONFIG = record(
@@ -35,7 +42,7 @@ _CONFIG = record(
                 "examples": maybe(_WHOLE),
                 "balanced": flag(),
                 "pool_size": maybe(_WHOLE),
-                "corrections": maybe(text()),
+                "corrections": maybe(_files),
                 "seed": _WHOLE,
                 "recipe": text(100),
                 "settings": mapping_of(anything(), text(100)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pet.run.execution.start import make_executor
 from pet.run.execution.work import MemberWork
 from pet.run.generations import Generations
 from pet.run.init_prompt import make_init_prompt
+from pet.run.kept_corrections import copies_to_resume, keep_corrections
 from pet.run.merging import (
     evaluate_ensemble,
     keep_ensemble,
@@ -96,7 +98,8 @@ def run(
             "unset WORLD_SIZE"
         )
     check_trackers(given.track)
-    resolved = resolve(settings, reporter, given)
+    copies = {**given.copies, **copies_to_resume(settings, Path(output), reporter)}
+    resolved = resolve(settings, reporter, replace(given, copies=copies))
     keep_objects()
     directory = RunDirectory(output, resolved.config, reporter=reporter)
     executor = TeachersFirst(make_executor(execution or Execution(), settings.device, given.group))
@@ -128,6 +131,7 @@ def _results(resolved: ResolvedRun, directory: RunDirectory, executor: Executor)
         reporter=directory.reporter,
     )
     try:
+        keep_corrections(directory, resolved.data)
         if resolved.initial is not None:
             context.shared.initial = make_init_prompt(context, resolved.initial)
         if resolved.settings.reuse is not None:

@@ -36,12 +36,12 @@ from pet.recipe import (
     student_rate_for,
     without_auxiliary_loss,
 )
-from pet.resources import expand
 from pet.run.class_ratio import resolve_prior
 from pet.run.context import make_shared
 from pet.run.execution.data_parallel import check_share
 from pet.run.init_prompt import InitPrompt, open_init_prompt
-from pet.run.inputs import RunData, load_data, source_fingerprint
+from pet.run.inputs import RunData, corrections_fingerprint, load_data, source_fingerprint
+from pet.run.kept_corrections import with_copies
 from pet.run.pool_gold import read_pool_gold
 from pet.run.settings import RunSettings
 from pet.run.unused import unused_settings
@@ -71,6 +71,7 @@ class Given:
     group : processes that train each member together with this one
     access : limits of teachers. They may ask the addresses that the settings or the task name
     track : experiment trackers that get settings and figures; see `pet.run.tracking`
+    copies : file of corrections -> the copy of it, in the folder of a run, that is read instead
     """
 
     task: Task | None = None
@@ -79,6 +80,7 @@ class Given:
     group: Group | None = None
     access: Access = field(default_factory=Access)
     track: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         raise PetError("--pool-gold evaluates the labels of generations; it requires --method ipet")
     if given.pool_gold is not None:
         one_label_only(task, "--pool-gold", "leave it out")
-    data = load_data(settings, task, reporter, given.tables)
+    data = load_data(with_copies(settings, given.copies), task, reporter, given.tables)
     if settings.recipe in EFFORTS:
         texts = 0 if data.train is None else len(data.train)
         recipe = fit_to_data(recipe, settings.settings, texts, len(task.labels), settings.method)
@@ -313,8 +315,8 @@ def _configuration(
         "unlabeled": source_fingerprint(settings.unlabeled, data.pool),
         "test": source_fingerprint(settings.test, data.test),
     }
-    if settings.corrections is not None:
-        hashes["corrections"] = hash_file(expand(settings.corrections))
+    if data.corrections:
+        hashes["corrections"] = corrections_fingerprint(data.corrections)
     if settings.student_model:
         hashes["student_model"] = models[settings.student_model].fingerprint
     brought = {spec.name: hash_file(str(spec.options["file"])) for spec in specs if "file" in spec.options}

@@ -38,7 +38,8 @@ class RunSettings:
     shots, examples : number of labeled texts to draw, per label or in total; default: the whole file
     balanced : draw labels evenly; False: in the proportions of the file
     pool_size : number of unlabeled texts to draw; default: all
-    corrections : a ``reviewed.jsonl`` of `pet review`: its labels are added to those of `train`
+    corrections : a ``reviewed.jsonl`` of `pet review`, or several: their labels are added to those of `train`; if
+        several decide about a text, the last one counts
     seed : random seed
     draw : random seed of the draw of labeled examples; default: `seed`
     recipe, settings : named recipe, and changed settings
@@ -79,7 +80,7 @@ class RunSettings:
     examples: int | None = None
     balanced: bool = True
     pool_size: int | None = None
-    corrections: str | None = None
+    corrections: str | tuple[str, ...] | None = None
     seed: int = 0
     recipe: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -137,7 +138,12 @@ class RunSettings:
     def has_labels(self) -> bool:
         """True if the run has labeled texts."""
         drawn = self.train is not None and not self.texts.nothing_labeled
-        return drawn or self.corrections is not None
+        return drawn or bool(self.correction_files)
+
+    @property
+    def correction_files(self) -> tuple[str, ...]:
+        """The files of the corrections, in the order in which they count."""
+        return (self.corrections,) if isinstance(self.corrections, str) else self.corrections or ()
 
     @property
     def trains_members(self) -> bool:
@@ -160,7 +166,8 @@ class RunSettings:
         values["members"] = [absolute_member(text) for text in self.members]
         for name in ("train", "unlabeled", "test"):
             values[name] = None if values[name] is None else absolute_table(values[name])
-        values["corrections"] = absolute(values["corrections"])
+        files = [absolute(file) for file in self.correction_files]
+        values["corrections"] = (files if len(files) > 1 else files[0]) if files else None
         for name in ("model", "student_model", "project_prompt"):
             values[name] = absolute(values[name], only_folder=True)
         for name in ("reuse", "estimate", "draw"):
@@ -180,6 +187,8 @@ class RunSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> RunSettings:
         names = {item.name for item in fields(cls)}
         given = {key: value for key, value in values.items() if key in names}
+        if isinstance(given.get("corrections"), list):
+            given["corrections"] = tuple(given["corrections"])
         return cls(**{**given, "members": tuple(given.get("members") or ())})
 
 

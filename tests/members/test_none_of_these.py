@@ -13,8 +13,10 @@ import torch
 from small_run import pet, refused
 
 from pet.embeddings.fit import held_out_fit, label_centers
-from pet.inference.none_of_these import NoneOfThese
+from pet.inference.none_of_these import NoneOfThese, fit_of_classifier
+from pet.inference.options import ComputeOptions
 from pet.numerics import unit_length
+from pet.progress import Reporter
 from pet.training.losses import word_mass
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,3 +90,27 @@ def test_only_the_classifier_of_a_run_knows_what_fits(workplace: Path, tmp_path:
     options: list[Any] = ["--input", workplace / "pool.jsonl", "-o", tmp_path / "o.jsonl", "--none-of-these", 0.1]
     said = refused("predict", tmp_path / "alone", *options)
     assert "--none-of-these" in said and "run" in said and not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_run_whose_method_requires_unlabeled_texts_is_compared_by_its_labeled_ones(
+    workplace: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workplace / "runs" / "reviews", run)
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace("method: pet\n", "method: ipet\n"), encoding="utf-8")
+    found = fit_of_classifier(str(run), 0.4, ComputeOptions(device="cpu"), Reporter("quiet"))
+    assert found.labeled == 8
+
+
+def test_labeled_texts_that_changed_since_the_run_are_refused(workplace: Path, tmp_path: Path) -> None:
+    run, train = tmp_path / "run", tmp_path / "train.jsonl"
+    shutil.copytree(workplace / "runs" / "reviews", run)
+    shutil.copy(workplace / "train.jsonl", train)
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace(str(workplace / "train.jsonl"), str(train)), encoding="utf-8")
+    options: list[Any] = [run, "--input", workplace / "pool.jsonl", "--device", "cpu", "--none-of-these", 0.4, "-q"]
+    pet("predict", *options, "-o", tmp_path / "same.jsonl")
+    train.write_text("".join(train.read_text(encoding="utf-8").splitlines(keepends=True)[1:]), encoding="utf-8")
+    said = refused("predict", *options, "-o", tmp_path / "changed.jsonl")
+    assert str(train) in said and "changed since the run" in said and not (tmp_path / "changed.jsonl").exists()
