@@ -18,8 +18,10 @@ from pet.data.table_options import TableOptions
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.errors import PetError
 from pet.inference.ensemble import used_generation
+from pet.progress import Reporter
 from pet.resources import expand
 from pet.review.formats import FORMATS, LabeledText
+from pet.run.finished_texts import check_pool
 from pet.run.kept_texts import with_kept_texts
 from pet.run.load_run import is_run, read_settings
 from pet.store.files import writing
@@ -98,8 +100,11 @@ def _given(labels: str | Path, source: str | None, task: Task | None, table: Tab
     place = expand(labels)
     columns = dict(table.columns)
     if is_run(place):
-        settings = with_kept_texts(read_settings(place), place)
-        task = task or Task.from_dict(settings.task)
+        own = read_settings(place)
+        settings, known = with_kept_texts(own, place), Task.from_dict(own.task)
+        if source is None:
+            check_pool(place, own, known, Reporter("quiet"))
+        task = task or known
         columns = {**settings.columns, **columns}
         source = source or settings.unlabeled
         place = place / f"g{used_generation(place, read_stages(place), settings.method)}" / "labels.parquet"

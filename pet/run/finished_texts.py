@@ -8,7 +8,7 @@ from typing import Any
 
 from pet.errors import PetError
 from pet.progress import Reporter
-from pet.run.inputs import RunData, corrections_fingerprint, load_data, source_fingerprint
+from pet.run.inputs import RunData, corrections_fingerprint, file_fingerprint, load_data, source_fingerprint
 from pet.run.kept_corrections import FOLDER, kept_corrections, with_copies
 from pet.run.kept_texts import with_kept_texts
 from pet.run.settings import RunSettings
@@ -47,6 +47,20 @@ def changed_sources(folder: Path, settings: RunSettings, data: RunData) -> list[
     for option, part in _PARTS.items():
         found[option] = source_fingerprint(getattr(settings, option), getattr(data, part))
     return [option for option, hashed in found.items() if hashed is not None and hashed != recorded.get(option)]
+
+
+def check_pool(folder: Path, settings: RunSettings, task: Task, reporter: Reporter) -> None:
+    """Refuse unlabeled texts that are not as the run read them, without reading a file as a table.
+
+    The parameters are those of `read_texts`, the errors those of `check_sources`.
+    """
+    if settings.unlabeled is None:
+        return
+    found = file_fingerprint(settings.unlabeled)
+    if found is None:  # the hash is that of the texts, without those that left the pool
+        check_sources(folder, settings, read_texts(folder, settings, task, reporter, ["train", "unlabeled"]))
+    elif found != _recorded(folder).get("unlabeled"):
+        raise _changed(folder, settings, "unlabeled")
 
 
 def check_sources(folder: Path, settings: RunSettings, data: RunData) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_run import TASK, pet, refused, write_rows
+from small_run import TASK, pet, refused, run_options, write_inputs, write_rows
 from tiny_text import LABELS
 
 from pet.review.formats import FORMATS, LabeledText
@@ -53,6 +55,34 @@ def test_a_run_is_its_unlabeled_texts_with_the_labels_of_its_last_generation(wor
     tasks = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     ids = [json.loads(line)["id"] for line in (workplace / "pool.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [task["data"]["id"] for task in tasks] == ids and f"{len(ids)} texts" in made.stdout
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_labels_of_a_run_are_not_given_to_texts_of_a_changed_file(
+    packed: bool, tiny_model: Path, tmp_path: Path
+) -> None:
+    inputs = write_inputs(tmp_path / "in")
+    rows = [{"text": row["text"]} for row in map(json.loads, (inputs / "pool.jsonl").open(encoding="utf-8"))]
+    pool = tmp_path / "db.sqlite" if packed else inputs / "pool.jsonl"
+
+    def write(rows: list[dict[str, str]]) -> None:
+        if not packed:
+            write_rows(pool, rows)
+            return
+        with closing(sqlite3.connect(pool)) as connection, connection:
+            connection.execute("DROP TABLE IF EXISTS pool")
+            connection.execute("CREATE TABLE pool (text)")
+            connection.executemany("INSERT INTO pool VALUES (:text)", rows)
+
+    write(rows)
+    options = [*run_options(inputs, tiny_model, parts=["train"]), "--unlabeled", f"sqlite:{pool}" if packed else pool]
+    pet(*options, "-q", "-o", tmp_path / "run")
+    pet("convert", tmp_path / "run", "--format", "fasttext", "-o", tmp_path / "same.txt")
+    write(rows[::-1])
+    said = refused("convert", tmp_path / "run", "--format", "fasttext", "-o", tmp_path / "changed.txt")
+    assert str(pool) in said and "changed since the run" in said and not (tmp_path / "changed.txt").exists()
+    given = ["--input", f"sqlite:{pool}" if packed else pool]  # whoever names a file knows which it is
+    pet("convert", tmp_path / "run", *given, "--format", "fasttext", "-o", tmp_path / "given.txt")
 
 
 def test_label_studio_accepts_the_predictions(folder: Path) -> None:
