@@ -4,7 +4,8 @@ A member is a model that was trained with a pattern on labeled texts. A label wi
 training, so the model stays the same; only its scores have the words of the new label. A member is kept if
 
 - the model, the seed, the training settings, the labeled texts and, with the auxiliary loss, the unlabeled texts are
-  the same,
+  the same, and the files of these texts are as the earlier run read them,
+- it starts from the same initial prompt, if from any,
 - its pattern is at the same place in the task, and has the same words for the labels that the earlier run had,
 - it scores labels by words, or the labels are the same (`pet.members.verbalizers`),
 - it left out the same labeled texts (`pet.run.held_out`),
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,9 +41,11 @@ from pet.recipe import Recipe, make_recipe
 from pet.resources import expand
 from pet.run.context import RunContext
 from pet.run.execution.work import MemberWork, Step
+from pet.run.finished_texts import changed_sources, read_texts
 from pet.run.held_out import FEWEST_FOLDS, held_out
-from pet.run.inputs import RunData, load_data
-from pet.run.kept_texts import with_kept_texts
+from pet.run.init_prompt import STAGE as INIT_PROMPT
+from pet.run.inputs import RunData
+from pet.run.kept_corrections import FOLDER
 from pet.run.load_run import is_run, read_settings
 from pet.run.pattern_labels import STAGE as PATTERN_LABELS
 from pet.run.pattern_labels import label_with_patterns, learns_pattern_labels, pattern_labels_missing
@@ -55,6 +58,7 @@ from pet.store.manifest import read_config, read_stages
 from pet.store.recorded import check_recorded
 from pet.task.task import Task
 from pet.training.settings import WORDS
+from pet.tuning.members import LEARNED
 
 Array = NDArray[Any]
 _SCORES = "*-logits.npy"
@@ -70,6 +74,7 @@ class EarlierRun:
     settings, task, recipe, data : as it had them
     model : hash of its model
     stages : its finished stages
+    changed : which of its sources are not as it read them; see `pet.run.finished_texts.changed_sources`
     """
 
     folder: Path
@@ -79,6 +84,7 @@ class EarlierRun:
     data: RunData
     model: str
     stages: Mapping[str, Mapping[str, Any]]
+    changed: Collection[str]
 
 
 def reuse_members(context: RunContext) -> None:
@@ -115,12 +121,13 @@ def reuse_members(context: RunContext) -> None:
 
 
 def _open(folder: Path) -> EarlierRun:
-    settings, config = with_kept_texts(read_settings(folder), folder), read_config(folder)
+    settings, config = read_settings(folder), read_config(folder)
     task = Task.from_dict(settings.task)
     recipe = make_recipe("default", config.get("recipe") or {})
-    data = load_data(settings, task, Reporter("quiet"))
+    data = read_texts(folder, settings, task, Reporter("quiet"))
     model = str((config.get("hashes") or {}).get("model"))
-    return EarlierRun(folder, settings, task, recipe, data, model, read_stages(folder))
+    changed = changed_sources(folder, settings, data)
+    return EarlierRun(folder, settings, task, recipe, data, model, read_stages(folder), changed)
 
 
 def _differs(context: RunContext, earlier: EarlierRun) -> str:
@@ -132,20 +139,29 @@ def _differs(context: RunContext, earlier: EarlierRun) -> str:
         return f"the earlier run has --method {earlier.settings.method}"
     if earlier.model != (context.directory.config.get("hashes") or {}).get("model"):
         return "the model is another one"
-    if changed or settings.init_prompt != earlier.settings.init_prompt:
-        return f"the settings {', '.join(changed or ['init_prompt'])} changed"
+    if changed:
+        return f"the settings {', '.join(changed)} changed"
+    if _initial(read_stages(context.directory.path)) != _initial(earlier.stages):
+        return "the initial prompt changed"
     if settings.seed != earlier.settings.seed:
         return "the seed changed"
     if lost or context.task.multi_label != earlier.task.multi_label:
         return f"the task has no label {', '.join(lost)} any more" if lost else "multi_label changed"
-    if not _same_train(context, earlier):
+    if {"train", FOLDER} & {*earlier.changed} or not _same_train(context, earlier):
         return "the labeled texts changed"
     if recipe.member.unlabeled_batch and not _same_pool(context, earlier):
         return "the unlabeled texts changed, and members learn from them (unlabeled_batch)"
     return ""
 
 
+def _initial(stages: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return size and hash of the initial prompt of a run; None without one. Its name may stand for another prompt."""
+    return stages.get(INIT_PROMPT, {}).get("outputs", {}).get(f"{INIT_PROMPT}/{LEARNED}")
+
+
 def _same_pool(context: RunContext, earlier: EarlierRun) -> bool:
+    if "unlabeled" in earlier.changed:
+        return False
     nothing = np.zeros(0, dtype=np.uint64)
     here, there = (data.keys.get("pool", nothing) for data in (context.data, earlier.data))
     return np.array_equal(here, there)

@@ -516,7 +516,8 @@ def test_output_keeps_the_run_and_continues_it(make: Make, tmp_path: Path) -> No
     doubtful = result.texts(doubtful=3)
     assert set(doubtful["text"]) <= set(TEXTS[POOL]) and set(doubtful["nearest_text"]) <= set(TEXTS[TRAIN])
     assert result.report().is_file() and "pet" in result._repr_html_()
-    pet("run", place / "config.yaml", "--from", place, "--set", "student_steps=1", "-q", "-o", tmp_path / "again")
+    made = pet("run", place / "config.yaml", "--from", place, "--set", "student_steps=1", "-o", tmp_path / "again")
+    assert "keeps the models" in made.stderr
     labels = [folder / "g0" / "labels.jsonl" for folder in (place, tmp_path / "again")]
     assert labels[0].read_bytes() == labels[1].read_bytes()
     (place / "texts" / "unlabeled.jsonl").write_text('{"text": "changed"}\n')

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,23 @@ def test_only_runs_with_tuned_prompts_can_be_added(inputs: Path, tiny_model: Pat
     assert "--tuning bitfit" in refused("prompts", "add", tmp_path / "run", "-l", tmp_path / "library")
     assert "config.yaml" in refused("prompts", "add", inputs, "-l", tmp_path / "library")
     assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.parametrize("chosen", ["topics-p1-r1", "similar"])
+def test_members_that_started_from_another_prompt_of_the_same_name_are_trained_anew(
+    chosen: str, library: Path, inputs: Path, tiny_model: Path, tmp_path: Path
+):
+    shutil.copytree(library, tmp_path / "library")
+    start = ["--init-prompt", chosen, "--prompt-library", tmp_path / "library", *LENGTH]
+    pet(*options(inputs, tiny_model, tmp_path / "old", *start))
+    said = pet(*options(inputs, tiny_model, tmp_path / "same", *start, "--from", tmp_path / "old")).stderr
+    assert "keeps the models of p1-r1, p2-r1" in said
+    for name in ("topics-p1-r1", "topics-p2-r1"):
+        prompt = read_prompt(tmp_path / "library" / name)
+        shutil.rmtree(tmp_path / "library" / name)
+        write_prompt(tmp_path / "library", replace(prompt, vectors=prompt.vectors + 1))
+    said = pet(*options(inputs, tiny_model, tmp_path / "new", *start, "--from", tmp_path / "old")).stderr
+    assert "trains p1-r1, p2-r1: the initial prompt changed" in said
 
 
 def test_ipet_generations_start_from_the_prompt(library: Path, inputs: Path, tiny_model: Path, tmp_path: Path):

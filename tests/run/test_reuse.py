@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import TASK, contents, pet, refused, run_options, write_inputs
+from small_run import TASK, contents, pet, refused, run_options, write_inputs, write_rows
+from tiny_text import LABELS
 
 from pet.members.offset import read_offset
 
@@ -94,6 +95,38 @@ def test_a_member_with_a_missing_file_is_trained_anew(
     said = run(inputs, tiny_model, TASK, tmp_path / "new", "--from", copy)
     assert "trains p1-r1, p2-r1: " in said and "missing" in said
     assert (tmp_path / "new" / MODEL).read_bytes() == (earlier / MODEL).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("train", "the labeled texts changed"), ("pool", "the unlabeled texts changed")]
+)
+def test_members_are_trained_anew_after_a_file_was_edited_in_place(
+    name: str, reason: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    inputs = write_inputs(tmp_path / "in")
+    reuse = ["--from", tmp_path / "old"]
+    run(inputs, tiny_model, TASK, tmp_path / "old")
+    assert "keeps the models of p1-r1, p2-r1" in run(inputs, tiny_model, TASK, tmp_path / "same", *reuse)
+    file = inputs / f"{name}.jsonl"
+    first, second, *others = (json.loads(line) for line in file.open(encoding="utf-8"))
+    write_rows(file, [{**first, **{key: second[key] for key in second if key != "id"}}, second, *others])
+    said = run(inputs, tiny_model, TASK, tmp_path / "new", *reuse)
+    assert "keeps" not in said and f"trains p1-r1, p2-r1: {reason}" in said
+
+
+def test_members_are_kept_while_the_review_behind_them_goes_on(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    pool = [json.loads(line) for line in (inputs / "pool.jsonl").open(encoding="utf-8")]
+    rows = [
+        {"id": row["id"], "fields": {"text": row["text"]}, "label": label, "verdict": "labeled"}
+        for row, label in zip(pool, LABELS, strict=False)
+    ]
+    reviewed = write_rows(tmp_path / "reviewed.jsonl", rows[:2])
+    run(inputs, tiny_model, TASK, tmp_path / "old", "--corrections", reviewed)
+    write_rows(reviewed, rows[:3])
+    new = pet("run", tmp_path / "old" / "config.yaml", "--from", tmp_path / "old", "-o", tmp_path / "new").stderr
+    assert "keeps the models of p1-r1, p2-r1" in new
+    said = run(inputs, tiny_model, TASK, tmp_path / "more", "--corrections", reviewed, "--from", tmp_path / "old")
+    assert "trains p1-r1, p2-r1: the labeled texts changed" in said
 
 
 def test_a_folder_that_is_no_run_and_a_method_without_members_are_refused(
