@@ -132,10 +132,10 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     if as_json:
         echo_json({"output": output, **outcome})
         return
-    gold = f" and {outcome['gold']} labeled ones" if outcome["gold"] else ""
-    gold += f", {outcome['corrected']} of them reviewed" if "corrected" in outcome else ""
     less = f" ({outcome['left_out']} left out)" if outcome["left_out"] else ""
-    echo(f"distilled from {counted(outcome['texts'], 'text')}{less}{gold}: {output}")
+    reviewed = f", {outcome['corrected']} of them reviewed" if "corrected" in outcome else ""
+    gold = f"{reviewed and ','} and {outcome['gold']} labeled ones" if outcome["gold"] else ""
+    echo(f"distilled from {counted(outcome['texts'], 'text')}{less}{reviewed}{gold}: {output}")
     echo(f"next: pet predict {shlex.quote(output)} --input FILE -o predictions.jsonl")
 
 

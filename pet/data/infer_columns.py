@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,7 @@ LONGEST_LABEL = 100  # characters; a label is a name
 MOST_FIELDS = 3
 _INSIDE = "values inside objects are read if `columns` in a task file names them, as columns: {text: data.text}"
 _SEPARATORS = ";|,"  # between the labels of a cell
+_DECIMAL = re.compile(r"[-+]?\d+(,\d+)?")
 _LABEL_NAMES = (
     "label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "emotion", "stars",
     "rating", "score", "answer", "y", "tag", "type", "coarse_label", "label_text",
@@ -284,8 +286,9 @@ def _lists(cells: Sequence[str]) -> Iterator[tuple[str, list[list[str]]]]:
     listed = [json_list(cell) for cell in cells]
     if None not in listed:
         yield "", [parts for parts in listed if parts is not None]
+    decimal = all(map(_DECIMAL.fullmatch, cells))  # 1,5 in many languages
     for separator in _SEPARATORS:
-        if any(separator in cell for cell in cells):
+        if any(separator in cell for cell in cells) and not (separator == "," and decimal):
             yield separator, [cell_parts(cell, separator) for cell in cells]
 
 

@@ -15,6 +15,7 @@ from pet.errors import PetError
 from pet.store.tables import OutputColumn
 
 _NAME = "input"  # what messages call the table
+_LABELS = {"label", "labels"}  # columns of predictions
 
 
 def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> tuple[str, ...]:
@@ -72,6 +73,8 @@ def refuse_many_texts(option: str, columns: Mapping[str, str]) -> None:
 def refuse_taken(names: Sequence[str], columns: Sequence[OutputColumn]) -> None:
     """Refuse to keep columns that have the name of a column that the output has anyway."""
     taken = {name for column in columns for name in (column.name, *column.csv_names)}
+    if taken & _LABELS:  # a file with both would be read as one of texts with several labels
+        taken |= _LABELS
     problems = [
         f"--keep {name}: the output already has a column {name!r}; rename the column in the input"
         for name in names

@@ -248,7 +248,9 @@ class Ensemble:
         SoftLabels, or SoftLabelSets if labels are independent
         """
         if self.independent:
-            sets = np.stack([_decisions(np.asarray(s)) for s in scores], axis=1)
+            # What each member would say alone.
+            alone = [np.asarray(s, dtype=np.float64) / self.temperature + self.bias for s in scores]
+            sets = np.stack([_decisions(own, self.threshold) for own in alone], axis=1)
             return SoftLabelSets(sigmoid(self.merge(scores)), sets, self.threshold)
         votes = np.stack([_votes(np.asarray(s)) for s in scores], axis=1)
         return SoftLabels(softmax(self.merge(scores)), votes)
@@ -330,10 +332,10 @@ def _votes(scores: Array) -> Array:
     return np.where(abstains, ABSTAINS, np.nan_to_num(scores).argmax(axis=1))
 
 
-def _decisions(log_odds: Array) -> Array:
-    """Return 1 for each label that is more likely than not, 0 for the others, -1 for a row that abstains."""
+def _decisions(log_odds: Array, threshold: float) -> Array:
+    """Return 1 for each label as probable as the threshold, 0 for the others, -1 for a row that abstains."""
     abstains = np.isnan(log_odds).any(axis=1, keepdims=True)
-    return np.where(abstains, ABSTAINS, np.nan_to_num(log_odds) >= 0).astype(np.int8)
+    return np.where(abstains, ABSTAINS, sigmoid(np.nan_to_num(log_odds)) >= threshold).astype(np.int8)
 
 
 def merge_scores(scores: Sequence[Array], weights: Array) -> Array:

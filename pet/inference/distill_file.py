@@ -307,9 +307,10 @@ def _card(model: str, examples: _Examples, options: DistillOptions) -> str:
         description=task.description if task else "",
         text_pair=len(template.segments) > 1,
         reads=template.source if len(template.fields) > 1 else "",
+        multi_label=examples.independent,
     )
     facts = {
-        "texts with soft labels": len(examples.table),
+        "texts with soft labels": len(examples.table) - examples.counts.get("corrected", 0),
         "labeled examples": None if examples.gold is None else len(examples.gold[1]),
         "reviewed texts": examples.counts.get("corrected"),
         "temperature": None if options.hard else options.recipe.student.temperature,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pet.backbones.load import model_fingerprint
 from pet.ensemble.combine import NOTED, REPEAT, Ensemble, SoftLabels
 from pet.errors import PetError
+from pet.evaluate_sets import HALF
 from pet.members.chat import ChatMember
 from pet.members.embeddings import KIND as EMBEDDINGS
 from pet.members.kinds import make_scorer, open_scorer, read_spec
@@ -325,6 +326,19 @@ def _noted_ensemble(place: Path, stages: Mapping[str, Any], generation: int) -> 
         if noted := noted_merging(place, stages, stage):
             return stage, noted
     return "", {}
+
+
+def noted_threshold(place: Path, method: str) -> float:
+    """Return the probability from which a run's ensemble gives a label, if a text may have several.
+
+    Parameters
+    ----------
+    place : run directory
+    method : of the run
+    """
+    stages = read_stages(place)
+    _, noted = _noted_ensemble(place, stages, used_generation(place, stages, method))
+    return float(noted.get("threshold", HALF))
 
 
 def noted_merging(place: Path, stages: Mapping[str, Any], stage: str) -> dict[str, Any]:

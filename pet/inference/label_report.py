@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import iter_table
 from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
+from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
+from pet.inference.ensemble import noted_threshold
 from pet.inference.label_file import Labeled
 from pet.report.estimate import estimate_lines
 from pet.report.html import html_report
@@ -21,10 +23,9 @@ from pet.report.summary import best_result
 from pet.resources import expand
 from pet.run.load_run import read_settings
 from pet.run.results import read_results
-from pet.run.shown_texts import MOST_TEXTS
+from pet.run.shown_texts import MOST_TEXTS, label_names, other_label
 from pet.task.task import Task
 
-Array = NDArray[Any]
 _BINS = 10
 
 
@@ -43,11 +44,12 @@ def label_report(run: str | Path, source: str, output: str | Path, counts: Label
     found = read_soft_labels(output, task.labels) if counts.kept else nothing
     shares = {label: number / max(counts.kept, 1) for label, number in counts.per_label.items()}
     labeled = (figures.get("class_ratio") or {}).get("labeled")
-    certainty = _certainty(found)
-    histogram = np.histogram(certainty, bins=_BINS, range=(0, 1))[0]
-    unsure = np.argsort(certainty, kind="stable")[:MOST_TEXTS]
+    soft = _soft(found, noted_threshold(place, settings.method))
+    histogram = np.histogram(soft.confidence, bins=_BINS, range=(0, 1))[0]
+    unsure = np.argsort(soft.confidence, kind="stable")[:MOST_TEXTS]
     columns = text_columns(source, {**task.columns, **settings.columns, **table.columns})
-    shown = _texts(found, unsure, task, iter_table(source, task.fields, columns=columns, **table.reading))
+    ids = [found.ids[row] for row in unsure.tolist()]
+    shown = _texts(ids, soft.take(unsure), task, iter_table(source, task.fields, columns=columns, **table.reading))
     return html_report(
         {
             "task": task.name,
@@ -58,16 +60,17 @@ def label_report(run: str | Path, source: str, output: str | Path, counts: Label
             "pool": {
                 "confidence": {f"{k / _BINS:.1f} to {(k + 1) / _BINS:.1f}": int(n) for k, n in enumerate(histogram)}
             },
-            "texts": {"unsure": {"total": len(certainty), "rows": shown}},
+            "texts": {"unsure": {"total": len(found.ids), "rows": shown}},
         }
     )
 
 
-def _certainty(found: SoftLabelTable) -> Array:
-    """Return the probability of each text's label; of several labels, that of the least certain decision."""
+def _soft(found: SoftLabelTable, threshold: float) -> SoftLabels:
+    """Return what the file says, without votes."""
+    rows, labels = found.probabilities.shape
     if found.independent:
-        return np.asarray(np.maximum(found.probabilities, 1 - found.probabilities).min(axis=1))
-    return np.asarray(found.probabilities.max(axis=1))
+        return SoftLabelSets(found.probabilities, np.zeros((rows, 0, labels), dtype=np.int8), threshold)
+    return SoftLabels(found.probabilities, np.zeros((rows, 0), dtype=np.int64))
 
 
 def label_summary(run: Path, source: str, counts: Labeled, figures: dict[str, Any]) -> list[str]:
@@ -93,9 +96,9 @@ def label_summary(run: Path, source: str, counts: Labeled, figures: dict[str, An
     ]
 
 
-def _texts(found: SoftLabelTable, rows: Array, task: Task, chunks: Any) -> list[dict[str, Any]]:
+def _texts(ids: Sequence[str], soft: SoftLabels, task: Task, chunks: Any) -> list[dict[str, Any]]:
     """Return what is shown of some texts, which are looked up by their ids."""
-    wanted = {found.ids[row] for row in rows.tolist()}
+    wanted = set(ids)
     fields: dict[str, list[tuple[str, str]]] = {}
     names = task.fields if len(task.fields) > 1 else ("",)
     for chunk in chunks:
@@ -106,15 +109,8 @@ def _texts(found: SoftLabelTable, rows: Array, task: Task, chunks: Any) -> list[
         if len(fields) == len(wanted):
             break
     shown = []
-    for row in rows.tolist():
-        shares = found.probabilities[row]
-        order = np.argsort(-shares, kind="stable")[:2]
-        about: dict[str, Any] = {
-            "fields": fields.get(found.ids[row], []),
-            "predicted": task.labels[order[0]],
-            "confidence": float(shares[order[0]]),
-        }
-        if len(order) > 1:
-            about |= {"second": task.labels[order[1]], "second_confidence": float(shares[order[1]])}
+    for one, shares, applies, confidence in zip(ids, soft.probabilities, soft.applies, soft.confidence, strict=True):
+        about: dict[str, Any] = {"fields": fields.get(one, []), "predicted": label_names(task, applies)}
+        about |= {"confidence": float(confidence), **other_label(task, shares, applies)}
         shown.append(about | {"nearest": None, "votes": []})
     return shown

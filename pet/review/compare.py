@@ -175,9 +175,11 @@ def _places(run: TestedRun) -> Mapping[tuple[int, int], int]:
     keys, labels = text_keys(run.table, run.task.fields).tolist(), run.task.labels
     has = run.gold if run.task.multi_label else np.eye(len(labels), dtype=bool)[run.gold]
     names = [sorted(name for name, own in zip(labels, row, strict=True) if own) for row in has]  # in no run's order
+    # Texts that differ in case or spaces only are equal here, and each run may have them in another order.
+    texts = [tuple(map(str, row.values())) for row in pick_columns(run.table, list(run.task.fields))]
     seen: dict[int, int] = {}
     found = {}
-    for row in sorted(range(len(keys)), key=lambda row: (names[row], row)):
+    for row in sorted(range(len(keys)), key=lambda row: (names[row], texts[row], row)):
         number = seen[keys[row]] = seen.get(keys[row], -1) + 1
         found[keys[row], number] = row
     return dict(sorted(found.items(), key=lambda item: item[1]))

@@ -19,6 +19,7 @@ from pet.run.context import RunContext
 from pet.run.merging import kept_ensemble
 from pet.run.stages import Member
 from pet.run.weights import as_kept, stacked_evidence
+from pet.task.task import Task
 
 Array = NDArray[Any]
 MOST_TEXTS = 30  # of each list
@@ -125,7 +126,7 @@ def contradicted_texts(context: RunContext, probabilities: Array, threshold: flo
     shown = _shown(context, "train", rows, said, indicator(context, "train")[rows])
     if margins is not None:
         for about, row in zip(shown, rows, strict=True):
-            about["contradicted"] = _names(context, margins[row] > 0)
+            about["contradicted"] = label_names(context.task, margins[row] > 0)
     return {"contradicted": {"total": len(found), "rows": shown}}
 
 
@@ -164,24 +165,25 @@ def _shown(
     ):
         about: dict[str, Any] = {
             "fields": fields,
-            "predicted": _names(context, applies[place]),
+            "predicted": label_names(context.task, applies[place]),
             "confidence": float(confidence[place]),
         }
-        about |= _other(context, said.probabilities[place], applies[place])
+        about |= other_label(context.task, said.probabilities[place], applies[place])
         if gold is not None:
-            about["gold"] = _names(context, gold[place])
+            about["gold"] = label_names(context.task, gold[place])
         shown.append(about | {"nearest": near, "votes": []})
     return shown
 
 
-def _names(context: RunContext, applies: Array) -> str:
-    return ", ".join(label for label, own in zip(context.task.labels, applies, strict=True) if own) or NO_LABEL
+def label_names(task: Task, applies: Array) -> str:
+    """Return the names of the labels that apply, of a bool array of shape (L,)."""
+    return ", ".join(label for label, own in zip(task.labels, applies, strict=True) if own) or NO_LABEL
 
 
-def _other(context: RunContext, probabilities: Array, applies: Array) -> dict[str, Any]:
+def other_label(task: Task, probabilities: Array, applies: Array) -> dict[str, Any]:
     """Return the second most probable label; the least certain one if a text may have several."""
-    names = context.task.labels
-    if context.task.multi_label:
+    names = task.labels
+    if task.multi_label:
         least = int(np.where(applies, probabilities, 1 - probabilities).argmin())
         return {"unsure": names[least], "unsure_probability": float(probabilities[least])}
     if len(names) == 1:
@@ -223,6 +225,6 @@ def _nearest(context: RunContext, part: str, rows: Array) -> list[dict[str, Any]
     best = similarity.argmax(axis=1)
     texts, gold = _fields(context, "train", best), indicator(context, "train")
     return [
-        {"fields": fields, "label": _names(context, gold[row]), "similarity": float(similarity[place, row])}
+        {"fields": fields, "label": label_names(context.task, gold[row]), "similarity": float(similarity[place, row])}
         for place, (row, fields) in enumerate(zip(best.tolist(), texts, strict=True))
     ]

@@ -159,6 +159,13 @@ def test_lists_of_labels_are_recognized_even_if_no_list_repeats(tmp_path: Path, 
     assert task.multi_label and task.labels == ("billing", "bug", "refund") and task.columns["label"] == "topics"
 
 
+def test_a_decimal_comma_does_not_make_lists(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source, target = write_jsonl("train.jsonl", labeled(["1", "1,5", "2", "2,5", "5"] * 3)), tmp_path / "task.yaml"
+    call("stars", "--input", source, "-o", target)
+    task = Task.load(target)
+    assert not task.multi_label and set(task.labels) == {"1", "1,5", "2", "2,5", "5"}
+
+
 def test_labels_with_a_comma_of_their_own_stay_whole(tmp_path: Path, write_jsonl: WriteRows) -> None:
     source, target = write_jsonl("train.jsonl", labeled(["arts, music", "sports"] * 5)), tmp_path / "task.yaml"
     call("news", "--input", source, "-o", target)

@@ -71,6 +71,16 @@ def test_a_kept_column_may_not_have_the_name_of_an_output_column(tmp_path: Path,
         keep_columns(source, TableOptions(keep=(name,)), {}, output, typed=False)
 
 
+@pytest.mark.parametrize(("own", "kept"), [("label", "labels"), ("labels", "label")])
+def test_a_kept_column_may_not_make_predictions_look_like_those_of_another_task(
+    tmp_path: Path, own: str, kept: str
+) -> None:
+    """A file with a column `labels` is read as one of texts that may have several."""
+    source = write_json(tmp_path / "x.jsonl", [{"id": 1, kept: ["a"]}])
+    with pytest.raises(PetError, match="--keep"):
+        keep_columns(source, TableOptions(keep=(kept,)), {}, [OutputColumn(own, pa.string())], typed=False)
+
+
 def test_types_are_those_of_the_source(tmp_path: Path) -> None:
     table = pa.table({"n": pa.array([1], pa.int8()), "day": [date(2020, 1, 1)]})
     pq.write_table(table, tmp_path / "x.parquet")

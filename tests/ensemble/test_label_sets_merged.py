@@ -104,3 +104,11 @@ def test_a_student_that_agrees_with_its_teacher_has_no_loss() -> None:
     )
     found = independent_distillation_loss(torch.zeros(1, 2), torch.tensor([[2.0, -1.0]]), 2.0)
     assert found.item() == pytest.approx(4 * float(expected) / 2)
+
+
+def test_a_member_alone_agrees_with_its_labels() -> None:
+    ensemble = replace(Ensemble.of(["m"], labels=2), independent=True, threshold=0.3, temperature=2.0)
+    ensemble = replace(ensemble, bias=np.array([0.5, -0.5]))
+    soft = ensemble.combine([np.array([[-2.0, -6.0], [3.0, 1.0]])])
+    assert soft.applies.tolist() == [[True, False], [True, True]]
+    assert soft.agrees.all() and soft.agreement.tolist() == [1, 1]

@@ -67,6 +67,12 @@ def test_repeated_texts_are_matched_by_their_labels(compared) -> None:
     assert found["runs"][1]["fixed"] == 1 and len(found["changed"]) == 1
 
 
+def test_texts_that_differ_in_case_are_matched_in_any_order(compared) -> None:
+    found = compared(made("one", ["GOOD", "Good", "x"], "aab", "abb"), made("two", ["x", "Good", "GOOD"], "baa", "bba"))
+    second = found["runs"][1]
+    assert (second["fixed"], second["broken"], found["changed"]) == (0, 0, [])
+
+
 def test_repeated_texts_with_several_labels_are_matched_whatever_the_order_of_the_labels(compared) -> None:
     runs = []
     for name, labels in (("one", "ab"), ("two", "ba")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,20 @@ def test_label_gives_the_probabilities_of_the_run_and_counts_every_label(
     assert said["kept"] == 16 and list(said["per_label"].values()) == counts.tolist()
 
 
+def test_the_page_of_labels_shows_the_decisions_of_the_file(run: Path, inputs: Path, tmp_path: Path) -> None:
+    output, page = tmp_path / "l.jsonl", tmp_path / "l.html"
+    pet("label", run, "--input", inputs / "pool.jsonl", "-o", output, "--html", page, "-q")
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    html = page.read_text(encoding="utf-8").partition("least certain first")[2]
+    shown = [html.index(escape(row["text"])) for row in _pool_in_order(inputs, rows)]
+    assert shown == sorted(shown)  # the least certain decision first
+
+
+def _pool_in_order(inputs: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    texts = {row["id"]: row for row in map(json.loads, (inputs / "pool.jsonl").open(encoding="utf-8"))}
+    return [texts[row["id"]] for row in sorted(rows, key=lambda row: row["confidence"])]
+
+
 def test_a_classifier_is_distilled_from_soft_labels_of_several_labels(
     run: Path, inputs: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -292,6 +307,7 @@ def test_a_classifier_is_distilled_from_soft_labels_of_several_labels(
     how = ["--input", inputs / "pool.jsonl", "--model", tiny_model, "--set", "student_steps=1", "--max-length", 64]
     pet("distill", "--labels", labels, *how, "--task", inputs / "task.yaml", "-o", tmp_path / "small", "-q")
     assert json.loads((tmp_path / "small" / "config.json").read_text())["problem_type"] == "multi_label_classification"
+    assert "top_k=None" in (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
     (tmp_path / "one.yaml").write_text(TASK)
     message = refused("distill", "--labels", labels, *how, "--task", tmp_path / "one.yaml", "-o", tmp_path / "no")
     assert "several labels" in message and not (tmp_path / "no").exists()
