@@ -97,7 +97,8 @@ def distill(labels: str, source: str, output: str, as_json: bool, quiet: bool, *
     changed = setting_pairs(options["settings"], options["max_length"])
     task = load_task(options["task"]) if options["task"] else None
     table_format, columns = table_format_of(options), column_pairs(options["columns"])
-    _check_files(labels, source, task.fields if task else options["fields"] or ("text",), columns, table_format)
+    fields, named = (task.fields, task.columns) if task else (options["fields"] or ("text",), {})
+    _check_files(labels, source, fields, {**named, **columns}, table_format)
     from pet.inference.distill_file import DistillOptions, distill_file, student_recipe, unused_settings
 
     reporter = reporter_for(quiet)

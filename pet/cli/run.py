@@ -213,7 +213,7 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
     pool_gold, track = options.pop("pool_gold"), tuple(options.pop("track"))
     check_trackers(track)
     execution, access = execution_of(options), access_of(options)
-    settings, loaded, copies = _settings(task, options, reporter)
+    settings, loaded, copies = _settings(task, options, output, reporter)
     output = output or _folder_of(task)
     seed_list = _seed_list(seeds, options["seed"], draws)
     if draws is not None and settings.shots is None and settings.examples is None:
@@ -240,13 +240,14 @@ def _run(task: str, as_json: bool, quiet: bool, options: dict[str, Any], group: 
 
 
 def _settings(
-    task: str, options: dict[str, Any], reporter: Reporter
+    task: str, options: dict[str, Any], output: str | None, reporter: Reporter
 ) -> tuple[RunSettings, Task | None, dict[str, str]]:
     """The settings of an earlier run, if one is named, changed by the options; the task file, if one is read; copies.
 
     The copies are those of the earlier run's corrections; see `pet.run.kept_corrections`.
     """
-    from pet.run.load_run import is_config
+    from pet.run.load_run import is_config, no_run
+    from pet.store.manifest import CONFIG
 
     split_data(options)
     given = {name: value for name, value in options.items() if value is not None}
@@ -275,7 +276,11 @@ def _settings(
         given["columns"] = {**earlier.columns, **columns}
         given["table_format"] = {**earlier.table_format, **table_format}
         given["settings"] = {**earlier.settings, **changed}
+        if output is not None and expand(output).absolute() != expand(task).parent.absolute():
+            given.setdefault("reuse", None)  # the run that members came from may be gone
         return replace(earlier, **given), None, copies
+    if expand(task).name == CONFIG and not expand(task).exists():
+        raise PetError(no_run(expand(task).parent))
     given = {"train": None, "unlabeled": None, "test": None} | given
     loaded = Task.load(task) if patterns is None else Task.load(task).with_patterns(patterns)
     given["task"] = loaded.to_dict()
@@ -336,7 +341,8 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     )
     from pet.run.results import headline_metrics, headlines_by_seed
 
-    runs = list(results["runs"].values()) if "runs" in results else [results]
+    by_name: Mapping[str, Any] = results.get("runs", {"": results})
+    runs = list(by_name.values())
     table: Mapping[str, Any] = headlines_by_seed(runs) if "runs" in results else headline_metrics(results)
     shown = settings.task.get("metrics", ())
     parts = []
@@ -346,19 +352,21 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
         parts = ["\n".join([comparison_table(table, shown), *notes]), majority_line(first_seed(first))]
     if differences := [result["differences"] for result in runs if "differences" in result]:
         parts.append(f"Paired, on the same texts:\n{differences_table(differences)}")
-    for name, result in results.get("runs", {"": results}).items():
+    for name, result in by_name.items():
         if result.get("generations"):
             which = f" of {run_folder(name)}" if len(runs) > 1 else ""
             parts.append(f"Generations{which}:\n{generations_table(result['generations'])}")
     parts += _level_lines(table)
     members = _member_line(runs)
     parts += [members] if members else []
-    parts += [f"note: {sentence}" for result in runs[:1] for sentence in result.get("advice", ())]
+    named = {name: f"{run_folder(name)}: " if name and len(runs) > 1 else "" for name in by_name}
+    parts += [f"note: {named[name]}{text}" for name, result in by_name.items() for text in result.get("advice", ())]
     if not table:
-        parts.append("\n".join([_NO_TEST, *estimate_lines(runs[0].get("estimate"))]))
+        about = {name: estimate_lines(result.get("estimate")) for name, result in by_name.items()}
+        parts.append("\n".join([_NO_TEST, *(f"{named[name]}{line}" for name in about for line in about[name])]))
     parts += ["\n".join(spread_lines(results))] if "spread" in results else []
-    parts += _before(settings, output)
     first = output / run_folder(next(iter(results["runs"]))) if "runs" in results else output
+    parts += _before(settings, first)
     parts.append(_outcome(first, settings))
     return "\n\n".join(parts)
 

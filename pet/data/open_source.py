@@ -154,7 +154,8 @@ def _refuse_empty(path: Path, place: str) -> None:
         if start.startswith(mark):
             raise PetError(f"{place}: is {kind}, not text; {_NO_TEXT_CURE}")
     if not start.removeprefix(BOM).strip() and len(start) < 4096:
-        raise PetError(f"{place}: is empty; it needs at least one row")
+        piped = "pipe the table into this command" if place.endswith(SHOWN) else "it needs at least one row"
+        raise PetError(f"{place}: is empty; {piped}")
 
 
 def _open_folder(path: Path, name: str, table_format: TableFormat) -> Source:

@@ -19,6 +19,7 @@ from pet.data.columns import two_columns
 from pet.data.compressed import MOST_FREE, MOST_TIMES
 from pet.data.source import Source, Unreadable, first_line
 from pet.data.spill import SpillingBatches, batch_of
+from pet.data.standard_input import SHOWN
 from pet.data.table_format import TableNotice
 from pet.data.values import as_text
 from pet.errors import PetError
@@ -60,7 +61,9 @@ def open_sheet(path: Path, sheet: str | None, shown: str, name: str) -> Source:
     except Unreadable as error:
         raise PetError(f"{place}: {error}") from None
     if others and sheet is None:
-        notice = f"{place}: reads the first of {1 + len(others)} sheets; name another one as {shown}#{others[0]}"
+        how = f"save it as a file, and name another one as FILE#{others[0]}" if shown == SHOWN else ""
+        how = how or f"name another one as {shown}#{others[0]}"
+        notice = f"{place}: reads the first of {1 + len(others)} sheets; {how}"
         warnings.warn(TableNotice(notice), stacklevel=3)
     return Source("sheet", shown, (path,), dataset, numbers=numbers)
 

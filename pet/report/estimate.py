@@ -52,7 +52,5 @@ def _sources(estimate: Mapping[str, Any]) -> str:
 def _gained(gain: Mapping[str, Any]) -> str:
     """Say what the last labels brought. Learning curves flatten, so the next ones bring about as much at most."""
     low, high = (f"{100 * gain[name]:+.0f}" for name in ("low", "high"))
-    return (
-        f"The last {gain['texts']} labels brought {100 * gain['difference']:+.0f} points ({low} to {high}); expect "
-        f"that or less of the next {gain['texts']}."
-    )
+    brought = f"The last {gain['texts']} labels brought {100 * gain['difference']:+.0f} points ({low} to {high})"
+    return f"{brought}; expect that or less of the next {gain['texts']}." if gain["difference"] > 0 else f"{brought}."

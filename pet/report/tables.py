@@ -254,8 +254,20 @@ def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
 
 
 def result_levels(results: Mapping[str, Any]) -> list[str]:
-    """Return the figures of each result on the levels of a hierarchy of labels: lines; none without a hierarchy."""
-    return [f"{name}: {line}" for name, each in results.items() for line in level_lines(first_seed(each))]
+    """Return the figures of each result on the levels of a hierarchy of labels: lines; none without a hierarchy.
+
+    Of several runs, these are the means.
+    """
+    return [f"{name}: {line}" for name, each in results.items() for line in level_lines(_mean_levels(each))]
+
+
+def _mean_levels(metrics: Metrics | Sequence[Metrics]) -> Metrics:
+    if isinstance(metrics, Mapping):
+        return metrics
+    runs = [each["levels"] for each in metrics if each.get("levels")]
+    figures = ("accuracy", "macro_f1")
+    levels = zip(*runs, strict=True)  # the same hierarchy in all runs
+    return {"levels": [{**one[0], **{f: statistics.fmean(each[f] for each in one) for f in figures}} for one in levels]}
 
 
 def majority_line(metrics: Metrics) -> str:

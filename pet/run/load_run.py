@@ -17,7 +17,7 @@ from pet.store.schema import anything, check, flag, list_of, mapping_of, maybe, 
 from pet.store.tree import check_inside
 from pet.task.task import Task
 
-_SEED = re.compile(r"seed-\d+")
+_SEED = re.compile(r"(draw-\d+-)?seed-\d+")
 
 
 def _files(value: Any, place: str) -> Iterator[str]:
@@ -99,7 +99,7 @@ def read_settings(folder: str | Path) -> RunSettings:
     """
     place = expand(folder)
     if not (place / CONFIG).is_file():
-        raise PetError(_no_run(place))
+        raise PetError(no_run(place))
     config = read_config(place)
     values = config.get("settings")
     if not isinstance(values, dict):
@@ -114,10 +114,11 @@ def read_settings(folder: str | Path) -> RunSettings:
     return replace(settings, allow_pickle=False)
 
 
-def _no_run(place: Path) -> str:
+def no_run(place: Path) -> str:
+    """Say that a folder is not a run, and what to name instead."""
     if not place.exists():
         return f"{place}: no such folder; name one written by `pet run ... -o`"
     seeds = sorted(p.name for p in place.iterdir() if _SEED.fullmatch(p.name)) if place.is_dir() else []
     if seeds:
-        return f"{place} contains one run per seed; name one of them, such as {place / seeds[0]}"
+        return f"{place} contains several runs; name one of them, such as {place / seeds[0]}"
     return f"{place} is not a run (it has no {CONFIG}); name a folder written by `pet run ... -o`"

@@ -254,6 +254,26 @@ def test_distill_reads_what_label_and_predict_write(
     assert list(by_pipeline(tmp_path / "student", TEXTS)[0]) and (tmp_path / "student" / "pet.json").is_file()
 
 
+def test_distill_reads_the_columns_that_the_task_file_names(run: Path, inputs: Path, tiny_model: Path, tmp_path: Path):
+    rows = [json.loads(line) for line in (inputs / "pool.jsonl").read_text(encoding="utf-8").splitlines()]
+    write_rows(tmp_path / "pool.jsonl", [{"nr": row["id"], "message": row["text"]} for row in rows])
+    task = (inputs / "task.yaml").read_text(encoding="utf-8")
+    (tmp_path / "task.yaml").write_text(task + "columns: {text: message, id: nr}\n", encoding="utf-8")
+    given = ["--labels", run / "g0" / "labels.parquet", "--input", tmp_path / "pool.jsonl", "--model", tiny_model]
+    pet(
+        "distill",
+        *given,
+        "--task",
+        tmp_path / "task.yaml",
+        "--set",
+        "student_steps=1",
+        "-q",
+        "-o",
+        tmp_path / "student",
+    )
+    assert (tmp_path / "student" / "pet.json").is_file()
+
+
 def test_a_bad_line_late_in_the_input_is_named_and_leaves_nothing(run: Path, tmp_path: Path):
     write_rows(tmp_path / "in.jsonl", [*news_rows(), {"id": "x", "txt": "a"}])
     for command in (["label", run], ["predict", run]):

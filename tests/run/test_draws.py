@@ -13,6 +13,7 @@ from small_run import pet, refused, run_options, write_inputs
 from pet.cli.run import summary
 from pet.evaluate import evaluate
 from pet.progress import Reporter
+from pet.report.tables import result_levels
 from pet.run import seeds as seeds_module
 from pet.run.inputs import load_data
 from pet.run.load_run import read_settings
@@ -66,6 +67,29 @@ def test_the_summary_names_the_run_of_each_table_of_generations(tmp_path: Path) 
     assert [line for line in said.splitlines() if line.startswith("Generations")] == [
         f"Generations of {name}:" for name in names
     ]
+
+
+def test_the_summary_tells_all_runs_apart(tmp_path: Path) -> None:
+    """Figures of single runs are named, and those of levels are means."""
+    estimate = {"accuracy": 0.8, "low": 0.7, "high": 0.9, "judged": 0, "wrong": 0, "disagreement": 0.1}
+    runs = {
+        name: {"method": "pet", "data": {"train": 4}, "advice": [advice], "estimate": estimate | {"accuracy": accuracy}}
+        for name, advice, accuracy in (("0", "first", 0.8), ("1", "second", 0.6))
+    }
+    settings = RunSettings(task={"task": "t"}, train="a", unlabeled="b", test=None, model="m")
+    said = summary({"runs": runs}, tmp_path, settings)
+    assert "note: seed-0: first" in said and "note: seed-1: second" in said
+    assert "seed-0: About 80%" in said and "seed-1: About 60%" in said
+    levels = [{"levels": [{"labels": 2, "accuracy": share, "macro_f1": share / 2}]} for share in (0.25, 0.75)]
+    assert result_levels({"student": levels}) == [
+        "student: Level 1, 2 parents of labels: accuracy 0.500, macro F1 0.250"
+    ]
+
+
+def test_a_folder_with_a_run_for_each_draw_names_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "many" / "draw-0-seed-1").mkdir(parents=True)
+    for arguments in (["suggest", tmp_path / "many"], ["run", tmp_path / "many" / "config.yaml", "-o", tmp_path / "x"]):
+        assert "such as" in (message := refused(*arguments)) and "draw-0-seed-1" in message
 
 
 def test_the_draw_decides_the_examples_and_the_seed_the_training(tmp_path: Path) -> None:

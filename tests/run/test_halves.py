@@ -17,7 +17,7 @@ from pet.members.spec import MemberSpec, pattern_spec
 from pet.preflight.halves import Size, half_recipe, relative_cost, size_of
 from pet.preflight.text import _time
 from pet.recipe import make_recipe
-from pet.report.estimate import estimate_lines
+from pet.report.estimate import _gained, estimate_lines
 from pet.run.halves import draw_weights, estimate_from_halves, figures, right_rows, wants_halves
 from pet.run.settings import RunSettings
 from pet.run.stages import Member
@@ -150,6 +150,7 @@ def test_figures_weigh_every_text_alike() -> None:
     assert (found.judged, found.accuracy) == (3, pytest.approx((1 + 0.5 + 0.5) / 3))
     assert found.gain is not None
     assert found.gain.difference == pytest.approx((0 + 0.5) / 2)
+    assert "expect" not in _gained({"texts": 3, "difference": -0.2, "low": -0.3, "high": 0.1})
     many = figures(np.ones((1, 40)), np.ones(40), 5)  # from 20 texts to 32
     assert many.gain is not None and many.gain.texts == 12
     assert figures(right, np.full(4, np.nan), 4).gain is None

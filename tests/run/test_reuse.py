@@ -61,6 +61,8 @@ def test_a_new_label_keeps_the_models_and_a_new_pattern_is_trained(
     before = contents(new)
     pet("run", new / "config.yaml", "-q")
     assert contents(new) == before
+    pet("run", new / "config.yaml", "--set", "student_steps=2", "-q", "-o", tmp_path / "again")
+    assert (tmp_path / "again" / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize(
