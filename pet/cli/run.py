@@ -276,7 +276,8 @@ def _settings(
         given["columns"] = {**earlier.columns, **columns}
         given["table_format"] = {**earlier.table_format, **table_format}
         given["settings"] = {**earlier.settings, **changed}
-        if output is not None and expand(output).absolute() != expand(task).parent.absolute():
+        here = os.path.realpath(expand(task).parent)
+        if output is not None and os.path.realpath(expand(output)) not in (here, os.path.dirname(here)):
             given.setdefault("reuse", None)  # the run that members came from may be gone
         return replace(earlier, **given), None, copies
     if expand(task).name == CONFIG and not expand(task).exists():

@@ -15,7 +15,7 @@ from pet.errors import PetError
 from pet.store.tables import OutputColumn
 
 _NAME = "input"  # what messages call the table
-_LABELS = {"label", "labels"}  # columns of predictions
+_CONFUSED = (("labels", "label", "several labels"), ("label", "labels", "one label each"))
 
 
 def choose_columns(given: Sequence[str], header: Sequence[str], place: str) -> tuple[str, ...]:
@@ -73,12 +73,15 @@ def refuse_many_texts(option: str, columns: Mapping[str, str]) -> None:
 def refuse_taken(names: Sequence[str], columns: Sequence[OutputColumn]) -> None:
     """Refuse to keep columns that have the name of a column that the output has anyway."""
     taken = {name for column in columns for name in (column.name, *column.csv_names)}
-    if taken & _LABELS:  # a file with both would be read as one of texts with several labels
-        taken |= _LABELS
     problems = [
         f"--keep {name}: the output already has a column {name!r}; rename the column in the input"
         for name in names
         if name in taken
+    ]
+    problems += [
+        f"--keep {name}: the output would then be read as that of texts with {count}; rename the column in the input"
+        for name, other, count in _CONFUSED
+        if name in names and other in taken
     ]
     if problems:
         raise PetError(problems)

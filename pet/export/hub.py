@@ -171,8 +171,8 @@ def labels_upload(source: str, about: About) -> Upload:
     kept = further_columns(read, map(str, table.labels))
     if kept:
         raise PetError(
-            f"{source}: also has the columns {some(kept)}, which would be sent, too; label the texts again without "
-            "--keep"
+            f"{source}: also has the columns {some(kept)}, which would be sent, too; remove them, or label the "
+            "texts again without --keep"
         )
     several = path.is_dir()
     files = {f"data/train-{number:05}{file.suffix.lower()}": file for number, file in enumerate(read.paths)}

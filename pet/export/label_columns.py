@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pet.data.columns import Layout
@@ -17,7 +17,7 @@ from pet.task.parse import SEPARATOR
 
 _READ = {"id", "label", "probabilities"}  # what reads soft labels has checked their values
 _NUMBERS = re.compile(r"confidence|entropy|agreement|fit|p\(.*\)", re.DOTALL)
-_NAMES = re.compile(r"labels|votes|vote\(.*\)", re.DOTALL)
+_VOTES = re.compile(r"votes|vote\(.*\)", re.DOTALL)
 
 
 def further_columns(source: Source, labels: Iterable[str]) -> list[str]:
@@ -35,24 +35,45 @@ def further_columns(source: Source, labels: Iterable[str]) -> list[str]:
     problems = Problems(source, "labels")
     found = dict.fromkeys(name for name in header if not _is_known(name))
     layout = Layout({name: name for name in header}, None, None)
-    names = LabelSets(list(labels), {}, SEPARATOR)
+    known = _Labels(list(labels))
     for _, row in records(source, layout, problems, numbers=True):
-        found |= dict.fromkeys(name for name, value in row.items() if not _belongs(name, value, names))
+        found |= dict.fromkeys(name for name, value in row.items() if not _belongs(name, value, known))
     problems.raise_if_any()
     return list(found)
 
 
+class _Labels:
+    """Tells values that name labels from others."""
+
+    def __init__(self, labels: Sequence[str]):
+        self._sets = LabelSets(labels, {}, SEPARATOR)
+        each = "|".join(map(re.escape, labels))
+        self._joined = re.compile(f"(?:{each})(?:{SEPARATOR}(?:{each}))*", re.DOTALL)  # names may have a separator, too
+
+    def lists(self, value: Any) -> bool:
+        """Return True for a list of labels, also as JSON."""
+        try:
+            self._sets.indicator(value)
+        except ValueError:
+            return False
+        return True
+
+    def votes(self, value: Any) -> bool:
+        """Return True for what members say: a text for each, with one label or several."""
+        each = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+        return all(one is None or one == "" or bool(self._joined.fullmatch(str(one))) for one in each)
+
+
 def _is_known(name: str) -> bool:
-    return name in _READ or bool(_NUMBERS.fullmatch(name) or _NAMES.fullmatch(name))
+    return name in {*_READ, "labels"} or bool(_NUMBERS.fullmatch(name) or _VOTES.fullmatch(name))
 
 
-def _belongs(name: str, value: Any, labels: LabelSets) -> bool:
+def _belongs(name: str, value: Any, labels: _Labels) -> bool:
     if name in _READ or not _is_known(name):
         return name in _READ
-    if _NUMBERS.fullmatch(name):
-        return is_missing(value) or _is_number(value)
-    each_value = value.values() if isinstance(value, Mapping) else [value]
-    return all(is_missing(each) or _names_labels(each, labels) for each in each_value)
+    if name == "labels":
+        return is_missing(value) or labels.lists(value)
+    return labels.votes(value) if _VOTES.fullmatch(name) else is_missing(value) or _is_number(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -60,11 +81,3 @@ def _is_number(value: Any) -> bool:
         return math.isfinite(float(value))
     except (TypeError, ValueError):
         return False
-
-
-def _names_labels(value: Any, labels: LabelSets) -> bool:
-    try:
-        labels.indicator(value)
-    except ValueError:
-        return False
-    return True

@@ -161,7 +161,7 @@ def parse_member(text: str) -> MemberSpec:
     name = given or spec.name
     if name.split(".")[0].casefold() in _TAKEN:
         raise PetError(
-            f"member {shorten(text)!r}: a run has a file or folder of its own that is named {shorten(name)!r}; write "
+            f"member {shorten(text)!r}: a run has files of its own named {shorten(name.split('.')[0])!r}; write "
             f"NAME={kind}..., with another name"
         )
     if list(inside(longest=100)(name, "")) or "/" in name:  # the name of a folder

@@ -18,7 +18,7 @@ _SHAPE = record({"choices": list_of(record({"message": record({}, {"content": ma
 _LOGPROBS = record({"content": list_of(record({"top_logprobs": _TOP}), 1, 1000)})
 _USAGE = record({"usage": record({"total_tokens": number(0, 1e9)})})
 _CURE = "use another server"
-_SIGNS = " \"'*`#.(["  # before an answer
+_SIGNS = " \n\r\t\"'*`#.(["  # before an answer
 _ALSO_WORDS = re.compile(r"\b[AI](?=[ ’'][^\W\d_])")  # letters that begin a sentence, as in `A refund` and `I'd say C`
 
 

@@ -60,6 +60,7 @@ def test_a_new_label_keeps_the_models_and_a_new_pattern_is_trained(
     shutil.rmtree(copy)  # the new run stands alone
     before = contents(new)
     pet("run", new / "config.yaml", "-q")
+    pet("run", new / "config.yaml", "-q", "-o", new / ".." / "new")  # another spelling of its own folder
     assert contents(new) == before
     pet("run", new / "config.yaml", "--set", "student_steps=2", "-q", "-o", tmp_path / "again")
     assert (tmp_path / "again" / "metrics.json").is_file()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,10 @@ import yaml
 from small_run import pet, refused
 from tiny_text import LABELS
 
+from pet.ensemble.combine import SoftLabels, SoftLabelSets
+from pet.ensemble.soft_labels import writing_soft_labels
 from pet.export.hub import About, labels_upload
+from pet.inference.none_of_these import FIT
 from pet.report.card import CardTask, student_card
 from pet.student.classifier import TextInput, new_classifier
 from pet.task.grammar import parse_template
@@ -210,3 +214,24 @@ def test_a_repository_has_an_owner_and_a_name(student: Path, name: str):
 def test_a_hub_that_refuses_is_quoted(student: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Hub, "do_POST", lambda self: self._send(403, {"error": "forbidden"}))
     assert "HF_TOKEN" in refused("push", student, "someone/x")
+
+
+NAMES = [["bug", "billing"], ["a;b", "c", "a;b;c"], [" x", "y "], ['["q"]', "r"], ["1", "2.0"], ["=a", "-b"]]
+
+
+@pytest.mark.filterwarnings("ignore:.*begin like a formula")
+@pytest.mark.parametrize("independent", [False, True], ids=["one label", "several labels"])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_every_file_that_label_writes_can_be_sent(tmp_path: Path, ending: str, independent: bool):
+    """With members that abstain, or that give a text none of the labels or all of them."""
+    rows = ["one", "two", "three"]
+    for number, labels in enumerate(NAMES):
+        path = tmp_path / f"{number}{ending}"
+        shares = np.linspace(0.1, 1, 3 * len(labels)).reshape(3, -1)
+        votes = np.stack([np.full((3, len(labels)), -1), np.eye(3, len(labels)), np.ones((3, len(labels)))], axis=1)
+        soft: SoftLabels = SoftLabelSets(shares, votes.astype(np.int8))
+        if not independent:
+            soft = SoftLabels(shares / shares.sum(axis=1, keepdims=True), np.array([[-1, 0, 1]] * 3))
+        with writing_soft_labels(path, labels, ["m", "n", "o"], [FIT], independent=independent) as append:
+            append(rows, soft, {"fit": np.array([0.5, -1.0, 2.0])})
+        assert labels_upload(str(path), About()).files, labels

@@ -125,6 +125,7 @@ def test_without_log_probabilities_answers_are_votes(tmp_path: Path) -> None:
         (("C#", "Java", "C"), "Either Java or C", None),
         ((".NET", "Java"), ".NET", ".NET"),
         (("a*", "b*"), "`a*`", "a*"),
+        (("sports", "business"), "```\nsports\n\nIt is not business.", "sports"),
         (("体育", "财经"), "我选择体育新闻", "体育"),
     ],
 )
