@@ -12,7 +12,7 @@ from pet.data.pick import pick_columns, pick_rows
 from pet.data.read import iter_table
 from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
-from pet.ensemble.combine import SoftLabels, SoftLabelSets
+from pet.ensemble.combine import SoftLabels
 from pet.ensemble.soft_label_files import SoftLabelTable, read_soft_labels
 from pet.inference.ensemble import noted_threshold
 from pet.inference.label_file import Labeled
@@ -23,7 +23,7 @@ from pet.report.summary import best_result
 from pet.resources import expand
 from pet.run.load_run import read_settings
 from pet.run.results import read_results
-from pet.run.shown_texts import MOST_TEXTS, label_names, other_label
+from pet.run.shown_texts import MOST_TEXTS, label_names, other_label, soft_labels
 from pet.task.task import Task
 
 _BINS = 10
@@ -44,7 +44,7 @@ def label_report(run: str | Path, source: str, output: str | Path, counts: Label
     found = read_soft_labels(output, task.labels) if counts.kept else nothing
     shares = {label: number / max(counts.kept, 1) for label, number in counts.per_label.items()}
     labeled = (figures.get("class_ratio") or {}).get("labeled")
-    soft = _soft(found, noted_threshold(place, settings.method))
+    soft = soft_labels(task, found.probabilities, noted_threshold(place, settings.method))
     histogram = np.histogram(soft.confidence, bins=_BINS, range=(0, 1))[0]
     unsure = np.argsort(soft.confidence, kind="stable")[:MOST_TEXTS]
     columns = text_columns(source, {**task.columns, **settings.columns, **table.columns})
@@ -63,14 +63,6 @@ def label_report(run: str | Path, source: str, output: str | Path, counts: Label
             "texts": {"unsure": {"total": len(found.ids), "rows": shown}},
         }
     )
-
-
-def _soft(found: SoftLabelTable, threshold: float) -> SoftLabels:
-    """Return what the file says, without votes."""
-    rows, labels = found.probabilities.shape
-    if found.independent:
-        return SoftLabelSets(found.probabilities, np.zeros((rows, 0, labels), dtype=np.int8), threshold)
-    return SoftLabels(found.probabilities, np.zeros((rows, 0), dtype=np.int64))
 
 
 def label_summary(run: Path, source: str, counts: Labeled, figures: dict[str, Any]) -> list[str]:

@@ -124,7 +124,7 @@ def _said(context: RunContext, results: Mapping[str, Any], soft: Mapping[str, So
         return soft["test"]
     shape, folder = (len(context.texts("test")), len(context.task.labels)), context.directory.path / "student"
     probabilities = probabilities_of(context, read_scores(folder / TEST_LOGITS, shape))
-    return soft_labels(context, probabilities, read_threshold(folder))
+    return soft_labels(context.task, probabilities, read_threshold(folder))
 
 
 # ---- data --------------------------------------------------------------------------------------

@@ -33,17 +33,17 @@ def indicator(context: RunContext, part: str) -> Array:
     return np.asarray(gold > 0 if gold.ndim == 2 else gold[:, None] == np.arange(len(context.task.labels)))
 
 
-def soft_labels(context: RunContext, probabilities: Array, threshold: float) -> SoftLabels:
+def soft_labels(task: Task, probabilities: Array, threshold: float) -> SoftLabels:
     """Return probabilities as soft labels without votes.
 
     Parameters
     ----------
-    context : the run
+    task : the task
     probabilities : shape (rows, L)
     threshold : a label applies from this probability, if a text may have several
     """
     rows, labels = probabilities.shape
-    if context.task.multi_label:
+    if task.multi_label:
         return SoftLabelSets(probabilities, np.zeros((rows, 0, labels), dtype=np.int8), threshold)
     return SoftLabels(probabilities, np.zeros((rows, 0), dtype=np.int64))
 
@@ -122,7 +122,7 @@ def contradicted_texts(context: RunContext, probabilities: Array, threshold: flo
     else:
         found = contradictions(probabilities, gold)
     rows = found[:MOST_TEXTS]
-    said = soft_labels(context, probabilities[rows], threshold)
+    said = soft_labels(context.task, probabilities[rows], threshold)
     shown = _shown(context, "train", rows, said, indicator(context, "train")[rows])
     if margins is not None:
         for about, row in zip(shown, rows, strict=True):

@@ -46,6 +46,20 @@ def fake(delay: float = 0.0) -> Served:
     return Served(("a", "b"), ("text",), probabilities)
 
 
+def noting(column: str) -> tuple[Served, list[str]]:
+    """An ensemble that notes a column of the texts that it gets."""
+    seen: list[str] = []
+
+    class Noting:
+        task = SimpleNamespace(labels=("a", "b"), fields=("text",))
+
+        def label(self, table: Any) -> Any:
+            seen.extend(table[column])
+            return SoftLabels(np.full((len(table), 2), 0.5), np.zeros((len(table), 1), dtype=int))
+
+    return _ensemble(Noting()), seen  # type: ignore[arg-type]
+
+
 def ask(app: Any, path: str = "/predict", body: Any = None, headers: Mapping[str, str] = {}) -> Answer:
     """Send one request to an application, without a network."""
     return asyncio.run(_ask(app, path, body, headers))
@@ -189,16 +203,8 @@ def test_a_text_that_cannot_be_read_fails_its_own_request_only():
 
 
 def test_accents_are_composed_as_in_files():
-    seen: list[str] = []
-
-    class Noting:
-        task = SimpleNamespace(labels=("a", "b"), fields=("text",))
-
-        def label(self, table: Any) -> Any:
-            seen.extend(table["text"])
-            return SoftLabels(np.full((len(table), 2), 0.5), np.zeros((len(table), 1), dtype=int))
-
-    _ensemble(Noting()).probabilities([{"text": "caf\u0065\u0301"}, {"text": "a"}])  # type: ignore[arg-type]
+    served, seen = noting("text")
+    served.probabilities([{"text": "caf\u0065\u0301"}, {"text": "a"}])
     assert seen == ["caf\u00e9", "a"]
 
 
@@ -228,16 +234,7 @@ def test_figures_count_requests_that_fail():
 
 def test_no_text_has_an_id_that_another_text_may_have_had():
     """External members look scores up by id, and the ids of many tables are row numbers."""
-    seen: list[str] = []
-
-    class Noting:
-        task = SimpleNamespace(labels=("a", "b"), fields=("text",))
-
-        def label(self, table: Any) -> Any:
-            seen.extend(table["id"])
-            return SoftLabels(np.full((len(table), 2), 0.5), np.zeros((len(table), 1), dtype=int))
-
-    served = _ensemble(Noting())  # type: ignore[arg-type]
+    served, seen = noting("id")
     for _ in range(2):
         served.probabilities([{"text": "a"}, {"text": "b"}])
     assert len(set(seen)) == 4 and not any(one.isdecimal() for one in seen)
