@@ -1,4 +1,4 @@
-"""Columns of a file of soft labels that hold something else, such as texts: nobody may publish them by mistake."""
+"""Columns of a file of soft labels that hold something else, such as texts, which must not be published by mistake."""
 
 from __future__ import annotations
 

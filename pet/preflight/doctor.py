@@ -150,7 +150,7 @@ def _folders() -> dict[str, Any]:
 
 
 def _free(path: Path) -> int | None:
-    """Return the free bytes of the disk of a folder, which need not exist yet; None if nobody may look."""
+    """Return the free bytes of the disk of a folder, which need not exist yet; None if access is denied."""
     try:
         place = next((folder for folder in (path, *path.parents) if folder.exists()), None)
         return None if place is None else shutil.disk_usage(place).free

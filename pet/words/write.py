@@ -48,7 +48,7 @@ def write_words(task: Task, groups: Sequence[WordGroup]) -> None:
     of = {position: group for group in groups for position in group.patterns}
     common = [position for position in of if position not in own]
     shared = _new(task, of[common[0]], common[0]) if common else None
-    # Patterns that ask about each label have words for yes and no, which nobody has looked for.
+    # Patterns that ask about each label have words for yes and no, which were not searched for.
     changed = replace_words(text, str(path), shared, {p: _new(task, of[p], p) for p in own if p in of})
     with writing(path) as temporary:
         temporary.write_text(changed, encoding="utf-8", newline="")

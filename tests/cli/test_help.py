@@ -125,7 +125,7 @@ def test_doctor_names_what_a_feature_lacks_and_the_command(monkeypatch: pytest.M
     assert found["devices"]["precision"] in text
 
 
-def test_a_folder_that_nobody_may_look_into_does_not_stop_the_doctor(monkeypatch: pytest.MonkeyPatch):
+def test_a_cache_folder_without_access_does_not_stop_the_doctor(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HOME", "x" * 5000)  # too long for a file system
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 0, result.output

@@ -200,7 +200,7 @@ def test_words_are_printed_and_written_with_comments_kept(files: dict[str, Path]
 
 
 def test_words_for_yes_and_no_stay_as_they_are(files: dict[str, Path], tmp_path: Path) -> None:
-    """Nobody has looked for words of a pattern that asks about each label."""
+    """Words of a pattern that asks about each label are not searched for."""
     path = tmp_path / "task.yaml"
     asks = '  - template: "{headline} Is it about {label}? {mask}."\n    verbalizer: {"no": wrong, "yes": right}\n'
     path.write_text(f"{TASK}{asks}multi_label: true\n")
