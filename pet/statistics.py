@@ -30,7 +30,7 @@ _FEW = 20  # texts for each label, below which a label may be missing by chance
 _MOST_NUMBERS = 1_000_000  # drawn at a time: 8 MB
 
 
-def wilson(hits: float, n: int) -> Interval:
+def wilson(hits: float, n: float) -> Interval:
     """Return the 95% interval of a share (Wilson 1927, Journal of the American Statistical Association 22).
 
     Examples
@@ -49,10 +49,15 @@ def wilson(hits: float, n: int) -> Interval:
     return low, 1.0 if hits == n else min(1.0, middle + half)
 
 
-def mean_interval(values: ArrayLike) -> Interval:
+def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> Interval:
     """Return the 95% interval of the mean of values between -1 and 1 (Bayesian bootstrap).
 
     Half a text at each end keeps a few equal values from looking certain.
+
+    Parameters
+    ----------
+    values : one for each text
+    weights : how much each text counts, 1 on the mean; default: all count alike
 
     Examples
     --------
@@ -60,9 +65,22 @@ def mean_interval(values: ArrayLike) -> Interval:
     [-0.2, 0.45]
     """
     given = np.append(np.asarray(values, dtype=np.float64), [-1.0, 1.0])
-    weights = np.append(np.ones(len(given) - 2), [0.5, 0.5])
-    low, high = middle(np.concatenate([drawn @ given for drawn in dirichlet(weights)]))
+    counts = np.append(np.ones(len(given) - 2) if weights is None else weights, [1.0, 1.0])
+    parts = np.append(np.ones(len(given) - 2), [0.5, 0.5])
+    low, high = middle(np.concatenate([drawn @ (counts * given) / (drawn @ counts) for drawn in dirichlet(parts)]))
     return low, high
+
+
+def effective_size(weights: ArrayLike) -> float:
+    """Return how many texts that count alike say as much as texts with these weights (Kish 1965, Survey Sampling).
+
+    Examples
+    --------
+    >>> effective_size([1, 1, 1]), effective_size([2, 1, 1, 0])
+    (3.0, 2.6666666666666665)
+    """
+    given = np.asarray(weights, dtype=np.float64)
+    return float(given.sum() ** 2 / (given**2).sum())
 
 
 def spread_of_draws(figures: ArrayLike) -> tuple[float, float | None]:

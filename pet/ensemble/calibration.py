@@ -82,7 +82,7 @@ class ErrorEstimate:
 
 
 def estimate_error(
-    share: float, labels: int, wrong: int = 0, judged: int = 0, *, ratio: Ratio = ERRORS, texts: float = np.inf
+    share: float, labels: int, wrong: float = 0, judged: float = 0, *, ratio: Ratio = ERRORS, texts: float = np.inf
 ) -> ErrorEstimate:
     """Estimate how many merged labels are wrong.
 
@@ -93,7 +93,8 @@ def estimate_error(
     ----------
     share : how often two patterns disagree; see `disagreement`
     labels : number of labels
-    wrong, judged : labeled texts that members left out: how many got a wrong label, and how many there are
+    wrong, judged : labeled texts that members left out: how many got a wrong label, and how many there are; fractions
+        if texts count more or less
     ratio : errors for each disagreement, `ERRORS` or `SHARED_ERRORS`
     texts : number of texts that `share` is from. They count like one more, half of it a disagreement, and few of them
         make the prior wider, by the standard error of the share's logarithm; default: very many
@@ -122,7 +123,7 @@ def estimate_error(
     return ErrorEstimate(*map(float, quantiles))
 
 
-def _evidence(errors: Array, chance: float, wrong: int, judged: int) -> Array:
+def _evidence(errors: Array, chance: float, wrong: float, judged: float) -> Array:
     """Return the log-likelihood of labeled texts that members left out, for each error of the merged labels."""
     if not judged:
         return np.zeros_like(errors)

@@ -30,7 +30,8 @@ def estimate_lines(estimate: Mapping[str, Any] | None) -> list[str]:
             f"exactly the right labels ({low} to {high}%)"
         )
     else:
-        expected = f"About {middle}% of the labels should be right ({low} to {high}%)"
+        provided = " if the class ratio is" if estimate.get("assumes_ratio") else ""
+        expected = f"About {middle}% of the labels should be right{provided} ({low} to {high}%)"
     gain = (estimate.get("halves") or {}).get("gain")
     return [f"{expected}, judging by {_sources(estimate)}.", *([_gained(gain)] if gain else [])]
 

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from pet.ensemble.calibration import ERRORS, SHARED_ERRORS, disagreement, estimate_error, inverse_temperature
 from pet.ensemble.combine import Ensemble
-from pet.ensemble.stacking import Stacked
-from pet.evaluate_sets import HALF
 from pet.members import pattern
 from pet.numerics import sigmoid
+from pet.run.class_ratio import relative_ratio, text_weights
 from pet.run.context import RunContext
 from pet.run.halves import Halves, right_rows
 from pet.run.pattern_labels import share_pattern_labels
 from pet.run.stages import Member, member_scores, trained_members
-from pet.statistics import wilson
+from pet.statistics import effective_size, wilson
 from pet.statistics_sets import mean_micro_f1
 
 Array = NDArray[Any]
@@ -39,6 +38,7 @@ class Estimate:
     judged, wrong : labeled texts that members left out, and how many of them got a wrong label
     halves : the same for members that were trained on half of the labeled texts; see `pet.run.halves.Halves`
     micro_f1 : the expected micro F1 and its 95% interval, if texts may have several labels
+    assumes_ratio : scores are corrected to a class ratio, and the estimate is of texts with that ratio
     """
 
     accuracy: float
@@ -49,49 +49,62 @@ class Estimate:
     wrong: int
     halves: Halves | None = None
     micro_f1: tuple[float, float, float] | None = None
+    assumes_ratio: bool = False
 
 
 def estimated(
-    context: RunContext, stacked: Stacked, gold: Array, halves: Halves | None = None, threshold: float = HALF
+    context: RunContext, members: Sequence[Member], ensemble: Ensemble, found: Array, halves: Halves | None = None
 ) -> Estimate | None:
     """Estimate the accuracy of the merged labels of the pool.
 
+    If scores are corrected to a class ratio, it is that of labels with this correction, for texts with this ratio.
     Members of later generations learned from each other's labels, so they agree on mistakes, too. What counts is the
     disagreement of the first generation, which learned from labeled texts and from those that untrained patterns label.
 
     Parameters
     ----------
     context : the run
-    stacked : what the weights were learned from
-    gold : labels of the texts in `stacked`
+    members, ensemble : whose labels they are
+    found : merged scores of labeled texts by members that did not learn from them, bias included; shape (n, L), with
+        NaN where no member left out the text; shape (0, L) if members left out none
     halves : what members get right that were trained on half of the labeled texts; it counts where the members of the
         run have left out no texts
-    threshold : probability from which a label applies, if a text may have several
 
     Returns
     -------
     Estimate; None if nothing says how good the labels are
     """
-    right = right_rows(stacked.log_probabilities, gold, threshold)[stacked.known]
+    if not context.has("train"):
+        return None
+    known = np.flatnonzero(~np.isnan(found).any(axis=1))
+    gold = context.texts("train").labels[known]
+    right = right_rows(found[known], gold, ensemble.threshold)
     wrong, judged = int((right == 0).sum()), len(right)
+    assumes = relative_ratio(context, members) is not None
     first = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
-    if context.task.multi_label or len(first) < 2 or not (context.has("pool") and context.has("train")):
+    if context.task.multi_label or len(first) < 2 or not context.has("pool"):
         if context.task.multi_label and judged:
-            said = sigmoid(stacked.log_probabilities[stacked.known]) >= threshold
-            micro_f1 = mean_micro_f1(gold[stacked.known] > 0, said[None])
+            said = sigmoid(found[known]) >= ensemble.threshold
+            micro_f1 = mean_micro_f1(gold > 0, said[None])
             return Estimate(1 - wrong / judged, *wilson(judged - wrong, judged), None, judged, wrong, halves, micro_f1)
         if halves is None:
             return None
         figures = halves.accuracy, halves.low, halves.high
-        return Estimate(*figures, None, judged, wrong, halves, halves.micro_f1)
-    votes = [own.argmax(axis=1) for own in some_scores(context, first)]
+        return Estimate(*figures, None, judged, wrong, halves, halves.micro_f1, assumes_ratio=assumes)
+    # What each pattern would say alone.
+    votes = [(own / ensemble.temperature + ensemble.bias).argmax(axis=1) for own in some_scores(context, first)]
     share = disagreement(votes)
-    evidence = (wrong, judged)
-    if halves is not None and not judged:
-        evidence = (round(halves.judged * (1 - halves.accuracy)), halves.judged)
+    evidence = (0.0, 0.0)
+    if judged:
+        weights = text_weights(context, members)[known]
+        size = effective_size(weights)
+        evidence = (size * float(np.average(right == 0, weights=weights)), size)
+    elif halves is not None:
+        evidence = (halves.size * (1 - halves.accuracy), halves.size)
     ratio = SHARED_ERRORS if share_pattern_labels(context) else ERRORS
     error = estimate_error(share, len(context.task.labels), *evidence, ratio=ratio, texts=len(votes[0]))
-    return Estimate(1 - error.median, 1 - error.high, 1 - error.low, share, judged, wrong, halves)
+    figures = 1 - error.median, 1 - error.high, 1 - error.low
+    return Estimate(*figures, share, judged, wrong, halves, assumes_ratio=assumes)
 
 
 def calibrated(
@@ -107,10 +120,11 @@ def calibrated(
     """
     if estimate is None or estimate.disagreement is None:
         return ensemble
-    context.reporter.info(
-        f"about {100 * estimate.accuracy:.0f}% of the soft labels should be right ({100 * estimate.low:.0f} to "
-        f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f}% of the texts"
-    )
+    if relative_ratio(context, members) is None:  # otherwise it is not that of the corrected labels
+        context.reporter.info(
+            f"about {100 * estimate.accuracy:.0f}% of the soft labels should be right ({100 * estimate.low:.0f} to "
+            f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f}% of the texts"
+        )
     factor = inverse_temperature(ensemble.merge(some_scores(context, members)), estimate.accuracy)
     return replace(ensemble, temperature=ensemble.temperature / factor)
 

@@ -114,6 +114,28 @@ def labeled_ratio(context: RunContext) -> Array:
     return np.asarray(counts / counts.sum())
 
 
+def relative_ratio(context: RunContext, members: Sequence[Member]) -> Array | None:
+    """Return the class ratio of the texts to label, relative to that of the labeled ones, shape (L,); None: the same.
+
+    It is None if texts may have several labels, too, because one label then says nothing about the others.
+    """
+    target = None if context.task.multi_label or not context.has("train") else target_ratio(context, members)
+    return None if target is None else target / labeled_ratio(context)
+
+
+def text_weights(context: RunContext, members: Sequence[Member]) -> Array:
+    """Return how much each labeled text counts in figures about texts with the class ratio that the run corrects to.
+
+    Returns
+    -------
+    float64 array of shape (n,), with a mean of 1
+    """
+    gold, ratio = context.texts("train").labels, relative_ratio(context, members)
+    if ratio is None:
+        return np.ones(len(gold))
+    return np.asarray(ratio[gold] / ratio[gold].mean())
+
+
 def _target_shares(context: RunContext, members: Sequence[Member]) -> Array | None:
     """Return the same if texts may have several labels; without any knowledge, a text has one on average."""
     labels, prior = context.task.labels, context.recipe.merging.prior

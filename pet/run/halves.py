@@ -25,11 +25,12 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.numerics import log_softmax, mean_known, sigmoid
 from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_recipe, relative_cost, size_of
+from pet.run.class_ratio import text_weights
 from pet.run.context import RunContext
 from pet.run.held_out import fold_count, learns_weights
 from pet.run.stages import Member, member_scores, read_scores
 from pet.seeds import derive_seed
-from pet.statistics import mean_interval, wilson
+from pet.statistics import effective_size, mean_interval, wilson
 from pet.statistics_sets import mean_micro_f1
 from pet.store.temporary import Scratch
 
@@ -61,7 +62,9 @@ class Halves:
     ----------
     draws, labeled : number of draws, and of labeled texts
     judged : texts that at least one draw has labeled
-    accuracy, low, high : mean share of right labels, and its 95% interval
+    accuracy, low, high : mean share of right labels, and its 95% interval; of texts with the class ratio that the run
+        corrects its labels to
+    size : how many texts that count alike say as much as those that were judged
     gain : from half of the texts to all of them but a fold; None if nothing says so
     micro_f1 : the figure and its 95% interval, if texts may have several labels
     """
@@ -72,6 +75,7 @@ class Halves:
     accuracy: float
     low: float
     high: float
+    size: float
     gain: Gain | None = None
     micro_f1: tuple[float, float, float] | None = None
 
@@ -136,12 +140,11 @@ def estimate_from_halves(
 
     context.directory.stage(STAGE, {"config": context.config_hash}, build)
     merged = read_scores(context.directory.path / STAGE / FILE, (len(draws) * len(gold), labels))
-    merged = merged.reshape(len(draws), len(gold), labels) / ensemble.temperature
-    if ensemble.independent:  # its threshold is meant for scores with its bias
-        merged = merged + ensemble.bias
+    merged = merged.reshape(len(draws), len(gold), labels) / ensemble.temperature + ensemble.bias
     right = np.stack([right_rows(own, gold, ensemble.threshold) for own in merged])
     more = right_rows(left_out, gold, ensemble.threshold) if len(left_out) else mean_known(right[DRAWS:])
-    found = figures(right[:DRAWS], more, fold_count(context) if len(left_out) else FOLDS)
+    folds = fold_count(context) if len(left_out) else FOLDS
+    found = figures(right[:DRAWS], more, folds, text_weights(context, members))
     if gold.ndim == 1:
         return found
     said = np.where(np.isnan(merged[:DRAWS]), np.nan, sigmoid(merged[:DRAWS]) >= ensemble.threshold)
@@ -164,7 +167,7 @@ def right_rows(merged: Array, gold: Array, threshold: float) -> Array:
     return np.where(np.isnan(merged).any(axis=1), np.nan, right)
 
 
-def figures(right: Array, more: Array, folds: int) -> Halves:
+def figures(right: Array, more: Array, folds: int, weights: Array) -> Halves:
     """Return the estimate.
 
     Parameters
@@ -173,23 +176,25 @@ def figures(right: Array, more: Array, folds: int) -> Halves:
         (draws, n)
     more : the same of members that learned from all texts but a fold, shape (n,)
     folds : number of folds
+    weights : how much each text counts, shape (n,)
 
     Examples
     --------
     >>> right = np.array([[1, 0, np.nan, np.nan], [np.nan, np.nan, 1, 1]])
-    >>> found = figures(right, np.array([1, 1, 1, 1]), folds=4)
+    >>> found = figures(right, np.ones(4), folds=4, weights=np.ones(4))
     >>> found.accuracy, found.judged, found.gain.texts, found.gain.difference
     (0.75, 4, 1, 0.25)
     """
     share = mean_known(right)
     known = ~np.isnan(share)
-    low, high = wilson(float(share[known].sum()), int(known.sum()))
+    accuracy, size = float(np.average(share[known], weights=weights[known])), effective_size(weights[known])
+    low, high = wilson(size * accuracy, size)
     gain, both = None, known & ~np.isnan(more)
     if both.any():
-        steps = (more - share)[both]
+        steps, counts = (more - share)[both], weights[both]
         texts = max(1, round(len(share) * (1 / 2 - 1 / folds)))
-        gain = Gain(texts, float(steps.mean()), *mean_interval(steps))
-    return Halves(len(right), len(share), int(known.sum()), float(share[known].mean()), low, high, gain)
+        gain = Gain(texts, float(np.average(steps, weights=counts)), *mean_interval(steps, counts / counts.mean()))
+    return Halves(len(right), len(share), int(known.sum()), accuracy, low, high, size, gain)
 
 
 # ---- draws -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pet.run.resolve import ResolvedRun
 from pet.store.directory import RunDirectory
 from pet.store.files import write_atomically
 from pet.store.json_reader import read_json
-from pet.store.schema import list_of, mapping_of, maybe, number, record, text, whole
+from pet.store.schema import flag, list_of, mapping_of, maybe, number, record, text, whole
 
 Results = dict[str, Any]
 METRICS = "metrics.json"
@@ -43,7 +43,7 @@ _HALVES = record({"draws": _COUNT, "labeled": _COUNT, "accuracy": number(0, 1)},
 _ESTIMATE = record(
     dict.fromkeys(("accuracy", "low", "high"), number(0, 1))
     | {"disagreement": _SHARE, "judged": _COUNT, "wrong": _COUNT},
-    {"halves": maybe(_HALVES), "micro_f1": maybe(list_of(number(0, 1), 3, 3))},
+    {"halves": maybe(_HALVES), "micro_f1": maybe(list_of(number(0, 1), 3, 3)), "assumes_ratio": flag()},
 )
 _RATIO = record({}, dict.fromkeys(("labeled", "predicted", "estimated", "low", "high"), mapping_of(number(0, 1))))
 _RESULTS = record(

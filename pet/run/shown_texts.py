@@ -102,8 +102,9 @@ def left_out_probabilities(context: RunContext, members: Sequence[Member]) -> Ar
     stacked, gold = stacked_evidence(context, members)
     if not len(gold) or not stacked.known.any():
         return None
-    found = as_kept(stacked, kept_ensemble(context, members)).log_probabilities
-    return sigmoid(found) if context.task.multi_label else np.exp(found)
+    if context.task.multi_label:
+        return sigmoid(as_kept(stacked, kept_ensemble(context, members)))
+    return np.exp(stacked.log_probabilities)  # in the ratio of the labeled texts, which they are compared with
 
 
 def contradicted_texts(context: RunContext, probabilities: Array, threshold: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import sigmoid
 from pet.run.calibration import calibrated, estimated, some_scores
-from pet.run.class_ratio import labeled_ratio, target_ratio
+from pet.run.class_ratio import relative_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.halves import estimate_from_halves
 from pet.run.held_out import learns_weights
@@ -104,7 +104,7 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     ensemble = replace(ensemble, temperature=stacked.temperature, independent=context.task.multi_label)
     if context.task.multi_label:
         return replace(ensemble, threshold=_threshold(context, members, ensemble, stacked, gold))
-    return calibrated(context, members, ensemble, estimated(context, stacked, gold))
+    return calibrated(context, members, ensemble, estimated(context, members, ensemble, stacked.log_probabilities))
 
 
 def _threshold(
@@ -128,14 +128,9 @@ def _threshold(
     return shared_threshold(found, right, matching_threshold(sigmoid(ensemble.merge(scores)), share))
 
 
-def as_kept(stacked: Stacked, ensemble: Ensemble) -> Stacked:
-    """Return evidence with the bias of an ensemble if labels are independent, because its threshold is meant for that.
-
-    Otherwise the evidence stays in the ratio of the labeled texts, which it is compared with.
-    """
-    if not ensemble.independent:
-        return stacked
-    return replace(stacked, log_probabilities=stacked.log_probabilities + ensemble.bias)
+def as_kept(stacked: Stacked, ensemble: Ensemble) -> Array:
+    """Return the merged scores of labeled texts with the temperature and the bias of an ensemble, shape (n, L)."""
+    return stacked.log_probabilities * (stacked.temperature / ensemble.temperature) + ensemble.bias
 
 
 def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
@@ -149,8 +144,7 @@ def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[St
     for place, member in enumerate(members):
         if len(gold) and KINDS[member.spec.kind].evidence:
             (scores[place],) = member_scores(context, [member], "train")
-    target = None if context.task.multi_label else target_ratio(context, members)
-    ratio = None if target is None or not len(gold) else target / labeled_ratio(context)
+    ratio = relative_ratio(context, members) if len(gold) else None
     groups = [weight_group(member.spec) for member in members]
     priors = {group: PRIORS[member.spec.kind] for group, member in zip(groups, members, strict=True)}
     return stack(groups, scores, gold, priors, ratio), gold
@@ -170,13 +164,11 @@ def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
         return {}
     members = members_of(context, generation)
     ensemble = kept_ensemble(context, members)
-    stacked, gold = stacked_evidence(context, members)
-    stacked = as_kept(stacked, ensemble)
-    left_out = stacked.log_probabilities if learns_weights(context) else stacked.log_probabilities[:0]
-    halves = estimate_from_halves(context, members, ensemble, left_out)
+    found = as_kept(stacked_evidence(context, members)[0], ensemble)
+    halves = estimate_from_halves(context, members, ensemble, found)
     if context.recipe.merging.merge != "learned" and halves is None:
         return {}
-    estimate = estimated(context, stacked, gold, halves, ensemble.threshold)
+    estimate = estimated(context, members, ensemble, found, halves)
     return {} if estimate is None else {"estimate": asdict(estimate)}
 
 

@@ -146,14 +146,23 @@ def test_pet_check_says_what_the_estimate_costs_and_what_it_would_cost() -> None
 
 def test_figures_weigh_every_text_alike() -> None:
     right = np.array([[1, 0, np.nan, np.nan], [1, np.nan, 0, np.nan], [np.nan, 1, 1, np.nan]])
-    found = figures(right, np.array([1, 1, np.nan, 1]), 4)
+    found = figures(right, np.array([1, 1, np.nan, 1]), 4, np.ones(4))
     assert (found.judged, found.accuracy) == (3, pytest.approx((1 + 0.5 + 0.5) / 3))
     assert found.gain is not None
     assert found.gain.difference == pytest.approx((0 + 0.5) / 2)
     assert "expect" not in _gained({"texts": 3, "difference": -0.2, "low": -0.3, "high": 0.1})
-    many = figures(np.ones((1, 40)), np.ones(40), 5)  # from 20 texts to 32
+    many = figures(np.ones((1, 40)), np.ones(40), 5, np.ones(40))  # from 20 texts to 32
     assert many.gain is not None and many.gain.texts == 12
-    assert figures(right, np.full(4, np.nan), 4).gain is None
+    assert figures(right, np.full(4, np.nan), 4, np.ones(4)).gain is None
+
+
+def test_with_a_class_ratio_a_text_counts_as_often_as_its_label_occurs() -> None:
+    right, weights = np.array([[1, 1, 0, 0]]), np.array([1.5, 1.5, 0.5, 0.5])
+    found = figures(right, np.array([1, 1, 1, 0]), 4, weights)
+    assert found.gain is not None
+    assert (found.accuracy, found.size, found.judged) == (0.75, pytest.approx(16 / 5), 4)
+    assert found.gain.difference == pytest.approx(0.5 / 4)
+    assert found.low < 0.75 < found.high and found.gain.low < 0.5 / 4 < found.gain.high
 
 
 def test_the_estimate_costs_less_than_the_run() -> None:

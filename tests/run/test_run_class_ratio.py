@@ -18,6 +18,7 @@ from pet.ensemble.class_ratio import ClassRatio, parse_shares
 from pet.ensemble.combine import Ensemble
 from pet.ensemble.soft_label_files import read_soft_labels
 from pet.estimator.classifier import PetClassifier
+from pet.report.estimate import estimate_lines
 from pet.run.ratio_figures import _warn
 
 SHARES = {"World": 0.4, "Sports": 0.3, "Business": 0.2, "Technology": 0.1}
@@ -101,6 +102,26 @@ def test_a_wrong_prior_is_one_message_before_anything_is_written(
     said = refused(*options, "--set", f"prior={prior}", "-o", tmp_path / "run")
     assert all(part in said for part in named), said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("merge", ["weighted", "learned"])
+def test_the_estimated_accuracy_is_that_of_texts_with_the_given_ratio(
+    inputs: Path, tiny_model: Path, tmp_path: Path, merge: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Nearly all texts are World and are labeled so: nearly all labels are right, whatever the model has learned."""
+    monkeypatch.setattr("pet.run.held_out.FEWEST_TEXTS", 8)
+    skewed = "World:0.97,Sports:0.01,Business:0.01,Technology:0.01"
+    found = {}
+    for name, prior in (("even", "balanced"), ("skewed", skewed)):
+        options = [*run_options(inputs, tiny_model, parts=["train", "unlabeled"]), "--set", f"prior={prior}"]
+        pet(*options, "--set", f"merge={merge}", "--estimate", "-o", tmp_path / name)
+        found[name] = _metrics(tmp_path / name)["estimate"]
+    even, world = found["even"], found["skewed"]
+    assert (world["judged"] > 0) == (merge == "learned")
+    assert even["accuracy"] < 0.7 < 0.9 < world["accuracy"] and world["assumes_ratio"]
+    assert "right if the class ratio is (" in estimate_lines(world)[0]
+    assert even["halves"]["accuracy"] < 0.7 < 0.9 < world["halves"]["accuracy"]
+    assert world["halves"]["size"] < even["halves"]["size"] == pytest.approx(12)
 
 
 def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
