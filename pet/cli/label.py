@@ -73,7 +73,12 @@ Examples:
     help="Keep only labels that are sure enough: at most this share of them is expected to be wrong. Requires labeled "
     "texts that the run has not learned from.",
 )
-@click.option("--held-out", metavar="F", help="Labeled texts for --max-error.  [default: the run's test texts]")
+@click.option(
+    "--held-out",
+    metavar="F",
+    help="Labeled texts for --max-error; those that fit no label have the label none_of_these.  [default: the run's "
+    "test texts]",
+)
 @click.option(
     "--none-of-these",
     type=float,
@@ -132,16 +137,8 @@ def label(run: str, source: str, output: str, page: str | None, as_json: bool, q
         "compute": compute_options_of(options),
         "reporter": reporter_for(quiet),
     }
-    least = _least_confidence(run, options["max_error"], options["held_out"], how)
-    how["min_confidence"] = max(how["min_confidence"], least)
-    if options["none_of_these"] is not None:
-        from pet.inference.none_of_these import NoneOfThese
-
-        if execution.executor == "ray":
-            raise PetError("--none-of-these works in one process only; leave it out with --executor ray")
-        how["none_of_these"] = NoneOfThese(options["none_of_these"], options["none_of_these_by"])
-    elif options["none_of_these_by"] != "embeddings":
-        raise PetError("--none-of-these-by has no effect without --none-of-these X")
+    how |= _none_of_these(options, execution.executor)
+    how["min_confidence"] = _least_confidence(run, options["max_error"], options["held_out"], how)
     if execution.executor == "ray":
         from pet.inference.label_shards import label_on_ray
 
@@ -200,16 +197,28 @@ def _page(page: str, run: str, streams: tuple[str, str], executor: str, *, force
     return check_output(page, (".html", ".htm"), force=force)
 
 
+def _none_of_these(options: Mapping[str, Any], executor: str) -> dict[str, Any]:
+    """Return the rule for texts that fit no label, as an argument of `label_file`; empty without one."""
+    if options["none_of_these"] is None:
+        if options["none_of_these_by"] != "embeddings":
+            raise PetError("--none-of-these-by has no effect without --none-of-these X")
+        return {}
+    from pet.inference.none_of_these import NoneOfThese
+
+    if executor == "ray":
+        raise PetError("--none-of-these works in one process only; leave it out with --executor ray")
+    return {"none_of_these": NoneOfThese(options["none_of_these"], options["none_of_these_by"])}
+
+
 def _least_confidence(run: str, error: float | None, held_out: str | None, how: Mapping[str, Any]) -> float:
-    """Return the least confidence that ``--max-error`` allows; 0 without it."""
+    """Return the least confidence of labels to keep: that of ``--max-error``, or else ``--min-confidence``."""
     if error is None:
         if held_out is not None:
             raise PetError("--held-out has no effect without --max-error X")
-        return 0.0
+        return float(how["min_confidence"])
     from pet.review.max_error import least_confidence
 
-    given = {name: how[name] for name in ("table", "compute", "reporter")}
-    return least_confidence(run, error, held_out, **given).confidence
+    return least_confidence(run, error, held_out, **how).confidence
 
 
 def _fit(counts: Labeled) -> dict[str, Any]:

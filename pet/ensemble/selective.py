@@ -51,11 +51,14 @@ def select(held_out: Array, right: Array, new: Array, error: float) -> Selection
     With n held-out texts and m new ones, a confidence is low enough if the wrong labels above it, plus one, are at most
     the share ``error`` of n + 1 times the share of the m new texts above it. The lowest such confidence is chosen.
 
+    If another rule leaves texts out, too, give these texts, held-out and new ones, the confidence minus infinity: the
+    guarantee is then about the texts that both rules keep.
+
     Parameters
     ----------
-    held_out : confidence of the labels of held-out texts, shape (n,)
+    held_out : confidence of the labels of held-out texts, shape (n,); minus infinity: never kept
     right : whether these labels are right, bool array of shape (n,)
-    new : confidence of the labels of new texts, shape (m,)
+    new : confidence of the labels of new texts, shape (m,); minus infinity: never kept
     error : largest expected share of wrong labels among those that are kept
 
     Examples
@@ -72,6 +75,7 @@ def select(held_out: Array, right: Array, new: Array, error: float) -> Selection
     above = len(new) - np.arange(len(new))  # new texts that are at least as sure as each
     mistakes = len(wrong) - np.searchsorted(wrong, new, side="left")
     fine = (mistakes + 1) / (len(held_out) + 1) <= error * above / len(new)
+    fine &= new > -np.inf
     if not fine.any():
         return Selection(float("inf"), 0.0, len(held_out), 0)
     first = int(np.argmax(fine))

@@ -131,7 +131,22 @@ def fit_threshold(ensemble: SavedEnsemble, run: Path, asked: NoneOfThese, report
         raise PetError(f"{run}: --none-of-these compares texts with the labeled texts, and this run has none")
     data = read_texts(place, settings, ensemble.task, reporter, ["train"])
     check_sources(place, settings, data)
-    train = data.train
+    return threshold_of_texts(ensemble, run, data.train, asked)
+
+
+def threshold_of_texts(ensemble: SavedEnsemble, run: Path, train: Dataset | None, asked: NoneOfThese) -> FitThreshold:
+    """Return the threshold that follows from labeled texts; see `fit_threshold`.
+
+    Parameters
+    ----------
+    ensemble, run, asked : as for `fit_threshold`
+    train : the labeled texts of the run
+
+    Raises
+    ------
+    PetError
+        If there are none.
+    """
     if train is not None and ensemble.task.multi_label:  # a text without a label says nothing about what fits
         train = pick_rows(train, np.flatnonzero(column_labels(train).any(axis=1)))
     if train is None or not len(train):

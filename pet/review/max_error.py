@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, rows_without, text_keys
-from pet.data.label_sets import labels_of
+from pet.data.label_codes import LabelCodes
+from pet.data.label_sets import LabelSets, labels_of
+from pet.data.pick import pick_rows
 from pet.data.read import read_table
+from pet.data.reviewed import NONE_OF_THESE
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels
 from pet.ensemble.selective import Selection, fewest_texts, select
 from pet.errors import PetError
-from pet.inference.ensemble import open_ensemble
+from pet.inference.ensemble import SavedEnsemble, open_ensemble
+from pet.inference.none_of_these import FitThreshold, NoneOfThese, threshold_of_texts
 from pet.inference.options import ComputeOptions
 from pet.progress import Reporter
 from pet.review.finished import FinishedRun, open_finished
+from pet.task.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Array = NDArray[Any]
+_CHUNK = 32768  # texts whose vectors are in memory at a time
 
 
 def least_confidence(
@@ -27,6 +39,8 @@ def least_confidence(
     error: float,
     held_out: str | None = None,
     *,
+    min_confidence: float = 0.0,
+    none_of_these: NoneOfThese | None = None,
     table: TableOptions | None = None,
     compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
@@ -34,14 +48,17 @@ def least_confidence(
     """Return the least confidence of labels to keep; see `pet.ensemble.selective.select`.
 
     The share that is kept is that of the run's own unlabeled texts. If a text may have several labels, all of them must
-    be right, and its confidence is that of the least certain decision.
+    be right, and its confidence is that of the least certain decision. A held-out text that fits no label has the label
+    ``none_of_these``, so that it counts as wrong if it is kept; if a text may have several labels, it has none.
 
     Parameters
     ----------
     folder : directory of a finished run with an ensemble
     error : largest expected share of wrong labels among those that are kept, between 0 and 1
     held_out : labeled texts that the run has not learned from; default: the run's test texts
-    table, compute : how to read and score them
+    min_confidence, none_of_these : other rules that leave texts out, as for `pet.inference.label_file.label_file`; the
+        error is that of the labels that all rules keep
+    table, compute : how to read and score the texts
     reporter : gets progress, and a line with the result
 
     Raises
@@ -59,36 +76,41 @@ def least_confidence(
     if not 0 < error < 1:
         raise PetError(f"--max-error is {error}; it must be above 0 and below 1")
     run = open_finished(folder, reporter, device=compute.device, allow_pickle=compute.allow_pickle)
-    soft, gold = _run_test(run) if held_out is None else _labeled(run, held_out, table, compute, reporter)
+    texts = _run_test(run) if held_out is None else _labeled(run, held_out, table)
+    opened = cache(lambda: open_ensemble(run.folder, **compute.opening))
+    soft = run.ensemble.combine(run.scores("test")) if held_out is None else _scored(opened(), texts, reporter)
+    threshold = None
+    if none_of_these is not None:
+        threshold = threshold_of_texts(opened(), run.folder, run.data.train, none_of_these)
+    sure = _confidence(soft, texts, min_confidence, threshold, reporter)
+    new = _confidence(run.pool, run.texts("pool"), min_confidence, threshold, reporter)
+    gold = column_labels(texts)
     right = (soft.applies == (gold > 0)).all(axis=1) if gold.ndim == 2 else soft.label == gold
-    chosen = select(soft.confidence, right, run.pool.confidence, error)
+    chosen = select(sure, right, new, error)
     if not chosen.kept:
-        raise PetError(_too_few(error, soft.confidence, right))
-    reporter.info(
-        f"--max-error {error:g}: keeps labels with a confidence of at least {chosen.confidence:.3f}, "
-        f"{100 * chosen.kept:.0f}% of the run's unlabeled texts; {chosen.wrong} held-out labels above it are wrong"
-    )
+        raise PetError(_too_few(error, sure, right, float((new > -np.inf).mean())))
+    _tell(chosen, error, threshold, reporter)
+    if threshold is not None and not _foreign(run.task, gold).any():
+        _warn(run.task, reporter)
     return chosen
 
 
-def _run_test(run: FinishedRun) -> tuple[SoftLabels, Array]:
-    """Return the merged labels of the run's test texts, and the true ones."""
+def _run_test(run: FinishedRun) -> Dataset:
+    """Return the test texts of a run."""
     if run.data.test is None:
         raise PetError(
             "--max-error requires labeled texts that the run has not learned from; it has no test texts, so name some "
             "with --held-out F"
         )
-    return run.ensemble.combine(run.scores("test")), column_labels(run.data.test)
+    return run.data.test
 
 
-def _labeled(
-    run: FinishedRun, source: str, table: TableOptions, compute: ComputeOptions, reporter: Reporter
-) -> tuple[SoftLabels, Array]:
-    """Return the merged labels of a file of labeled texts, and the true ones."""
+def _labeled(run: FinishedRun, source: str, table: TableOptions) -> Dataset:
+    """Read a file of labeled texts that the run has not learned from."""
     columns = {**run.task.columns, **run.settings.columns, **table.columns}
     names = run.task.fields
     texts = read_table(
-        source, names, labels=labels_of(run.task), label_map=run.task.label_map, columns=columns, name="held-out",
+        source, names, labels=_labels(run.task), label_map=run.task.label_map, columns=columns, name="held-out",
         table_format=table.table_format,
     )  # fmt: skip
     if run.data.train is not None:
@@ -98,20 +120,74 @@ def _labeled(
                 f"{source}: the run learned from {len(texts) - len(fresh)} of these texts, so they say nothing about "
                 "new ones; leave them out"
             )
-    ensemble = open_ensemble(run.folder, **compute.opening)
+    return texts
+
+
+def _labels(task: Task) -> Sequence[str] | LabelSets:
+    """Return the labels that held-out texts may have: those of the task, and one that is always wrong."""
+    labels = labels_of(task)
+    if isinstance(labels, LabelSets) or LabelCodes(labels, task.label_map).find(NONE_OF_THESE) is not None:
+        return labels
+    return [*labels, NONE_OF_THESE]
+
+
+def _foreign(task: Task, gold: Array) -> Array:
+    """Return which texts fit no label of the task: bool array of shape (rows,)."""
+    return np.asarray(~gold.any(axis=1) if gold.ndim == 2 else gold == len(task.labels))
+
+
+def _scored(ensemble: SavedEnsemble, texts: Dataset, reporter: Reporter) -> SoftLabels:
+    """Return the merged labels of held-out texts."""
     with reporter.task("score held-out texts", len(texts) * len(ensemble.names), "text") as bar:
-        return ensemble.label(texts, bar.update), column_labels(texts)
+        return ensemble.label(texts, bar.update)
 
 
-def _too_few(error: float, confidence: Array, right: Array) -> str:
-    """Return why no label can be kept."""
-    needed = fewest_texts(error)
+def _confidence(
+    soft: SoftLabels, texts: Dataset, least: float, threshold: FitThreshold | None, reporter: Reporter
+) -> Array:
+    """Return the confidence of labels; minus infinity where it is below `least`, or the text fits no label."""
+    kept = soft.confidence >= least
+    if threshold is not None:
+        with reporter.task("measure the fit", len(texts), "text") as bar:
+            for start in range(0, len(texts), _CHUNK):
+                part = pick_rows(texts, range(start, min(start + _CHUNK, len(texts))))
+                kept[start : start + len(part)] &= threshold.measure(part) >= threshold.least
+                bar.update(len(part))
+    return np.where(kept, soft.confidence, -np.inf)
+
+
+def _tell(chosen: Selection, error: float, threshold: FitThreshold | None, reporter: Reporter) -> None:
+    fit = "" if threshold is None else f"and a fit of at least {threshold.least:.3f}, "
+    reporter.info(
+        f"--max-error {error:g}: keeps labels with a confidence of at least {chosen.confidence:.3f}, {fit}"
+        f"{100 * chosen.kept:.0f}% of the run's unlabeled texts; of the held-out labels that this keeps, "
+        f"{chosen.wrong} {'is' if chosen.wrong == 1 else 'are'} wrong"
+    )
+
+
+def _warn(task: Task, reporter: Reporter) -> None:
+    """Say what is not guaranteed if no held-out text fits no label."""
+    mark = "without a label" if task.multi_label else f"with the label {NONE_OF_THESE}"
+    reporter.warn(
+        "--max-error: no held-out text is one that fits no label, so the error is that of new texts that fit one; if "
+        f"some do not, add such texts to --held-out F, {mark}"
+    )
+
+
+def _too_few(error: float, confidence: Array, right: Array, share: float) -> str:
+    """Return why no label can be kept, if other rules leave this share of the unlabeled texts."""
+    if not share:
+        return (
+            f"--max-error {error:g}: --min-confidence and --none-of-these leave out all unlabeled texts of the run; "
+            "use smaller values"
+        )
+    needed = fewest_texts(error * share)
     if len(right) < needed:
         return (
             f"--max-error {error:g}: {len(right)} held-out texts cannot show that; it takes at least {needed}, and "
             "more if some of their labels are wrong. Label more with --held-out F, or allow a larger error"
         )
-    wrong = confidence[~right]
+    wrong = confidence[~right & (confidence > -np.inf)]
     return (
         f"--max-error {error:g}: no confidence is high enough: {len(wrong)} of {len(right)} held-out labels are wrong, "
         f"one with a confidence of {wrong.max(initial=0.0):.3f}. Label more with --held-out F, or allow a larger error"

@@ -23,6 +23,32 @@ def test_the_guarantee_holds_in_simulation() -> None:
     assert 0.02 < np.mean(shares) < 0.1
 
 
+def test_the_guarantee_is_about_what_another_rule_keeps_if_the_rule_is_part_of_the_selection() -> None:
+    """Some texts fit no label, and the other rule leaves out half of them, but more of those whose labels are right."""
+    generator = np.random.default_rng(1)
+    together, afterwards = [], []
+    for _ in range(400):
+        confidence, foreign = generator.uniform(0.5, 1, 1200), generator.random(1200) < 0.05
+        right = ~foreign & (generator.random(1200) < confidence**0.5)
+        fits = generator.random(1200) < np.where(right, 0.3, 0.5)
+        masked, old, new = np.where(fits, confidence, -np.inf), slice(200), slice(200, None)
+        for scores, shares in ((masked, together), (confidence, afterwards)):
+            chosen = select(scores[old], right[old], scores[new], 0.2)
+            kept = fits[new] & (confidence[new] >= chosen.confidence)
+            shares.append(float((~right[new][kept]).mean()) if kept.any() else 0.0)
+    assert 0.02 < np.mean(together) <= 0.2 < np.mean(afterwards)
+
+
+def test_texts_that_another_rule_leaves_out_are_never_kept() -> None:
+    """All but one of four new texts are left out: (0 + 1) / 10 is at most .4 * 1 / 4, but not at most .3 * 1 / 4."""
+    held_out, new = np.array([-np.inf, *[0.9] * 8]), np.array([0.5, -np.inf, -np.inf, -np.inf])
+    right = held_out > 0
+    assert select(held_out, right, new, 0.4).kept == 0.25
+    assert select(held_out, right, new, 0.4).wrong == 0
+    assert select(held_out, right, new, 0.3).kept == 0
+    assert select(held_out, right, np.full(4, -np.inf), 0.9).kept == 0
+
+
 def test_by_hand() -> None:
     """Nine held-out texts, one of them wrong at .6; ten new texts; an error of .4.
 

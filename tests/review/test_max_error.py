@@ -70,6 +70,63 @@ def test_only_labels_above_the_confidence_are_written(finished: Path, tmp_path: 
     ]
 
 
+def labels_with(finished: Path, source: Path, output: Path, *options: object) -> dict[str, dict[str, Any]]:
+    """Label a file with some options; return the rows of the output by their ids."""
+    pet("label", finished, "--input", source, "-q", "--force", "-o", output, *options)
+    return {row["id"]: row for row in map(json.loads, output.open())}
+
+
+@pytest.mark.parametrize("by", ["embeddings", "mass"])
+def test_the_error_is_that_of_the_labels_that_all_rules_keep(finished: Path, tmp_path: Path, by: str) -> None:
+    file, pool = held_out(finished, tmp_path), finished.parent / "in" / "pool.jsonl"
+    names = [row["id"] for row in map(json.loads, file.open())]
+    every = labels_with(finished, file, tmp_path / "x.jsonl")
+    sure = np.array([every[name]["confidence"] for name in names])
+    right = sure > sure.min()
+    middle = float(np.median(open_finished(finished).pool.confidence))
+    rules: dict[str, list[Any]] = {
+        "fit": ["--none-of-these", 0.2, "--none-of-these-by", by],
+        "sure": ["--min-confidence", middle],
+    }
+    for rule in (rules["fit"], rules["sure"], rules["fit"] + rules["sure"]):
+        fit = np.array([name in labels_with(finished, file, tmp_path / "x.jsonl", *rule) for name in names])
+        without = labels_with(finished, pool, tmp_path / "without.jsonl", *rule)
+        ids = [row["id"] for row in map(json.loads, pool.open())]
+        new = np.array([without[name]["confidence"] if name in without else -np.inf for name in ids])
+        chosen = select(np.where(fit, sure, -np.inf), right, new, 0.6)
+        kept = labels_with(finished, pool, tmp_path / "kept.jsonl", *rule, "--max-error", 0.6, "--held-out", file)
+        assert 0 < len(kept) < len(ids)
+        assert list(kept) == [name for name in without if without[name]["confidence"] >= chosen.confidence - 1e-6]
+
+
+def test_held_out_texts_that_fit_no_label_count_as_wrong(finished: Path, tmp_path: Path) -> None:
+    pool = finished.parent / "in" / "pool.jsonl"
+    rows = [{"id": f"h{number}", "text": f"A text with the number {number}."} for number in range(40)]
+    found = labels_with(finished, write_rows(tmp_path / "new.jsonl", rows), tmp_path / "labels.jsonl")
+    right = [row | {"label": found[row["id"]]["label"]} for row in rows]
+    held = write_rows(tmp_path / "held.jsonl", right)
+    options = ["label", finished, "--input", pool, "--force", "-o", tmp_path / "x.jsonl", "--max-error", "0.5"]
+    options += ["--held-out", held]
+    rule = ["--none-of-these", "0"]  # keeps most texts
+    alone = pet(*options).stderr
+    assert ", 0 are wrong" in alone and "warning" not in alone
+    assert all(word in pet(*options, *rule).stderr for word in ("warning", "none_of_these", "--held-out"))
+    write_rows(held, [row | {"label": "none_of_these"} for row in right])
+    assert ", 0 are wrong" not in pet(*options).stderr
+    assert "40 of 40 held-out labels are wrong" in refused(*options, "--max-error", "0.03")
+    write_rows(held, [*right[:39], right[39] | {"label": "none_of_these"}])
+    assert "warning" not in pet(*options, *rule).stderr
+    write_rows(held, [*right[:39], right[39] | {"label": "none_of_those"}])
+    assert "did you mean 'none_of_these'" in refused(*options)
+
+
+def test_if_other_rules_leave_nothing_the_message_names_them(finished: Path, tmp_path: Path) -> None:
+    file, pool = held_out(finished, tmp_path), finished.parent / "in" / "pool.jsonl"
+    options = ["label", finished, "--input", pool, "-o", tmp_path / "x.jsonl", "--max-error", "0.6", "--held-out", file]
+    assert "--min-confidence" in refused(*options, "--min-confidence", "1")
+    assert not (tmp_path / "x.jsonl").exists()
+
+
 def test_if_a_text_may_have_several_labels_all_of_them_must_be_right(tiny_model: Path, tmp_path: Path) -> None:
     inputs, run, held = write_inputs(tmp_path / "in"), tmp_path / "run", tmp_path / "held.jsonl"
     with (inputs / "task.yaml").open("a", encoding="utf-8") as task:
@@ -82,7 +139,7 @@ def test_if_a_text_may_have_several_labels_all_of_them_must_be_right(tiny_model:
     found = [json.loads(line) for line in (tmp_path / "labels.jsonl").open()]
     right = [row | {"label": soft["labels"]} for row, soft in zip(rows, found, strict=True)]
     write_rows(held, right)
-    assert "; 0 held-out labels" in pet(*options, "--max-error", "0.3", "--held-out", held).stderr
+    assert ", 0 are wrong" in pet(*options, "--max-error", "0.3", "--held-out", held).stderr
     write_rows(held, [row | {"label": sorted({"World", "Sports"} ^ set(row["label"]))} for row in right])
     assert "20 of 20 held-out labels are wrong" in refused(*options, "--max-error", "0.3", "--held-out", held)
 
