@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser
+from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser, is_review
 from pet.errors import PetError
 from pet.resources import expand
+from pet.store.disk import disk_errors
+from pet.store.json_reader import parse_json
 from pet.store.outputs import check_folder
 from pet.store.shared_lines import SharedLines, decoded, is_complete
 from pet.task.task import Task
@@ -77,6 +79,7 @@ class Ledger:
         self._parse = LineParser(task.labels, task.fields, several=task.multi_label)
         self._check = check
         self._clock = clock
+        self._refuse_foreign()
         self.sync()
         self._check_tail()
         with self._lines.exclusive():  # so that a file that cannot be written is noticed now
@@ -107,15 +110,24 @@ class Ledger:
             raise PetError(f"{place}: {wrong}")
         return decision
 
+    def _refuse_foreign(self) -> None:
+        """Refuse the file of another program, before anything is said about its lines or written to it."""
+        if not self.path.is_file():
+            return
+        with disk_errors(f"read {self.path}", paths=True), self.path.open("rb") as stream:
+            foreign = _is_foreign(stream)
+        if foreign:
+            raise PetError(
+                f"{self.path}: is not a file of decisions that `pet review` has written, and stays as it is; name "
+                "another file with -o (a table that was filled in is read with --read)"
+            )
+
     def _check_tail(self) -> None:
-        """Refuse the file of another program before the end of the file is repaired."""
+        """Refuse a last line without a line break that is no decision before the end of the file is repaired."""
         tail = self._lines.tail
-        start = tail.strip(b"\0")[: len(_BEGIN)]
         if is_complete(tail):
             place = f"{self.path}: last line"
             self._decision(decoded(tail, place), place)
-        elif start[:1] == b"{" and not self.revision and not _BEGIN.startswith(start):
-            raise PetError(f"{self.path}: its last line is cut off, and it has no decisions; name another file")
 
     def decide(self, decisions: Sequence[Decision], seen: Sequence[int]) -> list[Replaced]:
         """Save decisions. They replace earlier ones about the same texts.
@@ -209,3 +221,23 @@ class Ledger:
             for back, (number, decision) in enumerate(reversed(final))
             if number == last - back and decision.time == time and (time or not back)
         ]
+
+
+def _is_foreign(lines: Iterable[bytes]) -> bool:
+    """Return True if no line of a file is a decision, whatever is wrong with it, or the beginning of the first one."""
+    blank = True
+    for line in lines:
+        text = line.strip(b"\0 \t\r\n")  # after a power failure, zeros may stand for what was written
+        torn = blank and not line.endswith(b"\n") and _BEGIN.startswith(text[: len(_BEGIN)])
+        if text and (_has_decision(text) or (torn and not is_complete(text))):
+            return False
+        blank = blank and not text
+    return not blank
+
+
+def _has_decision(line: bytes) -> bool:
+    try:
+        found = parse_json(line.decode("utf-8"), "", "")
+    except (UnicodeDecodeError, PetError):
+        return False
+    return isinstance(found, dict) and is_review(found)

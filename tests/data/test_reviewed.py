@@ -164,18 +164,32 @@ def test_a_kill_loses_nothing_that_was_saved(
 @pytest.mark.parametrize(
     "content",
     [
-        '{"id": "x", "text": "of another program"}',
-        '{"text": "no line br',
-        '{"text": "a"}\n{"text": "no line br',
-        '{"id": "x", "text": "a"}\n{"id": "x", "te',
+        b'{"id": "x", "text": "of another program"}',
+        b'{"text": "no line br',
+        b'{"text": "a"}\n{"text": "no line br',
+        b'{"id": "x", "text": "a"}\n{"id": "x", "te',
+        b'{"id": "x", "text": "a"}\n{"id": "y", "text": "b"}\n',
+        b"id,text,label\n1,a,good\n2,b,bad\n",
+        b"id,text,label\r\n1,a,good\r\n2,b,bad",
+        b"PAR1\xff\xfe\n\x00\x15\n",
+        b"[]\n",
     ],
 )
-def test_the_file_of_another_program_is_refused_as_it_is(tmp_path: Path, content: str) -> None:
+def test_the_file_of_another_program_is_refused_at_once_and_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.jsonl"
-    path.write_text(content)
-    with pytest.raises(PetError, match=r"other\.jsonl"):
+    path.write_bytes(content)
+    with pytest.raises(PetError) as refused:
         Ledger(path, TASK)
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("other.jsonl", content)]
+    (message,) = refused.value.problems
+    assert str(path) in message and "-o" in message and "line" not in message
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("other.jsonl", content)]
+
+
+def test_a_review_with_a_line_that_is_broken_is_a_review(tmp_path: Path) -> None:
+    path = tmp_path / "reviewed.jsonl"
+    path.write_text("broken\n" + said("a", "good").to_json() + "\n")
+    with pytest.raises(PetError, match=r"reviewed\.jsonl:1.*correct the line"):
+        Ledger(path, TASK)
 
 
 @pytest.mark.parametrize("torn", ["{", '{"id": "b", "fie', "\0\0"])

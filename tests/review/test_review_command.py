@@ -146,6 +146,17 @@ def test_tables_of_suggest_are_read_back(hostile_run: Path, tmp_path: Path, endi
     assert read.stdout.startswith("21 new decisions")
 
 
+def test_a_table_that_is_named_as_the_file_of_decisions_is_refused_and_kept(hostile_run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("id,text,label\n1,a,World\n2,b,Sports\n")
+    message = refused("review", hostile_run, "-o", table, "-q")
+    assert message.count("error") == 1 and "correct the line" not in message
+    assert all(word in message for word in (str(table), "pet review", "-o", "--read"))
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [
+        ("mine.csv", "id,text,label\n1,a,World\n2,b,Sports\n")
+    ]
+
+
 def test_other_mistakes(hostile_run: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--read" in refused("review", hostile_run, "--format", "csv", "--read", table, "-o", tmp_path / "x.csv")
     assert "-o next.csv" in refused("review", hostile_run, "--format", "csv")
