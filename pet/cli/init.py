@@ -115,18 +115,11 @@ def _model_of(options: dict[str, Any]) -> ModelOptions | None:
 
 
 def _warnings(made: WrittenTask, source: str, output: str, checked: bool) -> list[str]:
-    from pet.data.values import is_missing_label
-
     found = [
         f"the labels {', '.join(map(repr, group))} differ only in case or spaces; add --merge-labels to merge them"
         for group in made.similar
     ]
-    found += [
-        f"the label {label!r} may stand for a missing one; if it does, empty these cells of {source}, and run the "
-        "command again"
-        for label in made.labels
-        if is_missing_label(label)
-    ]
+    found += _missing(made, source)
     if all(label.startswith("[") and label.endswith("]") for label in made.labels):
         found.append(
             f'the labels, such as {made.labels[0]!r}, look like lists; write lists as ["bug", "login"], or labels '
@@ -143,3 +136,20 @@ def _warnings(made: WrittenTask, source: str, output: str, checked: bool) -> lis
             "ones with -m MODEL, or later with `pet words`"
         )
     return found
+
+
+def _missing(made: WrittenTask, source: str) -> list[str]:
+    """Return a warning about labels such as ``NA``, if there are any."""
+    from pet.data.values import is_missing_label
+    from pet.terminal import counted
+
+    # Also as spreadsheets and people write it: #N/A, n.a., -, ?
+    words = [label for label in made.labels if is_missing_label(label.strip("#-? ").replace(".", ""))]
+    if not words:
+        return []
+    rows = ", ".join(f"{label!r} in {counted(made.counts[label], 'row')}" for label in words)
+    column = made.columns.get("label", "label")
+    return [
+        f"{source}: the column {column!r} has the label {rows}; if this stands for a missing label, empty these cells, "
+        "and run the command again"
+    ]

@@ -41,6 +41,8 @@ class WrittenTask:
         Rows without a label.
     several : bool
         True if a text may have several labels.
+    counts : mapping of str to int
+        Label -> its rows.
     """
 
     fields: tuple[str, ...]
@@ -50,6 +52,7 @@ class WrittenTask:
     similar: tuple[tuple[str, ...], ...]
     unlabeled: int = 0
     several: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ def write_new_task(
     with writing(place) as temporary:
         temporary.write_text(written, encoding="utf-8", newline="\n")
     words = {label: tuple(words) for label, words in draft.words.words.items()}
-    return WrittenTask(task.fields, task.labels, named_columns(found), words, found.similar, unlabeled, found.several)
+    counts, named = dict(zip(found.labels, found.counts, strict=True)), named_columns(found)
+    return WrittenTask(task.fields, task.labels, named, words, found.similar, unlabeled, found.several, counts)
 
 
 def _task_of(written: str, output: str | Path) -> Task:

@@ -440,11 +440,29 @@ def test_whole_numbers_as_labels_have_no_fraction(tmp_path: Path) -> None:
     assert table["label"] == [2, 1, 0] * 2
 
 
-def test_labels_that_may_be_missing_ones_are_pointed_out(tmp_path: Path, write_jsonl: WriteRows) -> None:
-    source = write_jsonl("train.jsonl", labeled(["NaN", "bug", "login"] * 3))
+@pytest.mark.parametrize("word", ["NaN", "NA", "N/A", "#N/A", "n.a.", "null", "None", "-", "?"])
+def test_labels_that_may_be_missing_ones_are_pointed_out(tmp_path: Path, word: str) -> None:
+    source = tmp_path / "train.csv"
+    values = [word, "bug", "login"] * 3
+    source.write_text("text,topic\n" + "".join(f"{SENTENCES[i % 6]} {i},{x}\n" for i, x in enumerate(values)))
     result = call("x", "--input", source, "-o", tmp_path / "task.yaml")
-    assert result.exit_code == 0 and "'NaN'" in result.stderr and "missing" in result.stderr
+    (warning,) = (line for line in result.stderr.splitlines() if "missing" in line)
+    assert all(
+        part in warning for part in ("warning", str(source), "'topic'", f"'{word}' in 3 rows", "empty these cells")
+    )
     assert "'bug'" not in result.stderr
+    assert word in Task.load(tmp_path / "task.yaml").labels  # what is read stays the same
+
+
+def test_several_words_for_a_missing_label_are_in_one_warning(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    source = write_jsonl("train.jsonl", labeled(["NaN", "bug", "login", "bug", "login", "null", "null", "C#", "non-e"]))
+    warnings = [
+        line
+        for line in call("x", "--input", source, "-o", tmp_path / "t.yaml").stderr.splitlines()
+        if "missing" in line
+    ]
+    assert len(warnings) == 1 and "'NaN' in 1 row, 'null' in 2 rows" in warnings[0] and "'label'" in warnings[0]
+    assert "C#" not in warnings[0] and "non-e" not in warnings[0]
 
 
 def test_a_row_in_place_of_the_names_is_pointed_out(tmp_path: Path) -> None:
