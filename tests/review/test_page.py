@@ -157,6 +157,70 @@ def test_undo_takes_back_nothing_that_others_have_decided(
     assert (decision.id, decision.label) == (review.ids[row], review.task.labels[1])
 
 
+def at(page: Any, place: int) -> str:
+    """Wait until the text at this place is shown, counted from 1; return it."""
+    page.wait_for_function("n => document.getElementById('text-title').textContent.startsWith(n)", arg=f"Text {place} ")
+    return shown(page)
+
+
+def test_forward_shows_what_was_visited_again_and_passes_over_what_others_have_decided(
+    served: Serve, watched: Watched, review: Review, make_review: Callable[[Path], Review]
+) -> None:
+    page = opened(watched, served(review))
+    page.keyboard.press("1")
+    second = at(page, 2)
+    page.keyboard.press("ArrowRight")
+    third = at(page, 3)
+    elsewhere = review.suggested(5)[3]
+    make_review(review.path).decide([elsewhere], [0], "labeled", [1])
+    notice(page, "Another tab or program has decided about 1 text")
+    page.keyboard.press("ArrowRight")
+    fifth = at(page, 5)
+    page.keyboard.press("ArrowLeft")
+    assert at(page, 3) == third
+    page.keyboard.press("u")
+    first = at(page, 1)
+    for place, text in ((2, second), (3, third), (5, fifth)):
+        page.keyboard.press("ArrowRight")
+        assert at(page, place) == text
+    assert len({first, second, third, fifth}) == 4
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("2")  # decides the third one, which is shown again: this tab has visited it
+    assert at(page, 5) == fifth
+    page.keyboard.press("ArrowLeft")
+    assert at(page, 3) == third
+    page.keyboard.press("ArrowRight")
+    assert at(page, 5) == fifth
+
+
+def test_forward_stays_on_a_text_if_the_next_ones_cannot_be_loaded_and_ends_after_the_last_one(
+    served: Serve, watched: Watched, review: Review
+) -> None:
+    page = opened(watched, served(review))
+    page.route("**/api/texts?*", lambda route: route.abort())
+    for place in range(2, 11):  # the texts that were loaded with the page
+        page.keyboard.press("ArrowRight")
+        tenth = at(page, place)
+    page.wait_for_function("() => !document.getElementById('alert').hidden")  # it loads the next ones ahead
+    page.keyboard.press("m")  # runs after what is loading, and hides the alert
+    page.wait_for_function("() => document.getElementById('alert').hidden")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => !document.getElementById('alert').hidden")
+    assert at(page, 10) == tenth
+    page.unroute("**/api/texts?*")
+    seen = [tenth]
+    for place in range(11, 22):
+        page.keyboard.press("ArrowRight")
+        seen.append(at(page, place))
+    assert len(set(seen)) == 12
+    for _ in range(2):  # the second one changes nothing
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("() => document.getElementById('text-title').textContent === 'No more texts'")
+    page.keyboard.press("ArrowLeft")
+    assert at(page, 21) == seen[-1]
+
+
 @pytest.mark.parametrize(
     "watched", [{"viewport": PHONE}, {"viewport": PHONE, "is_mobile": True, "has_touch": True}], indirect=True
 )
