@@ -28,6 +28,7 @@ from pet.errors import PetError
 from pet.terminal import clean
 
 _KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_JSON_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _MARK = "setting"
 
 
@@ -129,6 +130,56 @@ def own_settings(group: Settings) -> list[Setting]:
         Setting(declared.name or group.flat_name(name), name, declared, default, getattr(group, name))
         for name, (declared, default) in declarations(type(group)).items()
     ]
+
+
+def list_settings(groups: Mapping[str, Settings]) -> list[dict[str, Any]]:
+    """Describe every setting of groups of one kind, such as recipes, in plain values that JSON can hold.
+
+    Parameters
+    ----------
+    groups : name -> a group with these values; all of one class
+
+    Returns
+    -------
+    for each setting a dict with ``name``, ``group`` (its title), ``type`` (as in JSON Schema), ``default``,
+    ``choices``, ``low`` and ``high`` (None where they do not apply), ``values`` (name of a group -> value) and ``help``
+
+    Examples
+    --------
+    >>> from pet.recipe import RECIPES
+    >>> found = list_settings(RECIPES)[0]
+    >>> found["name"], found["type"], found["default"], found["low"], found["values"]["paper"]
+    ('max_length', 'integer', 256, 8, 256)
+    """
+    found = []
+    for parts in zip(*map(groups_of, groups.values()), strict=True):
+        for items in zip(*map(own_settings, parts), strict=True):
+            declared = items[0].declared
+            found.append(
+                {
+                    "name": items[0].name,
+                    "group": parts[0].title,
+                    "type": _JSON_TYPES[type(items[0].default)],
+                    "default": items[0].default,
+                    "choices": list(declared.choices) or None,
+                    "low": declared.low,
+                    "high": declared.high,
+                    "values": {name: item.value for name, item in zip(groups, items, strict=True)},
+                    "help": declared.help,
+                }
+            )
+    return found
+
+
+def as_given(value: object) -> str:
+    """Format a value as ``--set`` accepts it.
+
+    Examples
+    --------
+    >>> as_given(True), as_given(0.5)
+    ('true', '0.5')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def groups_of(group: Settings) -> Iterator[Settings]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pet.cli.echo import echo
+from pet.cli.echo import echo, echo_json
 from pet.cli.help import QUIET
 from pet.data.source_names import LABELED, UNLABELED
 from pet.errors import PetError
@@ -245,42 +246,51 @@ compute_options = combined(device_option, precision_option, pickle_option)
 exact_compute_options = combined(device_option, exact_precision_option, pickle_option)
 
 
-def list_settings_option(command: Any) -> Any:
-    """``--list-settings``: print every setting of the recipes and exit."""
+class _ListSettings(click.Option):
+    """``--list-settings``: print every setting of the recipes, as JSON with ``--json``, and exit."""
 
-    def show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-        if wanted and not context.resilient_parsing:
-            echo(settings_table())
-            context.exit()
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Print the list before click asks for arguments that are missing; a callback would not see ``--json``."""
+        if opts.get("list_settings") and not ctx.resilient_parsing:
+            if opts.get("as_json"):
+                echo_json(settings_document())
+            else:
+                echo(settings_table())
+            ctx.exit()
+        return super().handle_parse_result(ctx, opts, args)
 
-    return click.option(
-        "--list-settings",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=show,
-        help="List the recipes and every setting that --set can change, then exit.",
-    )(command)
+
+list_settings_option = click.option(
+    "--list-settings",
+    cls=_ListSettings,
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    help="List the recipes and every setting that --set can change, then exit. --json has types and ranges, too.",
+)
+
+
+def settings_document() -> dict[str, Any]:
+    """Return what ``--list-settings --json`` prints: the recipes, and every setting with its value in each of them."""
+    from pet.recipe import EFFORTS, RECIPES
+    from pet.settings import list_settings
+
+    return {"recipes": [*RECIPES], "efforts": [*EFFORTS], "settings": list_settings(RECIPES)}
 
 
 def settings_table() -> str:
     """All settings by concern: name, value in each recipe, and help."""
-    from pet.recipe import RECIPES, Recipe
+    from pet.recipe import RECIPES
     from pet.report.tables import text_table
-    from pet.settings import groups_of, own_settings
+    from pet.settings import as_given, list_settings
 
-    values = [recipe.to_dict() for recipe in RECIPES.values()]
     rows: list[list[str]] = []
-    for group in groups_of(Recipe()):
-        settings = own_settings(group)
-        rows += [["", *("" for _ in values), ""], [group.title, *("" for _ in values), ""]] if settings else []
-        rows += [[s.name, *(_shown(value[s.name]) for value in values), s.declared.help] for s in settings]
+    for title, settings in groupby(list_settings(RECIPES), key=lambda found: found["group"]):
+        rows += [[text, *("" for _ in RECIPES), ""] for text in ("", title)]
+        rows += [[found["name"], *map(as_given, found["values"].values()), found["help"]] for found in settings]
     return text_table(rows, ["setting", *RECIPES, "what it is"])
-
-
-def _shown(value: object) -> str:
-    """Format a value as --set accepts it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def pairs(values: Iterable[str], option: str, example: str) -> dict[str, str]:

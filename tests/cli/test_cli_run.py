@@ -225,6 +225,33 @@ def test_list_settings_names_every_setting_and_recipe():
     assert [line for line in text.split("\n") if line in titles] == titles
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--list-settings", "--json"],
+        ["run", "--json", "--list-settings"],
+        ["distill", "--list-settings", "--json"],
+    ],
+)
+def test_list_settings_is_one_json_document_with_every_setting(arguments: list[str]):
+    from pet.recipe import EFFORTS, RECIPES
+
+    found = json.loads(pet(*arguments).stdout)
+    assert (found["recipes"], found["efforts"]) == (list(RECIPES), list(EFFORTS))
+    rows = {row["name"]: row for row in found["settings"]}
+    for recipe, values in RECIPES.items():
+        assert {name: row["values"][recipe] for name, row in rows.items()} == values.to_dict()
+    assert {key: rows["steps"][key] for key in ("group", "type", "default", "choices", "low", "high")} == {
+        "group": "Members", "type": "integer", "default": 60, "choices": None, "low": 0, "high": 10**7
+    }  # fmt: skip
+    assert rows["merge"]["type"] == "string" and rows["merge"]["choices"] == ["learned", "weighted", "uniform"]
+    assert rows["even_start"]["type"] == "boolean" and rows["steps"]["help"].startswith("training steps of a member")
+
+
+def test_json_that_is_a_value_does_not_change_the_list_of_settings():
+    assert pet("run", "-o", "--json", "--list-settings").stdout == pet("run", "--list-settings").stdout
+
+
 # --- refusals ------------------------------------------------------------------------------------------
 
 Change = Callable[[Path], Any]
