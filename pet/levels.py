@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.terminal import counted
-
 Array = NDArray[Any]
 
 
@@ -91,18 +89,3 @@ def level_metrics(
         f1 = f1_score(right, said, labels=range(len(parents)), average="macro", zero_division=0)
         figures.append({"labels": len(parents), "accuracy": float((said == right).mean()), "macro_f1": float(f1)})
     return figures
-
-
-def level_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a line on each level of a result, for people.
-
-    Examples
-    --------
-    >>> level_lines({"levels": [{"labels": 10, "accuracy": 0.9, "macro_f1": 0.875}]})
-    ['Level 1, 10 parents of labels: accuracy 0.900, macro F1 0.875']
-    """
-    return [
-        f"Level {number}, {counted(level['labels'], 'parent')} of labels: accuracy {level['accuracy']:.3f}, "
-        f"macro F1 {level['macro_f1']:.3f}"
-        for number, level in enumerate(metrics.get("levels", ()), 1)
-    ]

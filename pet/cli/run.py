@@ -338,6 +338,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
         differences_table,
         first_seed,
         legend,
+        level_lines,
         majority_line,
     )
     from pet.run.results import headline_metrics, headlines_by_seed
@@ -357,7 +358,8 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
         if result.get("generations"):
             which = f" of {run_folder(name)}" if len(runs) > 1 else ""
             parts.append(f"Generations{which}:\n{generations_table(result['generations'])}")
-    parts += _level_lines(table)
+    levels = level_lines(table)
+    parts += ["\n".join(levels)] if levels else []
     members = _member_line(runs)
     parts += [members] if members else []
     named = {name: f"{run_folder(name)}: " if name and len(runs) > 1 else "" for name in by_name}
@@ -389,14 +391,6 @@ def _before(settings: RunSettings, output: Path) -> list[str]:
     lines = [f"Before, in {settings.reuse}: {line}" for line in estimate_lines(earlier.get("estimate"))[:1]]
     if lines and settings.corrections is not None:
         lines.append("Reviewed texts are harder than others, so the estimate with them is too low.")
-    return ["\n".join(lines)] if lines else []
-
-
-def _level_lines(table: Mapping[str, Any]) -> list[str]:
-    """Return the figures of each result on the levels of a hierarchy of labels."""
-    from pet.report.tables import result_levels
-
-    lines = result_levels(table)
     return ["\n".join(lines)] if lines else []
 
 

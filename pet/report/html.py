@@ -13,6 +13,7 @@ from pet.report.pages import render
 from pet.report.shares import ESTIMATED, share_columns
 from pet.report.summary import best_result, summary
 from pet.report.tables import (
+    LEVELS,
     Metrics,
     comparison_rows,
     difference_rows,
@@ -21,9 +22,9 @@ from pet.report.tables import (
     interval,
     is_multi_label,
     legend,
+    level_rows,
     majority_line,
     paired_figures,
-    result_levels,
 )
 
 _MOST_LABELS = 300  # rows of a table of labels
@@ -136,7 +137,7 @@ def _quality(result: Mapping[str, Any], results: Mapping[str, Any], first: Seque
         found["rows"] = [row[: len(columns) + 1] for row in found["rows"]]
         found["legend"] = legend(next(iter(results.values()))) if "n" in figures else ""
         found["majority"] = majority_line(figures) if figures.get("per_class") else ""
-        found["levels"] = result_levels(results)
+        found |= {"levels": level_rows(results), "levels_header": LEVELS}
     differences = result.get("differences")
     if differences:
         found["against"] = differences["result"]

@@ -8,6 +8,7 @@ from typing import Any
 from pet.report.pages import render
 from pet.report.shares import ESTIMATED, share_columns
 from pet.report.tables import (
+    LEVELS,
     NAMES,
     comparison_rows,
     difference_rows,
@@ -16,6 +17,7 @@ from pet.report.tables import (
     interval,
     is_multi_label,
     legend,
+    level_rows,
     majority_line,
     paired_figures,
 )
@@ -43,6 +45,7 @@ def seeds_report(
         columns = headline(shown, multi_label=is_multi_label(figures))
         found |= {"header": ["result", *columns.values()], "rows": comparison_rows(figures, shown)}
         found |= {"legend": legend(first), "majority": majority_line(first_seed(first))}
+        found |= {"levels": level_rows(figures), "levels_header": LEVELS}
     if differences:
         names = [cell for name in paired_figures(differences[0]).values() for cell in (name, f"P(better), {name}")]
         found |= {"differences": difference_rows(differences), "against": differences[0]["result"]}

@@ -9,7 +9,6 @@ from typing import Any
 
 from pet.confusion import MOST_DENSE
 from pet.evaluate import chance_ece
-from pet.levels import level_lines
 from pet.terminal import clean, counted, display_width, pad
 
 # Headline metrics with their display names.
@@ -21,6 +20,9 @@ SETS_HEADLINE = {
     "micro_f1": "micro F1", "macro_f1": "macro F1", "lrap": "ranking precision", "exact_match": "exact match",
 }  # fmt: skip
 NAMES = HEADLINE | SPECIAL | SETS_HEADLINE
+# Figures on each level of a hierarchy of labels, and the columns of a table of them.
+_OF_LEVEL = ("accuracy", "macro_f1")
+LEVELS = ("result", "level", "parents", *(NAMES[figure] for figure in _OF_LEVEL))
 # Metrics whose intervals are printed. The others have theirs in metrics.json and in the report.
 WITH_INTERVAL = ("accuracy", "micro_f1", "macro_f1", "em")
 _WIDTH = 80  # columns of a terminal for the names of labels
@@ -77,7 +79,7 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else clean(str(value))
 
 
-def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
+def summarize(runs: Sequence[Metrics]) -> dict[str, Any]:
     """Compute mean and standard deviation of the headline metrics over runs with different seeds.
 
     Parameters
@@ -91,20 +93,32 @@ def summarize(runs: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
         metric -> ``{"mean", "std", "n"}``. ``std`` is the sample standard deviation (divisor n - 1),
         or None for a single run. If the runs have intervals, ``interval`` is the mean of their ends: ``std`` says how
         much the seed matters, ``interval`` how much the choice of test texts does. Metrics that any run lacks are
-        omitted.
+        omitted. With a hierarchy of labels, ``levels`` has for each level ``labels`` (how many there are), and the same
+        for its metrics.
     """
-    summary: dict[str, dict[str, Any]] = {}
+    summary: dict[str, Any] = {}
     for figure in NAMES:
         values = [float(run[figure]) for run in runs if run.get(figure) is not None]
         if not values or len(values) < len(runs):
             continue
-        std = statistics.stdev(values) if len(values) > 1 else None
-        summary[figure] = {"mean": math.fsum(values) / len(values), "std": std, "n": len(values)}
+        summary[figure] = _mean_and_deviation(values)
         intervals = [run[f"{figure}_interval"] for run in runs if f"{figure}_interval" in run]
         if len(intervals) == len(runs):
             ends = zip(*intervals, strict=True)
             summary[figure]["interval"] = [math.fsum(of_end) / len(runs) for of_end in ends]
+    if runs and all(run.get("levels") for run in runs):
+        levels = zip(*(run["levels"] for run in runs), strict=True)  # the same hierarchy in all runs
+        summary["levels"] = [
+            {"labels": one[0]["labels"]}
+            | {figure: _mean_and_deviation([run[figure] for run in one]) for figure in _OF_LEVEL}
+            for one in levels
+        ]
     return summary
+
+
+def _mean_and_deviation(values: Sequence[float]) -> dict[str, Any]:
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": math.fsum(values) / len(values), "std": std, "n": len(values)}
 
 
 def headline(first: Sequence[str] = (), *, multi_label: bool = False) -> dict[str, str]:
@@ -253,21 +267,28 @@ def first_seed(metrics: Metrics | Sequence[Metrics]) -> Metrics:
     return metrics if isinstance(metrics, Mapping) else metrics[0]
 
 
-def result_levels(results: Mapping[str, Any]) -> list[str]:
-    """Return the figures of each result on the levels of a hierarchy of labels: lines; none without a hierarchy.
+def level_rows(results: Mapping[str, Metrics | Sequence[Metrics]]) -> list[list[Any]]:
+    """Return one row per result and level of a hierarchy of labels, in the columns of `LEVELS`; none without one.
 
-    Of several runs, these are the means.
+    Parameters
+    ----------
+    results : see `comparison_rows`
     """
-    return [f"{name}: {line}" for name, each in results.items() for line in level_lines(_mean_levels(each))]
+    rows = []
+    for name, result in results.items():
+        levels = summarize([result] if isinstance(result, Mapping) else result).get("levels", [])
+        for number, level in enumerate(levels, 1):
+            rows.append([name, number, level["labels"], *(_spread(level[figure], False) for figure in _OF_LEVEL)])
+    return rows
 
 
-def _mean_levels(metrics: Metrics | Sequence[Metrics]) -> Metrics:
-    if isinstance(metrics, Mapping):
-        return metrics
-    runs = [each["levels"] for each in metrics if each.get("levels")]
-    figures = ("accuracy", "macro_f1")
-    levels = zip(*runs, strict=True)  # the same hierarchy in all runs
-    return {"levels": [{**one[0], **{f: statistics.fmean(each[f] for each in one) for f in figures}} for one in levels]}
+def level_lines(results: Mapping[str, Metrics | Sequence[Metrics]]) -> list[str]:
+    """Return the rows of `level_rows` as lines for a terminal."""
+    return [
+        f"{f'{clean(name)}: ' if name else ''}Level {number}, {counted(labels, 'parent')} of labels: "
+        f"accuracy {accuracy}, macro F1 {macro_f1}"
+        for name, number, labels, accuracy, macro_f1 in level_rows(results)
+    ]
 
 
 def majority_line(metrics: Metrics) -> str:
@@ -303,7 +324,7 @@ def format_metrics(metrics: Metrics) -> str:
         [[label, row["precision"], row["recall"], row["f1"], row["support"]] for label, row in per_class.items()],
         ["label", "precision", "recall", "F1", "support"],
     )
-    classes = "\n".join([*level_lines(metrics), *([""] if metrics.get("levels") else []), classes])
+    classes = "\n".join([*level_lines({"": metrics}), *([""] if metrics.get("levels") else []), classes])
     confusion = ["", _format_confusion(metrics)] if "confusion" in metrics else []
     return "\n".join([first_line, "", classes, *confusion])
 

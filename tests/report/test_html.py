@@ -133,7 +133,9 @@ def test_the_report_shows_results_confusion_generations_and_config():
     assert page.row("result")[:5] == ["result", "accuracy", "macro F1", "MCC", "ECE"]
     assert page.row("baseline zero-shot")[1] == "0.250 [0.208, 0.939]"
     assert page.row("student")[1] == "0.833 ± 0.236 [0.208, 0.939]"
-    assert "baseline zero-shot: Level 1, 1 parent of labels: accuracy 0.875" in page.words
+    assert page.row("result", page.cells.index("level") - 1)[5:10] == [
+        "baseline zero-shot", "1", "1", "0.875", "0.750"
+    ]  # fmt: skip
     assert page.row("p1-r1")[1].strip() == "0.667 [0.208, 0.939]"
     matrix = ["gold \\ predicted", "good", "bad", "good", "1", "1", "bad", "0", "1"]
     assert page.row("gold \\ predicted")[:9] == matrix
@@ -256,3 +258,17 @@ def test_the_report_of_several_seeds_shows_means_and_links_to_each_run():
         "seed-0/report.html", "seed-1/report.html"
     ]  # fmt: skip
     assert Page(seeds_report(results | {"runs": {"0": {"data": {"train": 1}}}}, {})).open == []
+
+
+def test_the_report_of_several_seeds_shows_the_levels_of_a_hierarchy():
+    labels = ["<a>/x", "b/y"]
+    figures = [
+        metrics(labels, seed) | {"levels": [{"labels": 2, "accuracy": share, "macro_f1": share / 2}]}
+        for seed, share in enumerate((0.6, 0.8))
+    ]
+    results = {"task": "t", "method": "pet", "runs": {str(seed): {"data": {"train": 8}} for seed in (0, 1)}}
+    page = Page(seeds_report(results, {"pet ensemble": [metrics(labels)] * 2, "pet student": figures}))
+    assert page.open == [] and page.cells.count("level") == 1
+    assert page.row("result", page.cells.index("level") - 1)[5:10] == [
+        "pet student", "1", "2", "0.700 ± 0.141", "0.350 ± 0.071"
+    ]  # fmt: skip

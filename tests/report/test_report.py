@@ -50,6 +50,18 @@ def test_summarize_gives_mean_and_sample_deviation_over_seeds():
     assert summarize([]) == {}
 
 
+def test_summarize_gives_mean_and_deviation_of_each_level():
+    def run(*shares: float) -> dict[str, object]:
+        return {"levels": [{"labels": 2, "accuracy": share, "macro_f1": share / 2} for share in shares]}
+
+    first, second = summarize([run(0.6, 0.3), run(0.8, 0.3)])["levels"]
+    assert first["labels"] == 2 and second["accuracy"] == {"mean": pytest.approx(0.3), "std": 0.0, "n": 2}
+    assert first["accuracy"] == {"mean": pytest.approx(0.7), "std": pytest.approx(0.02**0.5), "n": 2}
+    assert first["macro_f1"]["mean"] == pytest.approx(0.35)
+    assert summarize([run(0.6)])["levels"][0]["accuracy"] == {"mean": 0.6, "std": None, "n": 1}
+    assert "levels" not in summarize([run(0.6), {}])
+
+
 def test_a_comparison_table_shows_means_and_deviations():
     one = {"accuracy": 0.5, "macro_f1": 0.25, "mcc": 0.0, "ece": 0.125}
     other = {"accuracy": 0.75, "macro_f1": 0.25, "mcc": -0.5, "ece": 0.125}

@@ -13,7 +13,7 @@ from small_run import pet, refused, run_options, write_inputs
 from pet.cli.run import summary
 from pet.evaluate import evaluate
 from pet.progress import Reporter
-from pet.report.tables import result_levels
+from pet.report.tables import level_lines
 from pet.run import seeds as seeds_module
 from pet.run.inputs import load_data
 from pet.run.load_run import read_settings
@@ -70,7 +70,7 @@ def test_the_summary_names_the_run_of_each_table_of_generations(tmp_path: Path) 
 
 
 def test_the_summary_tells_all_runs_apart(tmp_path: Path) -> None:
-    """Figures of single runs are named, and those of levels are means."""
+    """Figures of single runs are named, and those of levels are means with their spread."""
     estimate = {"accuracy": 0.8, "low": 0.7, "high": 0.9, "judged": 0, "wrong": 0, "disagreement": 0.1}
     runs = {
         name: {"method": "pet", "data": {"train": 4}, "advice": [advice], "estimate": estimate | {"accuracy": accuracy}}
@@ -81,8 +81,8 @@ def test_the_summary_tells_all_runs_apart(tmp_path: Path) -> None:
     assert "note: seed-0: first" in said and "note: seed-1: second" in said
     assert "seed-0: About 80%" in said and "seed-1: About 60%" in said
     levels = [{"levels": [{"labels": 2, "accuracy": share, "macro_f1": share / 2}]} for share in (0.25, 0.75)]
-    assert result_levels({"student": levels}) == [
-        "student: Level 1, 2 parents of labels: accuracy 0.500, macro F1 0.250"
+    assert level_lines({"student": levels}) == [
+        "student: Level 1, 2 parents of labels: accuracy 0.500 ± 0.354, macro F1 0.250 ± 0.177"
     ]
 
 
