@@ -30,7 +30,6 @@ LEVEL = 0.05  # of the sign test
 # What to do if another method is better.
 _CURES = {
     "zero-shot": "training on so few texts takes away more than it adds: label more texts, or use --method zero-shot",
-    "supervised": "add it to the ensemble: --member head",
     "pet": "use --method pet",
 }
 _OTHERS_ARE_WEAK = "look at each pattern with `pet check`, and leave weak ones out with --patterns"
@@ -71,29 +70,33 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
             ensemble = shifted(context, ensemble, target)
         baselines[kind] = {"ensemble": evaluate_ensemble(context, [member], ensemble)["ensemble"]}
         labels[kind] = said(ensemble.combine(member_scores(context, [member], "test")))
-    rivals = labels | {name: found for name, found in others.items() if name in _CURES}
+    rivals = labels | {name: found for name, found in others.items() if name in {*_CURES, *_ALREADY_A_MEMBER}}
     in_run = {*own, *("supervised" for spec in context.specs if spec.kind == head.KIND)}
-    advice = _about_baselines(rivals, predicted, gold, in_run) + _about_student(context, predicted, gold)
+    trains = context.settings.trains_members
+    advice = _about_baselines(rivals, predicted, gold, in_run, trains) + _about_student(context, predicted, gold)
     setting = "balanced_batches=true" if context.task.multi_label else "class_weight=balanced"
     result = results.get("student") or results["ensemble"]
-    advice += rare_labels(context.data.report["train_per_label"], result, setting)
+    advice += rare_labels(context.data.report["train_per_label"], result, setting if trains else None)
     figures = {"baselines": baselines, "advice": advice}
     others = {MOST_FREQUENT: others[MOST_FREQUENT], **labels, **others}
     return {**figures, "differences": differences(context, predicted, others)}
 
 
 def _about_baselines(
-    baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, in_run: Collection[str]
+    baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, in_run: Collection[str], trains: bool
 ) -> list[str]:
     """Return a sentence on the best baseline if it is better than the student, or the ensemble without one.
 
-    `in_run` are the baselines that are also members of the ensemble.
+    `in_run` are the baselines that are also members of the ensemble. `trains` says whether the method trains members;
+    the others refuse these.
     """
     result = "student" if "student" in predicted else "ensemble"
     best = max(baselines, key=lambda name: int(_right(baselines[name], gold).sum()))
     if not is_better(_right(baselines[best], gold), _right(predicted[result], gold)):
         return []
-    cure = _CURES.get(best, f"add it to the ensemble: --member {best}")
+    member = f"--member {'head' if best == 'supervised' else best}"
+    added = f"add it to the ensemble: {member}" if trains else f"use it in an ensemble: --method pet {member}"
+    cure = _CURES.get(best, added)
     if best in in_run:
         cure = _ALREADY_A_MEMBER.get(best, _OTHERS_ARE_WEAK)
     return [f"{_compared(best, baselines[best], result, predicted[result], gold)}; {cure}"]

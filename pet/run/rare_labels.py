@@ -10,14 +10,14 @@ _TIMES = 3  # a label is rare if the mean label has this many times as many labe
 _LISTED = 5  # labels in a sentence
 
 
-def rare_labels(counts: Mapping[str, int], metrics: Mapping[str, Any], setting: str) -> list[str]:
+def rare_labels(counts: Mapping[str, int], metrics: Mapping[str, Any], setting: str | None) -> list[str]:
     """Return a sentence on the labels with few labeled texts, or nothing if all labels have as many as the others.
 
     Parameters
     ----------
     counts : label -> number of labeled texts
     metrics : figures of the result on the test texts
-    setting : what may help labels that have some texts
+    setting : what may help labels that have some texts; None: nothing in this run
 
     Examples
     --------
@@ -42,7 +42,7 @@ average; label more of these texts, or try --set class_weight=balanced
         for label in rare[:_LISTED]
     ]
     more = f", and {len(rare) - _LISTED} more labels are as rare" if len(rare) > _LISTED else ""
-    cure = f"label more of these texts, or try --set {setting}"
+    cure = "label more of these texts" + (f", or try --set {setting}" if setting else "")
     if not any(counts[label] for label in rare):
         cure = "label some of these texts"
     return [

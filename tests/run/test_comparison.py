@@ -122,9 +122,27 @@ def test_a_better_baseline_and_a_weak_student_are_told_with_a_cure(
 )
 def test_the_cure_does_not_name_a_member_that_is_there(best: str, in_run: list[str], cure: str):
     gold = np.zeros(20, dtype=int)
-    (said,) = _about_baselines({best: gold}, {"student": gold + 1}, gold, in_run)
+    (said,) = _about_baselines({best: gold}, {"student": gold + 1}, gold, in_run, trains=True)
     assert said.startswith(f"{best} is better than the student") and cure in said
     assert ("--member" in said) == (best not in in_run)
+
+
+@pytest.mark.parametrize(("best", "member"), [("tfidf", "tfidf"), ("supervised", "head")])
+def test_the_cure_of_a_run_without_trained_members_names_a_method_that_accepts_them(best: str, member: str):
+    gold = np.zeros(20, dtype=int)
+    (said,) = _about_baselines({best: gold}, {"student": gold + 1}, gold, [], trains=False)
+    assert f"--method pet --member {member}" in said
+
+
+def test_a_supervised_run_gets_no_advice_that_it_would_refuse(
+    inputs: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pet.run.comparison.is_better", lambda ours, theirs: True)
+    monkeypatch.setattr("pet.run.comparison.rare_labels", lambda counts, metrics, setting: [f"setting: {setting}"])
+    options = run_options(inputs, tiny_model, parts=["train", "test"])
+    pet(*options, "--method", "supervised", "-q", "-o", tmp_path / "run")
+    first, rare = _metrics(tmp_path / "run")["advice"]
+    assert "--method pet --member" in first and rare == "setting: None"
 
 
 def test_a_run_that_is_worse_than_its_untrained_patterns_says_so(

@@ -60,6 +60,8 @@ def test_nothing_is_said_if_labels_have_equally_many_texts() -> None:
     assert rare_labels({"a": 40, "b": 0}, {"per_class": {**rows, "b": rows["b"] | {"support": 0}}}, setting) == []
     (said,) = rare_labels({"a": 40, "b": 1}, {"per_class": rows}, setting)
     assert "'b' (1 labeled text)" in said and setting in said
+    (said,) = rare_labels({"a": 40, "b": 1}, {"per_class": rows}, None)
+    assert "label more" in said and "--set" not in said
     (said,) = rare_labels({"a": 40, "b": 0}, {"per_class": rows}, setting)  # there are no texts to count more
     assert "'b' (0 labeled texts)" in said and "label some" in said and setting not in said
 
