@@ -370,7 +370,7 @@ def summary(results: dict[str, Any], output: Path, settings: RunSettings) -> str
     parts += ["\n".join(spread_lines(results))] if "spread" in results else []
     first = output / run_folder(next(iter(results["runs"]))) if "runs" in results else output
     parts += _before(settings, first)
-    parts.append(_outcome(first, settings))
+    parts.append(_outcome(first, output / "report.html", settings))
     return "\n\n".join(parts)
 
 
@@ -403,12 +403,13 @@ def _member_line(runs: Sequence[dict[str, Any]]) -> str:
     return f"{len(values)} members: {name} {min(values):.3f} to {max(values):.3f}"
 
 
-def _outcome(folder: Path, settings: RunSettings) -> str:
+def _outcome(folder: Path, report: Path, settings: RunSettings) -> str:
+    """Say where the results of a run are, and the report, which may be that of several runs."""
     if (folder / "student").is_dir():
         student = folder / "student"
-        found = f"classifier: {student}\nreport:     {folder / 'report.html'}"
+        found = f"classifier: {student}\nreport:     {report}"
         return f"{found}\nnext:       pet predict {_quoted(student)} --input FILE -o predictions.jsonl"
-    found = f"report: {folder / 'report.html'}"
+    found = f"report: {report}"
     follow = f"pet label {_quoted(folder)} --input FILE -o labels.parquet"
     labels = folder / "g0" / "labels.parquet"
     if labels.is_file():

@@ -109,6 +109,6 @@ def _summary(results: Mapping[str, Any]) -> list[str]:
     data = next(iter(runs.values()))["data"]
     other = "another draw of the examples or another seed" if "spread" in results else "another seed"
     done = f"The same job ran {len(runs)} times, each time with {other}, on {data['train']} labeled texts."
-    advice = next((run["advice"][0] for run in runs.values() if run.get("advice")), "")
+    advice = next(((_named(name)[0], run["advice"][0]) for name, run in runs.items() if run.get("advice")), None)
     spread = [f"{line}." for line in spread_lines(results)]
-    return [done, *spread, *([f"Next: {advice}."] if advice else [])]
+    return [done, *spread, *([f"Next, from {advice[0]}: {advice[1]}."] if advice else [])]

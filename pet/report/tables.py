@@ -172,7 +172,7 @@ def interval(ends: Sequence[float], sign: str = "") -> str:
 def legend(result: Metrics | Sequence[Metrics]) -> str:
     """Say what the numbers after a figure in a comparison mean, and how many texts they are from."""
     first = first_seed(result)
-    parts = [] if isinstance(result, Mapping) or len(result) < 2 else [f"± standard deviation over {len(result)} seeds"]
+    parts = [] if isinstance(result, Mapping) or len(result) < 2 else [f"± standard deviation over {len(result)} runs"]
     texts = counted(first["n"], "test text")
     if "accuracy_interval" in first or "micro_f1_interval" in first:
         return "; ".join([*parts, f"[ ] 95% interval, from {texts}"]) + "."

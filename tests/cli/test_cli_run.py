@@ -139,7 +139,7 @@ def test_without_pool_and_test_texts_the_ensemble_is_the_result(inputs: Path, ti
 def test_seeds_give_the_mean_over_runs(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--method", "supervised", "-q", "-o", tmp_path / "runs"]
     result = pet(*options, "--seeds", 2)
-    assert " ± " in result.stdout
+    assert " ± " in result.stdout and f"report:     {tmp_path / 'runs' / 'report.html'}\n" in result.stdout
     found = json.loads((tmp_path / "runs" / "metrics.json").read_text())
     accuracies = [found["runs"][seed]["student"]["accuracy"] for seed in ("0", "1")]
     assert found["summary"]["supervised"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)

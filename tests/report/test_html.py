@@ -250,9 +250,9 @@ def test_the_report_of_several_seeds_shows_means_and_links_to_each_run():
     assert (
         page.open == []
         and "<i>" not in text.split("</script>")[0].replace("&lt;i&gt;", "")
-        and "Next: <u>." in page.words
+        and "Next, from seed 1: <u>." in page.words
     )
-    assert "±" in page.row("pet student")[1] and "2 seeds" in page.words
+    assert "±" in page.row("pet student")[1] and "over 2 runs" in page.words
     assert page.row("a")[:3] == ["a", "0.400", "0.400 [0.100, 0.800]"]
     assert [value for name, value in page.attributes if name == "href"][1:] == [
         "seed-0/report.html", "seed-1/report.html"

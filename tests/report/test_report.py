@@ -80,7 +80,7 @@ def test_the_spread_over_seeds_is_beside_the_interval_over_texts():
     other = {"n": 10, "accuracy": 0.75, "accuracy_interval": [0.5, 1.0]}
     row = comparison_table({"student": [one, other]}).splitlines()[2]
     assert "0.625 ± 0.177 [0.375, 0.875]" in row
-    assert "2 seeds" in legend([one, other]) and "10 test texts" in legend([one, other])
+    assert "2 runs" in legend([one, other]) and "10 test texts" in legend([one, other])
     assert "seed" not in legend(one) and "95%" in legend(one) and "95%" not in legend({"n": 1})
 
 
