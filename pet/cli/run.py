@@ -99,7 +99,9 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
 )
 @draw_options
 @click.option(
-    "--pool-gold", metavar="F", help="Labels of --unlabeled, only to report the accuracy of soft and pseudo-labels."
+    "--pool-gold",
+    metavar="F",
+    help="With --method ipet: labels of --unlabeled, only to report the accuracy of each generation's labels.",
 )
 @click.option(
     "--corrections",
