@@ -43,12 +43,14 @@ class Fitted:
     soft_labels : soft labels of the pool, or None
     results : see `pet.run.pipeline.run`
     folder : temporary folder with members that do not fit into memory; it is removed with this object
+    in_memory : whether predictions need no files of the run
     """
 
     predictor: Classifier | SavedEnsemble
     soft_labels: SoftLabelTable | None = None
     results: dict[str, Any] = field(default_factory=dict)
     folder: Scratch | None = None
+    in_memory: bool = True
 
     @property
     def student(self) -> Classifier | None:
@@ -112,10 +114,10 @@ def fit_run(
     except BaseException:
         folder.close()
         raise
-    if isinstance(fitted.predictor, SavedEnsemble) and not fitted.predictor.keep_all():
-        fitted.folder = folder
-    else:
+    if fitted.in_memory:
         folder.close()
+    else:
+        fitted.folder = folder
     return fitted
 
 
@@ -149,4 +151,6 @@ def _open_run(place: Path, settings: RunSettings, task: Task, results: dict[str,
     if isinstance(predictor, Classifier) and list(predictor.labels) != [str(label) for label in task.labels]:
         raise PetError(f"{place / 'student'}: its labels are not those of the run; copy the folder from the original")
     labels = place / f"g{used_generation(place, read_stages(place), settings.method)}" / "labels.parquet"
-    return Fitted(predictor, read_soft_labels(labels, task.labels) if labels.is_file() else None, results)
+    soft_labels = read_soft_labels(labels, task.labels) if labels.is_file() else None
+    in_memory = isinstance(predictor, Classifier) or predictor.keep_all()
+    return Fitted(predictor, soft_labels, results, in_memory=in_memory)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from pet.backbones.base import LanguageModel
 from pet.backbones.learned import LearnedVerbalizer
@@ -23,7 +24,7 @@ from pet.members.shared import Shared
 from pet.members.spec import MemberSpec
 from pet.members.texts import Texts
 from pet.members.training import ClozeData, asked_data, train_member
-from pet.members.verbalizers import FILE, read_head, save_head, start_head, verbalizer_of
+from pet.members.verbalizers import FILE, read_arrays, read_head, save_head, start_head, verbalizer_of
 from pet.training.settings import WORDS
 from pet.tuning.members import learned_in, save_member, start_member
 
@@ -43,6 +44,7 @@ class PatternMember:
     folder : folder of the trained member; None before `fit`
     scale : scale of the scores
     offset : what is subtracted from the scores, once it is known; see `pet.members.offset`
+    learned : arrays of the learned verbalizer, once `load` has read them
     """
 
     spec: MemberSpec
@@ -52,6 +54,7 @@ class PatternMember:
     folder: Path | None = None
     scale: Scale = Scale.LOGITS
     offset: Array | None = None
+    learned: dict[str, Tensor] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -95,7 +98,7 @@ class PatternMember:
             shared.tokenizer.save_pretrained(folder)
         if isinstance(lm, LearnedVerbalizer):
             save_head(lm, folder)
-        self.folder = folder
+        self.folder, self.learned = folder, None
         return Report(len(data.labels), losses, trained, pattern_notes(self.shared, self.spec))
 
     def _head(self, lm: LanguageModel, kind: str, cloze: ClozeData) -> LearnedVerbalizer:
@@ -110,6 +113,8 @@ class PatternMember:
             self.shared.bind_tuned()
             self.shared.models.member(self.folder)
             self.offset = self.label_offset()
+            if verbalizer_of(self.shared, self.spec) != WORDS:
+                self.learned = read_arrays(self.folder)
 
     def scores(self, texts: Texts, out: Array, on_rows: OnRows = ignore) -> None:
         """See `pet.members.seam.Scorer.scores`."""
@@ -118,14 +123,22 @@ class PatternMember:
         lm, pvp = self.shared.models.member(self.folder), self.pvp
         kind = verbalizer_of(self.shared, self.spec)
         if kind != WORDS:
-            head = read_head(lm, kind, self.folder, pvp)
+            head = read_head(lm, kind, self.folder, pvp, self.learned)
             lm, pvp = head, head.bind(pvp)
         score_texts(self.shared, lm, pvp, texts, out, on_rows, offset=self.label_offset())
 
     def label_offset(self) -> Array | None:
-        """Return what is subtracted from the scores; members of older versions have it only for several labels."""
+        """Return what is subtracted from the scores; members of older versions have it only for several labels.
+
+        Raises
+        ------
+        PetError
+            If the file is damaged, or the folder is gone.
+        """
         if self.offset is not None or self.folder is None:
             return self.offset
+        if not self.folder.is_dir():  # without an offset, the scores would be others
+            raise PetError(f"{self.folder}: folder not found, and the member's files are read from it; restore it")
         if not (self.shared.task.multi_label or (self.folder / OFFSET).is_file()):
             return None
         return read_offset(self.folder, len(self.shared.task.labels))

@@ -34,6 +34,7 @@ from pet.training.settings import LEARNED, WEIGHTED, WORDS
 
 Array = NDArray[Any]
 FILE = "verbalizer.safetensors"  # in the folder of a member
+_AGAIN = "train this member again"
 
 
 def verbalizer_of(shared: Shared, spec: MemberSpec) -> str:
@@ -107,7 +108,25 @@ def save_head(head: LearnedVerbalizer, folder: Path) -> None:
     save_file(arrays, folder / FILE)
 
 
-def read_head(lm: LanguageModel, kind: str, folder: Path, pvp: PVP) -> LearnedVerbalizer:
+def read_arrays(folder: Path) -> dict[str, Tensor]:
+    """Return the arrays of the learned verbalizer in the folder of a member.
+
+    Raises
+    ------
+    PetError
+        If the file is missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise PetError(f"{path}: cannot read the verbalizer ({error}); {_AGAIN}") from error
+
+
+def read_head(
+    lm: LanguageModel, kind: str, folder: Path, pvp: PVP, arrays: dict[str, Tensor] | None = None
+) -> LearnedVerbalizer:
     """Return the learned verbalizer in the folder of a member.
 
     Parameters
@@ -116,23 +135,19 @@ def read_head(lm: LanguageModel, kind: str, folder: Path, pvp: PVP) -> LearnedVe
     kind : ``learned``, ``prototype`` or ``weighted``
     folder : of the member
     pvp : the pattern
+    arrays : those of the file, if they have been read
 
     Raises
     ------
     PetError
         If the file is missing, damaged, or for other labels or another model.
     """
-    path, again = folder / FILE, "train this member again"
-    try:
-        with safe_open(path, framework="pt") as file:
-            arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise PetError(f"{path}: cannot read the verbalizer ({error}); {again}") from error
+    path, arrays = folder / FILE, read_arrays(folder) if arrays is None else arrays
     if {name: tuple(array.shape) for name, array in arrays.items()} != _shapes(lm, kind, pvp):
         labels = pvp.word_to_label.shape[1]
-        raise PetError(f"{path}: is not the {kind} verbalizer of {labels} labels for this model; {again}")
+        raise PetError(f"{path}: is not the {kind} verbalizer of {labels} labels for this model; {_AGAIN}")
     if not all(torch.isfinite(array).all() for array in arrays.values()):
-        raise PetError(f"{path}: has numbers that are NaN or infinite; {again}")
+        raise PetError(f"{path}: has numbers that are NaN or infinite; {_AGAIN}")
     head = WordWeights(lm, arrays, pvp) if kind == WEIGHTED else HEADS[kind](_masked(lm, kind), arrays)
     return head.to(next(lm.parameters()).device)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,28 @@ def test_pet_without_pool_predicts_with_the_ensemble(
     np.testing.assert_array_equal(kept.predict_proba(TEXTS[NEW]), expected)
     with pytest.raises(PetError, match="student"):
         classifier.save(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("tuning", ["full", "prompt"])
+def test_an_ensemble_predicts_the_same_without_the_folder_of_its_run(make: Make, tmp_path: Path, tuning: str) -> None:
+    kept = make(output=tmp_path / "run", tuning=tuning).fit(TEXTS[TRAIN], TOPICS[TRAIN])
+    loaded = PetClassifier.load(tmp_path / "run", device="cpu")
+    pickled = pickle.dumps(kept)
+    expected = make(tuning=tuning).fit(TEXTS[TRAIN], TOPICS[TRAIN]).predict_proba(TEXTS[NEW])
+    shutil.rmtree(tmp_path / "run")
+    for classifier in (kept, loaded, pickle.loads(pickled)):
+        np.testing.assert_array_equal(classifier.predict_proba(TEXTS[NEW]), expected)
+
+
+@pytest.mark.parametrize("verbalizer", ["weighted", "learned", "prototype"])
+def test_an_ensemble_keeps_learned_verbalizers_in_memory(make: Make, tmp_path: Path, verbalizer: str) -> None:
+    settings = SETTINGS | {"verbalizer": verbalizer}
+    kept = make(settings=settings, output=tmp_path / "run").fit(TEXTS[TRAIN], TOPICS[TRAIN])
+    expected = kept.predict_proba(TEXTS[NEW])
+    shutil.rmtree(tmp_path / "run")
+    classifier = make(settings=settings).fit(TEXTS[TRAIN], TOPICS[TRAIN])
+    for other in (kept, classifier, pickle.loads(pickle.dumps(classifier))):
+        np.testing.assert_array_equal(other.predict_proba(TEXTS[NEW]), expected)
 
 
 def test_ensemble_larger_than_memory_stays_on_disk(

@@ -12,6 +12,7 @@ from datasets import Dataset
 from tiny_text import LABELS, news_rows
 
 from pet.backbones.info import ModelInfo
+from pet.errors import PetError
 from pet.members.kinds import fit_scorer, make_scorer, open_scorer
 from pet.members.models import Models
 from pet.members.offset import FILE, read_offset
@@ -75,6 +76,17 @@ def test_the_first_predictions_for_the_labeled_texts_are_their_label_shares_on_a
     shared = shared_of()
     member = fitted(shared, tmp_path / "m")
     np.testing.assert_allclose(softmax(scored(member, shared)).mean(axis=0), [0.4, 0.3, 0.2, 0.1], atol=1e-4)
+
+
+def test_a_member_without_its_folder_does_not_score(shared_of: Callable[..., Shared], tmp_path: Path) -> None:
+    shared = shared_of()
+    fitted(shared, tmp_path / "m")
+    member = open_scorer(tmp_path / "m", shared)
+    shared.models.keep([tmp_path / "m"])
+    scored(member, shared)  # from now on, its model is in memory
+    (tmp_path / "m").rename(tmp_path / "n")
+    with pytest.raises(PetError, match="folder not found"):
+        scored(member, shared)
 
 
 def test_labels_may_be_probabilities(shared_of: Callable[..., Shared], tmp_path: Path) -> None:
