@@ -29,7 +29,12 @@ Columns = list[list[Any]]  # one list of values for each field
 
 
 def table_of(
-    texts: Any, fields: Sequence[str], *, labels: NDArray[Any] | None = None, name: str = "X"
+    texts: Any,
+    fields: Sequence[str],
+    *,
+    labels: NDArray[Any] | None = None,
+    name: str = "X",
+    columns: Mapping[str, str] = {},
 ) -> datasets.Dataset:
     """Return a table like that of `pet.data.read.read_table`, from values in memory.
 
@@ -42,6 +47,7 @@ def table_of(
     labels : positions in the task's labels, shape (rows,); 0 and 1 for each label, shape (rows, L), if a text may have
         several; None for unlabeled texts
     name : what messages call the texts
+    columns : field -> its name in tables and mappings, as in a task file; those that lack it may have the field's own
 
     Returns
     -------
@@ -59,16 +65,16 @@ def table_of(
     [{'id': '0', 'text': 'c', 'title': 'a'}, {'id': '1', 'text': 'd', 'title': 'b'}]
     """
     problems = Problems(Source("memory", type(texts).__name__), name)
-    columns = _columns(texts, list(fields), problems)
+    values = _columns(texts, list(fields), columns, problems)
     problems.raise_if_any()
-    refuse_lengths(fields, columns, name)
-    rows = len(columns[0])
+    refuse_lengths(fields, values, name)
+    rows = len(values[0])
     if not rows:
         raise PetError(f"{name} is empty (0 texts); give at least one text")
     if labels is not None and len(labels) != rows:
         raise PetError(f"{name} has {rows} texts, but there are {len(labels)} labels; give one for each text")
     arrays = [pa.array(list(map(str, range(rows))), pa.string())]
-    arrays += [_strings(column, field, problems) for column, field in zip(columns, fields, strict=True)]
+    arrays += [_strings(column, field, problems) for column, field in zip(values, fields, strict=True)]
     problems.raise_if_any()
     kinds = [("id", pa.string()), *((field, pa.string()) for field in fields)]
     if labels is not None:
@@ -109,7 +115,7 @@ def listed(column: Any) -> list[Any]:
     return list(column)
 
 
-def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
+def _columns(texts: Any, fields: list[str], columns: Mapping[str, str], problems: Problems) -> Columns:
     """Return the values of each field."""
     name, kind = problems.name, type(texts).__name__
     if hasattr(texts, "tocsr"):
@@ -121,14 +127,14 @@ def _columns(texts: Any, fields: list[str], problems: Problems) -> Columns:
     named = named_columns(texts, name)
     if named is not None:
         names, column = named
-        return [column(i) for i in _places(names, fields, name)]
+        return [column(i) for i in _places(names, fields, columns, name)]
     if getattr(texts, "ndim", 1) == 0:
         raise PetError(f"{name} is a single value; give a list of texts")
     try:
         rows = listed(texts)
     except TypeError:
         raise PetError(f"{name} is a {kind}; give a list of texts") from None
-    return _from_rows(rows, fields, problems)
+    return _from_rows(rows, fields, columns, problems)
 
 
 def named_columns(texts: Any, name: str) -> tuple[list[Any], Callable[[int], list[Any]]] | None:
@@ -168,14 +174,14 @@ def _of_dataset(table: Any, column: str) -> list[Any]:
     return values if names is None else [names[i] if isinstance(i, int) and 0 <= i < len(names) else i for i in values]
 
 
-def _places(names: list[Any], fields: list[str], name: str) -> list[int]:
+def _places(names: list[Any], fields: list[str], columns: Mapping[str, str], name: str) -> list[int]:
     """Return the number of each field's column: by name, or in order if the columns have no names."""
     header = [column if isinstance(column, str) else "" for column in names]
     if len(names) == len(fields) and not any(header):
         return list(range(len(names)))
     problems, places = [], []
     for field in fields:
-        same = same_columns(field, header)
+        same = _same(field, header, columns)
         if len(same) > 1:
             problems.append(f"{name}: {two_columns(same)}")
         elif not same:
@@ -188,26 +194,27 @@ def _places(names: list[Any], fields: list[str], name: str) -> list[int]:
     return places
 
 
-def _from_rows(rows: list[Any], fields: list[str], problems: Problems) -> Columns:
+def _from_rows(rows: list[Any], fields: list[str], columns: Mapping[str, str], problems: Problems) -> Columns:
     if len(fields) == 1 and all(isinstance(row, str) for row in rows):
         return [rows]
-    columns: Columns = [[] for _ in fields]
+    found: Columns = [[] for _ in fields]
     for number, row in enumerate(rows):
-        values = _row(row, fields)
+        values = _row(row, fields, columns)
         if values is None:
             problems.add((0, number), "row", f"is {shorten(repr(row))}; {_wanted(fields)}")
             continue
-        for column, value in zip(columns, values, strict=True):
+        for column, value in zip(found, values, strict=True):
             column.append(value)
-    return columns
+    return found
 
 
-def _row(row: Any, fields: list[str]) -> list[Any] | None:
+def _row(row: Any, fields: list[str], columns: Mapping[str, str]) -> list[Any] | None:
     """Return the values of a row in the order of the fields; None if it has other fields."""
     if hasattr(row, "_asdict"):  # a named tuple
         row = row._asdict()
     if isinstance(row, Mapping):
-        keys = fields if all(field in row for field in fields) else [_key(row, field) for field in fields]
+        own = not columns and all(field in row for field in fields)
+        keys = fields if own else [_key(row, field, columns) for field in fields]
         return None if None in keys else [row[key] for key in keys]
     if isinstance(row, np.ndarray):
         row = listed(row)
@@ -216,9 +223,14 @@ def _row(row: Any, fields: list[str]) -> list[Any] | None:
     return [row] if len(fields) == 1 else None
 
 
-def _key(row: Mapping[Any, Any], field: str) -> str | None:
-    same = same_columns(field, (key for key in row if isinstance(key, str)))
+def _key(row: Mapping[Any, Any], field: str, columns: Mapping[str, str]) -> str | None:
+    same = _same(field, [key for key in row if isinstance(key, str)], columns)
     return same[0] if len(same) == 1 else None
+
+
+def _same(field: str, names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return the columns of a field, as `pet.data.columns.same_columns`: those named in the task, or else its own."""
+    return (same_columns(columns[field], names) if field in columns else []) or same_columns(field, names)
 
 
 def _wanted(fields: list[str]) -> str:

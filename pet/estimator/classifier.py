@@ -385,7 +385,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "classes_")
         with as_value_error():
-            table = table_of(X, self.task_.fields)
+            table = table_of(X, self.task_.fields, columns=self.task_.columns)
             found = self._fitted.probabilities(table, self.device, self.precision, self._reporter())
         return found[:, self.class_positions_]
 

@@ -19,11 +19,13 @@ from pet.run.pipeline import run
 from pet.run.resolve import Given
 from pet.run.results import read_results
 from pet.run.settings import RunSettings
+from pet.spelling import Names
 from pet.store.manifest import read_stages
 from pet.store.recorded import check_recorded
 from pet.store.temporary import Scratch
 from pet.student.classifier import Classifier, load_classifier
 from pet.task.task import Task
+from pet.task.usual import UsualColumn
 from pet.terminal import counted
 from pet.training.device import make_accelerator
 
@@ -122,7 +124,7 @@ def fit_run(
 
 
 def open_run(place: Path, allow_pickle: bool) -> tuple[RunSettings, Task, Fitted]:
-    """Open the folder of a finished run: its settings, its task, and what predicts.
+    """Open the folder of a finished run: its settings, its task with the columns of its data, and what predicts.
 
     Raises
     ------
@@ -137,7 +139,10 @@ def open_run(place: Path, allow_pickle: bool) -> tuple[RunSettings, Task, Fitted
     settings = read_settings(place)
     task = Task.from_dict(settings.task)
     check_recorded(place / "student")
-    return settings, task, _open_run(place, replace(settings, allow_pickle=allow_pickle), task, read_results(place))
+    fitted = _open_run(place, replace(settings, allow_pickle=allow_pickle), task, read_results(place))
+    known = Names([*task.fields, "id", "label"])
+    named = {known.find(field) or field: UsualColumn(column) for field, column in settings.columns.items()}
+    return settings, replace(task, columns={**task.columns, **named}), fitted
 
 
 def _open_run(place: Path, settings: RunSettings, task: Task, results: dict[str, Any]) -> Fitted:

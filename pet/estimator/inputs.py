@@ -188,11 +188,12 @@ def fit_tables(
         raise PetError("method 'pcp' requires unlabeled texts, on which it pretrains the model; pass unlabeled=")
     tables: dict[str, Dataset] = {}
     if X is not None or trains:
-        texts = table_of(X, task.fields, labels=labels)  # checked even if the method does not use them
+        # Checked even if the method does not use them.
+        texts = table_of(X, task.fields, labels=labels, columns=task.columns)
         if trains or (primes and labels is not None):
             tables["train"] = texts
     if unlabeled is not None and method != "supervised":
-        tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled")
+        tables["unlabeled"] = table_of(unlabeled, task.fields, name="unlabeled", columns=task.columns)
     return tables
 
 
@@ -202,4 +203,5 @@ def _only_pool(task: Task, X: Any, unlabeled: Any) -> Dataset:
         raise PetError("X has texts, but there is no y; pass y, or pass all texts as unlabeled=")
     if X is None and unlabeled is None:
         raise PetError("method 'ipet' requires unlabeled texts, which members label for each other; pass unlabeled=")
-    return table_of(unlabeled if X is None else X, task.fields, name="X" if unlabeled is None else "unlabeled")
+    texts, name = (unlabeled, "unlabeled") if X is None else (X, "X")
+    return table_of(texts, task.fields, name=name, columns=task.columns)

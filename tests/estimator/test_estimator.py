@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_text
 from sklearn.base import clone
@@ -246,6 +247,20 @@ def test_texts_with_two_fields_can_be_tuples_mappings_or_columns(make: Make) -> 
     forms += [pandas.DataFrame(records), pandas.DataFrame(pairs), table_of(pairs, ["premise", "hypothesis"])]
     for form in forms:
         np.testing.assert_array_equal(classifier.predict_proba(form), expected)
+
+
+def test_columns_that_the_task_names_are_read(make: Make, tmp_path: Path) -> None:
+    task = PAIR_TASK | {"columns": {"premise": "sentence", "label": "answer"}}
+    table = pd.DataFrame({"hypothesis": TEXTS[8:12], "sentence": TEXTS[0:4]})
+    pool = pd.DataFrame({"hypothesis": TEXTS[16:20], "sentence": TEXTS[12:16]})
+    named = table.rename(columns={"sentence": "premise"})
+    classifier = make(task=task, output=tmp_path / "run").fit(table, ["yes", "no"] * 2, unlabeled=pool)
+    plain = make(task=PAIR_TASK).fit(named, ["yes", "no"] * 2, unlabeled=pool.to_numpy()[:, ::-1])
+    expected = plain.predict_proba(named)
+    for texts in (table, table.to_dict("records"), named, list(zip(TEXTS[0:4], TEXTS[8:12], strict=True))):
+        np.testing.assert_array_equal(classifier.predict_proba(texts), expected)
+    assert 0 <= classifier.score(table, ["yes", "no"] * 2) <= 1
+    assert RunResult(tmp_path / "run").texts(doubtful=1)["premise"].item() in TEXTS[12:16]
 
 
 def test_forms_of_texts_with_one_field() -> None:

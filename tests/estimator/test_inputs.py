@@ -28,6 +28,7 @@ from pet.data.targets import class_values, label_positions
 from pet.data.values import as_text, is_unicode
 from pet.errors import PetError
 from pet.estimator.inputs import target_values
+from pet.task.usual import UsualColumn
 
 Columns = dict[str, list[Any]]
 TEXTS = ["a b", "", "c\nd", "é"]
@@ -424,6 +425,23 @@ def test_a_table_in_memory_is_read_with_ids_and_other_names(source: str) -> None
     assert table.to_list() == [{"id": "7", "text": "a", "label": 1}, {"id": "8", "text": "b", "label": 0}]
     with pytest.raises(PetError, match=r"row 1 .*same id '7' as row 0"):
         read_table(MEMORY[source]({**columns, "nr": [7, 7]}), ["text"], columns=names)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"title": ["a"], "body": ["b"]},
+        pd.DataFrame({"body": ["b"], "title": ["a"], "headline": ["x"]}),
+        pa.table({"title": ["a"], "body": ["b"]}),
+        [{"body": "b", "title": "a"}],
+        [{"body": "b", "headline": "a"}],
+        pd.DataFrame({"headline": ["a"], "body": ["b"]}),
+        [("a", "b")],
+    ],
+)
+def test_columns_of_the_task_are_found_as_in_files(source: Any) -> None:
+    table = table_of(source, ["headline", "body"], columns={"headline": UsualColumn("title"), "label": "topic"})
+    assert table.to_list() == [{"id": "0", "headline": "a", "body": "b"}]
 
 
 @pytest.mark.parametrize("table", [None, 3, [], ["a"], [{"text": "a"}, "b"], {"text": []}, pd.DataFrame({"text": []})])

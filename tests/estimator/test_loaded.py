@@ -43,6 +43,19 @@ def test_its_parameters_are_those_of_the_run(finished: Path) -> None:
     assert not hasattr(clone(classifier), "classes_")
 
 
+def test_it_reads_the_columns_that_the_run_has_read(tiny_model: Path, tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in")
+    for file in inputs.glob("*.jsonl"):
+        file.write_text(file.read_text(encoding="utf-8").replace('"text"', '"body"'), encoding="utf-8")
+    pet(*run_options(inputs, tiny_model), "--column", "text=body", "-q", "-o", tmp_path / "run")
+    classifier = PetClassifier.load(tmp_path / "run")
+    texts = [json.loads(line)["body"] for line in (inputs / "test.jsonl").open(encoding="utf-8")]
+    expected = classifier.predict_proba(texts)
+    for table in ({"body": texts}, {"text": texts}, [{"body": text} for text in texts]):
+        np.testing.assert_array_equal(classifier.predict_proba(table), expected)
+    assert clone(classifier).task.columns == {"text": "body"}
+
+
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pet run"):
         PetClassifier.load(tmp_path)
