@@ -274,7 +274,8 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, folder: str | Path, *, device: str = "auto", allow_pickle: bool = False) -> PetClassifier:
         """Return a fitted classifier from the folder of a finished run, of `fit` with ``output`` or of ``pet run``.
 
-        Its parameters are those of the run, as far as the run has them; ``fit`` trains anew.
+        Its parameters are those of the run, as far as the run has them; ``fit`` trains anew. Predictions are labels as
+        the task writes them: a run does not record that `y` had numbers or booleans.
 
         Parameters
         ----------
@@ -301,7 +302,7 @@ class PetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             loaded = cls(
                 task=task, model=settings.model, method=settings.method, student_model=settings.student_model,
                 recipe=settings.recipe, settings=dict(settings.settings), random_state=settings.seed,
-                device=device, precision=settings.precision, allow_pickle=allow_pickle,
+                device=device, precision=settings.precision, allow_pickle=allow_pickle, estimate=settings.estimate,
             )  # fmt: skip
             classes = read_targets(None, task).classes
             positions = np.arange(len(classes)) if task.multi_label else class_order(classes)

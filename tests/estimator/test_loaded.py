@@ -40,6 +40,7 @@ def test_its_parameters_are_those_of_the_run(finished: Path) -> None:
     classifier = PetClassifier.load(finished)
     assert classifier.random_state == 0
     assert classifier.settings["steps"] == "3"
+    assert classifier.estimate is None  # as in `pet run`
     assert not hasattr(clone(classifier), "classes_")
 
 
