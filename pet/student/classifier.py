@@ -92,18 +92,23 @@ def encode_texts(
     columns = pick_columns(table, names)
     ids: list[Ragged] = []
     types: list[Array] = []
+    options: dict[str, Any] = {
+        "truncation": True,
+        "max_length": max_length,
+        "split_special_tokens": True,
+        "return_attention_mask": False,
+        "verbose": False,
+    }
     for start in range(0, len(table), batch_size):
         batch = columns[start : start + batch_size]
         rows = [dict(zip(names, values, strict=True)) for values in zip(*(batch[n] for n in names), strict=True)]
-        segments = list(zip(*(text_input.render(row) for row in rows), strict=True))
-        encoded = tokenizer(
-            *(_beginnings(list(texts), tokenizer, max_length) for texts in segments),
-            truncation=True,
-            max_length=max_length,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            verbose=False,
-        )
+        rendered = list(zip(*(text_input.render(row) for row in rows), strict=True))
+        segments = [_beginnings(list(texts), tokenizer, max_length) for texts in rendered]
+        encoded = tokenizer(*segments, **options)
+        for i in range(len(rows)):
+            if len(segments) > 1 and not segments[-1][i]:  # a pipeline then gives fast tokenizers a single text
+                for key, row in tokenizer(*(texts[i] for texts in segments), **options).items():
+                    encoded[key][i] = row
         # The tokenizers of decoders add no special tokens, so an empty text has no tokens.
         ids.append(Ragged.from_rows([row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]))
         kinds = encoded.get("token_type_ids")

@@ -30,6 +30,7 @@ LABELS = ("no", "yes, more", "3")
 FIELDS = ("a", "b")
 ONE = TextInput(FIELDS, parse_template("{a|strip_punct}: {b}", FIELDS, mask=False))
 PAIR = TextInput(FIELDS, parse_template("{a} || He said: {b}", FIELDS, mask=False))
+BARE = TextInput(FIELDS, parse_template("{a} || {b}", FIELDS, mask=False))  # either text may be empty
 TABLE = datasets.Dataset.from_list(
     [
         {"a": "The river rose!", "b": "the bridge was closed"},
@@ -37,6 +38,7 @@ TABLE = datasets.Dataset.from_list(
         {"a": "A [SEP] B", "b": "{a} [MASK] </s> <mask>"},
         {"a": "good news " * 60, "b": "bad " * 70},
         {"a": "   ", "b": ""},
+        {"a": "good news " * 60, "b": " "},
     ]
 )
 
@@ -63,7 +65,7 @@ def test_fields_are_joined_as_in_the_template():
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-@pytest.mark.parametrize("text_input", [ONE, PAIR], ids=["one", "pair"])
+@pytest.mark.parametrize("text_input", [ONE, PAIR, BARE], ids=["one", "pair", "bare"])
 def test_texts_are_tokenized_as_in_a_pipeline(family_model, name, text_input):
     tokenizer = AutoTokenizer.from_pretrained(family_model(name))
     encoded = encode_texts(TABLE, text_input, tokenizer, 40, batch_size=2)
@@ -114,14 +116,15 @@ def test_a_saved_classifier_predicts_the_same(family_model, name, accelerator, t
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_a_transformers_pipeline_predicts_the_same(family_model, name, accelerator, tmp_path: Path):
-    classifier = _fresh(family_model(name), PAIR)
+@pytest.mark.parametrize("text_input", [PAIR, BARE], ids=["pair", "bare"])
+def test_a_transformers_pipeline_predicts_the_same(family_model, name, text_input, accelerator, tmp_path: Path):
+    classifier = _fresh(family_model(name), text_input)
     classifier.save(tmp_path)
     probabilities = classifier.probabilities(TABLE, accelerator)
     pipe = pipeline("text-classification", str(tmp_path), device="cpu")
     assert pipe.tokenizer.model_max_length == 48
     for row, expected in zip(TABLE, probabilities, strict=True):
-        text, pair = PAIR.render(row)
+        text, pair = text_input.render(row)
         answer = pipe({"text": text, "text_pair": pair}, top_k=None, truncation=True)
         found = {entry["label"]: entry["score"] for entry in answer}
         np.testing.assert_allclose([found[label] for label in LABELS], expected, atol=1e-5)

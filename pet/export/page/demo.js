@@ -55,7 +55,8 @@ async function main() {
   byId("form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const options = {truncation: true, padding: true};
-    if (about && about.pair) options.text_pair = byId("second").value;
+    // Without a second text, Python's pipeline and `pet predict` read a single one.
+    if (about && about.pair && byId("second").value) options.text_pair = byId("second").value;
     const {logits} = await model(tokenizer(byId("text").value, options));
     showScores(labels, shown(Array.from(logits.data), independent));
     document.body.dataset.done = "yes";
