@@ -37,7 +37,7 @@ from pet.terminal import counted
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pet.inference.label_file import Labeled
+    from pet.inference.label_file import Labeled, LeastConfidence
 
 STANDARD = "-"
 _AGREEMENT = {True: "int8_agreement", False: "agreement"}  # whether torch computes
@@ -138,7 +138,7 @@ def label(run: str, source: str, output: str, page: str | None, as_json: bool, q
         "reporter": reporter_for(quiet),
     }
     how |= _none_of_these(options, execution.executor)
-    how["min_confidence"] = _least_confidence(run, options["max_error"], options["held_out"], how)
+    how["min_confidence"] = _least_confidence(run, options["max_error"], options["held_out"], execution.executor, how)
     if execution.executor == "ray":
         from pet.inference.label_shards import label_on_ray
 
@@ -210,15 +210,26 @@ def _none_of_these(options: Mapping[str, Any], executor: str) -> dict[str, Any]:
     return {"none_of_these": NoneOfThese(options["none_of_these"], options["none_of_these_by"])}
 
 
-def _least_confidence(run: str, error: float | None, held_out: str | None, how: Mapping[str, Any]) -> float:
-    """Return the least confidence of labels to keep: that of ``--max-error``, or else ``--min-confidence``."""
+def _least_confidence(
+    run: str, error: float | None, held_out: str | None, executor: str, how: Mapping[str, Any]
+) -> float | LeastConfidence:
+    """Return the least confidence of labels to keep, or what finds it: ``--max-error``, or else ``--min-confidence``.
+
+    One process finds it with the engine that labels. On a cluster every worker has its own; the scores are the same.
+    """
     if error is None:
         if held_out is not None:
             raise PetError("--held-out has no effect without --max-error X")
         return float(how["min_confidence"])
-    from pet.review.max_error import least_confidence
+    from pet.review.max_error import least_confidence, open_max_error
 
-    return least_confidence(run, error, held_out, **how).confidence
+    if executor == "ray":
+        from pet.inference.label_shards import check_cluster_options
+
+        check_cluster_options(how["compute"])
+        return least_confidence(run, error, held_out, **how).confidence
+    asked = open_max_error(run, error, held_out, **{name: how[name] for name in how if name != "none_of_these"})
+    return lambda ensemble, threshold: asked.select(ensemble, threshold).confidence
 
 
 def _fit(counts: Labeled) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -35,6 +37,20 @@ def pick_rows(table: Dataset, rows: Any) -> Dataset:
     ['c', 'a']
     """
     return table.select(rows, new_fingerprint=random_fingerprint())
+
+
+def evenly_spaced(table: Dataset, most: int) -> Dataset:
+    """Return at most `most` evenly spaced rows of a table.
+
+    Examples
+    --------
+    >>> import datasets
+    >>> evenly_spaced(datasets.Dataset.from_dict({"text": list("abcde")}), 3)["text"][:]
+    ['a', 'c', 'e']
+    """
+    if len(table) <= most:
+        return table
+    return pick_rows(table, np.linspace(0, len(table) - 1, most).astype(np.int64))
 
 
 class Picked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -29,10 +29,10 @@ from pet.store.tables import OutputColumn, Values, needs_types
 from pet.terminal import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from datasets import Dataset
     from numpy.typing import NDArray
+
+LeastConfidence = Callable[[SavedEnsemble | ExportedEnsemble, FitThreshold | None], float]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def label_file(
     source: str,
     output: str | Path | IO[str],
     *,
-    min_confidence: float = 0.0,
+    min_confidence: float | LeastConfidence = 0.0,
     none_of_these: NoneOfThese | None = None,
     table: TableOptions | None = None,
     compute: ComputeOptions | None = None,
@@ -85,10 +85,9 @@ def label_file(
     source : the texts, as for `pet.data.read.read_table`
     output : a .parquet, .jsonl, .csv or .tsv file, which appears when all is labeled; or a stream, for JSON lines
     min_confidence : leave out texts whose best label is less probable than this; if texts may have several labels,
-        those of which any label is less certain than this
+        those of which any label is less certain. Or what returns it, given the ensemble and the threshold of the fit
     none_of_these : also leave out texts that fit no label, and write the column ``fit``
-    table, compute : how to read, write and compute; columns that are not named are those of the run
-    reporter : shows progress
+    table, compute, reporter : how to read, write, compute and report; columns that are not named are those of the run
 
     Returns
     -------
@@ -106,7 +105,7 @@ def label_file(
     (32, 32)
     """
     table, compute, reporter = table or TableOptions(), compute or ComputeOptions(), reporter or Reporter("quiet")
-    check_confidence(min_confidence)
+    choose = _choice(min_confidence)
     place = check_destination(output, source, table)
     ensemble = _opened(expand(run), compute)
     labels, members, several = ensemble.task.labels, ensemble.names, ensemble.ensemble.independent
@@ -116,16 +115,25 @@ def label_file(
     threshold = None if none_of_these is None else _threshold(ensemble, expand(run), none_of_these, reporter)
     read = iter_table(source, ensemble.task.fields, columns=mapping, **table.reading)
     prepared, chunks = _prepared(ensemble, iter(read), compute, reporter)
+    least = choose(ensemble, threshold)
     columns, done = [*fits, *kept.columns], _Done(np.zeros(len(labels), dtype=np.int64))
     with (
         writing_soft_labels(place, labels, members, columns, as_is=table.as_is, independent=several) as append,
         reporter.task(f"label with {counted(len(members), 'member')}", read.rows, "text") as bar,
     ):
         for chunk in chunks:
-            rows, soft = label_chunk(ensemble, chunk, min_confidence, Shares(bar, len(members)))
+            rows, soft = label_chunk(ensemble, chunk, least, Shares(bar, len(members)))
             rows, soft, values = done.note(threshold, chunk, rows, soft)
             append(ids_of(chunk, rows), soft, {**values, **kept.take(len(chunk), rows)})
     return done.labeled(labels, prepared, threshold)
+
+
+def _choice(least: float | LeastConfidence) -> LeastConfidence:
+    """Return what gives the least confidence, which was given or is to be chosen."""
+    if callable(least):
+        return least
+    check_confidence(least)
+    return lambda ensemble, threshold: least
 
 
 def _threshold(

@@ -133,7 +133,8 @@ def label_on_ray(
     return labeled
 
 
-def _check_output(output: str | Path, source: str, compute: ComputeOptions, force: bool) -> Path:
+def check_cluster_options(compute: ComputeOptions) -> None:
+    """Refuse ways of computing that work in one process only."""
     alone = {
         "--runtime": compute.runtime not in (None, "torch"),
         "--quantize": compute.quantize,
@@ -142,6 +143,10 @@ def _check_output(output: str | Path, source: str, compute: ComputeOptions, forc
     problems = [f"{name} works in one process only; leave it out with --executor ray" for name in alone if alone[name]]
     if problems:
         raise PetError(problems)
+
+
+def _check_output(output: str | Path, source: str, compute: ComputeOptions, force: bool) -> Path:
+    check_cluster_options(compute)
     if Path(output).suffix in TABLE_ENDINGS:
         raise PetError(
             f"{output}: on a cluster the output is a folder of Parquet files; name one, as -o {Path(output).stem}"

@@ -13,12 +13,12 @@ import torch
 from pet.backbones.base import LanguageModel
 from pet.cloze.pvp import PVP
 from pet.data.checks import column_labels
+from pet.data.pick import evenly_spaced
 from pet.ipet.plan import Plan
 from pet.members.pattern_labels import number_of_texts
 from pet.members.shared import Shared
 from pet.members.training import ClozeData, asked_data, train_member
 from pet.preflight.halves import DRAWS, FEWEST, MOST_COST, half_recipe, relative_cost, size_of
-from pet.preflight.tables import evenly_spaced
 from pet.recipe import Recipe
 from pet.student.classifier import new_classifier
 from pet.student.distill import Distillation, fit_classifier, gold_targets

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from datasets import Dataset
 
 from pet.data.checks import check_labels_occur, check_tables, rows_without
 from pet.data.label_sets import labels_of
-from pet.data.pick import pick_rows
+from pet.data.pick import evenly_spaced, pick_rows
 from pet.data.read import read_table
 from pet.data.run_texts import NO_TEXTS_LEFT, RunDraw
 from pet.data.source_names import text_columns
@@ -91,10 +90,3 @@ def texts_to_fill(task: Task, tables: Mapping[str, Dataset]) -> dict[str, Datase
     if any(part.keep for pattern in task.patterns for part in pattern.template.fields):
         return dict(tables)
     return {name: evenly_spaced(table, MAX_FILLED) for name, table in tables.items()}
-
-
-def evenly_spaced(table: Dataset, most: int) -> Dataset:
-    """Return at most `most` evenly spaced rows of a table."""
-    if len(table) <= most:
-        return table
-    return pick_rows(table, np.linspace(0, len(table) - 1, most).astype(np.int64))

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pet.data.checks import column_labels
-from pet.data.pick import pick_columns
+from pet.data.pick import evenly_spaced, pick_columns
 from pet.members import chat
 from pet.members.chat import MOST_JUDGED
 from pet.members.spec import MemberSpec
 from pet.preflight.report import CheckReport, TeacherCost
-from pet.preflight.tables import evenly_spaced
 from pet.task.task import Task
 from pet.teachers.access import Access
 from pet.teachers.address import parse_address

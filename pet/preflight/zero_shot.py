@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels
-from pet.data.pick import pick_rows
+from pet.data.pick import evenly_spaced, pick_rows
 from pet.data.sample import sample_shots
 from pet.ensemble.class_ratio import AUTO
 from pet.ensemble.combine import Ensemble
@@ -25,7 +25,6 @@ from pet.members.shared import Shared
 from pet.members.spec import pattern_spec
 from pet.members.texts import Texts
 from pet.preflight.report import ZeroShot
-from pet.preflight.tables import evenly_spaced
 from pet.progress import Reporter
 from pet.seeds import derive_seed
 

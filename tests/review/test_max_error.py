@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from html import escape
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 from small_run import pet, refused, run_options, write_inputs, write_rows
 
+from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.ensemble.selective import select
 from pet.errors import PetError
 from pet.inference.options import ComputeOptions
+from pet.progress import Reporter
 from pet.review import max_error
 from pet.review.finished import open_finished
 from pet.teachers.access import Access
@@ -186,6 +189,70 @@ def test_texts_that_the_run_learned_from_are_refused(finished: Path, tmp_path: P
     assert "learned from 12" in refused("label", finished, *options, "--held-out", inputs / "train.jsonl")
     assert "--max-error" in refused("label", finished, *options[:4], "--held-out", inputs / "train.jsonl")
     assert "1.5" in refused("label", finished, *options[:5], "1.5")
+
+
+class Unsure:
+    """Stands for the run's ensemble on another engine: the same label for all texts, with falling confidence."""
+
+    names = ("one",)
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def label(self, table: Any, on_rows: Any = None) -> SoftLabels:
+        self.seen.append(len(table))
+        sure = np.linspace(0.9, 0.6, len(table))
+        first = np.stack([sure, *[(1 - sure) / 3] * 3], axis=1)
+        return Ensemble.of(self.names, labels=4).combine([np.log(first).astype(np.float32)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"quantize": True}, {"runtime": "onnx"}, {"runtime": "auto"}, {"precision": "bf16"}, {"device": "cuda:7"}],
+)
+def test_labels_of_another_engine_get_a_threshold_from_labels_of_this_engine(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(max_error, "MOST", 5)
+    engine, said = Unsure(), io.StringIO()
+    compute, reporter = ComputeOptions(**other), Reporter("plain", said)
+    chosen = max_error.open_max_error(finished, 0.9, compute=compute, reporter=reporter).select(engine)
+    assert engine.seen == [12, 5]  # the test texts, and some of the 16 unlabeled ones
+    assert chosen.confidence == pytest.approx(0.6, abs=1e-3) and chosen.kept == 1
+    assert "100% of 5 of the run's 16 unlabeled texts" in said.getvalue()
+
+
+@pytest.mark.parametrize("same", [{}, {"runtime": "torch"}, {"precision": "fp32"}, {"device": "cpu"}])
+def test_labels_of_the_same_engine_get_it_from_the_stored_ones(finished: Path, same: dict[str, Any]) -> None:
+    asked = max_error.open_max_error(finished, 0.9, compute=ComputeOptions(**same))
+    assert not asked.scores
+    assert asked.select(None) == max_error.least_confidence(finished, 0.9)
+
+
+def test_the_engine_that_labels_chooses_the_threshold(finished: Path, tmp_path: Path) -> None:
+    file, pool = held_out(finished, tmp_path), finished.parent / "in" / "pool.jsonl"
+    names = [row["id"] for row in map(json.loads, file.open())]
+    way = ["--precision", "bf16"]
+    every = labels_with(finished, file, tmp_path / "x.jsonl", *way)
+    gold = {row["id"]: row["label"] for row in map(json.loads, file.open())}
+    new = labels_with(finished, pool, tmp_path / "new.jsonl", *way)
+    right = np.array([every[name]["label"] == gold[name] for name in names])
+    new_sure = np.array([row["confidence"] for row in new.values()])
+    chosen = select(np.array([every[name]["confidence"] for name in names]), right, new_sure, 0.4)
+    kept = labels_with(finished, pool, tmp_path / "kept.jsonl", *way, "--max-error", 0.4, "--held-out", file)
+    assert list(kept) == [name for name in new if new[name]["confidence"] >= chosen.confidence - 1e-6]
+    compute = ComputeOptions(precision="bf16")
+    alone = max_error.least_confidence(finished, 0.4, str(file), compute=compute)
+    assert alone.confidence == pytest.approx(chosen.confidence, abs=1e-6)
+
+
+def test_options_that_a_cluster_refuses_are_refused_before_texts_are_scored(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(max_error, "least_confidence", None)
+    options = ["label", finished, "--input", finished.parent / "in" / "pool.jsonl", "-o", tmp_path / "labels"]
+    message = refused(*options, "--executor", "ray", "--max-error", "0.5", "--quantize")
+    assert "--quantize works in one process only" in message
 
 
 def test_teachers_are_asked_about_held_out_texts_as_about_new_ones(
