@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Protocol, TextIO
 
@@ -62,6 +63,7 @@ class Reporter:
         self.watch: Watch | None = None  # gets the figures of every step, in every mode
         self.outlook: Outlook | None = None  # of the whole work, of which each task is a part
         self._given = stream
+        self._said: set[str] | None = None  # warnings so far, if each is printed only once
         self._width = width or (lambda: shutil.get_terminal_size().columns)
         self._tasks: list[Progress] = []
         self._drawn = 0  # width of the live line currently shown
@@ -73,7 +75,21 @@ class Reporter:
 
     def warn(self, message: str) -> None:
         """Print a warning, in every mode."""
+        if self._said is not None:
+            if message in self._said:
+                return
+            self._said.add(message)
         self._line(f"warning: {message}")
+
+    @contextmanager
+    def warning_once(self) -> Iterator[None]:
+        """Print each warning only once inside the block: its work is repeated."""
+        before = self._said
+        self._said = set() if before is None else before
+        try:
+            yield
+        finally:
+            self._said = before
 
     def task(self, label: str, total: int | None, unit: str = "step") -> Progress:
         """Start a long-running task.

@@ -50,6 +50,18 @@ def make(stream: io.StringIO, mode: str = "auto", width: int = 80) -> tuple[Repo
     return Reporter(mode, stream, clock=clock, width=lambda: width), clock  # type: ignore[arg-type]
 
 
+def test_repeated_work_prints_each_warning_once():
+    stream = io.StringIO()
+    reporter, _ = make(stream, "quiet")
+    with reporter.warning_once():
+        for seed in range(3):
+            reporter.warn("the same")
+            reporter.warn(f"only {seed}")
+    reporter.warn("the same")
+    said = ["the same", "only 0", "only 1", "only 2", "the same"]
+    assert stream.getvalue().splitlines() == [f"warning: {message}" for message in said]
+
+
 def test_without_a_terminal_progress_is_plain_lines():
     stream = io.StringIO()
     reporter, clock = make(stream)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def run_seeds(
     if Path(output).is_dir():
         check_inside(output, "folder of runs")
     runs = {}
-    for draw in [None] if draws is None else range(draws):
-        for seed in seeds:
+    with reporter.warning_once():  # most warnings are about settings and files, which all runs share
+        for draw, seed in product([None] if draws is None else range(draws), seeds):
             name = str(seed) if draw is None else f"draw-{draw}-seed-{seed}"
             reporter.info(f"seed {seed}" if draw is None else f"draw {draw}, seed {seed}")
             wanted = replace(settings, seed=seed, draw=draw)

@@ -139,6 +139,8 @@ def test_without_pool_and_test_texts_the_ensemble_is_the_result(inputs: Path, ti
 def test_seeds_give_the_mean_over_runs(inputs: Path, tiny_model: Path, tmp_path: Path):
     options = [*run_options(inputs, tiny_model), "--method", "supervised", "-q", "-o", tmp_path / "runs"]
     result = pet(*options, "--seeds", 2)
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("warning:")]
+    assert sum("no effect" in line for line in warnings) > 0 and len(set(warnings)) == len(warnings)
     assert " ± " in result.stdout and f"report:     {tmp_path / 'runs' / 'report.html'}\n" in result.stdout
     found = json.loads((tmp_path / "runs" / "metrics.json").read_text())
     accuracies = [found["runs"][seed]["student"]["accuracy"] for seed in ("0", "1")]
