@@ -11,7 +11,7 @@ from pet.report.estimate import estimate_lines
 from pet.report.generations import generation_rows, generations_overview
 from pet.report.pages import render
 from pet.report.shares import ESTIMATED, share_columns
-from pet.report.summary import best_result, summary
+from pet.report.summary import best_result, result_name, summary
 from pet.report.tables import (
     LEVELS,
     Metrics,
@@ -26,6 +26,7 @@ from pet.report.tables import (
     majority_line,
     paired_figures,
 )
+from pet.settings import as_given
 
 _MOST_LABELS = 300  # rows of a table of labels
 _MOST_CURVES = 24
@@ -181,7 +182,8 @@ def _results(result: Mapping[str, Any]) -> dict[str, Metrics | Sequence[Metrics]
         metrics = baseline.get("student") or baseline.get("ensemble")
         if metrics:
             found[f"baseline {name}"] = metrics
-    found.update({name: result[name] for name in ("ensemble", "student") if result.get(name)})
+    method = result.get("method")
+    found.update({result_name(name, method): result[name] for name in ("ensemble", "student") if result.get(name)})
     return found
 
 
@@ -228,7 +230,7 @@ def _charts(result: Mapping[str, Any]) -> list[charts.Chart]:
 
 
 def _curves(result: Mapping[str, Any]) -> list[charts.Chart]:
-    curves = {"student": result.get("student_losses") or []}
+    curves = {result_name("student", result.get("method")): result.get("student_losses") or []}
     curves |= {row["name"]: row["losses"] for row in result.get("weights") or () if row.get("losses")}
     drawn = {name: values for name, values in curves.items() if sum(value is not None for value in values) > 1}
     return [charts.losses(f"Loss of {name}", values) for name, values in drawn.items()][:_MOST_CURVES]
@@ -266,4 +268,4 @@ def _flat(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for key, value in config.items():
             yield from _flat(value, f"{name}.{key}" if name else str(key))
     else:
-        yield name, config
+        yield name, as_given(config) if isinstance(config, bool) else config

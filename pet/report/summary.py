@@ -26,8 +26,19 @@ def best_result(result: Mapping[str, Any]) -> tuple[str, Metrics] | None:
     """Return name and figures of what a user would deploy: the student, or the ensemble without one."""
     for name in ("student", "ensemble"):
         if result.get(name):
-            return name, first_seed(result[name])
+            return result_name(name, result.get("method")), first_seed(result[name])
     return None
+
+
+def result_name(name: str, method: str | None) -> str:
+    """Return what a result is called: the classifier of a supervised run had no teacher.
+
+    Examples
+    --------
+    >>> result_name("student", "pet"), result_name("student", "supervised")
+    ('student', 'classifier')
+    """
+    return "classifier" if (name, method) == ("student", "supervised") else name
 
 
 def _done(result: Mapping[str, Any]) -> str:

@@ -85,12 +85,12 @@ def compare(context: RunContext, results: Mapping[str, Any]) -> dict[str, Any]:
 def _about_baselines(
     baselines: Mapping[str, Array], predicted: Mapping[str, Array], gold: Array, in_run: Collection[str], trains: bool
 ) -> list[str]:
-    """Return a sentence on the best baseline if it is better than the student, or the ensemble without one.
+    """Return a sentence on the best baseline if it is better than the first of `predicted`.
 
     `in_run` are the baselines that are also members of the ensemble. `trains` says whether the method trains members;
     the others refuse these.
     """
-    result = "student" if "student" in predicted else "ensemble"
+    result = next(iter(predicted))
     best = max(baselines, key=lambda name: int(_right(baselines[name], gold).sum()))
     if not is_better(_right(baselines[best], gold), _right(predicted[result], gold)):
         return []

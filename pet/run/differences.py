@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
+from pet.report.summary import result_name
 from pet.run.classifiers import predictions_of
 from pet.run.context import RunContext
 from pet.run.merging import kept_alone, kept_ensemble
@@ -21,10 +22,10 @@ MOST_FREQUENT = "most frequent label"
 
 
 def predicted_labels(context: RunContext, results: Mapping[str, Any]) -> dict[str, Array]:
-    """Return the test labels that the student and the ensemble predict, if the run has them."""
+    """Return the test labels that the student and the ensemble predict, if the run has them, by names for people."""
     predicted = {}
     if "student" in results:
-        predicted["student"] = predictions_of(context, "student")
+        predicted[result_name("student", context.settings.method)] = predictions_of(context, "student")
     if "ensemble" in results:
         members = members_of(context, results.get("generation", 0))
         predicted["ensemble"] = _ensemble_labels(context, members)
@@ -61,7 +62,7 @@ def said(soft: SoftLabels) -> Array:
 
 
 def differences(context: RunContext, predicted: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Any]:
-    """Compare the student, or the ensemble if there is no student, with the others.
+    """Compare the first result of a run, its student or else its ensemble, with the others.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def differences(context: RunContext, predicted: Mapping[str, Array], others: Map
     dict with ``result`` (which classifier is compared), and ``others``: name -> `pet.statistics.paired` or
     `pet.statistics_sets.paired_sets`, whose differences are positive if the result is better
     """
-    result = "student" if "student" in predicted else "ensemble"
+    result = next(iter(predicted))
     rest = {**others, **{name: labels for name, labels in predicted.items() if name != result}}
     gold, labels = context.texts("test").labels, len(context.task.labels)
     if context.task.multi_label:

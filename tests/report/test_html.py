@@ -121,7 +121,7 @@ def test_the_report_shows_results_confusion_generations_and_config():
         html_report(
             {
                 "task": "sst2",
-                "config": {"training": {"lr": 1e-05, "steps": 250}},
+                "config": {"training": {"lr": 1e-05, "steps": 250, "balanced": True}},
                 "members": {"p1-r1": result},
                 "student": [result, {**result, "accuracy": 1.0}],
                 "baselines": {"zero-shot": {"members": {}, "ensemble": {**result, "accuracy": 0.25, **levels}}},
@@ -141,7 +141,8 @@ def test_the_report_shows_results_confusion_generations_and_config():
     assert page.row("gold \\ predicted")[:9] == matrix
     good = page.row("good", page.cells.index("wanted"))
     assert good[:7] == ["good", "20", "7.000", "7.000", "0.500", "0.500", "0.500"]
-    assert page.cells[-6:] == ["key", "value", "training.lr", "1e-05", "training.steps", "250"]
+    assert page.cells[-8:-2] == ["key", "value", "training.lr", "1e-05", "training.steps", "250"]
+    assert page.cells[-2:] == ["training.balanced", "true"]  # as --set is given
 
 
 def test_the_report_of_an_empty_run_is_valid():

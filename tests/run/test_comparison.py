@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,16 @@ def test_a_supervised_run_gets_no_advice_that_it_would_refuse(
     pet(*options, "--method", "supervised", "-q", "-o", tmp_path / "run")
     first, rare = _metrics(tmp_path / "run")["advice"]
     assert "--method pet --member" in first and rare == "setting: None"
+
+
+def test_what_a_supervised_run_trains_is_a_classifier_and_no_student(inputs: Path, tiny_model: Path, tmp_path: Path):
+    options = run_options(inputs, tiny_model, parts=["train", "test"])
+    said = pet(*options, "--method", "supervised", "-q", "-o", tmp_path / "run").stdout
+    assert _metrics(tmp_path / "run")["differences"]["result"] == "classifier"
+    assert "classifier minus" in said and "student minus" not in said
+    page = re.sub("<details>.*</details>", "", (tmp_path / "run" / "report.html").read_text(), flags=re.DOTALL)
+    assert "The classifier labels" in page and "Figures of the classifier by label" in page
+    assert "student" not in page.partition("<body")[2]
 
 
 def test_a_run_that_is_worse_than_its_untrained_patterns_says_so(
