@@ -7,8 +7,9 @@ before that counts again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ LONGEST_NOTE = 10_000
 _LONGEST_TEXT = 100_000_000
 _MOST_PROBLEMS = 10
 CURE = "correct the line or remove it"
+_BEGIN = b'{"id": '  # of every line that `Decision.to_json` returns
 _OWN = "or use the file of a run of this task"
 Label = str | tuple[str, ...]  # a tuple, in the order of the task, if a text may have several labels
 
@@ -136,6 +138,31 @@ def is_review(columns: Collection[str]) -> bool:
     return {"id", "fields", "label", "verdict"} <= set(columns)
 
 
+def is_foreign(lines: Iterable[bytes]) -> bool:
+    """Return True if no line of a file is a decision, whatever is wrong with it, or the beginning of the first one.
+
+    Parameters
+    ----------
+    lines : of the file, with their line breaks
+    """
+    blank = True
+    for line in lines:
+        text = line.strip(b"\0 \t\r\n")  # after a power failure, zeros may stand for what was written
+        torn = blank and not line.endswith(b"\n") and _BEGIN.startswith(text[: len(_BEGIN)])
+        if text and (_has_decision(text) or (torn and not is_complete(text))):
+            return False
+        blank = blank and not text
+    return not blank
+
+
+def _has_decision(line: bytes) -> bool:
+    try:
+        found = parse_json(line.decode("utf-8"), "", "")
+    except (UnicodeDecodeError, PetError):
+        return False
+    return isinstance(found, dict) and is_review(found)
+
+
 def read_reviewed(path: str | Path, task: Task) -> dict[str, Decision]:
     """Read the decisions that hold at the end of a ``reviewed.jsonl``.
 
@@ -178,12 +205,24 @@ def reviewed_labels(path: str | Path, labels: Sequence[str]) -> list[str]:
 
 
 def review_content(path: str | Path) -> bytes:
-    """Return the content of a ``reviewed.jsonl``, which others may append to later."""
+    """Return the content of a ``reviewed.jsonl``, which others may append to later.
+
+    Raises
+    ------
+    PetError
+        If the file cannot be read, or is none.
+    """
     place = expand(path)
     if not place.is_file():
         raise PetError(f"{path}: no such file; `pet review RUN` writes one")
     with disk_errors(f"read {path}", paths=True):
-        return place.read_bytes()
+        content = place.read_bytes()
+    if is_foreign(BytesIO(content)):
+        raise PetError(
+            f"{path}: is not a file of decisions that `pet review` has written; a table that was filled in becomes one "
+            "with `pet review RUN --read F`, and other labeled texts are given with --train F"
+        )
+    return content
 
 
 def _parsed(content: bytes, path: str | Path, parse: LineParser) -> dict[str, Decision]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser, is_review
+from pet.data.reviewed import UNDONE, Decision, Decisions, LineParser, is_foreign
 from pet.errors import PetError
 from pet.resources import expand
 from pet.store.disk import disk_errors
-from pet.store.json_reader import parse_json
 from pet.store.outputs import check_folder
 from pet.store.shared_lines import SharedLines, decoded, is_complete
 from pet.task.task import Task
 
 NAME = "reviewed.jsonl"
 _MOST_PROBLEMS = 10
-_BEGIN = b'{"id": '  # of every line that `Decision.to_json` returns
 
 
 class Conflict(PetError):
@@ -115,7 +113,7 @@ class Ledger:
         if not self.path.is_file():
             return
         with disk_errors(f"read {self.path}", paths=True), self.path.open("rb") as stream:
-            foreign = _is_foreign(stream)
+            foreign = is_foreign(stream)
         if foreign:
             raise PetError(
                 f"{self.path}: is not a file of decisions that `pet review` has written, and stays as it is; name "
@@ -221,23 +219,3 @@ class Ledger:
             for back, (number, decision) in enumerate(reversed(final))
             if number == last - back and decision.time == time and (time or not back)
         ]
-
-
-def _is_foreign(lines: Iterable[bytes]) -> bool:
-    """Return True if no line of a file is a decision, whatever is wrong with it, or the beginning of the first one."""
-    blank = True
-    for line in lines:
-        text = line.strip(b"\0 \t\r\n")  # after a power failure, zeros may stand for what was written
-        torn = blank and not line.endswith(b"\n") and _BEGIN.startswith(text[: len(_BEGIN)])
-        if text and (_has_decision(text) or (torn and not is_complete(text))):
-            return False
-        blank = blank and not text
-    return not blank
-
-
-def _has_decision(line: bytes) -> bool:
-    try:
-        found = parse_json(line.decode("utf-8"), "", "")
-    except (UnicodeDecodeError, PetError):
-        return False
-    return isinstance(found, dict) and is_review(found)

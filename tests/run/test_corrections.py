@@ -192,3 +192,23 @@ def test_a_file_without_a_label_is_refused(inputs: Path, tiny_model: Path, tmp_p
     assert str(file) in message
     assert "pet review" in message
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "lines", ["text,label\nA match.,Sports\nA war.,World\n", '{"text": "A match.", "label": "Sports"}\n']
+)
+def test_a_table_is_refused_in_one_message_with_what_to_do(
+    inputs: Path, tiny_model: Path, tmp_path: Path, lines: str
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(lines * 20)
+    pool = [json.loads(line) for line in (inputs / "pool.jsonl").open()]
+    soft = {"World": 0.25, "Sports": 0.25, "Business": 0.25, "Technology": 0.25}
+    write_rows(tmp_path / "labels.jsonl", [{"id": row["id"], "probabilities": soft} for row in pool])
+    distilled = ["distill", "--labels", tmp_path / "labels.jsonl", "--input", inputs / "pool.jsonl"]
+    distilled += ["--task", inputs / "task.yaml", "-m", tiny_model]
+    for command in (run_options(inputs, tiny_model), distilled):
+        message = refused(*command, "--corrections", table, "-o", tmp_path / "out")
+        assert message.count("error") == 1 and "correct the line" not in message
+        assert all(word in message for word in (str(table), "pet review RUN --read F", "--train F"))
+    assert not (tmp_path / "out").exists()
