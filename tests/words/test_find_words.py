@@ -173,6 +173,19 @@ def test_shared_words_and_frequent_words_of_descriptions_do_not_stand_for_a_labe
     assert [sorted(words) for words in seed_words(task, candidates)] == [["payment"], ["Arrival"], ["friend"]]
 
 
+def test_function_words_of_a_name_do_not_stand_for_the_label(shared: Shared) -> None:
+    names = ["State of the Art", "Sports and Games"]
+    verbalizer = dict(zip(names, "ab", strict=True))
+    about = {"task": "t", "fields": ["x"], "labels": names, "patterns": ["{x} {mask}"]}
+    task = Task.from_dict(about | {"verbalizer": verbalizer})
+    few = ["The end of the war and the start of the talks.", "The cost of the state and the price of the land."]
+    names_only = ["Art and sports", "games"]
+    found = seed_words(task, find_candidates(few * 15 + names_only, shared.tokenizer))
+    assert [sorted(words) for words in found] == [["Art", "State"], ["Games", "Sports"]]
+    found = seed_words(task, find_candidates(few + names_only, shared.tokenizer))  # too few texts to tell
+    assert [sorted(words) for words in found] == [["Art", "State", "of", "the"], ["Games", "Sports", "and"]]
+
+
 def test_words_that_the_texts_lack_do_not_stand_for_a_label_with_others(shared: Shared) -> None:
     candidates = find_candidates(["the world of sports"], shared.tokenizer, ["war"])
     task = replace(shared.task, descriptions={"World": "War in the world."})
