@@ -171,9 +171,10 @@ class MaxError:
 
     def _tell(self, chosen: Selection, scored: int, threshold: FitThreshold | None) -> None:
         fit = "" if threshold is None else f"and a fit of at least {threshold.least:.3f}, "
-        which = "the run's unlabeled texts"
+        total = len(self.run.texts("pool"))
+        which = "the run's unlabeled texts" if scored == total else f"{scored} of the run's {total} unlabeled texts"
         if self.other:
-            which = f"{scored} of the run's {len(self.run.texts('pool'))} unlabeled texts, scored as the new ones"
+            which += ", scored as the new ones"
         self.reporter.info(
             f"--max-error {self.error:g}: keeps labels with a confidence of at least {chosen.confidence:.3f}, {fit}"
             f"{100 * chosen.kept:.0f}% of {which}; of the held-out labels that this keeps, "
