@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pet.data.pick import pick_columns
 from pet.errors import PetError
+from pet.spelling import meaning
 
 if TYPE_CHECKING:
     import datasets
@@ -137,6 +138,30 @@ def rows_without(pool_keys: Keys, train_keys: Keys) -> NDArray[np.int64]:
     int64 array of row numbers, ascending
     """
     return np.flatnonzero(~np.isin(pool_keys, train_keys))
+
+
+def check_ids(tables: Mapping[str, datasets.Dataset], keys: Mapping[str, Keys]) -> None:
+    """Check that no id stands for different texts, because external scores are matched by id.
+
+    Parameters
+    ----------
+    tables : the tables of a run, by name
+    keys : `text_keys` of each table
+
+    Raises
+    ------
+    PetError
+        Naming the id and both tables.
+    """
+    seen: dict[str, tuple[int, str]] = {}
+    for name, table in tables.items():
+        for row_id, key in zip(table["id"], keys[name].tolist(), strict=True):
+            before, where = seen.setdefault(meaning(row_id), (key, name))
+            if before != key:
+                raise PetError(
+                    f"id {row_id!r} stands for different texts in {where} and {name}, but external scores are matched "
+                    "by id; add an `id` column with unique ids to the files"
+                )
 
 
 def column_labels(table: datasets.Dataset) -> NDArray[np.int64]:

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pet.backbones.gliclass import check_gliclass
+from pet.backbones.load import check_model, model_fingerprint
+from pet.backbones.place import resolve_model
 from pet.errors import PetError
 from pet.members import chat, embeddings, external, gliclass, head, nli, pattern, rules, tfidf, untrained
 from pet.members.seam import MemberData, OnStep, Report, Scorer
@@ -129,6 +132,7 @@ ONE_LABEL = (external.KIND, chat.KIND, rules.KIND)  # kinds that give each text 
 TEACHERS = (chat.KIND, nli.KIND, gliclass.KIND, rules.KIND)  # kinds that --teacher accepts
 
 
+_MODEL_CHECKS: Mapping[str, Callable[[str], None]] = {nli.KIND: nli.check_nli, gliclass.KIND: check_gliclass}
 # Files and folders beside those of members.
 _TAKEN = frozenset(
     {"acceptance", "ensemble", "examples", "labels", "pretrained", "primers", "ratio", "second-view", "untrained"}
@@ -170,6 +174,24 @@ def parse_member(text: str) -> MemberSpec:
             "with letters, digits, dots, dashes and underscores in the name"
         )
     return MemberSpec(spec.kind, name, spec.options)
+
+
+def check_member_model(spec: MemberSpec, *, allow_pickle: bool = False) -> None:
+    """Check the model that a member opens, if it opens one, without opening its weights. Hub names are looked up.
+
+    Raises
+    ------
+    PetError
+        If there is no such model, or it is of another kind than the member needs.
+    """
+    if "model" not in spec.options:
+        return
+    name = str(spec.options["model"])
+    check_model(name, allow_pickle=allow_pickle)
+    if not Path(resolve_model(name)).is_dir():
+        model_fingerprint(name)
+    if spec.kind in _MODEL_CHECKS:
+        _MODEL_CHECKS[spec.kind](name)
 
 
 def make_scorer(spec: MemberSpec, shared: Shared, seed: int = 0, start: Path | None = None) -> Scorer:

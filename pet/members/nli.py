@@ -35,9 +35,16 @@ _FIELDS = ("premise", "hypothesis")
 def parse(argument: str) -> MemberSpec:
     """Parse ``nli:MODEL``."""
     spec = model_spec(KIND, argument)
-    if expand(argument).is_dir() and (outputs := read_outputs(argument)) is not None:
-        entailment_columns(outputs.labels, argument)
+    if expand(argument).is_dir():
+        check_nli(argument)
     return spec
+
+
+def check_nli(name: str) -> None:
+    """Check that the outputs of a model are those of natural-language inference. Raises PetError if not."""
+    outputs = read_outputs(name)
+    if outputs is not None:
+        entailment_columns(outputs.labels, name)
 
 
 @dataclass

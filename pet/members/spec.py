@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +111,13 @@ def pattern_spec(kind: str, pattern: int, repetition: int) -> MemberSpec:
     """
     name = f"p{pattern + 1}-r{repetition + 1}"
     return MemberSpec(kind, name, {"pattern": pattern + 1, "repetition": repetition + 1})
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise PetError if two members of an ensemble have the same name."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise PetError(f"two members are named {twice[0]}; rename one, as in NAME=KIND:...")
 
 
 def old_pattern_spec(kind: str, name: str) -> MemberSpec | None:

@@ -28,6 +28,7 @@ from pet.members.verbalizers import check_verbalizers
 from pet.preflight.cost import Speed, estimate_run, mean_tokens, training_sets
 from pet.preflight.members import check_members
 from pet.preflight.patterns import PatternCheck, check_patterns, note_cost, problems_of
+from pet.preflight.refused import check_settings
 from pet.preflight.report import CheckReport
 from pet.preflight.tables import read_tables, texts_to_fill
 from pet.preflight.teachers import check_teachers
@@ -130,9 +131,8 @@ def check_task(
     """
     options, reporter = options or CheckOptions(), reporter or Reporter("quiet")
     recipe = options.make_recipe()
-    parse_ratio(recipe.ipet.ratio, task.labels)
     columns = {**task.columns, **options.columns}
-    _check_prior(task, recipe.merging.prior, columns, options.table_format)
+    _check_recipe(task, recipe, columns, options.table_format)
     max_length = recipe.encoding.max_length
     report = CheckReport(task.name, model, max_length)
     tables = read_tables(task, options.sources, columns, report, options.table_format, options.draw)
@@ -141,7 +141,7 @@ def check_task(
     if options.method == "ipet" and tables and not report.errors:
         with report.collect_errors():
             report.training_sets = _training_sets(task, recipe, tables)
-    members = check_members(task, options.members, tables, report)
+    members = check_members(task, recipe, options.members, tables, report, allow_pickle=options.allow_pickle)
     check_teachers(members, task, recipe.teacher, tables, options.access, report)
     info = ModelInfo(model, allow_pickle=options.allow_pickle)
     model_problems = _model_problems(info, task, recipe, options.weights)
@@ -164,12 +164,14 @@ def check_task(
     return report
 
 
-def _check_prior(task: Task, prior: str, columns: Mapping[str, str], table_format: TableFormat) -> None:
-    """Raise the mistakes in the setting ``prior``."""
+def _check_recipe(task: Task, recipe: Recipe, columns: Mapping[str, str], table_format: TableFormat) -> None:
+    """Raise the mistakes in settings that name labels, or that the task does not allow."""
+    parse_ratio(recipe.ipet.ratio, task.labels)
+    check_settings(task, recipe)
     if task.multi_label:
-        check_label_shares(prior, task)
+        check_label_shares(recipe.merging.prior, task)
     else:
-        read_prior(prior, task.labels, task.label_map, columns=columns, table_format=table_format)
+        read_prior(recipe.merging.prior, task.labels, task.label_map, columns=columns, table_format=table_format)
 
 
 def _training_sets(task: Task, recipe: Recipe, tables: Mapping[str, Dataset]) -> list[int]:

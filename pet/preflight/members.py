@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pet.backbones.load import check_model
+from pet.data.checks import check_ids, text_keys
 from pet.data.ids import match_ids
-from pet.members import external, rules
+from pet.members import external, pattern, rules
 from pet.members.external import read_external
-from pet.members.kinds import ONE_LABEL, parse_member
+from pet.members.kinds import ONE_LABEL, check_member_model, parse_member
 from pet.members.rules import read_rules
-from pet.members.spec import MemberSpec
+from pet.members.spec import MemberSpec, check_names, pattern_spec
 from pet.preflight.report import CheckReport
+from pet.recipe import Recipe
 from pet.task.task import Task, one_label_only
 
 if TYPE_CHECKING:
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
 
 
 def check_members(
-    task: Task, members: Sequence[str], tables: Mapping[str, Dataset], report: CheckReport
+    task: Task,
+    recipe: Recipe,
+    members: Sequence[str],
+    tables: Mapping[str, Dataset],
+    report: CheckReport,
+    *,
+    allow_pickle: bool = False,
 ) -> list[MemberSpec]:
-    """Report members that do not exist, files with mistakes, and tables that a file has no scores for.
+    """Report members that do not exist or share a name, files with mistakes, and tables that a file has no scores for.
 
     Returns the members without mistakes.
 
     Parameters
     ----------
-    task : the task
+    task, recipe : what a run would do
     members : further members, as text
     tables : the tables that were read
     report : collects errors and warnings
+    allow_pickle : whether pickled weights may be opened
     """
     found = []
     for text in (*task.members, *members):
@@ -42,10 +50,17 @@ def check_members(
             if spec.kind in ONE_LABEL:
                 one_label_only(task, f"the member {text}", "leave it out")
             report.warnings += [line for _, line in check_file(spec, task, tables)]
-            if "model" in spec.options:
-                check_model(spec.options["model"])
+            check_member_model(spec, allow_pickle=allow_pickle)
             found.append(spec)
+    with report.collect_errors():
+        check_names(spec.name for spec in (*_patterns(task, recipe.member.repetitions), *found))
+        if any(spec.kind == external.KIND for spec in found):
+            check_ids(tables, {name: text_keys(table, task.fields) for name, table in tables.items()})
     return found
+
+
+def _patterns(task: Task, repetitions: int) -> list[MemberSpec]:
+    return [pattern_spec(pattern.KIND, n, k) for n in range(len(task.patterns)) for k in range(repetitions)]
 
 
 def check_file(spec: MemberSpec, task: Task, tables: Mapping[str, Dataset]) -> list[tuple[int, str]]:

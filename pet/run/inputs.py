@@ -24,7 +24,6 @@ from pet.errors import PetError
 from pet.progress import Reporter
 from pet.resources import expand
 from pet.run.settings import MEMORY, RunSettings
-from pet.spelling import meaning
 from pet.store.files import hash_file, hash_inputs
 from pet.task.task import Task
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[Any]
-_NAMES = {"train": "train", "pool": "unlabeled", "test": "test"}  # internal name -> option
+NAMES = {"train": "train", "pool": "unlabeled", "test": "test"}  # internal name -> option
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,6 @@ class RunData:
     report: dict[str, Any] = field(default_factory=dict)
     keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     corrections: tuple[bytes, ...] = ()
-
-    def check_ids(self) -> None:
-        """Check that no id stands for different texts, because external scores are matched by id.
-
-        Raises
-        ------
-        PetError
-            Naming the id and both tables.
-        """
-        seen: dict[str, tuple[int, str]] = {}
-        for part, keys in self.keys.items():
-            table: Dataset | None = getattr(self, part)
-            for row_id, key in zip([] if table is None else table["id"], keys.tolist(), strict=True):
-                before, where = seen.setdefault(meaning(row_id), (key, part))
-                if before != key:
-                    raise PetError(
-                        f"id {row_id!r} stands for different texts in {_NAMES[where]} and {_NAMES[part]}, but external "
-                        "scores are matched by id; add an `id` column with unique ids to the files"
-                    )
 
 
 def load_data(
@@ -110,7 +90,7 @@ def load_data(
     found = check_tables(task.fields, list(task.labels), train, pool, test)
     for message in found.messages:
         reporter.warn(message)
-    removed, keys = 0, {part: found.keys[name] for part, name in _NAMES.items() if name in found.keys}
+    removed, keys = 0, {part: found.keys[name] for part, name in NAMES.items() if name in found.keys}
     if pool is not None:
         rows = np.arange(len(pool)) if train is None else rows_without(keys["pool"], keys["train"])
         if corrections is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pet.backbones.info import ModelInfo
-from pet.backbones.load import check_model, model_fingerprint
+from pet.backbones.load import model_fingerprint
 from pet.backbones.masked import check_length
 from pet.backbones.trained import check_classifier
-from pet.data.checks import label_counts
+from pet.data.checks import check_ids, label_counts
 from pet.data.table_format import TableFormat
 from pet.ensemble.class_ratio import GivenRatio
 from pet.errors import PetError
@@ -21,11 +20,12 @@ from pet.ipet.plan import Plan, make_plan
 from pet.ipet.selection import parse_ratio
 from pet.members import external, pattern, untrained
 from pet.members.continued import check_continued
-from pet.members.kinds import KINDS, ONE_LABEL, QUICK, parse_member
+from pet.members.kinds import KINDS, ONE_LABEL, QUICK, check_member_model, parse_member
 from pet.members.shared import Shared
-from pet.members.spec import MemberSpec, pattern_spec
+from pet.members.spec import MemberSpec, check_names, pattern_spec
 from pet.members.verbalizers import check_verbalizers
 from pet.preflight.members import check_file
+from pet.preflight.refused import check_settings
 from pet.progress import Reporter
 from pet.recipe import (
     EFFORTS,
@@ -40,7 +40,7 @@ from pet.run.class_ratio import resolve_prior
 from pet.run.context import make_shared
 from pet.run.execution.data_parallel import check_share
 from pet.run.init_prompt import InitPrompt, open_init_prompt
-from pet.run.inputs import RunData, corrections_fingerprint, load_data, source_fingerprint
+from pet.run.inputs import NAMES, RunData, corrections_fingerprint, load_data, source_fingerprint
 from pet.run.kept_corrections import with_copies
 from pet.run.pool_gold import read_pool_gold
 from pet.run.settings import RunSettings
@@ -49,7 +49,6 @@ from pet.store.files import hash_file
 from pet.task.task import Task, one_label_only
 from pet.teachers.access import Access
 from pet.training.group import Group
-from pet.training.settings import BALANCED, HINGE, NOT_ORDERED, ORDINAL
 from pet.tuning.freeze import freeze
 from pet.tuning.members import check_tuning
 
@@ -176,19 +175,9 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
 
 def _check_labels(settings: RunSettings, task: Task) -> None:
     """Refuse what requires one label per text, if texts may have several, or labels in an order."""
-    if make_recipe(settings.recipe, settings.settings).student.loss == ORDINAL and not task.ordered:
-        raise PetError(NOT_ORDERED)
+    check_settings(task, make_recipe(settings.recipe, settings.settings))
     if settings.init_prompt is not None:
         one_label_only(task, "--init-prompt", "leave it out")
-    recipe = make_recipe(settings.recipe, settings.settings)
-    if recipe.priming.count:
-        one_label_only(task, "priming", "set it to 0")
-    if recipe.member.weights_labels:
-        one_label_only(task, f"class_weight={BALANCED}", "use balanced_batches=true")
-        if recipe.member.loss == HINGE:
-            raise PetError(f"class_weight={BALANCED} applies to the cross-entropy, not to loss={HINGE}; change one")
-    if recipe.member.loss == HINGE:
-        one_label_only(task, f"loss={HINGE}", "leave it out")
     for text in (*task.members, *settings.members):
         if parse_member(text).kind in ONE_LABEL:
             one_label_only(task, f"the member {text}", "leave it out")
@@ -199,7 +188,7 @@ def _check_files(specs: Sequence[MemberSpec], task: Task, data: RunData, reporte
     parts = {"train": data.train, "unlabeled": data.pool, "test": data.test}
     tables = {part: table for part, table in parts.items() if table is not None}
     if any(spec.kind == external.KIND for spec in specs):
-        data.check_ids()
+        check_ids(tables, {name: data.keys[part] for part, name in NAMES.items() if part in data.keys})
     for spec in specs:
         lacking = check_file(spec, task, tables)
         if len(lacking) == len(tables) and not any(there for there, _ in lacking):
@@ -292,12 +281,9 @@ def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[Mem
             if text in settings.members:
                 raise PetError(f"--member {text} requires training, but --method {settings.method} trains no members")
             continue
-        if "model" in spec.options:
-            check_model(spec.options["model"], allow_pickle=settings.allow_pickle)
+        check_member_model(spec, allow_pickle=settings.allow_pickle)
         specs.append(spec)
-    twice = sorted(name for name, count in Counter(spec.name for spec in specs).items() if count > 1)
-    if twice:
-        raise PetError(f"two members are named {twice[0]}; rename one, as in NAME=KIND:...")
+    check_names(spec.name for spec in specs)
     return tuple(specs)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from datasets import Dataset
-from small_run import pet, write_inputs
+from small_run import pet, write_inputs, write_rows
 
 from pet.backbones.info import ModelInfo
 from pet.cli.main import main
@@ -367,3 +367,38 @@ def test_members_of_the_task_are_checked(
         expect=status,
     )  # fmt: skip
     assert all(part in done.stderr for part in named), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "named"),
+    [
+        ("", ["--set", "student_loss=ordinal"], "ordered: true"),
+        ("multi_label: true", ["--set", "loss=hinge"], "multi_label: true"),
+        ("multi_label: true", ["--set", "class_weight=balanced"], "balanced_batches"),
+        ("members: [head, head]", [], "two members are named head"),
+        ("members: [{external: same.csv}]", [], "id '0' stands for different texts in train and unlabeled"),
+        ("members: [{embeddings: not-a-model}]", [], "not-a-model"),
+        ("members: [{nli: mini-en}]", [], "entailment"),
+        ("members: [{gliclass: mini-en}]", [], "GLiClass"),
+    ],
+)
+def test_the_check_refuses_what_a_run_refuses(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, lines: str, options: list[str], named: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(write_inputs(tmp_path / "in"))
+    Path("same.csv").write_text("id,label\n0,World\n")
+    for table in ("train.jsonl", "pool.jsonl"):  # without ids, which then are row numbers
+        rows = [json.loads(line) for line in Path(table).read_text().splitlines()]
+        for row in rows:
+            del row["id"]
+            if "label" in row and "multi_label" in lines:
+                row["label"] = [row["label"]]
+        write_rows(Path(table), rows)
+    with Path("task.yaml").open("a", encoding="utf-8") as task:
+        task.write(lines + "\n")
+    given = ["task.yaml", "-m", tiny_model, "--train", "train.jsonl", "--unlabeled", "pool.jsonl", *options]
+    checked = pet("check", *given, "--no-model", "--max-length", 64, expect=2)
+    assert named in checked.stderr
+    ran = pet("run", *given, "-o", "run", "--max-length", 64, expect=2)
+    assert named in ran.stderr and not Path("run").exists()
