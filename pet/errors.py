@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MOST = 500  # problems
 LONGEST = 2000  # characters of one
@@ -37,7 +37,27 @@ class PetError(Exception):
 
 
 class TextError(PetError):
-    """A text that a model cannot read."""
+    """A text that a model cannot read.
+
+    Parameters
+    ----------
+    problem : the message, which names the text as ``is row N;``, counted from 1
+    row : its row in the table, from 0
+
+    Examples
+    --------
+    >>> TextError("too long: the first is row 2; shorten it", row=1).named("test", ["a", "b"]).problems
+    ["test: too long: the first has the id 'b'; shorten it"]
+    """
+
+    def __init__(self, problem: str, row: int = 0):
+        super().__init__(problem)
+        self.row = row
+
+    def named(self, table: str, ids: Sequence[str]) -> PetError:
+        """Return the error with the name of the table, and the text's id instead of its row."""
+        row, name = f"is row {self.row + 1};", f"has the id {ids[self.row]!r};"
+        return TextError(f"{table}: {self.problems[0].replace(row, name)}", self.row)
 
 
 def _shorten(problem: str) -> str:

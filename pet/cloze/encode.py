@@ -280,13 +280,7 @@ class ClozeEncoder:
     def _fill(self, tokens: TokenTable, rows: Array) -> tuple[Encoded, Array]:
         """Return filled rows and their number of tokens per piece, shape (rows, pieces)."""
         ragged = [tokens[key] for key in self.keys]
-        lengths = np.stack([r.lengths[rows] for r in ragged], axis=1)
-        budget: int | Array = self.max_length - self.fixed_length
-        words = None if self.choices is None else self.choices.tokens(tokens, rows)
-        if words is not None:  # a word takes as many masks as it has tokens
-            budget = budget + 1 - (words >= 0).sum(axis=2).max(axis=1)
-        stay = truncate_lengths(lengths, budget, [piece.keep for piece in self._fields])
-        self._check_kept(stay, budget, rows)
+        lengths, stay, words = self._lengths(tokens, rows)
         piece_lengths = np.zeros((len(rows), len(self._pieces)), dtype=np.int64)
         field = 0
         for i, piece in enumerate(self._pieces):
@@ -298,7 +292,19 @@ class ClozeEncoder:
         encoded = self._splice(ragged, rows, piece_lengths, np.asarray((stay < lengths).any(axis=1)))
         return replace(encoded, choices=words), piece_lengths
 
-    def _check_kept(self, stay: Array, budget: int | Array, rows: Array) -> None:
+    def check_kept(self, tokens: TokenTable) -> None:
+        """Raise `TextError` if a field marked ``!keep`` does not fit in some row."""
+        if self._fields:
+            self._lengths(tokens, np.arange(len(tokens[self.keys[0]]), dtype=np.int64))
+
+    def _lengths(self, tokens: TokenTable, rows: Array) -> tuple[Array, Array, Array | None]:
+        """Return tokens per field, whole and truncated, of shape (rows, fields), and label words from the rows."""
+        lengths = np.stack([tokens[key].lengths[rows] for key in self.keys], axis=1)
+        budget: int | Array = self.max_length - self.fixed_length
+        words = None if self.choices is None else self.choices.tokens(tokens, rows)
+        if words is not None:  # a word takes as many masks as it has tokens
+            budget = budget + 1 - (words >= 0).sum(axis=2).max(axis=1)
+        stay = truncate_lengths(lengths, budget, [piece.keep for piece in self._fields])
         too_long = np.flatnonzero(stay.sum(axis=1) > budget)
         if len(too_long):
             names = ", ".join(piece.key.name for piece in self._fields if piece.keep and piece.key)
@@ -306,8 +312,10 @@ class ClozeEncoder:
                 f"pattern {self.template.source!r}: the fields marked !keep ({names}) do not fit into "
                 f"{self.max_length} tokens in {len(too_long)} row{'s' * (len(too_long) > 1)}, "
                 f"the first is row {int(rows[too_long[0]]) + 1}; "
-                "raise --max-length, shorten these texts or remove !keep"
+                "raise --max-length, shorten these texts or remove !keep",
+                row=int(rows[too_long[0]]),
             )
+        return lengths, stay, words
 
     def _splice(self, ragged: list[Ragged], rows: Array, piece_lengths: Array, cut: Array) -> Encoded:
         row_lengths = piece_lengths.sum(axis=1)

@@ -53,6 +53,11 @@ class PVP:
     choices: Choices | None = None
     names: TokenTable | None = None
 
+    @property
+    def keeps_fields(self) -> bool:
+        """Whether the pattern has a field that is never truncated."""
+        return any(part.keep for part in self.encoder.template.fields)
+
     def fill(self, tokens: TokenTable) -> Encoded:
         """Fill the pattern with every text; if it asks about each label by itself, once for each label."""
         if self.names is not None:

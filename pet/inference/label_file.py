@@ -15,7 +15,7 @@ from pet.data.source_names import text_columns
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels, SoftLabelSets
 from pet.ensemble.soft_labels import soft_label_columns, writing_soft_labels
-from pet.errors import PetError
+from pet.errors import PetError, TextError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.exported import ExportedEnsemble, open_exported
 from pet.inference.none_of_these import FIT, FitThreshold, NoneOfThese, fit_threshold
@@ -216,7 +216,10 @@ def label_chunk(
 
     `on_rows` is called with the number of rows that a member has scored.
     """
-    soft = ensemble.label(chunk, on_rows)
+    try:
+        soft = ensemble.label(chunk, on_rows)
+    except TextError as error:  # its row in the chunk says nothing about the file
+        raise error.named("input", chunk["id"]) from None
     rows = np.flatnonzero(soft.confidence >= min_confidence)
     return rows, soft.take(rows)
 

@@ -36,6 +36,7 @@ from pet.preflight.zero_shot import try_patterns
 from pet.progress import Reporter
 from pet.recipe import EFFORTS, Recipe, fit_to_data, make_recipe, without_auxiliary_loss
 from pet.settings import out_of_range
+from pet.student.classifier import TextInput, check_input
 from pet.task.task import Task
 from pet.teachers.access import Access
 from pet.tuning.freeze import freeze
@@ -191,6 +192,7 @@ def _model_problems(info: ModelInfo, task: Task, recipe: Recipe, weights: bool) 
         freeze(info.meta, recipe.tuning.freeze_layers)
         check_tuning(recipe.tuning, task, info.meta)
         check_verbalizers(task, recipe, info)
+        check_input(TextInput(task.fields, task.input), info.tokenizer, recipe.encoding.max_length)
     except PetError as error:
         return error.problems
     return []

@@ -16,7 +16,7 @@ from pet.cloze.pvp import bind_by_row
 from pet.cloze.ragged import Encoded
 from pet.cloze.tokens import TokenTable, tokenize_fields
 from pet.cloze.words import word_token, word_tokens
-from pet.errors import PetError
+from pet.errors import PetError, TextError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -110,7 +110,10 @@ def check_patterns(
             if asks:  # about the labels in turn
                 turns = np.arange(len(table)) % len(task.labels)
                 own = about(tokens, name_tokens(encoder, task.labels), turns)
-            _fill(checks[number], encoder, own, name, shown if first else 0)
+            try:
+                _fill(checks[number], encoder, own, name, shown if first else 0)
+            except TextError as error:  # a field that must not be truncated
+                checks[number].problems += error.named(name, table["id"]).problems
             if asks and name in checks[number].mean_length:
                 checks[number].tokens_read[name] = checks[number].mean_length[name] * len(task.labels)
     return checks
@@ -182,11 +185,7 @@ def _look_up_words(
 
 
 def _fill(check: PatternCheck, encoder: ClozeEncoder, tokens: TokenTable, name: str, shown: int) -> None:
-    try:
-        encoded = encoder.encode(tokens)
-    except PetError as error:  # a field that must not be truncated
-        check.problems += [f"{name}: {problem}" for problem in error.problems]
-        return
+    encoded = encoder.encode(tokens)
     check.cut[name] = float(encoded.cut.mean())
     check.mean_length[name] = float(encoded.ids.lengths.mean())
     if encoded.choices is not None:  # every word of a row is read with the row

@@ -86,7 +86,8 @@ def texts_to_fill(task: Task, tables: Mapping[str, Dataset]) -> dict[str, Datase
     all texts are used, because one that does not fit would stop a run.
     """
     if not tables:
-        return {"example": Dataset.from_dict({field: [field.replace("_", " ")] for field in task.fields})}
+        example = {field: [field.replace("_", " ")] for field in task.fields}
+        return {"example": Dataset.from_dict({"id": ["example"], **example})}
     if any(part.keep for pattern in task.patterns for part in pattern.template.fields):
         return dict(tables)
     return {name: evenly_spaced(table, MAX_FILLED) for name, table in tables.items()}

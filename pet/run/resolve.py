@@ -42,10 +42,12 @@ from pet.run.execution.data_parallel import check_share
 from pet.run.init_prompt import InitPrompt, open_init_prompt
 from pet.run.inputs import NAMES, RunData, corrections_fingerprint, load_data, source_fingerprint
 from pet.run.kept_corrections import with_copies
+from pet.run.kept_fields import check_kept_fields
 from pet.run.pool_gold import read_pool_gold
 from pet.run.settings import RunSettings
 from pet.run.unused import unused_settings
 from pet.store.files import hash_file
+from pet.student.classifier import check_input
 from pet.task.task import Task, one_label_only
 from pet.teachers.access import Access
 from pet.training.group import Group
@@ -163,11 +165,10 @@ def resolve(settings: RunSettings, reporter: Reporter, given: Given | None = Non
         check_continued(shared)
     if settings.trains_members:
         check_verbalizers(task, recipe, shared.models.info)
-    _bind(settings, shared)
-    plan = None
-    if settings.method == "ipet":
-        counts, pool = label_counts(data.train, len(task.labels)), 0 if data.pool is None else len(data.pool)
-        plan = make_plan(task, recipe.ipet, counts, recipe.member.repetitions, pool)
+    _bind(settings, shared, data)
+    if settings.makes_classifier:
+        check_input(shared.text_input, models[shared.head_model].tokenizer, recipe.encoding.max_length)
+    plan = _plan(task, recipe, data) if settings.method == "ipet" else None
     for message in unused_settings(settings, recipe, specs):
         reporter.warn(message)
     return ResolvedRun(settings, task, recipe, data, specs, shared, config, plan, initial, pool_gold, ratio)
@@ -248,12 +249,20 @@ def _check_training(
         raise PetError("priming requires --method zero-shot: it trains nothing")
 
 
-def _bind(settings: RunSettings, shared: Shared) -> None:
-    """Bind the patterns that the run needs, to find label words that are several tokens."""
+def _bind(settings: RunSettings, shared: Shared, data: RunData) -> None:
+    """Bind the patterns that the run needs, to find label words that are several tokens, and texts that do not fit."""
     if settings.method != "supervised" or settings.compares:
         shared.bind()
     if settings.trains_members:
         shared.bind_tuned()
+    if settings.method != "supervised":
+        check_kept_fields(shared, data, trained=settings.trains_members)
+
+
+def _plan(task: Task, recipe: Recipe, data: RunData) -> Plan:
+    """Return the schedule of the generations of iPET."""
+    counts, pool = label_counts(data.train, len(task.labels)), 0 if data.pool is None else len(data.pool)
+    return make_plan(task, recipe.ipet, counts, recipe.member.repetitions, pool)
 
 
 def member_specs(settings: RunSettings, task: Task, recipe: Recipe) -> tuple[MemberSpec, ...]:

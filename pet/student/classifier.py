@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 import transformers
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from pet.backbones.trained import load_new_classifier
 from pet.cloze.beginning import beginnings
 from pet.cloze.ragged import Encoded, Ragged
 from pet.compat import save_model
+from pet.data.chunk import Chunk
 from pet.data.pick import pick_columns
 from pet.errors import PetError
 from pet.numerics import sigmoid, softmax
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _NOTE = "pet.json"
+_ANY_LENGTH = 1 << 20
 _SUMMARIZING = ("flaubert", "xlm", "xlnet")  # families that read `summary_type`
 _FIELD = text(1000, pattern=NAME.pattern, wanted="the name of a field")
 _NOTE_SCHEMA = record({"fields": list_of(_FIELD, 1), "input": text()}, {"threshold": number(0, 1)})
@@ -285,7 +288,7 @@ def new_classifier(
     Raises
     ------
     PetError
-        If the model cannot be opened, or cannot read inputs of this length.
+        If the model cannot be opened or cannot read inputs of this length, or the input has no room for a field.
     """
     config = load_config(
         name,
@@ -299,6 +302,7 @@ def new_classifier(
     model.config.problem_type = "multi_label_classification" if independent else "single_label_classification"
     tokenizer = load_tokenizer(name)
     set_padding(name, model, tokenizer)
+    check_input(text_input, tokenizer, max_length)
     return Classifier(model, tokenizer, text_input, tuple(labels), max_length, independent)
 
 
@@ -352,6 +356,30 @@ def load_classifier(name: str, *, allow_pickle: bool = False, independent: bool 
     text_input, threshold = saved_input(folder)
     check_room(name, tokenizer, text_input, max_length)
     return Classifier(model, tokenizer, text_input, outputs.labels, max_length, outputs.independent, threshold)
+
+
+def check_input(text_input: TextInput, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Check that a classifier would read each field of its input: fixed words before a field may take all the room.
+
+    Raises
+    ------
+    PetError
+        With the template, and the fields that would never be read.
+    """
+    names = list(dict.fromkeys(part.name for part in text_input.template.fields))
+    first = dict.fromkeys(text_input.fields, "a")
+    rows = Chunk(pa.Table.from_pylist([first, *({**first, name: "word"} for name in names)]))
+    whole, cut = (encode_texts(rows, text_input, tokenizer, longest).ids for longest in (_ANY_LENGTH, max_length))
+    unread = [
+        name
+        for row, name in enumerate(names, 1)
+        if not np.array_equal(whole[row], whole[0]) and np.array_equal(cut[row], cut[0])
+    ]
+    if unread:
+        raise PetError(
+            f"input {text_input.template.source!r}: its own words leave no room for {', '.join(unread)} in "
+            f"{max_length} tokens, so the classifier would never read it; shorten the input or raise --max-length"
+        )
 
 
 def check_room(name: str, tokenizer: PreTrainedTokenizerBase, text_input: TextInput, longest: int) -> None:

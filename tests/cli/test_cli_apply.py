@@ -28,10 +28,11 @@ from pet.errors import PetError
 from pet.inference import distill_file as distill_module
 from pet.inference import ensemble
 from pet.inference.distill_file import DistillOptions, distill_file, unused_settings
-from pet.inference.label_file import label_file
+from pet.inference.label_file import label_chunk, label_file
 from pet.inference.place import settings_of
 from pet.inference.predict_file import predict_file
 from pet.members import models
+from pet.run.settings import RunSettings
 from pet.task.task import Task
 
 QUICK = [
@@ -682,3 +683,15 @@ def test_a_failed_distillation_leaves_nothing(
 
 def test_a_setting_without_an_effect_on_a_distillation_is_named() -> None:
     assert unused_settings({"student_steps": "3", "max_length": "64", "ratio": "1"}) == ["ratio"]
+
+
+def test_a_text_that_does_not_fit_is_named_by_its_id(tiny_model: Path) -> None:
+    task = Task.from_dict(
+        {"task": "t", "fields": ["text"], "labels": ["World", "Sports"], "patterns": ["{text!keep} {mask}"],
+         "verbalizer": {"World": "world", "Sports": "sports"}}
+    )  # fmt: skip
+    settings = RunSettings(task=task.to_dict(), model=str(tiny_model), method="zero-shot", settings={"max_length": 16})
+    untrained = ensemble.untrained_ensemble(settings, task)
+    chunk = Dataset.from_dict({"id": ["a", "b"], "text": ["world", "world " * 40]})
+    with pytest.raises(PetError, match="input: .* the first has the id 'b';"):
+        label_chunk(untrained, chunk, 0.0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from datasets import Dataset
-from small_run import pet, write_inputs, write_rows
+from small_run import QUICK, pet, write_inputs, write_rows
 
 from pet.backbones.info import ModelInfo
 from pet.cli.main import main
@@ -224,7 +224,7 @@ def test_a_kept_field_that_does_not_fit_is_found_in_any_row(
     rows = [{"text": "word " * (200 if n == 30 else 2), "label": "World"} for n in range(40)]
     files = ["--train", write_jsonl("t.jsonl", rows)]
     said = failure(task, *files, "-m", tiny_model, "--max-length", 32, "--no-model")
-    assert "row 31" in said and "!keep" in said and "train" in said
+    assert "id '30'" in said and "!keep" in said and "train" in said
 
 
 def test_a_pattern_longer_than_the_limit_is_an_error(task: Path, tiny_model: Path) -> None:
@@ -379,6 +379,7 @@ def test_members_of_the_task_are_checked(
         ("members: [{external: same.csv}]", [], "id '0' stands for different texts in train and unlabeled"),
         ("members: [{embeddings: not-a-model}]", [], "not-a-model"),
         ("members: [{nli: mini-en}]", [], "entailment"),
+        ("input: '" + "world " * 80 + "{text}'", [], "leave no room for text in 64 tokens"),
         ("members: [{gliclass: mini-en}]", [], "GLiClass"),
     ],
 )
@@ -402,3 +403,41 @@ def test_the_check_refuses_what_a_run_refuses(
     assert named in checked.stderr
     ran = pet("run", *given, "-o", "run", "--max-length", 64, expect=2)
     assert named in ran.stderr and not Path("run").exists()
+
+
+@pytest.mark.parametrize("pattern", ["{text!keep} It is {mask}.", "{text!keep} Is it {label}? {mask}."])
+@pytest.mark.parametrize("table", ["train", "pool", "test"])
+def test_a_kept_field_that_does_not_fit_is_named_before_anything_is_trained(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, table: str
+) -> None:
+    monkeypatch.chdir(write_inputs(tmp_path / "in"))
+    asks = "{label}" in pattern
+    words = "" if asks else "verbalizer: {World: world, Sports: sports, Business: business, Technology: technology}\n"
+    start = "task: topics\nfields: [text]\nlabels: [World, Sports, Business, Technology]\n"
+    Path("task.yaml").write_text(f"{start}{words}multi_label: {str(asks).lower()}\npatterns: [{json.dumps(pattern)}]\n")
+    for name in ("train", "pool", "test"):
+        rows = [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
+        if asks:
+            rows = [row | {"label": [row["label"]]} if "label" in row else row for row in rows]
+        if name == table:
+            rows[3]["text"] = "world " * 80
+            long = rows[3]["id"]
+        write_rows(Path(f"{name}.jsonl"), rows)
+    given = [
+        "task.yaml",
+        "-m",
+        tiny_model,
+        "--train",
+        "train.jsonl",
+        "--unlabeled",
+        "pool.jsonl",
+        "--test",
+        "test.jsonl",
+    ]
+    name = {"pool": "unlabeled"}.get(table, table)
+    checked = pet("check", *given, "--no-model", "--max-length", 64, expect=2)
+    assert f"{name}: pattern" in checked.stderr and f"id {long!r}" in checked.stderr
+    for method in ("pet", "zero-shot"):
+        ran = pet("run", *given, *QUICK, "-o", "run", "--method", method, expect=2)
+        assert f"error: {name}: pattern" in ran.stderr and f"id {long!r}" in ran.stderr
+        assert not Path("run").exists()

@@ -17,6 +17,7 @@ from pet.errors import PetError
 from pet.student.classifier import (
     Classifier,
     TextInput,
+    check_input,
     encode_texts,
     load_classifier,
     new_classifier,
@@ -157,6 +158,26 @@ def test_a_model_without_a_classification_head_is_refused(tiny_model):
 def test_a_max_length_beyond_the_position_limit_is_refused(tiny_model):
     with pytest.raises(PetError, match=f"{POSITIONS} positions"):
         new_classifier(str(tiny_model), ONE, LABELS, POSITIONS + 1)
+
+
+@pytest.mark.parametrize(
+    ("template", "unread"),
+    [
+        ("good " * 50 + "{a} {b}", "a, b"),
+        ("{a} " + "good " * 50 + "{b}", "b"),
+        ("{b} " + "good " * 50, ""),
+        ("good " * 50 + "|| {b}", ""),  # the longer segment is cut
+    ],
+)
+def test_fields_that_fixed_words_leave_no_room_for_are_named(tiny_model, template, unread):
+    text_input = TextInput(FIELDS, parse_template(template, FIELDS, mask=False))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    if not unread:
+        check_input(text_input, tokenizer, 48)
+        return
+    with pytest.raises(PetError, match=f"no room for {unread} in 48 tokens"):
+        check_input(text_input, tokenizer, 48)
+    check_input(text_input, tokenizer, 64)
 
 
 @pytest.mark.parametrize("note", ["{", "[]", '{"fields": ["a"]}', '{"fields": 3, "input": "{a}"}'])

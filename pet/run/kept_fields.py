@@ -1,0 +1,55 @@
+"""Checks of a run's texts with its models, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pet.cloze.asked import about
+from pet.errors import PetError, TextError
+from pet.members.shared import Shared
+from pet.run.inputs import NAMES, RunData
+
+if TYPE_CHECKING:
+    from pet.cloze.pvp import PVP
+    from pet.cloze.tokens import TokenTable
+
+
+def check_kept_fields(shared: Shared, data: RunData, *, trained: bool) -> None:
+    """Check that fields which are never truncated (``!keep``) fit into the patterns, in every text of a run.
+
+    Texts are only tokenized if a pattern has such a field.
+
+    Parameters
+    ----------
+    shared, data : of the run
+    trained : whether members are trained, with positions for learned vectors
+
+    Raises
+    ------
+    PetError
+        With the table, the first such text, and the cure, for each pattern.
+    """
+    pvps = [pvp for pvp in (shared.tuned_pvps if trained else shared.pvps) if pvp.keeps_fields]
+    problems = []
+    for part, name in NAMES.items():
+        table = getattr(data, part)
+        if table is None or not pvps:
+            continue
+        tokens = shared.plan.tokenize(table)
+        for pvp in pvps:
+            try:
+                _check_rows(pvp, tokens)
+            except TextError as error:
+                problems += error.named(name, table["id"]).problems
+    if problems:
+        raise PetError(problems)
+
+
+def _check_rows(pvp: PVP, tokens: TokenTable) -> None:
+    rows = len(next(iter(tokens.values())))
+    labels = 1 if pvp.names is None else len(next(iter(pvp.names.values())))
+    for label in range(labels):
+        asked = tokens if pvp.names is None else about(tokens, pvp.names, np.full(rows, label))
+        pvp.encoder.check_kept(asked)
