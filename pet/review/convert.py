@@ -23,7 +23,7 @@ from pet.resources import expand
 from pet.review.formats import FORMATS, LabeledText
 from pet.run.finished_texts import check_pool
 from pet.run.kept_texts import with_kept_texts
-from pet.run.load_run import is_run, read_settings
+from pet.run.load_run import is_run, no_run, read_settings
 from pet.store.files import writing
 from pet.store.manifest import read_stages
 from pet.store.outputs import check_output
@@ -110,6 +110,10 @@ def _given(labels: str | Path, source: str | None, task: Task | None, table: Tab
         place = place / f"g{used_generation(place, read_stages(place), settings.method)}" / "labels.parquet"
         if not place.is_file():
             raise PetError(f"{labels}: has no soft labels; label texts with `pet label` and name that file")
+    elif not place.exists():
+        raise PetError(f"{labels}: no such file; name soft labels, or the folder of a run")
+    elif place.is_dir() and not any(place.glob("*.parquet")):  # soft labels may be a folder of Parquet files
+        raise PetError(no_run(place))
     if source is None:
         raise PetError(f"{labels}: holds no texts; name their file with --input")
     fields = ("text",) if task is None else task.fields

@@ -50,6 +50,12 @@ def test_texts_and_labels_are_matched_by_id_and_counted(folder: Path) -> None:
     assert ".json" in refused("convert", "labels.jsonl", "--input", "texts.jsonl", "--format", "argilla", "-o", "y.csv")
 
 
+def test_what_is_neither_soft_labels_nor_a_run_is_named(folder: Path) -> None:
+    assert "nowhere: no such file" in refused("convert", "nowhere", "--format", "fasttext", "-o", "y.txt")
+    (folder / "seeds" / "seed-0").mkdir(parents=True)
+    assert "seed-0" in refused("convert", "seeds", "--format", "fasttext", "-o", "y.txt")
+
+
 def test_a_run_is_its_unlabeled_texts_with_the_labels_of_its_last_generation(workplace: Path, tmp_path: Path) -> None:
     made = pet("convert", workplace / "runs" / "reviews", "--format", "label-studio", "-o", tmp_path / "x.json")
     tasks = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
