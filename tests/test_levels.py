@@ -45,6 +45,14 @@ def test_mistakes_name_the_label(hierarchy: dict[str, list[str]], named: str) ->
         Task.from_dict({**TASK, "hierarchy": hierarchy})
 
 
+def test_labels_in_another_spelling_are_found() -> None:
+    plain = {**TASK, "labels": ["1", "\u00e9", "b"], "verbalizer": {"1": "x", "\u00e9": "y", "b": "z"}}
+    found = Task.from_dict({**plain, "hierarchy": {"some": ["1.0", "e\u0301"]}}).ancestors
+    assert found == {"1": ("some",), "\u00e9": ("some",), "b": ()}
+    with pytest.raises(PetError, match=r"'1\.0' is itself a label"):
+        Task.from_dict({**plain, "hierarchy": {"1.0": ["b"]}})
+
+
 def test_labels_without_parents_and_several_labels_are_refused() -> None:
     plain = {**TASK, "labels": ["a", "b"], "verbalizer": {"a": "x", "b": "y"}}
     with pytest.raises(PetError, match="parent/child"):

@@ -225,11 +225,13 @@ class _Parser(Shapes):
                 self.wrong(item, "no label is written parent/child; write so, or give hierarchy as parent: [labels]")
             return found
         parents: dict[str, str] = {}
+        known = Names(labels)
         for key, value in item.pairs:
             parent = self.text(key, "a parent in hierarchy")
-            if parent in labels:
+            if known.find(parent) is not None:
                 self.wrong(key, f"hierarchy: {parent!r} is itself a label; choose another name for the parent")
-            for label, entry in self.texts(value, f"the labels of {parent!r}", MOST_LABELS) or ():
+            for given, entry in self.texts(value, f"the labels of {parent!r}", MOST_LABELS) or ():
+                label = known.find(given) or given
                 if label not in labels:
                     self.wrong(entry, f"hierarchy: unknown label {label!r}; {suggest(label, labels)}")
                 elif label in parents:
