@@ -166,9 +166,15 @@ def _listed(names: Array, applies: Array) -> list[list[str]]:
 
 
 def _set_votes(names: Array, votes: Array) -> Array:
-    """Return the labels that each member gives each row, as one text; None where it abstains."""
+    """Return the labels that each member gives each row, as one text; None where it abstains.
+
+    The text is a JSON list if the name of a label contains the separator.
+    """
     made = np.empty(votes.shape[:2], dtype=object)
+    as_list = any(SEPARATOR in name for name in names[:-1])
     for row, member in np.ndindex(*votes.shape[:2]):
         given = votes[row, member]
-        made[row, member] = None if given[0] == ABSTAINS else SEPARATOR.join(names[:-1][given > 0])
+        said = names[:-1][given > 0].tolist()
+        text = json.dumps(said, ensure_ascii=False) if as_list else SEPARATOR.join(said)
+        made[row, member] = None if given[0] == ABSTAINS else text
     return made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from sklearn.metrics import f1_score, label_ranking_average_precision_score
 
 from pet.embeddings.one_vs_rest import OneVsRest, fit_one_vs_rest
 from pet.ensemble.combine import Ensemble, SoftLabelSets, share_correction
+from pet.ensemble.soft_labels import writing_soft_labels
 from pet.ensemble.stacking import PRIORS, stack
 from pet.errors import PetError
 from pet.evaluate_sets import evaluate_sets, shared_threshold
@@ -112,3 +115,18 @@ def test_a_member_alone_agrees_with_its_labels() -> None:
     soft = ensemble.combine([np.array([[-2.0, -6.0], [3.0, 1.0]])])
     assert soft.applies.tolist() == [[True, False], [True, True]]
     assert soft.agrees.all() and soft.agreement.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "votes"),
+    [(["a", "b"], {"m": "a;b", "n": ""}), (["a;b", "b"], {"m": '["a;b", "b"]', "n": "[]"})],
+)
+def test_votes_for_labels_that_contain_the_separator_are_lists(
+    tmp_path: Path, labels: list[str], votes: dict[str, str]
+) -> None:
+    ensemble = replace(Ensemble.of(["m", "n", "silent"], labels=2), independent=True)
+    nothing = np.full((1, 2), np.nan)
+    soft = ensemble.combine([np.array([[2.0, 1.0]]), np.array([[-2.0, -1.0]]), nothing])
+    with writing_soft_labels(tmp_path / "x.jsonl", labels, ensemble.names, independent=True) as append:
+        append(["1"], soft)
+    assert json.loads((tmp_path / "x.jsonl").read_text())["votes"] == {**votes, "silent": None}
