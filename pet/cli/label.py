@@ -32,7 +32,7 @@ from pet.cli.options import (
 )
 from pet.errors import PetError
 from pet.inference.options import check_confidence
-from pet.terminal import counted
+from pet.terminal import clean, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +175,7 @@ def _tell(counts: Labeled, output: str, page: Path | None, *, as_json: bool) -> 
     echo(f"{counted(counts.texts, 'text')} labeled, {kept} written to {output}")
     if counts.threshold is not None:
         echo(counts.threshold.text(counts.none_of_these or 0, counts.texts))
-    echo("\n".join(f"  {name}: {n}" for name, n in counts.per_label.items()))
+    echo("\n".join(f"  {clean(name)}: {n}" for name, n in counts.per_label.items()))
     if page is not None:
         echo(f"page: {page}")
 

@@ -47,6 +47,7 @@ from pet.run.settings import METHODS, RunSettings
 from pet.run.trackers import check_trackers
 from pet.settings import shorten
 from pet.task.task import Task
+from pet.terminal import counted
 from pet.tuning.methods import METHODS as TUNING_METHODS
 
 if TYPE_CHECKING:
@@ -402,7 +403,7 @@ def _member_line(runs: Sequence[dict[str, Any]]) -> str:
         return ""
     figure, name = ("accuracy", "accuracy") if "accuracy" in members[0] else ("micro_f1", "micro F1")
     values = [figures[figure] for figures in members]
-    return f"{len(values)} members: {name} {min(values):.3f} to {max(values):.3f}"
+    return f"{counted(len(values), 'member')}: {name} {min(values):.3f} to {max(values):.3f}"
 
 
 def _outcome(folder: Path, report: Path, settings: RunSettings) -> str:

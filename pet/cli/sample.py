@@ -18,7 +18,7 @@ from pet.cli.options import (
     table_options,
     table_options_of,
 )
-from pet.terminal import counted
+from pet.terminal import clean, counted
 
 EXAMPLES = """\b
 Examples:
@@ -72,6 +72,6 @@ def sample(task: str, source: str, output: str, rest: str | None, as_json: bool,
         echo_json(files | {"rows": rows, "per_label": dict(drawn.per_label), "rest_rows": drawn.rest})
         return
     echo(f"{counted(rows, 'row')} in {output}")
-    echo("\n".join(f"  {label}: {count}" for label, count in drawn.per_label.items()))
+    echo("\n".join(f"  {clean(label)}: {count}" for label, count in drawn.per_label.items()))
     if drawn.rest is not None:
         echo(f"{counted(drawn.rest, 'row')} {'with' if options['keep_labels'] else 'without'} labels in {rest}")

@@ -690,8 +690,10 @@ def test_a_text_that_does_not_fit_is_named_by_its_id(tiny_model: Path) -> None:
         {"task": "t", "fields": ["text"], "labels": ["World", "Sports"], "patterns": ["{text!keep} {mask}"],
          "verbalizer": {"World": "world", "Sports": "sports"}}
     )  # fmt: skip
-    settings = RunSettings(task=task.to_dict(), model=str(tiny_model), method="zero-shot", settings={"max_length": 16})
+    settings = RunSettings(
+        task.to_dict(), None, None, "new.jsonl", str(tiny_model), "zero-shot", settings={"max_length": 16}
+    )
     untrained = ensemble.untrained_ensemble(settings, task)
     chunk = Dataset.from_dict({"id": ["a", "b"], "text": ["world", "world " * 40]})
-    with pytest.raises(PetError, match="input: .* the first has the id 'b';"):
+    with pytest.raises(PetError, match=r"input: .* the first has the id 'b';"):
         label_chunk(untrained, chunk, 0.0)

@@ -234,3 +234,12 @@ def test_mistakes_are_named_and_nothing_is_written(tmp_path: Path, task: Path, s
     assert "none.jsonl" in failure(task, "--input", tmp_path / "none.jsonl", "--shots", 1, "-o", out)
     assert "review" in failure(*base, "--shots", 1, "--column", "text=review")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_label_with_a_line_break_is_one_line_of_the_summary(tmp_path: Path, write_jsonl: WriteRows) -> None:
+    task = tmp_path / "lines.yaml"
+    task.write_text(TASK.replace("[good, bad]", '["go\\nod", bad]').replace("good: great", '"go\\nod": great'))
+    source = write_jsonl("lines.jsonl", [{"text": str(n), "label": ("go\nod", "bad")[n % 2]} for n in range(4)])
+    result = call(task, "--input", source, "--shots", 1, "-o", tmp_path / "out.jsonl")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1:] == ["  go od: 1", "  bad: 1"]
