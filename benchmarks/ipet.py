@@ -141,7 +141,8 @@ def table(lines: Sequence[Line]) -> str:
         rows.append([name, str(examples), *cells.values(), gain, _used(runs), *facts])
         for number in range(min(len(run["generations"]) for run in runs)):
             entries = [run["generations"][number] for run in runs]
-            chosen = "-" if entries[0]["chosen"] is None else common.spread([e["chosen"] for e in entries])
+            right = [entry["chosen"] for entry in entries if entry["chosen"] is not None]
+            chosen = common.spread(right) if right else "-"
             figures = [common.spread([e[key] for e in entries]) for key in ("pool", "test", "agreement", "confidence")]
             texts = f"{fmean(e['texts'] for e in entries):.0f}"
             accepted = f"{sum(e.get('accepted', True) for e in entries)} of {len(entries)}"

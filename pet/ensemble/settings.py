@@ -30,8 +30,9 @@ class MergingSettings(Settings):
     prior: str = setting(
         "auto",
         "class ratio of the unlabeled texts, to which merged scores are corrected: auto (no correction of trained "
-        "members; untrained patterns are corrected to even shares, or without --unlabeled by an empty text), none, "
-        "balanced (even shares), labeled (as in the labeled texts), estimated (from predictions and labeled texts), "
+        "members; untrained patterns are corrected to even shares, or by texts without content if --unlabeled is "
+        "missing or has fewer than four texts for each label), none, balanced (even shares), labeled (as in the "
+        "labeled texts), estimated (from predictions and labeled texts), "
         "shares such as good:0.8,bad:0.2, or a file with columns label and count, or of reviewed texts drawn at random",
     )
     calibration: str = setting(

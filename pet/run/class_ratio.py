@@ -52,6 +52,7 @@ Array = NDArray[Any]
 STAGE = "g0/ratio"
 FILE = "ratio.json"
 SAMPLE = 1000  # texts of the pool that are enough for a warning, or to see the bias of untrained patterns
+_FEWEST = 4  # texts of the pool for each label, below which a correction uses no pool (benchmarks/README.md)
 _ESTIMATE_ROWS = 10_000  # texts of the pool that are embedded for an estimate
 
 
@@ -152,23 +153,41 @@ def _has_untrained(members: Sequence[Member]) -> bool:
     return any(member.spec.kind == untrained.KIND for member in members)
 
 
-# ---- without scores of the pool ----------------------------------------------------------------
+# ---- the correction ----------------------------------------------------------------------------
+
+
+def corrected(
+    context: RunContext, members: Sequence[Member], ensemble: Ensemble, scores: Sequence[Array], target: Array
+) -> Ensemble:
+    """Return the ensemble with the correction to a class ratio.
+
+    A few texts need not have that ratio: a single one would get it as its probabilities. They are corrected as if there
+    were no pool.
+
+    Parameters
+    ----------
+    context : a run with a pool
+    members, ensemble : whose scores are corrected
+    scores : of each member, for the pool
+    target : class ratio, shape (L,)
+    """
+    if not _is_large(context) and (_has_untrained(members) or context.has("train")):
+        return _corrected_without(context, members, ensemble, target)
+    return ensemble.corrected(scores, target)
 
 
 def corrected_alone(context: RunContext, members: Sequence[Member], ensemble: Ensemble) -> Ensemble:
     """Return the ensemble with the correction that the recipe asks for, if its members did not score the pool.
 
-    Untrained patterns score a sample of the pool, or texts without content if there is no pool. Trained members are
-    assumed to predict in the ratio of the labeled texts.
+    Untrained patterns score a sample of the pool, or texts without content if there is no pool or a small one. Trained
+    members are assumed to predict in the ratio of the labeled texts.
     """
     target = target_ratio(context, members)
     if target is None:
         return ensemble
-    if not _has_untrained(members):
-        return shifted(context, ensemble, target)
-    scorers = [open_scorer(context.directory.path / member.stage, context.shared) for member in members]
-    if not context.has("pool"):
-        return without_bias(ensemble, scorers, context.shared, target)
+    if not (_has_untrained(members) and _is_large(context)):
+        return _corrected_without(context, members, ensemble, target)
+    scorers = _opened(context, members)
     texts = pool_sample(context, SAMPLE)
     scores = []
     with context.reporter.task("score a sample of the pool", len(texts) * len(scorers), "score") as bar:
@@ -178,6 +197,24 @@ def corrected_alone(context: RunContext, members: Sequence[Member], ensemble: En
             scores.append(out)
     context.shared.models.forget()
     return ensemble.corrected(scores, target)
+
+
+def _corrected_without(context: RunContext, members: Sequence[Member], ensemble: Ensemble, target: Array) -> Ensemble:
+    """Return the ensemble with a correction that needs no pool."""
+    if not _has_untrained(members):
+        return shifted(context, ensemble, target)
+    found = without_bias(ensemble, _opened(context, members), context.shared, target)
+    context.shared.models.forget()
+    return found
+
+
+def _opened(context: RunContext, members: Sequence[Member]) -> list[Scorer]:
+    return [open_scorer(context.directory.path / member.stage, context.shared) for member in members]
+
+
+def _is_large(context: RunContext) -> bool:
+    """Return True if the mean prediction over the pool says more about the members' bias than texts without content."""
+    return context.has("pool") and len(context.texts("pool")) >= _FEWEST * len(context.task.labels)
 
 
 def shifted(context: RunContext, ensemble: Ensemble, target: Array) -> Ensemble:

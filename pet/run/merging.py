@@ -19,7 +19,7 @@ from pet.groups import groups_of
 from pet.levels import level_metrics
 from pet.numerics import sigmoid, softmax
 from pet.ordered import ordered_metrics
-from pet.run.class_ratio import corrected_alone, target_ratio
+from pet.run.class_ratio import corrected, corrected_alone, target_ratio
 from pet.run.context import RunContext
 from pet.run.stages import Member, member_scores
 from pet.store.manifest import MANIFEST
@@ -58,10 +58,10 @@ def label_pool(context: RunContext, members: Sequence[Member], ensemble: Ensembl
 
     def build(folder: Path) -> dict[str, Any]:
         scores = member_scores(context, members, "pool")
-        corrected = ensemble if target is None else ensemble.corrected(scores, target)
+        kept = ensemble if target is None else corrected(context, members, ensemble, scores, target)
         paths = [folder / "labels.parquet", folder / "labels.jsonl"]
-        write_soft_labels(paths, LazyColumn(context.texts("pool").table, "id"), scores, corrected, context.task.labels)
-        return corrected.to_dict()
+        write_soft_labels(paths, LazyColumn(context.texts("pool").table, "id"), scores, kept, context.task.labels)
+        return kept.to_dict()
 
     inputs = {
         "config": context.config_hash,

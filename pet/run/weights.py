@@ -20,7 +20,7 @@ from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import sigmoid
 from pet.run.calibration import calibrated, estimated, some_scores
-from pet.run.class_ratio import relative_ratio, target_ratio
+from pet.run.class_ratio import corrected, relative_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.halves import estimate_from_halves
 from pet.run.held_out import learns_weights
@@ -124,7 +124,8 @@ def _threshold(
         return shared_threshold(found, right, matching_threshold(sigmoid(found), share))
     scores, target = some_scores(context, members), target_ratio(context, members)
     if target is not None:
-        return matching_threshold(sigmoid(ensemble.corrected(scores, target).merge(scores)), float(target.mean()))
+        merged = corrected(context, members, ensemble, scores, target).merge(scores)
+        return matching_threshold(sigmoid(merged), float(target.mean()))
     return shared_threshold(found, right, matching_threshold(sigmoid(ensemble.merge(scores)), share))
 
 

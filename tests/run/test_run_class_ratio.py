@@ -195,6 +195,21 @@ def test_untrained_patterns_are_corrected_unless_told_otherwise(inputs: Path, ti
     assert any(bias) and sum(bias) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("method", "prior"), [("zero-shot", "auto"), ("pet", NAMED)])
+def test_a_pool_of_a_few_texts_is_corrected_as_without_a_pool(
+    inputs: Path, tiny_model: Path, tmp_path: Path, method: str, prior: str
+):
+    """A correction to the class ratio of a single text would give it that ratio, whatever it says."""
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join((inputs / "pool.jsonl").read_text().splitlines(keepends=True)[:1]))
+    how = ["--method", method, "--set", f"prior={prior}", "--no-estimate"]
+    options = [*run_options(inputs, tiny_model, parts=["train", "test"] if method == "pet" else ["test"]), *how]
+    pet(*options, "-o", tmp_path / "alone")
+    pet(*options, "--unlabeled", few, "-o", tmp_path / "run")
+    bias = _bias(tmp_path / "run", "g0/labels")
+    assert any(bias) and bias == pytest.approx(_bias(tmp_path / "alone", "g0/ensemble"), abs=1e-5)
+
+
 def test_the_estimator_and_a_run_without_a_pool_correct_by_the_same_text_without_content(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ):
