@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,6 +34,7 @@ from pet.cli.options import (
 from pet.data.source_names import text_columns
 from pet.errors import PetError
 from pet.resources import expand
+from pet.run.load_run import is_run
 from pet.terminal import counted
 
 if TYPE_CHECKING:
@@ -144,6 +146,12 @@ def _check_files(
     labels: str, source: str, fields: Sequence[str], columns: Mapping[str, str], table_format: TableFormat
 ) -> None:
     """Check the texts, and that the soft labels exist, before torch is imported."""
-    if not expand(labels).exists():
+    place = expand(labels)
+    if not place.exists():
         raise PetError(f"{labels}: no such file; name soft labels of `pet label`, `pet predict` or another program")
+    if is_run(place):
+        raise PetError(
+            f"{labels}: is the folder of a run; name a file of soft labels in it, such as "
+            f"{Path(labels, 'g0', 'labels.parquet')}"
+        )
     check_texts(source, fields, columns=text_columns(source, columns), table_format=table_format)

@@ -515,6 +515,7 @@ def test_distill_reads_the_labels_of_a_run_and_predictions(run: Path, inputs: Pa
         outcome = json.loads(pet(*distill(labels, output, "--json")).stdout)
         assert outcome["texts"] == 16 and (output / "config.json").is_file()
         shutil.rmtree(output)
+    assert f"such as {run / 'g0' / 'labels.parquet'}" in refused(*distill(run, tmp_path / "student"))
 
 
 def test_every_option_of_distill_changes_the_student(soft: Path, distill: Any, inputs: Path, tmp_path: Path):
