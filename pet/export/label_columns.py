@@ -59,9 +59,11 @@ class _Labels:
         return True
 
     def votes(self, value: Any) -> bool:
-        """Return True for what members say: a text for each, with one label or several."""
+        """Return True for what members say: a text for each, with one label or several, also as a JSON list."""
         each = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
-        return all(one is None or one == "" or bool(self._joined.fullmatch(str(one))) for one in each)
+        return all(
+            one is None or one == "" or bool(self._joined.fullmatch(str(one))) or self.lists(one) for one in each
+        )
 
 
 def _is_known(name: str) -> bool:
