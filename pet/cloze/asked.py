@@ -55,6 +55,27 @@ def about(tokens: TokenTable, names: TokenTable, labels: Array) -> TokenTable:
     return {**tokens, **join_rows([(names, labels)])}
 
 
+def check_kept(encoder: ClozeEncoder, tokens: TokenTable, names: TokenTable) -> None:
+    """Check that fields marked ``!keep`` fit into a pattern that asks about each label.
+
+    Parameters
+    ----------
+    encoder : fills the pattern
+    tokens : token table of texts
+    names : see `name_tokens`
+
+    Raises
+    ------
+    TextError
+        With the row of the first text that does not fit with some label.
+    """
+    if not any(part.keep for part in encoder.template.fields):
+        return
+    texts, labels = len(next(iter(tokens.values()))), len(next(iter(names.values())))
+    for label in range(labels):
+        encoder.check_kept(about(tokens, names, np.full(texts, label)))
+
+
 def pair_rows(tokens: TokenTable, rows: Array, names: TokenTable, labels: Array) -> TokenTable:
     """Return a token table with a row for each text and label: all labels of the first text come first.
 

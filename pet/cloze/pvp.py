@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.cloze.asked import name_tokens, pair_rows
+from pet.cloze.asked import check_kept, name_tokens, pair_rows
 from pet.cloze.blank import Blank, line_break, mask_blank
 from pet.cloze.choices import Choices, bind_choices
 from pet.cloze.encode import ClozeEncoder
@@ -57,6 +57,13 @@ class PVP:
     def keeps_fields(self) -> bool:
         """Whether the pattern has a field that is never truncated."""
         return any(part.keep for part in self.encoder.template.fields)
+
+    def check_kept(self, tokens: TokenTable) -> None:
+        """Raise `TextError` if a field that is never truncated does not fit in some text."""
+        if self.names is None:
+            self.encoder.check_kept(tokens)
+        else:
+            check_kept(self.encoder, tokens, self.names)
 
     def fill(self, tokens: TokenTable) -> Encoded:
         """Fill the pattern with every text; if it asks about each label by itself, once for each label."""

@@ -91,6 +91,7 @@ def _score_pairs(
     asked: _Asked,
 ) -> Array:
     """Score every label of every text with a row of its own."""
+    pvp.check_kept(tokens)  # in a chunk of pairs, an error would name the row of a pair
     labels = np.arange(len(next(iter(asked.names.values()))))
     texts = len(next(iter(tokens.values())))
     out = np.empty((texts, len(labels)), dtype=np.float32) if asked.out is None else asked.out

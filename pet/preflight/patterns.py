@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pet.backbones.masks import cost_per_text
-from pet.cloze.asked import about, name_tokens
+from pet.cloze.asked import about, check_kept, name_tokens
 from pet.cloze.blank import Blank
 from pet.cloze.encode import ClozeEncoder, token_keys
 from pet.cloze.pvp import bind_by_row
@@ -107,10 +107,11 @@ def check_patterns(
         first = name == next(iter(tables))
         for number, encoder in encoders.items():
             asks, own = checks[number].asks, tokens
-            if asks:  # about the labels in turn
-                turns = np.arange(len(table)) % len(task.labels)
-                own = about(tokens, name_tokens(encoder, task.labels), turns)
             try:
+                if asks:  # about the labels in turn
+                    names = name_tokens(encoder, task.labels)
+                    check_kept(encoder, tokens, names)
+                    own = about(tokens, names, np.arange(len(table)) % len(task.labels))
                 _fill(checks[number], encoder, own, name, shown if first else 0)
             except TextError as error:  # a field that must not be truncated
                 checks[number].problems += error.named(name, table["id"]).problems

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from pet.cloze.asked import about
 from pet.errors import PetError, TextError
 from pet.members.shared import Shared
 from pet.run.inputs import NAMES, RunData
-
-if TYPE_CHECKING:
-    from pet.cloze.pvp import PVP
-    from pet.cloze.tokens import TokenTable
 
 
 def check_kept_fields(shared: Shared, data: RunData, *, trained: bool) -> None:
@@ -40,16 +31,8 @@ def check_kept_fields(shared: Shared, data: RunData, *, trained: bool) -> None:
         tokens = shared.plan.tokenize(table)
         for pvp in pvps:
             try:
-                _check_rows(pvp, tokens)
+                pvp.check_kept(tokens)
             except TextError as error:
                 problems += error.named(name, table["id"]).problems
     if problems:
         raise PetError(problems)
-
-
-def _check_rows(pvp: PVP, tokens: TokenTable) -> None:
-    rows = len(next(iter(tokens.values())))
-    labels = 1 if pvp.names is None else len(next(iter(pvp.names.values())))
-    for label in range(labels):
-        asked = tokens if pvp.names is None else about(tokens, pvp.names, np.full(rows, label))
-        pvp.encoder.check_kept(asked)

@@ -251,12 +251,12 @@ def _check_training(
 
 def _bind(settings: RunSettings, shared: Shared, data: RunData) -> None:
     """Bind the patterns that the run needs, to find label words that are several tokens, and texts that do not fit."""
-    if settings.method != "supervised" or settings.compares:
-        shared.bind()
+    if settings.method == "supervised" and not settings.compares:
+        return
+    shared.bind()
     if settings.trains_members:
         shared.bind_tuned()
-    if settings.method != "supervised":
-        check_kept_fields(shared, data, trained=settings.trains_members)
+    check_kept_fields(shared, data, trained=settings.trains_members)
 
 
 def _plan(task: Task, recipe: Recipe, data: RunData) -> Plan:

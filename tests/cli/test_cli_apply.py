@@ -686,15 +686,20 @@ def test_a_setting_without_an_effect_on_a_distillation_is_named() -> None:
     assert unused_settings({"student_steps": "3", "max_length": "64", "ratio": "1"}) == ["ratio"]
 
 
-def test_a_text_that_does_not_fit_is_named_by_its_id(tiny_model: Path) -> None:
-    task = Task.from_dict(
-        {"task": "t", "fields": ["text"], "labels": ["World", "Sports"], "patterns": ["{text!keep} {mask}"],
-         "verbalizer": {"World": "world", "Sports": "sports"}}
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"patterns": ["{text!keep} {mask}"], "verbalizer": {"World": "world", "Sports": "sports"}},
+        {"patterns": ["{text!keep} {label}? {mask}"], "multi_label": True},  # a row for each text and label
+    ],
+    ids=["one label", "about each label"],
+)
+def test_a_text_that_does_not_fit_is_named_by_its_id(tiny_model: Path, more: dict[str, Any]) -> None:
+    task = Task.from_dict({"task": "t", "fields": ["text"], "labels": ["World", "Sports"]} | more)
     settings = RunSettings(
         task.to_dict(), None, None, "new.jsonl", str(tiny_model), "zero-shot", settings={"max_length": 16}
     )
     untrained = ensemble.untrained_ensemble(settings, task)
     chunk = Dataset.from_dict({"id": ["a", "b"], "text": ["world", "world " * 40]})
-    with pytest.raises(PetError, match=r"input: .* the first has the id 'b';"):
+    with pytest.raises(PetError, match=r"input: .* in 1 row, the first has the id 'b';"):
         label_chunk(untrained, chunk, 0.0)

@@ -441,3 +441,32 @@ def test_a_kept_field_that_does_not_fit_is_named_before_anything_is_trained(
         ran = pet("run", *given, *QUICK, "-o", "run", "--method", method, expect=2)
         assert f"error: {name}: pattern" in ran.stderr and f"id {long!r}" in ran.stderr
         assert not Path("run").exists()
+
+
+def test_a_text_that_fits_with_some_labels_only_is_found(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The long text is the first, which the check fills with the first label, a short one."""
+    monkeypatch.chdir(tmp_path)
+    Path("task.yaml").write_text(
+        "task: t\nfields: [text]\nlabels: [World, world sports business technology]\nmulti_label: true\n"
+        "patterns: ['{text!keep} {label}? {mask}']\n"
+    )
+    rows = [{"id": str(n), "text": "world " * count, "label": ["World"]} for n, count in enumerate((10, 1, 1))]
+    write_rows(Path("t.jsonl"), rows)
+    given = ["task.yaml", "-m", tiny_model, "--train", "t.jsonl", "--no-model", "--max-length", 16]
+    assert "the first has the id '0'" in pet("check", *given, expect=2).stderr
+
+
+def test_a_kept_field_that_does_not_fit_is_found_before_a_supervised_run_with_baselines(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_inputs(tmp_path / "in"))
+    Path("task.yaml").write_text(Path("task.yaml").read_text().replace("{text} It", "{text!keep} It"))
+    rows = [json.loads(line) for line in Path("test.jsonl").read_text().splitlines()]
+    write_rows(Path("test.jsonl"), [row | {"text": "world " * 80} for row in rows[:2]])
+    given = ["task.yaml", "-m", tiny_model, "--train", "train.jsonl", "--test", "test.jsonl", "--method", "supervised"]
+    ran = pet("run", *given, *QUICK, "--baselines", "-o", "run", expect=2)
+    assert "error: test: pattern" in ran.stderr and f"id {rows[0]['id']!r}" in ran.stderr
+    assert not Path("run").exists()
+    pet("run", *given, *QUICK, "-o", "run")  # no pattern reads the texts
