@@ -19,7 +19,7 @@ from pet.data.reviewed import NONE_OF_THESE
 from pet.data.table_options import TableOptions
 from pet.ensemble.combine import SoftLabels
 from pet.ensemble.selective import Selection, fewest_texts, select
-from pet.errors import PetError
+from pet.errors import PetError, TextError
 from pet.inference.ensemble import SavedEnsemble, open_ensemble
 from pet.inference.exported import ExportedEnsemble
 from pet.inference.none_of_these import FitThreshold, NoneOfThese, threshold_of_texts
@@ -155,8 +155,11 @@ class MaxError:
     def _scored(self, ensemble: Labeler | None, texts: Dataset, which: str) -> SoftLabels:
         """Return the merged labels of texts."""
         assert ensemble is not None
-        with self.reporter.task(f"score {which} texts", len(texts) * len(ensemble.names), "text") as bar:
-            return ensemble.label(texts, bar.update)
+        try:
+            with self.reporter.task(f"score {which} texts", len(texts) * len(ensemble.names), "text") as bar:
+                return ensemble.label(texts, bar.update)
+        except TextError as error:
+            raise error.named(which, texts["id"]) from None
 
     def _confidence(self, soft: SoftLabels, texts: Dataset, threshold: FitThreshold | None) -> Array:
         """Return the confidence of labels; minus infinity where it is too low, or the text fits no label."""

@@ -73,6 +73,16 @@ def test_only_labels_above_the_confidence_are_written(finished: Path, tmp_path: 
     ]
 
 
+def test_a_held_out_text_that_does_not_fit_is_named_by_its_id(tiny_model: Path, tmp_path: Path) -> None:
+    place = write_inputs(tmp_path / "in")
+    (place / "task.yaml").write_text((place / "task.yaml").read_text().replace("{text} It", "{text!keep} It"))
+    options = run_options(place, tiny_model, parts=["unlabeled"])
+    pet(*options, "--method", "zero-shot", "-q", "-o", tmp_path / "run")
+    held = write_rows(tmp_path / "held.jsonl", [{"id": "long", "text": "world " * 80, "label": "World"}])
+    with pytest.raises(PetError, match=r"held-out: pattern .* the first has the id 'long'"):
+        max_error.least_confidence(tmp_path / "run", 0.5, str(held))
+
+
 def labels_with(finished: Path, source: Path, output: Path, *options: object) -> dict[str, dict[str, Any]]:
     """Label a file with some options; return the rows of the output by their ids."""
     pet("label", finished, "--input", source, "-q", "--force", "-o", output, *options)
