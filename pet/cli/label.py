@@ -229,7 +229,7 @@ def _least_confidence(
         check_cluster_options(how["compute"])
         return least_confidence(run, error, held_out, **how).confidence
     asked = open_max_error(run, error, held_out, **{name: how[name] for name in how if name != "none_of_these"})
-    return lambda ensemble, threshold: asked.select(ensemble, threshold).confidence
+    return lambda ensemble, threshold: asked.choose(ensemble, threshold).confidence
 
 
 def _fit(counts: Labeled) -> dict[str, Any]:

@@ -84,14 +84,14 @@ def least_confidence(
         folder, error, held_out, min_confidence=min_confidence, table=table, compute=compute, reporter=reporter
     )
     if not asked.scores and none_of_these is None:
-        return asked.select(None)
+        return asked.choose(None)
     run, threshold = asked.run, None
     ensemble = open_ensemble(run.folder, **compute.opening)
     if none_of_these is not None:
         threshold = threshold_of_texts(ensemble, run.folder, run.data.train, none_of_these)
     if compute.quantize or compute.runtime:
         prepare_ensemble(ensemble, asked.texts, compute, reporter)
-    return asked.select(ensemble, threshold)
+    return asked.choose(ensemble, threshold)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class MaxError:
         """True if texts have to be scored."""
         return self.given or self.other
 
-    def select(self, ensemble: Labeler | None, threshold: FitThreshold | None = None) -> Selection:
+    def choose(self, ensemble: Labeler | None, threshold: FitThreshold | None = None) -> Selection:
         """Return the least confidence of labels to keep, and what that means.
 
         Parameters

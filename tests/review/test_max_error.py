@@ -226,7 +226,7 @@ def test_labels_of_another_engine_get_a_threshold_from_labels_of_this_engine(
     monkeypatch.setattr(max_error, "MOST", 5)
     engine, said = Unsure(), io.StringIO()
     compute, reporter = ComputeOptions(**other), Reporter("plain", said)
-    chosen = max_error.open_max_error(finished, 0.9, compute=compute, reporter=reporter).select(engine)
+    chosen = max_error.open_max_error(finished, 0.9, compute=compute, reporter=reporter).choose(engine)
     assert engine.seen == [12, 5]  # the test texts, and some of the 16 unlabeled ones
     assert chosen.confidence == pytest.approx(0.6, abs=1e-3) and chosen.kept == 1
     assert "100% of 5 of the run's 16 unlabeled texts" in said.getvalue()
@@ -236,7 +236,7 @@ def test_labels_of_another_engine_get_a_threshold_from_labels_of_this_engine(
 def test_labels_of_the_same_engine_get_it_from_the_stored_ones(finished: Path, same: dict[str, Any]) -> None:
     asked = max_error.open_max_error(finished, 0.9, compute=ComputeOptions(**same))
     assert not asked.scores
-    assert asked.select(None) == max_error.least_confidence(finished, 0.9)
+    assert asked.choose(None) == max_error.least_confidence(finished, 0.9)
 
 
 def test_the_engine_that_labels_chooses_the_threshold(finished: Path, tmp_path: Path) -> None:

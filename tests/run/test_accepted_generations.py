@@ -208,8 +208,8 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     same_files(tmp_path / "run", finished)
 
 
-def test_a_pool_of_one_text_without_labels_is_one_message(inputs: Path, tiny_model: Path, tmp_path: Path):
+def test_a_pool_without_a_text_that_is_sure_enough_is_one_message(inputs: Path, tiny_model: Path, tmp_path: Path):
     write_rows(tmp_path / "one.jsonl", news_rows()[:1])
     run = ["run", inputs / "task.yaml", "--method", "ipet", "--unlabeled", tmp_path / "one.jsonl", *QUICK]
-    sizes = ["--set", "generations=2", "--set", "quick_members=false"]
+    sizes = ["--set", "generations=2", "--set", "quick_members=false", "--set", "confidence_floor=0.99"]
     assert "give more texts" in refused(*run, *sizes, "--model", tiny_model, "-q", "-o", tmp_path / "run")
