@@ -69,7 +69,7 @@ def check_kept(encoder: ClozeEncoder, tokens: TokenTable, names: TokenTable) -> 
     TextError
         With the row of the first text that does not fit with some label.
     """
-    if not any(part.keep for part in encoder.template.fields):
+    if not encoder.template.keeps_fields:
         return
     texts, labels = len(next(iter(tokens.values()))), len(next(iter(names.values())))
     for label in range(labels):

@@ -53,11 +53,6 @@ class PVP:
     choices: Choices | None = None
     names: TokenTable | None = None
 
-    @property
-    def keeps_fields(self) -> bool:
-        """Whether the pattern has a field that is never truncated."""
-        return any(part.keep for part in self.encoder.template.fields)
-
     def check_kept(self, tokens: TokenTable) -> None:
         """Raise `TextError` if a field that is never truncated does not fit in some text."""
         if self.names is None:

@@ -88,6 +88,6 @@ def texts_to_fill(task: Task, tables: Mapping[str, Dataset]) -> dict[str, Datase
     if not tables:
         example = {field: [field.replace("_", " ")] for field in task.fields}
         return {"example": Dataset.from_dict({"id": ["example"], **example})}
-    if any(part.keep for pattern in task.patterns for part in pattern.template.fields):
+    if any(pattern.template.keeps_fields for pattern in task.patterns):
         return dict(tables)
     return {name: evenly_spaced(table, MAX_FILLED) for name, table in tables.items()}

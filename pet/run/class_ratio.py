@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.pick import pick_rows
+from pet.data.pick import evenly_spaced
 from pet.data.table_format import TableFormat
 from pet.embeddings.logistic import cross_fit
 from pet.ensemble.class_ratio import (
@@ -258,8 +258,7 @@ def pool_sample(context: RunContext, most: int) -> Texts:
     pool = context.texts("pool")
     if len(pool) <= most:
         return pool
-    rows = np.linspace(0, len(pool) - 1, most).astype(np.int64)
-    return Texts(pick_rows(pool.table, rows), lambda: context.shared.plan)
+    return Texts(evenly_spaced(pool.table, most), lambda: context.shared.plan)
 
 
 def estimated_ratio(context: RunContext) -> ClassRatio:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pet.confusion import Confusion
-from pet.data.pick import pick_columns, pick_rows
+from pet.data.pick import evenly_spaced, pick_columns, pick_rows
 from pet.embeddings.fit import fit_figures, held_out_fit, label_centers, least_fit, nearest_fit
 from pet.ensemble.combine import Ensemble, SoftLabels
 from pet.members import embeddings
@@ -148,8 +148,7 @@ def _cut(context: RunContext, texts: Texts) -> float | None:
     """Return the share of texts that are truncated, with the pattern that truncates most; None without patterns."""
     if context.settings.method == "supervised" and not context.settings.compares:
         return None
-    rows = np.linspace(0, len(texts) - 1, min(_TOKENIZED, len(texts))).astype(np.int64)
-    tokens = context.shared.plan.tokenize(pick_rows(texts.table, rows))
+    tokens = context.shared.plan.tokenize(evenly_spaced(texts.table, _TOKENIZED))
     return max(float(pvp.fill(tokens).cut.mean()) for pvp in context.shared.pvps)
 
 

@@ -22,7 +22,8 @@ def check_kept_fields(shared: Shared, data: RunData, *, trained: bool) -> None:
     PetError
         With the table, the first such text, and the cure, for each pattern.
     """
-    pvps = [pvp for pvp in (shared.tuned_pvps if trained else shared.pvps) if pvp.keeps_fields]
+    known = shared.tuned_pvps if trained else shared.pvps
+    pvps = [pvp for pvp in known if pvp.encoder.template.keeps_fields]
     problems = []
     for part, name in NAMES.items():
         table = getattr(data, part)

@@ -91,6 +91,11 @@ class Template:
         return tuple(part for parts in self.segments for part in parts if isinstance(part, Field))
 
     @property
+    def keeps_fields(self) -> bool:
+        """Whether some field is never truncated."""
+        return any(part.keep for part in self.fields)
+
+    @property
     def is_soft(self) -> bool:
         """Whether the pattern has soft tokens."""
         return any(isinstance(part, Soft) for parts in self.segments for part in parts)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pet.cloze.encode import ClozeEncoder, token_keys
 from pet.cloze.tokens import tokenize_fields
 from pet.data.checks import column_labels
-from pet.data.pick import pick_columns, pick_rows
+from pet.data.pick import evenly_spaced, pick_columns, pick_rows
 from pet.data.sample import sample_shots
 from pet.errors import PetError
 from pet.members.null_text import NULL_TEXTS
@@ -153,7 +153,7 @@ class _Search:
         self.counts = self.belongs.sum(axis=0)
         tables = [table for table in (pool, train) if table is not None]
         self.candidates = self._candidates(tables)
-        self.pool = _spread(tables[0], options.texts)
+        self.pool = evenly_spaced(tables[0], options.texts)
 
     def run(self) -> list[WordGroup]:
         task, info = self.task, self.shared.models.info
@@ -259,7 +259,7 @@ class _Search:
         return similarities(matrix[self.candidates.tokens], [matrix[tokens] for tokens in names])
 
     def _candidates(self, tables: Sequence[Dataset]) -> Candidates:
-        texts = (text for table in tables for text in _texts(_spread(table, COUNTED), self.task.fields))
+        texts = (text for table in tables for text in _texts(evenly_spaced(table, COUNTED), self.task.fields))
         found = find_candidates(
             texts, self.shared.tokenizer, [word for words in named_words(self.task) for word in words]
         )
@@ -274,17 +274,12 @@ class _Search:
         """Draw labeled texts, evenly over the labels if a text has only one, and remember their labels."""
         gold, most = column_labels(train), min(self.options.texts, len(train))
         if gold.ndim == 2:
-            drawn = _spread(train, most)
+            drawn = evenly_spaced(train, most)
             self.belongs = column_labels(drawn) > 0
             return drawn
         rows = sample_shots(gold, self.labels, examples=most, seed=derive_seed(self.options.seed, "sample"))
         self.belongs = np.eye(self.labels, dtype=bool)[gold[rows]]
         return pick_rows(train, rows)
-
-
-def _spread(table: Dataset, most: int) -> Dataset:
-    """Return at most `most` evenly spaced rows."""
-    return pick_rows(table, np.linspace(0, len(table) - 1, min(most, len(table))).astype(np.int64))
 
 
 def _texts(table: Dataset, fields: Sequence[str]) -> Iterator[str]:
