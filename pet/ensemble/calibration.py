@@ -154,13 +154,12 @@ def best_scaled(likelihoods: Callable[[float], Array]) -> Array:
     return max(map(likelihoods, _FACTORS), key=lambda found: float(np.nansum(found)))
 
 
-def inverse_temperature(scores: Array, accuracy: float) -> float:
-    """Return the factor that makes the mean confidence of merged scores equal to an accuracy.
+def inverse_temperature(excess: Callable[[float], float]) -> float:
+    """Return the factor that makes the mean confidence of merged scores equal to their accuracy.
 
     Parameters
     ----------
-    scores : merged scores of shape (rows, L)
-    accuracy : between 1 / L and 1
+    excess : returns by how much the confidence is above the accuracy, if the scores are multiplied by a factor
 
     Returns
     -------
@@ -168,15 +167,20 @@ def inverse_temperature(scores: Array, accuracy: float) -> float:
 
     Examples
     --------
-    >>> factor = inverse_temperature(np.array([[2.0, 0.0]]), 0.731059)
+    >>> factor = inverse_temperature(lambda factor: mean_confidence(factor * np.array([[2.0, 0.0]])) - 0.731059)
     >>> round(factor, 3)
     0.5
     """
     from scipy.optimize import brentq
 
-    def excess(step: float) -> float:
-        return float(np.exp(log_softmax(np.exp(step) * scores).max(axis=1)).mean() - accuracy)
+    def logarithmic(step: float) -> float:
+        return excess(float(np.exp(step)))
 
-    if excess(-_FARTHEST) * excess(_FARTHEST) >= 0:
+    if logarithmic(-_FARTHEST) * logarithmic(_FARTHEST) >= 0:
         return 1.0
-    return float(np.exp(brentq(excess, -_FARTHEST, _FARTHEST, xtol=1e-6)))
+    return float(np.exp(brentq(logarithmic, -_FARTHEST, _FARTHEST, xtol=1e-6)))
+
+
+def mean_confidence(scores: Array) -> float:
+    """Return the mean probability of the most likely label; `scores` have the shape (rows, L)."""
+    return float(np.exp(log_softmax(scores).max(axis=1)).mean())

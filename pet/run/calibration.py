@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.ensemble.calibration import ERRORS, SHARED_ERRORS, disagreement, estimate_error, inverse_temperature
+from pet.ensemble.calibration import (
+    ERRORS,
+    SHARED_ERRORS,
+    disagreement,
+    estimate_error,
+    inverse_temperature,
+    mean_confidence,
+)
 from pet.ensemble.combine import Ensemble
 from pet.members import pattern
 from pet.numerics import sigmoid
-from pet.run.class_ratio import relative_ratio, text_weights
+from pet.run.class_ratio import corrected, relative_ratio, target_ratio, text_weights
 from pet.run.context import RunContext
 from pet.run.halves import Halves, right_rows
 from pet.run.pattern_labels import share_pattern_labels
@@ -107,25 +114,43 @@ def estimated(
     return Estimate(*figures, share, judged, wrong, halves, assumes_ratio=assumes)
 
 
-def calibrated(
-    context: RunContext, members: Sequence[Member], ensemble: Ensemble, estimate: Estimate | None
-) -> Ensemble:
+def calibrated(context: RunContext, members: Sequence[Member], ensemble: Ensemble, left_out: Array) -> Ensemble:
     """Return the ensemble with the temperature that makes it as confident on the pool as it is probably right.
+
+    If scores are corrected to a class ratio, that is the confidence of the corrected labels. The ensemble is returned
+    without the bias.
 
     Parameters
     ----------
     context : the run
-    members, ensemble : whose labels are calibrated
-    estimate : of their accuracy; None: nothing changes
+    members, ensemble : whose labels are calibrated, without a bias
+    left_out : merged scores of labeled texts without the bias; see `estimated`
     """
+    if not context.has("train") or not context.has("pool"):
+        return ensemble
+    scores, target = some_scores(context, members), target_ratio(context, members)
+
+    def kept(factor: float) -> Ensemble:
+        scaled = replace(ensemble, temperature=ensemble.temperature / factor)
+        return scaled if target is None else corrected(context, members, scaled, scores, target)
+
+    def judge(factor: float) -> tuple[Estimate | None, float]:
+        """Return the estimate for this ensemble, and by how much its confidence is above the estimated accuracy."""
+        own = kept(factor)
+        estimate = estimated(context, members, own, left_out * factor + own.bias)
+        return estimate, 0.0 if estimate is None else mean_confidence(own.merge(scores)) - estimate.accuracy
+
+    # With a bias, the temperature changes which labels are the most likely ones, and so the estimate, too.
+    factor = inverse_temperature(lambda factor: judge(factor)[1])
+    estimate, _ = judge(factor)
     if estimate is None or estimate.disagreement is None:
         return ensemble
-    if relative_ratio(context, members) is None:  # otherwise it is not that of the corrected labels
-        context.reporter.info(
-            f"about {100 * estimate.accuracy:.0f}% of the soft labels should be right ({100 * estimate.low:.0f} to "
-            f"{100 * estimate.high:.0f}): two patterns disagree on {100 * estimate.disagreement:.0f}% of the texts"
-        )
-    factor = inverse_temperature(ensemble.merge(some_scores(context, members)), estimate.accuracy)
+    provided = " if the class ratio is" if estimate.assumes_ratio else ""
+    context.reporter.info(
+        f"about {100 * estimate.accuracy:.0f}% of the soft labels should be right{provided} "
+        f"({100 * estimate.low:.0f} to {100 * estimate.high:.0f}): two patterns disagree on "
+        f"{100 * estimate.disagreement:.0f}% of the texts"
+    )
     return replace(ensemble, temperature=ensemble.temperature / factor)
 
 

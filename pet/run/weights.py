@@ -104,7 +104,7 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     ensemble = replace(ensemble, temperature=stacked.temperature, independent=context.task.multi_label)
     if context.task.multi_label:
         return replace(ensemble, threshold=_threshold(context, members, ensemble, stacked, gold))
-    return calibrated(context, members, ensemble, estimated(context, members, ensemble, stacked.log_probabilities))
+    return calibrated(context, members, ensemble, stacked.log_probabilities)
 
 
 def _threshold(

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pet.ensemble.calibration import ERRORS, SHARED_ERRORS, disagreement, estimate_error, inverse_temperature
+from pet.ensemble.calibration import (
+    ERRORS,
+    SHARED_ERRORS,
+    disagreement,
+    estimate_error,
+    inverse_temperature,
+    mean_confidence,
+)
 from pet.numerics import softmax
 
 
@@ -65,15 +72,15 @@ def test_the_expected_error_is_between_none_and_chance_and_grows_with_disagreeme
     assert worse.median >= better.median - 1e-9
 
 
-def test_the_factor_makes_the_mean_confidence_equal_to_the_accuracy() -> None:
+@pytest.mark.parametrize("accuracy", [0.4, 0.7, 0.95])
+def test_the_factor_makes_the_mean_confidence_equal_to_the_accuracy(accuracy: float) -> None:
     scores = np.random.default_rng(0).normal(size=(50, 3))
-    for accuracy in (0.4, 0.7, 0.95):
-        factor = inverse_temperature(scores, accuracy)
-        assert softmax(factor * scores).max(axis=1).mean() == pytest.approx(accuracy, abs=1e-5)
+    factor = inverse_temperature(lambda factor: mean_confidence(factor * scores) - accuracy)
+    assert softmax(factor * scores).max(axis=1).mean() == pytest.approx(accuracy, abs=1e-5)
 
 
 def test_scores_that_no_temperature_makes_so_sure_stay_as_they_are() -> None:
-    assert inverse_temperature(np.zeros((4, 2)), 0.9) == 1.0
+    assert inverse_temperature(lambda factor: mean_confidence(factor * np.zeros((4, 2))) - 0.9) == 1.0
 
 
 def test_patterns_that_share_pseudo_labels_are_wrong_more_often_when_they_agree() -> None:
