@@ -122,6 +122,9 @@ def test_the_estimated_accuracy_is_that_of_texts_with_the_given_ratio(
     assert "right if the class ratio is (" in estimate_lines(world)[0]
     assert even["halves"]["accuracy"] < 0.7 < 0.9 < world["halves"]["accuracy"]
     assert world["halves"]["size"] < even["halves"]["size"] == pytest.approx(12)
+    if merge == "learned":  # the temperature is that of the corrected labels
+        confidence = read_soft_labels(tmp_path / "even" / "g0" / "labels.parquet").probabilities.max(axis=1).mean()
+        assert confidence == pytest.approx(even["accuracy"], abs=0.01)
 
 
 def test_an_estimate_without_labeled_texts_is_refused(inputs: Path, tiny_model: Path, tmp_path: Path):
