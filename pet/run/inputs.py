@@ -140,7 +140,7 @@ def _table(name: str, source: str, tables: Mapping[str, Dataset] | None, task: T
     if source.startswith(MEMORY):
         raise PetError(
             f"{name}: texts were passed in Python, not in a file, and the run has not kept them; start it from Python "
-            "again"
+            "again, with the same texts and the same folder"
         )
     return read_table(source, task.fields, **how, name=name)
 
