@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,24 +47,25 @@ _FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _FARTHEST = 4.0  # a temperature is at most e^4 times as large or small as that of the weights
 
 
-def disagreement(labels: Sequence[Array]) -> float:
-    """Return how often two members name different labels, on average over all pairs and texts.
+def disagreement(labels: Sequence[Array], patterns: Sequence[object]) -> float:
+    """Return how often members with different patterns name different labels, on average over all pairs and texts.
+
+    Repetitions of a pattern make the same mistakes, so that they agree says little.
 
     Parameters
     ----------
-    labels : of two members or more, each an int array of shape (rows,)
+    labels : of each member, an int array of shape (rows,)
+    patterns : of each member, at least two different ones
 
     Examples
     --------
     Of three pairs, two disagree on the first text and none on the second:
 
-    >>> round(disagreement([np.array([0, 1]), np.array([0, 1]), np.array([2, 1])]), 3)
+    >>> round(disagreement([np.array([0, 1]), np.array([0, 1]), np.array([2, 1])], patterns=[0, 1, 2]), 3)
     0.333
     """
-    table = np.stack(labels, axis=1)
-    members = table.shape[1]
-    same = sum((table[:, one] == table[:, other]).sum() for one in range(members) for other in range(one))
-    return float(1 - same / (len(table) * members * (members - 1) / 2))
+    pairs = [pair for pair in combinations(range(len(labels)), 2) if patterns[pair[0]] != patterns[pair[1]]]
+    return float(np.mean([labels[one] != labels[other] for one, other in pairs]))
 
 
 @dataclass(frozen=True)

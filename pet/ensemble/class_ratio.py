@@ -27,7 +27,7 @@ WORDS = (AUTO, NONE, BALANCED, LABELED, ESTIMATED)  # values of the setting that
 SMALLEST = 1e-4  # share of a label that is said to have none: rare and not impossible
 Z = 1.959964  # two-sided 95% of a normal distribution
 _NUMBERS = re.compile(r"[-+.\deE\s]+(,[-+.\deE\s]+)*")
-_EXAMPLE = "0.4,0.6"
+_EXAMPLE, _SHARES = "0.4,0.6", "bug:0.4,billing:0.3"
 _ROUNDING = 0.011  # how far shares may be from adding up to 1 or 100
 
 
@@ -154,7 +154,7 @@ def parse_label_shares(text: str, labels: Sequence[str], label_map: Mapping[str,
     if not (np.isfinite(shares).all() and (shares > 0).all() and (shares < 1).all()):
         raise PetError(
             f"prior is {shorten(repr(text))}: because a text may have several labels, it must be the share of the "
-            "texts that have each label, more than 0 and less than 1, such as bug:0.4,billing:0.3"
+            f"texts that have each label, more than 0 and less than 1, such as {_SHARES}"
         )
     return np.clip(shares, SMALLEST, 1 - SMALLEST)
 
@@ -171,7 +171,12 @@ def check_label_shares(prior: str, task: Task) -> None:
         one_label_only(task, f"prior={shorten(prior)}", "give the share of each label, or use prior=labeled")
     if prior not in WORDS:
         if ":" not in prior and not _NUMBERS.fullmatch(prior):
-            raise _unknown(prior)
+            words = [word for word in WORDS if word != ESTIMATED]
+            raise PetError(
+                f"prior is {shorten(repr(prior))}: because a text may have several labels, it must be "
+                f"{', '.join(words)}, or the share of the texts that have each label, such as {_SHARES}; "
+                f"{suggest(prior, words)}"
+            )
         parse_label_shares(prior, task.labels, task.label_map)
 
 
@@ -196,9 +201,7 @@ def _named(text: str, labels: Sequence[str], label_map: Mapping[str, str]) -> tu
     if missing and not problems:
         problems.append(f"prior: no share for {', '.join(map(repr, missing[:20]))}; every label must have one")
     if problems and any("," in label for label in labels):
-        problems.append(
-            "labels of this task contain commas; give the numbers alone in their order, or a file of counts"
-        )
+        problems.append("labels of this task contain commas; give the numbers alone in their order")
     return [found.get(position, math.nan) for position in range(len(labels))], problems
 
 

@@ -18,6 +18,7 @@ from pet.store.schema import Check, check, flag, inside, list_of, maybe, number,
 Array = NDArray[Any]
 ABSTAINS = -1  # the vote of a member that gave a text no score
 _PRIOR_ROWS = 20_000  # rows that are enough to see the mean prediction
+_MOST_STEPS, _HALVINGS = 200, 60  # of the search for a bias
 REPEAT = "repeat the run"
 
 # Schema of `Ensemble.to_dict`. The name of a member is that of its folder.
@@ -362,19 +363,18 @@ def merge_scores(scores: Sequence[Array], weights: Array) -> Array:
     return Ensemble.of(names, labels=np.asarray(scores[0]).shape[1], weights=weights).merge(scores)
 
 
-def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
+def prior_correction(scores: Array, target: Array) -> Array:
     """Return a bias for each label that makes the mean prediction over many texts equal to a known class ratio.
 
     A language model prefers some words whatever the text, and after training on few examples it still does. If the
     class ratio of the pool is known, adding this bias to the merged scores removes that preference. The fixed point
     is that of the EM re-estimation of priors (Saerens et al. 2002, Neural Computation 14) run backwards: the prior
-    is given and the bias is sought.
+    is given and the bias is sought, by repeating ``b += log(target) - log(mean softmax(scores + b))``.
 
     Parameters
     ----------
     scores : merged scores of shape (rows, L)
     target : shape (L,), above 0, adding up to 1; the class ratio
-    rounds : most repetitions of ``b += log(target) - log(mean softmax(scores + b))``
 
     Returns
     -------
@@ -383,7 +383,7 @@ def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
     scores = np.asarray(scores, dtype=np.float64)
     goal = np.log(np.asarray(target, dtype=np.float64))
     bias = np.zeros(scores.shape[1])
-    for _ in range(rounds):
+    for _ in range(_MOST_STEPS):
         step = goal - log_mean_softmax(scores + bias)
         bias += step - step.mean()
         if np.abs(step).max() < 1e-6:
@@ -391,14 +391,13 @@ def prior_correction(scores: Array, target: Array, rounds: int = 200) -> Array:
     return bias
 
 
-def share_correction(log_odds: Array, target: Array, rounds: int = 60) -> Array:
+def share_correction(log_odds: Array, target: Array) -> Array:
     """Return a bias for each label that makes its mean probability over many texts equal to a known share.
 
     Parameters
     ----------
     log_odds : merged scores of independent labels, shape (rows, L)
     target : share of the texts that have each label, shape (L,), between 0 and 1
-    rounds : halvings of the interval in which each bias is sought
 
     Returns
     -------
@@ -412,7 +411,7 @@ def share_correction(log_odds: Array, target: Array, rounds: int = 60) -> Array:
     scores = np.asarray(log_odds, dtype=np.float64)
     goal = np.log(target) - np.log1p(-np.asarray(target, dtype=np.float64))
     low, high = goal - scores.max(axis=0), goal - scores.min(axis=0)
-    for _ in range(rounds):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         above = sigmoid(scores + middle).mean(axis=0) > target
         low, high = np.where(above, low, middle), np.where(above, middle, high)

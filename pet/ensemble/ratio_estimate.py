@@ -33,7 +33,6 @@ def estimate_ratio(
     *,
     as_drawn: bool,
     start: Array | None = None,
-    strength: float = STRENGTH,
 ) -> ClassRatio:
     """Estimate the shares of the labels in a pool.
 
@@ -45,7 +44,6 @@ def estimate_ratio(
     pool_probabilities : predictions for the pool, shape (rows, L)
     as_drawn : True if the labeled texts were drawn at random from texts like the pool, so that their ratio is evidence
     start : shares to prefer if not `as_drawn`, shape (L,); default: the mean of `pool_probabilities`
-    strength : number of labeled texts for each label that this preference counts for
 
     Returns
     -------
@@ -71,7 +69,7 @@ def estimate_ratio(
     [0.67 0.33] [0.61 0.28] [0.72 0.39]
     """
     mean = np.asarray(np.mean(pool_probabilities, axis=0, dtype=np.float64))
-    before, known_rows = _known(gold, mean if start is None else start, as_drawn, strength)
+    before, known_rows = _known(gold, mean if start is None else start, as_drawn)
     seen = ~np.isnan(oof_log_probabilities).any(axis=1)
     shares, equations = before, known_rows[:0]
     if seen.any():
@@ -82,7 +80,7 @@ def estimate_ratio(
             equations = whiten @ confusion
             matrix = np.concatenate([equations, known_rows])
             shares = _least_squares(matrix, np.concatenate([whiten @ mean, known_rows @ before]))
-    sure = known_rows if as_drawn else _cautious(before, strength)
+    sure = known_rows if as_drawn else _cautious(before)
     half = _quantile(int(seen.sum()) - len(mean)) * _deviation(np.concatenate([equations, sure]))
     shares = share_floor(shares)
     return ClassRatio(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1))
@@ -113,18 +111,18 @@ def _quantile(freedom: int) -> float:
     return float(t.ppf(0.975, max(freedom, 4)))
 
 
-def _cautious(start: Array, strength: float) -> Array:
+def _cautious(start: Array) -> Array:
     """Return the square root of the information that intervals count of the preference for the first guess."""
     labels = len(start)
-    variance = np.maximum(8 * start * (1 - start) / labels, 4 / labels**2) / strength
+    variance = np.maximum(8 * start * (1 - start) / labels, 4 / labels**2) / STRENGTH
     return np.diag(1 / np.sqrt(variance))
 
 
-def _known(gold: Array, start: Array, as_drawn: bool, strength: float) -> tuple[Array, Array]:
+def _known(gold: Array, start: Array, as_drawn: bool) -> tuple[Array, Array]:
     """Return the shares that are known without predictions, and the square root of their information."""
     labels = len(start)
     if not as_drawn:
-        return share_floor(start), np.eye(labels) * labels * np.sqrt(strength)  # as of a sample with even shares
+        return share_floor(start), np.eye(labels) * labels * np.sqrt(STRENGTH)  # as of a sample with even shares
     counts = np.bincount(gold, minlength=labels) + 1.0
     shares = counts / counts.sum()
     return shares, np.diag(np.sqrt(counts.sum() / shares))

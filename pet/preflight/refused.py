@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pet.ensemble.settings import NOT_CALIBRATED
 from pet.errors import PetError
 from pet.recipe import Recipe
 from pet.task.task import Task, one_label_only
@@ -18,6 +19,8 @@ def check_settings(task: Task, recipe: Recipe) -> None:
     """
     if recipe.student.loss == ORDINAL and not task.ordered:
         raise PetError(NOT_ORDERED)
+    if recipe.merging.calibration != NOT_CALIBRATED:
+        one_label_only(task, f"calibration={recipe.merging.calibration}", "leave it out")
     if recipe.priming.count:
         one_label_only(task, "priming", "set it to 0")
     if recipe.member.weights_labels:

@@ -89,7 +89,8 @@ def estimated(
     wrong, judged = int((right == 0).sum()), len(right)
     assumes = relative_ratio(context, members) is not None
     first = [member for member in trained_members(context) if member.spec.kind == pattern.KIND]
-    if context.task.multi_label or len(first) < 2 or not context.has("pool"):
+    patterns = [member.spec.pattern for member in first]
+    if context.task.multi_label or len(set(patterns)) < 2 or not context.has("pool"):
         if context.task.multi_label and judged:
             said = sigmoid(found[known]) >= ensemble.threshold
             micro_f1 = mean_micro_f1(gold > 0, said[None])
@@ -98,9 +99,9 @@ def estimated(
             return None
         figures = halves.accuracy, halves.low, halves.high
         return Estimate(*figures, None, judged, wrong, halves, halves.micro_f1, assumes_ratio=assumes)
-    # What each pattern would say alone.
+    # What each member would say alone.
     votes = [(own / ensemble.temperature + ensemble.bias).argmax(axis=1) for own in some_scores(context, first)]
-    share = disagreement(votes)
+    share = disagreement(votes, patterns)
     evidence = (0.0, 0.0)
     if judged:
         weights = text_weights(context, members)[known]

@@ -230,7 +230,10 @@ def shifted(context: RunContext, ensemble: Ensemble, target: Array) -> Ensemble:
 
 
 def without_bias(ensemble: Ensemble, scorers: Sequence[Scorer], shared: Shared, target: Array) -> Ensemble:
-    """Return an ensemble of untrained patterns that gives a text without content the probabilities `target`."""
+    """Return an ensemble whose untrained patterns give a text without content the probabilities `target`.
+
+    Other members count as abstaining, so the correction is too large for texts that they do not abstain on.
+    """
     plain = replace(ensemble, bias=np.zeros(len(target)))
     bias = np.log(target) - plain.merge(untrained.null_scores(scorers, shared))[0]
     if ensemble.independent:
@@ -271,7 +274,8 @@ def estimated_ratio(context: RunContext) -> ClassRatio:
         (folder / FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return about
 
-    context.directory.stage(STAGE, {"config": context.config_hash}, build, files=[FILE])
+    scores = [context.directory.fingerprint(f"{member.stage}/scores") for member in trained_members(context)]
+    context.directory.stage(STAGE, {"config": context.config_hash, "scores": scores}, build, files=[FILE])
     labels = len(context.task.labels)
     shares = list_of(number(0, 1), labels, labels, per="one per label")
     about = context.directory.info(STAGE, record(dict.fromkeys(ClassRatio._fields, shares)))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pet.ensemble.pseudo_labels import label_positions
+from pet.ensemble.pseudo_labels import most_probable
 from pet.members.continued import PseudoLabeled, continue_pretraining
 from pet.run.context import RunContext
 from pet.run.execution.work import MemberWork
@@ -45,7 +45,7 @@ def make_pretrained(context: RunContext, labels_stage: str) -> str:
 def _labels_in(path: Path, task: Task) -> Array:
     """Return the labels in a file of soft labels; see `PseudoLabeled`."""
     if not task.multi_label:
-        return label_positions(pq.read_table(path, columns=["label"])["label"], task.labels)
+        return most_probable(path, task.labels)
     sets = pq.read_table(path, columns=["labels"])["labels"].to_pylist()
     return np.array([[label in own for label in task.labels] for own in sets], dtype=bool)
 

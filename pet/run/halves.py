@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.folds import stratified_folds
+from pet.data.folds import NEVER, stratified_folds
 from pet.ensemble.combine import Ensemble
 from pet.members import pattern
 from pet.members.kinds import KINDS, fit_scorer, make_scorer
@@ -28,7 +28,7 @@ from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_rec
 from pet.run.class_ratio import text_weights
 from pet.run.context import RunContext
 from pet.run.held_out import fold_count, learns_weights
-from pet.run.stages import Member, member_scores, read_scores
+from pet.run.stages import Member, member_scores, read_scores, scored_parts
 from pet.seeds import derive_seed
 from pet.statistics import effective_size, mean_interval, wilson
 from pet.statistics_sets import mean_micro_f1
@@ -102,11 +102,8 @@ def _size(context: RunContext) -> Size:
 
 
 def _judged(gold: Array) -> int:
-    """Return how many labeled texts are not the only one of their label; if they may have several, all of them."""
-    if gold.ndim == 2:
-        return len(gold)
-    counts = np.bincount(gold)
-    return int(counts[counts > 1].sum())
+    """Return how many labeled texts are not the only one of a label: the others are never left out."""
+    return int((stratified_folds(gold, 2, seed=0) != NEVER).sum())
 
 
 def estimate_from_halves(
@@ -138,7 +135,9 @@ def estimate_from_halves(
     def build(folder: Path) -> None:
         np.save(folder / FILE, _scores(context, draws, weights).astype(np.float32).reshape(-1, labels))
 
-    context.directory.stage(STAGE, {"config": context.config_hash}, build)
+    judged = [member for member in members if scored_parts(context, member, ())]  # the weights depend on these scores
+    scores = [context.directory.fingerprint(f"{member.stage}/scores") for member in judged]
+    context.directory.stage(STAGE, {"config": context.config_hash, "scores": scores}, build)
     merged = read_scores(context.directory.path / STAGE / FILE, (len(draws) * len(gold), labels))
     merged = merged.reshape(len(draws), len(gold), labels) / ensemble.temperature + ensemble.bias
     right = np.stack([right_rows(own, gold, ensemble.threshold) for own in merged])

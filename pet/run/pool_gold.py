@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pet.data.checks import column_labels, text_keys
@@ -24,7 +23,7 @@ from pet.data.pick import pick_rows
 from pet.data.read import read_table
 from pet.data.source import column_names
 from pet.data.table_format import DETECT, TableFormat
-from pet.ensemble.pseudo_labels import label_positions, read_pseudo_labels
+from pet.ensemble.pseudo_labels import most_probable, read_pseudo_labels
 from pet.errors import PetError
 from pet.run.inputs import RunData
 from pet.task.task import Task
@@ -114,7 +113,7 @@ def pseudo_label_accuracy(run: Path, generation: int, gold: Array, labels: Seque
     ``label_chosen_accuracy``. None if there are no such texts.
     """
     folder = run / f"g{generation}"
-    said = label_positions(pq.read_table(folder / "labels.parquet", columns=["label"])["label"], labels)
+    said = most_probable(folder / "labels.parquet", labels)
     figures = dict(zip(("accuracy", "label_accuracy"), _right(said, gold, len(labels)), strict=True))
     files = sorted((folder / "examples").glob("*.parquet"))
     parts = [read_pseudo_labels(file, labels, len(gold))[:2] for file in files]

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from pet.ensemble.class_ratio import AUTO, ClassRatio, GivenRatio, shares_text
 from pet.ensemble.combine import Ensemble
 from pet.numerics import sigmoid
+from pet.run.calibration import some_scores
 from pet.run.class_ratio import drawn_at_random, estimated_ratio, target_ratio
 from pet.run.context import RunContext
 from pet.run.label_shares import estimated_label_shares
 from pet.run.merging import kept_ensemble
-from pet.run.stages import Member, member_scores, members_of, trained_members
+from pet.run.stages import Member, members_of, trained_members
 from pet.terminal import clean
 
 Array = NDArray[Any]
-_MOST_ROWS = 20_000  # evenly spaced rows of the pool that figures are computed from
 _SUSPICIOUS = 0.1  # total variation between predicted and labeled shares from which the ratio is estimated
 _SURE = 1.3  # an estimate must differ by this many times the half of its interval: 99%
 _WORTH = 0.02  # share of labels that a correction must change to be worth a warning
@@ -47,8 +47,7 @@ def ratio_figures(context: RunContext, generation: int, given: GivenRatio | None
     if context.task.multi_label:
         return _set_figures(context, members)
     ensemble, labels = kept_ensemble(context, members), context.task.labels
-    step = max(1, len(context.texts("pool")) // _MOST_ROWS)
-    merged = ensemble.merge([scores[::step] for scores in member_scores(context, members, "pool")])
+    merged = ensemble.merge(some_scores(context, members))
     predicted = np.bincount(merged.argmax(axis=1), minlength=len(labels)) / len(merged)
     shares = {"predicted": predicted}
     figures: dict[str, Any] = {"prior": context.recipe.merging.prior}
@@ -81,8 +80,7 @@ def _by_label(context: RunContext, shares: Mapping[str, Array]) -> dict[str, dic
 def _set_figures(context: RunContext, members: Sequence[Member]) -> dict[str, Any]:
     """Return the figures if texts may have several labels: the share of the texts that have each of them."""
     ensemble = kept_ensemble(context, members)
-    step = max(1, len(context.texts("pool")) // _MOST_ROWS)
-    merged = ensemble.merge([scores[::step] for scores in member_scores(context, members, "pool")])
+    merged = ensemble.merge(some_scores(context, members))
     shares = {"predicted": (sigmoid(merged) >= ensemble.threshold).mean(axis=0)}
     if context.has("train"):
         shares["labeled"] = context.texts("train").labels.mean(axis=0)

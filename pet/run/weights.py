@@ -15,7 +15,7 @@ from pet.ensemble.combine import Ensemble
 from pet.ensemble.scale import Scale
 from pet.ensemble.stacking import PRIORS, Stacked, stack
 from pet.evaluate_sets import HALF, matching_threshold, ranking_precision, shared_threshold
-from pet.members import untrained
+from pet.members import pattern, untrained
 from pet.members.kinds import KINDS, make_scorer, open_scorer
 from pet.members.spec import MemberSpec, pattern_spec
 from pet.numerics import sigmoid
@@ -93,7 +93,6 @@ def make_ensemble(context: RunContext, members: Sequence[Member], accuracies: Se
 def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensemble:
     """Return the ensemble with weights learned from labeled texts; without these, each kind has its prior weight."""
     stacked, gold = stacked_evidence(context, members)
-    _tell(context, stacked, gold)
     ensemble = Ensemble.of(
         [member.name for member in members],
         labels=len(context.task.labels),
@@ -103,7 +102,10 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     )
     ensemble = replace(ensemble, temperature=stacked.temperature, independent=context.task.multi_label)
     if context.task.multi_label:
-        return replace(ensemble, threshold=_threshold(context, members, ensemble, stacked, gold))
+        ensemble = replace(ensemble, threshold=_threshold(context, members, ensemble, stacked, gold))
+        _tell(context, stacked, gold, ensemble.threshold)
+        return ensemble
+    _tell(context, stacked, gold)
     return calibrated(context, members, ensemble, stacked.log_probabilities)
 
 
@@ -137,18 +139,30 @@ def as_kept(stacked: Stacked, ensemble: Ensemble) -> Array:
 def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
     """Return the learned weights of members, and the labels of the texts that they were learned from.
 
-    The texts are all labeled texts of the run, or none if the run learns no weights.
+    The texts are all labeled texts of the run, or none if the run learns no weights. Those that no pattern leaves out
+    have no merged scores: without a pattern, they would look worse than the labels of the pool.
     """
     labels = len(context.task.labels)
     gold = context.texts("train").labels if learns_weights(context) else no_labels(context)
-    scores = [np.full((len(gold), labels), np.nan) for _ in members]
+    scores = np.full((len(members), len(gold), labels), np.nan)
     for place, member in enumerate(members):
         if len(gold) and KINDS[member.spec.kind].evidence:
             (scores[place],) = member_scores(context, [member], "train")
+    folding = [KINDS[member.spec.kind].evidence == "fold" for member in members]
+    if any(folding):
+        scores[:, ~_scored(scores[folding])] = np.nan
     ratio = relative_ratio(context, members) if len(gold) else None
     groups = [weight_group(member.spec) for member in members]
     priors = {group: PRIORS[member.spec.kind] for group, member in zip(groups, members, strict=True)}
-    return stack(groups, scores, gold, priors, ratio), gold
+    stacked, patterns = stack(groups, list(scores), gold, priors, ratio), [m.spec.kind == pattern.KIND for m in members]
+    if any(patterns):
+        stacked.log_probabilities[~_scored(scores[patterns])] = np.nan
+    return stacked, gold
+
+
+def _scored(scores: Array) -> Array:
+    """Return which texts at least one member has scored, shape (n,); `scores` have the shape (members, n, L)."""
+    return np.asarray(~np.isnan(scores).any(axis=2).all(axis=0))
 
 
 def weight_group(spec: MemberSpec) -> str:
@@ -173,14 +187,14 @@ def estimate_figures(context: RunContext, generation: int) -> dict[str, Any]:
     return {} if estimate is None else {"estimate": asdict(estimate)}
 
 
-def _tell(context: RunContext, stacked: Stacked, gold: Array) -> None:
+def _tell(context: RunContext, stacked: Stacked, gold: Array, threshold: float = HALF) -> None:
     """Say how much each kind of member counts, and how good the merged labels of held-out texts are."""
     if not stacked.known.any():
         return
     merged, known = stacked.log_probabilities[stacked.known], gold[stacked.known]
     shares = ", ".join(f"{kind} {share:.2f}" for kind, share in stacked.kinds.items())
     if known.ndim == 2:
-        said = sigmoid(merged) >= shared_threshold(merged, known)
+        said = sigmoid(merged) >= threshold
         outcome = f"{int((said == (known > 0)).sum())} of {known.size} decisions about a label are right"
     else:
         outcome = f"{int((merged.argmax(axis=1) == known).sum())} of {len(known)} get the right label"

@@ -186,7 +186,7 @@ def fit_classifier(
     if gold is not None and gold_rows.size:
         encoded = _concatenate([encoded, _encode(classifier, gold[0], np.arange(len(gold[1])))])
         kept = np.concatenate([kept, gold_targets(gold[1], len(classifier.labels))])
-    plan = np.concatenate([soft.reshape(len(gold_rows), -1), gold_rows + len(used)], axis=1)
+    plan = np.concatenate([soft.reshape(len(gold_rows), how.batch), gold_rows + len(used)], axis=1)
     batches = _batches(classifier, encoded, kept, plan, gold_rows.shape[1], accelerator.device)
     tokens = np.append(encoded.ids.values, classifier.pad_id)
     with (

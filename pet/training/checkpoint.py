@@ -75,6 +75,8 @@ def _load(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> 
     weights = load_file(folder / WEIGHTS)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
+            if weights[name].shape != parameter.shape:
+                raise ValueError(f"it is of another model: {name} has another shape")
             parameter.copy_(weights[name])
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in load_file(folder / OPTIMIZER).items():

@@ -21,7 +21,13 @@ from pet.numerics import softmax
 def test_disagreement_is_the_mean_over_pairs_and_texts() -> None:
     """Texts 1 and 2: all agree; text 3: 2 of 3 pairs disagree; text 4: all 3 pairs disagree."""
     labels = [np.array([0, 1, 0, 0]), np.array([0, 1, 0, 1]), np.array([0, 1, 1, 2])]
-    assert disagreement(labels) == pytest.approx((0 + 0 + 2 + 3) / 12)
+    assert disagreement(labels, patterns=[0, 1, 2]) == pytest.approx((0 + 0 + 2 + 3) / 12)
+
+
+def test_repetitions_of_a_pattern_are_no_pairs() -> None:
+    """Repetitions agree on everything; of the four pairs of different patterns, all disagree on one of two texts."""
+    labels = [np.array([0, 1]), np.array([0, 1]), np.array([0, 2]), np.array([0, 2])]
+    assert disagreement(labels, patterns=[0, 0, 1, 1]) == 0.5
 
 
 def test_the_expected_error_is_the_posterior_median_on_a_fine_grid() -> None:

@@ -108,6 +108,14 @@ def test_an_estimate_that_was_asked_for_and_needs_more_texts_is_missed(asked: bo
     assert all("8 labeled texts" in warning for warning in context.reporter.said)
 
 
+def test_texts_with_several_labels_and_one_of_their_own_can_not_be_left_out() -> None:
+    context = context_of(tests=False, estimate=True)
+    context.texts("train").labels = np.eye(26, dtype=np.int8)
+    assert not wants_halves(context)
+    context.texts("train").labels = np.eye(26, dtype=np.int8)[np.arange(26) // 2]
+    assert wants_halves(context)
+
+
 def test_a_run_with_corrections_shows_the_estimate_before(tmp_path: Path) -> None:
     estimate = {"accuracy": 0.8, "low": 0.7, "high": 0.9, "disagreement": 0.1, "judged": 0, "wrong": 0}
     (tmp_path / "metrics.json").write_text(json.dumps({"method": "pet", "estimate": estimate}))

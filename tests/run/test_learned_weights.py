@@ -50,6 +50,11 @@ def _evidence(folder: Path, member: str) -> np.ndarray:
     return np.load(folder / "g0" / member / "train-logits.npy")
 
 
+def _left_out_by_patterns(folder: Path) -> np.ndarray:
+    scored = [~np.isnan(_evidence(folder, name)).any(axis=1) for name in MEMBERS[:2]]
+    return np.flatnonzero(scored[0] | scored[1])
+
+
 def test_the_quick_members_join_the_patterns(finished: Path) -> None:
     assert _info(finished)["members"] == MEMBERS
     assert not (finished / "baselines").exists()  # the members are the baselines
@@ -162,12 +167,31 @@ def test_the_soft_labels_are_as_sure_as_the_patterns_agree(finished: Path, input
     patterns = [scores[name].argmax(axis=1) for name in MEMBERS[:2]]
     gold = np.array([LABELS.index(json.loads(line)["label"]) for line in (inputs / "train.jsonl").open()])
     kinds = ["pattern", "pattern", "embeddings", "tfidf"]
-    merged = stack(kinds, [_evidence(finished, name) for name in MEMBERS], gold, PRIORS).log_probabilities
-    wrong = int((merged.argmax(axis=1) != gold).sum())
+    rows = _left_out_by_patterns(finished)
+    merged = stack(kinds, [_evidence(finished, name)[rows] for name in MEMBERS], gold[rows], PRIORS).log_probabilities
+    wrong = int((merged.argmax(axis=1) != gold[rows]).sum())
     ensemble = Ensemble.from_dict(_info(finished), 4)
-    error = estimate_error(disagreement(patterns), 4, wrong, len(gold), texts=len(patterns[0])).median
+    share = disagreement(patterns, [0, 1])
+    error = estimate_error(share, 4, wrong, len(rows), texts=len(patterns[0])).median
     assert ensemble.combine(list(scores.values())).confidence.mean() == pytest.approx(1 - error, abs=1e-3)
     kept = json.loads((finished / "metrics.json").read_text())["estimate"]
     assert kept["accuracy"] == pytest.approx(1 - error)
     assert kept["low"] < kept["accuracy"] < kept["high"]
-    assert (kept["judged"], kept["wrong"]) == (len(gold), wrong)
+    assert (kept["judged"], kept["wrong"]) == (len(rows), wrong)
+
+
+def test_texts_that_no_pattern_leaves_out_are_no_evidence(finished: Path) -> None:
+    """Two of five folds are left out by a pattern; the quick members alone would say too little about the others."""
+    rows = _left_out_by_patterns(finished)
+    assert len(rows) in range(8, 11)
+    assert json.loads((finished / "metrics.json").read_text())["estimate"]["judged"] == len(rows)
+
+
+def test_repetitions_of_one_pattern_do_not_say_how_good_the_labels_are(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    options = ["--patterns", "1", "--set", "repetitions=2", "-q", "-o", tmp_path / "run"]
+    said = pet(*run_options(inputs, tiny_model), *LEARNED, *options)
+    assert _info(tmp_path / "run")["members"] == ["p1-r1", "p1-r2", *MEMBERS[2:]]
+    assert "two patterns" not in said.stdout + said.stderr
+    assert "estimate" not in json.loads((tmp_path / "run" / "metrics.json").read_text())

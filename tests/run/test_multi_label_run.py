@@ -86,7 +86,8 @@ def test_without_test_texts_halves_of_the_labeled_texts_say_how_good_it_is(
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())["estimate"]
     figure, low, high = found["micro_f1"]
     assert 0 <= low <= figure <= high <= 1
-    assert found["judged"] == found["halves"]["judged"] == 24 and found["halves"]["gain"]["texts"] == 7
+    assert found["halves"]["judged"] == 24 and found["halves"]["gain"]["texts"] == 7
+    assert found["judged"] in range(14, 16)  # in three of five folds, one for each pattern
     assert "micro F1" in said and "4 × half of 24 labeled texts" in said
 
 
@@ -324,6 +325,8 @@ def test_a_finished_run_is_not_repeated(run: Path) -> None:
     [
         (["--set", "loss=hinge"], ["loss=hinge", "multi_label"]),
         (["--set", "prior=estimated"], ["prior=estimated", "multi_label"]),
+        (["--set", "calibration=contextual"], ["calibration=contextual", "multi_label"]),
+        (["--set", "prior=balancd"], ["auto, none, balanced, labeled, or the share", "'balanced'"]),
         (["--set", "prior=World:1.5,Sports:0.2,Business:0.1,Tech:0.1"], ["prior", "less than 1"]),
     ],
 )

@@ -44,6 +44,14 @@ def test_a_weak_student_is_trained_again_and_a_good_one_is_not(tiny_model: Path,
     assert trained(tiny_model, sure, accelerator, 1)[0] == 1
 
 
+def test_a_student_without_updates_is_the_model_that_it_starts_from(tiny_model: Path, accelerator: Accelerator) -> None:
+    classifier = new_classifier(str(tiny_model), INPUT, ("a", "b", "c"), 48, seed=0)
+    before = classifier.scores(TABLE, accelerator)
+    how = Distillation(Schedule(0, 1e-5), 4, temperature=2.0, seed=0)
+    fit_student(classifier, TABLE, np.full((len(TABLE), 3), 1 / 3), how, accelerator, Reporter("quiet"))
+    np.testing.assert_array_equal(classifier.scores(TABLE, accelerator), before)
+
+
 def test_in_the_end_a_student_that_prefers_a_label_is_shifted(tiny_model: Path, accelerator: Accelerator) -> None:
     classifier = new_classifier(str(tiny_model), INPUT, ("a", "b", "c"), 48, seed=0)
     unsure = np.tile([0.1, 0.2, 0.7], (len(TABLE), 1))

@@ -73,3 +73,12 @@ def test_a_checkpoint_of_an_earlier_version_is_read(accelerator, tmp_path: Path)
     save_checkpoint(tmp_path / "c", model, optimizer, {})
     (tmp_path / "c" / "state.json").write_text('{"step": 7}')
     assert load_checkpoint(tmp_path / "c", model, optimizer) == {"step": 7}
+
+
+def test_a_checkpoint_of_another_model_is_refused(accelerator, tmp_path: Path) -> None:
+    """Even where torch would repeat the values: from one output to four."""
+    small, large = nn.Linear(3, 1), nn.Linear(3, 4)
+    schedule = Schedule(steps=0, learning_rate=0.1)
+    save_checkpoint(tmp_path / "c", small, make_optimizer(small, schedule, accelerator), {"step": 0})
+    with pytest.raises(PetError, match="of another model"):
+        load_checkpoint(tmp_path / "c", large, make_optimizer(large, schedule, accelerator))
