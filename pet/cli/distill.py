@@ -150,8 +150,8 @@ def _check_files(
     if not place.exists():
         raise PetError(f"{labels}: no such file; name soft labels of `pet label`, `pet predict` or another program")
     if is_run(place):
-        raise PetError(
-            f"{labels}: is the folder of a run; name a file of soft labels in it, such as "
-            f"{Path(labels, 'g0', 'labels.parquet')}"
-        )
+        cure = f"name a file of soft labels in it, such as {Path(labels, 'g0', 'labels.parquet')}"
+        if not any(place.glob("g*/labels.parquet")):
+            cure = f"it has no soft labels, so make some with `pet label {labels} --input FILE -o labels.parquet`"
+        raise PetError(f"{labels}: is the folder of a run; {cure}")
     check_texts(source, fields, columns=text_columns(source, columns), table_format=table_format)

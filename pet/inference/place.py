@@ -27,10 +27,12 @@ def check_place(place: Path) -> None:
         return
     if is_run(place):
         settings = read_settings(place)
-        why = "it is zero-shot" if settings.method == "zero-shot" else "it is unfinished or had no unlabeled texts"
+        why = "it is unfinished"
+        if settings.method == "zero-shot" or settings.unlabeled is None:
+            why = "it is zero-shot" if settings.method == "zero-shot" else "it had no unlabeled texts"
         raise PetError(
-            f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, "
-            "or distill a classifier from its labels with `pet distill`"
+            f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, and distill one from "
+            "these labels with `pet distill`"
         )
     if any(place.glob("seed-*/config.yaml")):
         read_settings(place)  # raises an error that names the runs of the seeds

@@ -125,9 +125,10 @@ def open_finished(
     generation = used_generation(place, stages, settings.method)
     merging = noted_merging(place, stages, f"g{generation}/labels")
     if not merging:
-        raise PetError(
-            f"{place}: the run has not labeled unlabeled texts; finish it with `pet run {place}/config.yaml`"
-        )
+        cure = f"finish it with `pet run {place}/config.yaml`"
+        if settings.unlabeled is None:
+            cure = "run it again with --unlabeled FILE and a new -o FOLDER"
+        raise PetError(f"{place}: the run has not labeled unlabeled texts; {cure}")
     ensemble = Ensemble.from_dict(merging, len(task.labels), f"{place / MANIFEST}: g{generation}/labels")
     data = read_texts(place, settings, task, reporter)
     check_sources(place, settings, data)

@@ -62,14 +62,8 @@ def write_suggestions(
     with writing_table(place, columns, as_is=None) as table:
         known = reviewed or {}
         rows = [_filled_in(known.get(one.id), task.label_separator, names) | one.row() for one in suggestions]
-        table.write({name: [_cell(row[name], place) for row in rows] for name in kinds})
+        table.write({name: [row[name] for row in rows] for name in kinds})
     return place
-
-
-def _cell(value: Any, place: Path) -> Any:
-    """Return a value without NUL characters if it goes into a CSV or TSV file, which could not be read otherwise."""
-    delimited = place.suffix.lower() in (".csv", ".tsv")
-    return value.replace("\x00", "") if delimited and isinstance(value, str) else value
 
 
 def _filled_in(decision: Decision | None, separator: str, names: Mapping[str, str]) -> Record:

@@ -23,6 +23,7 @@ from pet.numerics import sigmoid
 from pet.run.class_ratio import corrected, relative_ratio, target_ratio, text_weights
 from pet.run.context import RunContext
 from pet.run.halves import Halves, right_rows
+from pet.run.held_out import has_several_labels
 from pet.run.pattern_labels import share_pattern_labels
 from pet.run.stages import Member, member_scores, trained_members
 from pet.statistics import effective_size, wilson
@@ -81,7 +82,7 @@ def estimated(
     -------
     Estimate; None if nothing says how good the labels are
     """
-    if not context.has("train"):
+    if not has_several_labels(context):
         return None
     known = np.flatnonzero(~np.isnan(found).any(axis=1))
     gold = context.texts("train").labels[known]
@@ -127,7 +128,7 @@ def calibrated(context: RunContext, members: Sequence[Member], ensemble: Ensembl
     members, ensemble : whose labels are calibrated, without a bias
     left_out : merged scores of labeled texts without the bias; see `estimated`
     """
-    if not context.has("train") or not context.has("pool"):
+    if not has_several_labels(context) or not context.has("pool"):
         return ensemble
     scores, target = some_scores(context, members), target_ratio(context, members)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from pet.data.source_names import file_of
 from pet.errors import PetError
 from pet.progress import Reporter
 from pet.run.inputs import RunData, corrections_fingerprint, file_fingerprint, load_data, source_fingerprint
@@ -29,9 +30,29 @@ def read_texts(
     settings, task : of the run
     reporter : gets warnings
     parts : which of ``train`` (with the corrections), ``unlabeled``, and ``test`` to read
+
+    Raises
+    ------
+    PetError
+        If a file is not where it was, or not as it was.
     """
     kept = with_copies(with_kept_texts(settings, folder), kept_corrections(settings, folder))
+    sources = {option: getattr(kept, option) for option in parts}
+    gone = {option: source for option, source in sources.items() if source is not None and _is_gone(source)}
+    if gone:
+        raise PetError(
+            [
+                f"{option}: {source}: no such file, which the run {folder} read; if it has moved, write its new path "
+                f"after `{option}:` in {folder / CONFIG}"
+                for option, source in gone.items()
+            ]
+        )
     return load_data(kept, task, reporter, parts=parts)
+
+
+def _is_gone(source: str) -> bool:
+    file = file_of(source)  # runs note absolute paths; that of a hub data set is not
+    return file.is_absolute() and not file.exists()
 
 
 def changed_sources(folder: Path, settings: RunSettings, data: RunData) -> list[str]:

@@ -27,7 +27,7 @@ from pet.numerics import log_softmax, mean_known, sigmoid
 from pet.preflight.halves import DRAWS, FEWEST, FOLDS, MOST_COST, Size, half_recipe, relative_cost, size_of
 from pet.run.class_ratio import text_weights
 from pet.run.context import RunContext
-from pet.run.held_out import fold_count, learns_weights
+from pet.run.held_out import fold_count, has_several_labels, learns_weights
 from pet.run.stages import Member, member_scores, read_scores, scored_parts
 from pet.seeds import derive_seed
 from pet.statistics import effective_size, mean_interval, wilson
@@ -86,7 +86,7 @@ def wants_halves(context: RunContext) -> bool:
     By default it does if there are no test texts, and it takes at most half as long as the rest of the run.
     """
     settings = context.settings
-    possible = settings.trains_members and context.has("train")
+    possible = settings.trains_members and has_several_labels(context)
     if settings.estimate is False or not possible or context.shared.group is not None:
         return False
     if _judged(context.texts("train").labels) < FEWEST:
@@ -125,7 +125,8 @@ def estimate_from_halves(
     if not wants_halves(context):
         if context.settings.estimate and context.shared.group is None:
             context.reporter.warn(
-                f"no estimate from halves: it requires {FEWEST} labeled texts of labels that occur more than once"
+                "no estimate from halves: it requires labeled texts of two labels or more, and "
+                f"{FEWEST} labeled texts of labels that occur more than once"
             )
         return None
     gold, labels = context.texts("train").labels, len(context.task.labels)

@@ -25,7 +25,15 @@ FEWEST_FOLDS = 5  # no member leaves out more than a fifth of the labeled texts
 def learns_weights(context: RunContext) -> bool:
     """Return True if the run weights members by how well they predict labeled texts that they did not learn from."""
     learned = context.recipe.merging.merge == "learned" and context.settings.trains_members
-    return learned and context.has("train") and len(context.texts("train")) >= FEWEST_TEXTS
+    return learned and has_several_labels(context) and len(context.texts("train")) >= FEWEST_TEXTS
+
+
+def has_several_labels(context: RunContext) -> bool:
+    """Return True if the labeled texts differ in their labels; others say nothing about how good predictions are."""
+    if not context.has("train"):
+        return False
+    gold = context.texts("train").labels
+    return bool((gold != gold[:1]).any())
 
 
 def folds(context: RunContext) -> Array:

@@ -14,6 +14,7 @@ from pet.numerics import sigmoid
 from pet.run.calibration import some_scores
 from pet.run.class_ratio import drawn_at_random, estimated_ratio, target_ratio
 from pet.run.context import RunContext
+from pet.run.held_out import has_several_labels
 from pet.run.label_shares import estimated_label_shares
 from pet.run.merging import kept_ensemble
 from pet.run.stages import Member, members_of, trained_members
@@ -94,7 +95,7 @@ def _set_figures(context: RunContext, members: Sequence[Member]) -> dict[str, An
 
 def _estimates(context: RunContext) -> bool:
     """Return True if labeled texts say how often the members of the run are wrong."""
-    return context.settings.trains_members and context.has("train")
+    return context.settings.trains_members and has_several_labels(context)
 
 
 def _named(ratio: ClassRatio) -> dict[str, Array]:

@@ -43,6 +43,8 @@ class WrittenTask:
         True if a text may have several labels.
     counts : mapping of str to int
         Label -> its rows.
+    guessed : tuple of str
+        Labels whose words somebody should check: too few texts have them.
     """
 
     fields: tuple[str, ...]
@@ -53,6 +55,7 @@ class WrittenTask:
     unlabeled: int = 0
     several: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
+    guessed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ def write_new_task(
         temporary.write_text(written, encoding="utf-8", newline="\n")
     words = {label: tuple(words) for label, words in draft.words.words.items()}
     counts, named = dict(zip(found.labels, found.counts, strict=True)), named_columns(found)
-    return WrittenTask(task.fields, task.labels, named, words, found.similar, unlabeled, found.several, counts)
+    guessed = tuple(label for label in task.labels if label in draft.words.notes)
+    return WrittenTask(task.fields, task.labels, named, words, found.similar, unlabeled, found.several, counts, guessed)
 
 
 def _task_of(written: str, output: str | Path) -> Task:

@@ -218,6 +218,7 @@ class _Csv:
         return self._text(value) if isinstance(value, str) else _cell(value)
 
     def _text(self, text: str) -> str:
+        text = text.replace("\0", "")  # a file with this character could not be read again
         safe = text if self._as_is else quoted(text)
         self.formulas += safe is not text
         return safe

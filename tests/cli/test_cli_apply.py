@@ -420,6 +420,28 @@ def test_what_is_no_classifier_is_refused_with_a_cure(run: Path, inputs: Path, t
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_without_unlabeled_texts_says_what_would_help(inputs: Path, tiny_model: Path, tmp_path: Path):
+    lone = _run(inputs, tiny_model, "lone", parts=["train"])
+    for command in ("suggest", "review"):
+        assert "run it again with --unlabeled" in refused(command, lone)
+    output = ["--input", inputs / "pool.jsonl", "-o", tmp_path / "out.jsonl"]
+    said = refused("predict", lone, *output)
+    assert "it had no unlabeled texts" in said and f"pet label {lone}" in said
+    said = refused("distill", "--labels", lone, *output, "--task", inputs / "task.yaml", "-m", tiny_model)
+    assert f"pet label {lone}" in said and "g0/labels.parquet" not in said
+
+
+def test_files_that_have_moved_are_named_with_the_place_to_correct(run: Path, inputs: Path, tmp_path: Path):
+    moved, config = tmp_path / "run", tmp_path / "run" / "config.yaml"
+    shutil.copytree(run, moved)
+    sound = config.read_text(encoding="utf-8")
+    config.write_text(sound.replace(str(inputs / "train.jsonl"), str(tmp_path / "gone.jsonl")), encoding="utf-8")
+    said = refused("suggest", moved)
+    assert str(tmp_path / "gone.jsonl") in said and f"after `train:` in {config}" in said
+    shutil.copy(inputs / "train.jsonl", tmp_path / "gone.jsonl")
+    pet("suggest", moved)
+
+
 # --- evaluate ------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,17 @@ def test_without_a_model_the_command_says_that_the_words_are_guesses(tmp_path: P
     assert "--unlabeled" in said and "-m" in said
 
 
+def test_with_a_model_the_command_says_how_many_labels_had_too_few_texts(
+    tmp_path: Path, write_jsonl: WriteRows, tiny_model: Path
+) -> None:
+    source = write_jsonl("train.jsonl", labeled(["sports"] * 4 + ["world"] * 4 + ["business"]))
+    how = ["-m", tiny_model, "--max-length", 64, "-q"]
+    said = call("x", "--input", source, *how, "-o", tmp_path / "task.yaml").stderr
+    assert "1 label of 3, such as 'business', had too few texts" in said and "descriptions:" in said
+    source = write_jsonl("more.jsonl", labeled(["sports", "world"] * 4))
+    assert "too few" not in call("x", "--input", source, *how, "-o", tmp_path / "other.yaml").stderr
+
+
 def test_numbers_as_labels_are_sorted_by_value_and_their_words_are_marked_as_guesses(
     tmp_path: Path, write_jsonl: WriteRows
 ) -> None:

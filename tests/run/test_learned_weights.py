@@ -187,6 +187,28 @@ def test_texts_that_no_pattern_leaves_out_are_no_evidence(finished: Path) -> Non
     assert json.loads((finished / "metrics.json").read_text())["estimate"]["judged"] == len(rows)
 
 
+def test_examples_of_a_single_label_say_nothing_about_predictions(
+    inputs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) | {"label": "Sports"} for line in (inputs / "train.jsonl").open(encoding="utf-8")]
+    train = ["--train", write_rows(tmp_path / "train.jsonl", rows)]
+    options = [*run_options(inputs, tiny_model, parts=("unlabeled",)), *train, *LEARNED]
+    said = pet(*options, "-o", tmp_path / "run")
+    assert "every example has the label 'Sports'" in said.stderr and "has no example" not in said.stderr
+    assert "should be right" not in said.stdout + said.stderr
+    results = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert "estimate" not in results and "estimated" not in results["class_ratio"]
+
+
+def test_a_file_pasted_into_a_text_is_no_word(inputs: Path, tiny_model: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (inputs / "train.jsonl").open(encoding="utf-8")]
+    rows[0]["text"] += " attachment " + "iVBORw0KGgo" * 1000
+    train = ["--train", write_rows(tmp_path / "train.jsonl", rows)]
+    pet(*run_options(inputs, tiny_model, parts=("unlabeled",)), *train, *LEARNED, "-q", "-o", tmp_path / "run")
+    words = json.loads((tmp_path / "run" / "g0" / "tfidf" / "terms.json").read_text())["words"]
+    assert "attachment" in words and max(map(len, words)) < 100
+
+
 def test_repetitions_of_one_pattern_do_not_say_how_good_the_labels_are(
     inputs: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

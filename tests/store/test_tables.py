@@ -77,6 +77,7 @@ def test_a_stream_gets_json_lines() -> None:
         ({"é": [1, None]}, '{"x": {"é": [1, null]}}', '{"é": [1, null]}'),
         (date(2020, 1, 2), '{"x": "2020-01-02"}', "2020-01-02"),
         (Decimal("1.50"), '{"x": "1.50"}', "1.50"),
+        ("a\0b", '{"x": "a\\u0000b"}', "ab"),  # a CSV file with this character could not be read again
         ("half \ud83d", '{"x": "half \\ud83d"}', "half ?"),
     ],
 )
