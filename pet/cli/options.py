@@ -197,8 +197,9 @@ executor_options = combined(
         "--workers",
         type=int,
         metavar="N",
-        help="Number of worker processes; each of them trains one member at a time. More workers than GPUs share the "
-        "GPUs, which helps if a model is too small to fill one.  [default: one per GPU, or 1; on Ray as many as fit]",
+        help="Number of worker processes; each of them trains one member, or labels one part of the texts, at a time. "
+        "More workers than GPUs share the GPUs, which helps if a model is too small to fill one.  "
+        "[default: one per GPU, or 1; on Ray as many as fit]",
     ),
     click.option(
         "--worker-cpus",

@@ -119,8 +119,8 @@ INTERRUPTED = 130  # what a shell reports for a command that ended on Ctrl-C
     "--draws",
     type=int,
     metavar="D",
-    help="With --examples or --shots: repeat with D draws of the examples, each with every seed of --seeds, and tell "
-    "the spread over draws from that over seeds.",
+    help="With --examples or --shots: repeat with D draws of the examples, each with every seed of --seeds, and report "
+    "the spread over draws separately from the spread over seeds.",
 )
 @click.option(
     "--recipe",

@@ -22,6 +22,9 @@ Keys = NDArray[np.uint64]
 BATCH = 4096
 # White space, which no normalized text contains.
 SEPARATOR = "\x1f"
+# Words of messages about one row, and about more.
+_ONE = {"them": "it", "these": "this test text"}
+_MORE = {"them": "them", "these": "these test texts"}
 
 
 @dataclass
@@ -93,6 +96,7 @@ def check_tables(
     train: datasets.Dataset | None,
     unlabeled: datasets.Dataset | None,
     test: datasets.Dataset | None,
+    reviewed: Keys | None = None,
 ) -> DataReport:
     """Check the tables of a run together; any of them may be None.
 
@@ -102,6 +106,8 @@ def check_tables(
         Fields and labels of the task.
     train, unlabeled, test : datasets.Dataset or None
         As `pet.data.read.read_table` returns them, with or without a `label` column.
+    reviewed : uint64 array, optional
+        `text_keys` of labeled texts that are known to come from the pool: no warning says so.
     """
     report = DataReport()
     tables = {"train": train, "unlabeled": unlabeled, "test": test}
@@ -120,7 +126,7 @@ def check_tables(
             report.label_counts[name] = dict(zip(labels, counts.tolist(), strict=True))
             report.multi_label = gold.ndim == 2
             report.conflicts[name] = _conflicts(keys[name], gold, blank)
-    report.train_in_pool = _shared(keys, "unlabeled", "train", blank)
+    report.train_in_pool = _shared(keys, "unlabeled", "train", blank, reviewed)
     report.train_in_test = _shared(keys, "test", "train", blank)
     report.pool_in_test = _shared(keys, "test", "unlabeled", blank)
     report.messages = _messages(report)
@@ -196,11 +202,13 @@ def count_labels(gold: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
     return np.bincount(gold, minlength=labels)
 
 
-def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64) -> int:
-    """Count the rows of `table` whose text is in `other`, without blank rows."""
+def _shared(keys: dict[str, Keys], table: str, other: str, blank: np.uint64, known: Keys | None = None) -> int:
+    """Count the rows of `table` whose text is in `other`, without blank rows and those that are `known`."""
     if table not in keys or other not in keys:
         return 0
     mine = keys[table]
+    if known is not None:
+        mine = mine[~np.isin(mine, known)]
     return int((np.isin(mine, keys[other]) & (mine != blank)).sum())
 
 
@@ -240,15 +248,15 @@ def _messages(report: DataReport) -> list[str]:
             several = "different sets of labels" if report.multi_label else "more than one label"
             messages.append(f"{name}: {conflicts:,} {what} {several}; check which one is right")
     for number, what in (
-        (report.train_in_pool, "unlabeled: {} with a text from train; a run leaves them out of the pool"),
+        (report.train_in_pool, "unlabeled: {} with a text from train; a run leaves {them} out of the pool"),
         (report.train_in_test, "test: {} with a text from train; the results will look better than they are"),
         (
             report.pool_in_test,
-            "test: {} with a text from unlabeled; the student sees these test texts in training",
+            "test: {} with a text from unlabeled; the student sees {these} in training",
         ),
     ):
         if number:
-            messages.append(what.replace("{}", _rows(number)))
+            messages.append(what.format(_rows(number), **(_ONE if number == 1 else _MORE)))
     return messages
 
 

@@ -343,7 +343,8 @@ def _guess_label(source: str, columns: dict[str, ColumnProfile], text: Sequence[
         shown = ", ".join(f"{c.name!r} ({_distinct(c)})" for c in candidates[:12])
         raise PetError(
             f"input: {source}: no column looks like labels (a few values that repeat): {shown}; "
-            "name it with --label COLUMN"
+            "name it with --label COLUMN. Without such a column, write a task file by hand, from a copy of another: "
+            "`pet tasks yelp > mine.yaml`"
         )
     return min(likely, key=lambda column: len(column.values))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pet.data.columns import two_columns
+from pet.data.columns import some, two_columns
 from pet.data.compressed import MOST_FREE, MOST_TIMES
 from pet.data.source import Source, Unreadable, first_line
 from pet.data.spill import SpillingBatches, batch_of
@@ -58,14 +58,29 @@ def open_sheet(path: Path, sheet: str | None, shown: str, name: str) -> Source:
     state = os.stat(path)
     try:
         dataset, numbers, others = _read(path.absolute(), sheet, (state.st_size, state.st_mtime_ns, state.st_ino))
+    except _EmptySheet as error:
+        how = f"; {_another(shown, error.others)}" if error.others else ""
+        how += f" (the others are {some(error.others)})" if len(error.others) > 1 else ""
+        raise PetError(f"{place}: {error}{how}") from None
     except Unreadable as error:
         raise PetError(f"{place}: {error}") from None
     if others and sheet is None:
-        how = f"save it as a file, and name another one as FILE#{others[0]}" if shown == SHOWN else ""
-        how = how or f"name another one as {shown}#{others[0]}"
-        notice = f"{place}: reads the first of {1 + len(others)} sheets; {how}"
+        notice = f"{place}: reads the first of {1 + len(others)} sheets; {_another(shown, others)}"
         warnings.warn(TableNotice(notice), stacklevel=3)
     return Source("sheet", shown, (path,), dataset, numbers=numbers)
+
+
+def _another(shown: str, others: Sequence[str]) -> str:
+    """Return how to name another sheet of the file."""
+    if shown == SHOWN:
+        return f"save it as a file, and name another one as FILE#{others[0]}"
+    return f"name another one as '{shown}#{others[0]}'"
+
+
+class _EmptySheet(Unreadable):
+    """A sheet has no cells; `others` are the names of the other ones."""
+
+    others: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=4)
@@ -85,6 +100,9 @@ def _read(
             chosen = book.worksheets[0 if sheet is None else names.index(sheet)]
             formulas = _formulas(path, chosen)
             dataset, numbers = _table(chosen, formulas)
+        except _EmptySheet as error:
+            error.others = tuple(name for name in names if name != chosen.title)
+            raise
         finally:
             book.close()
     except Unreadable:
@@ -143,7 +161,7 @@ def _table(sheet: Any, formulas: Iterator[Sequence[Any]] | None) -> tuple[datase
     while header and not header[-1]:
         header.pop()
     if not header:
-        raise Unreadable("the sheet is empty; its first row must name the columns")
+        raise _EmptySheet(f"the sheet {sheet.title!r} is empty; its first row must name the columns")
     if len({*header}) < len(header):
         raise Unreadable(f"row {header_row}: {_twice(header)}")
     schema = pa.schema([(column, pa.string()) for column in header])

@@ -48,9 +48,9 @@ class IpetSettings(Settings):
     )
     selection: str = setting(
         "ranked",
-        "how to select examples: ranked (random, but the less often the worse their rank by confidence and by a "
-        "classifier on embeddings), draw (random, in proportion to confidence, as in the paper), or top (the most "
-        "confident of each label)",
+        "how to select examples: ranked (random; texts that rank better, by confidence and by a classifier on "
+        "embeddings, are drawn more often), draw (random, in proportion to confidence, as in the paper), or top (the "
+        "most confident of each label)",
         choices=("ranked", "draw", "top"),
         old_name="choice",
     )

@@ -160,7 +160,7 @@ def parse_member(text: str) -> MemberSpec:
     given, rest = (name.strip(), rest) if equals and ":" not in name else ("", text)
     kind, _, argument = rest.strip().partition(":")
     if kind not in NAMED:
-        raise PetError(f"member {text!r}: {suggest(kind, list(NAMED))}")
+        raise PetError(f"member {text!r}: unknown kind {kind!r}; {suggest(kind, list(NAMED))}")
     spec = NAMED[kind](argument.strip())
     name = given or spec.name
     if name.split(".")[0].casefold() in _TAKEN:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pet.data.checks import check_labels_occur, check_tables, label_counts, rows_without
+from pet.data.checks import check_labels_occur, check_tables, label_counts, rows_without, text_keys
 from pet.data.corrections import read_corrections
 from pet.data.given_table import check_given_table
 from pet.data.label_sets import labels_of
@@ -87,7 +87,8 @@ def load_data(
         how = {"columns": columns, "table_format": labeled["table_format"]}
         pool = _table("unlabeled", settings.unlabeled, tables, task, **how)
     test = read_test(settings, task, tables) if "test" in parts else None
-    found = check_tables(task.fields, list(task.labels), train, pool, test)
+    reviewed = None if corrections is None else text_keys(corrections.labeled, task.fields)
+    found = check_tables(task.fields, list(task.labels), train, pool, test, reviewed)
     for message in found.messages:
         reporter.warn(message)
     removed, keys = 0, {part: found.keys[name] for part, name in NAMES.items() if name in found.keys}

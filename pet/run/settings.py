@@ -107,7 +107,7 @@ class RunSettings:
         if self.method in ("pet", "pcp", "supervised") and not self.has_labels:
             problems.append(
                 f"--method {self.method} requires labeled texts; give --train (and not 0 for --shots or --examples), "
-                "or use --method zero-shot"
+                "or use --method ipet, which trains without labels, or --method zero-shot, which trains nothing"
             )
         if self.method == "ipet" and self.unlabeled is None:
             problems.append(NO_POOL)

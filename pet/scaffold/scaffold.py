@@ -16,8 +16,9 @@ from pet.task.parse import SEPARATOR
 from pet.task.yaml_text import yaml_list, yaml_quoted, yaml_scalar
 
 _ON_WORDS = (
-    "# The word that fills the blank for each label, or several, as in [great, wonderful]. A word must be one",
-    "# token of the model (frequent words are), fit into the patterns, and belong to one label only.",
+    "# The word that fills the blank for each label, or several, as in [great, wonderful]. A word fits into the",
+    "# patterns and belongs to one label only. It is best one token of the model, as frequent words are; several",
+    "# tokens work, but are slower.",
 )
 _ON_GUESSES = (
     "# Words marked as a guess come from the name of the label, or are a part of it, a number or a letter.",

@@ -39,7 +39,7 @@ def check_output(
     """
     place = expand(path)
     if place.suffix.lower() not in endings:
-        raise PetError(f"{path}: unknown format; give the file one of the endings {', '.join(endings)}")
+        raise PetError(f"{path}: unknown format; {_named(endings)}")
     if place.is_dir():
         raise PetError(f"{path}: is a folder; name a file in it")
     if place.is_symlink() and not place.exists():
@@ -54,6 +54,12 @@ def check_output(
     if place.is_file() and not force:  # a device or a pipe exists, too, and is written to
         raise PetError(f"{path}: already exists; name another file, or replace it with --force")
     return place
+
+
+def _named(endings: Sequence[str]) -> str:
+    if len(endings) == 1:
+        return f"name the file with the ending {endings[0]}"
+    return f"give the file one of the endings {', '.join(endings)}"
 
 
 def check_folder(folder: Path) -> None:

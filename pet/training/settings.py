@@ -149,7 +149,7 @@ class StudentSettings(Settings):
     loss: str = setting(
         NOMINAL,
         "loss of the distillation: kl (a wrong label is wrong, whichever it is) or ordinal (for tasks with `ordered: "
-        "true`: a label is the more wrong the farther it is from the right one)",
+        "true`: labels farther from the right one cost more)",
         choices=(NOMINAL, ORDINAL),
         name="student_loss",
     )

@@ -342,6 +342,7 @@ BAD = {
     "one label": (b'{"text": "a b c", "label": "x"}\n' * 3, "'x'"),
     "no text": (b'{"label": "x"}\n{"label": "y"}\n', "--text"),
     "no label": (b'{"text": "a b c"}\n{"text": "d e f"}\n', "--label"),
+    "no label at all": (b'{"text": "a b c"}\n{"text": "d e f"}\n', "pet tasks yelp > mine.yaml"),
     "half a character": (
         b'{"text": "a b c", "label": "x"}\n{"text": "d e f", "label": "\\ud800"}\n',
         "train.jsonl:2",

@@ -318,7 +318,7 @@ def test_a_mistake_in_data_or_task_names_the_place_and_writes_nothing(
 
 
 BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
-    "zero shots": (["--shots", "0"], ["--method zero-shot"]),
+    "zero shots": (["--shots", "0"], ["--method zero-shot", "--method ipet"]),
     "zero examples": (["--examples", "0"], ["--method zero-shot"]),
     "negative shots": (["--shots", "-1"], ["--shots", "-1"]),
     "too many shots": (["--shots", "50"], ["50"]),

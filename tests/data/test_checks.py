@@ -97,6 +97,27 @@ def test_every_problem_is_counted_and_has_a_message() -> None:
         assert message.startswith(f"{table_name}: ") and part in message
 
 
+def test_one_row_with_a_text_of_train_leaves_the_pool_as_it_and_more_as_them() -> None:
+    train = table(["one", "two"], [0, 1])
+    for pool, words in (
+        (["One", "three"], "1 row with a text from train; a run leaves it out"),
+        (
+            ["One", "two"],
+            "2 rows with a text from train; a run leaves them out",
+        ),
+    ):
+        assert words in check_tables(["text"], LABELS, train, table(pool), None).messages[-1]
+
+
+def test_texts_that_are_known_to_come_from_the_pool_give_no_message() -> None:
+    train = table(["one", "two", "three"], [0, 1, 2])
+    pool = table(["One", "two", "four"])
+    known = text_keys(table(["one"]), ["text"])
+    report = check_tables(["text"], LABELS, train, pool, None, known)
+    assert report.train_in_pool == 1 and "1 row" in report.messages[-1]
+    assert check_tables(["text"], LABELS, table(["one"], [0]), table(["One"]), None, known).train_in_pool == 0
+
+
 def test_clean_or_missing_tables_give_no_messages() -> None:
     report = check_tables(["text"], ["good"], table(["a"], [0]), None, None)
     assert report.messages == [] and report.rows == {"train": 1}

@@ -275,6 +275,24 @@ def test_a_sheet_is_named_after_the_file(tmp_path: Path) -> None:
         read_table(f"{tmp_path}/x.xlsx#July", ["text"])
 
 
+def test_an_empty_first_sheet_points_to_the_others(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.save(tmp_path / "alone.xlsx")
+    with pytest.raises(PetError, match=r"'Sheet' is empty; its first row must name the columns$"):
+        read_table(tmp_path / "alone.xlsx", ["text"])
+    for name in ("June 24", "July"):
+        book.create_sheet(name).append(["text"])
+        book[name].append([f"in {name}"])
+    book.save(tmp_path / "x.xlsx")
+    with pytest.raises(
+        PetError,
+        match=r"'Sheet' is empty.*name another one as '.*x\.xlsx#June 24' \(the others are 'June 24', 'July'\)$",
+    ):
+        read_table(tmp_path / "x.xlsx", ["text"])
+    assert read_table(f"{tmp_path}/x.xlsx#July", ["text"])["text"][:] == ["in July"]
+
+
 def test_a_formula_needs_its_result(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()

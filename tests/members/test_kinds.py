@@ -249,7 +249,13 @@ def test_a_folder_without_a_member_is_refused(tmp_path: Path, note: str) -> None
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        *[("hed", "head"), ("external", "external:"), ("head:x", "head"), ("external:nowhere.csv", "nowhere.csv")],
+        *[
+            ("hed", "head"),
+            ("foo:x", "unknown kind 'foo'; known: embeddings"),
+            ("external", "external:"),
+            ("head:x", "head"),
+            ("external:nowhere.csv", "nowhere.csv"),
+        ],
         *[("", ""), ("Labels=head", "another name"), ("examples.x=tfidf", "another name")],  # a run has such files
     ],
 )

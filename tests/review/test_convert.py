@@ -47,7 +47,8 @@ def test_texts_and_labels_are_matched_by_id_and_counted(folder: Path) -> None:
     message = refused("convert", "labels.jsonl", "--input", "texts.jsonl", "--format", "fasttext", "-o", "y.txt")
     assert "labels.jsonl" in message and "texts.jsonl" in message and not (folder / "y.txt").exists()
     assert "--input" in refused("convert", "labels.jsonl", "--format", "fasttext", "-o", "y.txt")
-    assert ".json" in refused("convert", "labels.jsonl", "--input", "texts.jsonl", "--format", "argilla", "-o", "y.csv")
+    said = refused("convert", "labels.jsonl", "--input", "texts.jsonl", "--format", "argilla", "-o", "y.csv")
+    assert "name the file with the ending .json" in said
 
 
 def test_what_is_neither_soft_labels_nor_a_run_is_named(folder: Path) -> None:

@@ -65,6 +65,7 @@ def test_labels_are_added_and_texts_of_no_label_leave_the_pool(inputs: Path, cor
     assert data.pool["text"][:] == [row["text"] for row in pool[4:]]
     counted = json.loads((corrected / "metrics.json").read_text())["data"]
     assert (counted["train"], counted["pool"]) == (15, 12)
+    assert not any("from train" in message for message in counted["messages"])  # they were moved on purpose
 
 
 @contextmanager

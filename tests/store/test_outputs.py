@@ -32,6 +32,13 @@ def test_an_existing_file_needs_force_and_a_device_does_not(tmp_path: Path) -> N
     assert check_output(link, [".jsonl"]) == link
 
 
+def test_the_endings_are_named(tmp_path: Path) -> None:
+    with pytest.raises(PetError, match=r"name the file with the ending \.json$"):
+        check_output(tmp_path / "x.txt", [".json"])
+    with pytest.raises(PetError, match=r"one of the endings \.csv, \.json$"):
+        check_output(tmp_path / "x.txt", [".csv", ".json"])
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_the_input_is_never_an_output(tmp_path: Path, force: bool) -> None:
     path = tmp_path / "x.jsonl"
