@@ -65,7 +65,7 @@ def test_a_mistake_in_shares_names_the_label_and_the_number(text: str, named: li
 
 
 def test_labels_with_commas_are_told_the_way_out():
-    with pytest.raises(PetError, match="file"):
+    with pytest.raises(PetError, match="give the numbers alone"):
         parse_shares("no, never:.5,yes:.5", ["no, never", "yes"])
     assert shares_text(np.array([0.5, 0.5]), ["no, never", "yes"]) == "0.5,0.5"
 

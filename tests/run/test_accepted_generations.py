@@ -179,7 +179,9 @@ def test_several_labels_per_text_need_labeled_texts_that_members_leave_out(texts
         recipe=make_recipe("default", {"merge": merge}),
         settings=SimpleNamespace(trains_members=True),
         has=lambda part: texts > 0,
-        texts=lambda part: [None] * texts,
+        texts=lambda part: type(
+            "Labeled", (), {"labels": np.eye(2)[np.arange(texts) % 2], "__len__": lambda _: texts}
+        )(),
     )
     plan: Any = SimpleNamespace(labeled=texts > 0)
     members: Any = [SimpleNamespace(generation=1, spec=SimpleNamespace(kind="pattern"))]
