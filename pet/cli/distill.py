@@ -152,6 +152,7 @@ def _check_files(
     if is_run(place):
         cure = f"name a file of soft labels in it, such as {Path(labels, 'g0', 'labels.parquet')}"
         if not any(place.glob("g*/labels.parquet")):
-            cure = f"it has no soft labels, so make some with `pet label {labels} --input FILE -o labels.parquet`"
+            command = "predict" if (place / "student").is_dir() else "label"
+            cure = f"it has no soft labels, so make some with `pet {command} {labels} --input FILE -o labels.parquet`"
         raise PetError(f"{labels}: is the folder of a run; {cure}")
     check_texts(source, fields, columns=text_columns(source, columns), table_format=table_format)

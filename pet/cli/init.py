@@ -136,11 +136,10 @@ def _warnings(made: WrittenTask, source: str, output: str, checked: bool) -> lis
             "ones with -m MODEL, or later with `pet words`"
         )
     elif made.guessed:
-        some = "1 label" if len(made.guessed) == 1 else f"{len(made.guessed)} labels"
         found.append(
-            f"{output}: {some} of {len(made.labels)}, such as {made.guessed[0]!r}, had too few texts to find words in, "
-            "so their words are guesses: replace bad ones, or say what these labels mean under `descriptions:` and use "
-            "`pet words`"
+            f"{output}: {len(made.guessed)} of {len(made.labels)} labels, such as {made.guessed[0]!r}, had too few "
+            "texts to find words in, so these are guesses: replace bad ones, or describe the labels under "
+            "`descriptions:` and use `pet words`"
         )
     return found
 

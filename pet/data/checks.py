@@ -222,20 +222,21 @@ def _conflicts(keys: Keys, gold: NDArray[np.int64], blank: np.uint64) -> int:
     return len(np.unique(ranked[1:][differs]))
 
 
-def _without_examples(counts: Mapping[str, int]) -> list[str]:
-    """Return what is wrong with the examples of a run, each label with its number."""
+def _without_examples(report: DataReport) -> list[str]:
+    """Return which labels of the task no example has."""
+    counts = report.label_counts.get("train", {})
     labels = [label for label, count in counts.items() if count]
-    if len(labels) == 1 < len(counts):
+    if len(labels) == 1 < len(counts) and counts[labels[0]] == report.rows["train"]:
         return [
-            f"train: every example has the label {labels[0]!r}, so nothing says how good the predictions are, and most "
-            "texts may get this label; give examples of the other labels, too"
+            f"train: every example has the label {labels[0]!r}, so most texts may get it, and the accuracy cannot be "
+            "estimated; give examples of the other labels, too"
         ]
     missing = [label for label, count in counts.items() if not count]
     return [f"train: label {label!r} has no example; members know it only by its verbalizer words" for label in missing]
 
 
 def _messages(report: DataReport) -> list[str]:
-    messages = _without_examples(report.label_counts.get("train", {}))
+    messages = _without_examples(report)
     for name in report.rows:
         for number, what in (
             (report.empty[name], "without text in any field"),

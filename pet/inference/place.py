@@ -27,9 +27,11 @@ def check_place(place: Path) -> None:
         return
     if is_run(place):
         settings = read_settings(place)
-        why = "it is unfinished"
-        if settings.method == "zero-shot" or settings.unlabeled is None:
-            why = "it is zero-shot" if settings.method == "zero-shot" else "it had no unlabeled texts"
+        if settings.method == "supervised":
+            raise PetError(f"{place}: this run is unfinished; finish it with `pet run {place}/config.yaml`")
+        why = "it is unfinished" if settings.unlabeled is not None else "it had no unlabeled texts"
+        if settings.method == "zero-shot":
+            why = "it is zero-shot"
         raise PetError(
             f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, and distill one from "
             "these labels with `pet distill`"

@@ -37,13 +37,14 @@ def read_texts(
         If a file is not where it was, or not as it was.
     """
     kept = with_copies(with_kept_texts(settings, folder), kept_corrections(settings, folder))
-    sources = {option: getattr(kept, option) for option in parts}
+    read = [option for option in parts if option != "train" or not kept.texts.nothing_labeled]
+    sources = {option: getattr(kept, option) for option in read}
     gone = {option: source for option, source in sources.items() if source is not None and _is_gone(source)}
     if gone:
         raise PetError(
             [
-                f"{option}: {source}: no such file, which the run {folder} read; if it has moved, write its new path "
-                f"after `{option}:` in {folder / CONFIG}"
+                f"{option}: {source}: no such file, which the run {folder} read; put it back, or write its new path "
+                f"after `{option}:` in {folder / CONFIG} (`pet run` then trains again)"
                 for option, source in gone.items()
             ]
         )

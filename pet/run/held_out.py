@@ -30,9 +30,11 @@ def learns_weights(context: RunContext) -> bool:
 
 def has_several_labels(context: RunContext) -> bool:
     """Return True if the labeled texts differ in their labels; others say nothing about how good predictions are."""
-    if not context.has("train"):
-        return False
-    gold = context.texts("train").labels
+    return context.has("train") and differ(context.texts("train").labels)
+
+
+def differ(gold: Array) -> bool:
+    """Return True if texts have different labels, shape (n,), or different sets of labels, shape (n, L)."""
     return bool((gold != gold[:1]).any())
 
 

@@ -42,7 +42,7 @@ from pet.resources import expand
 from pet.run.context import RunContext
 from pet.run.execution.work import MemberWork, Step
 from pet.run.finished_texts import changed_sources, read_texts
-from pet.run.held_out import FEWEST_FOLDS, held_out
+from pet.run.held_out import FEWEST_FOLDS, differ, held_out
 from pet.run.init_prompt import STAGE as INIT_PROMPT
 from pet.run.inputs import RunData
 from pet.run.kept_corrections import FOLDER
@@ -248,12 +248,14 @@ def _cannot_reuse(context: RunContext, earlier: EarlierRun, member: Member) -> s
 def _held_out(earlier: EarlierRun, member: Member) -> Array:
     """Return which labeled texts a member of the earlier run left out; see `pet.run.held_out.held_out`."""
     train = earlier.data.train
-    rows = 0 if train is None else len(train)
-    if train is None or earlier.recipe.merging.merge != "learned" or rows < FEWEST_TEXTS:
-        return np.zeros(rows, dtype=bool)
+    if train is None:
+        return np.zeros(0, dtype=bool)
+    gold = column_labels(train)
+    if earlier.recipe.merging.merge != "learned" or len(gold) < FEWEST_TEXTS or not differ(gold):
+        return np.zeros(len(gold), dtype=bool)
     specs = member_specs(earlier.settings, earlier.task, earlier.recipe)
     names = [spec.name for spec in specs if KINDS[spec.kind].evidence == "fold"]
-    fold = stratified_folds(column_labels(train), max(FEWEST_FOLDS, len(names)), earlier.settings.seed)
+    fold = stratified_folds(gold, max(FEWEST_FOLDS, len(names)), earlier.settings.seed)
     return np.asarray(fold == names.index(member.name))
 
 

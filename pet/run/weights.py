@@ -103,7 +103,8 @@ def _learned_ensemble(context: RunContext, members: Sequence[Member]) -> Ensembl
     ensemble = replace(ensemble, temperature=stacked.temperature, independent=context.task.multi_label)
     if context.task.multi_label:
         ensemble = replace(ensemble, threshold=_threshold(context, members, ensemble, stacked, gold))
-        _tell(context, stacked, gold, ensemble.threshold)
+        # The threshold of scores that are corrected to a class ratio says nothing about those of labeled texts.
+        _tell(context, stacked, gold, ensemble.threshold if target_ratio(context, members) is None else HALF)
         return ensemble
     _tell(context, stacked, gold)
     return calibrated(context, members, ensemble, stacked.log_probabilities)
@@ -139,8 +140,9 @@ def as_kept(stacked: Stacked, ensemble: Ensemble) -> Array:
 def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[Stacked, Array]:
     """Return the learned weights of members, and the labels of the texts that they were learned from.
 
-    The texts are all labeled texts of the run, or none if the run learns no weights. Those that no pattern leaves out
-    have no merged scores: without a pattern, they would look worse than the labels of the pool.
+    The texts are all labeled texts of the run, or none if the run learns no weights. Those that no member leaves out
+    with its fold teach no weights, and those that no pattern leaves out have no merged scores: without a pattern, they
+    would look worse than the labels of the pool.
     """
     labels = len(context.task.labels)
     gold = context.texts("train").labels if learns_weights(context) else no_labels(context)
@@ -154,7 +156,8 @@ def stacked_evidence(context: RunContext, members: Sequence[Member]) -> tuple[St
     ratio = relative_ratio(context, members) if len(gold) else None
     groups = [weight_group(member.spec) for member in members]
     priors = {group: PRIORS[member.spec.kind] for group, member in zip(groups, members, strict=True)}
-    stacked, patterns = stack(groups, list(scores), gold, priors, ratio), [m.spec.kind == pattern.KIND for m in members]
+    stacked = stack(groups, list(scores), gold, priors, ratio)
+    patterns = [member.spec.kind == pattern.KIND for member in members]
     if any(patterns):
         stacked.log_probabilities[~_scored(scores[patterns])] = np.nan
     return stacked, gold

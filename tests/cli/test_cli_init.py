@@ -186,7 +186,7 @@ def test_with_a_model_the_command_says_how_many_labels_had_too_few_texts(
     source = write_jsonl("train.jsonl", labeled(["sports"] * 4 + ["world"] * 4 + ["business"]))
     how = ["-m", tiny_model, "--max-length", 64, "-q"]
     said = call("x", "--input", source, *how, "-o", tmp_path / "task.yaml").stderr
-    assert "1 label of 3, such as 'business', had too few texts" in said and "descriptions:" in said
+    assert "1 of 3 labels, such as 'business', had too few texts" in said and "descriptions:" in said
     source = write_jsonl("more.jsonl", labeled(["sports", "world"] * 4))
     assert "too few" not in call("x", "--input", source, *how, "-o", tmp_path / "other.yaml").stderr
 
