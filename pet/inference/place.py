@@ -29,9 +29,11 @@ def check_place(place: Path) -> None:
         settings = read_settings(place)
         if settings.method == "supervised":
             raise PetError(f"{place}: this run is unfinished; finish it with `pet run {place}/config.yaml`")
-        why = "it is unfinished" if settings.unlabeled is not None else "it had no unlabeled texts"
+        why = "it is unfinished"
         if settings.method == "zero-shot":
             why = "it is zero-shot"
+        elif settings.unlabeled is None:
+            why = "it had no unlabeled texts"
         raise PetError(
             f"{place}: this run has no classifier ({why}); label texts with `pet label {place}`, and distill one from "
             "these labels with `pet distill`"

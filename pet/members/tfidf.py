@@ -39,7 +39,7 @@ CHUNK_ROWS = 4096  # texts scored at a time
 MOST_CHARACTERS = 1 << 18  # of a text; counting takes 200 bytes for each
 COUNTED_ROWS = 20_000  # unlabeled texts, enough to know how common a word is
 # The two sets of features, each of unit length: words and pairs of words, and pieces of words.
-# A word of more than 1,000 characters is none, but a file or a picture that was pasted into the text.
+# More than 1,000 characters without a space are no word, but a file or a picture that was pasted into the text.
 VIEWS: dict[str, dict[str, Any]] = {
     "words": {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w{1,1000}\b"},
     "characters": {"analyzer": "char_wb", "ngram_range": (2, 4)},

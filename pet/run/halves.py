@@ -102,7 +102,7 @@ def _size(context: RunContext) -> Size:
 
 
 def _judged(gold: Array) -> int:
-    """Return how many labeled texts are not the only one of a label: the others are never left out."""
+    """Return how many labeled texts can be left out: those that are not the only one of a label."""
     return int((stratified_folds(gold, 2, seed=0) != NEVER).sum())
 
 
